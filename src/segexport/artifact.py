@@ -1,0 +1,195 @@
+"""A model on its way through the pipe: a folder with a `manifest.json` that says all there is to know about it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from segexport.errors import InputError
+from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TensorSpec
+
+MANIFEST_NAME = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+class FileEntry(Frozen):
+    """A file of the artifact. `role`: model, params, host_model (the x86 twin of an ARM file), sample, other."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+    role: str = "model"
+
+    @field_validator("path")
+    @classmethod
+    def _stays_inside(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or not value or "\\" in value:
+            raise ValueError(f"a file of an artifact lies inside its folder, this one does not: {value!r}")
+        return value
+
+
+class LineageEntry(Frozen):
+    """One step that made this artifact from its source. No clock and no path: two equal runs give equal bytes."""
+
+    step: str
+    version: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    key: str = ""
+    tools: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...
+
+
+class Target(Frozen):
+    """The machine that an export is made for."""
+
+    arch: str  # any, arm64, armv7, x86
+    precision: Precision
+    min_runtime_version: str = ""
+
+
+class Sample(Frozen):
+    """The self-test that travels with the model: an input image and the mask that it must give."""
+
+    input: str
+    expected_mask: str
+
+
+class Manifest(Frozen):
+    """Everything that Python, CI and the Android app need to run a model and to know where it comes from."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    format: Format
+    files: tuple[FileEntry, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocess: Preprocess
+    labels: tuple[Label, ...]
+    ignore_index: int = 255
+    target: Target
+    lineage: tuple[LineageEntry, ...] = ()
+    sample: Sample | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ModelArtifact:
+    """A manifest and the folder that it describes."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the files' digests and everything of the manifest that changes what the model computes."""
+        return digest_of(self.manifest.model_dump(mode="json", include=_IDENTITY))
+
+    def file(self, role: str) -> Path:
+        """The path of the file with this role.
+
+        Raises:
+            InputError: The artifact has no such file.
+        """
+        for entry in self.manifest.files:
+            if entry.role == role:
+                return self.path / entry.path
+        raise InputError(
+            f"{self.path}: this {self.manifest.format.value} artifact has no file with the role {role!r}",
+            cause=f"its roles are {sorted({entry.role for entry in self.manifest.files})}",
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that are shipped: the model and its parameters, not the twin for the check nor the samples."""
+        return sum(entry.size_bytes for entry in self.manifest.files if entry.role in ("model", "params"))
+
+
+_IDENTITY = {"format", "files", "inputs", "outputs", "preprocess", "labels", "ignore_index", "target"}
+
+
+def digest_of(value: Any) -> str:
+    """sha256 (hex) of a JSON value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def file_entry(root: Path, path: str, role: str = "model") -> FileEntry:
+    """Describes `root / path` as it is on disk now."""
+    full = root / path
+    return FileEntry(path=path, sha256=file_digest(full), size_bytes=full.stat().st_size, role=role)
+
+
+def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
+    """Writes `manifest.json` into `root`; the files must lie there already."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    (root / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    return ModelArtifact(root, manifest)
+
+
+def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
+    """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
+
+    Raises:
+        InputError: No manifest, one of another schema, or a file that is missing or changed.
+    """
+    file = path / MANIFEST_NAME
+    if not file.is_file():
+        raise InputError(
+            f"{path}: not an artifact",
+            cause=f"there is no {MANIFEST_NAME} in it",
+            hint=f"a PaddleSeg or PaddleX export becomes one with `segexport import {path} -o DIR`",
+        )
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{file}: not JSON", cause=str(error)) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{file}: schema_version is {version!r}, this segexport reads {SCHEMA_VERSION}",
+            hint="make the artifact again with this version of segexport",
+        )
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{file}: not a valid manifest", cause=one_line(error)) from error
+    if verify:
+        for entry in manifest.files:
+            _verify(path, entry)
+    return ModelArtifact(path, manifest)
+
+
+def one_line(error: ValidationError) -> str:
+    """All faults of a pydantic error in one line, each with the place that it is about."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+
+
+def _verify(root: Path, entry: FileEntry) -> None:
+    file = root / entry.path
+    if not file.is_file():
+        raise InputError(f"{file}: missing", cause=f"{MANIFEST_NAME} lists it")
+    size = file.stat().st_size
+    if size != entry.size_bytes or file_digest(file) != entry.sha256:
+        raise InputError(
+            f"{file}: not the file that {MANIFEST_NAME} describes",
+            cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
+            hint="make the artifact again; it was edited or damaged after it was written",
+        )

@@ -1,0 +1,70 @@
+"""Every error that segexport raises on purpose.
+
+A user's mistake, a failed gate and a bug are three different things: a mistake is a `SegexportError` (exit 2, no
+traceback), a failed gate is a verdict in a report (exit 1), and anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class SegexportError(Exception):
+    """What went wrong, with values and path; why; and what mends it.
+
+    Args:
+        what: One line that names the thing, its value and its path.
+        cause: Why it happened, as far as it is known.
+        hint: What mends it, with the command where there is one.
+    """
+
+    def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.cause = cause
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.cause:
+            lines.append(f"cause: {self.cause}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.what, self.cause, self.hint)
+
+
+def _rebuild(kind: type[SegexportError], what: str, cause: str, hint: str) -> SegexportError:
+    return kind(what, cause=cause, hint=hint)
+
+
+class InputError(SegexportError):
+    """A file or option that the user gave cannot be used: missing, corrupt, truncated, hostile or contradictory."""
+
+
+class UnsupportedModelError(InputError):
+    """The model is well formed, but holds something that the target cannot take; the operator is named."""
+
+
+class EnvironmentMissingError(SegexportError):
+    """Something that has to be installed is not: an interpreter, a runtime, a provider."""
+
+
+class StorageError(SegexportError):
+    """The disk is full, or a path cannot be written."""
+
+
+class WorkerError(SegexportError):
+    """A process of its own did not do its job; native code stays out of ours, so this is all that it can do to us."""
+
+
+class WorkerCrashed(WorkerError):
+    """The worker died: a signal, an abort, or an exit without a result."""
+
+
+class WorkerTimeout(WorkerError):
+    """The worker did not answer in its time."""
+
+
+class WorkerFailed(WorkerError):
+    """The worker answered that it could not do the job."""
