@@ -1,0 +1,126 @@
+"""`report.json`: the canonical result of a check. Every other form (table, markdown, HTML, JUnit) is drawn from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from segexport.spec import Frozen, Label
+from segexport.verdict import Check, Verdict
+
+REPORT_SCHEMA_VERSION = 1
+
+
+class Percentiles(Frozen):
+    """Milliseconds per image (batch 1)."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Latency(Frozen):
+    """Times of one export or reference. `samples_ms` are the raw inference times, in the order taken."""
+
+    inference_ms: Percentiles
+    samples_ms: tuple[float, ...] = ()
+    load_ms: float | None = None
+    first_ms: float | None = None
+    preprocess_ms: float | None = None
+    postprocess_ms: float | None = None
+    threads: int = 1
+    device: str = ""
+
+
+class WorstImage(Frozen):
+    """An image on which export and reference differ most. `picture` is a PNG beside the report, relative to it."""
+
+    image: str
+    agreement: float
+    miou: float | None = None
+    miou_reference: float | None = None
+    picture: str | None = None
+
+
+class ExportResult(Frozen):
+    """One row of the table. mIoU, IoU and agreement are fractions of 1; deltas are export minus reference."""
+
+    name: str
+    format: str
+    precision: str
+    runtime: str = ""
+    provider: str = ""
+    device: str = ""
+    target: str = ""
+    digest: str = ""
+    verdict: Verdict
+    miou: float | None = None
+    miou_reference: float | None = None
+    miou_delta: float | None = None
+    miou_delta_interval: tuple[float, float] | None = None
+    pixel_accuracy: float | None = None
+    kappa: float | None = None
+    agreement: float | None = None
+    agreement_worst: float | None = None
+    class_iou: tuple[float | None, ...] = ()
+    class_iou_delta: tuple[float | None, ...] = ()
+    size_bytes: int | None = None
+    size_ratio: float | None = None  # export / reference model
+    latency: Latency | None = None
+    latency_ms: Percentiles | None = None
+    latency_ratio: float | None = None  # this export / latency_baseline; below 1 is faster
+    latency_ratio_interval: tuple[float, float] | None = None
+    latency_baseline: str = ""
+    checks: tuple[Check, ...] = ()
+    worst_images: tuple[WorstImage, ...] = ()
+    operators: dict[str, dict[str, int]] = Field(default_factory=dict)  # precision -> operator -> how many ran so
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class Reference(Frozen):
+    """What the exports were compared with."""
+
+    name: str
+    runtime: str
+    provider: str = ""
+    device: str
+    is_gpu: bool = False
+    digest: str = ""
+    miou: float | None = None
+    pixel_accuracy: float | None = None
+    kappa: float | None = None
+    class_iou: tuple[float | None, ...] = ()
+    size_bytes: int | None = None
+    latency: Latency | None = None
+    gpu_latency: Latency | None = None
+    notes: tuple[str, ...] = ()
+
+
+class DatasetInfo(Frozen):
+    """The images that were used. Without labels, mIoU is measured against the reference's masks."""
+
+    path: str
+    split: str
+    images: int
+    labelled: bool
+    fingerprint: str
+    label_map: dict[str, str] = Field(default_factory=dict)
+
+
+class Report(Frozen):
+    """The whole result of `segexport check` or `segexport run`."""
+
+    schema_version: int = REPORT_SCHEMA_VERSION
+    segexport_version: str
+    created: str  # ISO 8601, UTC
+    title: str
+    verdict: Verdict
+    metric: str  # the mIoU convention, in one sentence
+    labels: tuple[Label, ...]
+    dataset: DatasetInfo
+    reference: Reference
+    exports: tuple[ExportResult, ...]
+    environment: dict[str, Any] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
