@@ -1,0 +1,301 @@
+"""Reads `.pdmodel` and `.pdiparams`: every fault of a file becomes an error that says what the file is instead."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from segexport.exporter import framework_proto as proto
+from segexport.exporter.program import Attr, Block, Op, Program, Var
+
+from segexport.errors import InputError
+
+MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
+MAX_RANK = 16
+MAX_SIZE = 2**31 - 1
+_NO_PARAMS_KINDS = frozenset({"FEED_MINIBATCH", "FETCH_LIST", "READER", "RAW", "FEED_LIST"})
+_KIND_NAME = {number: name for name, number in proto.KIND.items()}
+_HOW_TO_EXPORT = (
+    "export it with PaddleSeg: `python tools/export.py --config CONFIG --model_path CHECKPOINT --save_dir DIR`"
+)
+
+
+def read_program(model: Path, params: Path) -> Program:
+    """See `program.read`."""
+    program = _decode(_model_bytes(model), model)
+    program.params = _read_params(params, program)
+    program.verify(str(model))
+    return program
+
+
+def read_graph(model: Path) -> Program:
+    """Reads the graph alone, without its parameters' values (`params` stays empty)."""
+    program = _decode(_model_bytes(model), model)
+    program.verify(str(model))
+    return program
+
+
+# -- the graph -------------------------------------------------------------------------------------------------
+
+
+def _model_bytes(path: Path) -> bytes:
+    size = _size(path, "model")
+    with _open(path) as stream:
+        head = stream.read(64)
+        _refuse_other_kinds(path, head, "model")
+        if size > MAX_MODEL_BYTES:
+            raise InputError(
+                f"{path}: {size} bytes are too many for a program's graph",
+                cause=f"a .pdmodel holds the graph alone and stays below {MAX_MODEL_BYTES} bytes",
+                hint="give the .pdmodel first and the .pdiparams second",
+            )
+        stream.seek(0)
+        return stream.read(size)
+
+
+def _decode(data: bytes, path: Path) -> Program:
+    message = proto.ProgramDesc()
+    try:
+        message.ParseFromString(data)
+        if not message.IsInitialized():
+            raise ValueError(f"required fields are missing: {', '.join(message.FindInitializationErrors()[:3])}")
+        if not message.blocks:
+            raise ValueError("it has no block")
+        program = Program(
+            [_block(block) for block in message.blocks],
+            {},
+            version=message.version.version if message.HasField("version") else 0,
+            op_versions={pair.op_name: pair.op_version.version for pair in message.op_version_map.pair},
+        )
+    except (DecodeError, ValueError, RecursionError, OverflowError) as error:  # UnicodeDecodeError is a ValueError
+        raise InputError(
+            f"{path}: not a Paddle program, or a damaged one ({len(data)} bytes)",
+            cause=_first_line(error),
+            hint="copy the file again, or export the model again",
+        ) from error
+    program.strip_build_paths()
+    return program
+
+
+def _block(message: Any) -> Block:
+    block = Block(
+        message.idx, message.parent_idx, message.forward_block_idx if message.HasField("forward_block_idx") else -1
+    )
+    for var in message.vars:
+        if var.name in block.vars:
+            raise ValueError(f"variable {var.name!r} is declared twice in block {message.idx}")
+        block.vars[var.name] = _var(var)
+    block.ops = [_op(op) for op in message.ops]
+    return block
+
+
+def _var(message: Any) -> Var:
+    kind = _KIND_NAME[message.type.type]
+    field = {"LOD_TENSOR": "lod_tensor", "LOD_TENSOR_ARRAY": "tensor_array", "SELECTED_ROWS": "selected_rows"}.get(kind)
+    dtype, dims, lod_level = "", (), 0
+    if field and message.type.HasField(field):
+        described = getattr(message.type, field)
+        tensor = described if field == "selected_rows" else described.tensor
+        lod_level = 0 if field == "selected_rows" else described.lod_level
+        dtype, dims = proto.DTYPE_NAME.get(tensor.data_type, ""), tuple(tensor.dims)
+    if len(dims) > MAX_RANK or any(not -1 <= size <= MAX_SIZE for size in dims):
+        raise ValueError(f"variable {message.name!r} has impossible sizes {list(dims)[:8]}")
+    return Var(
+        message.name,
+        kind,
+        dtype,
+        dims,
+        lod_level,
+        message.persistable,
+        message.is_parameter,
+        message.stop_gradient,
+        message.need_check_feed,
+    )
+
+
+def _op(message: Any) -> Op:
+    return Op(
+        message.type,
+        {slot.parameter: list(slot.arguments) for slot in message.inputs},
+        {slot.parameter: list(slot.arguments) for slot in message.outputs},
+        {attr.name: _attr(attr) for attr in message.attrs if attr.name != "op_callstack"},
+        message.is_target,
+    )
+
+
+def _attr(message: Any) -> Attr:
+    kind = proto.ATTR_NAME[message.type]
+    if kind in proto.PLAIN_FIELD:
+        return Attr(kind, getattr(message, proto.PLAIN_FIELD[kind]))
+    if kind in proto.PLAIN_LIST_FIELD:
+        return Attr(kind, list(getattr(message, proto.PLAIN_LIST_FIELD[kind])))
+    if kind == "STRING":
+        return Attr(kind, message.s.decode("utf-8"))
+    if kind == "STRINGS":
+        return Attr(kind, [item.decode("utf-8", "replace") for item in message.strings])
+    if kind == "SCALAR":
+        return Attr(kind, _scalar(message.scalar))
+    return Attr(kind, [_scalar(item) for item in message.scalars])
+
+
+def _scalar(message: Any) -> bool | int | float | complex:
+    names = {number: name for name, number in proto.SCALAR_TYPE.items()}
+    kind = names[message.type]
+    if kind == "S_COMPLEX128":
+        return complex(message.c.r, message.c.i)
+    return {"S_BOOLEAN": message.b, "S_LONG": message.i, "S_FLOAT64": message.r}[kind]
+
+
+# -- the parameters --------------------------------------------------------------------------------------------
+
+
+def param_names(program: Program) -> list[str]:
+    """The names of the parameters that the `.pdiparams` file holds, in its order."""
+    return sorted(
+        name
+        for block in program.blocks
+        for name, var in block.vars.items()
+        if var.persistable and var.kind not in _NO_PARAMS_KINDS
+    )
+
+
+def _read_params(path: Path, program: Program) -> dict[str, np.ndarray]:
+    names = param_names(program)
+    if not names and not path.exists():
+        return {}
+    size = _size(path, "parameters", may_be_empty=not names)
+    declared = {name: var for block in program.blocks for name, var in block.vars.items() if var.persistable}
+    found: dict[str, np.ndarray] = {}
+    with _open(path) as stream:
+        head = stream.read(64)
+        if names:
+            _refuse_other_kinds(path, head, "parameters")
+        stream.seek(0)
+        for index, name in enumerate(names):
+            where = f"{path}: parameter {index + 1} of {len(names)} ({name})"
+            found[name] = _read_tensor(stream, size, declared[name], where)
+        rest = size - stream.tell()
+    if rest:
+        raise _mismatch(
+            f"{path}: {rest} bytes are left after the {len(names)} parameters of the program",
+            "the file holds more parameters than the program names, or has been appended to",
+        )
+    return found
+
+
+def _read_tensor(stream: BinaryIO, size: int, var: Var, where: str) -> np.ndarray:
+    def take(count: int) -> bytes:
+        at = stream.tell()
+        if count > size - at:
+            raise _mismatch(
+                f"{where} ends early: {count} bytes wanted at offset {at}, the file has {size}",
+                "the file is truncated, or belongs to another program",
+            )
+        return stream.read(count)
+
+    def number(code: str) -> int:
+        return struct.unpack(code, take(struct.calcsize(code)))[0]
+
+    version, levels = number("<I"), number("<Q")
+    if version != 0 or levels > 8:
+        raise _mismatch(f"{where} has no tensor header", f"version {version}, {levels} levels of detail")
+    for _ in range(levels):
+        take(number("<Q"))
+    version, header_size = number("<I"), number("<i")
+    if version != 0 or not 0 < header_size <= 4096:
+        raise _mismatch(f"{where} has no tensor header", f"version {version}, a description of {header_size} bytes")
+    desc = proto.TensorDesc()
+    try:
+        desc.ParseFromString(take(header_size))
+        dtype, dims = proto.DTYPE_NAME[desc.data_type], tuple(desc.dims)
+    except (DecodeError, KeyError) as error:
+        raise _mismatch(f"{where} has a damaged description", _first_line(error)) from error
+    if len(dims) > MAX_RANK or any(not 0 <= dim <= MAX_SIZE for dim in dims):
+        raise _mismatch(f"{where} has impossible sizes {list(dims)[:8]}", "the file is damaged")
+    if (dims, dtype) != (var.dims, var.dtype):
+        raise _mismatch(
+            f"{where} is {dtype}{list(dims)}, the program says {var.dtype}{list(var.dims)}",
+            "the parameters belong to another program, or one of the two files is damaged",
+        )
+    storage = np.dtype("uint16" if dtype == "bfloat16" else dtype)
+    data = take(math.prod(dims) * storage.itemsize)  # checked against the file's size before anything is allocated
+    return np.frombuffer(data, storage).reshape(dims)
+
+
+def _mismatch(what: str, cause: str) -> InputError:
+    return InputError(what, cause=cause, hint="give the .pdmodel and .pdiparams that one export wrote")
+
+
+# -- files that are something else -----------------------------------------------------------------------------
+
+
+def _size(path: Path, role: str, may_be_empty: bool = False) -> int:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise InputError(
+            f"{path}: no {role} file there",
+            cause=error.strerror or str(error),
+            hint="an export is a pair of files: NAME.pdmodel and NAME.pdiparams",
+        ) from error
+    if not path.is_file():
+        raise InputError(f"{path}: not a regular file", cause=f"the {role} are read from one file")
+    if status.st_size == 0 and not may_be_empty:
+        raise InputError(f"{path}: empty", cause="0 bytes", hint="copy the file again, or export the model again")
+    return status.st_size
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error
+
+
+def _refuse_other_kinds(path: Path, head: bytes, role: str) -> None:
+    """Raises where the first bytes, or the suffix, show a kind of file that people give by mistake."""
+    is_pickle = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"
+    if is_pickle or path.suffix in (".pdparams", ".pdopt"):
+        raise InputError(
+            f"{path}: this is a training checkpoint, not an export",
+            cause="it is a pickle of weights without a graph; pickles are never loaded here",
+            hint=f"export it with PaddleSeg's export.py first; {_HOW_TO_EXPORT}",
+        )
+    if head[:4] == b"PK\x03\x04" or path.suffix in (".pt", ".pth"):
+        raise InputError(
+            f"{path}: this is a zip archive (a PyTorch checkpoint, for one), not an export of Paddle",
+            hint=f"for a model of PaddleSeg, {_HOW_TO_EXPORT}",
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path}: a git-lfs pointer, not the file itself", hint="fetch it with `git lfs pull`")
+    if head.lstrip()[:1] == b"{" or path.suffix == ".json":
+        raise InputError(
+            f"{path}: this is a Paddle 3 program (.json), read by another part of segexport",
+            cause="Paddle 3 writes its graph as JSON unless told otherwise",
+            hint="give the .json as the model, or export with FLAGS_enable_pir_api=0 to get a .pdmodel",
+        )
+    # A parameter file starts with a tensor's version (four zero bytes), a program with its first block's tag (0x0a).
+    if role == "model" and head[:4] == b"\0\0\0\0":
+        raise InputError(
+            f"{path}: these are parameters, not a program",
+            cause="the two files are swapped, or the .pdiparams was given twice",
+            hint="give the .pdmodel first and the .pdiparams second",
+        )
+    if role == "parameters" and head[:4] != b"\0\0\0\0":
+        swapped = head[:1] == b"\x0a"
+        raise InputError(
+            f"{path}: {'this is a program, not its parameters' if swapped else 'not a file of parameters'}",
+            cause="the two files are swapped, or the .pdmodel was given twice"
+            if swapped
+            else f"it starts with {head[:8]!r}",
+            hint="give the .pdmodel first and the .pdiparams second",
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
