@@ -6,7 +6,7 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Literal, Union
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -59,20 +59,25 @@ Interpolation = Literal["nearest", "linear", "cubic", "area", "lanczos4"]
 
 
 class Resize(Frozen):
-    """To `width` x `height` pixels. With `keep_ratio` the image fits inside and is not padded."""
+    """To `width` x `height` pixels. With `keep_ratio` the image fits inside and is not padded.
+
+    Each side of the result is rounded up to a multiple of `size_divisor`.
+    """
 
     op: Literal["resize"] = "resize"
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     keep_ratio: bool = False
+    size_divisor: int = Field(default=1, gt=0)
     interpolation: Interpolation = "linear"
 
 
 class ResizeShort(Frozen):
-    """The shorter side becomes `size` pixels, the ratio is kept."""
+    """The shorter side becomes `size` pixels, or less where the longer one would pass `max_size`; the ratio is kept."""
 
     op: Literal["resize_short"] = "resize_short"
     size: int = Field(gt=0)
+    max_size: int | None = Field(default=None, gt=0)
     interpolation: Interpolation = "linear"
 
 
@@ -110,8 +115,16 @@ class Pad(Frozen):
     value: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
 
+class PadToRatio(Frozen):
+    """Filled with `value`, as in `Pad`, at the right or at the bottom until width / height is `ratio`."""
+
+    op: Literal["pad_to_ratio"] = "pad_to_ratio"
+    ratio: float = Field(gt=0)
+    value: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+
 Geometry = Annotated[
-    Union[Resize, ResizeShort, ResizeLong, LimitLong, ResizeToMultiple, Pad], Field(discriminator="op")
+    Resize | ResizeShort | ResizeLong | LimitLong | ResizeToMultiple | Pad | PadToRatio, Field(discriminator="op")
 ]
 
 

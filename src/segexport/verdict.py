@@ -12,7 +12,7 @@ from segexport.spec import Frozen
 
 
 class Verdict(str, Enum):
-    """PASS and FAIL are findings; INCONCLUSIVE: the data cannot decide; ERROR: the tool could not look; SKIPPED: not asked."""
+    """PASS, FAIL: found. INCONCLUSIVE: the data cannot decide. ERROR: nobody could look. SKIPPED: not asked."""
 
     PASS = "PASS"
     FAIL = "FAIL"

@@ -1,0 +1,37 @@
+"""An fp32 ONNX model becomes fp16: half the size; inputs and outputs stay fp32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+
+from segexport.artifact import Manifest, ModelArtifact
+from segexport.spec import Format, Frozen, Precision
+from segexport.step import StepContext, lineage_entry
+from segexport.worker import Worker
+
+
+class HalfOnnx:
+    """Weights and arithmetic in fp16, with casts at both ends."""
+
+    kind = "onnx_fp16"
+    version = "1"
+    accepts = Format.ONNX
+    produces = Format.ONNX
+    needs = ("onnx", "onnxruntime")
+    uses_data = False
+
+    class Params(Frozen):
+        """Nothing to choose."""
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.onnx`."""
+        arguments = {"fp32": str(source.file("model")), "out": str(out_dir / "model.onnx")}
+        with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+            answer, _ = worker.call("half", arguments, timeout_s=context.timeout_s)
+        lineage = lineage_entry(self, context.key, tuple(answer["notes"]))
+        return onnx_manifest(source, out_dir, answer, Precision.FP16, lineage)

@@ -1,0 +1,98 @@
+"""A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from segexport.exporter import program, rewrites
+from segexport.exporter.to_onnx import WORKERS
+
+from segexport.artifact import Manifest, ModelArtifact, file_entry
+from segexport.errors import UnsupportedModelError, WorkerCrashed
+from segexport.spec import Format, Frozen, Precision, Target
+from segexport.step import StepContext, lineage_entry
+from segexport.worker import Worker
+
+LITE_VERSION = "2.13"
+
+
+class ToPaddleLite:
+    """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
+
+    kind = "to_paddle_lite"
+    version = "1"
+    accepts = Format.PADDLE
+    produces = Format.PADDLE_LITE
+    needs = ("paddlelite",)
+    uses_data = False
+
+    class Params(Frozen):
+        """`precision`: fp32; fp16: kernels of ARMv8.2, the file keeps fp32 weights; w8: int8 weights, float kernels."""
+
+        precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes both files.
+
+        Raises:
+            UnsupportedModelError: Opt aborts on the program.
+        """
+        original = program.read(source.file("model"), source.file("params"))
+        notes = self._compile("arm", original, out_dir / "model", context)
+        self._compile("x86", original, out_dir / "model.x86", context)
+        if self.params.precision is Precision.FP16:
+            notes.append("the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only")
+        before = source.manifest
+        return before.model_copy(
+            update={
+                "format": Format.PADDLE_LITE,
+                "files": (
+                    file_entry(out_dir, "model.nb"),
+                    file_entry(out_dir, "model.x86.nb", "host_model"),
+                ),
+                "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
+                "target": Target(arch="arm64", precision=self.params.precision, min_runtime_version=LITE_VERSION),
+                "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
+                "sample": None,
+            }
+        )
+
+    def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
+        graph, notes = rewrites.rewrite_for(f"paddle-lite-{place}", original)
+        precision = self.params.precision
+        if place == "x86" and precision is Precision.FP16:
+            graph.params = {name: _rounded_to_half(value) for name, value in graph.params.items()}
+        with tempfile.TemporaryDirectory(dir=stem.parent) as scratch:
+            model, params = graph.write(Path(scratch))
+            arguments = {
+                "model": str(model),
+                "params": str(params),
+                "places": place,
+                "stem": str(stem),
+                "fp16": place == "arm" and precision is Precision.FP16,
+                "weight_int8": precision is Precision.W8,
+            }
+            try:
+                with Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt") as worker:
+                    worker.call("compile", arguments, timeout_s=context.timeout_s)
+            except WorkerCrashed as error:
+                raise UnsupportedModelError(
+                    f"Paddle-Lite's Opt cannot compile this program for {place}",
+                    cause=f"{error.what}; {error.cause}",
+                    hint="segexport inspect names the operators that Paddle-Lite does not take",
+                ) from error
+        return notes
+
+
+def _rounded_to_half(value: np.ndarray) -> np.ndarray:
+    return value.astype(np.float16).astype(np.float32) if value.dtype == np.float32 else value
+
+
+def _int32_mask(spec):
+    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype == "int64" else spec

@@ -1,0 +1,74 @@
+"""What a tensor's values look like over all calibration images, in constant memory. NumPy only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_BINS = 4096  # on each side of zero
+_SAMPLE = 1 << 16  # values of one tensor and image that enter the histogram; its extremes always do
+
+
+class Histogram:
+    """Counts on a grid symmetric about 0 whose width doubles when a value falls outside, so one pass is enough."""
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+        self._limit = 0.0
+        self._counts = np.zeros(2 * _BINS, np.int64)
+
+    def add(self, values: np.ndarray) -> bool:
+        """Counts `values`; False when one of them is NaN or infinite (then nothing is counted)."""
+        flat = values.reshape(-1)
+        low, high = float(flat.min()), float(flat.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return False
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self._widen(max(abs(low), abs(high)))
+        # A stride that shares no factor with common widths visits all columns and channels.
+        stride = max(1, flat.size // _SAMPLE) | 1
+        sample = flat[::stride]
+        if self._limit:
+            index = ((sample / self._limit + 1.0) * _BINS).astype(np.int64)
+            np.clip(index, 0, 2 * _BINS - 1, out=index)
+            self._counts += np.bincount(index, minlength=2 * _BINS)
+        return True
+
+    def _widen(self, largest: float) -> None:
+        if largest and not self._limit:
+            self._limit = float(2.0 ** np.ceil(np.log2(largest)))
+        while largest > self._limit:
+            pairs = self._counts.reshape(-1, 2).sum(axis=1)
+            self._counts[:] = 0
+            self._counts[_BINS // 2 : _BINS // 2 + _BINS] = pairs
+            self._limit *= 2
+
+    def range(self, method: str, percentile: float) -> tuple[float, float]:
+        """(lowest, highest) value that the quantized tensor is to hold; 0 always lies inside."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        if method == "minmax" or not self._limit:
+            return low, high
+        if method == "percentile":
+            tail = (100.0 - percentile) / 200.0
+            share = np.cumsum(self._counts) / max(self._counts.sum(), 1)
+            edges = np.linspace(-self._limit, self._limit, 2 * _BINS + 1)
+            inner_low = edges[np.searchsorted(share, tail, side="right")]
+            inner_high = edges[min(np.searchsorted(share, 1.0 - tail, side="left") + 1, 2 * _BINS)]
+            return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
+        return self._least_squares(low, high)
+
+    def _least_squares(self, low: float, high: float) -> tuple[float, float]:
+        """The shrunken range with the least expected squared error of 8-bit rounding and clipping."""
+        centres = (np.arange(2 * _BINS) + 0.5) / _BINS * self._limit - self._limit
+        used = self._counts > 0
+        values, weights = centres[used], self._counts[used].astype(np.float64)
+        best, best_error = (low, high), np.inf
+        for shrink_low in np.linspace(1.0, 0.3, 15) if low < 0 else (1.0,):
+            for shrink_high in np.linspace(1.0, 0.3, 15) if high > 0 else (1.0,):
+                bottom, top = low * shrink_low, high * shrink_high
+                step = (top - bottom) / 255.0
+                outside = np.maximum(values - top, 0) + np.maximum(bottom - values, 0)
+                inside = outside == 0
+                error = (weights * outside**2).sum() + weights[inside].sum() * step**2 / 12.0
+                if error < best_error:
+                    best, best_error = (bottom, top), error
+        return best

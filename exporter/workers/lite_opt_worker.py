@@ -1,0 +1,31 @@
+"""Compiles a Paddle program to a .nb with Paddle-Lite's Opt. Command: compile. Aborts on what it does not know."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+
+from paddlelite.lite import Opt
+from worker_host import Failure
+
+
+def compile_nb(arguments, _arrays):
+    opt = Opt()
+    opt.set_model_file(arguments["model"])
+    opt.set_param_file(arguments["params"])
+    if arguments["fp16"]:
+        opt.enable_fp16()  # before set_valid_places, or it silently does nothing
+    opt.set_valid_places(arguments["places"])
+    opt.set_model_type("naive_buffer")
+    if arguments["weight_int8"]:
+        opt.set_quant_model(True)
+        opt.set_quant_type("QUANT_INT8")
+    opt.set_optimize_out(arguments["stem"])
+    opt.run()
+    file = arguments["stem"] + ".nb"
+    if not os.path.isfile(file) or not os.path.getsize(file):
+        raise Failure(f"Paddle-Lite's Opt wrote no model for {arguments['places']}")
+    return {"version": importlib.metadata.version("paddlelite")}, []
+
+
+COMMANDS = {"compile": compile_nb}

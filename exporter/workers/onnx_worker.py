@@ -1,0 +1,147 @@
+"""Edits ONNX files: simplify, check, metadata, fp16. Commands: finish, half."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper
+from worker_host import Failure
+
+# First ONNX Runtime release that reads an opset of the default domain.
+_RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
+_SAME = 1e-5  # largest relative difference of an output that counts as unchanged
+
+
+def finish(arguments, _arrays):
+    model = onnx.load(arguments["raw"])
+    notes = []
+    _int64_masks_to_int32(model)
+    if arguments["simplify"]:
+        model, note = _simplified(model, arguments["seed"])
+        notes.append(note)
+    _strip(model)
+    for key, value in arguments["metadata"].items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.checker.check_model(model, full_check=True)
+    _session(model)  # a model that ONNX's checker takes may still be one that the runtime refuses
+    with open(arguments["out"], "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+    return {**_io(model), "notes": notes}, []
+
+
+def half(arguments, _arrays):
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    model = onnx.load(arguments["fp32"])
+    model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=False)
+    _strip(model, keep_metadata=True)
+    onnx.checker.check_model(model)
+    _session(model)
+    with open(arguments["out"], "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+    return {**_io(model), "notes": []}, []
+
+
+def _simplified(model, seed: int):
+    """The simplified model when it gives the same outputs on a random input, else the model as it was."""
+    try:
+        import onnxslim
+    except ImportError:
+        return model, "not simplified: onnxslim is not installed"
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    try:
+        slim = onnxslim.slim(copy)
+        feed = _random_feed(model, seed)
+        before, after = _session(model).run(None, feed), _session(slim).run(None, feed)
+        difference = max(_relative(a, b) for a, b in zip(before, after, strict=True))
+    except Exception as error:
+        return model, f"not simplified: {type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    if difference > _SAME:
+        return model, f"not simplified: an output changed by {difference:.1e} (relative)"
+    return slim, f"simplified: {len(model.graph.node)} to {len(slim.graph.node)} operators"
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return float("inf")
+    if a.dtype.kind != "f":
+        return float((a != b).mean())
+    return float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)) if a.size else 0.0
+
+
+def _random_feed(model, seed: int) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    feed = {}
+    for value in _true_inputs(model):
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        shape = [size if size > 0 else (1 if axis == 0 else 128) for axis, size in enumerate(_shape(value))]
+        feed[value.name] = generator.standard_normal(shape).astype(dtype)
+    return feed
+
+
+def _session(model):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise Failure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
+
+
+def _int64_masks_to_int32(model) -> None:
+    """No mask leaves as int64: apps read it as float or int32, and accelerators do not have it."""
+    for output in model.graph.output:
+        kind = output.type.tensor_type
+        if kind.elem_type == TensorProto.INT64:
+            inner = output.name + ".int64"
+            for node in model.graph.node:
+                for names in (node.input, node.output):
+                    for index, name in enumerate(names):
+                        if name == output.name:
+                            names[index] = inner
+            model.graph.node.append(helper.make_node("Cast", [inner], [output.name], to=TensorProto.INT32))
+            kind.elem_type = TensorProto.INT32
+
+
+def _strip(model, *, keep_metadata: bool = False) -> None:
+    """Takes out what says where the model was made, not what it computes."""
+    model.producer_name, model.producer_version, model.doc_string = "segexport", "", ""
+    model.graph.doc_string = ""
+    if not keep_metadata:
+        del model.metadata_props[:]
+    for node in model.graph.node:
+        node.doc_string = ""
+        for index in reversed(range(len(node.attribute))):
+            if node.attribute[index].name in ("op_callstack", "op_namescope"):
+                del node.attribute[index]
+
+
+def _true_inputs(model):
+    constants = {value.name for value in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in constants]
+
+
+def _shape(value) -> list[int]:
+    return [
+        d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else -1 for d in value.type.tensor_type.shape.dim
+    ]
+
+
+def _io(model) -> dict:
+    def describe(value):
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        return {"name": value.name, "dtype": str(dtype), "shape": _shape(value)}
+
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return {
+        "inputs": [describe(value) for value in _true_inputs(model)],
+        "outputs": [describe(value) for value in model.graph.output],
+        "min_runtime_version": _RUNTIME_OF_OPSET.get(opset, "1.13.0"),
+    }
+
+
+COMMANDS = {"finish": finish, "half": half}

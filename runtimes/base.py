@@ -1,0 +1,228 @@
+"""The Runtime protocol: something that runs one format, in a process of its own, one image after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, WorkerError
+from segexport.spec import Format, TensorSpec
+from segexport.worker import Worker
+
+WORKERS = Path(__file__).parent / "workers"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a session is to run.
+
+    Attributes:
+        device: `cpu`, `gpu:0`, ...; what is asked for is what is used, or it is an error.
+        threads: Threads for one inference.
+        timeout_s: Longest wait for one answer.
+        options: What only one runtime knows, by name.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    timeout_s: float = 300.0
+    options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a runtime works here, and the reason when not."""
+
+    ok: bool
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one image.
+
+    Attributes:
+        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel.
+        margin: (H, W) float32, the distance between the two best scores, where it was asked for.
+        finite: False when an output holds NaN or infinity.
+        inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
+    """
+
+    mask: np.ndarray
+    margin: np.ndarray | None
+    finite: bool
+    inference_ms: float
+    postprocess_ms: float
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What really runs: told by the runtime after it loaded the model."""
+
+    runtime: str
+    version: str
+    provider: str
+    device: str
+    threads: int
+    load_ms: float
+    notes: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """A loaded model."""
+
+    info: SessionInfo
+
+    def infer(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> Prediction: ...
+    def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None: ...
+    def result(self) -> Prediction: ...
+    def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+    def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray: ...
+    def peak_rss_bytes(self) -> int: ...
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """Runs artifacts of one format."""
+
+    name: str
+    runs: Format
+
+    def probe(self) -> Availability: ...
+    def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...
+
+
+class WorkerSession:
+    """A session whose model lives in a worker process; every runtime here uses it.
+
+    Args:
+        worker: A process whose worker file has the commands `open`, `infer`, `outputs` and `bench`.
+        artifact: Its manifest says which output is the mask and in which layout.
+        options: Passed on to the worker.
+        files: The model's files by role, as this runtime calls them.
+    """
+
+    def __init__(
+        self, runtime: str, worker: Worker, artifact: ModelArtifact, options: RunOptions, files: dict[str, Path]
+    ) -> None:
+        self._worker, self._timeout_s = worker, options.timeout_s
+        self._inputs = artifact.manifest.inputs
+        arguments = {
+            "files": {role: str(path) for role, path in files.items()},
+            "device": options.device,
+            "threads": options.threads,
+            "outputs": [spec.model_dump() for spec in artifact.manifest.outputs],
+            "options": options.options,
+        }
+        try:
+            answer, _ = worker.call("open", arguments, timeout_s=options.timeout_s)
+        except Exception:
+            worker.close()
+            raise
+        self.info = SessionInfo(
+            runtime=runtime,
+            version=answer["version"],
+            provider=answer["provider"],
+            device=answer["device"],
+            threads=options.threads,
+            load_ms=answer["load_ms"],
+            notes=tuple(answer.get("notes", ())),
+        )
+
+    def infer(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> Prediction:
+        """Runs the model on one image's tensors and waits."""
+        self.submit(tensors, margin=margin)
+        return self.result()
+
+    def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None:
+        """Starts a run; `result` gives its prediction. In between, the caller is free for other work."""
+        check_tensors(self._inputs, tensors)
+        self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self._timeout_s)
+
+    def result(self) -> Prediction:
+        answer, arrays = self._worker.receive(timeout_s=self._timeout_s)
+        if changed := answer.get("changed"):  # the runtime found that its provider is not to be trusted
+            note = (*self.info.notes, changed["note"])
+            self.info = replace(self.info, provider=changed["provider"], notes=note)
+        return Prediction(
+            mask=arrays[0],
+            margin=arrays[1] if len(arrays) > 1 else None,
+            finite=answer["finite"],
+            inference_ms=answer["inference_ms"],
+            postprocess_ms=answer["postprocess_ms"],
+        )
+
+    def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The model's raw outputs, in the order of the manifest."""
+        check_tensors(self._inputs, tensors)
+        _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self._timeout_s)
+        return arrays
+
+    def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
+        """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed inside the worker."""
+        check_tensors(self._inputs, tensors)
+        _, arrays = self._worker.call("bench", {"runs": runs}, tensors, timeout_s=self._timeout_s)
+        return arrays[0]
+
+    def peak_rss_bytes(self) -> int:
+        return self._worker.peak_rss_bytes()
+
+    @property
+    def pid(self) -> int:
+        return self._worker.pid
+
+    def close(self) -> None:
+        self._worker.close()
+
+    def __enter__(self) -> WorkerSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_worker_session(
+    runtime: str, script: str, needs: str, artifact: ModelArtifact, options: RunOptions, files: dict[str, Path]
+) -> WorkerSession:
+    """Starts `workers/<script>` and opens the artifact in it."""
+    worker = Worker(WORKERS / script, needs=needs, threads=options.threads, name=runtime)
+    return WorkerSession(runtime, worker, artifact, options, files)
+
+
+def probe_worker(script: str, needs: str) -> Availability:
+    """Starts the worker and asks what it has; every failure becomes the reason."""
+    from segexport.errors import SegexportError
+
+    try:
+        with Worker(WORKERS / script, needs=needs) as worker:
+            answer, _ = worker.call("probe", timeout_s=120)
+    except WorkerError as error:
+        return Availability(False, reason=error.what, hint=error.hint or error.cause)
+    except SegexportError as error:
+        return Availability(False, reason=error.what, hint=error.hint)
+    return Availability(True, version=answer["version"], devices=tuple(answer["devices"]))
+
+
+def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:
+    """Raises InputError when tensors do not fit what the manifest says the model takes."""
+    if len(specs) != len(tensors):
+        raise InputError(f"the model takes {len(specs)} inputs, got {len(tensors)}")
+    for spec, tensor in zip(specs, tensors, strict=True):
+        fits = len(spec.shape) == tensor.ndim and all(
+            want in (-1, have) for want, have in zip(spec.shape, tensor.shape, strict=False)
+        )
+        if not fits or str(tensor.dtype) != spec.dtype:
+            raise InputError(
+                f"input {spec.name!r} takes {spec.dtype} {list(spec.shape)}, got {tensor.dtype} {list(tensor.shape)}",
+                cause="the preprocessing gives another size than the model was exported for",
+                hint="give the size with `segexport import MODEL --input-size WIDTHxHEIGHT`",
+            )

@@ -1,0 +1,59 @@
+"""Runs a Paddle-Lite .nb on this host. Commands: probe, open, infer, outputs, bench."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+
+import mask as masks
+import numpy as np
+from paddlelite import lite
+from worker_host import Failure
+
+_state: dict = {}
+
+
+def probe(_arguments, _arrays):
+    return {"version": importlib.metadata.version("paddlelite"), "devices": ["cpu"]}, []
+
+
+def open_model(arguments, _arrays):
+    if arguments["device"] != "cpu":
+        raise Failure(f"device {arguments['device']!r}: Paddle-Lite runs on cpu here")
+    if int(np.__version__.split(".")[0]) >= 2:  # Tensor.from_numpy then feeds garbage without a word
+        raise Failure(
+            f"numpy {np.__version__} makes paddlelite read wrong inputs",
+            hint="pip install 'numpy<2' in its environment",
+        )
+    start = time.perf_counter()
+    config = lite.MobileConfig()
+    config.set_model_from_file(arguments["files"]["model"])
+    config.set_threads(arguments["threads"])
+    predictor = lite.create_paddle_predictor(config)
+    _state.update(predictor=predictor, specs=arguments["outputs"])
+    load_ms = (time.perf_counter() - start) * 1e3
+    version = importlib.metadata.version("paddlelite")
+    return {"version": version, "provider": "x86", "device": masks.cpu_name(), "load_ms": load_ms}, []
+
+
+def _run(arrays) -> list[np.ndarray]:
+    predictor = _state["predictor"]
+    for index, array in enumerate(arrays):
+        predictor.get_input(index).from_numpy(array)
+    predictor.run()
+    return [predictor.get_output(index).numpy() for index in range(len(_state["specs"]))]
+
+
+def infer(arguments, arrays):
+    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"])
+
+
+def outputs(_arguments, arrays):
+    return {}, _run(arrays)
+
+
+def bench(arguments, arrays):
+    return masks.bench(lambda: _run(arrays), arguments["runs"])
+
+
+COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}

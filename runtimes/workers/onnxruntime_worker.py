@@ -1,0 +1,80 @@
+"""Runs an ONNX model in ONNX Runtime. Commands: probe, open, infer, outputs, bench, operators."""
+
+from __future__ import annotations
+
+import time
+
+import mask as masks
+import onnxruntime as ort
+from worker_host import Failure
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
+_state: dict = {}
+
+
+def probe(_arguments, _arrays):
+    available = ort.get_available_providers()
+    return {"version": ort.__version__, "devices": [d for d, p in _PROVIDERS.items() if p in available]}, []
+
+
+def open_model(arguments, _arrays):
+    kind, _, index = arguments["device"].partition(":")
+    provider = _PROVIDERS.get(kind)
+    available = ort.get_available_providers()
+    if provider not in available:
+        raise Failure(
+            f"device {arguments['device']!r}: ONNX Runtime here has no provider for it",
+            cause=f"its providers are {', '.join(available)}",
+            hint="pip install onnxruntime-gpu" if kind == "gpu" else "--device cpu",
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = arguments["threads"]
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    extra = arguments["options"]
+    if extra.get("int8_as_on_arm"):  # s8 activations then round as they do on ARM
+        options.add_session_config_entry("session.qdqisint8allowed", "1")
+    if extra.get("optimized_model"):
+        options.optimized_model_filepath = extra["optimized_model"]
+    start = time.perf_counter()
+    try:
+        chosen = (provider, {"device_id": index or "0"}) if kind == "gpu" else provider
+        session = ort.InferenceSession(arguments["files"]["model"], options, providers=[chosen])
+    except Exception as error:
+        raise Failure(f"ONNX Runtime cannot load {arguments['files']['model']}", cause=_short(error)) from error
+    used = session.get_providers()[0]
+    if used != provider:  # it falls back to the CPU with a line on stderr only
+        raise Failure(
+            f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
+            cause="the provider is listed, but could not start",
+            hint="check the CUDA and cuDNN that this onnxruntime-gpu wants",
+        )
+    _state.update(session=session, specs=arguments["outputs"], names=[i.name for i in session.get_inputs()])
+    device = masks.cpu_name() if kind == "cpu" else f"cuda:{index or '0'}"
+    load_ms = (time.perf_counter() - start) * 1e3
+    return {"version": ort.__version__, "provider": used, "device": device, "load_ms": load_ms}, []
+
+
+def _runner(arrays):
+    session, feed = _state["session"], dict(zip(_state["names"], arrays, strict=True))
+    names = [spec["name"] for spec in _state["specs"]]
+    return lambda: session.run(names, feed)
+
+
+def infer(arguments, arrays):
+    return masks.measured(_runner(arrays), _state["specs"], arguments["margin"])
+
+
+def outputs(_arguments, arrays):
+    return {}, _runner(arrays)()
+
+
+def bench(arguments, arrays):
+    return masks.bench(_runner(arrays), arguments["runs"])
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}

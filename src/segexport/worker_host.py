@@ -1,0 +1,145 @@
+"""Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
+
+`<python> -I worker_host.py WORKER.py` reads calls from standard input and writes answers to what was standard output.
+File descriptor 1 itself is pointed at standard error first, because native libraries print there whenever they like.
+
+A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
+returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
+
+A message is `<II>`: bytes of JSON header, number of arrays; the header; then each array's raw bytes. The header lists
+the arrays' dtypes and shapes under "arrays".
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import struct
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+
+_PREFIX = struct.Struct("<II")
+
+
+class Failure(Exception):
+    """The worker cannot do the job, and can say why: what, cause, hint."""
+
+    def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what, self.cause, self.hint = what, cause, hint
+
+
+def encode(header: dict, arrays: list[np.ndarray]) -> list[bytes | memoryview]:
+    """A message as buffers, ready to be written one after the other; the arrays are not copied."""
+    arrays = [np.ascontiguousarray(array) for array in arrays]
+    layout = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
+    text = json.dumps({**header, "arrays": layout}).encode()
+    return [_PREFIX.pack(len(text), len(arrays)) + text, *(memoryview(a).cast("B") for a in arrays if a.nbytes)]
+
+
+def decode(read) -> tuple[dict, list[np.ndarray]] | None:
+    """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None."""
+    prefix = read(_PREFIX.size)
+    if prefix is None:
+        return None
+    length, _ = _PREFIX.unpack(prefix)
+    text = read(length)
+    if text is None:
+        return None
+    header = json.loads(bytes(text))
+    arrays = []
+    for entry in header.pop("arrays"):
+        dtype = np.dtype(entry["dtype"])
+        count = int(np.prod(entry["shape"], dtype=np.int64))
+        data = read(count * dtype.itemsize) if count else bytearray()
+        if data is None:
+            return None
+        arrays.append(np.frombuffer(data, dtype).reshape(entry["shape"]))
+    return header, arrays
+
+
+def _reader(stream):
+    def read(count: int):
+        buffer = bytearray(count)
+        view, filled = memoryview(buffer), 0
+        while filled < count:
+            got = stream.readinto(view[filled:])
+            if not got:
+                return None
+            filled += got
+        return buffer
+
+    return read
+
+
+def _exit_with_parent() -> None:
+    """A worker whose parent was killed must not live on: the parent's id changes when it dies."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _load(path: str):
+    sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
+    sys.modules["worker_host"] = sys.modules[__name__]
+    spec = importlib.util.spec_from_file_location("worker", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.COMMANDS
+
+
+def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dict, list[np.ndarray]]:
+    try:
+        answer, results = commands[header["command"]](header["arguments"], arrays)
+        return {"ok": True, **answer}, results
+    except Failure as failure:
+        return {"ok": False, "what": failure.what, "cause": failure.cause, "hint": failure.hint}, []
+    except BaseException as error:
+        traceback.print_exc()
+        kind = type(error).__name__
+        if isinstance(error, ModuleNotFoundError):
+            return {"ok": False, "missing": error.name, "what": str(error), "cause": "", "hint": ""}, []
+        text = " ".join(str(error).split())[:600]
+        return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
+
+
+def main() -> None:
+    requests = os.fdopen(os.dup(0), "rb", buffering=0)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _exit_with_parent()
+    commands, broken = {}, None
+    try:
+        commands = _load(sys.argv[1])
+    except BaseException as error:
+        traceback.print_exc()
+        broken = error
+    read = _reader(requests)
+    while (message := decode(read)) is not None:
+        if broken is not None:
+            missing = broken.name if isinstance(broken, ModuleNotFoundError) else None
+            what = f"{type(broken).__name__}: {broken}"
+            answer, results = {"ok": False, "missing": missing, "what": what, "cause": "", "hint": ""}, []
+        else:
+            answer, results = _answer(commands, *message)
+        for buffer in encode(answer, results):
+            view = memoryview(buffer)
+            while len(view):
+                view = view[answers.write(view) :]
+    sys.stdout.flush()
+    os._exit(0)  # native libraries have been seen to abort in their own exit handlers
+
+
+if __name__ == "__main__":
+    main()
