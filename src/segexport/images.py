@@ -1,0 +1,213 @@
+"""From an image file to pixels, and from a label file to class ids; whatever is wrong with the file is an `InputError`.
+
+Pillow decodes, because it reads the size before any pixel (a decompression bomb is refused unopened) and because it
+refuses a truncated file; OpenCV returns one with its rest filled in. Its formats are named one by one: the others
+(PostScript, ...) start programs or are no photographs.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from segexport.errors import InputError
+
+MAX_PIXELS = 64_000_000
+MAX_SIDE_PIXELS = 20_000
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+
+# Importing a plugin registers its format; Pillow would else import all sixty when it meets the first WebP.
+_PLUGINS = (
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # without loss: a class id is a name, not a brightness
+_EXIF_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+Source = Path | bytes
+
+
+def decode_image(
+    source: Source,
+    *,
+    order: Literal["rgb", "bgr"] = "rgb",
+    name: str = "",
+    max_pixels: int = MAX_PIXELS,
+    max_side_pixels: int = MAX_SIDE_PIXELS,
+) -> np.ndarray:
+    """Decodes a photograph: JPEG, PNG, BMP, WebP, TIFF, GIF (the first frame) or PNM.
+
+    The EXIF orientation is applied. An alpha channel is dropped, not blended: the colour under it stays. Grey is
+    repeated, a palette becomes its colours, CMYK becomes RGB, and of 16 bits the upper 8 stay.
+
+    Args:
+        source: A file, or its bytes.
+        order: The order of the channels in the result.
+        name: What to call `bytes` in an error.
+        max_pixels: Width times height above which the file is refused before it is decoded.
+        max_side_pixels: The same for one side.
+
+    Returns:
+        uint8 (height, width, 3), read-only.
+
+    Raises:
+        InputError: Missing, empty, truncated, corrupt, too large, or no image.
+    """
+    with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
+        orientation = _orientation(image)
+        image = _to_rgb(image)
+        if orientation in _TRANSPOSE:
+            image = image.transpose(_TRANSPOSE[orientation])
+        pixels = np.asarray(image)
+    if order == "bgr":
+        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
+        pixels.flags.writeable = False
+    return pixels
+
+
+def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
+
+    Returns:
+        uint8 (height, width), or uint16 where the file has 16 bits; read-only.
+
+    Raises:
+        InputError: As `decode_image`; and where the file is a colour picture, or one with losses (JPEG).
+    """
+    with _opened(source, name, _LABEL_FORMATS, max_pixels, MAX_SIDE_PIXELS) as image:
+        label = _what(source, name)
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
+        if image.mode in ("L", "P"):
+            return np.asarray(image)
+        if image.mode not in _WIDE_GREY:
+            raise InputError(
+                f"{label}: not a label image, it has the channels {'+'.join(image.getbands())}",
+                cause="a label holds one channel of class ids, as a grey or a palette PNG; this is a colour picture",
+                hint="write the class id of each pixel into one channel, not the class's colour",
+            )
+        values = np.asarray(image)
+        if values.size and (values.min() < 0 or values.max() > 0xFFFF):
+            raise InputError(
+                f"{label}: class ids from {values.min()} to {values.max()}", cause="they must lie in 0..65535"
+            )
+        return values.astype(np.uint16, copy=False)
+
+
+def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
+    """Reads (width, height) of an image as `decode_image` would return it, from the file's header alone.
+
+    Raises:
+        InputError: As `decode_image`, as far as the header shows it.
+    """
+    with _opened(source, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) >= 5 else (width, height)
+
+
+@contextmanager
+def _opened(
+    source: Source, name: str, formats: tuple[str, ...], max_pixels: int, max_side_pixels: int
+) -> Iterator[Image.Image]:
+    """Opens an image of a fair size; every failure of the decoder in the block becomes an `InputError`."""
+    what = _what(source, name)
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
+            _require_fair_size(what, image.size, max_pixels, max_side_pixels)
+            yield image
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{what}: the image is too large", cause=str(error), hint="make it smaller first") from error
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"{what}: not an image", cause=_identify(source, formats)) from error
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything: struct.error, KeyError, ...
+        raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
+
+
+def _what(source: Source, name: str) -> str:
+    return str(source) if isinstance(source, Path) else name or "image"
+
+
+def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_side_pixels: int) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"{what}: the image has no pixels ({width}x{height})")
+    if width * height > max_pixels or max(size) > max_side_pixels:
+        raise InputError(
+            f"{what}: the image is too large, {width}x{height} pixels",
+            cause=f"the limits are {max_pixels / 1e6:g} million pixels and {max_side_pixels} pixels on a side",
+            hint="make it smaller first, or cut it into tiles",
+        )
+
+
+def _identify(source: Source, formats: tuple[str, ...]) -> str:
+    """Says what a file that is no image of these formats is instead."""
+    if isinstance(source, bytes):
+        size, head = len(source), source[:64]
+    else:
+        size = source.stat().st_size
+        with source.open("rb") as stream:
+            head = stream.read(64)
+    if size == 0:
+        return "the file is empty"
+    if head[:3] == b"\xff\xd8\xff" and "JPEG" not in formats:
+        return "it is a JPEG, which changes class ids; labels must be PNG"
+    if head.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, the image itself was not fetched"
+    kind = "text" if head.isascii() and b"\0" not in head else "of an unknown kind"
+    return f"its {size} bytes are {kind}; images are {', '.join(formats)}"
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none or where the EXIF block is broken."""
+    try:
+        value = int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a camera's broken EXIF block must not cost the picture
+        return 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of Pillow to 8-bit RGB, without blending."""
+    if image.mode in _WIDE_GREY:
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise ValueError(f"grey values from {values.min()} to {values.max()}; 8 and 16 bits can be read")
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; 8 and 16 bits can be read")
+    return image if image.mode == "RGB" else image.convert("RGB")

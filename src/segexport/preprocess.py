@@ -1,0 +1,256 @@
+"""The preprocessing contract of `spec.Preprocess` in NumPy and OpenCV, and the way back for masks.
+
+The Java twin is pinned to this file by the vectors in `tests/golden/preprocess`. All sizes are worked out before any
+pixel is touched, with rules that need nothing but IEEE doubles and integers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segexport.errors import InputError
+from segexport.images import MAX_PIXELS
+from segexport.spec import (
+    Geometry,
+    LimitLong,
+    Pad,
+    PadToRatio,
+    Preprocess,
+    Resize,
+    ResizeLong,
+    ResizeShort,
+    ResizeToMultiple,
+    TensorSpec,
+)
+
+Size = tuple[int, int]  # width, height
+
+_INTERPOLATION = {  # without "nearest": OpenCV's shifts the image by half a pixel, or works in 16-bit fixed point
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos4": cv2.INTER_LANCZOS4,
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lies in its tensor: its size before and after each geometry operation.
+
+    Attributes:
+        sizes: (width, height) of the decoded image, then after each operation; the last is the tensor's.
+        padded: For each operation, whether it padded (the image kept its pixels) or resized.
+    """
+
+    sizes: tuple[Size, ...]
+    padded: tuple[bool, ...] = ()
+
+    @property
+    def original(self) -> Size:
+        """(width, height) of the decoded image."""
+        return self.sizes[0]
+
+    @property
+    def tensor(self) -> Size:
+        """(width, height) of the tensor."""
+        return self.sizes[-1]
+
+
+def place(preprocess: Preprocess, width: int, height: int) -> Placement:
+    """Works out the sizes that an image of `width` x `height` goes through.
+
+    Raises:
+        InputError: The image does not fit into a padding, or the tensor would be absurdly large.
+    """
+    sizes: list[Size] = [(width, height)]
+    for op in preprocess.geometry:
+        size = _size_after(op, *sizes[-1])
+        if size[0] * size[1] > MAX_PIXELS:
+            raise InputError(
+                f"an image of {width}x{height} would become {size[0]}x{size[1]} by {op.op}",
+                cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
+            )
+        sizes.append(size)
+    return Placement(tuple(sizes), tuple(isinstance(op, Pad | PadToRatio) for op in preprocess.geometry))
+
+
+def apply(
+    preprocess: Preprocess, image: np.ndarray, *, input_spec: TensorSpec | None = None
+) -> tuple[np.ndarray, Placement]:
+    """Makes the network's input tensor of an image.
+
+    Args:
+        preprocess: The contract.
+        image: uint8 (height, width, 3), in RGB order whatever the contract's order is.
+        input_spec: The model's input; where its shape is fixed, the tensor must fit.
+
+    Returns:
+        float32 (1, 3, height, width) in the contract's order of channels, contiguous; and the way back.
+
+    Raises:
+        InputError: The tensor does not fit into the model's input, or a padding is smaller than the image.
+    """
+    _require_image(image)
+    placement = place(preprocess, image.shape[1], image.shape[0])
+    if input_spec is not None:
+        require_fit(placement, input_spec)
+    return normalize(preprocess, run_geometry(preprocess, image, placement)), placement
+
+
+def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement) -> np.ndarray:
+    """Steps 1 and 2 of the contract, but for the order of channels: grey levels, RGB, (height, width, 3).
+
+    The result is float32, or the uint8 image itself where nothing has to be interpolated or filled.
+    """
+    for op, size in zip(preprocess.geometry, placement.sizes[1:], strict=True):
+        here = (image.shape[1], image.shape[0])
+        if size == here:
+            continue
+        if image.dtype != np.float32:
+            image = image.astype(np.float32)
+        if isinstance(op, Pad | PadToRatio):
+            value = op.value if preprocess.color == "rgb" else op.value[::-1]
+            right, bottom = size[0] - here[0], size[1] - here[1]
+            image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=value)
+        elif op.interpolation == "nearest":
+            columns, rows = (_nearest(np.arange(to), to, source) for to, source in zip(size, here, strict=True))
+            image = image.take(rows, axis=0).take(columns, axis=1)
+        else:
+            image = cv2.resize(image, size, interpolation=_INTERPOLATION[op.interpolation])
+    return image
+
+
+def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
+    """Steps 3 and 4 of the contract: (value * scale - mean) / std in float32, in this order, then NCHW.
+
+    Args:
+        preprocess: The contract.
+        image: Grey levels, RGB, (height, width, 3), float32 or uint8.
+
+    Returns:
+        float32 (1, 3, height, width) in the contract's order of channels.
+    """
+    tensor = np.empty((1, 3, *image.shape[:2]), np.float32)
+    scale = np.float32(preprocess.scale)
+    for channel, plane in enumerate(tensor[0]):
+        source = channel if preprocess.color == "rgb" else 2 - channel
+        np.multiply(image[:, :, source], scale, out=plane, dtype=np.float32)
+        np.subtract(plane, np.float32(preprocess.mean[channel]), out=plane)
+        np.divide(plane, np.float32(preprocess.std[channel]), out=plane)
+    return tensor
+
+
+def require_fit(placement: Placement, spec: TensorSpec) -> None:
+    """Refuses a tensor that a model of fixed input size cannot take.
+
+    Raises:
+        InputError: A height or width of the model's input is fixed and the tensor's is another.
+    """
+    layout = spec.layout or "NCHW"
+    if len(spec.shape) != len(layout):
+        return
+    size = {"W": placement.tensor[0], "H": placement.tensor[1]}
+    if any(axis in size and dim > 0 and dim != size[axis] for axis, dim in zip(layout, spec.shape, strict=True)):
+        wanted = dict(zip(layout, spec.shape, strict=True))
+        raise InputError(
+            f"an image of {_text(placement.original)} becomes a tensor of {_text(placement.tensor)}, "
+            f"but the model's input {spec.name!r} takes {_side(wanted['W'])}x{_side(wanted['H'])} (width x height)",
+            cause="the model was exported with a fixed input size, and its preprocessing does not lead there",
+            hint="give the model a resize to its input size when it is imported",
+        )
+
+
+def restore_mask(mask: np.ndarray, placement: Placement) -> np.ndarray:
+    """Brings a mask back to the size of the decoded image: paddings are cut off, resizes undone by nearest neighbour.
+
+    A pixel x of the image reads pixel floor((2 x + 1) * to / (2 * from)) of a resized one (half-pixel centres, in
+    integers), so that every language gives the same mask.
+
+    Args:
+        mask: (height, width) of any dtype; of the tensor's size, or of a fraction of it (an output stride).
+        placement: What `apply` returned.
+
+    Returns:
+        (height, width) of the decoded image, of the mask's dtype.
+    """
+    width, height = placement.original
+    columns, rows = np.arange(width), np.arange(height)
+    for before, after, padded in zip(placement.sizes, placement.sizes[1:], placement.padded, strict=False):
+        if not padded:
+            columns = _nearest(columns, before[0], after[0])
+            rows = _nearest(rows, before[1], after[1])
+    columns = _nearest(columns, placement.tensor[0], mask.shape[1])
+    rows = _nearest(rows, placement.tensor[1], mask.shape[0])
+    if mask.shape == (height, width) and _is_identity(columns) and _is_identity(rows):
+        return mask
+    return mask.take(rows, axis=0).take(columns, axis=1)
+
+
+def _nearest(index: np.ndarray, size: int, new_size: int) -> np.ndarray:
+    """The pixel of a side of `new_size` that lies under the centre of pixel `index` of a side of `size`."""
+    return index if size == new_size else (2 * index + 1) * new_size // (2 * size)
+
+
+def _is_identity(index: np.ndarray) -> bool:
+    return bool(index[-1] == index.size - 1 and index[0] == 0 and (np.diff(index) == 1).all())
+
+
+def _size_after(op: Geometry, width: int, height: int) -> Size:
+    """(width, height) after one operation; `round` is half to even, as Python's and `Math.rint`."""
+    long, short = max(width, height), min(width, height)
+    if isinstance(op, Resize):
+        size = (op.width, op.height)
+        if op.keep_ratio:
+            size = _scaled(width, height, min(op.width / width, op.height / height))
+        return _up_to_multiple(size[0], op.size_divisor), _up_to_multiple(size[1], op.size_divisor)
+    if isinstance(op, ResizeShort):
+        scale = op.size / short
+        if op.max_size is not None and round(long * scale) > op.max_size:
+            scale = op.max_size / long
+        return _scaled(width, height, scale)
+    if isinstance(op, ResizeLong):
+        return _scaled(width, height, op.size / long)
+    if isinstance(op, LimitLong):
+        if op.max_size is not None and long > op.max_size:
+            return _scaled(width, height, op.max_size / long)
+        if op.min_size is not None and long < op.min_size:
+            return _scaled(width, height, op.min_size / long)
+        return width, height
+    if isinstance(op, ResizeToMultiple):
+        return max(op.multiple, width - width % op.multiple), max(op.multiple, height - height % op.multiple)
+    if isinstance(op, PadToRatio):
+        if width / height > op.ratio:
+            return width, max(height, int(width / op.ratio))
+        return max(width, int(height * op.ratio)), height
+    if width > op.width or height > op.height:
+        raise InputError(
+            f"an image of {width}x{height} does not fit into a padding to {op.width}x{op.height}",
+            cause="the preprocessing pads and does not shrink",
+            hint="resize the image before the padding, with keep_ratio or resize_long",
+        )
+    return op.width, op.height
+
+
+def _scaled(width: int, height: int, scale: float) -> Size:
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _up_to_multiple(side: int, multiple: int) -> int:
+    return math.ceil(side / multiple) * multiple
+
+
+def _side(dim: int) -> str:
+    return str(dim) if dim > 0 else "any"
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _require_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"not an image: {image.dtype} {image.shape}", cause="uint8 (height, width, 3) is expected")
