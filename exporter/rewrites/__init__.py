@@ -1,0 +1,44 @@
+"""Changes of a program that keep its results and let an exporter take it, in the order in which they run."""
+
+from __future__ import annotations
+
+from segexport.exporter.program import Program
+from segexport.exporter.rewrites.base import Rewrite, Target
+from segexport.exporter.rewrites.bmm import BmmToMatmul
+from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.einsum import EinsumToMatmul
+from segexport.exporter.rewrites.flatten import FlattenXShape
+from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
+from segexport.exporter.rewrites.relu6 import Relu6Threshold
+
+REWRITES: tuple[Rewrite, ...] = (
+    BroadcastTensors(),
+    EinsumToMatmul(),
+    BmmToMatmul(),
+    LinearInterpToBilinear(),
+    Relu6Threshold(),
+    FlattenXShape(),
+)
+
+
+def rewrite_for(target: Target, program: Program) -> tuple[Program, list[str]]:
+    """Applies every rewrite that this export needs.
+
+    Args:
+        target: What the program is exported to.
+        program: Left as it is.
+
+    Returns:
+        The rewritten copy, and a note per change for the lineage.
+
+    Raises:
+        UnsupportedModelError: The export would come out wrong and no rewrite can help; the operator is named.
+    """
+    changed, notes = program.copy(), []
+    for rewrite in REWRITES:
+        if target in rewrite.targets and rewrite.applies(changed):
+            notes += [f"{rewrite.name} {rewrite.version}: {note}" for note in rewrite.apply(changed)]
+    if notes:
+        changed.prune()
+        changed.verify("the rewritten program")
+    return changed, notes
