@@ -65,12 +65,13 @@ class QuantizeOnnx:
         ):
             arguments = {"fp32": str(source.file("model")), "scratch": scratch, **self.params.model_dump(mode="json")}
             worker.call("begin", arguments, timeout_s=context.timeout_s)
-            for sample in data:
-                tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
-                answer, _ = worker.call("observe", {}, [tensor], timeout_s=context.timeout_s)
-                if not answer["finite"]:
-                    raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
-                context.progress("calibrating", sample.index + 1, len(data))
+            with context.progress("calibrating", len(data)) as bar:
+                for sample in data:
+                    tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
+                    answer, _ = worker.call("observe", {}, [tensor], timeout_s=context.timeout_s)
+                    if not answer["finite"]:
+                        raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
+                    bar.advance()
             out = out_dir / "model.onnx"
             answer, _ = worker.call("quantize", {"out": str(out)}, timeout_s=context.timeout_s)
         lineage = lineage_entry(self, context.key, tuple(answer["notes"]))

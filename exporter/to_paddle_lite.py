@@ -64,7 +64,7 @@ class ToPaddleLite:
         )
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
-        graph, notes = rewrites.rewrite_for(f"paddle-lite-{place}", original)
+        graph, notes = rewrites.rewrite_for(f"paddle-lite {place}", original)
         precision = self.params.precision
         if place == "x86" and precision is Precision.FP16:
             graph.params = {name: _rounded_to_half(value) for name, value in graph.params.items()}

@@ -6,6 +6,10 @@ traceback), a failed gate is a verdict in a report (exit 1), and anything else i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
 
 class SegexportError(Exception):
     """What went wrong, with values and path; why; and what mends it.
@@ -68,3 +72,18 @@ class WorkerTimeout(WorkerError):
 
 class WorkerFailed(WorkerError):
     """The worker answered that it could not do the job."""
+
+
+class HoldsError(Protocol):
+    """Something that can remember why it has no result."""
+
+    error: SegexportError | None
+
+
+@contextmanager
+def kept_in(holder: HoldsError) -> Iterator[None]:
+    """Keeps an error in `holder` instead of raising it, so that one that fails does not stop the others."""
+    try:
+        yield
+    except SegexportError as error:
+        holder.error = error

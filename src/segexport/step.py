@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,14 +12,8 @@ from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
 from segexport.dataset import Dataset
 from segexport.errors import InputError
 from segexport.interpreter import interpreter_for, probe
+from segexport.progress import Progress, silent
 from segexport.spec import Format, Frozen
-
-Progress = Callable[[str, int, int], None]  # what, done, of how many
-
-
-def silent(_what: str, _done: int, _total: int) -> None:
-    """The Progress of someone who does not want any."""
-
 
 @dataclass(frozen=True)
 class StepContext:

@@ -1,0 +1,103 @@
+"""Times the reference and the exports in turn, so that a busy or throttling machine hits all of them alike.
+
+Blocks run A B C C B A: each program meets the same drift. Times are taken inside the workers, around inference only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segexport.errors import SegexportError, kept_in
+from segexport.runtimes.base import Session
+from segexport.progress import Progress, silent
+
+BLOCKS = 12
+LEAST_RUNS = 2
+MOST_WARM_UP_RUNS = 30
+STABLE_RATIO = 0.05
+
+
+@dataclass
+class Timing:
+    """Raw times of one program.
+
+    Attributes:
+        first_ms: The first run after loading.
+        blocks_ms: (blocks, runs) float64, in the order taken; the runs of a block's two halves stand side by side.
+        warm_up_runs: Runs that were thrown away before.
+    """
+
+    load_ms: float
+    first_ms: float = 0.0
+    warm_up_runs: int = 0
+    blocks_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    error: SegexportError | None = None
+
+    @property
+    def samples_ms(self) -> np.ndarray:
+        return self.blocks_ms.reshape(-1)
+
+
+def measure(
+    sessions: Mapping[str, tuple[Session, Sequence[np.ndarray]]],
+    seconds: float,
+    *,
+    blocks: int = BLOCKS,
+    progress: Progress = silent,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Timing]:
+    """Times all sessions, interleaved.
+
+    Args:
+        sessions: Name -> session and the tensors of one image.
+        seconds: Time for all blocks together, about; a slow program gets its `LEAST_RUNS` per block all the same.
+        blocks: Upper limit of blocks; fewer when they would take more than twice `seconds`.
+    """
+    timings = {name: Timing(session.info.load_ms) for name, (session, _) in sessions.items()}
+    estimate_ms = {}
+    for name, (session, tensors) in sessions.items():
+        with kept_in(timings[name]):
+            estimate_ms[name] = _warm_up(session, tensors, timings[name])
+    if not estimate_ms:
+        return timings
+    share_ms = seconds * 1e3 / blocks / len(estimate_ms) / 2
+    runs = {name: max(LEAST_RUNS // 2, int(share_ms / ms)) for name, ms in estimate_ms.items()}
+    samples: dict[str, list[np.ndarray]] = {name: [] for name in estimate_ms}
+    start = clock()
+    with progress("timing", blocks) as bar:
+        for block in range(blocks):
+            order = [name for name in samples if timings[name].error is None]
+            halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
+            for name in (*order, *reversed(order)):
+                session, tensors = sessions[name]
+                with kept_in(timings[name]):
+                    halves[name].append(session.bench(tensors, runs[name]))
+            for name, parts in halves.items():
+                if len(parts) == 2:
+                    samples[name].append(np.concatenate(parts))
+            bar.advance()
+            if clock() - start > 2 * seconds and block >= 3:
+                break
+    for name, rows in samples.items():
+        if rows:
+            timings[name].blocks_ms = np.stack(rows)
+    return timings
+
+
+def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing) -> float:
+    """Runs until two medians in a row agree; returns milliseconds per run."""
+    timing.first_ms = float(session.bench(tensors, 1)[0])
+    before, runs = timing.first_ms, 1
+    while runs < MOST_WARM_UP_RUNS:
+        median = float(np.median(session.bench(tensors, 3)))
+        runs += 3
+        if abs(median - before) <= STABLE_RATIO * before:
+            before = median
+            break
+        before = median
+    timing.warm_up_runs = runs
+    return max(before, 1e-3)

@@ -1,0 +1,131 @@
+"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe_yaml` reads it from a file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from segexport.gates import Limits
+from segexport.spec import Format, Frozen, Precision, Preprocess
+
+
+class ModelRecipe(Frozen):
+    """The trained model: a PaddleSeg or PaddleX export folder, a bare program, or an artifact.
+
+    Attributes:
+        path: Folder or file, relative to the recipe.
+        preprocess: Only where the export does not say it, or says it wrong.
+        labels: Class names; else the export's, else the data's `labels.txt`.
+        input_size: (width, height) that a free input is fixed to.
+    """
+
+    path: str
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] | None = None
+    input_size: tuple[int, int] | None = None
+    ignore_index: int = 255
+
+
+class DataRecipe(Frozen):
+    """Images in PaddleSeg's form: `<split>.txt` with `image label` pairs, `labels.txt`.
+
+    Attributes:
+        path: Folder, relative to the recipe.
+        split: Images of the check.
+        calibration_split: Images for steps that calibrate or train; never those of the check unless you say so.
+        label_map: Class of the model -> class of the data, by name, where the two differ.
+        limit: At most so many images for the check, spread over the split.
+    """
+
+    path: str
+    split: str = "val"
+    calibration_split: str = "train"
+    label_map: dict[str, str] | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+
+class StepRecipe(Frozen):
+    """A step of the chain that every export goes through, with its own parameters."""
+
+    step: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Calibration(Frozen):
+    """How activation ranges are chosen for int8; see `exporter.onnx_quantize`."""
+
+    method: Literal["minmax", "percentile", "mse"] = "minmax"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    images: int = Field(default=32, ge=1)
+    float_operators: tuple[str, ...] = ("Resize",)
+    float_nodes: tuple[str, ...] = ()
+
+
+class OnnxExport(Frozen):
+    """An ONNX export."""
+
+    to: Literal[Format.ONNX]
+    name: str = ""
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    opset: Literal["auto"] | int = "auto"
+    simplify: bool = True
+    calibration: Calibration = Field(default_factory=Calibration)
+    limits: Limits | None = None
+
+
+class PaddleLiteExport(Frozen):
+    """A Paddle-Lite export for ARM, with its x86 twin for the check."""
+
+    to: Literal[Format.PADDLE_LITE]
+    name: str = ""
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+    limits: Limits | None = None
+
+
+ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]
+
+
+class CheckRecipe(Frozen):
+    """How exports are run and compared.
+
+    Attributes:
+        device: Where the exports run.
+        reference_device: Where the original runs.
+        threads: Threads of every runtime, for masks and for times.
+        latency_seconds: Time for all latency measurements together; 0 leaves them out.
+        worst_images: How many of the worst images are drawn.
+    """
+
+    device: str = "cpu"
+    reference_device: str = "cpu"
+    threads: int = Field(default=1, ge=1, le=256)
+    latency_seconds: float = Field(default=10.0, ge=0)
+    worst_images: int = Field(default=10, ge=0, le=100)
+    timeout_s: float = Field(default=300.0, gt=0)
+
+
+class Recipe(Frozen):
+    """Everything that `segexport run` needs."""
+
+    schema_version: Literal[1] = 1
+    title: str = ""
+    model: ModelRecipe
+    data: DataRecipe | None = None
+    steps: tuple[StepRecipe, ...] = ()
+    exports: tuple[ExportRecipe, ...] = Field(min_length=1)
+    check: CheckRecipe = Field(default_factory=CheckRecipe)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Recipe:
+        names = [export_name(export) for export in self.exports]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two exports are called {', '.join(twice)}; give each a `name`")
+        return self
+
+
+def export_name(export: OnnxExport | PaddleLiteExport) -> str:
+    """The export's name, by default `<format>-<precision>`; also the name of its folder."""
+    return export.name or f"{export.to.value}-{export.precision.value}"

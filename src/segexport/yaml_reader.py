@@ -1,0 +1,79 @@
+"""YAML from people and strangers: plain data only, bounded, no duplicate keys, and lines for error messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segexport.errors import InputError
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 20_000  # after aliases are followed: a few lines of nested aliases would otherwise fill the memory
+
+
+def read_yaml(path: Path) -> Any:
+    """The file's content as dicts, lists and scalars.
+
+    Raises:
+        InputError: Missing, too large, not YAML, duplicate keys, or more than `MAX_NODES` nodes.
+    """
+    return to_data(compose(path), path)
+
+
+def compose(path: Path) -> yaml.Node:
+    """The file as YAML nodes, which know their lines; raises as `read_yaml` does."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: {size} bytes of YAML; at most {MAX_BYTES} are read")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML", cause=" ".join(str(error).split())[:300]) from None
+    if node is None:
+        raise InputError(f"{path}: empty")
+    _check(node, path, [0])
+    return node
+
+
+def to_data(node: yaml.Node, path: Path) -> Any:
+    """Plain data from checked nodes.
+
+    Raises:
+        InputError: A tag that is not plain data (`!!python/...` and the like).
+    """
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: not plain YAML data", cause=" ".join(str(error).split())[:300]) from None
+    finally:
+        loader.dispose()
+
+
+def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> None:
+    count[0] += 1
+    if count[0] > MAX_NODES or depth > 100:
+        raise InputError(
+            f"{path}: too much YAML: over {MAX_NODES} values or 100 levels",
+            cause="aliases multiply a small file, or it is not a configuration",
+        )
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            _check(child, path, count, depth + 1)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, child in node.value:
+            line = key.start_mark.line + 1
+            name = str(key.value)
+            if name in seen and name != "<<":
+                raise InputError(f"{path}: line {line}: {name!r} is given twice, first in line {seen[name]}")
+            seen[name] = line
+            _check(child, path, count, depth + 1)
