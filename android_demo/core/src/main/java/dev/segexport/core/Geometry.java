@@ -1,0 +1,140 @@
+package dev.segexport.core;
+
+import org.json.JSONArray;
+import org.json.JSONException;
+import org.json.JSONObject;
+
+/** One geometry operation of the contract: what it makes of an image's size, and whether it resizes or pads. */
+final class Geometry {
+    /** Null for a padding. */
+    final Interpolation interpolation;
+
+    /** Grey levels in the contract's colour order; null for a resize. */
+    final float[] padValue;
+
+    private static final long MAX_PIXELS = 64000000;
+    private final String op;
+    private final int width;
+    private final int height;
+    private final int size;
+    private final int minSize;
+    private final int maxSize;
+    private final int divisor;
+    private final boolean keepRatio;
+    private final double ratio;
+
+    Geometry(JSONObject json) throws JSONException, SegmentationException {
+        op = json.getString("op");
+        boolean pads = false;
+        switch (op) {
+            case "resize":
+                Json.allow(json, "op", "interpolation", "width", "height", "keep_ratio", "size_divisor");
+                break;
+            case "resize_short":
+                Json.allow(json, "op", "interpolation", "size", "max_size");
+                break;
+            case "resize_long":
+                Json.allow(json, "op", "interpolation", "size");
+                break;
+            case "limit_long":
+                Json.allow(json, "op", "interpolation", "min_size", "max_size");
+                break;
+            case "resize_to_multiple":
+                Json.allow(json, "op", "interpolation", "multiple");
+                break;
+            case "pad":
+                Json.allow(json, "op", "width", "height", "value");
+                pads = true;
+                break;
+            case "pad_to_ratio":
+                Json.allow(json, "op", "ratio", "value");
+                pads = true;
+                break;
+            default:
+                throw new SegmentationException(
+                        SegmentationException.Kind.UNSUPPORTED, "geometry operation \"" + op + "\" is not known");
+        }
+        width = Json.size(json, "width");
+        height = Json.size(json, "height");
+        size = Math.max(Json.size(json, "size"), Json.size(json, "multiple"));
+        minSize = Json.size(json, "min_size");
+        maxSize = Json.size(json, "max_size");
+        divisor = Math.max(1, Json.size(json, "size_divisor"));
+        keepRatio = json.optBoolean("keep_ratio", false);
+        ratio = json.optDouble("ratio", 0);
+        interpolation = pads ? null : Interpolation.parse(json.optString("interpolation", "linear"));
+        padValue = pads ? Json.floats(json.getJSONArray("value")) : null;
+        boolean complete = op.equals("limit_long")
+                || size > 0
+                || width > 0 && height > 0
+                || op.equals("pad_to_ratio") && ratio > 0 && ratio < MAX_PIXELS;
+        if (!complete) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.BAD_MANIFEST, "geometry operation without its sizes: " + json);
+        }
+    }
+
+    boolean pads() {
+        return padValue != null;
+    }
+
+    /** The {width, height} that an image of {@code w} x {@code h} has afterwards. */
+    int[] apply(int w, int h) throws SegmentationException {
+        int[] after = sizeAfter(w, h);
+        if ((long) after[0] * after[1] > MAX_PIXELS) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.BAD_IMAGE,
+                    "an image of " + w + "x" + h + " would become " + after[0] + "x" + after[1] + " by " + op);
+        }
+        return after;
+    }
+
+    private int[] sizeAfter(int w, int h) throws SegmentationException {
+        int longer = Math.max(w, h);
+        double scale;
+        switch (op) {
+            case "resize":
+                int[] to = keepRatio
+                        ? scaled(w, h, Math.min((double) width / w, (double) height / h))
+                        : new int[] {width, height};
+                return new int[] {upToMultiple(to[0]), upToMultiple(to[1])};
+            case "resize_short":
+                scale = (double) size / Math.min(w, h);
+                if (maxSize > 0 && Math.rint(longer * scale) > maxSize) {
+                    scale = (double) maxSize / longer;
+                }
+                return scaled(w, h, scale);
+            case "resize_long":
+                return scaled(w, h, (double) size / longer);
+            case "limit_long":
+                if (maxSize > 0 && longer > maxSize) {
+                    return scaled(w, h, (double) maxSize / longer);
+                }
+                return minSize > 0 && longer < minSize
+                        ? scaled(w, h, (double) minSize / longer)
+                        : new int[] {w, h};
+            case "resize_to_multiple":
+                return new int[] {Math.max(size, w - w % size), Math.max(size, h - h % size)};
+            case "pad_to_ratio":
+                return (double) w / h > ratio
+                        ? new int[] {w, Math.max(h, (int) (w / ratio))}
+                        : new int[] {Math.max(w, (int) (h * ratio)), h};
+            default:
+                if (w > width || h > height) {
+                    throw new SegmentationException(
+                            SegmentationException.Kind.BAD_IMAGE,
+                            "an image of " + w + "x" + h + " does not fit into a padding to " + width + "x" + height);
+                }
+                return new int[] {width, height};
+        }
+    }
+
+    /** {@code rint} rounds halves to even, as Python's round does. */
+    private static int[] scaled(int w, int h, double scale) {
+        return new int[] {(int) Math.max(1, Math.rint(w * scale)), (int) Math.max(1, Math.rint(h * scale))};
+    }
+
+    private int upToMultiple(int side) {
+        return (int) (((long) side + divisor - 1) / divisor * divisor);
+    }
+}

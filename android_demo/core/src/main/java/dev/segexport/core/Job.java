@@ -1,0 +1,84 @@
+package dev.segexport.core;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import org.json.JSONArray;
+import org.json.JSONException;
+import org.json.JSONObject;
+
+/** What to run on the device: the golden sample of a pack, or what a computer sent in a job.json. */
+public final class Job {
+    static final int SCHEMA_VERSION = 1;
+
+    /** One input, and how often to run it. */
+    static final class Item {
+        final String input;
+        /** Null for an image file, else the {height, width} of raw little-endian float32, 1x3xHxW. */
+        final int[] tensor;
+        /** An image file with the class of each pixel as its grey level; null where nothing is expected. */
+        final String expectedMask;
+        final int runs;
+
+        Item(String input, int[] tensor, String expectedMask, int runs) {
+            this.input = input;
+            this.tensor = tensor;
+            this.expectedMask = expectedMask;
+            this.runs = runs;
+        }
+    }
+
+    final String id;
+    final int threads;
+    final int warmup;
+    final List<Item> items = new ArrayList<>();
+
+    private Job(String id, int threads, int warmup) {
+        this.id = id;
+        this.threads = threads;
+        this.warmup = warmup;
+    }
+
+    /** @throws SegmentationException MODEL_MISSING: the pack has no sample */
+    public static Job sample(Manifest manifest, int threads, int runs) throws SegmentationException {
+        if (manifest.sampleInput == null) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.MODEL_MISSING, "this model came without a sample to test it with");
+        }
+        Job job = new Job("self-test", threads, 2);
+        job.items.add(new Item(manifest.sampleInput, null, manifest.sampleMask, runs));
+        return job;
+    }
+
+    /** Reads the bytes of a job.json. */
+    public static Job parse(byte[] utf8) throws SegmentationException {
+        try {
+            JSONObject json = new JSONObject(new String(utf8, StandardCharsets.UTF_8));
+            if (json.getInt("schema_version") != SCHEMA_VERSION) {
+                throw new SegmentationException(
+                        SegmentationException.Kind.UNSUPPORTED,
+                        "job.json has the schema_version " + json.getInt("schema_version") + ", this app reads "
+                                + SCHEMA_VERSION);
+            }
+            Job job = new Job(json.getString("id"), json.getInt("threads"), json.optInt("warmup", 0));
+            JSONArray items = json.getJSONArray("items");
+            for (int i = 0; i < items.length(); i++) {
+                JSONObject item = items.getJSONObject(i);
+                JSONArray size = item.optJSONArray("tensor_size");
+                job.items.add(new Item(
+                        item.getString("input"),
+                        size == null ? null : new int[] {size.getInt(0), size.getInt(1)},
+                        item.isNull("expected_mask") ? null : item.getString("expected_mask"),
+                        Math.max(1, item.optInt("runs", 1))));
+            }
+            return job;
+        } catch (JSONException | StackOverflowError error) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.BAD_MANIFEST, "job.json: " + error.getMessage(), error);
+        }
+    }
+
+    public int threads() {
+        return threads;
+    }
+}

@@ -1,0 +1,184 @@
+package dev.segexport.core;
+
+import java.io.File;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadFactory;
+
+/**
+ * Owns a model. It is opened, run and closed on one thread of its own, so that a caller may use this class from any
+ * thread and close it at any time: a run that is under way ends first, and every call after it says CLOSED.
+ */
+public final class Segmenter implements AutoCloseable {
+    private final ExecutorService thread = Executors.newSingleThreadExecutor(new ThreadFactory() {
+        @Override
+        public Thread newThread(Runnable work) {
+            Thread made = new Thread(work, "segmenter");
+            made.setDaemon(true);
+            return made;
+        }
+    });
+    private final Manifest manifest;
+    private final Backend backend;
+    private final int threads;
+    private Backend.Session session;
+    private double loadMs;
+
+    private Segmenter(Backend backend, Manifest manifest, int threads) {
+        this.backend = backend;
+        this.manifest = manifest;
+        this.threads = threads;
+    }
+
+    /**
+     * Loads the model; takes as long as that takes.
+     *
+     * @throws SegmentationException MODEL_MISSING, MODEL_REFUSED, BACKEND_MISSING or UNSUPPORTED
+     */
+    public static Segmenter open(final Backend backend, final File model, final Manifest manifest, final int threads)
+            throws SegmentationException {
+        if (!backend.format().equals(manifest.format)) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.UNSUPPORTED,
+                    backend.name() + " runs " + backend.format() + ", this model is " + manifest.format);
+        }
+        if (!model.isFile()) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.MODEL_MISSING, "there is no model file " + model.getName());
+        }
+        final Segmenter segmenter = new Segmenter(backend, manifest, threads);
+        try {
+            segmenter.call(new Callable<Void>() {
+                @Override
+                public Void call() throws SegmentationException {
+                    long started = System.nanoTime();
+                    segmenter.session = backend.open(model, manifest, threads);
+                    segmenter.loadMs = (System.nanoTime() - started) / 1e6;
+                    return null;
+                }
+            });
+        } catch (SegmentationException error) {
+            segmenter.thread.shutdown();
+            throw error;
+        }
+        return segmenter;
+    }
+
+    /** Segments a picture and waits for the answer. */
+    public Segmentation segment(final Pixels image) throws SegmentationException {
+        return call(new Callable<Segmentation>() {
+            @Override
+            public Segmentation call() throws SegmentationException {
+                long started = System.nanoTime();
+                Placement placement = manifest.preprocess.place(image.width(), image.height());
+                requireFit(placement);
+                float[] tensor = manifest.preprocess.apply(image, placement);
+                return run(tensor, placement.tensorHeight(), placement.tensorWidth(), placement, started);
+            }
+        });
+    }
+
+    /** Runs the model on an input that is preprocessed already, 1x3xHxW. */
+    public Segmentation segment(final float[] nchw, final int height, final int width) throws SegmentationException {
+        return call(new Callable<Segmentation>() {
+            @Override
+            public Segmentation call() throws SegmentationException {
+                return run(nchw, height, width, null, System.nanoTime());
+            }
+        });
+    }
+
+    private Segmentation run(float[] tensor, int height, int width, Placement placement, long started)
+            throws SegmentationException {
+        long fed = System.nanoTime();
+        OutputTensor output = session.run(tensor, height, width);
+        long answered = System.nanoTime();
+        Mask mask = Postprocess.mask(output, manifest.mask());
+        return new Segmentation(mask, placement, started, fed, answered, System.nanoTime());
+    }
+
+    public Manifest manifest() {
+        return manifest;
+    }
+
+    public Backend backend() {
+        return backend;
+    }
+
+    public int threads() {
+        return threads;
+    }
+
+    public double loadMs() {
+        return loadMs;
+    }
+
+    public String runtimeVersion() {
+        return session.version();
+    }
+
+    /** Frees the model after the run that is under way, if any. May be called twice. */
+    @Override
+    public void close() {
+        try {
+            thread.execute(new Runnable() {
+                @Override
+                public void run() {
+                    session.close();
+                }
+            });
+        } catch (RejectedExecutionException closedAlready) {
+            return;
+        }
+        thread.shutdown();
+    }
+
+    private void requireFit(Placement placement) throws SegmentationException {
+        long[] shape = manifest.input.shape;
+        if (shape.length != 4) {
+            return;
+        }
+        boolean fits = (shape[2] <= 0 || shape[2] == placement.tensorHeight())
+                && (shape[3] <= 0 || shape[3] == placement.tensorWidth());
+        if (!fits) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.UNSUPPORTED,
+                    "an image of " + placement.imageWidth() + "x" + placement.imageHeight() + " becomes "
+                            + placement.tensorWidth() + "x" + placement.tensorHeight() + ", the model takes "
+                            + shape[3] + "x" + shape[2]);
+        }
+    }
+
+    private <T> T call(Callable<T> work) throws SegmentationException {
+        try {
+            return thread.submit(work).get();
+        } catch (RejectedExecutionException error) {
+            throw new SegmentationException(SegmentationException.Kind.CLOSED, "the segmenter is closed", error);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+            throw new SegmentationException(SegmentationException.Kind.CLOSED, "interrupted", error);
+        } catch (ExecutionException error) {
+            throw typed(error.getCause());
+        }
+    }
+
+    private SegmentationException typed(Throwable error) {
+        if (error instanceof SegmentationException) {
+            return (SegmentationException) error;
+        }
+        if (error instanceof OutOfMemoryError) {
+            return new SegmentationException(
+                    SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory for this model and image", error);
+        }
+        if (error instanceof LinkageError) {
+            return new SegmentationException(
+                    SegmentationException.Kind.BACKEND_MISSING,
+                    backend.name() + " is not part of this app (" + error.getMessage() + ")", error);
+        }
+        return new SegmentationException(
+                SegmentationException.Kind.RUN_FAILED, backend.name() + " failed: " + error, error);
+    }
+}

@@ -1,0 +1,114 @@
+package dev.segexport.core;
+
+import static org.junit.Assert.assertArrayEquals;
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertTrue;
+
+import java.awt.image.BufferedImage;
+import java.io.File;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import javax.imageio.ImageIO;
+import org.json.JSONObject;
+import org.junit.Before;
+import org.junit.Rule;
+import org.junit.Test;
+import org.junit.rules.TemporaryFolder;
+
+public class JobRunnerTest {
+    @Rule
+    public final TemporaryFolder folder = new TemporaryFolder();
+
+    private final FakeBackend backend = new FakeBackend();
+    private File pack;
+    private File out;
+
+    @Before
+    public void writePack() throws Exception {
+        pack = folder.newFolder("pack");
+        out = folder.newFolder("out");
+        write("manifest.json", Manifests.json("onnx", 2, 1, Manifests.LOGITS)
+                .replace("'sample': null", "'sample': {'input': 'in.png', 'expected_mask': 'mask.png'}"));
+        write("model.bin", "abc");
+        BufferedImage image = new BufferedImage(2, 1, BufferedImage.TYPE_INT_RGB);
+        image.setRGB(0, 0, 0xFF0000);
+        ImageIO.write(image, "png", new File(pack, "in.png"));
+        BufferedImage mask = new BufferedImage(2, 1, BufferedImage.TYPE_BYTE_GRAY);
+        mask.getRaster().setSample(0, 0, 0, 1);
+        mask.getRaster().setSample(1, 0, 0, 1);
+        ImageIO.write(mask, "png", new File(pack, "mask.png"));
+    }
+
+    private void write(String name, String text) throws Exception {
+        Files.write(new File(pack, name).toPath(), text.replace('\'', '"').getBytes(StandardCharsets.UTF_8));
+    }
+
+    private JSONObject run(Job job) throws Exception {
+        List<Backend> backends = Collections.singletonList(backend);
+        new JobRunner(new Pack.Folder(pack), new ImageIoDecoder(), Collections.singletonMap("model", "JVM"))
+                .run(job, backends, out, out);
+        return new JSONObject(
+                new String(Files.readAllBytes(new File(out, "result.json").toPath()), StandardCharsets.UTF_8));
+    }
+
+    private String failure(Job job, String kind) throws Exception {
+        JSONObject error = run(job).getJSONObject("error");
+        assertEquals(error.toString(), kind, error.getString("kind"));
+        return error.getString("message");
+    }
+
+    @Test
+    public void theSampleIsRunAndCompared() throws Exception {
+        JSONObject result = run(Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 5));
+        assertTrue(result.isNull("error"));
+        assertEquals("JVM", result.getJSONObject("device").getString("model"));
+        assertEquals(Manifests.SHA256_OF_ABC, result.getJSONObject("model").getString("sha256"));
+        JSONObject item = result.getJSONArray("items").getJSONObject(0);
+        assertEquals(0.5, item.getDouble("agreement"), 0); // the pack expects class 1 in both pixels, one is black
+        assertEquals(5, item.getJSONArray("inference_ms").length());
+        assertArrayEquals(new byte[] {1, 0, 0, 0}, Files.readAllBytes(new File(out, "mask-0.u16").toPath()));
+    }
+
+    @Test
+    public void aJobOfTensors() throws Exception {
+        byte[] tensor = new byte[3 * 2 * 4];
+        tensor[6] = 0x7F; // 0x437F0000 is 255f: the second pixel's red
+        tensor[7] = 0x43;
+        Files.write(new File(pack, "0.f32").toPath(), tensor);
+        write("job.json", "{'schema_version': 1, 'id': 'j', 'threads': 2, 'items': [{'input': '0.f32',"
+                + " 'tensor_size': [1, 2], 'runs': 3}]}");
+        JSONObject result = run(null);
+        assertTrue(result.toString(), result.isNull("error"));
+        assertEquals("j", result.getString("id"));
+        assertEquals(2, result.getJSONObject("runtime").getInt("threads"));
+        assertFalse(result.getJSONArray("items").getJSONObject(0).has("agreement"));
+        assertArrayEquals(new byte[] {0, 0, 1, 0}, Files.readAllBytes(new File(out, "mask-0.u16").toPath()));
+    }
+
+    @Test
+    public void failuresAreAnswers() throws Exception {
+        Job sample = Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 1);
+        write("in.png", "no picture");
+        failure(sample, "BAD_IMAGE");
+        write("job.json", "{'schema_version': 1, 'id': 'j', 'threads': 1, 'items': [{'input': 'in.png',"
+                + " 'tensor_size': [1, 2]}]}");
+        assertTrue(failure(null, "BAD_IMAGE").contains("not 3x1x2"));
+        write("job.json", "{");
+        failure(null, "BAD_MANIFEST");
+        assertTrue(new File(out, Manifests.SHA256_OF_ABC + ".onnx").delete());
+        write("model.bin", "abd");
+        assertTrue(failure(sample, "MODEL_REFUSED").contains("sha256"));
+        assertTrue(new File(pack, "model.bin").delete());
+        failure(sample, "MODEL_MISSING");
+        write("manifest.json", Manifests.json("paddle-lite", 2, 1, Manifests.LOGITS));
+        assertTrue(failure(sample, "BACKEND_MISSING").contains("paddle-lite"));
+        assertTrue(new File(pack, "manifest.json").delete());
+        failure(sample, "MODEL_MISSING");
+        assertEquals("no half-written file stays", 0, out.listFiles((d, n) -> n.endsWith(".part")).length);
+        assertTrue(Arrays.asList(out.list()).contains("result.json"));
+    }
+}

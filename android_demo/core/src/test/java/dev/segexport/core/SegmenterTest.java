@@ -1,0 +1,102 @@
+package dev.segexport.core;
+
+import static org.junit.Assert.assertArrayEquals;
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertThrows;
+import static org.junit.Assert.assertTrue;
+
+import java.io.File;
+import java.util.Collections;
+import org.junit.Rule;
+import org.junit.Test;
+import org.junit.rules.TemporaryFolder;
+
+public class SegmenterTest {
+    @Rule
+    public final TemporaryFolder folder = new TemporaryFolder();
+
+    private final FakeBackend backend = new FakeBackend();
+    private final Pixels image = new ArgbPixels(new int[] {0xFFFF0000, 0xFF0000FF}, 2, 1);
+
+    private static Manifest manifest() throws Exception {
+        return Manifests.parse(Manifests.json("onnx", 4, 2, Manifests.LOGITS));
+    }
+
+    private Segmenter open() throws Exception {
+        return Segmenter.open(backend, folder.newFile(), manifest(), 1);
+    }
+
+    private static SegmentationException refused(SegmentationException.Kind kind, org.junit.function.ThrowingRunnable r) {
+        SegmentationException error = assertThrows(SegmentationException.class, r);
+        assertEquals(error.getMessage(), kind, error.kind());
+        return error;
+    }
+
+    @Test
+    public void segmentsAndGoesBack() throws Exception {
+        try (Segmenter segmenter = open()) {
+            Segmentation answer = segmenter.segment(image);
+            assertEquals(4, answer.mask.width);
+            assertEquals(2, answer.mask.height);
+            Mask restored = Postprocess.restore(answer.mask, answer.placement);
+            assertArrayEquals(new char[] {1, 0}, restored.ids);
+            assertTrue(answer.preprocessMs >= 0 && answer.inferenceMs >= 0 && answer.postprocessMs >= 0);
+        }
+    }
+
+    @Test
+    public void theModelStaysOnOneThread() throws Exception {
+        Segmenter segmenter = open();
+        segmenter.segment(image);
+        Thread other = new Thread(() -> {
+            try {
+                segmenter.segment(image);
+            } catch (SegmentationException error) {
+                throw new AssertionError(error);
+            }
+        });
+        other.start();
+        other.join();
+        segmenter.close();
+        for (int i = 0; i < 500 && !backend.closed; i++) {
+            Thread.sleep(10);
+        }
+        assertTrue(backend.closed);
+        assertEquals(Collections.singleton("segmenter"), backend.threads);
+        segmenter.close();
+        refused(SegmentationException.Kind.CLOSED, () -> segmenter.segment(image));
+    }
+
+    @Test
+    public void everyFailureHasAKind() throws Exception {
+        refused(SegmentationException.Kind.MODEL_MISSING,
+                () -> Segmenter.open(backend, new File("absent.onnx"), manifest(), 1));
+        refused(SegmentationException.Kind.UNSUPPORTED, () -> Segmenter.open(
+                backend, folder.newFile(), Manifests.parse(Manifests.json("paddle-lite", 4, 2, Manifests.LOGITS)), 1));
+        backend.onOpen = new UnsatisfiedLinkError("libfake.so");
+        assertTrue(refused(SegmentationException.Kind.BACKEND_MISSING, this::open).getMessage().contains("libfake.so"));
+        backend.onOpen = new NoClassDefFoundError("Fake");
+        refused(SegmentationException.Kind.BACKEND_MISSING, this::open);
+        backend.onOpen = null;
+        try (Segmenter segmenter = open()) {
+            backend.onRun = new OutOfMemoryError();
+            refused(SegmentationException.Kind.OUT_OF_MEMORY, () -> segmenter.segment(image));
+            backend.onRun = new IllegalStateException("broken");
+            refused(SegmentationException.Kind.RUN_FAILED, () -> segmenter.segment(image));
+            backend.onRun = null;
+            refused(SegmentationException.Kind.BAD_IMAGE,
+                    () -> segmenter.segment(new ArgbPixels(new int[0], 0, 0)));
+            assertArrayEquals(new char[] {1, 1, 0, 0, 1, 1, 0, 0}, segmenter.segment(image).mask.ids);
+        }
+    }
+
+    @Test
+    public void aModelOfFixedSizeRefusesAnother() throws Exception {
+        String json = Manifests.json("onnx", 4, 2, Manifests.LOGITS).replace("[1, 3, -1, -1]", "[1, 3, 2, 5]");
+        try (Segmenter segmenter = Segmenter.open(backend, folder.newFile(), Manifests.parse(json), 1)) {
+            SegmentationException error =
+                    refused(SegmentationException.Kind.UNSUPPORTED, () -> segmenter.segment(image));
+            assertTrue(error.getMessage(), error.getMessage().contains("4x2, the model takes 5x2"));
+        }
+    }
+}
