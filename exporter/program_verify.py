@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Block, Op, Program
-from segexport.exporter.program_reader import param_names
 
 from segexport.errors import InputError
 
@@ -20,9 +19,6 @@ def verify(program: Program, source: str) -> None:
         )
     written = {name for block in program.blocks for name, var in block.vars.items() if var.persistable}
     _verify_block(program, program.blocks[0], set(written), source, depth=0)
-    if program.params:
-        missing = [name for name in param_names(program) if name not in program.params]
-        _must(not missing, source, f"{len(missing)} parameters have no value, {missing[:1]} for one")
 
 
 def _must(condition: bool, source: str, what: str) -> None:

@@ -18,6 +18,9 @@ from segexport.errors import StorageError
 def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
     """See `Program.write`."""
     model, params = folder / f"{stem}.pdmodel", folder / f"{stem}.pdiparams"
+    missing = [name for name in param_names(program) if name not in program.params]
+    if missing:
+        raise ValueError(f"{len(missing)} parameters have no value, {missing[0]!r} for one: was only the graph read?")
     temporary = [path.with_name(path.name + ".part") for path in (model, params)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Program
+from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.base import Rewrite, Target
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
+from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 
 REWRITES: tuple[Rewrite, ...] = (
+    FoldConstants(),
     BroadcastTensors(),
     EinsumToMatmul(),
+    AdaptivePoolToMatmul(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     Relu6Threshold(),
@@ -37,7 +41,8 @@ def rewrite_for(target: Target, program: Program) -> tuple[Program, list[str]]:
     changed, notes = program.copy(), []
     for rewrite in REWRITES:
         if target in rewrite.targets and rewrite.applies(changed):
-            notes += [f"{rewrite.name} {rewrite.version}: {note}" for note in rewrite.apply(changed)]
+            made = rewrite.apply(changed)
+            notes += [f"{rewrite.name} {rewrite.version}: {note}" for note in made]
     if notes:
         changed.prune()
         changed.verify("the rewritten program")

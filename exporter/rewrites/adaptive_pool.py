@@ -1,0 +1,79 @@
+"""Adaptive average pooling as two matrix products, for ONNX.
+
+ONNX has no adaptive pooling. paddle2onnx writes a plain AveragePool, which is silently wrong where the number of bins
+does not divide the size: bin i averages the pixels from floor(i*size/bins) to ceil((i+1)*size/bins), so bins differ in
+width and overlap. Out = rows @ X @ columns, with constant matrices of those averages, is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import ONNX, count, matmul
+
+from segexport.errors import UnsupportedModelError
+
+
+class AdaptivePoolToMatmul:
+    """Rewrites the pools whose bins do not divide the size; one bin (a global average) needs nothing."""
+
+    name = "adaptive_pool_to_matmul"
+    version = "1"
+    targets = frozenset({ONNX})
+
+    def applies(self, program: Program) -> bool:
+        return any(_is_adaptive(op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _is_adaptive(op) and not _divides(program, op)]
+        for op in changed:
+            _change(program, op)
+        return [f"{count(len(changed), 'adaptive pool2d')} written as two matrix products"] if changed else []
+
+
+def pooling_matrix(bins: int, size: int) -> np.ndarray:
+    """[bins, size] float32: row i averages the pixels of bin i."""
+    matrix = np.zeros((bins, size), np.float32)
+    for index in range(bins):
+        start, end = index * size // bins, -(-(index + 1) * size // bins)
+        matrix[index, start:end] = 1.0 / (end - start)
+    return matrix
+
+
+def _is_adaptive(op: Op) -> bool:
+    return op.type == "pool2d" and bool(op.attr("adaptive")) and set(op.attr("ksize", [])) != {1}
+
+
+def _spatial(program: Program, op: Op) -> tuple[int, int]:
+    dims = program.shape(op.input("X") or "")
+    return dims[1:3] if op.attr("data_format") == "NHWC" else dims[2:4]
+
+
+def _divides(program: Program, op: Op) -> bool:
+    """Raises where the sizes are free: then paddle2onnx writes an invalid model or aborts."""
+    sizes, bins = _spatial(program, op), op.attr("ksize")
+    if -1 in sizes:
+        raise UnsupportedModelError(
+            f"pool2d into {bins[0]}x{bins[1]} adaptive bins needs a fixed height and width for ONNX",
+            cause="ONNX has no adaptive pooling, and the input's height and width are free (-1)",
+            hint="give the input a fixed shape: `segexport export MODEL --to onnx --input-shape 1,3,512,512 -o DIR`",
+        )
+    return all(size % count_ == 0 for size, count_ in zip(sizes, bins, strict=True))
+
+
+def _change(program: Program, op: Op) -> None:
+    source, out = op.input("X") or "", op.output("Out") or ""
+    dims, bins = program.shape(source), op.attr("ksize")
+    if op.attr("pooling_type") != "avg" or op.attr("data_format") == "NHWC":
+        raise UnsupportedModelError(
+            f"pool2d ({op.attr('pooling_type')}, {op.attr('data_format')}) into {bins[0]}x{bins[1]} adaptive bins of "
+            f"{dims} cannot be exported to ONNX",
+            cause="paddle2onnx would write a wrong model: the bins do not divide the size",
+            hint="export with an input size that the bins divide",
+        )
+    height, width = _spatial(program, op)
+    rows = program.add_param(f"{out}.rows", pooling_matrix(bins[0], height))
+    columns = program.add_param(f"{out}.columns", np.ascontiguousarray(pooling_matrix(bins[1], width).T))
+    narrow, over_columns = matmul(program, source, columns, (*dims[:3], bins[1]))
+    _, over_rows = matmul(program, rows, narrow, program.shape(out), out=out)
+    program.replace(op, over_columns, over_rows)

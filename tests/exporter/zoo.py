@@ -1,0 +1,144 @@
+"""Gives a graph without weights deterministic ones, and records what Paddle computes with them.
+
+Weights are seeded and He-normal; then one pass over a seeded image with every BatchNorm in training mode makes the
+statistics those of the activations, layer by layer, so that values stay in range and a comparison means something.
+
+Run as a script it does this for one graph, in a process of its own, because Paddle can abort:
+
+    python tests/exporter/zoo.py GRAPH.pdmodel OUT_DIR [seed]
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from segexport.exporter.program import Program
+from segexport.exporter.program_reader import param_names, read_graph
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A graph with weights, an input for it, and Paddle's outputs (operator by operator, no fused passes)."""
+
+    model: Path
+    params: Path
+    feed: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+
+def fill(graph: Path, folder: Path, seed: int = 7) -> Filled:
+    """Fills `graph` into `folder`; a folder that is complete already is reused."""
+    done = folder / "reference.npz"
+    if not done.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, __file__, str(graph), str(folder), str(seed)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        if ended.returncode:
+            raise RuntimeError(f"{graph}: Paddle ended with {ended.returncode}\n{ended.stderr[-2000:]}")
+    with np.load(done) as arrays:
+        feed = [arrays[f"feed{index}"] for index in range(arrays["feeds"])]
+        outputs = [arrays[f"output{index}"] for index in range(arrays["fetches"])]
+    return Filled(folder / "model.pdmodel", folder / "model.pdiparams", feed, outputs)
+
+
+def seeded_params(program: Program, seed: int) -> dict[str, np.ndarray]:
+    """A value for every parameter, from what reads it."""
+    random = np.random.default_rng(seed)
+    readers = program.consumers()
+    found = {}
+    for name in param_names(program):
+        var = program.vars[name]
+        uses = [(op, slot) for op in readers.get(name, []) for slot, names in op.inputs.items() if name in names]
+        op, slot = uses[0] if uses else (None, "")
+        if var.dtype.startswith("int"):  # a table's index
+            rows = program.shape(op.input("X") or "")[0] if op is not None else 1
+            value = np.arange(np.prod(var.dims)).reshape(var.dims) % max(rows, 1)
+        elif slot in ("Scale", "Variance"):
+            value = np.ones(var.dims)
+        elif slot == "Alpha":
+            value = np.full(var.dims, 0.25)
+        elif slot == "Filter":
+            fan_in = np.prod(var.dims[1:]) if op.type != "conv2d_transpose" else var.dims[0]
+            value = random.normal(0, np.sqrt(2 / fan_in), var.dims)
+        elif op is not None and op.type == "matmul_v2" and slot == "Y" and len(var.dims) == 2:
+            value = random.normal(0, np.sqrt(1 / var.dims[0]), var.dims)
+        else:
+            value = random.normal(0, 0.1 if len(var.dims) == 1 else 0.5, var.dims)
+        found[name] = value.astype(var.dtype)
+    return found
+
+
+def seeded_feed(program: Program, seed: int) -> list[np.ndarray]:
+    """An image of noise that is smooth at several scales; sizes and scale factors of detectors as they must be."""
+    random = np.random.default_rng(seed)
+    images = [program.shape(name) for name in program.feed_names if len(program.shape(name)) == 4]
+    height, width = images[0][2:]
+    feed = []
+    for name in program.feed_names:
+        dims = program.shape(name)
+        if len(dims) == 4:
+            value = np.zeros((1, *dims[1:]))
+            for scale in (1, 4, 16, 64):
+                coarse = random.normal(size=(1, dims[1], -(-height // scale), -(-width // scale)))
+                value += coarse.repeat(scale, 2).repeat(scale, 3)[:, :, :height, :width] / 2
+        else:  # im_shape or scale_factor: the first of the two is the size
+            value = np.array([[height, width]]) if not feed else np.ones((1, 2))
+        feed.append(value.astype(program.dtype(name)))
+    return feed
+
+
+def _main(graph: Path, folder: Path, seed: int) -> None:
+    warnings.filterwarnings("ignore")
+    program = read_graph(graph)
+    program.params = seeded_params(program, seed)
+    feed = seeded_feed(program, seed)
+    training = program.copy()
+    statistics = []
+    for op in training.ops:
+        if op.type in ("batch_norm", "sync_batch_norm"):
+            op.set_attr("is_test", False)
+            op.set_attr("use_global_stats", False)
+            op.set_attr("trainable_statistics", False)
+            op.set_attr("momentum", 0.0)
+            op.outputs["ReserveSpace"] = [training.add_var("reserve_space", ())]
+            statistics += [op.input("Mean"), op.input("Variance")]
+    if statistics:
+        program.params.update(_execute(training, feed, [], keep=statistics)[1])
+    outputs, _ = _execute(program, feed, program.fetch_names, keep=[])
+    program.write(folder)
+    arrays = {f"feed{index}": value for index, value in enumerate(feed)}
+    arrays |= {f"output{index}": value for index, value in enumerate(outputs)}
+    part = folder / "part.npz"
+    np.savez(part, feeds=len(feed), fetches=len(outputs), **arrays)
+    part.replace(folder / "reference.npz")
+
+
+def _execute(
+    program: Program, feed: list[np.ndarray], fetch: list[str], keep: list[str]
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    import paddle
+
+    paddle.enable_static()
+    copy = program.copy()
+    feeds = copy.feed_names
+    copy.ops = copy.compute_ops()
+    for name in ("feed", "fetch"):
+        copy.vars.pop(name, None)
+    static = paddle.static.Program.parse_from_string(copy.to_bytes())
+    executor, scope = paddle.static.Executor(paddle.CPUPlace()), paddle.static.Scope()
+    with paddle.static.scope_guard(scope):
+        for name, value in program.params.items():
+            scope.var(name).get_tensor().set(np.array(value), paddle.CPUPlace())
+        wanted = fetch or [copy.fetch_names[0] if copy.fetch_names else program.fetch_names[0]]
+        outputs = executor.run(static, feed=dict(zip(feeds, feed, strict=True)), fetch_list=wanted)
+        kept = {name: np.array(scope.find_var(name).get_tensor()) for name in keep}
+    return [np.asarray(value) for value in outputs], kept
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 7)
