@@ -10,9 +10,9 @@ import numpy as np
 from segexport.exporter import program, rewrites
 from segexport.exporter.to_onnx import WORKERS
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry
+from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
-from segexport.spec import Format, Frozen, Precision, Target
+from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.worker import Worker
 

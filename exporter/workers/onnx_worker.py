@@ -17,6 +17,7 @@ def finish(arguments, _arrays):
     model = onnx.load(arguments["raw"])
     notes = []
     _int64_masks_to_int32(model)
+    _empty_resize_inputs_left_out(model)
     if arguments["simplify"]:
         model, note = _simplified(model, arguments["seed"])
         notes.append(note)
@@ -33,9 +34,10 @@ def finish(arguments, _arrays):
 
 def half(arguments, _arrays):
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    model = onnx.load(arguments["fp32"])
-    model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=False)
+    model = convert_float_to_float16(onnx.load(arguments["fp32"]), keep_io_types=True)
+    OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts last
     _strip(model, keep_metadata=True)
     onnx.checker.check_model(model)
     _session(model)
@@ -105,6 +107,19 @@ def _int64_masks_to_int32(model) -> None:
                             names[index] = inner
             model.graph.node.append(helper.make_node("Cast", [inner], [output.name], to=TensorProto.INT32))
             kind.elem_type = TensorProto.INT32
+
+
+def _empty_resize_inputs_left_out(model) -> None:
+    """Resize's unused inputs become "": an empty constant counts as given as soon as a pass wraps it in a Cast."""
+    empty = {value.name for value in model.graph.initializer if 0 in value.dims}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value" and 0 in node.attribute[0].t.dims:
+            empty.update(node.output)
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            for index, name in enumerate(node.input):
+                if name in empty:
+                    node.input[index] = ""
 
 
 def _strip(model, *, keep_metadata: bool = False) -> None:

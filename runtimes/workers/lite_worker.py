@@ -1,4 +1,7 @@
-"""Runs a Paddle-Lite .nb on this host. Commands: probe, open, infer, outputs, bench."""
+"""Runs a Paddle-Lite .nb on this host. Commands: probe, open, infer, outputs, bench.
+
+Threads come from OMP_NUM_THREADS, which the parent sets: the Python binding has no call for them.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,6 @@ def open_model(arguments, _arrays):
     start = time.perf_counter()
     config = lite.MobileConfig()
     config.set_model_from_file(arguments["files"]["model"])
-    config.set_threads(arguments["threads"])
     predictor = lite.create_paddle_predictor(config)
     _state.update(predictor=predictor, specs=arguments["outputs"])
     load_ms = (time.perf_counter() - start) * 1e3

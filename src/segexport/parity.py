@@ -141,9 +141,9 @@ def _prefetched(data: Dataset, contenders: Sequence[Contender]) -> Iterator[_Pre
         inputs = {}
         for contender in contenders:
             if contender.preprocess not in inputs:
-                tensor, placement = preprocess.apply(contender.preprocess, sample.image)
-                preprocess.require_fit(placement, contender.input)
-                inputs[contender.preprocess] = tensor, placement
+                inputs[contender.preprocess] = preprocess.apply(
+                    contender.preprocess, sample.image, input_spec=contender.input
+                )
         return _Prepared(sample, inputs, (time.perf_counter() - start) * 1e3)
 
     with ThreadPoolExecutor(max_workers=1) as pool:

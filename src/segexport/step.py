@@ -6,14 +6,16 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
-from segexport.dataset import Dataset
 from segexport.errors import InputError
 from segexport.interpreter import interpreter_for, probe
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Frozen
+
+if TYPE_CHECKING:
+    from segexport.dataset import Dataset
 
 @dataclass(frozen=True)
 class StepContext:

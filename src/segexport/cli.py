@@ -1,0 +1,258 @@
+"""The command line. Each command reads its options, calls the library, and shows what came back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segexport import __version__
+
+if TYPE_CHECKING:
+    from segexport.console import Console
+    from segexport.report.schema import Report
+
+_FILE = click.Path(path_type=Path)
+_FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="segexport")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
+@click.pass_context
+def cli(context: click.Context, color: str, quiet: bool) -> None:
+    """From a trained PaddlePaddle segmentation model to a phone, with proof that nothing was lost.
+
+    Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 segexport could not do its job.
+    """
+    context.obj = lambda: _console(color, quiet)
+
+
+@cli.command()
+@click.argument("recipe", type=_FILE)
+@click.option("-o", "--output", type=_FILE, help="Folder for exports and reports.  [default: out/<recipe's name>]")
+@click.pass_obj
+def run(console: Any, recipe: Path, output: Path | None) -> None:
+    """Make, export and check everything that RECIPE names."""
+    from segexport.run import run_recipe
+
+    say = console()
+    folder = output or Path("out") / recipe.stem
+    _finish(say, run_recipe(recipe, folder, console=say), folder)
+
+
+@cli.command("import")
+@click.argument("model", type=_FILE)
+@click.option("-o", "--output", type=_FILE, required=True, help="Folder of the new artifact.")
+@click.option("--input-size", metavar="WxH", help="Fix free input sides.")
+@click.option("--labels", type=_FILE, help="Text file with a class name per line.")
+@click.option("--preprocess", type=_FILE, help="YAML file with the preprocessing, where the export does not say it.")
+@click.option("--ignore-index", type=int, default=255, show_default=True)
+@click.pass_obj
+def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
+    """Turn a PaddleSeg or PaddleX export into an artifact that says all about itself."""
+    from segexport.run import import_to
+
+    artifact = import_to(model, output, _import_options(options))
+    console().say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
+
+
+@cli.command()
+@click.argument("model", type=_FILE)
+@click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
+@click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
+@click.option("--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="minmax")
+@click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
+@click.option("--input-size", metavar="WxH", help="Fix free input sides.")
+@click.option("--labels", type=_FILE, help="Text file with a class name per line.")
+@click.option("--preprocess", type=_FILE, help="YAML file with the preprocessing, where the export does not say it.")
+@click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
+@click.pass_obj
+def export(console: Any, model: Path, output: Path, **options: Any) -> None:
+    """Export MODEL to ONNX or Paddle-Lite."""
+    from segexport.run import export_to
+
+    say = console()
+    artifact = export_to(model, output, _import_options(options), options, console=say)
+    say.say(f"{output}: {artifact.manifest.format.value}, {artifact.size_bytes:,} bytes")
+
+
+@cli.command()
+@click.argument("exports", type=_FILE, nargs=-1, required=True)
+@click.option("--reference", type=_FILE, required=True, help="The model that the exports were made from.")
+@click.option("--data", type=_FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
+@click.option("--split", default="val", show_default=True)
+@click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
+@click.option("--device", default="cpu", show_default=True, help="Where the exports run.")
+@click.option("--reference-device", default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--latency-seconds", type=float, default=10.0, show_default=True, help="0 leaves timing out.")
+@click.option("--format", "form", type=_FORMS, default="table", show_default=True, help="What goes to stdout.")
+@click.option("-o", "--output", type=_FILE, help="Folder for report.json, .md, .html and junit.xml.")
+@click.pass_obj
+def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
+    """Compare EXPORTS with the model that they were made from, on real images."""
+    from segexport.run import check_exports
+
+    say = console()
+    _finish(say, check_exports(list(exports), output, options, console=say), output, form)
+
+
+@cli.command()
+@click.argument("exports", type=_FILE, nargs=-1, required=True)
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Time for all measurements together.")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def bench(console: Any, exports: tuple[Path, ...], threads: int, device: str, seconds: float, form: str) -> None:
+    """Time EXPORTS in turn; ratios are to the first one."""
+    from segexport.bench import bench_exports, render
+
+    say = console()
+    rows = bench_exports(list(exports), threads=threads, device=device, seconds=seconds, progress=say.progress)
+    say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
+
+
+@cli.command()
+@click.argument("path", type=_FILE)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def inspect(console: Any, path: Path, form: str) -> None:
+    """Say what a model holds, and what each target will make of it, before any conversion."""
+    from segexport.run import inspect_path
+
+    console().data(inspect_path(path, form))
+
+
+@cli.command()
+@click.argument("file", type=_FILE)
+@click.option("--format", "form", type=_FORMS, default="table", show_default=True)
+@click.pass_obj
+def report(console: Any, file: Path, form: str) -> None:
+    """Show a report.json in another form."""
+    from segexport import report as reports
+
+    say = console()
+    say.data(
+        reports.render(reports.read_report(file), form, file.parent, color=say.stdout_color, width=say.stdout_width)
+    )
+
+
+@cli.command()
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.pass_obj
+def doctor(console: Any, form: str) -> None:
+    """Say what works here, and how to get the rest."""
+    from segexport.doctor import examine, render
+
+    say = console()
+    findings = examine()
+    say.data(render(findings, form, color=say.stdout_color, width=say.stdout_width))
+    sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
+
+
+@cli.group()
+def cache() -> None:
+    """Outputs that are kept, so that nothing is made twice."""
+
+
+@cache.command("ls")
+@click.pass_obj
+def cache_ls(console: Any) -> None:
+    """List what is kept."""
+    from segexport.store import Store
+
+    entries = list(Store().entries())
+    for entry in entries:
+        console().data(f"{entry.key[:16]}  {entry.size_bytes:>12,} bytes")
+    console().say(f"{len(entries)} outputs, {sum(entry.size_bytes for entry in entries):,} bytes")
+
+
+@cache.command("gc")
+@click.option("--older-than-days", type=float, default=30.0, show_default=True, help="Unused for so long; 0: all.")
+@click.pass_obj
+def cache_gc(console: Any, older_than_days: float) -> None:
+    """Remove what nobody used for a while."""
+    from segexport.store import Store
+
+    removed, freed = Store().collect(older_than_days=older_than_days)
+    console().say(f"{removed} outputs removed, {freed:,} bytes freed")
+
+
+@cli.group()
+def recipe() -> None:
+    """Recipes: what is to be made, in a file."""
+
+
+@recipe.command("validate")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def recipe_validate(console: Any, file: Path) -> None:
+    """Check a recipe; every fault is told at once, with its line."""
+    from segexport.run import validate_recipe
+
+    names = validate_recipe(file)
+    console().say(f"{file}: a valid recipe with {len(names)} exports: {', '.join(names)}")
+
+
+@recipe.command("schema")
+@click.pass_obj
+def recipe_schema(console: Any) -> None:
+    """Print the JSON schema of recipes."""
+    import json
+
+    from segexport.recipe import Recipe
+
+    console().data(json.dumps(Recipe.model_json_schema(), indent=2))
+
+
+@cli.command()
+@click.option("-o", "--output", type=_FILE, default=Path("out/demo"), show_default=True)
+@click.pass_obj
+def demo(console: Any, output: Path) -> None:
+    """Quantize, export and check a small built-in model on built-in images, offline."""
+    from segexport.run import DEMO_RECIPE, run_recipe
+
+    say = console()
+    _finish(say, run_recipe(DEMO_RECIPE, output, console=say), output)
+
+
+def main() -> None:
+    """Entry point: turns errors into their three lines and the right exit code."""
+    from segexport.errors import SegexportError
+
+    try:
+        cli(standalone_mode=True)
+    except SegexportError as error:
+        _console("auto", False).error(error)
+        sys.exit(2)
+
+
+def _console(color: str, quiet: bool) -> Console:
+    from segexport.console import Console
+
+    return Console(color, quiet=quiet)
+
+
+def _import_options(options: dict[str, Any]) -> Any:
+    from segexport.exporter.from_paddle import ImportOptions
+
+    return ImportOptions.from_strings(**{key: options[key] for key in ImportOptions.KEYS if key in options})
+
+
+def _finish(say: Console, result: Report, folder: Path | None, form: str = "table") -> None:
+    """Shows a report and leaves with its exit code."""
+    from segexport import report as reports
+    from segexport.verdict import exit_code
+
+    say.data(reports.render(result, form, folder, color=say.stdout_color, width=say.stdout_width))
+    if folder is not None:
+        say.say(f"report: {folder / 'report.html'}")
+    sys.exit(exit_code(result.verdict))
