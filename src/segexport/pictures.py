@@ -1,0 +1,225 @@
+"""Masks as pictures: colours for classes, overlays, and the strip that shows where an export differs.
+
+All pictures are uint8 arrays of shape (height, width, 3) in RGB order; masks are integer arrays (height, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from segexport.spec import Label
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DIFFERS_RGB = (255, 45, 146)  # the export says something else than the reference
+BOTH_WRONG_RGB = (255, 196, 0)  # they agree, and the truth says something else
+IGNORED_RGB = ((96, 96, 96), (150, 150, 150))  # stripes: no class, whatever the palette
+UNKNOWN_RGB = (255, 255, 255)  # a value that no label names
+
+PICTURE_MAX_BYTES = 150_000
+
+_FRAME_RGB, _TITLE_RGB = (40, 46, 58), (236, 239, 244)
+_GAP, _TITLE_HEIGHT = 6, 30
+_TILE_MIN_WIDTH = 160  # below that the titles do not fit
+
+
+def default_labels(names: Sequence[str]) -> tuple[Label, ...]:
+    """Labels with the colours of PASCAL VOC: the bits of the class index, spread over the three channels.
+
+    The first bit of each group of three goes to red's highest bit, the second to green's, the third to blue's, and so
+    on downwards (VOC2012 development kit, `VOClabelcolormap`).
+    """
+    return tuple(Label(id=index, name=name, rgb=_voc_color(index)) for index, name in enumerate(names))
+
+
+def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None = None) -> np.ndarray:
+    """Each pixel in the colour of its class; ignored pixels striped grey, values without a label white."""
+    import numpy as np
+
+    size = max([label.id for label in labels], default=0) + 2
+    table = np.full((size, 3), UNKNOWN_RGB, np.uint8)  # the last entry stands for everything that has no label
+    for label in labels:
+        table[label.id] = np.clip(label.rgb, 0, 255)
+    known = (mask >= 0) & (mask < size - 1)
+    picture = table[np.where(known, mask, size - 1)]
+    if ignore_index is not None:
+        rows, columns = np.nonzero(mask == ignore_index)
+        picture[rows, columns] = np.asarray(IGNORED_RGB, np.uint8)[((rows + columns) // 4) % 2]
+    return picture
+
+
+def overlay(image: np.ndarray, mask: np.ndarray, labels: Sequence[Label], *, opacity: float = 0.6) -> np.ndarray:
+    """The image with the coloured mask laid over it."""
+    import cv2
+
+    return cv2.addWeighted(image, 1.0 - opacity, colorize(mask, labels), opacity, 0.0)
+
+
+def panel(
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    reference: np.ndarray,
+    export: np.ndarray,
+    labels: Sequence[Label],
+    ignore_index: int | None = 255,
+    max_width: int = 1600,
+) -> bytes:
+    """Image, truth, reference, export and their difference side by side; without a truth, the other four.
+
+    In the difference the image is dimmed, and the pixels are marked where the export differs from the reference
+    (`DIFFERS_RGB`) and where both agree on what is wrong (`BOTH_WRONG_RGB`). A single pixel stays visible however small
+    the picture is drawn.
+
+    Args:
+        image: RGB, uint8, (height, width, 3).
+        truth: Class indices (height, width), or None for an image without labels.
+        reference: Class indices (height, width) that the reference gave.
+        export: Class indices (height, width) that the export gave.
+        labels: The classes' names and colours.
+        ignore_index: Value of `truth` that counts as nothing.
+        max_width: Of the whole strip, in pixels.
+
+    Returns:
+        A PNG or a JPEG, whichever is smaller (see `suffix`), of at most about `PICTURE_MAX_BYTES`.
+
+    Raises:
+        ValueError: The image and the masks are not of one size.
+    """
+    shapes = {array.shape[:2] for array in (image, truth, reference, export) if array is not None}
+    if len(shapes) != 1:
+        raise ValueError(f"image and masks differ in size: {sorted(shapes)}")
+    count = 4 if truth is None else 5
+    while True:
+        width = max((max_width - (count + 1) * _GAP) // count, _TILE_MIN_WIDTH)
+        data = _encoded(_strip(image, truth, reference, export, labels, ignore_index, width))
+        if len(data) <= PICTURE_MAX_BYTES or width == _TILE_MIN_WIDTH:
+            return data
+        max_width = int(max_width * 0.8)
+
+
+def suffix(data: bytes) -> str | None:
+    """`.png` or `.jpg`, by the first bytes; None for anything else."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ".png"
+    return ".jpg" if data.startswith(b"\xff\xd8\xff") else None
+
+
+def _voc_color(index: int) -> tuple[int, int, int]:
+    red = green = blue = 0
+    for bit in range(7, -1, -1):
+        red |= (index & 1) << bit
+        green |= (index >> 1 & 1) << bit
+        blue |= (index >> 2 & 1) << bit
+        index >>= 3
+    return red, green, blue
+
+
+def _strip(
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    reference: np.ndarray,
+    export: np.ndarray,
+    labels: Sequence[Label],
+    ignore_index: int | None,
+    width: int,
+) -> np.ndarray:
+    size = _tile_size(image.shape[:2], width)
+    differs = export != reference
+    wrong = differs & False if truth is None else (export != truth) & ~differs & (truth != ignore_index)
+    tiles = [("image", _fit(image, size))]
+    if truth is not None:
+        tiles.append(("truth", colorize(_fit(truth, size), labels, ignore_index)))
+    tiles.append(("reference", colorize(_fit(reference, size), labels)))
+    tiles.append(("export", colorize(_fit(export, size), labels)))
+    tiles.append((f"differs: {_percent(differs)}", _difference(tiles[0][1], differs, wrong)))
+    return _side_by_side(tiles, width)
+
+
+def _tile_size(shape: tuple[int, int], width: int) -> tuple[int, int]:
+    """(width, height) that fits a tile: a tall image is bounded by its height, a tiny one is enlarged."""
+    scale = min(width / shape[1], 1.5 * width / shape[0])
+    return max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1)
+
+
+def _fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    import cv2
+    import numpy as np
+
+    if array.ndim == 3:
+        shrinks = size[0] < array.shape[1]
+        return cv2.resize(array, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
+    rows = (np.arange(size[1]) + 0.5) * array.shape[0] / size[1]
+    columns = (np.arange(size[0]) + 0.5) * array.shape[1] / size[0]
+    return array[np.ix_(rows.astype(np.intp), columns.astype(np.intp))]
+
+
+def _difference(image: np.ndarray, differs: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """`image` has the size of the tile, the two masks still have that of the original."""
+    import cv2
+    import numpy as np
+
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    picture = np.repeat((grey * 0.4 + 20.0)[..., None], 3, axis=2)
+    for pixels, color, opacity in ((wrong, BOTH_WRONG_RGB, 0.6), (differs, DIFFERS_RGB, 1.0)):
+        # The share of each tile pixel that is marked; enlarging with INTER_AREA would blur, so that is left to NEAREST.
+        shrinks = picture.shape[1] < pixels.shape[1]
+        share = cv2.resize(
+            pixels.astype(np.float32),
+            (picture.shape[1], picture.shape[0]),
+            interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST,
+        )
+        alpha = np.where(share > 1e-6, 0.5 + 0.5 * share, 0.0).astype(np.float32) * opacity
+        if (share > 1e-6).mean() < 1e-3:
+            alpha = cv2.dilate(alpha, np.ones((3, 3), np.uint8))  # a lone pixel would be overlooked
+        picture += (np.asarray(color, np.float32) - picture) * alpha[..., None]
+    return picture.round().astype(np.uint8)
+
+
+def _percent(pixels: np.ndarray) -> str:
+    share = 100.0 * float(pixels.mean())
+    return (
+        "no pixel"
+        if share == 0
+        else "< 0.01 %"
+        if share < 0.01
+        else f"{share:.2f} %"
+        if share < 10
+        else f"{share:.0f} %"
+    )
+
+
+def _side_by_side(tiles: list[tuple[str, np.ndarray]], width: int) -> np.ndarray:
+    import cv2
+    import numpy as np
+
+    height = max(picture.shape[0] for _, picture in tiles)
+    canvas = np.full((height + _TITLE_HEIGHT + _GAP, len(tiles) * (width + _GAP) + _GAP, 3), _FRAME_RGB, np.uint8)
+    for index, (title, picture) in enumerate(tiles):
+        left = _GAP + index * (width + _GAP)
+        cv2.putText(
+            canvas, title, (left + 2, _TITLE_HEIGHT - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.52, _TITLE_RGB, 1, cv2.LINE_AA
+        )
+        left += (width - picture.shape[1]) // 2
+        canvas[_TITLE_HEIGHT : _TITLE_HEIGHT + picture.shape[0], left : left + picture.shape[1]] = picture
+    return canvas
+
+
+def _encoded(picture: np.ndarray) -> bytes:
+    """The smaller of PNG and JPEG, in as good a quality as the size allows."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    def saved(form: str, **options: int | bool) -> bytes:
+        stream = BytesIO()
+        Image.fromarray(picture).save(stream, form, optimize=True, **options)
+        return stream.getvalue()
+
+    png = saved("PNG")
+    for quality in (92, 85, 75):
+        jpeg = saved("JPEG", quality=quality, subsampling=0)  # 4:4:4, or a thin coloured line loses its colour
+        if min(len(png), len(jpeg)) <= PICTURE_MAX_BYTES:
+            break
+    return png if len(png) <= len(jpeg) else jpeg
