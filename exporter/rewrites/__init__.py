@@ -7,21 +7,29 @@ from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.base import Rewrite, Target
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
+from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
+from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
+from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     BroadcastTensors(),
     EinsumToMatmul(),
+    UnpoolToArithmetic(),
+    TransposedConvPadding(),
     AdaptivePoolToMatmul(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     Relu6Threshold(),
+    ComparisonAttributes(),
     FlattenXShape(),
+    Int32Mask(),
 )
 
 

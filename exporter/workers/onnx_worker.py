@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper
+from onnx import helper
 from worker_host import Failure
 
 # First ONNX Runtime release that reads an opset of the default domain.
@@ -16,7 +16,6 @@ _SAME = 1e-5  # largest relative difference of an output that counts as unchange
 def finish(arguments, _arrays):
     model = onnx.load(arguments["raw"])
     notes = []
-    _int64_masks_to_int32(model)
     _empty_resize_inputs_left_out(model)
     if arguments["simplify"]:
         model, note = _simplified(model, arguments["seed"])
@@ -92,21 +91,6 @@ def _session(model):
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise Failure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
-
-
-def _int64_masks_to_int32(model) -> None:
-    """No mask leaves as int64: apps read it as float or int32, and accelerators do not have it."""
-    for output in model.graph.output:
-        kind = output.type.tensor_type
-        if kind.elem_type == TensorProto.INT64:
-            inner = output.name + ".int64"
-            for node in model.graph.node:
-                for names in (node.input, node.output):
-                    for index, name in enumerate(names):
-                        if name == output.name:
-                            names[index] = inner
-            model.graph.node.append(helper.make_node("Cast", [inner], [output.name], to=TensorProto.INT32))
-            kind.elem_type = TensorProto.INT32
 
 
 def _empty_resize_inputs_left_out(model) -> None:
