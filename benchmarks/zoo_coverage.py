@@ -1,0 +1,187 @@
+"""Every graph of the zoo through ONNX and Paddle-Lite, compared with Paddle operator by operator.
+
+    python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--json FILE] [--markdown FILE]
+
+Graphs come without weights; `tests/exporter/zoo.py` fills them. For each graph: the rewrites, ONNX through
+paddle2onnx and ONNX Runtime, Paddle-Lite compiled for x86 and run, and compiled for arm64 (not run: there is no device
+here). What is there already in DIR is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from segexport.errors import SegexportError
+from segexport.exporter import program as programs
+from segexport.exporter.program import Program
+from segexport.exporter.rewrites import rewrite_for
+from segexport.worker import Worker
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
+import zoo  # noqa: E402
+
+OPSETS = (16, 15, 13, 11)
+WORKERS = {
+    "paddle2onnx": REPOSITORY / "exporter/workers/paddle2onnx_worker.py",
+    "paddlelite opt": REPOSITORY / "exporter/workers/lite_opt_worker.py",
+    "onnxruntime": REPOSITORY / "runtimes/workers/onnxruntime_worker.py",
+    "paddlelite": REPOSITORY / "runtimes/workers/lite_worker.py",
+}
+
+
+class Workers:
+    """One process per tool, kept for all graphs and started again after it died."""
+
+    def __init__(self, threads: int, timeout_s: float) -> None:
+        self._threads, self._timeout_s = threads, timeout_s
+        self._alive: dict[str, Worker] = {}
+
+    def call(self, tool: str, command: str, arguments: dict, arrays: list[np.ndarray] = ()) -> list[np.ndarray]:
+        if tool not in self._alive:
+            self._alive[tool] = Worker(WORKERS[tool], needs=tool.split()[0], threads=self._threads, name=tool)
+        try:
+            return self._alive[tool].call(command, arguments, arrays, timeout_s=self._timeout_s)[1]
+        except SegexportError:
+            self._alive.pop(tool).close()
+            raise
+
+    def close(self) -> None:
+        for worker in self._alive.values():
+            worker.close()
+
+
+def compare(found: list[np.ndarray], reference: list[np.ndarray]) -> dict:
+    """Argmax agreement of the first output (a fraction of 1), and the largest difference relative to the largest value."""
+    pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(found, reference, strict=True)]
+    if any(a.shape != b.shape for a, b in pairs):
+        return {"error": f"shapes {[a.shape for a, _ in pairs]}, Paddle gives {[b.shape for _, b in pairs]}"}
+    relative = max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)) for a, b in pairs if b.size)
+    a, b = pairs[0]
+    same = (a.argmax(1) == b.argmax(1)).mean() if a.ndim == 4 else np.isclose(a, b, rtol=1e-3, atol=1e-3).mean()
+    return {"agreement": float(same), "relative": relative}
+
+
+def onnx_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    rewritten, notes = rewrite_for("onnx", program)
+    model, params = rewritten.write(folder / "onnx")
+    out, error = folder / "model.onnx", None
+    for opset in OPSETS:
+        try:
+            workers.call(
+                "paddle2onnx", "convert", {"model": str(model), "params": str(params), "onnx": str(out), "opset": opset}
+            )
+            break
+        except SegexportError as failed:
+            error = failed
+    else:
+        raise error
+    outputs = [{"name": spec.name} for spec in rewritten.outputs()]
+    found = run(workers, "onnxruntime", out, outputs, filled.feed)
+    return {**compare(found, filled.outputs), "opset": opset, "rewrites": notes}
+
+
+def lite_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    rewritten, notes = rewrite_for("paddle-lite x86", program)
+    compile_nb(rewritten, folder / "lite_x86", "x86", workers)
+    outputs = [{"name": spec.name} for spec in rewritten.outputs()]
+    found = run(workers, "paddlelite", folder / "lite_x86" / "model.nb", outputs, filled.feed)
+    return {**compare(found, filled.outputs), "rewrites": notes}
+
+
+def arm_row(program: Program, _filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    rewritten, notes = rewrite_for("paddle-lite arm", program)
+    size = compile_nb(rewritten, folder / "lite_arm", "arm", workers)
+    return {"size_bytes": size, "rewrites": notes}
+
+
+def compile_nb(program: Program, folder: Path, places: str, workers: Workers) -> int:
+    model, params = program.write(folder)
+    nb = folder / "model.nb"
+    arguments = {
+        "model": str(model),
+        "params": str(params),
+        "stem": str(nb.with_suffix("")),
+        "places": places,
+        "fp16": False,
+        "weight_int8": False,
+    }
+    workers.call("paddlelite opt", "compile", arguments)
+    return nb.stat().st_size
+
+
+def run(workers: Workers, tool: str, file: Path, outputs: list[dict], feed: list[np.ndarray]) -> list[np.ndarray]:
+    arguments = {"files": {"model": str(file)}, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
+    workers.call(tool, "open", arguments)
+    return workers.call(tool, "outputs", {}, feed)
+
+
+TARGETS = {"onnx": onnx_row, "paddle-lite x86": lite_row, "paddle-lite arm": arm_row}
+
+
+def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict:
+    """One row of the table."""
+    folder = work / graph.stem
+    filled = zoo.fill(graph, folder)
+    program = programs.read(filled.model, filled.params)
+    row: dict = {"graph": graph.stem, "operators": len(program.ops)}
+    for target in targets:
+        start = time.perf_counter()
+        try:
+            found = TARGETS[target](program, filled, folder, workers)
+        except SegexportError as error:
+            found = {"error": str(error)}
+        row[target] = {**found, "seconds": round(time.perf_counter() - start, 2)}
+    return row
+
+
+def markdown(rows: list[dict]) -> str:
+    lines = [
+        "| graph | operators | ONNX agreement | ONNX relative | Lite x86 agreement | Lite x86 relative | Lite arm64 | rewrites |",
+        "|---|---:|---:|---:|---:|---:|---|---|",
+    ]
+    for row in rows:
+        cells = [row["graph"], str(row["operators"])]
+        for target in ("onnx", "paddle-lite x86"):
+            found = row[target]
+            if "error" in found:
+                cells += [found["error"].splitlines()[0].replace("|", "/"), ""]
+            else:
+                cells += [f"{found['agreement'] * 100:.4f} %", f"{found['relative']:.1e}"]
+        arm = row["paddle-lite arm"]
+        cells.append(f"{arm['size_bytes'] / 1e6:.1f} MB" if "size_bytes" in arm else arm["error"].splitlines()[0])
+        names = {note.split()[0] for target in TARGETS for note in row[target].get("rewrites", [])}
+        lines.append("| " + " | ".join([*cells, ", ".join(sorted(names))]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("graphs", nargs="+", type=Path)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    workers, rows, start = Workers(threads=1, timeout_s=300), [], time.perf_counter()
+    try:
+        for graph in sorted(options.graphs):
+            rows.append(cover(graph, options.work, workers, options.targets))
+            print(json.dumps(rows[-1]), flush=True)
+    finally:
+        workers.close()
+    print(f"{len(rows)} graphs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    if options.markdown:
+        options.markdown.write_text(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()

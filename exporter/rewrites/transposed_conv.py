@@ -1,0 +1,72 @@
+"""A transposed convolution of a chosen output size, written with uneven paddings.
+
+With a stride, several output sizes fit one input size; `output_size` and `output_padding` choose. paddle2onnx drops
+both without a word, and the result is a row and a column short. Cropping less at the bottom and right is the same thing.
+"""
+
+from __future__ import annotations
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import EVERY, count
+
+from segexport.errors import UnsupportedModelError
+
+_TYPES = ("conv2d_transpose", "depthwise_conv2d_transpose")
+
+
+class TransposedConvPadding:
+    """Takes the extra rows and columns off the bottom and right paddings."""
+
+    name = "transposed_conv_padding"
+    version = "1"
+    targets = EVERY
+
+    def applies(self, program: Program) -> bool:
+        return any(_chooses(op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _chooses(op)]
+        for op in changed:
+            top, bottom, left, right = _paddings(op)
+            below, beside = _extra(program, op)
+            if below > bottom or beside > right:
+                raise UnsupportedModelError(
+                    f"{op.type} adds {below}x{beside} pixels of output padding to paddings of {bottom}x{right}",
+                    cause="the exporters cannot add rows that the convolution does not compute",
+                    hint="export the model with an output padding no larger than its padding",
+                )
+            op.set_attr("paddings", [top, bottom - below, left, right - beside])
+            op.set_attr("output_padding", [], "INTS")
+            op.set_attr("output_size", [], "INTS")
+        return [f"{count(len(changed), 'conv2d_transpose')} given uneven paddings in place of an output size"]
+
+
+def _chooses(op: Op) -> bool:
+    chosen = op.attr("output_size") or any(op.attr("output_padding") or ())
+    return op.type in _TYPES and bool(chosen) and not op.input("OutputSizeTensor")
+
+
+def _paddings(op: Op) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right)."""
+    given = op.attr("paddings", [0, 0])
+    if op.attr("padding_algorithm", "EXPLICIT") == "VALID":
+        given = [0, 0]
+    return (given[0], given[0], given[1], given[1]) if len(given) == 2 else tuple(given)
+
+
+def _extra(program: Program, op: Op) -> tuple[int, int]:
+    """Rows and columns beyond what strides, kernel and paddings give."""
+    if not op.attr("output_size"):
+        below, beside = (list(op.attr("output_padding")) * 2)[:2]
+        return below, beside
+    source, kernel = program.shape(op.input("Input") or ""), program.shape(op.input("Filter") or "")[2:]
+    sizes = source[1:3] if op.attr("data_format") == "NHWC" else source[2:4]
+    wanted = (list(op.attr("output_size")) * 2)[:2]
+    top, bottom, left, right = _paddings(op)
+    extra = []
+    for axis, pads in ((0, top + bottom), (1, left + right)):
+        if sizes[axis] < 0:
+            return 0, 0
+        span = op.attr("dilations", [1, 1])[axis] * (kernel[axis] - 1) + 1
+        extra.append(wanted[axis] - ((sizes[axis] - 1) * op.attr("strides")[axis] - pads + span))
+    return extra[0], extra[1]

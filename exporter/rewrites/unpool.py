@@ -1,0 +1,125 @@
+"""Max unpooling as arithmetic: no exporter takes unpool.
+
+The indices come from a max pooling over windows that do not overlap, so each value goes back into its own window. The
+window's positions are cut out of the pooled tensor; the first that equals the maximum (Paddle's rule for ties) is where
+the value goes, the others get 0, and pixel_shuffle puts the positions side by side again.
+"""
+
+from __future__ import annotations
+
+from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.rewrites.base import EVERY, binary, count, reshape
+
+_END = 2**31 - 1
+
+
+class UnpoolToArithmetic:
+    """Rewrites every unpool whose indices come from a max_pool2d_with_index with square, adjoining windows."""
+
+    name = "unpool_to_arithmetic"
+    version = "1"
+    targets = EVERY
+
+    def applies(self, program: Program) -> bool:
+        producers = program.producers()
+        return any(_pool_of(program, op, producers) is not None for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        producers = program.producers()
+        changed = [(op, pool) for op in program.ops if (pool := _pool_of(program, op, producers)) is not None]
+        for op, pool in changed:
+            program.replace(op, *_scattered(program, op, pool))
+        readers = program.consumers()
+        for _, pool in changed:
+            if pool.type == "max_pool2d_with_index" and not readers.get(pool.output("Mask") or ""):
+                _drop_indices(pool)
+        return [f"{count(len(changed), 'unpool')} written as comparisons and pixel_shuffle"]
+
+
+def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
+    """The pooling that an unpool undoes, None where it is not of the kind described above."""
+    pool = producers.get(op.input("Indices") or "") if op.type == "unpool" else None
+    if pool is None or pool.type != "max_pool2d_with_index":
+        return None
+    window, source = list(pool.attr("ksize", [])), program.shape(pool.input("X") or "")
+    adjoining = window == list(pool.attr("strides", [])) and not any(pool.attr("paddings", [0, 0]))
+    square = len(window) == 2 and window[0] == window[1]
+    same = list(op.attr("ksize", [])) == window and program.shape(op.output("Out") or "")[1:] == source[1:]
+    known = len(source) == 4 and -1 not in source[1:] and all(size % window[0] == 0 for size in source[2:])
+    plain = not pool.attr("adaptive") and not pool.attr("global_pooling")
+    return pool if adjoining and square and same and known and plain else None
+
+
+def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:
+    values, result = op.input("X") or "", op.output("Out") or ""
+    source, maximum = pool.input("X") or "", pool.output("Out") or ""
+    side = pool.attr("ksize")[0]
+    dims, dtype = program.shape(values), program.dtype(values)
+    ops: list[Op] = []
+
+    def add(made: tuple[str, Op]) -> str:
+        ops.append(made[1])
+        return made[0]
+
+    placed, free = [], ""  # free: 1 where no earlier position of the window was the maximum
+    for index in range(side * side):
+        if index < side * side - 1:
+            part = add(_every(program, source, divmod(index, side), side, dims))
+            hit = add(_as_float(program, add(binary(program, "equal", part, maximum, dims, "bool")), dims, dtype))
+            chosen = add(binary(program, "elementwise_mul", hit, free, dims)) if free else hit
+            placed.append(add(binary(program, "elementwise_mul", values, chosen, dims)))
+            free = add(
+                binary(program, "elementwise_sub", free, chosen, dims) if free else _one_minus(program, hit, dims)
+            )
+        else:
+            placed.append(add(binary(program, "elementwise_mul", values, free, dims)))
+    batch, channels, height, width = dims
+    stacked = program.add_var(f"{result}.stacked", (batch, channels, side * side, height, width), dtype)
+    ops.append(Op("stack", {"X": placed}, {"Y": [stacked]}, {"axis": Attr("INT", 2)}))
+    merged, merge = reshape(program, stacked, (batch, channels * side * side, height, width))
+    merge.set_attr("shape", [0, channels * side * side, height, width])
+    shuffle = Op("pixel_shuffle", {"X": [merged]}, {"Out": [result]})
+    shuffle.set_attr("upscale_factor", side)
+    shuffle.set_attr("data_format", "NCHW")
+    return [*ops, merge, shuffle]
+
+
+def _every(program: Program, source: str, start: tuple[int, int], step: int, dims: tuple[int, ...]) -> tuple[str, Op]:
+    part = program.add_var(f"{source}.part", dims, program.dtype(source))
+    op = Op("strided_slice", {"Input": [source]}, {"Out": [part]})
+    for name, value in (("axes", [2, 3]), ("starts", list(start)), ("ends", [_END, _END]), ("strides", [step, step])):
+        op.set_attr(name, value)
+    op.set_attr("infer_flags", [1, 1])
+    op.set_attr("decrease_axis", [], "INTS")
+    return part, op
+
+
+def _as_float(program: Program, source: str, dims: tuple[int, ...], dtype: str) -> tuple[str, Op]:
+    result = program.add_var(f"{source}.number", dims, dtype)
+    return result, Op(
+        "cast", {"X": [source]}, {"Out": [result]}, {"in_dtype": Attr("INT", 0), "out_dtype": Attr("INT", 5)}
+    )
+
+
+def _one_minus(program: Program, source: str, dims: tuple[int, ...]) -> tuple[str, Op]:
+    result = program.add_var(f"{source}.rest", dims, program.dtype(source))
+    op = Op("scale", {"X": [source]}, {"Out": [result]})
+    for name, value in (("scale", -1.0), ("bias", 1.0), ("bias_after_scale", True)):
+        op.set_attr(name, value)
+    return result, op
+
+
+def _drop_indices(pool: Op) -> None:
+    """A plain max pooling, now that nothing reads the indices."""
+    pool.type = "pool2d"
+    pool.outputs = {"Out": pool.outputs["Out"]}
+    for name, value in (
+        ("pooling_type", "max"),
+        ("global_pooling", False),
+        ("ceil_mode", False),
+        ("exclusive", True),
+        ("adaptive", False),
+        ("padding_algorithm", "EXPLICIT"),
+        ("data_format", "NCHW"),
+    ):
+        pool.set_attr(name, value)
