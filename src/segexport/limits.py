@@ -1,0 +1,103 @@
+"""What an export must hold, by precision tier, and how a recipe changes it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from segexport.errors import InputError
+from segexport.spec import Frozen, Precision
+
+DRIFT_LIMIT = 0.10
+"""Relative change over a timing run, beyond which it is no longer one measurement."""
+
+
+class Limits(Frozen):
+    """What an export must hold. In a recipe, what is not named keeps the tier's default and `null` switches it off.
+
+    Margins are losses of IoU as fractions of 1, agreements are shares of pixels, ratios are export over baseline.
+
+    Attributes:
+        miou_margin: Loss of mIoU that is tolerated.
+        class_iou_margin: Loss of IoU of any one class.
+        boundary_iou_margin: Loss of mean boundary IoU.
+        agreement_min: Pixels with the reference's class, mean over images.
+        agreement_worst_image_min: The same on the worst image.
+        agreement_confident_min: The same where the reference was sure (its larger top-2 margins).
+        agreement_class_min: IoU of the export's and the reference's pixels of any common class.
+        size_ratio_max: Bytes of the export over those of the baseline.
+        latency_ratio_max: Median latency over that of the baseline, on the same device.
+        latency_drift_max: Relative trend during the timing beyond which it decides nothing.
+        min_images_per_class: Images with a class, below which its IoU is not gated.
+    """
+
+    miou_margin: float | None = Field(default=None, ge=0, le=1)
+    class_iou_margin: float | None = Field(default=None, ge=0, le=1)
+    boundary_iou_margin: float | None = Field(default=None, ge=0, le=1)
+    agreement_min: float | None = Field(default=None, ge=0, le=1)
+    agreement_worst_image_min: float | None = Field(default=None, ge=0, le=1)
+    agreement_confident_min: float | None = Field(default=None, ge=0, le=1)
+    agreement_class_min: float | None = Field(default=None, ge=0, le=1)
+    size_ratio_max: float | None = Field(default=None, gt=0)
+    latency_ratio_max: float | None = Field(default=None, gt=0)
+    latency_drift_max: float = Field(default=DRIFT_LIMIT, gt=0)
+    min_images_per_class: int = Field(default=10, ge=2)
+
+    def overridden(self, changes: Limits | None) -> Limits:
+        """These limits with what `changes` names (its fields that were set, None included) in their place."""
+        if changes is None:
+            return self
+        return self.model_copy(update={name: getattr(changes, name) for name in changes.model_fields_set})
+
+
+def _tier(miou: float, iou: float, boundary: float, pixels: float, worst: float, sure: float, common: float) -> Limits:
+    return Limits(
+        miou_margin=miou,
+        class_iou_margin=iou,
+        boundary_iou_margin=boundary,
+        agreement_min=pixels,
+        agreement_worst_image_min=worst,
+        agreement_confident_min=sure,
+        agreement_class_min=common,
+    )
+
+
+# mIoU margins: the spread that the field's own fp32, fp16, QAT and PTQ figures show (MMDeploy, NNCF, AIMET, MLPerf).
+# Agreements: between what sound exports of real models reach and what wrong ones do; docs and benchmarks have both.
+_DEFAULTS = {
+    "fp32": _tier(0.0005, 0.005, 0.002, 0.999, 0.99, 0.9999, 0.95),
+    "fp16": _tier(0.001, 0.01, 0.005, 0.995, 0.98, 0.9995, 0.90),
+    "int8-qat": _tier(0.005, 0.05, 0.02, 0.90, 0.80, 0.99, 0.50).model_copy(update={"latency_ratio_max": 0.95}),
+    "int8-ptq": _tier(0.01, 0.05, 0.02, 0.90, 0.80, 0.99, 0.50).model_copy(update={"latency_ratio_max": 0.95}),
+    "w8": _tier(0.01, 0.05, 0.02, 0.95, 0.88, 0.995, 0.60),
+}
+
+
+def limits_for(precision: Precision, *, trained: bool = False, overrides: Limits | None = None) -> Limits:
+    """The limits of a precision tier, with the recipe's changes.
+
+    Args:
+        precision: Of the export.
+        trained: int8 after quantization-aware training, which is held to more.
+        overrides: The recipe's.
+    """
+    tier = precision.value
+    if precision is Precision.INT8:
+        tier = "int8-qat" if trained else "int8-ptq"
+    return _DEFAULTS[tier].overridden(overrides)
+
+
+def require_margin_above_noise(limits: Limits, noise_delta: float) -> None:
+    """Refuses an mIoU margin that two runs of the reference itself do not hold.
+
+    Args:
+        noise_delta: Largest mIoU delta between repeats of the reference.
+
+    Raises:
+        InputError: The margin is at or below it.
+    """
+    if limits.miou_margin is not None and 0 < abs(noise_delta) >= limits.miou_margin:
+        raise InputError(
+            f"miou_margin is {limits.miou_margin:g}, the reference differs from itself by {abs(noise_delta):.5f}",
+            cause="the reference's device does not repeat its results to the last bit",
+            hint=f"set miou_margin above {abs(noise_delta):.5f}, or record the reference with deterministic kernels",
+        )
