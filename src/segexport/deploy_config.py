@@ -238,11 +238,8 @@ def _labels(path: Path, value: Any) -> tuple[str, ...] | None:
 def _shape(path: Path, value: Any) -> tuple[int, ...] | None:
     if value is None:
         return None
-    if (
-        not isinstance(value, list)
-        or len(value) != 4
-        or not all(side is None or isinstance(side, int) for side in value)
-    ):
+    sides = value if isinstance(value, list) else []
+    if len(sides) != 4 or not all(side is None or isinstance(side, int) for side in sides):
         raise InputError(f"{path}: Deploy.input_shape is {value!r}, [batch, 3, height, width] is expected")
     return tuple(-1 if side is None else side for side in sides)
 
