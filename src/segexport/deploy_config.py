@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from segexport.deploy_transforms import PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect, to_preprocess
+from segexport.deploy_params import PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect
+from segexport.deploy_transforms import to_preprocess
 from segexport.errors import InputError
 from segexport.model_files import ModelFiles, find_model
 from segexport.spec import Frozen, Preprocess, Semantics

@@ -1,16 +1,9 @@
-"""PaddleSeg's and PaddleX's lists of transforms as the one preprocessing contract.
-
-Each system has its own names, defaults and orders; they are taken from its code, and `Dialect` holds what differs:
-
-- PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height).
-- PaddleX 1 (`model.yml`): BGR unless `TransformsMode: RGB`. Sizes are (width, height). `ResizeByShort` is nearest.
-- PaddleX 2 (`model.yml`, version 2): RGB. Sizes are (height, width). `Normalize` has ImageNet's mean and std.
-- PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 unless it says otherwise.
-"""
+"""PaddleSeg's and PaddleX's lists of transforms as the one preprocessing contract."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from segexport.artifact import one_line
+from segexport.deploy_params import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PADDLESEG,
+    PADDLEX_1,
+    PADDLEX_2,
+    PADDLEX_3,
+    RANDOM_CAUSE,
+    RANDOM_HINT,
+    Dialect,
+    Params,
+    Triple,
+)
 from segexport.errors import InputError
 from segexport.spec import (
     Geometry,
@@ -31,43 +37,7 @@ from segexport.spec import (
     ResizeToMultiple,
 )
 
-Triple = tuple[float, float, float]
-
-_HALF = 0.5
-_IMAGENET_MEAN = [0.485, 0.456, 0.406]
-_IMAGENET_STD = [0.229, 0.224, 0.225]
 _GREY = (127.5, 127.5, 127.5)
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What one system takes for granted.
-
-    Attributes:
-        name: For messages.
-        color: The order in which its networks get the channels.
-        height_first: Whether a pair of sizes is (height, width).
-        keep_ratio, size_divisor: Defaults of `Resize`.
-        mean, std: Defaults of `Normalize`.
-        short_size, short_max_size, short_interp: Defaults of `ResizeByShort`; None where the size must be given.
-    """
-
-    name: str
-    color: str = "rgb"
-    height_first: bool = False
-    keep_ratio: bool = False
-    size_divisor: int | None = None
-    mean: Any = _HALF
-    std: Any = _HALF
-    short_size: int | None = None
-    short_max_size: int | None = None
-    short_interp: str = "LINEAR"
-
-
-PADDLESEG = Dialect("PaddleSeg")
-PADDLEX_1 = Dialect("PaddleX 1", "bgr", short_size=800, short_max_size=1333, short_interp="NEAREST")
-PADDLEX_2 = Dialect("PaddleX 2", height_first=True, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, short_size=256)
-PADDLEX_3 = Dialect("PaddleX 3", keep_ratio=True, size_divisor=32)
 
 
 def to_preprocess(
@@ -93,7 +63,7 @@ def to_preprocess(
         handler = _HANDLERS.get(name)
         if handler is None:
             raise _unknown(what, name)
-        reader = _Params(what, name, dialect, params)
+        reader = Params(what, name, dialect, params)
         try:
             handler(state, reader)
         except ValidationError as error:
@@ -129,6 +99,7 @@ class _State:
         return tuple((v * s + m) / self.scale for v, m, s in zip(value, self.mean, self.std, strict=True))
 
     def normalize(self, scale: float, mean: Triple, std: Triple) -> None:
+        """Adds one step of normalisation behind those that there are."""
         if not self.normalized:
             self.scale, self.mean, self.std = scale, mean, std
         else:  # ((v * a - b) / c * d - e) / f = (v * a - (b + e * c / d)) / (c * f / d)
@@ -138,86 +109,7 @@ class _State:
         self.normalized = True
 
 
-class _Params:
-    """The parameters of one transform; what is not asked for is an error at the end."""
-
-    def __init__(self, what: str, name: str, dialect: Dialect, values: dict[str, Any]) -> None:
-        self.what, self.name, self.dialect = what, name, dialect
-        self._values = dict(values)
-        self._known: list[str] = []
-
-    def take(self, key: str, default: Any = None) -> Any:
-        self._known.append(key)
-        return self._values.pop(key, default)
-
-    def finish(self) -> None:
-        if self._values:
-            name = sorted(map(str, self._values))[0]
-            near = difflib.get_close_matches(name, self._known, n=1)
-            raise InputError(
-                f"{self.what}: unknown parameter {name!r}" + (f", perhaps {near[0]!r}" if near else ""),
-                cause=f"{self.name} takes {', '.join(self._known) or 'none'}",
-            )
-
-    def wrong(self, key: str, value: Any, expected: str) -> InputError:
-        return InputError(f"{self.what}: {key} is {value!r}, {expected} is expected")
-
-    def given(self, key: str) -> bool:
-        return key in self._values
-
-    def ignore_all(self) -> None:
-        self._values.clear()
-
-    def positive(self, key: str, default: int | None = None) -> int:
-        return self._positive(key, self.take(key, default))
-
-    def optional_positive(self, key: str, default: int | None = None) -> int | None:
-        value = self.take(key, default)
-        return None if value is None or value == -1 else self._positive(key, value)
-
-    def _positive(self, key: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self.wrong(key, value, "a number of pixels")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.take(key, default)
-        if not isinstance(value, bool):
-            raise self.wrong(key, value, "true or false")
-        return value
-
-    def size(self, key: str, value: Any) -> tuple[int, int]:
-        """(width, height) of a value that was taken, whatever the dialect's order is."""
-        pair = [value, value] if isinstance(value, int) else value
-        good = isinstance(pair, list) and len(pair) == 2
-        if not good or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
-            raise self.wrong(key, value, "[height, width]" if self.dialect.height_first else "[width, height]")
-        return (pair[1], pair[0]) if self.dialect.height_first else (pair[0], pair[1])
-
-    def triple(self, key: str, default: Any) -> Triple:
-        """One number for each channel; a single one counts for all."""
-        value = self.take(key, default)
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        values = values * 3 if len(values) == 1 else values
-        if len(values) != 3 or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            raise self.wrong(key, value, "a number for each of 3 channels")
-        return tuple(map(float, values))
-
-    def interpolation(self, key: str, default: str = "LINEAR") -> str:
-        value = self.take(key, default)
-        name = {"BILINEAR": "LINEAR", "BICUBIC": "CUBIC"}.get(str(value).upper(), str(value).upper())
-        if name == "RANDOM":
-            raise InputError(f"{self.what}: a random interpolation", cause=_RANDOM_CAUSE, hint=_RANDOM_HINT)
-        if name not in ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4"):
-            raise self.wrong(key, value, "NEAREST, LINEAR, CUBIC, AREA or LANCZOS4")
-        return name.lower()
-
-
-_RANDOM_CAUSE = "an export has to treat the same image always alike; this is for training"
-_RANDOM_HINT = "take it out of the transforms: the validation transforms of the training config are what is wanted"
-
-
-def _resize(state: _State, params: _Params) -> None:
+def _resize(state: _State, params: Params) -> None:
     dialect = state.dialect
     value = params.take("target_size", [512, 512] if dialect is PADDLESEG else None)
     keep_ratio = params.flag("keep_ratio", dialect.keep_ratio)
@@ -240,7 +132,7 @@ def _resize(state: _State, params: _Params) -> None:
     )
 
 
-def _resize_image(state: _State, params: _Params) -> None:
+def _resize_image(state: _State, params: Params) -> None:
     """PaddleX 3's general `ResizeImage`: to `size`, or the shorter side to `resize_short`."""
     short = params.optional_positive("resize_short")
     size = params.take("size")
@@ -254,7 +146,7 @@ def _resize_image(state: _State, params: _Params) -> None:
     state.geometry.append(Resize(width=width, height=height, interpolation=interpolation))
 
 
-def _resize_by_short(state: _State, params: _Params) -> None:
+def _resize_by_short(state: _State, params: Params) -> None:
     dialect = state.dialect
     size = params.positive("short_size", dialect.short_size)
     max_size = params.optional_positive("max_size", dialect.short_max_size)
@@ -263,40 +155,40 @@ def _resize_by_short(state: _State, params: _Params) -> None:
     state.geometry.append(ResizeShort(size=size, max_size=max_size, interpolation=interpolation))
 
 
-def _resize_by_long(state: _State, params: _Params) -> None:
+def _resize_by_long(state: _State, params: Params) -> None:
     size = params.positive("long_size", 256 if state.dialect is PADDLEX_2 else None)
     interpolation = params.interpolation("interp")
     _note_nearest(state, interpolation)
     state.geometry.append(ResizeLong(size=size, interpolation=interpolation))
 
 
-def _limit_long(state: _State, params: _Params) -> None:
+def _limit_long(state: _State, params: Params) -> None:
     low, high = params.optional_positive("min_long"), params.optional_positive("max_long")
     if low is not None and high is not None and low > high:
         raise InputError(f"{params.what}: min_long {low} is above max_long {high}")
     state.geometry.append(LimitLong(min_size=low, max_size=high))
 
 
-def _resize_range_scaling(state: _State, params: _Params) -> None:
+def _resize_range_scaling(state: _State, params: Params) -> None:
     low, high = params.positive("min_value", 400), params.positive("max_value", 600)
     if low != high:
-        raise InputError(f"{params.what}: a random size from {low} to {high}", cause=_RANDOM_CAUSE, hint=_RANDOM_HINT)
+        raise InputError(f"{params.what}: a random size from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     state.geometry.append(ResizeLong(size=low))
 
 
-def _resize_step_scaling(state: _State, params: _Params) -> None:
+def _resize_step_scaling(state: _State, params: Params) -> None:
     low, high = params.take("min_scale_factor", 0.75), params.take("max_scale_factor", 1.25)
     params.take("scale_step_size")
     if not (low == high == 1):
-        raise InputError(f"{params.what}: a random scale from {low} to {high}", cause=_RANDOM_CAUSE, hint=_RANDOM_HINT)
+        raise InputError(f"{params.what}: a random scale from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
 
 
-def _to_multiple(state: _State, params: _Params) -> None:
+def _to_multiple(state: _State, params: Params) -> None:
     multiple = params.take("mult_int", 32)
     state.geometry.append(ResizeToMultiple(multiple=multiple))
 
 
-def _padding(state: _State, params: _Params) -> None:
+def _padding(state: _State, params: Params) -> None:
     size = params.take("target_size")
     value = params.triple("im_padding_value", _GREY)
     params.take("label_padding_value")
@@ -315,14 +207,14 @@ def _padding(state: _State, params: _Params) -> None:
     state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))
 
 
-def _padding_by_ratio(state: _State, params: _Params) -> None:
+def _padding_by_ratio(state: _State, params: Params) -> None:
     ratio = params.take("aspect_ratio", 1)
     value = params.triple("im_padding_value", _GREY)
     params.take("label_padding_value")
     state.geometry.append(PadToRatio(ratio=ratio, value=state.padding_value(value)))
 
 
-def _normalize(state: _State, params: _Params) -> None:
+def _normalize(state: _State, params: Params) -> None:
     dialect = state.dialect
     mean, std = params.triple("mean", dialect.mean), params.triple("std", dialect.std)
     _require_divisor(params, "std", std)
@@ -346,9 +238,9 @@ def _normalize(state: _State, params: _Params) -> None:
     )
 
 
-def _normalize_image(state: _State, params: _Params) -> None:
+def _normalize_image(state: _State, params: Params) -> None:
     """The general `NormalizeImage`: its `scale` may be the text `1./255.`."""
-    mean, std = params.triple("mean", _IMAGENET_MEAN), params.triple("std", _IMAGENET_STD)
+    mean, std = params.triple("mean", IMAGENET_MEAN), params.triple("std", IMAGENET_STD)
     _require_divisor(params, "std", std)
     scale = params.take("scale", 1 / 255)
     params.take("order")
@@ -360,17 +252,17 @@ def _normalize_image(state: _State, params: _Params) -> None:
             scale = float(above) / float(below or 1)
         except (ValueError, ZeroDivisionError):
             raise params.wrong("scale", scale, "a number such as 1./255.") from None
-    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale or not math.isfinite(scale):
         raise params.wrong("scale", scale, "a number such as 1./255.")
     state.normalize(float(scale), mean, std)
 
 
-def _load_images(state: _State, params: _Params) -> None:
+def _load_images(state: _State, params: Params) -> None:
     if params.given("to_rgb"):
         state.color = "rgb" if params.flag("to_rgb", True) else "bgr"
 
 
-def _decode_image(state: _State, params: _Params) -> None:
+def _decode_image(state: _State, params: Params) -> None:
     mode = params.take("img_mode", "RGB")
     params.take("channel_first")
     if mode not in ("RGB", "BGR"):
@@ -378,12 +270,12 @@ def _decode_image(state: _State, params: _Params) -> None:
     state.color = mode.lower()
 
 
-def _nothing(state: _State, params: _Params) -> None:
+def _nothing(state: _State, params: Params) -> None:
     """Changes containers, the axes' order or the label, but no pixel of the image."""
     params.ignore_all()
 
 
-def _require_divisor(params: _Params, key: str, values: Triple) -> None:
+def _require_divisor(params: Params, key: str, values: Triple) -> None:
     if not all(values):
         raise InputError(f"{params.what}: {key} holds a 0, and is divided by: {list(values)}")
 
@@ -393,7 +285,7 @@ def _note_nearest(state: _State, interpolation: str) -> None:
         state.notes.append("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
 
 
-_HANDLERS: dict[str, Callable[[_State, _Params], None]] = {
+_HANDLERS: dict[str, Callable[[_State, Params], None]] = {
     "Resize": _resize,
     "ResizeImage": _resize_image,
     "ResizeByShort": _resize_by_short,
@@ -437,7 +329,7 @@ _BEYOND = {
 def _unknown(what: str, name: str) -> InputError:
     known = ", ".join(sorted(_HANDLERS))
     if name.startswith("Random") or name in ("MixupImage", "Mixup", "CutMix"):
-        return InputError(f"{what}: a random transform", cause=_RANDOM_CAUSE, hint=_RANDOM_HINT)
+        return InputError(f"{what}: a random transform", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     if name in _BEYOND:
         return InputError(f"{what}: cannot be said in the preprocessing contract", cause=_BEYOND[name])
     near = difflib.get_close_matches(name, _HANDLERS, n=1)

@@ -293,6 +293,8 @@ def test_geometry_after_the_normalisation_means_the_same_before_it(tmp_path):
         ("type: Normalize, std: [0.5, 0, 0.5]", r"std holds a 0, and is divided by: \[0.5, 0.0, 0.5\]"),
         ("type: Normalize, mean: [1, 2]", r"mean is \[1, 2\], a number for each of 3 channels"),
         ("type: Normalize, mean: many", "mean is 'many'"),
+        ("type: Normalize, mean: .nan", "mean is nan"),
+        ("type: NormalizeImage, scale: .inf", "scale is inf"),
         ("type: NormalizeImage, scale: 1/0", "scale is '1/0', a number such as"),
         ("target_size: [4, 4]", "Deploy.transforms holds .* which has no `type`"),
     ],
