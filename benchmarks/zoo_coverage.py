@@ -58,7 +58,7 @@ class Workers:
 
 
 def compare(found: list[np.ndarray], reference: list[np.ndarray]) -> dict:
-    """Argmax agreement of the first output (a fraction of 1), and the largest difference relative to the largest value."""
+    """Argmax agreement of the first output (a fraction of 1), and the largest difference over the largest value."""
     pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(found, reference, strict=True)]
     if any(a.shape != b.shape for a, b in pairs):
         return {"error": f"shapes {[a.shape for a, _ in pairs]}, Paddle gives {[b.shape for _, b in pairs]}"}
@@ -143,7 +143,7 @@ def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict
 
 def markdown(rows: list[dict]) -> str:
     lines = [
-        "| graph | operators | ONNX agreement | ONNX relative | Lite x86 agreement | Lite x86 relative | Lite arm64 | rewrites |",
+        "| graph | operators | ONNX: agreement | difference | Lite x86: agreement | difference | Lite arm64 | rewrites |",
         "|---|---:|---:|---:|---:|---:|---|---|",
     ]
     for row in rows:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
+
 from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.program import Op
 

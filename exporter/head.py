@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from segexport.exporter.program import Attr, Op, Program
-
 from segexport.errors import UnsupportedModelError
+from segexport.exporter.program import Attr, Op, Program
 from segexport.spec import Semantics, TensorSpec
 
 HeadKind = Literal["argmax", "softmax", "none"]

@@ -9,10 +9,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from segexport.exporter import framework_proto as proto
-from segexport.exporter.program import Attr, Block, Op, Program, Var
 
 from segexport.errors import InputError
+from segexport.exporter import framework_proto as proto
+from segexport.exporter.program import Attr, Block, Op, Program, Var
 
 MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
 MAX_RANK = 16

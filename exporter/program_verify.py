@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from segexport.exporter.program import Block, Op, Program
-
 from segexport.errors import InputError
+from segexport.exporter.program import Block, Op, Program
 
 
 def verify(program: Program, source: str) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from segexport.errors import StorageError
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.program import BUILD_ATTRIBUTES, Attr, Block, Op, Program, Var
 from segexport.exporter.program_reader import param_names
-
-from segexport.errors import StorageError
 
 
 def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:

@@ -8,6 +8,7 @@ from segexport.exporter.rewrites.base import Rewrite, Target
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
+from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
@@ -19,6 +20,7 @@ from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
+    ConstantArguments(),
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),

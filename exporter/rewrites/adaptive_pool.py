@@ -8,10 +8,10 @@ width and overlap. Out = rows @ X @ columns, with constant matrices of those ave
 from __future__ import annotations
 
 import numpy as np
-from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, count, matmul
 
 from segexport.errors import UnsupportedModelError
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import ONNX, count, matmul
 
 
 class AdaptivePoolToMatmul:

@@ -7,6 +7,7 @@ one on which Paddle-Lite and paddle2onnx abort), and sizes taken from shapes tha
 from __future__ import annotations
 
 import numpy as np
+
 from segexport.exporter.evaluate import CannotEvaluate, evaluate
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY

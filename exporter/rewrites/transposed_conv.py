@@ -1,15 +1,14 @@
 """A transposed convolution of a chosen output size, written with uneven paddings.
 
 With a stride, several output sizes fit one input size; `output_size` and `output_padding` choose. paddle2onnx drops
-both without a word, and the result is a row and a column short. Cropping less at the bottom and right is the same thing.
+both without a word, and the result is a row and a column short. Cropping less at the bottom and right is the same.
 """
 
 from __future__ import annotations
 
+from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, count
-
-from segexport.errors import UnsupportedModelError
 
 _TYPES = ("conv2d_transpose", "depthwise_conv2d_transpose")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from segexport.errors import UnsupportedModelError
 from segexport.exporter.head import num_classes, recognise, set_head
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 from segexport.exporter.program_reader import read_graph
-
-from segexport.errors import UnsupportedModelError
 
 REAL = [
     ("camvid_small/model", "logits", "NCHW", 11),

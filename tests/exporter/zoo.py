@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from segexport.exporter.program import Program
 from segexport.exporter.program_reader import param_names, read_graph
 

@@ -1,0 +1,91 @@
+"""Sizes, starts and axes that are given by variables become attributes where their values are known.
+
+Exports with free sizes compute such arguments from shapes; once the sizes are fixed and folded, they are constants, but
+not every exporter reads them from a tensor, and none reads an attribute that names a variable.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.rewrites.base import EVERY, count
+
+# operator -> (slot of one tensor, slot of a list of tensors, attributes that they stand for)
+_SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
+    "reshape2": [("Shape", "ShapeTensor", ("shape",))],
+    "expand_v2": [("Shape", "expand_shapes_tensor", ("shape",))],
+    "tile": [("RepeatTimes", "repeat_times_tensor", ("repeat_times",))],
+    "fill_constant": [("ShapeTensor", "ShapeTensorList", ("shape",))],
+    "unsqueeze2": [("AxesTensor", "AxesTensorList", ("axes",))],
+    "slice": [("StartsTensor", "StartsTensorList", ("starts",)), ("EndsTensor", "EndsTensorList", ("ends",))],
+    "strided_slice": [
+        ("StartsTensor", "StartsTensorList", ("starts",)),
+        ("EndsTensor", "EndsTensorList", ("ends",)),
+        ("StridesTensor", "StridesTensorList", ("strides",)),
+    ],
+    "set_value": [
+        ("", "StartsTensorList", ("starts",)),
+        ("", "EndsTensorList", ("ends",)),
+        ("", "StepsTensorList", ("steps",)),
+    ],
+    "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
+    **{
+        f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w"))]
+        for kind in ("bilinear", "nearest", "bicubic")
+    },
+}
+
+
+class ConstantArguments:
+    """Moves the values of parameters that serve as arguments into the operators."""
+
+    name = "constant_arguments"
+    version = "1"
+    targets = EVERY
+
+    def applies(self, program: Program) -> bool:
+        return any(_changes(program, op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed: dict[str, int] = {}
+        for op in program.ops:
+            changes = _changes(program, op)
+            for attr, value in changes.items():
+                op.attrs[attr] = value
+            for slot, many, attrs in _SLOTS.get(op.type, []):
+                if changes.keys() & set(attrs):
+                    op.inputs.pop(slot, None)
+                    op.inputs.pop(many, None)
+            if changes:
+                changed[op.type] = changed.get(op.type, 0) + 1
+        return [f"{count(number, kind)} given constant arguments" for kind, number in sorted(changed.items())]
+
+
+def _changes(program: Program, op: Op) -> dict[str, Attr]:
+    """The attributes that can be written, with their values."""
+    found: dict[str, Attr] = {}
+    for name, attr in op.attrs.items():
+        if attr.type in ("VAR", "VARS"):
+            values = _values(program, attr.value if attr.type == "VARS" else [attr.value])
+            if values is not None:
+                found[name] = Attr("INTS", values) if attr.type == "VARS" else Attr("INT", values[0])
+    for slot, many, attrs in _SLOTS.get(op.type, []):
+        names = op.inputs.get(slot) or op.inputs.get(many)
+        values = _values(program, names) if names else None
+        if values is None:
+            continue
+        if len(attrs) == 1:
+            found[attrs[0]] = Attr("INTS", values) if attrs[0] != "out_w" else Attr("INT", values[0])
+        elif len(values) == len(attrs):
+            found.update({attr: Attr("INT", value) for attr, value in zip(attrs, values, strict=True)})
+        if "out_w" in attrs:
+            found["scale"] = Attr("FLOATS", [])
+    return found
+
+
+def _values(program: Program, names: list[str]) -> list[int] | None:
+    arrays = [program.params.get(name) for name in names]
+    if any(array is None or array.dtype.kind not in "iu" for array in arrays):
+        return None
+    return [int(value) for array in arrays for value in np.asarray(array).reshape(-1)]
