@@ -22,39 +22,42 @@ def boundary_counts(
     ignore_index: int | None = 255,
     *,
     dilation_ratio: float = DILATION_RATIO,
-    prediction_classes: int | None = None,
     name: str = "mask",
 ) -> np.ndarray:
     """Counts of one image in the layout of `metrics.class_counts`, so that they pool and resample like areas.
 
     Args:
         truth: Class of each pixel, (H, W) integers.
-        prediction: The same shape.
+        prediction: The same shape; the "other" of `metrics.label_map_lookup` has no boundary.
         num_classes: Classes of the truth.
         ignore_index: Value of the truth that is not counted; next to it there is no contour.
         dilation_ratio: Width of the boundary as a fraction of the diagonal, at least one pixel.
-        prediction_classes: Classes of the prediction where it has more: the "other" of `metrics.label_map_lookup`.
         name: What the masks are of, for errors.
 
     Returns:
         (3, C) int64 pixels: in both boundaries; in the truth's; in the prediction's (where the truth is not ignored).
 
     Raises:
-        InputError: As `metrics.confusion_matrix`.
+        InputError: Unequal shapes, or a value on a boundary that is no class; `metrics.confusion_matrix` sees them all.
     """
     if truth.size == 0 or truth.shape != prediction.shape:  # the second raises
         return class_counts(confusion_matrix(truth, prediction, num_classes, ignore_index, name=name))
-    columns = num_classes if prediction_classes is None else prediction_classes
     width = boundary_width(*truth.shape, dilation_ratio)
     counted = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
-    # One more class, "not on a boundary", on either side; then IoU of boundaries is IoU of areas.
-    on_truth = np.where(_boundary(truth, width, counted), truth, num_classes)
-    on_truth[~counted] = num_classes + 1
-    on_prediction = np.where(_boundary(prediction, width), prediction, columns)
-    confusion = confusion_matrix(
-        on_truth, on_prediction, num_classes + 1, num_classes + 1, prediction_classes=columns + 1, name=name
-    )
-    return class_counts(confusion)[:, :num_classes]
+    # One more class, "on no boundary", and IoU of boundaries is IoU of areas.
+    off, ignored = num_classes, num_classes + 1
+    on_truth = _kept(truth, _boundary(truth, width, counted), off)
+    on_truth[~counted] = ignored
+    on_prediction = _kept(prediction, _boundary(prediction, width), off)
+    return class_counts(confusion_matrix(on_truth, on_prediction, num_classes + 1, ignored, name=name))[:, :num_classes]
+
+
+def _kept(mask: np.ndarray, where: np.ndarray, other: int) -> np.ndarray:
+    """The mask where it is wanted, `other` elsewhere; in a dtype with room for one value more."""
+    dtype = mask.dtype if mask.dtype != np.uint8 or other < 255 else np.uint16
+    kept = np.full(mask.shape, other, dtype)
+    np.copyto(kept, mask, where=where)
+    return kept
 
 
 def boundary_width(height: int, width: int, dilation_ratio: float = DILATION_RATIO) -> int:

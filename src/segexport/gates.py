@@ -221,10 +221,12 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
         return Verdict.PASS, f"the whole interval is inside the margin of {margin:g}"
     if high < -margin:
         return Verdict.FAIL, f"the whole interval is beyond the margin of {margin:g}"
+    reason = f"the interval crosses the margin of {margin:g}; so many images show differences from "
+    reason += f"{delta.smallest_detectable:.5f} on"
     needed = delta.images_needed(margin)
-    resolves = f"{delta.images} images resolve {delta.smallest_detectable:.4f}"
-    more = f", about {needed} would resolve the margin" if needed and needed > delta.images else ""
-    return Verdict.INCONCLUSIVE, f"the interval crosses the margin of {margin:g}; {resolves}{more}"
+    if needed and needed > delta.images:
+        reason += f", about {needed} images would show the margin"
+    return Verdict.INCONCLUSIVE, reason
 
 
 def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (), labelled: bool = True) -> Check:
@@ -300,7 +302,7 @@ def _label(index: int, labels: Sequence[str]) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.4f}"
+    return f"{value + 0.0:+.5f}".replace("-0.00000", "+0.00000")
 
 
 def _share(value: float) -> str:
