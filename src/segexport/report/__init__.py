@@ -1,0 +1,95 @@
+"""The report of a check in all its forms. `report.json` is canonical; every other form is drawn from it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from segexport.errors import InputError, StorageError
+from segexport.report.schema import Report
+
+# form -> (module with `render(report, folder) -> str`, the file that `write` gives it)
+_FORMS = {
+    "json": ("canonical", "report.json"),
+    "table": ("terminal", None),
+    "markdown": ("markdown", "report.md"),
+    "html": ("html", "report.html"),
+    "junit": ("junit", "junit.xml"),
+    "annotations": ("annotations", None),
+}
+
+FORMS = tuple(_FORMS)
+REPORT_NAME = "report.json"
+
+
+def render(report: Report, form: str, folder: Path | None = None) -> str:
+    """The report as text.
+
+    Args:
+        report: What was found.
+        form: One of `FORMS`.
+        folder: Where the report lies, for the pictures that it names; None leaves them out.
+
+    Raises:
+        InputError: There is no such form.
+    """
+    if form not in _FORMS:
+        raise InputError(f"{form!r}: not a form of the report", hint=f"it is one of {', '.join(FORMS)}")
+    module = import_module(f"segexport.report.{_FORMS[form][0]}")
+    return module.render(report, folder)
+
+
+def write(report: Report, folder: Path) -> dict[str, Path]:
+    """Writes every form that is a file into `folder`, each complete or not at all; form -> path.
+
+    Raises:
+        StorageError: A file cannot be written.
+    """
+    files = {form: folder / name for form, (_, name) in _FORMS.items() if name is not None}
+    for form, path in files.items():
+        _replace(path, render(report, form, folder))
+    return files
+
+
+def read(path: Path) -> Report:
+    """Reads a `report.json`, or the one in the folder `path`.
+
+    Raises:
+        InputError: It is missing, not a report, or one of another schema.
+    """
+    from segexport.report.canonical import parse
+
+    file = path / REPORT_NAME if path.is_dir() else path
+    try:
+        return parse(file.read_bytes(), str(file))
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read",
+            cause=error.strerror or str(error),
+            hint="`segexport check` and `segexport run` write one into the folder that -o names",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
+                stream.write(text)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written", cause=error.strerror or str(error)) from error
+
+
+def _umask() -> int:
+    """mkstemp makes files that only their owner can read; a report is for others."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

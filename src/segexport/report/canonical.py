@@ -1,0 +1,85 @@
+"""`report.json`: stable key order, floats that read back as what they were, never NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from segexport.artifact import one_line
+from segexport.errors import InputError
+from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
+
+
+def render(report: Report, folder: Path | None = None) -> str:
+    """The report as JSON: fields in the order of the schema, free-form mappings sorted, no NaN and no infinity.
+
+    A number that is not finite becomes null, which every reader takes for "not measured".
+
+    Raises:
+        pydantic.ValidationError: A number that must be there is not finite; a check must not write such a report.
+    """
+    plain = _plain(report)
+    Report.model_validate(plain)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def parse(data: bytes, name: str) -> Report:
+    """Reads what `render` wrote.
+
+    Args:
+        data: The bytes of the file.
+        name: What to call it in an error.
+
+    Raises:
+        InputError: Not JSON (truncated, NaN, not UTF-8), another schema version, or not a report.
+    """
+    hint = "write it again with `segexport check` or `segexport run`"
+    try:
+        raw = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could be read, but never written
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not a report", cause=f"not JSON: {error}", hint=hint) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or "schema_version" not in raw:
+        raise InputError(f"{name}: not a report", cause="there is no schema_version in it", hint=hint)
+    if version != REPORT_SCHEMA_VERSION or isinstance(version, bool):
+        raise InputError(
+            f"{name}: schema_version is {version!r}, this segexport reads {REPORT_SCHEMA_VERSION}",
+            cause="another version of segexport wrote it",
+            hint=f"read it with that version, or {hint}",
+        )
+    try:
+        return Report.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{name}: not a valid report", cause=one_line(error), hint=hint) from error
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {field: _plain(getattr(value, field)) for field in type(value).model_fields}
+    if isinstance(value, Enum):
+        return _plain(value.value)
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((_plain(item) for item in value), key=str)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing numpy
+        return _plain(value.tolist())
+    return str(value)

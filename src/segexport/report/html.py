@@ -1,0 +1,195 @@
+"""The report as one page that needs nothing else: no network, no script, the pictures inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexport.console import printable
+from segexport.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
+from segexport.report import table, wording
+from segexport.report.charts import latency_chart
+from segexport.report.schema import ExportResult, Latency, Report, WorstImage
+from segexport.verdict import Verdict
+
+if TYPE_CHECKING:
+    import jinja2
+
+# Each in addition to the word, never instead of it.
+_MARKS = {
+    Verdict.PASS: "✓",
+    Verdict.FAIL: "✕",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.ERROR: "!",
+    Verdict.SKIPPED: "–",
+}
+
+# A page beyond this opens slowly and is refused by mail and by artifact viewers; what does not fit is named instead.
+_PICTURES_MAX_BYTES = 16_000_000
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class of one export: its IoU there and in the reference, as text and as per cent of a bar."""
+
+    name: str
+    rgb: str
+    reference: str
+    export: str
+    delta: str
+    reference_bar: float | None
+    export_bar: float | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A worst image; `source` is its picture as a data URI, or empty with the reason in `absent`."""
+
+    image: WorstImage
+    source: str
+    absent: str
+
+
+@dataclass(frozen=True)
+class TimesRow:
+    """A line of the table below the latency plot."""
+
+    name: str
+    latency: Latency
+
+
+def render(report: Report, folder: Path | None = None) -> str:
+    """The page.
+
+    Args:
+        report: What was found.
+        folder: Where the pictures lie that the report names; None leaves them out.
+    """
+    budget = _Budget(_PICTURES_MAX_BYTES)
+    return _template().render(
+        report=report,
+        headline=wording.headline(report),
+        compared=wording.compared(report),
+        baselines=wording.baselines(report),
+        rows=table.rows(report),
+        findings=[finding for export in report.exports for finding in wording.findings(export)],
+        chart=latency_chart(report),
+        times=_times(report),
+        classes=[_classes(report, export) for export in report.exports],
+        figures=[[_figure(image, folder, budget) for image in export.worst_images] for export in report.exports],
+        legend=[(label.name, _css(label.rgb)) for label in report.labels],
+        differs=_css(DIFFERS_RGB),
+        both_wrong=_css(BOTH_WRONG_RGB),
+        environment=list(_flat(report.environment)),
+        marks=_MARKS,
+        meaning=wording.MEANING,
+        fmt=table,
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("segexport", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _shown(value: Any) -> Any:
+    """Names may hold characters that reorder or hide text; markup of our own (a str of another type) may not change."""
+    return printable(value) if type(value) is str else value
+
+
+def _times(report: Report) -> list[TimesRow]:
+    reference = report.reference
+    found = [
+        TimesRow(f"{reference.name} (reference)", latency)
+        for latency in (reference.latency, reference.gpu_latency)
+        if latency is not None
+    ]
+    return found + [TimesRow(export.name, export.latency) for export in report.exports if export.latency is not None]
+
+
+def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
+    found = []
+    for index, label in enumerate(report.labels):
+        own, reference = _at(export.class_iou, index), _at(report.reference.class_iou, index)
+        if own is None and reference is None:
+            continue
+        difference = _at(export.class_iou_delta, index)
+        if difference is None and own is not None and reference is not None:
+            difference = own - reference
+        found.append(
+            ClassRow(
+                name=label.name,
+                rgb=_css(label.rgb),
+                reference=table.fraction(reference),
+                export=table.fraction(own),
+                delta=table.delta(difference),
+                reference_bar=_bar(reference),
+                export_bar=_bar(own),
+            )
+        )
+    return found if export.class_iou else []
+
+
+def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:
+    if image.picture is None:
+        return Figure(image, "", "no picture was drawn")
+    if folder is None:
+        return Figure(image, "", f"the picture lies beside the report: {image.picture}")
+    try:
+        path = (folder / image.picture).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return Figure(image, "", "its picture lies outside the folder of the report, and is not shown")
+        if not path.is_file():  # a pipe would keep us waiting
+            return Figure(image, "", f"there is no such picture: {image.picture}")
+        if path.stat().st_size > budget.left:
+            return Figure(image, "", f"left out to keep this page small: {image.picture}")
+        data = path.read_bytes()
+    except (OSError, ValueError, RuntimeError):
+        return Figure(image, "", f"the picture cannot be read: {image.picture}")
+    kind = suffix(data)
+    if kind is None:
+        return Figure(image, "", f"neither a PNG nor a JPEG: {image.picture}")
+    budget.left -= len(data)
+    return Figure(image, f"data:{_MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", "")
+
+
+@dataclass
+class _Budget:
+    left: int
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            yield f"{prefix}{key}", ", ".join(str(item) for item in value)
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _at(values: tuple[float | None, ...], index: int) -> float | None:
+    return values[index] if index < len(values) else None
+
+
+def _bar(value: float | None) -> float | None:
+    return None if value is None else round(100.0 * min(max(value, 0.0), 1.0), 2)
+
+
+def _css(rgb: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{min(max(channel, 0), 255):02x}" for channel in rgb)

@@ -1,0 +1,120 @@
+"""The report as JUnit XML: a suite per export, a test case per check.
+
+Valid against the schema of Apache Ant (which asks for `package`, `id`, `hostname` and both outputs) and against that of
+Jenkins' xunit plugin.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from pathlib import Path
+from xml.etree import ElementTree
+
+from segexport.console import printable
+from segexport.report.schema import ExportResult, Report
+from segexport.report.wording import compared, findings, headline
+from segexport.verdict import Check, Verdict
+
+# XML 1.0 has no way to write these, not even escaped.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(report: Report, folder: Path | None = None) -> str:
+    """FAIL is a failure, INCONCLUSIVE one of the type `inconclusive`, ERROR an error, SKIPPED skipped.
+
+    A check that only reports never fails a build: where it did not pass it is skipped, with its message. An export
+    whose verdict no gated check explains gets a case of its own, so that the XML never looks better than the exit code.
+    """
+    root = ElementTree.Element("testsuites")
+    timestamp = _timestamp(report.created)
+    for export in report.exports:
+        suite = _suite(root, export.name, timestamp)
+        properties = {
+            "format": export.format,
+            "precision": export.precision,
+            "runtime": export.runtime,
+            "provider": export.provider,
+            "device": export.device,
+            "digest": export.digest,
+            "verdict": export.verdict.value,
+        }
+        _finish(suite, properties, _export_cases(export), "\n".join(export.notes))
+    if report.verdict is not Verdict.PASS and report.verdict not in {export.verdict for export in report.exports}:
+        suite = _suite(root, "segexport", timestamp)
+        verdict = Verdict.ERROR if report.verdict is Verdict.SKIPPED else report.verdict
+        _finish(suite, {}, [_case("segexport", "verdict", verdict, headline(report))], compared(report))
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _export_cases(export: ExportResult) -> list[ElementTree.Element]:
+    cases = [_check_case(export.name, check) for check in export.checks]
+    whole = [finding for finding in findings(export) if not finding.check]
+    cases += [_case(export.name, "export", finding.verdict, finding.message) for finding in whole]
+    if export.verdict is Verdict.SKIPPED and not cases:
+        cases.append(_case(export.name, "export", Verdict.SKIPPED, "not asked for"))
+    return cases
+
+
+def _check_case(export: str, check: Check) -> ElementTree.Element:
+    if check.gated or check.verdict in (Verdict.PASS, Verdict.SKIPPED):
+        return _case(export, check.name, check.verdict, check.message)
+    return _case(export, check.name, Verdict.SKIPPED, f"{check.verdict.value}, not gated: {check.message}")
+
+
+def _case(export: str, name: str, verdict: Verdict, message: str) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", name=_token(name), classname=f"segexport.{_token(export)}", time="0")
+    if verdict is Verdict.SKIPPED:
+        ElementTree.SubElement(case, "skipped", message=_clean(message))
+    elif verdict is not Verdict.PASS:
+        tag = "error" if verdict is Verdict.ERROR else "failure"
+        inner = ElementTree.SubElement(case, tag, message=_clean(message), type=verdict.value.lower())
+        inner.text = _clean(message)
+    return case
+
+
+def _suite(root: ElementTree.Element, name: str, timestamp: str) -> ElementTree.Element:
+    return ElementTree.SubElement(
+        root,
+        "testsuite",
+        name=_token(name),
+        package="segexport",
+        id=str(len(root)),
+        timestamp=timestamp,
+        hostname="localhost",  # reports are compared between machines; the devices are among the properties
+        time="0",
+    )
+
+
+def _finish(suite: ElementTree.Element, properties: dict[str, str], cases: list[ElementTree.Element], out: str) -> None:
+    group = ElementTree.SubElement(suite, "properties")
+    for name, value in properties.items():
+        if value:
+            ElementTree.SubElement(group, "property", name=name, value=_clean(value))
+    suite.extend(cases)
+    ElementTree.SubElement(suite, "system-out").text = _clean(out)
+    ElementTree.SubElement(suite, "system-err").text = ""
+    suite.set("tests", str(len(cases)))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("\ufffd", printable(text))
+
+
+def _token(text: str) -> str:
+    """Without the line breaks and repeated blanks that the schema's `token` does not allow; never empty."""
+    return _clean(" ".join(text.split())) or "unnamed"
+
+
+def _timestamp(created: str) -> str:
+    """Whole seconds in UTC without a zone, which is the only form that the schema takes."""
+    try:
+        moment = datetime.fromisoformat(created.replace("Z", "+00:00"))
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        moment = datetime.fromtimestamp(0, timezone.utc)
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")

@@ -1,0 +1,110 @@
+"""The report as Markdown, for the description or a comment of a pull request."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from segexport.console import printable
+from segexport.report.schema import Report
+from segexport.report.table import NOTHING, Row, rows
+from segexport.report.wording import compared, findings, headline
+from segexport.verdict import Verdict
+
+_MARKS = {
+    Verdict.PASS: "✅",
+    Verdict.FAIL: "❌",
+    Verdict.INCONCLUSIVE: "❓",
+    Verdict.ERROR: "💥",
+    Verdict.SKIPPED: "⏭️",
+}
+
+_COLUMNS = (
+    "Model",
+    "mIoU",
+    "Δ mIoU (95 %)",
+    "agreement",
+    "GPU ms",
+    "CPU ms",
+    "latency ratio (95 %)",
+    "size",
+    "verdict",
+)
+
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[-+=]|^\d+(?=[.)]\s)")
+_LINKED = re.compile(r"@(?=\w)|#(?=\w)|\b(?:GH-)(?=\d)|:(?=//)|www(?=\.)|^#(?=[#\s]|$)", re.IGNORECASE)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+def render(report: Report, folder: Path | None = None) -> str:
+    """Headline, table, findings, and behind a fold what was compared with what."""
+    parts = [
+        f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
+        escape(headline(report)),
+        _table(report),
+        _findings(report),
+        _behind_a_fold("What was compared", escape(compared(report))),
+        _notes(report),
+        f"segexport {escape(report.segexport_version)}, {escape(report.created)}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """The text as itself: no markup, no HTML, no cell or line of a table ended, nobody mentioned."""
+    text = printable(" ".join(text.split()))
+    text = "".join(_ENTITIES.get(character, character) for character in text)
+    text = _SPECIAL.sub(_defused, text)
+    # GitHub links addresses, #numbers and @people without any markup; an empty comment in between stops all of them.
+    return _LINKED.sub(lambda match: match[0] + "<!-- -->", text)
+
+
+def _defused(match: re.Match[str]) -> str:
+    return f"{match[0]}<!-- -->" if match[0].isdigit() else "\\" + match[0]
+
+
+def _table(report: Report) -> str:
+    lines = [_line(_COLUMNS), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
+    lines += [_line(_cells(row)) for row in rows(report)]
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    verdict = f"{_MARKS[row.verdict]} {row.verdict.value}" if row.verdict else ""
+    return (
+        escape(row.name),
+        row.miou,
+        _with_interval(row.miou_delta, row.miou_delta_interval),
+        row.agreement,
+        row.gpu_ms,
+        row.cpu_ms,
+        _with_interval(row.latency_ratio, row.latency_ratio_interval),
+        row.size,
+        verdict,
+    )
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _with_interval(value: str, interval: str) -> str:
+    return value if value == NOTHING or not interval else f"{value} ({interval})"
+
+
+def _findings(report: Report) -> str:
+    lines = []
+    for export in report.exports:
+        for finding in findings(export):
+            mark = f"{_MARKS[finding.verdict]} {finding.verdict.value}" if finding.gated else "note, not gated:"
+            check = f" {escape(finding.check)}" if finding.check else ""
+            lines.append(f"- {mark} **{escape(finding.export)}**{check}: {escape(finding.message)}")
+    return "### What did not pass\n\n" + "\n".join(lines) if lines else ""
+
+
+def _notes(report: Report) -> str:
+    return _behind_a_fold("Notes", "\n".join(f"- {escape(note)}" for note in report.notes)) if report.notes else ""
+
+
+def _behind_a_fold(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{content}\n\n</details>"

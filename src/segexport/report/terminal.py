@@ -1,0 +1,171 @@
+"""The table in a terminal or a log: the columns of a model zoo, what each export lost, and why it did not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from segexport.console import PLAIN_WIDTH, printable
+from segexport.report.schema import Report
+from segexport.report.table import NOTHING, Row, rows
+from segexport.report.wording import baselines, findings, headline
+from segexport.verdict import Verdict
+
+STYLES = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.ERROR: "bold magenta",
+    Verdict.SKIPPED: "dim",
+}
+
+_GAP = 2
+_NAME_AT_LEAST = 20  # columns of the table go before names become shorter
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable[[Row], str]
+    drop: int = 0  # the highest goes first when the page is too narrow; 0 stays
+
+
+_COLUMNS = (
+    _Column("Model", lambda row: row.name),
+    _Column("mIoU", lambda row: row.miou, drop=2),
+    _Column("Δ mIoU", lambda row: row.miou_delta, drop=1),
+    _Column("agree", lambda row: row.agreement, drop=6),
+    _Column("GPU ms", lambda row: row.gpu_ms, drop=5),
+    _Column("CPU ms", lambda row: row.cpu_ms, drop=4),
+    _Column("ratio", lambda row: row.latency_ratio, drop=7),
+    _Column("size", lambda row: row.size, drop=3),
+    _Column("verdict", lambda row: row.verdict.value if row.verdict else ""),
+)
+
+
+def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WIDTH, color: bool = False) -> str:
+    """The table, then each failed, undecided or broken check with its reason, then the verdict.
+
+    Args:
+        report: What was found.
+        folder: Not needed here.
+        width: Columns of the page. Where they do not suffice, columns of the table are left out and named below it.
+        color: Whether to colour the verdicts.
+    """
+    shown = rows(report)
+    columns, gap, left_out = _fitting(shown, width)
+    parts = [
+        Text(_one_line(report.title), style="bold"),
+        _table(shown, columns, gap),
+        _findings(report),
+        *_footnotes(report, left_out),
+        Text.assemble((report.verdict.value, STYLES[report.verdict]), ": ", _one_line(headline(report))),
+    ]
+    return _text(Group(*(part for part in parts if part is not None)), width, color)
+
+
+def _fitting(shown: tuple[Row, ...], width: int) -> tuple[list[tuple[_Column, int]], int, list[str]]:
+    """The columns with their widths, the gap between two, and the titles of the columns that had to go.
+
+    The first column gets what the others leave.
+    """
+    names, *columns = [(column, _natural_width(column, shown)) for column in _COLUMNS]
+    gap, left_out = _GAP, []
+    least = min(names[1], _NAME_AT_LEAST)
+    if width - _total(columns, gap) < least:
+        gap = 1
+    empty = [pair for pair in columns if pair[0].drop and all(pair[0].cell(row) == NOTHING for row in shown)]
+    full = sorted((pair for pair in columns if pair[0].drop and pair not in empty), key=lambda pair: -pair[0].drop)
+    for pair in (*empty, *full):
+        if width - _total(columns, gap) >= least:
+            break
+        columns.remove(pair)
+        left_out.append(pair[0].title)
+    room = max(width - _total(columns, gap), 1)
+    return [(names[0], min(names[1], room)), *columns], gap, left_out
+
+
+def _natural_width(column: _Column, shown: tuple[Row, ...]) -> int:
+    return max(cell_len(text) for text in (column.title, *(_one_line(column.cell(row)) for row in shown)))
+
+
+def _total(columns: list[tuple[_Column, int]], gap: int) -> int:
+    """Columns taken by these, by the gaps before them, and by the margins."""
+    return sum(width + gap for _, width in columns) + 2
+
+
+def _table(shown: tuple[Row, ...], columns: list[tuple[_Column, int]], gap: int) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, header_style="bold")
+    for column, width in columns:
+        numeric = column.title not in ("Model", "verdict")
+        table.add_column(column.title, justify="right" if numeric else "left", width=width, no_wrap=True)
+    for row in shown:
+        cells = [Text(_shortened(_one_line(column.cell(row)), width)) for column, width in columns]
+        cells[-1].stylize(STYLES[row.verdict] if row.verdict else "")
+        table.add_row(*cells, style="dim" if row.verdict is None else "")
+    return table
+
+
+def _shortened(text: str, width: int) -> str:
+    """Cut in the middle: exports of one model differ in how their names end."""
+    if cell_len(text) <= width:
+        return text
+    head, tail = text, ""
+    while cell_len(head) > (width - 1) // 2:
+        head = head[:-1]
+    while len(tail) < len(text) and cell_len(head) + 1 + cell_len(text[-len(tail) - 1 :]) <= width:
+        tail = text[-len(tail) - 1 :]
+    return f"{head}…{tail}"
+
+
+def _findings(report: Report) -> Table | None:
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for export in report.exports:
+        for finding in findings(export):
+            name, message = _one_line(finding.export), _one_line(finding.message)
+            what = Text.assemble((name, "bold"), f" {_one_line(finding.check)}".rstrip(), ": ", message)
+            if finding.gated:
+                table.add_row(Text(finding.verdict.value, style=STYLES[finding.verdict]), what)
+            else:
+                table.add_row(Text("note", style="dim"), what.append(" (not gated)", style="dim"))
+    if not table.row_count:
+        return None
+    table.add_row()
+    return table
+
+
+def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
+    notes = []
+    if "ratio" not in left_out:
+        notes = [f"ratio: latency against {name}, below 1 is faster" for name in baselines(report)]
+    if left_out:
+        notes.append(f"left out at this width: {', '.join(left_out)}")
+    return [Text(_one_line(note), style="dim") for note in notes]
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))
+
+
+def _text(content: Group, width: int, color: bool) -> str:
+    stream = StringIO()
+    Console(
+        file=stream,
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        no_color=not color,
+        highlight=False,
+        legacy_windows=False,
+    ).print(content)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"

@@ -1,0 +1,139 @@
+"""What the report says in words: the headline, what was compared with what, and every finding that is not a pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
+from segexport.verdict import Verdict
+
+MEANING = {
+    Verdict.PASS: "every gated check held",
+    Verdict.FAIL: "a gated check was missed",
+    Verdict.INCONCLUSIVE: "the images or the timings are too few to decide",
+    Verdict.ERROR: "the export could not be made, run or checked",
+    Verdict.SKIPPED: "not asked for",
+}
+
+_BAD = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE)
+_NAMES_SHOWN, _NAME_LENGTH = 3, 36
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about an export that is not a pass. `check` is empty where it is about the export as a whole."""
+
+    export: str
+    check: str
+    verdict: Verdict
+    message: str
+    gated: bool = True
+
+
+def headline(report: Report) -> str:
+    """One or two sentences that a reader who knows nothing of the project understands."""
+    exports = report.exports
+    if not exports:
+        return "Nothing was checked: there is no export in this report."
+    if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
+        subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
+        return f"{subject} what the reference model does: every gated check held."
+    parts = [
+        _part(exports, Verdict.FAIL, "failed a check"),
+        _part(exports, Verdict.ERROR, "could not be checked"),
+        _part(exports, Verdict.INCONCLUSIVE, "could not be decided with this many images or timings"),
+        _part(exports, Verdict.PASS, "passed"),
+        _part(exports, Verdict.SKIPPED, "skipped"),
+    ]
+    of = f"Of {len(exports)} exports, " if len(exports) > 1 else "Of 1 export, "
+    return of + ", ".join(part for part in parts if part) + "."
+
+
+def findings(export: ExportResult) -> tuple[Finding, ...]:
+    """Errors first, then failures, then what is undecided; gated ones before those that only report.
+
+    An export that is not a pass has at least one gated finding, so that no form can look better than the verdict.
+    """
+    found = [
+        Finding(export.name, check.name, check.verdict, check.message, check.gated)
+        for check in export.checks
+        if check.verdict in _BAD
+    ]
+    gated = {finding.verdict for finding in found if finding.gated}
+    if export.error is not None and all(check.message != export.error for check in export.checks):
+        found.append(Finding(export.name, "", Verdict.ERROR, export.error))
+    elif export.verdict in _BAD and export.verdict not in gated:
+        asked = any(check.verdict is not Verdict.SKIPPED for check in export.checks)
+        found.append(Finding(export.name, "", export.verdict, "no check says why" if asked else "nothing was checked"))
+    return tuple(sorted(found, key=lambda finding: (not finding.gated, _BAD.index(finding.verdict))))
+
+
+def compared(report: Report) -> str:
+    """One plain paragraph: which images, which reference, what each figure is measured against."""
+    data, reference = report.dataset, report.reference
+    sentences = [
+        f"Each export ran on {_images(data)}, and its masks were held, pixel by pixel, against the masks that the "
+        f"reference gave for the same images.",
+        f"The reference is {_described(reference)}.",
+        _truth(data),
+        report.metric.rstrip(". ") + ".",
+        _renamed(data),
+        _times(report),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence.strip(". "))
+
+
+def baselines(report: Report) -> tuple[str, ...]:
+    """What the latency ratios are ratios to; mostly one."""
+    named = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _part(exports: tuple[ExportResult, ...], verdict: Verdict, phrase: str) -> str:
+    names = [export.name for export in exports if export.verdict is verdict]
+    if not names:
+        return ""
+    if verdict in (Verdict.PASS, Verdict.SKIPPED):
+        return f"{len(names)} {phrase}"
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"{len(names)} {phrase} ({', '.join(map(_shortened, names[:_NAMES_SHOWN]))}{more})"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH // 2]}…{name[1 - _NAME_LENGTH // 2 :]}"
+
+
+def _images(data: DatasetInfo) -> str:
+    count = "1 image" if data.images == 1 else f"the {data.images} images"
+    split = f" of the split “{data.split}”" if data.split else ""
+    return f"{count}{split} of {data.path}"
+
+
+def _described(reference: Reference) -> str:
+    how = ", ".join(part for part in (reference.provider, reference.device) if part)
+    return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
+
+
+def _truth(data: DatasetInfo) -> str:
+    if data.labelled:
+        return "mIoU is measured against the labels of the images."
+    return (
+        "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
+        "not good ones."
+    )
+
+
+def _renamed(data: DatasetInfo) -> str:
+    if not data.label_map:
+        return ""
+    pairs = ", ".join(f"{source} as {target}" for source, target in sorted(data.label_map.items()))
+    return f"The model's classes are scored under the names of the dataset: {pairs}."
+
+
+def _times(report: Report) -> str:
+    if all(export.latency_ms is None and export.latency is None for export in report.exports):
+        return "No times were taken."
+    threads = sorted({export.latency.threads for export in report.exports if export.latency})
+    on = f" on {', '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}" if threads else ""
+    ratio = "".join(f" The latency ratio is that to {name}; below 1 is faster." for name in baselines(report))
+    return f"Times are medians per image (batch 1){on}.{ratio}"
