@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
-
 from segexport.artifact import Manifest, ModelArtifact
+from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.worker import Worker

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import InputError
+from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.worker import Worker

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from segexport.exporter import program, rewrites
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter import program, rewrites
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 from segexport.step import StepContext, lineage_entry
 from segexport.worker import Worker

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from segexport.exporter import program, rewrites
-from segexport.exporter.to_onnx import WORKERS
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
+from segexport.exporter import program, rewrites
+from segexport.exporter.to_onnx import WORKERS
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.worker import Worker

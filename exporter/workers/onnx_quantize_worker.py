@@ -97,6 +97,7 @@ def quantize(arguments, _arrays):
     )
     metadata = [(entry.key, entry.value) for entry in model.metadata_props if entry.key.startswith("segexport.")]
     quantizer.quantize_model()
+    quantizer.model.topological_sort()
     done = quantizer.model.model
     _strip(done)
     for key, value in metadata:

@@ -8,7 +8,6 @@ import numpy as np
 import paddle
 from worker_host import Failure
 
-
 _AT_ONCE = 64  # tensors that are held at the same time
 
 

@@ -139,10 +139,7 @@ def report(console: Any, file: Path, form: str) -> None:
     """Show a report.json in another form."""
     from segexport import report as reports
 
-    say = console()
-    say.data(
-        reports.render(reports.read_report(file), form, file.parent, color=say.stdout_color, width=say.stdout_width)
-    )
+    _show(console(), reports.read(file), form, file if file.is_dir() else file.parent)
 
 
 @cli.command()
@@ -244,15 +241,25 @@ def _console(color: str, quiet: bool) -> Console:
 def _import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.from_paddle import ImportOptions
 
-    return ImportOptions.from_strings(**{key: options[key] for key in ImportOptions.KEYS if key in options})
+    known = ("input_size", "labels", "preprocess", "ignore_index")
+    return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 
 def _finish(say: Console, result: Report, folder: Path | None, form: str = "table") -> None:
     """Shows a report and leaves with its exit code."""
-    from segexport import report as reports
     from segexport.verdict import exit_code
 
-    say.data(reports.render(result, form, folder, color=say.stdout_color, width=say.stdout_width))
+    _show(say, result, form, folder)
     if folder is not None:
         say.say(f"report: {folder / 'report.html'}")
     sys.exit(exit_code(result.verdict))
+
+
+def _show(say: Console, result: Report, form: str, folder: Path | None) -> None:
+    """A table fits the terminal and may be coloured; every other form is the same everywhere."""
+    from segexport.report import render, terminal
+
+    if form == "table":
+        say.data(terminal.render(result, folder, width=say.stdout_width, color=say.stdout_color))
+    else:
+        say.data(render(result, form, folder))

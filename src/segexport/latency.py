@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segexport.errors import SegexportError, kept_in
-from segexport.runtimes.base import Session
+from segexport.latency_statistics import is_warm
 from segexport.progress import Progress, silent
+from segexport.runtimes.base import Session
 
 BLOCKS = 12
 LEAST_RUNS = 2
 MOST_WARM_UP_RUNS = 30
-STABLE_RATIO = 0.05
+MOST_WARM_UP_MS = 5000.0
 
 
 @dataclass
@@ -91,13 +92,10 @@ def measure(
 def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing) -> float:
     """Runs until two medians in a row agree; returns milliseconds per run."""
     timing.first_ms = float(session.bench(tensors, 1)[0])
-    before, runs = timing.first_ms, 1
-    while runs < MOST_WARM_UP_RUNS:
-        median = float(np.median(session.bench(tensors, 3)))
-        runs += 3
-        if abs(median - before) <= STABLE_RATIO * before:
-            before = median
-            break
-        before = median
-    timing.warm_up_runs = runs
-    return max(before, 1e-3)
+    samples: list[float] = []
+    spent_ms = timing.first_ms
+    while len(samples) < MOST_WARM_UP_RUNS and spent_ms < MOST_WARM_UP_MS and not is_warm(samples):
+        samples += [float(value) for value in session.bench(tensors, 2)]
+        spent_ms += sum(samples[-2:])
+    timing.warm_up_runs = len(samples) + 1
+    return max(float(np.median(samples[-5:])), 1e-3) if samples else timing.first_ms

@@ -17,9 +17,9 @@ from segexport import metrics, preprocess
 from segexport.boundary import boundary_counts
 from segexport.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, kept_in
+from segexport.progress import Progress, silent
 from segexport.runtimes.base import Prediction, Session
 from segexport.spec import Preprocess, TensorSpec
-from segexport.progress import Progress, silent
 
 MARGIN_QUANTILE = 0.5  # pixels whose reference margin is in the upper half count as decided
 
@@ -29,7 +29,7 @@ class Contender:
     """A model that takes part: the reference or an export.
 
     Attributes:
-        lookup: (classes of the model,) uint8 or uint16: class of the data for each class of the model; None when they are the same.
+        lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
     """
 
     name: str
@@ -45,8 +45,9 @@ class Tally:
 
     Attributes:
         counts: Per image (3, C) int64: pixels right, pixels of the truth, pixels of the prediction, by class.
-        boundary: Per image (2, C) int64: intersection and union of the boundaries, by class.
-        confusion: (C, C) int64, all images, rows are the truth.
+        boundary: Per image (3, C) int64: the same of the boundaries.
+        confusion: (C, C) int64, all images, rows are the truth; a column more with a label map.
+        mask_confusion: (M, M) int64 of the model's own classes, all images, rows are the reference's masks.
         agreement: Per image, the part of the pixels with the reference's class.
         decided_agreement: The same among pixels where the reference was sure; NaN where it gives no scores.
     """
@@ -54,6 +55,7 @@ class Tally:
     counts: list[np.ndarray] = field(default_factory=list)
     boundary: list[np.ndarray] = field(default_factory=list)
     confusion: np.ndarray | None = None
+    mask_confusion: np.ndarray | None = None
     agreement: list[float] = field(default_factory=list)
     decided_agreement: list[float] = field(default_factory=list)
     not_finite: list[str] = field(default_factory=list)
@@ -64,9 +66,6 @@ class Tally:
     postprocess_ms: list[float] = field(default_factory=list)
     worst: list[tuple[float, int, np.ndarray, np.ndarray]] = field(default_factory=list)  # -agreement, index, masks
     error: SegexportError | None = None
-
-    def images(self) -> int:
-        return len(self.counts)
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def compare(
     data: Dataset,
     *,
     num_classes: int,
+    model_classes: int,
     ignore_index: int,
     worst_images: int = 10,
     progress: Progress = silent,
@@ -94,6 +94,7 @@ def compare(
 
     Args:
         num_classes: Classes of the data (of the model where the data has no labels).
+        model_classes: Classes of the model.
 
     Raises:
         SegexportError: The reference or the data fails; then there is nothing to compare with.
@@ -102,7 +103,7 @@ def compare(
     own = Tally()
     names: list[str] = []
     preprocess_ms: list[float] = []
-    count = _Counter(reference, own, num_classes, ignore_index, worst_images)
+    count = _Counter(reference, own, (num_classes, model_classes), ignore_index, worst_images)
     pending: _Round | None = None
     with progress("checking", len(data)) as bar:
         for prepared in _prefetched(data, [reference, *exports]):
@@ -203,10 +204,10 @@ class _Counter:
     """Adds one round to the tallies."""
 
     def __init__(
-        self, reference: Contender, own: Tally, num_classes: int, ignore_index: int, worst_images: int
+        self, reference: Contender, own: Tally, classes: tuple[int, int], ignore_index: int, worst_images: int
     ) -> None:
         self._reference, self._own = reference, own
-        self._classes, self._ignore, self._keep = num_classes, ignore_index, worst_images
+        (self._classes, self._model_classes), self._ignore, self._keep = classes, ignore_index, worst_images
 
     def __call__(self, round_: _Round, tallies: dict[str, Tally]) -> None:
         prediction, sample = round_.reference_prediction, round_.prepared.sample
@@ -223,11 +224,11 @@ class _Counter:
             self._add(tally, sample, truth, mask, found)
             if found.mask.shape != prediction.mask.shape:
                 tally.wrong_shape = f"{found.mask.shape} where the reference gives {prediction.mask.shape}"
-                same = mask == own_mask
-                sure = float("nan")
-            else:
-                same = found.mask == prediction.mask
-                sure = float(same[decided].mean()) if decided is not None and decided.any() else float("nan")
+                continue
+            same = found.mask == prediction.mask
+            sure = float(same[decided].mean()) if decided is not None and decided.any() else float("nan")
+            own_classes = metrics.confusion_matrix(prediction.mask, found.mask, self._model_classes, None)
+            tally.mask_confusion = own_classes if tally.mask_confusion is None else tally.mask_confusion + own_classes
             agreement = float(same.mean())
             tally.agreement.append(agreement)
             tally.decided_agreement.append(sure)
@@ -243,10 +244,13 @@ class _Counter:
         return mask if contender.lookup is None else metrics.apply_label_map(mask, contender.lookup)
 
     def _add(self, tally: Tally, sample: Sample, truth: np.ndarray, mask: np.ndarray, prediction: Prediction) -> None:
-        confusion = metrics.confusion_matrix(truth, mask, self._classes, self._ignore)
+        columns = self._classes + (self._reference.lookup is not None)  # the column of "other"
+        confusion = metrics.confusion_matrix(
+            truth, mask, self._classes, self._ignore, prediction_classes=columns, name=sample.name
+        )
         tally.confusion = confusion if tally.confusion is None else tally.confusion + confusion
         tally.counts.append(metrics.class_counts(confusion))
-        tally.boundary.append(boundary_counts(truth, mask, self._classes, self._ignore))
+        tally.boundary.append(boundary_counts(truth, mask, self._classes, self._ignore, name=sample.name))
         tally.constant_images += int(mask.min() == mask.max())
         if not prediction.finite:
             tally.not_finite.append(sample.name)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from segexport.gates import Limits
+from segexport.limits import Limits
 from segexport.spec import Format, Frozen, Precision, Preprocess
 
 
@@ -111,7 +111,7 @@ class Recipe(Frozen):
     schema_version: Literal[1] = 1
     title: str = ""
     model: ModelRecipe
-    data: DataRecipe | None = None
+    data: DataRecipe
     steps: tuple[StepRecipe, ...] = ()
     exports: tuple[ExportRecipe, ...] = Field(min_length=1)
     check: CheckRecipe = Field(default_factory=CheckRecipe)

@@ -1,0 +1,182 @@
+"""What people have becomes an artifact: a PaddleSeg or PaddleX export folder, or a bare program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segexport.artifact import (
+    LineageEntry,
+    Manifest,
+    ModelArtifact,
+    Target,
+    digest_of,
+    file_digest,
+    file_entry,
+    read_artifact,
+    write_artifact,
+)
+from segexport.deploy_config import DeployConfig, read_deploy_config
+from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter import head, program
+from segexport.exporter.fix_shape import fix_input_shape
+from segexport.model_files import ModelFiles, find_model
+from segexport.pictures import default_labels
+from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize, TensorSpec
+from segexport.store import Store
+from segexport.yaml_reader import read_yaml
+
+IMPORT_VERSION = "1"
+
+
+class ImportOptions(Frozen):
+    """What the user says about a model where its export does not, or says it wrong.
+
+    Attributes:
+        input_size: (width, height) that free sides of the input are fixed to.
+        labels: Class names, in the order of the model's classes.
+        fallback_labels: Class names (of the data) for a model that has as many classes and no names.
+    """
+
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] | None = None
+    fallback_labels: tuple[str, ...] | None = None
+    input_size: tuple[int, int] | None = None
+    ignore_index: int = 255
+
+    @classmethod
+    def from_strings(
+        cls,
+        input_size: str | None = None,
+        labels: Path | None = None,
+        preprocess: Path | None = None,
+        ignore_index: int = 255,
+    ) -> ImportOptions:
+        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing."""
+        return cls(
+            input_size=_size(input_size) if input_size else None,
+            labels=_names(labels) if labels else None,
+            preprocess=_preprocess(preprocess) if preprocess else None,
+            ignore_index=ignore_index,
+        )
+
+
+def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtifact:
+    """Reads a model and keeps it as an artifact in `store`; an artifact is taken as it is.
+
+    Raises:
+        InputError: Nothing that can be read, files that do not belong together, or options that contradict them.
+    """
+    files = find_model(path)
+    if files.kind == "artifact":
+        return read_artifact(files.folder)
+    if files.kind == "paddle-pir":
+        raise UnsupportedModelError(
+            f"{files.model}: a program of Paddle 3",
+            cause="it is in Paddle 3's own form (.json); the exporters read the legacy form (.pdmodel)",
+            hint="export it again with FLAGS_enable_pir_api=0 in the environment",
+        )
+    if files.kind != "paddle":
+        raise InputError(
+            f"{files.model}: a model for {files.kind}, not a Paddle export",
+            hint="give the PaddleSeg or PaddleX export that it was made from",
+        )
+    config = read_deploy_config(files)
+    digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
+    described = {"config": config.model_dump(mode="json"), "options": options.model_dump(mode="json")}
+    key = digest_of({"import": IMPORT_VERSION, "name": _name(path), "files": digests, **described})
+    found = store.find(key)
+    if found is None:
+        found = store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, key))
+    return read_artifact(found)
+
+
+def _write(folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, key: str) -> None:
+    graph = program.read(files.model, files.params)
+    graph.strip_build_paths()
+    notes = [f"read from {config.source}", *config.notes]
+    if options.input_size is not None:
+        width, height = options.input_size
+        graph = fix_input_shape(graph, width=width, height=height)
+        notes.append(f"input fixed to {width}x{height}")
+    preprocess, more = _fitting(options.preprocess or config.preprocess, graph.inputs()[0], files.model)
+    classes = head.num_classes(graph)
+    fallback = options.fallback_labels
+    names = options.labels or config.labels or (fallback if fallback and len(fallback) == classes else None)
+    labels = _labels(names, classes, files.model)
+    model, params = graph.write(folder)
+    manifest = Manifest(
+        name=name,
+        format=Format.PADDLE,
+        files=(file_entry(folder, model.name), file_entry(folder, params.name, "params")),
+        inputs=tuple(graph.inputs()),
+        outputs=tuple(graph.outputs()),
+        preprocess=preprocess,
+        labels=labels,
+        ignore_index=options.ignore_index,
+        target=Target(arch="any", precision=Precision.FP32),
+        lineage=(LineageEntry(step="import", version=IMPORT_VERSION, key=key, notes=(*notes, *more)),),
+    )
+    write_artifact(folder, manifest)
+
+
+def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path) -> tuple[Preprocess, list[str]]:
+    """The preprocessing, with a resize where the program takes one size only and the export says none."""
+    if len(spec.shape) != 4 or spec.layout != "NCHW" or spec.shape[1] not in (3, -1):
+        raise InputError(
+            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}",
+            cause="segexport feeds images as float32 [batch, 3, height, width]",
+        )
+    if spec.shape[0] not in (1, -1):
+        raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
+    height, width = spec.shape[2:]
+    fixed = height > 0 and width > 0
+    if not fixed or preprocess.geometry:
+        return preprocess, []
+    resize = Resize(width=width, height=height)
+    note = f"the export names no resize, but the program takes {width}x{height} only: a resize was added"
+    return preprocess.model_copy(update={"geometry": (resize,)}), [note]
+
+
+def _labels(names: tuple[str, ...] | None, classes: int, source: Path) -> tuple[Label, ...]:
+    if names and classes and len(names) != classes:
+        raise InputError(
+            f"{source}: {len(names)} labels for a model of {classes} classes",
+            cause=f"the labels are {', '.join(names[:12])}",
+            hint="give a file with one name per class: --labels FILE",
+        )
+    if not names and not classes:
+        raise InputError(
+            f"{source}: the graph does not say how many classes there are", hint="name them: --labels FILE"
+        )
+    return default_labels(names or [f"class_{index}" for index in range(classes)])
+
+
+def _name(path: Path) -> str:
+    return (path.resolve().name if path.is_dir() else path.stem) or "model"
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise InputError(f"--input-size {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
+    return int(width), int(height)
+
+
+def _names(file: Path) -> tuple[str, ...]:
+    from segexport.dataset_list import read_labels
+
+    names = read_labels(file)
+    if names is None:
+        raise InputError(f"{file}: no such file")
+    return names
+
+
+def _preprocess(file: Path) -> Preprocess:
+    from pydantic import ValidationError
+
+    from segexport.artifact import one_line
+
+    try:
+        return Preprocess.model_validate(read_yaml(file))
+    except ValidationError as error:
+        raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None

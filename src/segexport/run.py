@@ -1,0 +1,267 @@
+"""What each command does: the library's calls in their order. The command line only reads options and shows results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from segexport import __version__
+from segexport import report as reports
+from segexport.artifact import ModelArtifact, digest_of, one_line, read_artifact
+from segexport.check import Subject, check
+from segexport.dataset import Dataset
+from segexport.environment import describe_machine
+from segexport.errors import InputError, SegexportError
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.images import image_size
+from segexport.output import copy_tree, new_folder, require_free
+from segexport.pipeline import Builder, context_of, plan
+from segexport.preprocess import place
+from segexport.recipe import CheckRecipe, OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.recipe_yaml import read_recipe
+from segexport.store import Store
+from segexport.verdict import Verdict
+from segexport.yaml_reader import read_yaml
+
+if TYPE_CHECKING:
+    from segexport.console import Console
+    from segexport.report.schema import Report
+
+DEMO_RECIPE = Path(__file__).parent / "demo" / "recipe.yaml"
+
+
+def run_recipe(path: Path, output: Path, *, console: Console, store: Store | None = None) -> Report:
+    """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
+
+    Raises:
+        SegexportError: The recipe, the model, the reference or the data cannot be used.
+    """
+    require_free(output, replace=True)
+    store = store or Store()
+    recipe = read_recipe(path)
+    base = path.parent
+    data = _limited(Dataset.open(base / recipe.data.path, recipe.data.split), recipe.data.limit, recipe.seed)
+    source = _source(base / recipe.model.path, recipe, data, store)
+    calibration = _calibration(base / recipe.data.path, recipe) if _calibrates(recipe) else None
+    chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
+    builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
+    subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
+    with new_folder(output, replace=True) as folder:
+        found, again = _checked(source, subjects, data, folder, recipe, console, store)
+        for subject in subjects:
+            if subject.artifact is not None:
+                copy_tree(subject.artifact.path, folder / "exports" / subject.name)
+        reports.write(found, folder)
+    made = builder.made
+    if not made.made and again:
+        console.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
+    return found
+
+
+def import_to(model: Path, output: Path, options: ImportOptions) -> ModelArtifact:
+    """Imports a model into a folder of its own."""
+    require_free(output)
+    artifact = import_model(model, options, Store())
+    with new_folder(output) as folder:
+        copy_tree(artifact.path, folder)
+    return read_artifact(output)
+
+
+def export_to(
+    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+) -> ModelArtifact:
+    """Exports a model to one target. `options` are the command line's."""
+    require_free(output)
+    store = Store()
+    calibration = Dataset.open(options["calibration"], "train") if options["calibration"] else None
+    source = import_model(model, importing, store)
+    if calibration is not None:
+        source = _fixed_to_data(model, importing, source, calibration, store)
+    export = _export_recipe(options)
+    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
+    chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
+    builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
+    artifact = builder.build(output.name, source, chains[export_name(export)])
+    with new_folder(output) as folder:
+        copy_tree(artifact.path, folder)
+    return read_artifact(output)
+
+
+def check_exports(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> Report:
+    """Checks exports that exist already. `options` are the command line's."""
+    import tempfile
+
+    if output is not None:
+        require_free(output, replace=True)
+    data = _limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
+    reference = import_model(options["reference"], ImportOptions(fallback_labels=data.labels), Store())
+    subjects = [_read(path) for path in exports]
+    settings = CheckRecipe(
+        device=options["device"],
+        reference_device=options["reference_device"],
+        threads=options["threads"],
+        latency_seconds=options["latency_seconds"],
+    )
+    label_map = _label_map(options["label_map"])
+    arguments = {"label_map": label_map, "progress": console.progress}
+    if output is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            return check(reference, subjects, data, Path(scratch), settings, **arguments)
+    with new_folder(output, replace=True) as folder:
+        found = check(reference, subjects, data, folder, settings, **arguments)
+        reports.write(found, folder)
+    return found
+
+
+def validate_recipe(path: Path) -> list[str]:
+    """The names of the exports of a valid recipe; raises InputError with every fault of another."""
+    from segexport.pipeline import steps_of
+    from segexport.registry import make_step
+
+    recipe = read_recipe(path)
+    for entry in recipe.steps:
+        make_step(entry.step, dict(entry.params))
+    for export in recipe.exports:
+        steps_of(export)
+    return [export_name(export) for export in recipe.exports]
+
+
+# -- parts -----------------------------------------------------------------------------------------------------
+
+
+def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
+    given = recipe.model
+    options = ImportOptions(
+        preprocess=given.preprocess,
+        labels=given.labels,
+        fallback_labels=data.labels,
+        input_size=given.input_size,
+        ignore_index=given.ignore_index,
+    )
+    return _fixed_to_data(path, options, import_model(path, options, store), data, store)
+
+
+def _fixed_to_data(
+    path: Path, options: ImportOptions, source: ModelArtifact, data: Dataset, store: Store
+) -> ModelArtifact:
+    """The model with its free sides fixed to the size that all images have after preprocessing, if they have one.
+
+    A phone runs one size, and operators that depend on the size can only be exported for one.
+    """
+    manifest = source.manifest
+    if -1 not in manifest.inputs[0].shape[2:] or options.input_size is not None:
+        return source
+    sizes = {place(manifest.preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
+    if len(sizes) != 1:
+        return source
+    return import_model(path, options.model_copy(update={"input_size": sizes.pop()}), store)
+
+
+def _calibrates(recipe: Recipe) -> bool:
+    needs = [step for export in recipe.exports for step in _steps(export)]
+    return bool(recipe.steps) or any(step.uses_data for step in needs)
+
+
+def _steps(export: OnnxExport | PaddleLiteExport):
+    from segexport.pipeline import steps_of
+
+    return steps_of(export)
+
+
+def _calibration(root: Path, recipe: Recipe) -> Dataset:
+    return Dataset.open(root, recipe.data.calibration_split)
+
+
+def _limited(data: Dataset, limit: int | None, seed: int) -> Dataset:
+    return data if limit is None else data.subset(limit, seed)
+
+
+def _built(builder: Builder, source: ModelArtifact, export, chain, console: Console) -> Subject:
+    name = export_name(export)
+    try:
+        artifact, error = builder.build(name, source, chain), None
+    except SegexportError as caught:
+        artifact, error = None, caught
+        console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
+    return Subject(name, export.to, export.precision, artifact, error, export.limits)
+
+
+def _checked(
+    source: ModelArtifact,
+    subjects: list[Subject],
+    data: Dataset,
+    folder: Path,
+    recipe: Recipe,
+    console: Console,
+    store: Store,
+) -> tuple[Report, bool]:
+    """The check's report, and whether it was found in the store; its pictures are put into `folder`."""
+    key = digest_of(
+        {
+            "check": 1,
+            "segexport": __version__,
+            "reference": source.digest,
+            "exports": [
+                [s.name, s.artifact.digest if s.artifact else str(s.error), s.limits and s.limits.model_dump()]
+                for s in subjects
+            ],
+            "data": data.fingerprint,
+            "label_map": recipe.data.label_map,
+            "options": recipe.check.model_dump(),
+            "title": recipe.title,
+            "machine": describe_machine(),
+        }
+    )
+    found = store.find(key)
+    if found is not None:
+        copy_tree(found, folder)
+        return reports.read(folder), True
+    result = check(
+        source,
+        subjects,
+        data,
+        folder,
+        recipe.check,
+        title=recipe.title,
+        label_map=recipe.data.label_map,
+        progress=console.progress,
+    )
+    if result.verdict is not Verdict.ERROR:  # an error may be gone the next time
+
+        def keep(place: Path) -> None:
+            copy_tree(folder, place)
+            (place / reports.REPORT_NAME).write_text(reports.render(result, "json"), encoding="utf-8")
+
+        store.keep(key, keep)
+    return result, False
+
+
+def _read(path: Path) -> Subject:
+    artifact = read_artifact(path)
+    manifest = artifact.manifest
+    return Subject(path.resolve().name, manifest.format, manifest.target.precision, artifact)
+
+
+def _label_map(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    found = read_yaml(path)
+    if not isinstance(found, dict) or not all(isinstance(v, str) for pair in found.items() for v in pair):
+        raise InputError(f"{path}: not a label map", cause="it has to be `class of the model: class of the data` lines")
+    return found
+
+
+def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:
+    given: dict[str, Any] = {"to": options["to"], "precision": options["precision"]}
+    try:
+        if options["to"] == "paddle-lite":
+            return PaddleLiteExport.model_validate(given)
+        calibration = {"method": options["calibration_method"], "images": options["calibration_images"]}
+        return OnnxExport.model_validate(given | {"opset": options["opset"] or "auto", "calibration": calibration})
+    except ValidationError as error:
+        raise InputError(
+            f"--to {options['to']} --precision {options['precision']}: not a pair", cause=one_line(error)
+        ) from None
