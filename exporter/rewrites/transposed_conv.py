@@ -1,7 +1,7 @@
 """A transposed convolution of a chosen output size, written with uneven paddings.
 
-With a stride, several output sizes fit one input size; `output_size` and `output_padding` choose. paddle2onnx drops
-both without a word, and the result is a row and a column short. Cropping less at the bottom and right is the same.
+With a stride, several output sizes fit one input size, and `output_size` chooses. paddle2onnx drops it without a word:
+the result is a row and a column short. Cropping less at the bottom and right is the same thing.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ class TransposedConvPadding:
 
 
 def _chooses(op: Op) -> bool:
-    chosen = op.attr("output_size") or any(op.attr("output_padding") or ())
-    return op.type in _TYPES and bool(chosen) and not op.input("OutputSizeTensor")
+    return op.type in _TYPES and bool(op.attr("output_size")) and not op.input("OutputSizeTensor")
 
 
 def _paddings(op: Op) -> tuple[int, int, int, int]:
@@ -55,9 +54,6 @@ def _paddings(op: Op) -> tuple[int, int, int, int]:
 
 def _extra(program: Program, op: Op) -> tuple[int, int]:
     """Rows and columns beyond what strides, kernel and paddings give."""
-    if not op.attr("output_size"):
-        below, beside = (list(op.attr("output_padding")) * 2)[:2]
-        return below, beside
     source, kernel = program.shape(op.input("Input") or ""), program.shape(op.input("Filter") or "")[2:]
     sizes = source[1:3] if op.attr("data_format") == "NHWC" else source[2:4]
     wanted = (list(op.attr("output_size")) * 2)[:2]

@@ -1,0 +1,332 @@
+"""Each rewrite on a small program: without it the real tool fails as recorded, with it the results are Paddle's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import Graph
+from toolchain import Toolchain
+
+from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter.program import Program
+from segexport.exporter.rewrites import REWRITES, rewrite_for
+
+LITE_X86, LITE_ARM, ONNX = "paddle-lite x86", "paddle-lite arm", "onnx"
+DIES = (WorkerCrashed, WorkerFailed)
+
+
+def noise(*dims: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=dims).astype(np.float32)
+
+
+def rewritten(program: Program, target: str, *names: str) -> Program:
+    """The rewritten program; exactly the named rewrites must have run."""
+    changed, notes = rewrite_for(target, program)
+    assert {note.split()[0] for note in notes} == set(names)
+    return changed
+
+
+def assert_close(found: list[np.ndarray], expected: list[np.ndarray], tolerance: float = 1e-5) -> None:
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert np.abs(a.astype(np.float64) - b).max() <= tolerance * max(np.abs(b).max(), 1e-30)
+
+
+def test_names_are_unique() -> None:
+    assert len({rewrite.name for rewrite in REWRITES}) == len(REWRITES)
+
+
+def test_a_program_that_needs_nothing_is_left_alone() -> None:
+    graph = Graph()
+    program = graph.program(graph.op("relu", {"X": graph.feed(1, 3, 4, 4)}, (1, 3, 4, 4)))
+    for target in (LITE_ARM, LITE_X86, ONNX):
+        changed, notes = rewrite_for(target, program)
+        assert notes == []
+        assert changed.to_bytes() == program.to_bytes()
+
+
+def test_relu6_threshold(tools: Toolchain) -> None:
+    graph = Graph()
+    program = graph.program(graph.op("relu6", {"X": graph.feed(1, 2, 3, 4)}, (1, 2, 3, 4)))
+    feed = [noise(1, 2, 3, 4) * 9]
+    with pytest.raises(WorkerCrashed, match="SIGABRT"):
+        tools.opt(program, "arm")
+    for target in (LITE_ARM, LITE_X86):
+        changed = rewritten(program, target, "relu6_threshold")
+        assert tools.opt(changed, target.split()[1]).stat().st_size > 0
+    reference = tools.paddle(program, feed)
+    assert_close(tools.paddle(changed, feed), reference, 0)
+    assert_close(tools.lite(changed, feed), reference)
+
+
+def test_flatten_xshape(tools: Toolchain) -> None:
+    graph = Graph()
+    flat = graph.op("flatten_contiguous_range", {"X": graph.feed(1, 2, 3, 4)}, (1, 2, 12), start_axis=2, stop_axis=3)
+    program, feed = graph.program(flat), [noise(1, 2, 3, 4)]
+    with pytest.raises(WorkerCrashed, match=r"SIG(SEGV|ABRT)"):
+        tools.opt(program, "arm")
+    changed = rewritten(program, LITE_X86, "flatten_xshape")
+    reference = tools.paddle(program, feed)
+    assert_close(tools.paddle(changed, feed), reference, 0)
+    assert_close(tools.lite(changed, feed), reference, 0)
+
+
+def test_bmm_to_matmul(tools: Toolchain) -> None:
+    graph = Graph()
+    product = graph.op("bmm", {"X": graph.feed(2, 3, 4), "Y": graph.feed(2, 4, 5)}, (2, 3, 5))
+    program, feed = graph.program(product), [noise(2, 3, 4), noise(2, 4, 5)]
+    with pytest.raises(WorkerCrashed) as caught:
+        tools.opt(program, "arm")
+    assert "bmm" in str(caught.value)
+    changed = rewritten(program, LITE_X86, "bmm_to_matmul")
+    reference = tools.paddle(program, feed)
+    assert_close(tools.paddle(changed, feed), reference)
+    assert_close(tools.lite(changed, feed), reference)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_linear_interp_to_bilinear(tools: Toolchain, corners: bool) -> None:
+    graph = Graph()
+    attrs = {"data_layout": "NCHW", "interp_method": "linear", "out_d": -1, "out_h": -1, "out_w": 11, "align_mode": 0}
+    typed = {"scale": ("FLOATS", [])}
+    source = graph.feed(1, 2, 5)
+    out = graph.op("linear_interp_v2", {"X": source}, (1, 2, 11), typed=typed, align_corners=corners, **attrs)
+    program, feed = graph.program(out), [noise(1, 2, 5)]
+    with pytest.raises(WorkerCrashed) as caught:
+        tools.opt(program, "x86")
+    assert "linear_interp_v2" in str(caught.value)
+    changed = rewritten(program, LITE_X86, "linear_interp_to_bilinear")
+    reference = tools.paddle(program, feed)
+    assert_close(tools.paddle(changed, feed), reference)
+    assert_close(tools.lite(changed, feed), reference)
+    assert rewrite_for(LITE_ARM, program)[1] == []  # ARM has a kernel for it
+
+
+EINSUMS = [
+    ("lbqc,bchw->lbqhw", (3, 1, 4, 5), (1, 5, 2, 6), (3, 1, 4, 2, 6)),
+    ("qc,qhw->chw", (4, 3), (4, 2, 5), (3, 2, 5)),
+    ("bqc,bchw->bqhw", (2, 4, 5), (2, 5, 2, 3), (2, 4, 2, 3)),
+    ("bhid,bhjd->bhij", (2, 3, 4, 5), (2, 3, 6, 5), (2, 3, 4, 6)),
+    ("ij,kj->ki", (3, 4), (5, 4), (5, 3)),
+]
+
+
+@pytest.mark.parametrize(("equation", "a", "b", "out"), EINSUMS)
+def test_einsum_to_matmul(tools: Toolchain, equation: str, a: tuple, b: tuple, out: tuple) -> None:
+    graph = Graph()
+    dims = {"Out": out}
+    result = graph.op("einsum", {"Operands": [graph.feed(*a), graph.feed(*b)]}, dims, equation=equation)
+    program, feed = graph.program(result), [noise(*a), noise(*b)]
+    with pytest.raises(WorkerCrashed):
+        tools.opt(program, "arm")
+    changed = rewritten(program, LITE_X86, "einsum_to_matmul")
+    reference = [np.einsum(equation, *feed)]
+    assert_close(tools.paddle(changed, feed), reference)
+    assert_close(tools.lite(changed, feed), reference)
+    assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), reference)
+
+
+@pytest.mark.parametrize("equation", ["bij->bji", "ij,jk->k", "ii,ij->j", "...i,...i->..."])
+def test_other_einsums_are_left_alone(equation: str) -> None:
+    graph = Graph()
+    operands = [graph.feed(4, 4) for _ in range(equation.count(",") + 1)]
+    program = graph.program(graph.op("einsum", {"Operands": operands}, (4,), equation=equation))
+    assert rewrite_for(LITE_ARM, program)[1] == []
+
+
+def test_fold_constants_takes_set_value_out(tools: Toolchain) -> None:
+    graph = Graph()
+    start = graph.op(
+        "fill_constant", {}, (1, 4, 4, 1), typed={"shape": ("LONGS", [1, 4, 4, 1])}, dtype="float32", value=0.0
+    )
+    graph.last().set_attr("dtype", 5)
+    graph.last().set_attr("str_value", "")
+    attrs = {"axes": [1, 2], "starts": [0, -2], "ends": [-1, 2**31 - 1], "steps": [1, 1]}
+    lists = {name: ("LONGS", value) for name, value in attrs.items()}
+    empty = {name: ("LONGS", []) for name in ("decrease_axes", "none_axes")}
+    typed = {**lists, **empty, "shape": ("LONGS", [1]), "values": ("SCALARS", [3.0])}
+    mask = graph.op("set_value", {"Input": start}, (1, 4, 4, 1), typed=typed)
+    graph.last().set_attr("dtype", 5)
+    total = graph.op("elementwise_add", {"X": graph.feed(1, 4, 4, 1), "Y": mask}, (1, 4, 4, 1), axis=-1)
+    program, feed = graph.program(total), [noise(1, 4, 4, 1)]
+    with pytest.raises(DIES):
+        tools.opt(program, "arm")
+    with pytest.raises(DIES):
+        tools.onnx(program, feed)
+    changed = rewritten(program, LITE_X86, "fold_constants")
+    assert [op.type for op in changed.compute_ops()] == ["elementwise_add", "elementwise_add"]
+    expected = feed[0].copy()
+    expected[:, 0:-1, -2:] += 3
+    assert_close(tools.paddle(program, feed), [expected])
+    assert_close(tools.paddle(changed, feed), [expected])
+    assert_close(tools.lite(changed, feed), [expected])
+    assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), [expected])
+
+
+def test_a_constant_that_would_blow_the_model_up_is_not_folded() -> None:
+    graph = Graph()
+    huge = (64, 1024, 1024)
+    filled = graph.op("fill_constant", {}, huge, typed={"shape": ("LONGS", list(huge))}, value=1.0, str_value="")
+    graph.last().set_attr("dtype", 5)
+    program = graph.program(graph.op("elementwise_add", {"X": graph.feed(1), "Y": filled}, huge, axis=-1))
+    assert rewrite_for(ONNX, program)[1] == []
+
+
+def test_constant_arguments_of_a_resize(tools: Toolchain) -> None:
+    graph = Graph()
+    sizes = [graph.param([6], "int32"), graph.param([10], "int32")]
+    attrs = {"data_layout": "NCHW", "interp_method": "bilinear", "out_d": -1, "out_h": -1, "out_w": -1}
+    out = graph.op(
+        "bilinear_interp_v2",
+        {"X": graph.feed(1, 2, 3, 5), "SizeTensor": sizes},
+        (1, 2, 6, 10),
+        typed={"scale": ("FLOATS", [])},
+        align_corners=False,
+        align_mode=0,
+        **attrs,
+    )
+    program, feed = graph.program(out), [noise(1, 2, 3, 5)]
+    changed = rewritten(program, LITE_X86, "constant_arguments")
+    resize = next(op for op in changed.ops if op.type == "bilinear_interp_v2")
+    assert (resize.attr("out_h"), resize.attr("out_w"), list(resize.inputs)) == (6, 10, ["X"])
+    reference = tools.paddle(program, feed)
+    assert_close(tools.paddle(changed, feed), reference, 0)
+    assert_close(tools.lite(changed, feed), reference)
+
+
+def test_broadcast_tensors(tools: Toolchain) -> None:
+    graph = Graph()
+    a, b = graph.feed(1, 3, 1), graph.feed(2, 3, 4)
+    first = graph.op("broadcast_tensors", {"X": [a, b]}, (2, 3, 4))
+    op = graph.last()
+    second = graph._program.add_var("value", (2, 3, 4))
+    op.outputs["Out"].append(second)
+    out = graph.op("elementwise_mul", {"X": first, "Y": second}, (2, 3, 4), axis=-1)
+    program, feed = graph.program(out), [noise(1, 3, 1), noise(2, 3, 4)]
+    with pytest.raises(WorkerCrashed):
+        tools.opt(program, "arm")
+    with pytest.raises(DIES):
+        tools.onnx(program, feed)
+    changed = rewritten(program, LITE_X86, "broadcast_tensors")
+    assert_close(tools.paddle(changed, feed), [feed[0] * feed[1]])
+    assert_close(tools.lite(changed, feed), [feed[0] * feed[1]])
+    assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), [feed[0] * feed[1]])
+
+
+def test_comparison_attributes(tools: Toolchain) -> None:
+    graph = Graph()
+    hit = graph.op("greater_equal", {"X": graph.feed(2, 3), "Y": graph.feed(2, 3)}, (2, 3), dtype="bool", axis=-1)
+    number = graph.op("cast", {"X": hit}, (2, 3), in_dtype=0, out_dtype=5)
+    program, feed = graph.program(number), [noise(2, 3), noise(2, 3)[::-1].copy()]
+    with pytest.raises(WorkerCrashed, match="SIGABRT") as caught:
+        tools.opt(program, "arm")
+    assert "force_cpu" in str(caught.value)
+    changed = rewritten(program, LITE_X86, "comparison_attributes")
+    expected = [(feed[0] >= feed[1]).astype(np.float32)]
+    assert_close(tools.paddle(changed, feed), expected, 0)
+    assert_close(tools.lite(changed, feed), expected, 0)
+
+
+def pool(size: int, bins: int, **extra: object) -> Program:
+    graph = Graph()
+    attrs = {"adaptive": True, "ceil_mode": False, "data_format": "NCHW", "exclusive": True, "global_pooling": False}
+    attrs |= {"padding_algorithm": "EXPLICIT", "paddings": [0, 0], "pooling_type": "avg", "strides": [1, 1]} | extra
+    return graph.program(
+        graph.op("pool2d", {"X": graph.feed(1, 2, size, size)}, (1, 2, bins, bins), ksize=[bins, bins], **attrs)
+    )
+
+
+def test_adaptive_pool_to_matmul(tools: Toolchain) -> None:
+    program, feed = pool(16, 6), [noise(1, 2, 16, 16)]
+    reference = tools.paddle(program, feed)
+    # Silently wrong: another size, or other values.
+    wrong = tools.onnx(program, feed)[0]
+    assert wrong.shape != reference[0].shape or np.abs(wrong - reference[0]).max() > 0.05
+    changed = rewritten(program, ONNX, "adaptive_pool_to_matmul")
+    assert_close(tools.paddle(changed, feed), reference)
+    assert_close(tools.onnx(changed, feed), reference)
+    assert rewrite_for(LITE_ARM, program)[1] == []  # Paddle-Lite's own pooling is right
+    assert_close(tools.lite(program, feed), reference)
+
+
+def test_adaptive_pool_that_divides_needs_nothing(tools: Toolchain) -> None:
+    program, feed = pool(12, 3), [noise(1, 2, 12, 12)]
+    assert rewrite_for(ONNX, program)[1] == []
+    assert_close(tools.onnx(program, feed), tools.paddle(program, feed))
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (pool(-1, 6), "pool2d into 6x6 adaptive bins needs a fixed height and width"),
+        (pool(16, 6, pooling_type="max"), "pool2d .max, NCHW."),
+    ],
+)
+def test_adaptive_pool_that_would_come_out_wrong_is_refused(program: Program, message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        rewrite_for(ONNX, program)
+
+
+def upsampling(**chosen: list[int]) -> Program:
+    graph = Graph()
+    attrs = {"strides": [2, 2], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    typed = {name: ("INTS", chosen.get(name, [])) for name in ("output_size", "output_padding")}
+    inputs = {"Input": graph.feed(1, 3, 4, 4), "Filter": graph.noise(3, 5, 3, 3)}
+    return graph.program(
+        graph.op(
+            "conv2d_transpose", inputs, (1, 5, 8, 8), slot="Output", typed=typed, padding_algorithm="EXPLICIT", **attrs
+        )
+    )
+
+
+def test_transposed_conv_padding(tools: Toolchain) -> None:
+    program, feed = upsampling(output_size=[8, 8]), [noise(1, 3, 4, 4)]
+    reference = tools.paddle(program, feed)
+    assert reference[0].shape == (1, 5, 8, 8)
+    assert tools.onnx(program, feed)[0].shape == (1, 5, 7, 7)  # silently short
+    changed = rewritten(program, ONNX, "transposed_conv_padding")
+    assert_close(tools.paddle(changed, feed), reference)
+    assert_close(tools.onnx(changed, feed), reference)
+    assert_close(tools.lite(rewrite_for(LITE_X86, program)[0], feed), reference)
+
+
+def test_an_output_padding_needs_nothing(tools: Toolchain) -> None:
+    program, feed = upsampling(output_padding=[1, 1]), [noise(1, 3, 4, 4)]
+    assert rewrite_for(ONNX, program)[1] == rewrite_for(LITE_X86, program)[1] == []
+    reference = tools.paddle(program, feed)
+    assert_close(tools.onnx(program, feed), reference)
+    assert_close(tools.lite(program, feed), reference)
+
+
+def test_unpool_to_arithmetic(tools: Toolchain) -> None:
+    graph = Graph()
+    image, other = graph.feed(1, 3, 6, 8), graph.feed(1, 3, 3, 4)
+    window = {"ksize": [2, 2], "strides": [2, 2], "paddings": [0, 0]}
+    dims = {"Out": (1, 3, 3, 4), "Mask": (1, 3, 3, 4)}
+    graph.op("max_pool2d_with_index", {"X": image}, dims, adaptive=False, global_pooling=False, **window)
+    indices = graph.last().output("Mask")
+    graph._program.vars[indices].dtype = "int32"
+    out = graph.op(
+        "unpool",
+        {"X": other, "Indices": indices},
+        (1, 3, 6, 8),
+        data_format="NCHW",
+        output_size=[6, 8],
+        unpooling_type="max",
+        **window,
+    )
+    program = graph.program(out)
+    ties = np.round(noise(1, 3, 6, 8))  # many equal maxima: Paddle takes the first
+    feed = [ties, noise(1, 3, 3, 4)]
+    with pytest.raises(WorkerCrashed) as caught:
+        tools.opt(program, "arm")
+    assert "unpool" in str(caught.value)
+    with pytest.raises(DIES):
+        tools.onnx(program, feed)
+    reference = tools.paddle(program, feed)
+    assert np.count_nonzero(reference[0]) == 36
+    changed = rewritten(program, LITE_X86, "unpool_to_arithmetic", "comparison_attributes")
+    assert_close(tools.paddle(changed, feed), reference, 0)
+    assert_close(tools.lite(changed, feed), reference, 0)
+    assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), reference, 0)

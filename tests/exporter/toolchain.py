@@ -1,0 +1,75 @@
+"""The real tools, each in a process of its own, on a program in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from segexport.exporter.program import Program
+from segexport.worker import Worker
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+_FILES = {
+    "paddle": REPOSITORY / "runtimes/workers/paddle_worker.py",
+    "paddle2onnx": REPOSITORY / "exporter/workers/paddle2onnx_worker.py",
+    "paddlelite opt": REPOSITORY / "exporter/workers/lite_opt_worker.py",
+    "onnxruntime": REPOSITORY / "runtimes/workers/onnxruntime_worker.py",
+    "paddlelite": REPOSITORY / "runtimes/workers/lite_worker.py",
+}
+
+
+class Toolchain:
+    """Keeps one worker per tool and starts a new one after a tool has died."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._workers, self._count = folder, {}, 0
+
+    def paddle(self, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
+        """Paddle Inference without oneDNN and without fused passes."""
+        model, params = program.write(self._new_folder())
+        return self._run("paddle", {"model": str(model), "params": str(params)}, program, feed)
+
+    def onnx(self, program: Program, feed: list[np.ndarray], opset: int = 16) -> list[np.ndarray]:
+        """paddle2onnx, then ONNX Runtime."""
+        model, params = program.write(self._new_folder())
+        out = model.with_suffix(".onnx")
+        arguments = {"model": str(model), "params": str(params), "onnx": str(out), "opset": opset}
+        self._call("paddle2onnx", "convert", arguments)
+        return self._run("onnxruntime", {"model": str(out)}, program, feed)
+
+    def lite(self, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
+        """Paddle-Lite's Opt for x86, then its runtime."""
+        return self._run("paddlelite", {"model": str(self.opt(program, "x86"))}, program, feed)
+
+    def opt(self, program: Program, places: str) -> Path:
+        """Paddle-Lite's Opt alone."""
+        model, params = program.write(self._new_folder())
+        files = {"model": str(model), "params": str(params), "stem": str(model.with_suffix(""))}
+        self._call("paddlelite opt", "compile", {**files, "places": places, "fp16": False, "weight_int8": False})
+        return model.with_suffix(".nb")
+
+    def _run(self, tool: str, files: dict, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
+        outputs = [{"name": name} for name in program.fetch_names]
+        arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {"onednn": False}}
+        self._call(tool, "open", arguments)
+        return self._call(tool, "outputs", {}, feed)
+
+    def _call(self, tool: str, command: str, arguments: dict, arrays: list[np.ndarray] = ()) -> list[np.ndarray]:
+        if tool not in self._workers:
+            self._workers[tool] = Worker(_FILES[tool], needs=tool.split()[0], name=tool)
+        try:
+            return self._workers[tool].call(command, arguments, arrays, timeout_s=60)[1]
+        except Exception:
+            self._workers.pop(tool).close()
+            raise
+
+    def _new_folder(self) -> Path:
+        self._count += 1
+        folder = self._folder / str(self._count)
+        folder.mkdir(parents=True)
+        return folder
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
