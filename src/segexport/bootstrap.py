@@ -74,8 +74,9 @@ class PairedDelta:
         lower_bound: One-sided 95 %.
         upper_bound: One-sided 95 %.
         standard_error: Infinitesimal jackknife; None for a single image.
-        smallest_detectable: (t(0.975) + z(0.8)) * standard_error: the smallest margin inside which an export that loses
-            nothing passes in 80 % of the cases; equally the smallest loss beyond a margin that is found as often.
+        smallest_detectable: From the delta down to the interval's end, plus z(0.8) * standard_error: the smallest
+            margin inside which an export that loses nothing passes in about 80 % of the cases, and equally the smallest
+            loss beyond a margin that is found so often. Without skew it is (t(0.975) + z(0.8)) * standard_error.
     """
 
     images: int
@@ -131,10 +132,9 @@ def paired_delta(
             interval = bounds = (delta, delta)
             detectable = 0.0
         elif error is not None:
-            quantile = student_t_quantile((1 + level) / 2, images - 1)
-            detectable = (quantile + _NORMAL.inv_cdf(_POWER)) * error
             tails = ((1 - level) / 2, 1 - level)
             interval, bounds = _intervals(features, delta, error, tails, resamples, seed)
+            detectable = delta - interval[0] + _NORMAL.inv_cdf(_POWER) * error
     return PairedDelta(
         images=images,
         miou_reference=mean_iou(pooled_reference),

@@ -176,8 +176,11 @@ def test_smallest_detectable_falls_with_the_images() -> None:
     reference, export = confusions(200)
     few, many = delta_of(reference[:50], export[:50]), delta_of(reference, export)
     assert many.smallest_detectable == pytest.approx(few.smallest_detectable / 2, rel=0.3)
-    expected = (stats.t.ppf(0.975, 49) + stats.norm.ppf(0.8)) * few.standard_error
-    assert few.smallest_detectable == pytest.approx(expected)
+    assert few.smallest_detectable == pytest.approx(
+        few.delta - few.interval[0] + stats.norm.ppf(0.8) * few.standard_error
+    )
+    symmetric = (stats.t.ppf(0.975, 49) + stats.norm.ppf(0.8)) * few.standard_error
+    assert few.smallest_detectable == pytest.approx(symmetric, rel=0.25)
     assert few.images_needed(few.smallest_detectable / 2) == pytest.approx(200, abs=1)
 
 
