@@ -2,7 +2,7 @@ package dev.segexport.core;
 
 /** What a backend gives back: one of float[], byte[] (uint8 or int8), int[] or long[], and its shape. */
 public final class OutputTensor {
-    final Object data;
+    private final Object data;
     final long[] shape;
 
     /** Keeps {@code data}, does not copy it. */
@@ -22,5 +22,10 @@ public final class OutputTensor {
         }
         this.data = data;
         this.shape = shape;
+    }
+
+    /** The array itself. */
+    public Object data() {
+        return data;
     }
 }

@@ -36,10 +36,10 @@ public final class Postprocess {
     private static Mask best(OutputTensor output, TensorSpec spec) throws SegmentationException {
         long[] shape = output.shape;
         int axes = shape.length;
-        if (!(output.data instanceof float[]) || axes < 3 || axes > 4 || axes == 4 && shape[0] != 1) {
+        if (!(output.data() instanceof float[]) || axes < 3 || axes > 4 || axes == 4 && shape[0] != 1) {
             throw notOneMask(output);
         }
-        float[] scores = (float[]) output.data;
+        float[] scores = (float[]) output.data();
         boolean last = spec.layout.endsWith("HWC");
         int classes = (int) shape[last ? axes - 1 : axes - 3];
         int height = (int) shape[last ? axes - 3 : axes - 2];
@@ -97,7 +97,7 @@ public final class Postprocess {
         }
         char[] ids = new char[count == 0 ? 1 : width * height];
         for (int i = 0; i < ids.length; i++) {
-            long id = at(output.data, i);
+            long id = at(output.data(), i);
             if (id < 0 || id > 65535) {
                 throw new SegmentationException(
                         SegmentationException.Kind.RUN_FAILED, "the model answered with the class " + id);
@@ -142,7 +142,7 @@ public final class Postprocess {
     private static SegmentationException notOneMask(OutputTensor output) {
         return new SegmentationException(
                 SegmentationException.Kind.RUN_FAILED,
-                "an answer of " + output.data.getClass().getSimpleName() + java.util.Arrays.toString(output.shape)
+                "an answer of " + output.data().getClass().getSimpleName() + java.util.Arrays.toString(output.shape)
                         + " is not that of one image");
     }
 }
