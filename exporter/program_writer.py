@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -36,7 +37,8 @@ def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
         raise StorageError(f"{folder}: the program cannot be written", cause=error.strerror or str(error)) from error
     finally:
         for part in temporary:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
     return model, params
 
 

@@ -6,7 +6,7 @@ followed as values where they are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import ceil, prod
 
 import numpy as np
@@ -49,58 +49,54 @@ def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Pr
                 hint="export the model again with free sizes or with this one: PaddleSeg's export.py has --input_shape",
             )
         changed.vars[name].dims = after
-    infer_shapes(changed)
+    infer_shapes(changed, shapes)
     return changed
 
 
-def infer_shapes(program: Program) -> None:
+def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
     """Infers every size of the main block from its inputs' sizes, in place.
 
+    Args:
+        program: Sizes that no rule gives stay as they are recorded.
+        changed: Variables whose sizes are no longer those that the rest of the program was recorded with.
+
     Raises:
-        UnsupportedModelError: Sizes do not fit, or an operator with changed inputs has no rule.
+        UnsupportedModelError: Sizes do not fit, or an operator whose inputs changed has no rule.
     """
-    changed: set[str] = set(program.feed_names)
-    values: dict[str, np.ndarray] = {
-        name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS
-    }
+    altered = set(changed)
+    values = {name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS}
     for number, op in enumerate(program.ops):
         if op.type in ("feed", "fetch"):
             continue
-        touched = changed.intersection(op.input_names())
         known = _known_values(program, op, values)
-        if known is not None:
-            values.update(known)
-        if not touched and known is None:
-            continue
         try:
-            results = {name: value.shape for name, value in known.items()} if known else _infer(program, op, values)
+            if known is not None:
+                values.update(known)
+                results = {name: value.shape for name, value in known.items()}
+            else:
+                results = _infer(program, op, values)
         except _Unknown:
-            if all(-1 not in program.shape(name) for name in touched if name in program.vars) or _all_fixed(
-                program, op
-            ):
-                raise UnsupportedModelError(
-                    f"operator {number} ({op.type}): its sizes cannot be inferred from the new input sizes",
-                    hint="export the model again with a fixed input shape: PaddleSeg's export.py has --input_shape",
-                ) from None
-            continue
+            if not altered.intersection(op.input_names()):
+                continue
+            raise UnsupportedModelError(
+                f"operator {number} ({op.type}): its sizes cannot be inferred from the new input sizes",
+                cause="its sizes depend on values, or segexport has no rule for this operator",
+                hint="export the model again with a fixed input shape: PaddleSeg's export.py has --input_shape",
+            ) from None
         except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
             raise UnsupportedModelError(
                 f"operator {number} ({op.type}): the sizes do not fit ({error})",
-                cause=f"its inputs are {[list(program.shape(n)) for n in op.input_names()]}",
+                cause=f"its inputs are {[list(program.shape(n)) for n in op.input_names() if n in program.vars]}",
                 hint="choose an input size that the network takes (often a multiple of 32)",
             ) from error
         for name, dims in results.items():
             var = program.vars[name]
             if var.dims != tuple(dims):
                 var.dims = tuple(int(size) for size in dims)
-                changed.add(name)
-        shadow = op.output("XShape")
-        if shadow in program.vars and op.input("X"):
-            program.vars[shadow].dims = (0, *program.shape(op.input("X") or ""))
-
-
-def _all_fixed(program: Program, op: Op) -> bool:
-    return all(-1 not in program.shape(name) for name in op.output_names() if name in program.vars)
+                altered.add(name)
+        shadow, source = op.output("XShape"), op.input("X")
+        if shadow in program.vars and source:
+            program.vars[shadow or ""].dims = (0, *program.shape(source))
 
 
 def _known_values(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
