@@ -1,0 +1,87 @@
+"""A data set of another form, as `data convert` sees it: its classes, its splits, and how each label is made."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport.errors import InputError
+
+BACKGROUND = "_background_"
+IGNORE_INDEX = 255
+MAX_CLASSES = 255  # ids 0 to 254; 255 is ignored
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a data set.
+
+    Attributes:
+        origin: The file that describes it, for messages.
+        name: What its files will be called, without a suffix; folders in it serve where that alone is not unique.
+        image: The image file, or what reads its bytes.
+        label: From the image's (width, height) to class ids (height, width), uint8 or uint16.
+    """
+
+    origin: Path
+    name: str
+    image: Path | Callable[[], bytes]
+    label: Callable[[int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of another form.
+
+    Attributes:
+        form: Its name.
+        labels: Class names in the order of the ids.
+        splits: The images of each split.
+        notes: What a person should know about the reading.
+    """
+
+    form: str
+    labels: tuple[str, ...]
+    splits: dict[str, tuple[Item, ...]]
+    notes: tuple[str, ...] = ()
+
+
+def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
+    """A JSON file's content.
+
+    Raises:
+        InputError: Missing, too large, or not JSON.
+    """
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(f"{path}: {size} bytes of JSON; at most {max_bytes} are read")
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON", cause=str(error)[:200]) from error
+
+
+def inside(root: Path, path: Path) -> bool:
+    """Whether a path, with its `..`, stays inside a folder."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+
+
+def require_classes(labels: tuple[str, ...], where: Path) -> tuple[str, ...]:
+    """The class names, if 8 bits hold their ids.
+
+    Raises:
+        InputError: None, or too many.
+    """
+    if not labels:
+        raise InputError(f"{where}: no classes in it")
+    if len(labels) > MAX_CLASSES:
+        raise InputError(f"{where}: {len(labels)} classes, at most {MAX_CLASSES} fit into 8-bit labels")
+    return labels
