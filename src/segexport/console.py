@@ -215,7 +215,7 @@ class Console:
                 file=self._err,  # type: ignore[arg-type]
                 force_terminal=color or self._err.isatty(),
                 no_color=not color,
-                color_system=None if not color else "auto" if self._err.isatty() else "standard",
+                color_system="standard" if color else None,
                 legacy_windows=False,
             )
         return self._rich

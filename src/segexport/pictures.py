@@ -214,12 +214,13 @@ def _encoded(picture: np.ndarray) -> bytes:
 
     def saved(form: str, **options: int | bool) -> bytes:
         stream = BytesIO()
-        Image.fromarray(picture).save(stream, form, optimize=True, **options)
+        Image.fromarray(picture).save(stream, form, **options)
         return stream.getvalue()
 
     png = saved("PNG")
     for quality in (92, 85, 75):
-        jpeg = saved("JPEG", quality=quality, subsampling=0)  # 4:4:4, or a thin coloured line loses its colour
+        # 4:4:4, or a thin coloured line loses its colour. Not optimize: Pillow's buffer is too small for noise then.
+        jpeg = saved("JPEG", quality=quality, subsampling=0)
         if min(len(png), len(jpeg)) <= PICTURE_MAX_BYTES:
             break
     return png if len(png) <= len(jpeg) else jpeg

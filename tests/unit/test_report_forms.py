@@ -1,0 +1,318 @@
+"""The forms of the report that are text: held to golden files, and to the rules of where they are shown."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from report_sample import EVIL_NAME, GOLDENS, LONG_NAME, full_report, golden_texts, passing_report
+from rich.cells import cell_len
+
+from segexport.errors import InputError, StorageError
+from segexport.report import FORMS, read, render, table, terminal, write
+from segexport.report.markdown import escape
+from segexport.report.schema import Report
+from segexport.report.wording import compared, findings, headline
+from segexport.verdict import Check, Verdict
+
+
+@pytest.mark.parametrize("name", sorted(golden_texts()))
+def test_golden(name: str) -> None:
+    assert golden_texts()[name] == (GOLDENS / name).read_text(encoding="utf-8")
+
+
+def test_no_golden_is_left_behind() -> None:
+    assert {path.name for path in GOLDENS.iterdir()} == set(golden_texts())
+
+
+def test_unknown_form_names_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"'pdf': not a form of the report\nhint: it is one of json, table"):
+        render(full_report(), "pdf")
+
+
+def test_write_makes_every_file_and_reads_back(tmp_path) -> None:
+    report = full_report()
+    files = write(report, tmp_path / "new")
+    assert {form: path.name for form, path in files.items()} == {
+        "json": "report.json",
+        "markdown": "report.md",
+        "html": "report.html",
+        "junit": "junit.xml",
+    }
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in files.values()}
+    assert read(tmp_path / "new") == report
+    assert set(files) < set(FORMS)
+
+
+def test_write_into_a_file_is_an_error_and_leaves_nothing(tmp_path) -> None:
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(StorageError, match=r"taken/report\.json: cannot be written\ncause: "):
+        write(full_report(), tmp_path / "taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "text"),
+    [
+        (table.fraction, 0.63649, "0.6365"),
+        (table.delta, -0.0265, "-0.0265"),
+        (table.delta, 0.0001, "+0.0001"),
+        (table.delta, -0.00001, "0.0000"),
+        (table.agreement, 1.0, "100 %"),
+        (table.agreement, 0.9999999, "99.999 %"),
+        (table.agreement, 0.5, "50.000 %"),
+        (table.milliseconds, 0.4231, "0.42"),
+        (table.milliseconds, 9.996, "10.0"),
+        (table.milliseconds, 99.96, "100"),
+        (table.size, 999, "999 B"),
+        (table.size, 1_000, "1.00 kB"),
+        (table.size, 28_540, "28.5 kB"),
+        (table.size, 999_700, "1.00 MB"),
+        (table.size, 249_800_000, "250 MB"),
+        (table.times, 0.515, "0.52x"),
+        (table.times, None, "–"),
+        (table.size, None, "–"),
+        (table.milliseconds, None, "–"),
+        (table.agreement, None, "–"),
+    ],
+)
+def test_figures(function, value, text) -> None:
+    assert function(value) == text
+
+
+def test_times_stand_in_the_column_of_their_device() -> None:
+    shown = {row.name: (row.gpu_ms, row.cpu_ms) for row in table.rows(full_report())}
+    assert shown["street_net (reference)"] == ("3.21", "41.0")
+    assert shown["onnx-fp32"] == ("–", "20.5")
+    assert shown["移动端模型-fp16"] == ("123", "–")
+
+
+# Words
+
+
+def test_headline_of_a_pass_needs_every_export_and_the_whole_to_pass() -> None:
+    assert headline(passing_report()) == "The export does what the reference model does: every gated check held."
+    contradicted = passing_report().model_copy(update={"verdict": Verdict.FAIL})
+    assert "does what the reference" not in headline(contradicted)
+    assert headline(_with(())) == "Nothing was checked: there is no export in this report."
+
+
+def test_compared_says_what_unlabelled_images_mean() -> None:
+    report = full_report()
+    unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
+    assert "measured against the labels of the images" in compared(report)
+    assert "1 means the same masks, not good ones" in compared(unlabelled)
+    assert "labels of the images" not in compared(unlabelled)
+
+
+def test_findings_come_worst_first_and_ungated_last() -> None:
+    checks = [
+        Check(name="a", verdict=Verdict.FAIL, message="m", gated=False),
+        Check(name="b", verdict=Verdict.INCONCLUSIVE, message="m"),
+        Check(name="c", verdict=Verdict.FAIL, message="m"),
+        Check(name="d", verdict=Verdict.PASS, message="m"),
+    ]
+    export = full_report().exports[2].model_copy(update={"checks": tuple(checks)})
+    assert [finding.check for finding in findings(export)] == ["c", "b", "a"]
+
+
+def test_a_verdict_that_no_check_explains_is_a_finding() -> None:
+    export = passing_report().exports[0].model_copy(update={"verdict": Verdict.INCONCLUSIVE})
+    assert [(finding.verdict, finding.check, finding.message) for finding in findings(export) if finding.gated] == [
+        (Verdict.INCONCLUSIVE, "", "no check says why")
+    ]
+
+
+# Terminal
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 60, 40, 30])
+def test_table_fits_and_says_what_it_leaves_out(width: int) -> None:
+    text = terminal.render(full_report(), width=width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    header = next(line for line in text.splitlines() if "Model" in line)
+    left_out = " ".join(text.partition("left out at this width:")[2].partition("ERROR: Of")[0].split())
+    titles = ["mIoU", "Δ mIoU", "agree", "GPU ms", "CPU ms", "ratio", "size"]
+    for title in titles:
+        assert (f" {title}" in header) != (title in left_out.split(", ")), title
+    assert "verdict" in header
+    assert "INCONCLUSIVE" in text
+
+
+def test_everything_is_shown_at_100_columns() -> None:
+    assert "left out" not in terminal.render(full_report(), width=100)
+
+
+def test_terminal_is_not_commanded_by_names() -> None:
+    for color in (False, True):
+        text = terminal.render(full_report(), color=color)
+        assert "\x1b[31mred" not in text
+        assert "\x07" not in text
+        assert r"\x1b[31mred\x07" in text
+    assert "\x1b[" not in terminal.render(full_report())
+    assert "\x1b[" in terminal.render(full_report(), color=True)
+
+
+# Markdown
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a|b\nc", r"a\|b c"),
+        ("a\\|b", r"a\\\|b"),
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("@octocat", "@<!-- -->octocat"),
+        ("fixes #12 and GH-3", "fixes #<!-- -->12 and GH-<!-- -->3"),
+        ("https://x.org", "https:<!-- -->//x.org"),
+        ("[a](b)", r"\[a\](b)"),
+        ("`c` *d* _e_ ~f~ $g$", r"\`c\` \*d\* \_e\_ \~f\~ \$g\$"),
+        ("- item", r"\- item"),
+        ("1. item", "1<!-- -->. item"),
+        ("# title", "#<!-- --> title"),
+        ("int8-0.5 (x)", "int8-0.5 (x)"),
+    ],
+)
+def test_markdown_shows_text_as_itself(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
+
+
+def test_markdown_table_keeps_its_columns() -> None:
+    lines = [line for line in render(full_report(), "markdown").splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 1 + 7
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {10}
+
+
+# JUnit: the rules of Ant's schema and of Jenkins', as far as this writer could break them
+
+_SUITE = {
+    "name",
+    "package",
+    "id",
+    "timestamp",
+    "hostname",
+    "time",
+    "tests",
+    "failures",
+    "errors",
+    "skipped",
+}
+
+
+def _junit(report: Report) -> ElementTree.Element:
+    return ElementTree.fromstring(render(report, "junit").encode("utf-8"))
+
+
+def test_junit_has_the_shape_that_the_schemas_ask_for() -> None:
+    root = _junit(full_report())
+    assert root.tag == "testsuites"
+    assert not root.attrib
+    for index, suite in enumerate(root):
+        assert suite.tag == "testsuite"
+        assert set(suite.attrib) == _SUITE
+        assert suite.get("id") == str(index)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp"))
+        cases = suite.findall("testcase")
+        expected = ["properties", *["testcase"] * len(cases), "system-out", "system-err"]
+        assert [child.tag for child in suite] == expected
+        assert suite.get("tests") == str(len(cases))
+        for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            assert suite.get(attribute) == str(len(suite.findall(f"testcase/{tag}")))
+        for case in cases:
+            assert set(case.attrib) == {"name", "classname", "time"}
+            assert len(case) <= 1
+            for value in (case.get("name"), case.get("classname"), suite.get("name")):
+                assert value == " ".join(value.split()) != ""
+            for bad in (*case.findall("failure"), *case.findall("error")):
+                assert set(bad.attrib) == {"message", "type"}
+
+
+def test_junit_maps_the_verdicts() -> None:
+    found = {}
+    for case in _junit(full_report()).iter("testcase"):
+        child = case[0] if len(case) else None
+        outcome = "passed" if child is None else (child.tag, child.get("type"))
+        found[case.get("classname").removeprefix("segexport."), case.get("name")] = outcome
+    assert found["onnx-fp32", "tripwire.finite"] == "passed"
+    assert found["onnx-fp32", "latency.p99"] == ("skipped", None)  # a failure, but not gated
+    assert found[LONG_NAME, "miou.delta"] == ("failure", "fail")
+    assert found[LONG_NAME, "latency.ratio"] == ("failure", "inconclusive")
+    assert found["onnx-fp16", "boundary.iou"] == ("skipped", None)
+    assert found["nothing-checked", "export"] == ("error", "error")
+    assert found["lite-arm64", "export"] == ("skipped", None)
+    evil = EVIL_NAME.replace("\x1b", r"\x1b").replace("\x07", r"\x07")
+    assert found[evil, "export"] == ("error", "error")
+    assert len(found) == 3 + 1 + 2 + 2 + 1 + 1 + 1
+
+
+def _with(exports, verdict=Verdict.ERROR) -> Report:
+    return full_report().model_copy(update={"exports": tuple(exports), "verdict": verdict})
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        _with([]),
+        _with(full_report().exports[6:]),
+        _with(full_report().exports[:1], Verdict.FAIL),
+        _with([full_report().exports[0].model_copy(update={"verdict": Verdict.FAIL})], Verdict.FAIL),
+        _with([], Verdict.SKIPPED),
+    ],
+    ids=["no export", "all skipped", "whole failed alone", "export failed without a check", "nothing asked"],
+)
+def test_junit_never_looks_better_than_the_verdict(report: Report) -> None:
+    root = _junit(report)
+    assert root.findall("testsuite/testcase/failure") or root.findall("testsuite/testcase/error")
+
+
+def test_junit_of_a_pass_is_green() -> None:
+    root = _junit(passing_report())
+    assert len(root.findall("testsuite/testcase")) == 3
+    assert not root.findall("testsuite/testcase/failure")
+    assert not root.findall("testsuite/testcase/error")
+
+
+@pytest.mark.parametrize(
+    ("created", "timestamp"),
+    [
+        ("2024-05-06T07:08:09Z", "2024-05-06T07:08:09"),
+        ("2024-05-06T07:08:09.123456+02:00", "2024-05-06T05:08:09"),
+        ("yesterday", "1970-01-01T00:00:00"),
+        ("0001-01-01T00:00:00+23:00", "1970-01-01T00:00:00"),
+    ],
+)
+def test_junit_timestamp(created: str, timestamp: str) -> None:
+    root = _junit(full_report().model_copy(update={"created": created}))
+    assert {suite.get("timestamp") for suite in root} == {timestamp}
+
+
+def test_junit_survives_what_xml_cannot_hold() -> None:
+    export = full_report().exports[4].model_copy(update={"name": "\x00\ufffe\ud800 ]]> \u202e", "error": "\x0b\x85"})
+    case = _junit(_with([export])).find("testsuite/testcase")
+    assert case.get("classname") == r"segexport.\x00" + "\ufffd" + r"\ud800 ]]> \u202e"
+    assert case.find("error").text == r"\x0b\x85"
+
+
+# Annotations
+
+
+def test_annotations_are_one_command_a_line() -> None:
+    lines = render(full_report(), "annotations").splitlines()
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::warning", "::error", "::error", "::error"]
+    assert all(line.count("::") >= 2 for line in lines)
+    assert "%0A" in lines[0]
+    assert "100%25" in lines[2]
+    title = lines[2].removeprefix("::error title=").partition("::")[0]
+    assert ":" not in title
+    assert "," not in title
+
+
+def test_annotations_of_a_pass_are_a_notice() -> None:
+    assert render(passing_report(), "annotations") == (
+        "::notice title=segexport%3A PASS::The export does what the reference model does: every gated check held.\n"
+    )
