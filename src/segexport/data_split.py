@@ -1,0 +1,178 @@
+"""`data split`: a data set divided anew into train, val and test, the same way for the same seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segexport.dataset import Dataset
+from segexport.dataset_list import Entry
+from segexport.errors import InputError
+from segexport.images import IMAGE_SUFFIXES
+from segexport.store import storage_error
+
+SPLITS = ("train", "val", "test")
+_LABEL_FOLDERS = ("labels", "annotations", "masks")
+
+
+def split(
+    root: Path,
+    train_percent: float,
+    val_percent: float,
+    test_percent: float = 0,
+    *,
+    seed: int = 0,
+    stratify: bool = False,
+    ignore_index: int = 255,
+) -> dict[str, int]:
+    """Writes `train.txt`, `val.txt` and, where it gets a part, `test.txt`; lists that were there become `.bak`.
+
+    All images that the lists name are divided; where there are none, those of `images/` that have a label of the same
+    name in `labels/` (or `annotations/`, `masks/`).
+
+    Args:
+        root: The data set.
+        train_percent: Part of the images; the three are 100 together.
+        val_percent: Part of the images.
+        test_percent: Part of the images.
+        seed: Other seeds give other divisions.
+        stratify: Give each split its part of the images of each class, rarest class first (Sechidis et al., "On the
+            Stratification of Multi-label Data", 2011); reads every label.
+        ignore_index: The label of pixels that do not count.
+
+    Returns:
+        Number of images of each split.
+
+    Raises:
+        InputError: Percentages that are not 100 together, no images, or too few for every split.
+        StorageError: The lists cannot be written.
+    """
+    percents = (train_percent, val_percent, test_percent)
+    if train_percent <= 0 or val_percent <= 0 or test_percent < 0 or abs(sum(percents) - 100) > 1e-6:
+        raise InputError(
+            f"train {train_percent:g} %, val {val_percent:g} %, test {test_percent:g} %",
+            cause="train and val get more than 0, and together they are 100",
+        )
+    entries = sorted(_all_entries(root), key=lambda entry: entry.image)  # whatever the lists' order was
+    shares = [percent / 100 for percent in percents]
+    rng = np.random.default_rng(seed)
+    if stratify:
+        place = _stratified(_classes(root, entries, ignore_index), shares, rng)
+    else:
+        place = rng.permutation(np.repeat(np.arange(3), _counts(len(entries), shares)))
+    parts = {name: [e for e, where in zip(entries, place, strict=True) if where == i] for i, name in enumerate(SPLITS)}
+    for name, percent in zip(SPLITS, percents, strict=True):
+        if percent > 0 and not parts[name]:
+            raise InputError(f"{root}: {len(entries)} images are too few for {percent:g} % {name}")
+    _write(root, {name: part for name, part in parts.items() if part})
+    return {name: len(part) for name, part in parts.items() if part}
+
+
+def _all_entries(root: Path) -> list[Entry]:
+    found: dict[str, Entry] = {}
+    listed = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
+    for name in listed:
+        for entry in Dataset.open(root, name).entries:
+            found.setdefault(entry.image, entry)
+    entries = list(found.values()) if listed else _pairs(root)
+    if not entries:
+        raise InputError(
+            f"{root}: no images to split", hint="images/ and labels/, or a list such as train.txt, are wanted"
+        )
+    if len({entry.label is None for entry in entries}) > 1:
+        raise InputError(f"{root}: some lists have labels and some have none")
+    return entries
+
+
+def _pairs(root: Path) -> list[Entry]:
+    """Images in `images/` with the label of the same name."""
+    if not (root / "images").is_dir():
+        return []
+    folder = next((name for name in _LABEL_FOLDERS if (root / name).is_dir()), None)
+    entries = []
+    for path in sorted((root / "images").rglob("*")):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            image = path.relative_to(root)
+            label = None
+            if folder is not None:
+                label = Path(folder, *image.parts[1:]).with_suffix(".png")
+                if not (root / label).is_file():
+                    raise InputError(f"{path}: has no label {label}")
+            entries.append(Entry(image.as_posix(), None if label is None else label.as_posix()))
+    return entries
+
+
+def _counts(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers with this sum, nearest to the shares; every share above 0 gets one where there are enough."""
+    exact = np.array([total * share for share in shares])
+    counts = np.maximum(np.floor(exact), exact > 0).astype(int)
+    while counts.sum() != total:
+        step = 1 if counts.sum() < total else -1
+        counts[int(np.argmax(np.where(exact > 0, step * (exact - counts), -np.inf)))] += step
+    return counts.tolist()
+
+
+def _classes(root: Path, entries: list[Entry], ignore_index: int) -> np.ndarray:
+    """(images, classes) bool: which classes are in which label."""
+    data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
+    if not data.labelled:
+        raise InputError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
+    found = [np.bincount(sample.label.ravel(), minlength=ignore_index + 1) > 0 for sample in data]
+    table = np.zeros((len(entries), max(map(len, found))), bool)
+    for row, values in zip(table, found, strict=True):
+        row[: values.size] = values
+    table[:, ignore_index] = False
+    return table
+
+
+def _stratified(has: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
+    """The split of each image, by iterative stratification: the class with the fewest images left goes first, and
+    each of its images to the split that still wants that class most, then to the one that wants images most."""
+    place = np.full(len(has), -1)
+    wanted = np.outer(shares, has.sum(axis=0)).astype(float)
+    room = np.array(_counts(len(has), shares), float)
+    order = rng.permutation(len(has))
+    while (left := order[place[order] < 0]).size:
+        counts = has[left].sum(axis=0)
+        rarest = int(np.argmin(np.where(counts > 0, counts, np.iinfo(np.int64).max))) if counts.any() else -1
+        for image in left[has[left, rarest]] if rarest >= 0 else left:
+            open_splits = np.flatnonzero(room > 0)
+            want = wanted[open_splits, rarest] if rarest >= 0 else np.zeros(open_splits.size)
+            best = open_splits[np.lexsort((-room[open_splits], -want))[0]]
+            place[image] = best
+            room[best] -= 1
+            wanted[best, has[image]] -= 1
+    return place
+
+
+def _write(root: Path, parts: dict[str, list[Entry]]) -> None:
+    """New lists beside the old ones first; then the old ones step aside, one rename each."""
+    spaces = any(" " in path for part in parts.values() for e in part for path in (e.image, e.label or ""))
+    separator = "\t" if spaces else " "
+    try:
+        for name, part in parts.items():
+            lines = (e.image if e.label is None else f"{e.image}{separator}{e.label}" for e in part)
+            (root / f".{name}.txt.new").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for name in SPLITS:
+            path = root / f"{name}.txt"
+            if path.exists():
+                os.replace(path, _backup(path))
+            if name in parts:
+                os.replace(root / f".{name}.txt.new", path)
+    except OSError as error:
+        raise storage_error(error, root) from error
+    finally:
+        for name in parts:
+            (root / f".{name}.txt.new").unlink(missing_ok=True)
+
+
+def _backup(path: Path) -> Path:
+    """`train.txt.bak`, or the first of `train.txt.bak2`, `.bak3`, ... that is free: no list is lost."""
+    backup, number = path.with_name(f"{path.name}.bak"), 1
+    while backup.exists():
+        number += 1
+        backup = path.with_name(f"{path.name}.bak{number}")
+    return backup
