@@ -15,6 +15,7 @@ from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
+from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 
@@ -28,6 +29,7 @@ REWRITES: tuple[Rewrite, ...] = (
     AdaptivePoolToMatmul(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
+    SetValueAttributes(),
     Relu6Threshold(),
     ComparisonAttributes(),
     FlattenXShape(),

@@ -277,9 +277,10 @@ def test_inferred_sizes_are_those_that_paddle_recorded(shared_dir: Path) -> None
         if len(recorded.feed_names) > 1:  # detections: their sizes depend on values
             continue
         program = recorded.copy()
-        constant = {name for name, var in program.vars.items() if var.persistable} | _feedless(program)
+        persistable = {name for name, var in program.vars.items() if var.persistable}
+        constant = persistable | _feedless(program) | set(program.feed_names)
         for name, var in program.vars.items():
-            if var.is_tensor and name not in constant | set(program.feed_names):
+            if var.is_tensor and name not in constant:
                 var.dims = (-1,) * len(var.dims)
         infer_shapes(program)
         wrong = {

@@ -164,6 +164,25 @@ def test_fold_constants_takes_set_value_out(tools: Toolchain) -> None:
     assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), [expected])
 
 
+def test_set_value_attributes(tools: Toolchain) -> None:
+    graph = Graph()
+    attrs = {"axes": [1], "starts": [1], "ends": [3], "steps": [1], "decrease_axes": [], "none_axes": [], "shape": [1]}
+    typed = {name: ("LONGS", value) for name, value in attrs.items()} | {"values": ("SCALARS", [3.0])}
+    program = graph.program(graph.op("set_value", {"Input": graph.feed(2, 4)}, (2, 4), typed=typed, dtype="float32"))
+    next(op for op in program.ops if op.type == "set_value").set_attr("dtype", 5)
+    feed = [noise(2, 4)]
+    expected = feed[0].copy()
+    expected[:, 1:3] = 3
+    with pytest.raises(WorkerCrashed, match="SIGABRT"):
+        tools.onnx(program, feed)
+    assert not np.allclose(tools.lite(program, feed)[0], expected)  # silently wrong
+    changed = rewritten(program, LITE_X86, "set_value_attributes")
+    assert_close(tools.paddle(program, feed), [expected], 0)
+    assert_close(tools.paddle(changed, feed), [expected], 0)
+    assert_close(tools.lite(changed, feed), [expected], 0)
+    assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), [expected], 0)
+
+
 def test_a_constant_that_would_blow_the_model_up_is_not_folded() -> None:
     graph = Graph()
     huge = (64, 1024, 1024)

@@ -1,0 +1,43 @@
+"""set_value carries its value as typed scalars (SCALARS), which no exporter reads.
+
+paddle2onnx aborts; Paddle-Lite aborts or, worse, sets another value without a word. Both know the lists per element type that Paddle wrote before (`fp32_values`, ...), and have kernels for the operator.
+"""
+
+from __future__ import annotations
+
+from segexport.exporter.framework_proto import DTYPE_NAME
+from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.rewrites.base import EVERY, count
+
+_LISTS = {
+    "float32": ("fp32_values", "FLOATS", float),
+    "int32": ("int32_values", "INTS", int),
+    "int64": ("int64_values", "LONGS", int),
+    "bool": ("bool_values", "INTS", int),
+}
+
+
+class SetValueAttributes:
+    """Writes the value in the older form."""
+
+    name = "set_value_attributes"
+    version = "1"
+    targets = EVERY
+
+    def applies(self, program: Program) -> bool:
+        return any(_is_typed(op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _is_typed(op)]
+        for op in changed:
+            name, kind, convert = _LISTS[DTYPE_NAME[op.attr("dtype")]]
+            op.attrs[name] = Attr(kind, [convert(value) for value in op.attr("values")])
+            del op.attrs["values"]
+        return [f"{count(len(changed), 'set_value')} given values in plain lists"]
+
+
+def _is_typed(op: Op) -> bool:
+    if op.type != "set_value" or "values" not in op.attrs:
+        return False
+    values = op.attr("values")
+    return DTYPE_NAME.get(op.attr("dtype")) in _LISTS and not any(isinstance(value, complex) for value in values)
