@@ -160,7 +160,7 @@ def require_fit(placement: Placement, spec: TensorSpec) -> None:
             f"an image of {_text(placement.original)} becomes a tensor of {_text(placement.tensor)}, "
             f"but the model's input {spec.name!r} takes {_side(wanted['W'])}x{_side(wanted['H'])} (width x height)",
             cause="the model was exported with a fixed input size, and its preprocessing does not lead there",
-            hint="import it with a preprocessing that does (--preprocess FILE), ending in a resize or a pad to that size",
+            hint="import it with --preprocess FILE, a preprocessing ending in a resize or pad to that size",
         )
 
 
