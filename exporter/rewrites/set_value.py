@@ -1,6 +1,7 @@
 """set_value carries its value as typed scalars (SCALARS), which no exporter reads.
 
-paddle2onnx aborts; Paddle-Lite aborts or, worse, sets another value without a word. Both know the lists per element type that Paddle wrote before (`fp32_values`, ...), and have kernels for the operator.
+paddle2onnx aborts; Paddle-Lite aborts or, worse, sets whatever its memory holds. Both know the lists per element type
+that Paddle wrote before (`fp32_values`, ...), and have kernels for the operator.
 """
 
 from __future__ import annotations

@@ -175,7 +175,6 @@ def test_set_value_attributes(tools: Toolchain) -> None:
     expected[:, 1:3] = 3
     with pytest.raises(WorkerCrashed, match="SIGABRT"):
         tools.onnx(program, feed)
-    assert not np.allclose(tools.lite(program, feed)[0], expected)  # silently wrong
     changed = rewritten(program, LITE_X86, "set_value_attributes")
     assert_close(tools.paddle(program, feed), [expected], 0)
     assert_close(tools.paddle(changed, feed), [expected], 0)
