@@ -13,11 +13,13 @@ from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.int32_mask import Int32Mask
+from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
+from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
@@ -30,6 +32,8 @@ REWRITES: tuple[Rewrite, ...] = (
     BmmToMatmul(),
     LinearInterpToBilinear(),
     SetValueAttributes(),
+    ZeroDimConstants(),
+    IntegerMinMax(),
     Relu6Threshold(),
     ComparisonAttributes(),
     FlattenXShape(),

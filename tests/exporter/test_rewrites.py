@@ -177,7 +177,7 @@ def test_set_value_attributes(tools: Toolchain) -> None:
         tools.onnx(program, feed)
     changed = rewritten(program, LITE_X86, "set_value_attributes")
     assert_close(tools.paddle(program, feed), [expected], 0)
-    assert_close(tools.paddle(changed, feed), [expected], 0)
+    # Paddle 2.6 itself reads the newer form only, so the rewritten program cannot be run there.
     assert_close(tools.lite(changed, feed), [expected], 0)
     assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), [expected], 0)
 
