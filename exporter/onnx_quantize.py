@@ -25,7 +25,7 @@ class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images."""
 
     kind = "onnx_int8"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

@@ -24,8 +24,8 @@ import importlib, importlib.metadata, json, platform, sys
 module = sys.argv[1]
 importlib.import_module(module)
 top = module.split('.')[0]
-names = importlib.metadata.packages_distributions().get(top, []) if sys.version_info >= (3, 10) else [top]
-version = importlib.metadata.version(names[0]) if names else ''
+names = importlib.metadata.packages_distributions().get(top) if sys.version_info >= (3, 10) else None
+version = importlib.metadata.version(names[0] if names else top)
 print(json.dumps({'version': version, 'python': platform.python_version()}))
 """
 

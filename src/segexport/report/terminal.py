@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from segexport.console import PLAIN_WIDTH, printable
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, rows
 from segexport.report.wording import baselines, findings, headline
+from segexport.text_table import to_text
 from segexport.verdict import Verdict
 
 STYLES = {
@@ -69,7 +69,7 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
         *_footnotes(report, left_out),
         Text.assemble((report.verdict.value, STYLES[report.verdict]), ": ", _one_line(headline(report))),
     ]
-    return _text(Group(*(part for part in parts if part is not None)), width, color)
+    return to_text(Group(*(part for part in parts if part is not None)), width, color)
 
 
 def _fitting(shown: tuple[Row, ...], width: int) -> tuple[list[tuple[_Column, int]], int, list[str]]:
@@ -155,17 +155,3 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
 
 def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
-
-
-def _text(content: Group, width: int, color: bool) -> str:
-    stream = StringIO()
-    Console(
-        file=stream,
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        highlight=False,
-        legacy_windows=False,
-    ).print(content)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
