@@ -1,6 +1,6 @@
 package dev.segexport.core;
 
-/** The kernels of the contract; each is OpenCV's of the same name on float32. */
+/** The kernels of the contract; each but NEAREST is OpenCV's of the same name on float32. */
 public enum Interpolation {
     NEAREST,
     LINEAR,

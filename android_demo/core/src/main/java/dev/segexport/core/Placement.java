@@ -55,7 +55,8 @@ public final class Placement {
         return index;
     }
 
-    private static int nearest(int index, int size, int newSize) {
+    /** The pixel of {@code newSize} pixels that lies where pixel {@code index} of {@code size} pixels lies. */
+    static int nearest(int index, int size, int newSize) {
         return (int) ((2L * index + 1) * newSize / (2L * size));
     }
 }

@@ -40,13 +40,10 @@ final class Taps {
         return 1.0 / ((double) target / source); // OpenCV divides twice
     }
 
-    /** OpenCV's INTER_NEAREST_EXACT: half-pixel centres in 16 bits of fraction, whose rounding decides ties. */
     private static Taps nearest(int source, int target) {
-        long step = (((long) source << 16) + target / 2) / target;
-        long first = step / 2 - source % 2;
         Builder taps = new Builder(target, 1);
         for (int i = 0; i < target; i++) {
-            taps.add((int) Math.min((step * i + first) >> 16, source - 1), 1f);
+            taps.add(Placement.nearest(i, target, source), 1f);
             taps.next();
         }
         return taps.build();
@@ -64,9 +61,9 @@ final class Taps {
                 fraction = (float) ((i + 1) - (first + 1) * inverse);
                 fraction = fraction <= 0 ? 0f : fraction - (float) Math.floor(fraction);
             } else {
-                fraction = (float) ((i + 0.5) * scale - 0.5);
-                first = (int) Math.floor(fraction);
-                fraction -= first;
+                double position = (i + 0.5) * scale - 0.5; // in float it would be off by 1e-4 at a few hundred
+                first = (int) Math.floor(position);
+                fraction = (float) (position - first);
             }
             if (first < 0) {
                 first = 0;
@@ -88,12 +85,12 @@ final class Taps {
         Builder builder = new Builder(target, taps);
         float[] weights = new float[taps];
         for (int i = 0; i < target; i++) {
-            float position = (float) ((i + 0.5) * scale - 0.5);
+            double position = (i + 0.5) * scale - 0.5;
             int centre = (int) Math.floor(position);
             if (taps == 4) {
-                cubic(position - centre, weights);
+                cubic((float) (position - centre), weights);
             } else {
-                lanczos4(position - centre, weights);
+                lanczos4((float) (position - centre), weights);
             }
             for (int k = 0; k < taps; k++) {
                 int at = centre - taps / 2 + 1 + k;

@@ -1,0 +1,231 @@
+"""What a computer sends to a phone to be run, and what comes back: job.json, result.json and raw masks.
+
+The Java side is `android_demo/core`: `Job` reads what `write_job` writes, `JobRunner` writes what `read_result` reads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, field_validator
+
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, one_line
+from segexport.errors import InputError, WorkerFailed
+from segexport.report.schema import Latency, Percentiles
+from segexport.spec import Frozen
+
+JOB_NAME = "job.json"
+RESULT_NAME = "result.json"
+_JOB_SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class JobItem:
+    """One input of a job.
+
+    Attributes:
+        data: An image file, or a float32 tensor (1, 3, height, width) that is preprocessed already.
+        runs: How often it is run for timing; the mask is that of the last run.
+        expected_mask: A PNG with the class of each pixel as its grey level, to compare with.
+    """
+
+    data: Path | np.ndarray
+    runs: int = 1
+    expected_mask: Path | None = None
+
+
+class DeviceModel(Frozen):
+    """The model that the phone ran."""
+
+    name: str
+    format: str
+    precision: str
+    sha256: str
+
+
+class DeviceRuntime(Frozen):
+    """What ran it."""
+
+    name: str
+    version: str
+    threads: int
+    load_ms: float
+
+
+class DeviceItem(Frozen):
+    """The answer for one input; `mask` is a file of little-endian uint16, (height, width), beside the result."""
+
+    input: str
+    mask: str
+    width: int = Field(gt=0, le=65535)
+    height: int = Field(gt=0, le=65535)
+    agreement: float | None = Field(default=None, ge=0, le=1)
+    preprocess_ms: tuple[float, ...]
+    inference_ms: tuple[float, ...] = Field(min_length=1)
+    postprocess_ms: tuple[float, ...]
+
+    @field_validator("mask")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if Path(value).name != value:
+            raise ValueError(f"the mask lies beside the result, this one does not: {value!r}")
+        return value
+
+
+class DeviceFailure(Frozen):
+    """Why the phone has no answer; `kind` is one of the app's `SegmentationException.Kind`."""
+
+    kind: str
+    message: str
+
+
+class DeviceResult(Frozen):
+    """result.json: what a phone measured."""
+
+    schema_version: Literal[1]
+    device: dict[str, str]
+    id: str = ""
+    model: DeviceModel | None = None
+    runtime: DeviceRuntime | None = None
+    items: tuple[DeviceItem, ...] = ()
+    error: DeviceFailure | None = None
+
+    @property
+    def device_name(self) -> str:
+        """Maker, model and system, as a person calls the phone."""
+        parts = [self.device.get("manufacturer", ""), self.device.get("model", "")]
+        name = " ".join(part for part in parts if part) or "unknown device"
+        android = self.device.get("android")
+        return f"{name} (Android {android})" if android else name
+
+    @property
+    def agreement(self) -> float | None:
+        """The smallest fraction of pixels, over the inputs, on which the phone and the expected mask agree."""
+        return min((item.agreement for item in self.items if item.agreement is not None), default=None)
+
+    def latency(self) -> Latency:
+        """Times as the report holds them; inference over all inputs, the others as medians."""
+        inference = np.array([ms for item in self.items for ms in item.inference_ms])
+        p50, p90, p99 = (float(value) for value in np.percentile(inference, (50, 90, 99)))
+        return Latency(
+            inference_ms=Percentiles(p50=p50, p90=p90, p99=p99),
+            samples_ms=tuple(float(value) for value in inference),
+            load_ms=self.runtime.load_ms if self.runtime else None,
+            preprocess_ms=_median([ms for item in self.items for ms in item.preprocess_ms]),
+            postprocess_ms=_median([ms for item in self.items for ms in item.postprocess_ms]),
+            threads=self.runtime.threads if self.runtime else 1,
+            device=self.device_name,
+        )
+
+
+def write_job(
+    folder: Path, artifact: ModelArtifact, items: Sequence[JobItem], *, job_id: str, threads: int = 1, warmup: int = 0
+) -> list[Path]:
+    """Writes a folder that the app can run: manifest, model, inputs and job.json.
+
+    Args:
+        folder: Exists and is empty.
+        artifact: An export to ONNX or Paddle-Lite.
+        items: What to run, in this order.
+        job_id: Comes back in the result, so that an old result is not taken for a new one.
+        threads: Threads for one inference.
+        warmup: Runs of each input before those that count.
+
+    Returns:
+        The files, job.json last.
+    """
+    model = artifact.file("model")
+    files = [folder / MANIFEST_NAME, folder / model.relative_to(artifact.path)]
+    files[1].parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(artifact.path / MANIFEST_NAME, files[0])
+    shutil.copyfile(model, files[1])
+    return files + write_items(folder, items, job_id=job_id, threads=threads, warmup=warmup)
+
+
+def write_items(
+    folder: Path, items: Sequence[JobItem], *, job_id: str, threads: int = 1, warmup: int = 0
+) -> list[Path]:
+    """Writes the inputs and job.json alone, for a device that has the model already; arguments as `write_job`."""
+    files, entries = [], []
+    for index, item in enumerate(items):
+        entry: dict[str, object] = {"runs": item.runs}
+        if isinstance(item.data, np.ndarray):
+            entry |= {"input": f"input-{index}.f32", "tensor_size": list(item.data.shape[2:])}
+            files.append(folder / f"input-{index}.f32")
+            files[-1].write_bytes(np.ascontiguousarray(item.data, "<f4").tobytes())
+        else:
+            entry["input"] = f"input-{index}{item.data.suffix}"
+            files.append(folder / f"input-{index}{item.data.suffix}")
+            shutil.copyfile(item.data, files[-1])
+        if item.expected_mask is not None:
+            entry["expected_mask"] = f"expected-{index}.png"
+            files.append(folder / f"expected-{index}.png")
+            shutil.copyfile(item.expected_mask, files[-1])
+        entries.append(entry)
+    job = {
+        "schema_version": _JOB_SCHEMA_VERSION,
+        "id": job_id,
+        "threads": threads,
+        "warmup": warmup,
+        "items": entries,
+    }
+    files.append(folder / JOB_NAME)
+    files[-1].write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
+    return files
+
+
+def read_result(file: Path) -> DeviceResult:
+    """Reads a result.json that a phone wrote.
+
+    Raises:
+        InputError: Missing, truncated, or not such a file.
+        WorkerFailed: The phone says that it could not do the job.
+    """
+    hint = "run the app's self-test again and copy the file that it names"
+    if not file.is_file():
+        raise InputError(f"{file}: no such file", hint=hint)
+    try:
+        result = DeviceResult.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{file}: not a device result", cause=one_line(error)[:500], hint=hint) from error
+    if result.error is not None:
+        raise WorkerFailed(
+            f"{result.device_name}: the app could not run the model",
+            cause=f"{result.error.message} ({result.error.kind})",
+        )
+    if not result.items or result.model is None or result.runtime is None:
+        raise InputError(f"{file}: nothing was run", hint=hint)
+    times = [ms for item in result.items for ms in (*item.preprocess_ms, *item.inference_ms, *item.postprocess_ms)]
+    if not all(math.isfinite(ms) and ms >= 0 for ms in times):
+        raise InputError(f"{file}: it has times that are none", hint=hint)
+    return result
+
+
+def read_mask(folder: Path, item: DeviceItem) -> np.ndarray:
+    """The mask of one input, (height, width) uint8, or uint16 above 256 classes.
+
+    Raises:
+        InputError: The file is missing, or not of the size that the result names.
+    """
+    file = folder / item.mask
+    if not file.is_file():
+        raise InputError(f"{file}: missing", cause=f"{RESULT_NAME} lists it")
+    data = file.read_bytes()
+    if len(data) != 2 * item.width * item.height:
+        raise InputError(
+            f"{file}: {len(data)} bytes are not a mask of {item.width}x{item.height}",
+            cause="two bytes for each pixel are expected; the file was cut off on the way",
+        )
+    mask = np.frombuffer(data, "<u2").reshape(item.height, item.width)
+    return mask.astype(np.uint8 if mask.max() <= 255 else np.uint16)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None

@@ -1,0 +1,120 @@
+"""The Java core on a JVM: its JUnit tests, and random images against OpenCV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segexport import preprocess
+from segexport.spec import Preprocess, Resize
+
+from .conftest import ANDROID, CI, Jvm, script
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "preprocess"
+TESTS = sorted((ANDROID).glob("*/src/test/java/**/*Test.java"))
+
+
+def _class_name(file: Path) -> str:
+    return ".".join(file.with_suffix("").parts[file.parts.index("java") + 1 :])
+
+
+def test_junit(jvm: Jvm) -> None:
+    names = [_class_name(file) for file in TESTS]
+    assert len(names) >= 7, names
+    output = jvm(f"-Dgolden={GOLDEN}", "org.junit.runner.JUnitCore", *names)
+    assert "OK (" in output, output
+    assert f"golden: {len(json.loads((GOLDEN / 'cases.json').read_text())['cases'])} cases" in output
+
+
+# Grey levels. For cubic and lanczos4 OpenCV works out positions in float32 (unless IPP does it), which is off by 0.01
+# at a few hundred pixels; Java uses doubles.
+@pytest.mark.parametrize(
+    ("interpolation", "tolerance"),
+    [("nearest", 0), ("linear", 1e-3), ("area", 1e-3), ("cubic", 0.02), ("lanczos4", 0.02)],
+)
+def test_resize_is_opencvs(jvm: Jvm, tmp_path: Path, interpolation: str, tolerance: float) -> None:
+    """Sizes up and down, by odd factors and large ones, which the pinned vectors are too small for."""
+    random = np.random.default_rng(7)
+    cases, vectors = [], bytearray()
+
+    def add(array: np.ndarray) -> dict:
+        entry = {"offset": len(vectors), "dtype": str(array.dtype), "shape": list(array.shape)}
+        vectors.extend(array.tobytes())
+        return entry
+
+    for size, target in [
+        ((640, 480), (398, 224)),
+        ((97, 61), (640, 333)),
+        ((501, 40), (40, 501)),
+        ((1, 1), (7, 3)),
+        ((1999, 3), (5, 3)),
+        ((333, 777), (111, 259)),
+    ]:
+        image = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
+        contract = Preprocess(geometry=(Resize(width=target[0], height=target[1], interpolation=interpolation),))
+        tensor, placement = preprocess.apply(contract, image)
+        mask = random.integers(0, 20, tensor.shape[2:]).astype(np.uint8)
+        cases.append(
+            {
+                "name": f"{size} to {target}",
+                "decoded": add(image),
+                "preprocess": contract.model_dump(mode="json"),
+                "geometry_tolerance": tolerance,
+                "tensor": add(tensor),
+                "mask": add(mask),
+                "restored": add(preprocess.restore_mask(mask, placement)),
+            }
+        )
+    (tmp_path / "cases.json").write_text(json.dumps({"cases": cases}))
+    (tmp_path / "vectors.bin").write_bytes(vectors)
+    output = jvm(f"-Dgolden={tmp_path}", "org.junit.runner.JUnitCore", "dev.segexport.core.GoldenTest")
+    worst = float(output.split("tensor ")[1].split()[0])
+    assert worst <= (1e-5 if tolerance < 0.02 else 2e-4), output
+
+
+def test_the_double_has_the_api_of_the_stub(jvm: Jvm) -> None:
+    """Whoever compiles against the stub and runs against the double must meet the same methods."""
+    for name in ("MobileConfig", "PaddlePredictor", "Tensor", "PowerMode"):
+        stub, double = (
+            {
+                line.strip()
+                for line in script(
+                    ["javap", "-public", "-cp", folder, f"com.baidu.paddle.lite.{name}"], timeout_s=60
+                ).splitlines()
+                if "(" in line or "LITE_" in line
+            }
+            for folder in (jvm.build / "jvm" / "stub", jvm.build / "jvm" / "test")
+        )
+        assert len(stub) >= 3
+        assert stub <= double, stub - double
+
+
+def test_a_download_that_changed_is_not_opened(tmp_path: Path) -> None:
+    """A digest that is not the file's stops the fetching, with a name and an exit code."""
+    import subprocess
+
+    from .conftest import require_tools
+
+    require_tools("junit")
+    ci = tmp_path / "ci"
+    ci.mkdir()
+    for name in ("fetch_tools.sh", "env.sh"):
+        (ci / name).write_bytes((CI / name).read_bytes())
+    line = next(line for line in (CI / "tools.lock").read_text().splitlines() if " junit4 " in line)
+    (ci / "tools.lock").write_text(line[:-1] + ("0" if line[-1] != "0" else "1") + "\n")
+    tools = tmp_path / "tools"
+    done = subprocess.run(
+        ["bash", ci / "fetch_tools.sh", "junit"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SEGEXPORT_ANDROID_TOOLS": str(tools)},
+    )
+    if "cannot" in done.stderr or "not to be had" in done.stderr or "update failed" in done.stderr:
+        pytest.skip(f"no package index: {done.stderr}")
+    assert done.returncode == 3
+    assert "junit4 4.13.2-3 is not the file that tools.lock names" in done.stderr
+    assert not list(tools.glob("junit/**/*.jar"))
