@@ -49,7 +49,7 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
 }
 
 fetch() { # KIND NAME VERSION SHA256: prints the path of the verified file
-    local folder=$downloads/$1-$2-$3 file
+    local folder=$downloads/$1-${2//\//-}-$3 file
     if [ ! -d "$folder" ]; then
         mkdir -p "$downloads"
         local work
