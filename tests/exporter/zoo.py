@@ -72,8 +72,20 @@ def seeded_params(program: Program, seed: int) -> dict[str, np.ndarray]:
             value = random.normal(0, np.sqrt(1 / var.dims[0]), var.dims)
         else:
             value = random.normal(0, 0.1 if len(var.dims) == 1 else 0.5, var.dims)
+        if len(program.feed_names) > 1 and op is not None and slot in ("Filter", "Y") and len(var.dims) > 1:
+            value = value * _detector_scale(op, readers)
         found[name] = value.astype(var.dtype)
     return found
+
+
+def _detector_scale(op: Op, readers: dict[str, list[Op]]) -> float:
+    """Box regressions small and class scores apart, as trained: else all boxes are clipped away or tie."""
+    after = [reader for name in op.output_names() for reader in readers.get(name, [])]
+    behind_bias = [r for reader in after for name in reader.output_names() for r in readers.get(name, [])]
+    types = {reader.type for reader in behind_bias}
+    if types & {"relu", "conv2d", "batch_norm", "elementwise_add", "pool2d", "nearest_interp_v2"}:
+        return 1.0
+    return 3.0 if types & {"softmax", "sigmoid"} else 0.05
 
 
 def _is_added(op: Op, readers: dict[str, list[Op]]) -> bool:
