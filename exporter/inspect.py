@@ -1,0 +1,130 @@
+"""What is in a program, what it costs, and which export takes it, said before anything is converted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from segexport.errors import SegexportError
+from segexport.exporter import cost
+from segexport.exporter import supported_operators as tables
+from segexport.exporter.head import num_classes
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites import rewrite_for
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
+from segexport.exporter.shapes import fix_input_shape
+from segexport.spec import Frozen, TensorSpec
+
+Support = Literal["as it is", "after rewrites", "no"]
+
+_TABLES: dict[Target, tuple[str, frozenset[str]]] = {
+    ONNX: (f"paddle2onnx {tables.VERSIONS['paddle2onnx']}", tables.ONNX),
+    LITE_ARM: (f"paddlelite {tables.VERSIONS['paddlelite']}", tables.LITE_ARM),
+    LITE_X86: (f"paddlelite {tables.VERSIONS['paddlelite']}", tables.LITE_X86),
+}
+
+
+class Obstacle(Frozen):
+    """An operator that an export does not take. `layer`: the name of the tensor that it writes."""
+
+    operator: str
+    layer: str = ""
+    number: int = -1
+    reason: str
+
+
+class TargetSupport(Frozen):
+    """Whether one export takes the program; `rewrites` are the changes that it takes first."""
+
+    target: str
+    tool: str
+    support: Support
+    rewrites: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+
+
+class OperatorCount(Frozen):
+    """All operators of one type. `flops` counts as `paddle.flops` does; None where sizes are free."""
+
+    type: str
+    count: int
+    flops: int | None
+
+
+class Inspection(Frozen):
+    """Everything that `segexport inspect` shows."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    num_classes: int
+    operators: tuple[OperatorCount, ...]
+    parameter_count: int
+    parameter_bytes: int
+    flops: int | None
+    peak_activation_bytes: int | None
+    targets: tuple[TargetSupport, ...]
+
+
+def inspect(program: Program, input_shapes: Mapping[str, Sequence[int]] | None = None) -> Inspection:
+    """Describes a program.
+
+    Args:
+        program: Left as it is.
+        input_shapes: Sizes for inputs that leave some free; without them, costs that depend on them are None.
+
+    Raises:
+        InputError: `input_shapes` names no input, or contradicts a size that is fixed.
+        UnsupportedModelError: The sizes do not fit the network.
+    """
+    if input_shapes:
+        program = fix_input_shape(program, input_shapes)
+    return Inspection(
+        inputs=tuple(program.inputs()),
+        outputs=tuple(program.outputs()),
+        num_classes=num_classes(program),
+        operators=_operators(program),
+        parameter_count=cost.parameter_count(program),
+        parameter_bytes=cost.parameter_bytes(program),
+        flops=cost.flops(program),
+        peak_activation_bytes=cost.peak_activation_bytes(program),
+        targets=tuple(support_for(target, program) for target in _TABLES),
+    )
+
+
+def _operators(program: Program) -> tuple[OperatorCount, ...]:
+    counts = Counter(op.type for op in program.all_ops() if op.type not in ("feed", "fetch"))
+    flops: dict[str, int | None] = dict.fromkeys(counts, 0)
+    for op in program.compute_ops():
+        found, before = cost.operator_flops(program, op), flops[op.type]
+        flops[op.type] = None if found is None or before is None else before + found
+    return tuple(OperatorCount(type=kind, count=count, flops=flops[kind]) for kind, count in counts.most_common())
+
+
+def support_for(target: Target, program: Program) -> TargetSupport:
+    """Whether an export takes the program, as far as rewrites and the tool's own operator list can tell."""
+    tool, known = _TABLES[target]
+    try:
+        rewritten, notes = rewrite_for(target, program)
+    except SegexportError as error:
+        reason = error.what + (f" ({error.cause})" if error.cause else "")
+        obstacle = Obstacle(operator=error.what.split()[0], reason=reason)
+        return TargetSupport(target=target, tool=tool, support="no", obstacles=(obstacle,))
+    obstacles = tuple(
+        Obstacle(operator=op.type, layer=next(iter(op.output_names()), ""), number=number, reason=reason)
+        for number, op in enumerate(rewritten.all_ops())
+        if (reason := _obstacle(op, known, tool))
+    )
+    support: Support = "no" if obstacles else "after rewrites" if notes else "as it is"
+    return TargetSupport(target=target, tool=tool, support=support, rewrites=tuple(notes), obstacles=obstacles)
+
+
+def _obstacle(op: Op, known: frozenset[str], tool: str) -> str:
+    if op.type not in known:
+        return f"{tool} has no operator {op.type}"
+    for name, attr in op.attrs.items():
+        if attr.type in ("SCALAR", "SCALARS"):
+            return f"{tool} cannot read the attribute {name} of {op.type}: typed scalars"
+        if attr.type in ("VAR", "VARS"):
+            return f"{tool} cannot read the attribute {name} of {op.type}: it is computed while the program runs"
+    return ""
