@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,9 @@ from segexport.interpreter import interpreter_for
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
+_LOG_BYTES = 1 << 16  # of the log's end
+_LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
+_END_S = 2.0  # what a process gets to end by itself
 
 
 class Worker:
@@ -48,17 +52,24 @@ class Worker:
     ) -> None:
         self.name = name or script.stem
         self._needs = needs
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         self._phase = "start"
         python = interpreter_for(needs)
-        self._process = subprocess.Popen(
-            [str(python), "-I", str(worker_host.__file__), str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, **_thread_limits(threads), **_QUIET, **(environment or {})},
-            bufsize=0,
-        )
+        # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
+        mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
+        try:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+            self._process = subprocess.Popen(
+                [str(python), "-I", "-u", str(worker_host.__file__), str(script), *mortal],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env={**os.environ, **_thread_limits(threads), **_QUIET, **(environment or {})},
+                bufsize=0,
+            )
+        except OSError as error:
+            raise WorkerCrashed(
+                f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
+            ) from error
         self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
@@ -118,8 +129,16 @@ class Worker:
                 filled += got
             return buffer
 
-        answer, arrays = worker_host.decode(read)
-        if answer.pop("ok"):
+        try:
+            answer, arrays = worker_host.decode(read)
+            succeeded = answer.pop("ok")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._kill()
+            raise WorkerCrashed(
+                f"{self.name}: what came back from {self._phase!r} is no answer; the process was ended",
+                cause=self._tail(),
+            ) from None
+        if succeeded:
             return answer, arrays
         if answer.get("missing"):
             raise EnvironmentMissingError(
@@ -139,16 +158,18 @@ class Worker:
         return int(found[1]) * 1024 if found else 0
 
     def log(self) -> str:
-        """All that the process wrote to its standard output and error."""
-        self._log.seek(0)
-        return self._log.read().decode("utf-8", "replace")
+        """The last that the process wrote to its standard output and error; libraries can print without end."""
+        descriptor = self._log.fileno()
+        start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
+        # Not seek and read: the position in the file is the process's too.
+        return os.pread(descriptor, _LOG_BYTES, start).decode("utf-8", "replace")
 
     def close(self) -> None:
         """Ends the process. Safe to call twice, and after a crash."""
         if self._process.poll() is None:
             self._process.stdin.close()
             try:
-                self._process.wait(timeout=2)
+                self._process.wait(timeout=_END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
@@ -163,18 +184,33 @@ class Worker:
         self._log.close()
 
     def _wait(self, deadline: float, timeout_s: float, *, write: bool) -> None:
-        left = deadline - time.monotonic()
-        ready = left > 0 and any(select.select([] if write else [self._out], [self._in] if write else [], [], left)[:2])
-        if not ready:
-            self._process.kill()
-            self._process.wait()
-            raise WorkerTimeout(
-                f"{self.name}: no answer to {self._phase!r} in {timeout_s:g} s; the process was ended",
-                cause=self._tail(),
-            )
+        """Returns when the pipe is ready. A child of an ended process may keep it open, so that is looked at too."""
+        poll = select.poll()
+        poll.register(self._in if write else self._out, select.POLLOUT if write else select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            gone = self._process.poll() is not None
+            if poll.poll(min(left, _LOOK_EVERY_S) * 1e3):
+                return
+            if gone:
+                raise self._crashed()
+        self._kill()
+        raise WorkerTimeout(
+            f"{self.name}: no answer to {self._phase!r} in {timeout_s:g} s; the process was ended", cause=self._tail()
+        )
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def _crashed(self) -> WorkerCrashed:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return WorkerCrashed(
+                f"{self.name}: the process closed its pipe without a result during {self._phase!r}, and was ended",
+                cause=self._tail(),
+            )
         how = f"exited with code {code} and no result"
         if code < 0:
             how = f"was killed by {_signal_name(-code)}"

@@ -1,20 +1,23 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
-`<python> -I worker_host.py WORKER.py` reads calls from standard input and writes answers to what was standard output.
-File descriptor 1 itself is pointed at standard error first, because native libraries print there whenever they like.
+`<python> -I worker_host.py WORKER.py [--die-with-parent]` reads calls from standard input and writes answers to what
+was standard output. File descriptor 1 itself is pointed at standard error first, because native libraries print there
+whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
 
-A message is `<II>`: bytes of JSON header, number of arrays; the header; then each array's raw bytes. The header lists
-the arrays' dtypes and shapes under "arrays".
+A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
+lists the arrays' dtypes and shapes under "arrays".
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
+import signal
 import struct
 import sys
 import threading
@@ -23,7 +26,10 @@ import traceback
 
 import numpy as np
 
-_PREFIX = struct.Struct("<II")
+_PREFIX = struct.Struct("<4sI")
+_MAGIC = b"segx"
+_MAX_HEADER_BYTES = 1 << 26
+_PR_SET_PDEATHSIG = 1
 
 
 class Failure(Exception):
@@ -36,18 +42,27 @@ class Failure(Exception):
 
 def encode(header: dict, arrays: list[np.ndarray]) -> list[bytes | memoryview]:
     """A message as buffers, ready to be written one after the other; the arrays are not copied."""
-    arrays = [np.ascontiguousarray(array) for array in arrays]
+    arrays = [np.asarray(array, order="C") for array in arrays]
     layout = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
     text = json.dumps({**header, "arrays": layout}).encode()
-    return [_PREFIX.pack(len(text), len(arrays)) + text, *(memoryview(a).cast("B") for a in arrays if a.nbytes)]
+    return [
+        _PREFIX.pack(_MAGIC, len(text)) + text,
+        *(memoryview(a.reshape(-1).view(np.uint8)) for a in arrays if a.nbytes),
+    ]
 
 
 def decode(read) -> tuple[dict, list[np.ndarray]] | None:
-    """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None."""
+    """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None.
+
+    Raises:
+        ValueError, KeyError, TypeError: What comes is no message.
+    """
     prefix = read(_PREFIX.size)
     if prefix is None:
         return None
-    length, _ = _PREFIX.unpack(prefix)
+    magic, length = _PREFIX.unpack(prefix)
+    if magic != _MAGIC or length > _MAX_HEADER_BYTES:
+        raise ValueError(f"not a message: {bytes(prefix)!r}")
     text = read(length)
     if text is None:
         return None
@@ -77,9 +92,14 @@ def _reader(stream):
     return read
 
 
-def _exit_with_parent() -> None:
-    """A worker whose parent was killed must not live on: the parent's id changes when it dies."""
+def _exit_with_parent(at_once: bool) -> None:
+    """A worker whose parent was killed must not live on: the parent's id changes when it dies.
+
+    A native call may keep Python from noticing; where `at_once` allows it, Linux is asked to end us itself.
+    """
     parent = os.getppid()
+    if at_once and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -118,7 +138,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _exit_with_parent()
+    _exit_with_parent("--die-with-parent" in sys.argv[2:])
     commands, broken = {}, None
     try:
         commands = _load(sys.argv[1])
