@@ -43,7 +43,7 @@ class QuantizeOnnx:
             float_nodes: Names of single operators that are left in float.
         """
 
-        method: Literal["minmax", "percentile", "mse"] = "minmax"
+        method: Literal["minmax", "percentile", "mse"] = "mse"
         percentile: float = Field(default=99.99, gt=50, le=100)
         images: int = Field(default=32, ge=1)
         float_operators: tuple[str, ...] = ("Resize",)

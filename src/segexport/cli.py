@@ -65,7 +65,7 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
 @click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
-@click.option("--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="minmax")
+@click.option("--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="mse", show_default=True)
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
 @click.option("--input-size", metavar="WxH", help="Fix free input sides.")

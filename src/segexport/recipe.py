@@ -55,7 +55,7 @@ class StepRecipe(Frozen):
 class Calibration(Frozen):
     """How activation ranges are chosen for int8; see `exporter.onnx_quantize`."""
 
-    method: Literal["minmax", "percentile", "mse"] = "minmax"
+    method: Literal["minmax", "percentile", "mse"] = "mse"
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
     float_operators: tuple[str, ...] = ("Resize",)
