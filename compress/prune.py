@@ -1,0 +1,192 @@
+"""Structured pruning of an exported program: whole channels go, and everything that is tied to them.
+
+No training happens here, and nothing is run: arrays and attributes are cut. A pruned program needs fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from segexport.compress.channel_cut import cut
+from segexport.compress.channel_graph import ChannelGraph, ChannelGroup, analyze
+from segexport.compress.cost import macs, parameters
+from segexport.errors import InputError
+from segexport.exporter.program import Program
+
+Criterion = Literal["l1", "fpgm", "saliency"]
+CRITERIA: tuple[Criterion, ...] = ("l1", "fpgm", "saliency")
+
+
+@dataclass(frozen=True)
+class Width:
+    """How wide a group of channels was and is. `name` is the parameter that makes them."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A pruned program and what was done.
+
+    Attributes:
+        frozen_because: Reason -> parameters whose channels could not be cut for it, some or all of them.
+    """
+
+    program: Program
+    widths: list[Width]
+    frozen_because: dict[str, list[str]]
+    macs_before: int
+    macs_after: int
+    parameters_before: int
+    parameters_after: int
+
+    @property
+    def macs_cut_ratio(self) -> float:
+        return 1 - self.macs_after / max(1, self.macs_before)
+
+
+def prune(
+    program: Program,
+    ratio: float | Mapping[str, float],
+    *,
+    criterion: Criterion = "l1",
+    saliency: Mapping[str, np.ndarray] | None = None,
+    align: int = 8,
+    graph: ChannelGraph | None = None,
+) -> Pruned:
+    """Cuts the least important channels of each group.
+
+    Args:
+        program: What to prune, with fixed height and width. It is not changed.
+        ratio: The fraction of channels that go, in [0, 1): one for all groups, or by the name of a parameter that
+            makes the group's channels (groups that are not named stay whole; the smallest named ratio counts).
+        criterion: `l1`: the weights' absolute sum (Li et al., ICLR 2017, section 3.1). `fpgm`: the distance to all
+            other filters, those nearest to the geometric median go (He et al., CVPR 2019, section 3.3). `saliency`:
+            the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8).
+        saliency: For the criterion of that name: a score of each weight, in the parameter's shape.
+        align: Channels that stay are a multiple of this wherever the group is at least that wide.
+        graph: The program's analysis, where it is at hand.
+
+    Raises:
+        InputError: A ratio outside [0, 1), a name that makes no channels, or scores of another shape.
+    """
+    graph = graph or analyze(program)
+    _require_ratios(ratio, graph)
+    removed: list[np.ndarray] = []
+    widths = []
+    for group in graph.groups:
+        keep = kept_units(group, _ratio_of(group, ratio), align)
+        count = len(group.units)
+        if keep < count:
+            scores = importance(graph, group, criterion, saliency)
+            removed.append(group.units[np.argsort(scores, kind="stable")[: count - keep]])
+        widths.append(Width(group.name, count * group.copies, keep * group.copies))
+    smaller = cut(graph, np.concatenate(removed) if removed else np.empty(0, np.int64))
+    smaller.verify("the pruned program")
+    return Pruned(
+        program=smaller,
+        widths=widths,
+        frozen_because=graph.frozen_because,
+        macs_before=macs(program),
+        macs_after=macs(smaller),
+        parameters_before=parameters(program),
+        parameters_after=parameters(smaller),
+    )
+
+
+def prune_to(program: Program, macs_kept_ratio: float, *, steps: int = 12, **options: object) -> Pruned:
+    """Prunes by the smallest uniform ratio that leaves at most `macs_kept_ratio` of the multiply-accumulates.
+
+    Raises:
+        InputError: No ratio gets there.
+    """
+    graph = analyze(program)
+    low, high = 0.0, 0.97
+    best = prune(program, high, graph=graph, **options)
+    if 1 - best.macs_cut_ratio > macs_kept_ratio:
+        raise InputError(
+            f"pruning cannot bring this model to {macs_kept_ratio:.0%} of its cost",
+            cause=f"{1 - best.macs_cut_ratio:.0%} is the least; some channels cannot be cut ("
+            + "; ".join(graph.frozen_because)
+            + ")",
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        found = prune(program, middle, graph=graph, **options)
+        if 1 - found.macs_cut_ratio <= macs_kept_ratio:
+            high, best = middle, found
+        else:
+            low = middle
+    return best
+
+
+def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:
+    """How many units stay: the nearest multiple of what makes `align` channels, at least one of them."""
+    count = len(group.units)
+    step = group.step(align)
+    wanted = count * (1 - ratio)
+    # Of two multiples equally near the narrower one; 1e-9 for ratios that are no binary fractions.
+    multiples = max(1, int(np.ceil(wanted / step - 0.5 - 1e-9)))
+    return min(count, multiples * step)
+
+
+def importance(
+    graph: ChannelGraph, group: ChannelGroup, criterion: Criterion, saliency: Mapping[str, np.ndarray] | None = None
+) -> np.ndarray:
+    """A score for each of the group's units: what all weights that make its channels add up to.
+
+    Each parameter counts alike, however large its weights are.
+    """
+    position = {unit: index for index, unit in enumerate(group.units.tolist())}
+    scores = np.zeros(len(group.units))
+    for name, axis in group.sources:
+        roots = graph.axis_roots(name, axis)
+        channels = _channel_scores(graph.program.params[name], axis, name, criterion, saliency)
+        mine = np.array([position.get(root, -1) for root in roots.tolist()])
+        inside = mine >= 0
+        mean = channels[inside].mean()
+        np.add.at(scores, mine[inside], channels[inside] / (mean if mean > 0 else 1))
+    return scores
+
+
+def _channel_scores(
+    value: np.ndarray, axis: int, name: str, criterion: Criterion, saliency: Mapping[str, np.ndarray] | None
+) -> np.ndarray:
+    if criterion == "saliency":
+        if saliency is None or name not in saliency or saliency[name].shape != value.shape:
+            raise InputError(f"the saliency criterion has no scores of shape {list(value.shape)} for {name}")
+        value = saliency[name]
+    filters = np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1).astype(np.float64)
+    if criterion == "fpgm":
+        squares = (filters**2).sum(1)
+        distances = np.maximum(squares[:, None] + squares[None, :] - 2 * filters @ filters.T, 0)
+        return np.sqrt(distances).sum(1)
+    return np.abs(filters).sum(1)
+
+
+def _ratio_of(group: ChannelGroup, ratio: float | Mapping[str, float]) -> float:
+    if isinstance(ratio, Mapping):
+        return min((ratio[name] for name, _ in group.sources if name in ratio), default=0.0)
+    return ratio
+
+
+def _require_ratios(ratio: float | Mapping[str, float], graph: ChannelGraph) -> None:
+    given = dict(ratio) if isinstance(ratio, Mapping) else {"": ratio}
+    known = {name for group in graph.groups for name, _ in group.sources}
+    for name, value in given.items():
+        if not 0 <= value < 1:
+            of = f" of {name}" if name else ""
+            raise InputError(
+                f"the pruning ratio{of} is {value}",
+                cause="a ratio is the fraction of channels that go: at least 0, below 1",
+            )
+        if name and name not in known:
+            raise InputError(
+                f"{name!r} makes no channels that can be cut", hint="`segexport inspect` lists those that can"
+            )
