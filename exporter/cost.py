@@ -12,8 +12,9 @@ _WEIGHTED = {"conv2d": "Filter", "depthwise_conv2d": "Filter"}
 _FREE = frozenset(
     {
         "feed", "fetch", "reshape2", "transpose2", "squeeze2", "unsqueeze2", "flatten_contiguous_range", "slice",
-        "split", "concat", "stack", "assign", "shape", "cast", "dropout", "fill_constant", "relu", "relu6", "share_data",
-        "strided_slice", "expand_v2", "tile", "gather", "index_select", "roll", "pad3d", "pad2d", "pixel_shuffle",
+        "split", "concat", "stack", "assign", "shape", "cast", "dropout", "fill_constant", "relu", "relu6",
+        "share_data", "strided_slice", "expand_v2", "tile", "gather", "index_select", "roll", "pad3d", "pad2d",
+        "pixel_shuffle",
     }
 )  # fmt: skip
 

@@ -51,7 +51,8 @@ def seeded_params(program: Program, seed: int) -> dict[str, np.ndarray]:
     """A value for every parameter, from what reads it."""
     random = np.random.default_rng(seed)
     readers = program.consumers()
-    found = {}
+    found: dict[str, np.ndarray] = {}
+    anchors = 0
     for name in param_names(program):
         var = program.vars[name]
         uses = [(op, slot) for op in readers.get(name, []) for slot, names in op.inputs.items() if name in names]
@@ -72,10 +73,19 @@ def seeded_params(program: Program, seed: int) -> dict[str, np.ndarray]:
             value = random.normal(0, np.sqrt(1 / var.dims[0]), var.dims)
         else:
             value = random.normal(0, 0.1 if len(var.dims) == 1 else 0.5, var.dims)
-        if len(program.feed_names) > 1 and op is not None and slot in ("Filter", "Y") and len(var.dims) > 1:
+        if len(program.feed_names) > 1 and op is not None and op.type == "reshape2" and var.dims[1:] == (4,):
+            value = _anchors(var.dims[0], 32 * 2**anchors)
+            anchors += 1
+        elif len(program.feed_names) > 1 and op is not None and slot in ("Filter", "Y") and len(var.dims) > 1:
             value = value * _detector_scale(op, readers)
         found[name] = value.astype(var.dtype)
     return found
+
+
+def _anchors(count: int, size: int) -> np.ndarray:
+    """[count, 4]: boxes of one area about the origin, from wide to tall."""
+    ratios = np.sqrt(2.0 ** np.linspace(-1, 1, count))
+    return np.stack([-size / ratios / 2, -size * ratios / 2, size / ratios / 2, size * ratios / 2], axis=1)
 
 
 def _detector_scale(op: Op, readers: dict[str, list[Op]]) -> float:
