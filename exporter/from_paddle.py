@@ -18,7 +18,7 @@ from segexport.artifact import (
 from segexport.deploy_config import DeployConfig, read_deploy_config
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import head, program
-from segexport.exporter.fix_shape import fix_input_shape
+from segexport.exporter.shapes import fix_input_shape
 from segexport.model_files import ModelFiles, find_model
 from segexport.pictures import default_labels
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize, TensorSpec
@@ -84,10 +84,10 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
     described = {"config": config.model_dump(mode="json"), "options": options.model_dump(mode="json")}
     key = digest_of({"import": IMPORT_VERSION, "name": _name(path), "files": digests, **described})
-    found = store.find(key)
-    if found is None:
-        found = store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, key))
-    return read_artifact(found)
+    found = store.find_artifact(key)
+    if found is not None:
+        return found
+    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, key)))
 
 
 def _write(folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, key: str) -> None:
@@ -96,7 +96,8 @@ def _write(folder: Path, name: str, files: ModelFiles, config: DeployConfig, opt
     notes = [f"read from {config.source}", *config.notes]
     if options.input_size is not None:
         width, height = options.input_size
-        graph = fix_input_shape(graph, width=width, height=height)
+        image = graph.inputs()[0]
+        graph = fix_input_shape(graph, {image.name: (1, image.shape[1], height, width)})
         notes.append(f"input fixed to {width}x{height}")
     preprocess, more = _fitting(options.preprocess or config.preprocess, graph.inputs()[0], files.model)
     classes = head.num_classes(graph)
