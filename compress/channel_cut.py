@@ -22,6 +22,21 @@ def cut(graph: ChannelGraph, removed: np.ndarray) -> Program:
     return _Cut(graph, removed).program
 
 
+def mask(graph: ChannelGraph, removed: np.ndarray) -> Program:
+    """A copy of the program at full width, with zeros for every weight that `cut` would remove.
+
+    Both compute the same, but for means and norms over channels, which count the zeros.
+    """
+    result = graph.program.copy()
+    for name, axis in graph.parameter_axes():
+        gone = np.isin(graph.axis_roots(name, axis), removed)
+        if gone.any():
+            value = result.params[name].copy()
+            np.moveaxis(value, axis, 0)[gone] = 0
+            result.params[name] = value
+    return result
+
+
 class _Cut:
     def __init__(self, graph: ChannelGraph, removed: np.ndarray) -> None:
         self.graph = graph

@@ -35,10 +35,12 @@ class Pruned:
     """A pruned program and what was done.
 
     Attributes:
+        removed: The units that went, as the graph numbers them.
         frozen_because: Reason -> parameters whose channels could not be cut for it, some or all of them.
     """
 
     program: Program
+    removed: np.ndarray
     widths: list[Width]
     frozen_because: dict[str, list[str]]
     macs_before: int
@@ -87,10 +89,12 @@ def prune(
             scores = importance(graph, group, criterion, saliency)
             removed.append(group.units[np.argsort(scores, kind="stable")[: count - keep]])
         widths.append(Width(group.name, count * group.copies, keep * group.copies))
-    smaller = cut(graph, np.concatenate(removed) if removed else np.empty(0, np.int64))
+    gone = np.sort(np.concatenate(removed)) if removed else np.empty(0, np.int64)
+    smaller = cut(graph, gone)
     smaller.verify("the pruned program")
     return Pruned(
         program=smaller,
+        removed=gone,
         widths=widths,
         frozen_because=graph.frozen_because,
         macs_before=macs(program),

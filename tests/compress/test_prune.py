@@ -9,36 +9,14 @@ import pytest
 from paddle import nn
 from paddle.nn import functional
 
+from segexport.compress.channel_cut import mask
 from segexport.compress.channel_graph import ChannelGroup, analyze
 from segexport.compress.channel_rules import matched_axes
 from segexport.compress.cost import macs, parameters
 from segexport.compress.live_program import LiveProgram
-from segexport.compress.prune import importance, kept_units, prune, prune_to
+from segexport.compress.prune import kept_units, prune, prune_to
 from segexport.errors import InputError
 from segexport.exporter.program import Program
-
-
-def removed_units(program: Program, ratio: float) -> np.ndarray:
-    """The units that `prune` removes by weight."""
-    graph = analyze(program)
-    gone = [np.empty(0, np.int64)]
-    for group in graph.groups:
-        keep = kept_units(group, ratio, 8)
-        order = np.argsort(importance(graph, group, "l1"), kind="stable")
-        gone.append(group.units[order[: len(group.units) - keep]])
-    return np.concatenate(gone)
-
-
-def masked(program: Program, removed: np.ndarray) -> Program:
-    """The program at full width, with zeros for every weight that a cut would remove."""
-    graph, result = analyze(program), program.copy()
-    for name, axis in graph.parameter_axes():
-        gone = np.isin(graph.axis_roots(name, axis), removed)
-        if gone.any():
-            value = np.moveaxis(result.params[name].copy(), axis, 0)
-            value[gone] = 0
-            result.params[name] = np.moveaxis(value, 0, axis)
-    return result
 
 
 def run(program: Program, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -53,7 +31,7 @@ def assert_pruned_equals_masked(program: Program, ratio: float = 0.5) -> Program
     feeds = programs.random_feeds(program)
     pruned = prune(program, ratio)
     assert pruned.macs_after < pruned.macs_before
-    expected = run(masked(program, removed_units(program, ratio)), feeds)
+    expected = run(mask(analyze(program), pruned.removed), feeds)
     found = run(pruned.program, feeds)
     for reference, output in zip(expected, found, strict=True):
         assert np.ptp(reference) > 0
