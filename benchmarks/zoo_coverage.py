@@ -152,7 +152,7 @@ def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict
 
 def markdown(rows: list[dict]) -> str:
     lines = [
-        "| graph | operators | ONNX: agreement | difference | Lite x86: agreement | difference | Lite arm64 | rewrites |",
+        "| graph | operators | ONNX agreement | difference | Lite x86 agreement | difference | Lite arm64 | rewrites |",
         "|---|---:|---:|---:|---:|---:|---|---|",
     ]
     for row in rows:

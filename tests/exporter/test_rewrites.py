@@ -348,3 +348,51 @@ def test_unpool_to_arithmetic(tools: Toolchain) -> None:
     assert_close(tools.paddle(changed, feed), reference, 0)
     assert_close(tools.lite(changed, feed), reference, 0)
     assert_close(tools.onnx(rewrite_for(ONNX, program)[0], feed), reference, 0)
+
+
+def test_zero_dim_constants(tools: Toolchain) -> None:
+    graph = Graph()
+    threshold = graph.param(0.25)
+    attrs = {"axis": -1, "force_cpu": False}
+    hit = graph.op("greater_than", {"X": graph.feed(5), "Y": threshold}, (5,), dtype="bool", **attrs)
+    number = graph.op("cast", {"X": hit}, (5,), in_dtype=0, out_dtype=5)
+    program, feed = graph.program(number), [noise(5)]
+    with pytest.raises(WorkerCrashed, match="SIGABRT"):
+        tools.lite(program, feed)
+    changed = rewritten(program, LITE_X86, "zero_dim_constants")
+    expected = [(feed[0] > 0.25).astype(np.float32)]
+    assert_close(tools.paddle(program, feed), expected, 0)
+    assert_close(tools.paddle(changed, feed), expected, 0)
+    assert_close(tools.lite(changed, feed), expected, 0)
+
+
+def test_integer_min_max(tools: Toolchain) -> None:
+    graph = Graph()
+    numbers = graph.feed(4)
+    whole = graph.op("cast", {"X": numbers}, (4,), dtype="int32", in_dtype=5, out_dtype=2)
+    limit = graph.param([3], "int32")
+    low = graph.op("elementwise_min", {"X": whole, "Y": limit}, (4,), dtype="int32", axis=-1)
+    program = graph.program(graph.op("cast", {"X": low}, (4,), in_dtype=2, out_dtype=5))
+    with pytest.raises(WorkerCrashed) as caught:
+        tools.opt(program, "arm")
+    assert "elementwise_min" in str(caught.value)
+    changed = rewritten(program, LITE_ARM, "integer_min_max")
+    assert tools.opt(changed, "arm").stat().st_size > 0
+    feed = [np.array([1, 7, 3, -2], np.float32)]
+    assert_close(tools.paddle(changed, feed), [np.array([1, 3, 3, -2])], 0)
+    assert_close(tools.lite(changed, feed), [np.array([1, 3, 3, -2])], 0)
+
+
+def test_int32_mask(tools: Toolchain) -> None:
+    graph = Graph()
+    attrs = {"keepdims": False, "flatten": False, "dtype": 3}
+    mask = graph.op(
+        "arg_max", {"X": graph.feed(1, 4, 3, 5)}, (1, 3, 5), dtype="int64", typed={"axis": ("LONG", 1)}, **attrs
+    )
+    program, feed = graph.program(mask), [noise(1, 4, 3, 5)]
+    (reference,) = tools.paddle(program, feed)
+    assert reference.dtype == np.int64
+    for target, tool in ((ONNX, tools.onnx), (LITE_X86, tools.lite)):
+        (found,) = tool(rewritten(program, target, "int32_mask"), feed)
+        assert found.dtype == np.int32
+        assert (found == reference).all()
