@@ -216,7 +216,7 @@ def _times(
         if entry.error is None:
             tensor, _ = preprocess.apply(entry.artifact.manifest.preprocess, image)
             sessions[entry.subject.name] = entry.session, [tensor]
-    timings = latency.measure(sessions, options.latency_seconds, progress=progress)
+    timings = latency.measure_steadily(sessions, options.latency_seconds, progress=progress)
     for entry in running:
         entry.timing = timings.get(entry.subject.name)
         if entry.timing is not None and entry.timing.error is not None:

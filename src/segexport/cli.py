@@ -65,7 +65,9 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
 @click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
-@click.option("--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="mse", show_default=True)
+@click.option(
+    "--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="mse", show_default=True
+)
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
 @click.option("--input-size", metavar="WxH", help="Fix free input sides.")
@@ -122,13 +124,16 @@ def bench(console: Any, exports: tuple[Path, ...], threads: int, device: str, se
 
 @cli.command()
 @click.argument("path", type=_FILE)
+@click.option("--input-size", metavar="WxH", help="Size for free input sides; costs depend on it.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
-def inspect(console: Any, path: Path, form: str) -> None:
+def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:
     """Say what a model holds, and what each target will make of it, before any conversion."""
-    from segexport.run import inspect_path
+    from segexport.inspection import inspect_path
 
-    console().data(inspect_path(path, form))
+    say = console()
+    options = _import_options({"input_size": input_size})
+    say.data(inspect_path(path, options, form, color=say.stdout_color, width=say.stdout_width))
 
 
 @cli.command()

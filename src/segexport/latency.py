@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segexport.errors import SegexportError, kept_in
-from segexport.latency_statistics import is_warm
+from segexport.latency_statistics import is_warm, trend
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import Session
 
@@ -41,6 +41,11 @@ class Timing:
     @property
     def samples_ms(self) -> np.ndarray:
         return self.blocks_ms.reshape(-1)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the blocks show a trend: a machine that heats up, or gets another guest."""
+        return bool(self.blocks_ms.size) and trend(np.median(self.blocks_ms, axis=1)).exceeds()
 
 
 def measure(
@@ -86,6 +91,21 @@ def measure(
     for name, rows in samples.items():
         if rows:
             timings[name].blocks_ms = np.stack(rows)
+    return timings
+
+
+def measure_steadily(
+    sessions: Mapping[str, tuple[Session, Sequence[np.ndarray]]],
+    seconds: float,
+    *,
+    attempts: int = 3,
+    progress: Progress = silent,
+) -> dict[str, Timing]:
+    """`measure`, again when the machine drifted in the meantime: such a run decides nothing."""
+    for _ in range(attempts):
+        timings = measure(sessions, seconds, progress=progress)
+        if not any(timing.drifted for timing in timings.values()):
+            break
     return timings
 
 

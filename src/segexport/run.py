@@ -217,8 +217,12 @@ def _checked(
     )
     found = store.find(key)
     if found is not None:
-        copy_tree(found, folder)
-        return reports.read(folder), True
+        try:
+            known = reports.read(found)
+            copy_tree(found, folder)
+            return known, True
+        except InputError:  # damaged since: checked again
+            store.discard(key)
     result = check(
         source,
         subjects,

@@ -19,7 +19,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], *, title: str, col
 
     from segexport.console import printable
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold", show_header=any(head))
     for name in head:
         drawn.add_column(name, overflow="fold")
     for row in body:
