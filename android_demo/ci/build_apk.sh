@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Builds a signed, aligned APK without Google's SDK and without Gradle.
+#   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite or full (both runtimes)
+# Models come from app/src/main/assets/model (`segexport android` writes them). ABIS: default arm64-v8a; KEYSTORE,
+# KEYSTORE_PASSWORD: default is a debug key that is made once. Fetches the tools that it needs (fetch_tools.sh).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/env.sh"
+. "$here/versions.sh"
+cd "$here/.."
+flavour=${1:-ort}
+abis=${ABIS:-arm64-v8a}
+case $flavour in
+    ort) modules="core ort" ;;
+    lite) modules="core lite" ;;
+    full) modules="core ort lite" ;;
+    *) echo "build_apk.sh: no flavour $flavour; there are ort, lite and full" >&2; exit 2 ;;
+esac
+mkdir -p "$BUILD"
+out=$(realpath -m "${2:-$BUILD/segexport-$flavour.apk}")
+"$here/fetch_tools.sh" apk junit ort
+
+apk=$TOOLS/apk
+sdk() { # aapt2 and zipalign want the libraries that came with them
+    LD_LIBRARY_PATH=$apk/usr/lib/x86_64-linux-gnu/android:$apk/usr/lib/x86_64-linux-gnu:$apk/lib/x86_64-linux-gnu:$apk/usr/lib:$apk/usr/lib/p7zip \
+        "$apk/usr/lib/android-sdk/build-tools/debian/$1" "${@:2}"
+}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$work"/{stubs,paddle,generated,classes,dex,assets/model}
+compile() { javac --release 8 -encoding UTF-8 -nowarn -Xlint:-options "$@"; }
+java_of() { find "$@" -name '*.java'; }
+started=$SECONDS
+
+echo "resources"
+sdk aapt2 compile --dir app/src/main/res -o "$work/resources.zip"
+assets=app/src/main/assets
+[ -d "$assets" ] || { assets=$work/assets; echo "  no model in app/src/main/assets/model: the app will say so"; }
+sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml" # Gradle adds it too
+sdk aapt2 link -o "$work/app.apk" -I "$apk/usr/share/android-framework-res/framework-res.apk" \
+    --manifest "$work/AndroidManifest.xml" \
+    --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
+    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 onnx -0 nb --auto-add-overlay \
+    "$work/resources.zip"
+
+echo "classes"
+compile -d "$work/stubs" $(java_of ci/stubs)
+paddle=lite/libs/PaddlePredictor.jar
+if [ ! -e "$paddle" ]; then
+    compile -d "$work/paddle" $(java_of lite/src/stub)
+    paddle=$work/paddle
+fi
+compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$AAR/classes.jar:$paddle" \
+    $(java_of $(printf '%s/src/main/java ' $modules) app/src/main/java "$work/generated")
+jar --create --file "$work/classes.jar" -C "$work/classes" .
+jar --create --file "$work/stubs.jar" -C "$work/stubs" .
+packaged=("$work/classes.jar")
+case $modules in *ort*) packaged+=("$AAR/classes.jar") ;; esac
+case $modules in *lite*) [ -d "$paddle" ] || packaged+=("$paddle") ;; esac
+[ -d "$paddle" ] && jar --create --file "$work/paddle.jar" -C "$paddle" . && paddle=$work/paddle.jar
+jdk=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
+java -Xmx2g -cp "$apk/d8.jar" com.android.tools.r8.D8 --release --min-api "$MIN_SDK" --output "$work/dex" \
+    --lib "$jdk" --lib "$work/stubs.jar" --classpath "$JSON_JAR" --classpath "$paddle" "${packaged[@]}"
+
+echo "libraries"
+for abi in $abis; do
+    mkdir -p "$work/lib/$abi"
+    case $modules in *ort*) cp "$AAR/jni/$abi"/*.so "$work/lib/$abi/" ;; esac
+    case $modules in *lite*)
+        if [ -d "lite/src/main/jniLibs/$abi" ]; then
+            cp "lite/src/main/jniLibs/$abi"/*.so "$work/lib/$abi/"
+        else
+            echo "  no Paddle-Lite library for $abi in lite/src/main/jniLibs: the app will say that it is missing"
+        fi ;;
+    esac
+done
+
+echo "package"
+(cd "$work/dex" && zip -q9 "$work/app.apk" classes*.dex)
+(cd "$work" && find lib -name '*.so' | sort | xargs -r zip -q0 app.apk)
+sdk zipalign -f 16384 "$work/app.apk" "$work/aligned.apk" # 16 KB pages, which Android 15 may have
+keystore=${KEYSTORE:-$BUILD/debug.p12} password=${KEYSTORE_PASSWORD:-android}
+if [ ! -e "$keystore" ]; then
+    keytool -genkeypair -keystore "$keystore" -storetype PKCS12 -storepass "$password" -alias debug \
+        -keyalg RSA -keysize 2048 -validity 10000 -dname CN=debug > /dev/null
+fi
+apksigner() { java -jar "$apk/usr/share/java/apksigner.jar" "$@"; }
+export KEYSTORE_PASSWORD=$password
+apksigner sign --ks "$keystore" --ks-pass env:KEYSTORE_PASSWORD --min-sdk-version "$MIN_SDK" --out "$work/signed.apk" "$work/aligned.apk"
+apksigner verify --verbose --min-sdk-version "$MIN_SDK" "$work/signed.apk" | grep -E 'v[234] scheme|Number of signers'
+sdk zipalign -c 16384 "$work/signed.apk"
+mkdir -p "$(dirname "$out")"
+mv "$work/signed.apk" "$out"
+echo "$out: $(stat -c %s "$out") bytes, $((SECONDS - started)) s"

@@ -1,0 +1,7 @@
+# The versions that build_apk.sh builds with; a test keeps the Gradle files equal to them.
+APPLICATION_ID=dev.segexport.demo
+MIN_SDK=24
+TARGET_SDK=35
+VERSION_CODE=1
+VERSION_NAME=0.1.0
+ONNXRUNTIME=1.26.0
