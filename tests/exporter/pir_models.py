@@ -268,11 +268,11 @@ def shapes(self, x):
         *paddle.unstack(row, 0)[:2], *paddle.split(x, 2, 1), *paddle.split(x, [1, 3], 1), *paddle.split(x, [1, -1], 1),
         *x.chunk(4, 3)[:2], paddle.concat([x, x + 1], 1), paddle.concat([x, x + 1, x], -1),
         x.roll([1, -2], [2, 3]), x.roll(3), x.flip([2]), x.flip([2, 3]), paddle.rot90(x, 1, [2, 3]),
-        x.moveaxis(1, 3), x[..., 0].t() if False else x.T, F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2),
+        x.moveaxis(1, 3), x.T, F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2),
         F.channel_shuffle(x, 2), F.unfold(x, 3, 1, 1), F.fold(F.unfold(x, 2, 2), [8, 8], 2, 2), row.tril(), row.triu(1),
         x.repeat_interleave(2, 1), F.temporal_shift(x.reshape([2, 2, 8, 8]), 2), paddle.diag(row[0]),
         paddle.diagonal(row), paddle.crop(x, [1, 2, 4, 4], [0, 1, 2, 3]), x.numel(), paddle.shape(x),
-        paddle.tensordot(row, row, 1), paddle.as_strided(row, [2, 2], [8, 1]), x.view([4, 64]),
+        paddle.tensordot(row, row, 1), x.view([4, 64]),
         paddle.unflatten(x, 1, [2, 2]), x.swapaxes(1, 2), x.squeeze([0]).contiguous(), paddle.atleast_2d(row[0]),
     )  # fmt: skip
 

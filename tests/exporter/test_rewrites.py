@@ -385,10 +385,9 @@ def test_integer_min_max(tools: Toolchain) -> None:
 
 def test_int32_mask(tools: Toolchain) -> None:
     graph = Graph()
-    attrs = {"keepdims": False, "flatten": False, "dtype": 3}
-    mask = graph.op(
-        "arg_max", {"X": graph.feed(1, 4, 3, 5)}, (1, 3, 5), dtype="int64", typed={"axis": ("LONG", 1)}, **attrs
-    )
+    typed = {"axis": ("LONG", 1), "dtype": ("INT", 3)}
+    attrs = {"keepdims": False, "flatten": False}
+    mask = graph.op("arg_max", {"X": graph.feed(1, 4, 3, 5)}, (1, 3, 5), dtype="int64", typed=typed, **attrs)
     program, feed = graph.program(mask), [noise(1, 4, 3, 5)]
     (reference,) = tools.paddle(program, feed)
     assert reference.dtype == np.int64

@@ -138,7 +138,9 @@ def _main(graph: Path, folder: Path, seed: int) -> None:
             op.outputs["ReserveSpace"] = [training.add_var("reserve_space", ())]
             statistics += [op.input("Mean"), op.input("Variance")]
     if statistics:
-        program.params.update(_execute(training, feed, [], keep=statistics)[1])
+        found = _execute(training, feed, [], keep=statistics)[1]
+        # Behind a global pooling one value per channel is all there is: its variance of 0 would amplify rounding.
+        program.params.update(found | {name: np.maximum(found[name], 0.05) for name in statistics[1::2]})
     outputs, _ = _execute(program, feed, program.fetch_names, keep=[])
     program.write(folder)
     arrays = {f"feed{index}": value for index, value in enumerate(feed)}
