@@ -25,7 +25,7 @@ from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize,
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
-IMPORT_VERSION = "1"
+IMPORT_VERSION = "2"
 
 
 class ImportOptions(Frozen):
@@ -87,10 +87,13 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     found = store.find_artifact(key)
     if found is not None:
         return found
-    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, key)))
+    lineage = LineageEntry(step="import", version=IMPORT_VERSION, params={"files": digests}, key=key)
+    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, lineage)))
 
 
-def _write(folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, key: str) -> None:
+def _write(
+    folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, lineage: LineageEntry
+) -> None:
     graph = program.read(files.model, files.params)
     graph.strip_build_paths()
     notes = [f"read from {config.source}", *config.notes]
@@ -115,7 +118,7 @@ def _write(folder: Path, name: str, files: ModelFiles, config: DeployConfig, opt
         labels=labels,
         ignore_index=options.ignore_index,
         target=Target(arch="any", precision=Precision.FP32),
-        lineage=(LineageEntry(step="import", version=IMPORT_VERSION, key=key, notes=(*notes, *more)),),
+        lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)
 

@@ -22,10 +22,14 @@ OVERRIDE = "SEGEXPORT_PYTHON"
 _PROBE = """
 import importlib, importlib.metadata, json, platform, sys
 module = sys.argv[1]
+importlib.import_module('numpy')
 importlib.import_module(module)
 top = module.split('.')[0]
 names = importlib.metadata.packages_distributions().get(top) if sys.version_info >= (3, 10) else None
-version = importlib.metadata.version(names[0] if names else top)
+try:
+    version = importlib.metadata.version(names[0] if names else top)
+except importlib.metadata.PackageNotFoundError:
+    version = ''
 print(json.dumps({'version': version, 'python': platform.python_version()}))
 """
 
@@ -41,30 +45,36 @@ _INSTALL_HINTS = {
 
 @functools.cache
 def interpreter_for(module: str) -> Path:
-    """The first Python here that imports `module`, our own preferred.
+    """The first Python here that imports `module`: the one that $SEGEXPORT_PYTHON names, our own, then any other.
 
     Raises:
-        EnvironmentMissingError: There is none.
+        EnvironmentMissingError: There is none, or the one that was named does not run.
     """
     chosen = os.environ.get(OVERRIDE)
-    if not chosen and importlib.util.find_spec(module.split(".")[0]) is not None:
+    if chosen:
+        if probe(Path(chosen), "json") is None:
+            raise EnvironmentMissingError(
+                f"${OVERRIDE} is {chosen}, which is not a Python that runs here and has NumPy",
+                hint=f"unset {OVERRIDE}, or name the `bin/python` of an environment with `pip install 'numpy<2'`",
+            )
+        if probe(Path(chosen), module) is not None:
+            return Path(chosen)
+    if importlib.util.find_spec(module.split(".")[0]) is not None:
         return Path(sys.executable)
-    tried = []
-    for candidate in [Path(chosen)] if chosen else _candidates():
+    tried = [str(path) for path in (chosen, sys.executable) if path]
+    for candidate in _candidates():
         if probe(candidate, module) is not None:
             return candidate
         tried.append(str(candidate))
     raise EnvironmentMissingError(
         f"no Python here can import {module!r}",
-        cause=f"tried {sys.executable} and {len(tried)} other interpreters"
-        if not chosen
-        else f"${OVERRIDE} is {chosen}",
+        cause=f"tried {', '.join(tried[:6])}{f' and {len(tried) - 6} others' if len(tried) > 6 else ''}",
         hint=_INSTALL_HINTS.get(module.split(".")[0], f"pip install {module}"),
     )
 
 
 def probe(python: Path, module: str, *, timeout_s: float = 60) -> dict[str, str] | None:
-    """Runs `python` and lets it import `module`: {version, python}, or None when it cannot."""
+    """Runs `python` and lets it import NumPy (every worker does) and `module`: {version, python}, or None."""
     try:
         done = subprocess.run(
             [str(python), "-I", "-c", _PROBE, module],

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segexport.artifact import ModelArtifact, digest_of, read_artifact, write_artifact
-from segexport.errors import InputError, SegexportError
-from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.artifact import ModelArtifact, read_artifact, write_artifact
+from segexport.errors import SegexportError
 from segexport.progress import Progress, silent
+from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.registry import make_step
 from segexport.spec import Format, Precision
 from segexport.step import Step, StepContext, check_chain, content_key
@@ -100,7 +100,7 @@ class Builder:
     def _one(self, name: str, source: ModelArtifact, planned: Planned) -> ModelArtifact:
         if planned.key in self._failed:
             raise self._failed[planned.key]
-        found = self._found(planned.key)
+        found = self._store.find_artifact(planned.key)
         if found is not None:
             self.made.found += 1
             self._say(f"{name}: {planned.step.kind} found in the cache")
@@ -120,21 +120,6 @@ class Builder:
         self.made.made += 1
         self._say(f"{name}: {planned.step.kind} done in {time.monotonic() - start:.1f} s")
         return read_artifact(path, verify=False)
-
-    def _found(self, key: str) -> ModelArtifact | None:
-        path = self._store.find(key)
-        if path is None:
-            return None
-        try:
-            return read_artifact(path)
-        except InputError:  # damaged by something else than us: made again
-            self._store.discard(key)
-            return None
-
-
-def import_key(files: dict[str, str], options: dict) -> str:
-    """Content key of an imported model: digests of its files, and the options that were given."""
-    return digest_of({"import": 1, "files": files, "options": options})
 
 
 def context_of(recipe: Recipe, data, progress: Progress = silent) -> StepContext:

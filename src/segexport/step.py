@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.metadata
-import importlib.util
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
-from segexport.errors import InputError
+from segexport.errors import EnvironmentMissingError, InputError
 from segexport.interpreter import interpreter_for, probe
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Frozen
 
 if TYPE_CHECKING:
     from segexport.dataset import Dataset
+
 
 @dataclass(frozen=True)
 class StepContext:
@@ -92,17 +95,19 @@ def tool_versions(modules: tuple[str, ...]) -> dict[str, str]:
     return {module: _version(module) for module in modules}
 
 
+@functools.cache
 def _version(module: str) -> str:
-    if interpreter_is_ours(module):
+    try:
+        python = interpreter_for(module)
+    except EnvironmentMissingError:
+        return ""
+    if python == Path(sys.executable):
         names = importlib.metadata.packages_distributions().get(module, [module])
-        return importlib.metadata.version(names[0])
-    found = probe(interpreter_for(module), module)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(names[0])
+        return ""
+    found = probe(python, module)
     return found["version"] if found else ""
-
-
-def interpreter_is_ours(module: str) -> bool:
-    """Whether the running Python has the module."""
-    return importlib.util.find_spec(module) is not None
 
 
 def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from segexport.errors import StorageError
+from segexport.artifact import ModelArtifact, read_artifact
+from segexport.errors import InputError, StorageError
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
 OVERRIDE = "SEGEXPORT_CACHE"
@@ -50,6 +52,17 @@ class Store:
             os.utime(path)
         return path
 
+    def find_artifact(self, key: str) -> ModelArtifact | None:
+        """The artifact kept under `key`; one that was damaged since is forgotten, so that it is made again."""
+        path = self.find(key)
+        if path is None:
+            return None
+        try:
+            return read_artifact(path)
+        except InputError:
+            self.discard(key)
+            return None
+
     def keep(self, key: str, build: Callable[[Path], None]) -> Path:
         """Lets `build` fill an empty folder and keeps it under `key`. Nothing is kept when `build` raises.
 
@@ -57,9 +70,8 @@ class Store:
             StorageError: The disk is full or the store cannot be written.
         """
         place = self._place(key)
-        work = self.unfinished / f"{key}-{os.getpid()}"
+        work = self._working_name(key)
         try:
-            shutil.rmtree(work, ignore_errors=True)
             work.mkdir(parents=True)
             place.parent.mkdir(parents=True, exist_ok=True)
             build(work)
@@ -77,13 +89,18 @@ class Store:
 
     def discard(self, key: str) -> None:
         """Forgets what is kept under `key` (it was found damaged)."""
-        shutil.rmtree(self._place(key), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._remove(self._place(key))
 
     def entries(self) -> Iterator[Entry]:
         """Everything that is kept."""
         for path in sorted(self.objects.glob("??/*")):
-            size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-            yield Entry(path.name, path, size, path.stat().st_mtime)
+            try:
+                size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                used = path.stat().st_mtime
+            except FileNotFoundError:  # collected by another process in this moment
+                continue
+            yield Entry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
         """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""
@@ -91,18 +108,36 @@ class Store:
         removed = freed = 0
         for entry in list(self.entries()):
             if entry.used <= limit:
-                shutil.rmtree(entry.path)
+                try:
+                    self._remove(entry.path)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise storage_error(error, entry.path) from error
                 removed, freed = removed + 1, freed + entry.size_bytes
-        for leftover in self.unfinished.glob("*"):
-            if not _alive(int(leftover.name.rpartition("-")[2])):
+        for leftover in self.unfinished.glob("*-*-*"):
+            pid = leftover.name.split("-")[1]
+            if pid.isdigit() and not is_alive(int(pid)):
                 shutil.rmtree(leftover, ignore_errors=True)
         return removed, freed
+
+    def _remove(self, path: Path) -> None:
+        """Takes an entry out at once, then deletes its files: a half-deleted entry is never found."""
+        grave = self._working_name(path.name)
+        grave.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(grave)
+        shutil.rmtree(grave, ignore_errors=True) if grave.is_dir() else grave.unlink()
+
+    def _working_name(self, key: str) -> Path:
+        """A name of its own: process ids repeat among containers that share a store."""
+        return self.unfinished / f"{key}-{os.getpid()}-{secrets.token_hex(4)}"
 
     def _place(self, key: str) -> Path:
         return self.objects / key[:2] / key
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, anybody's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
