@@ -54,6 +54,7 @@ class Prediction:
         margin: (H, W) float32, the distance between the two best scores, where it was asked for.
         finite: False when an output holds NaN or infinity.
         inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
+        decided: (H, W) bool, where the model was sure, from a recording that kept this instead of `margin`.
     """
 
     mask: np.ndarray
@@ -61,6 +62,7 @@ class Prediction:
     finite: bool
     inference_ms: float
     postprocess_ms: float
+    decided: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,12 @@ class WorkerSession:
         check_tensors(self._inputs, tensors)
         _, arrays = self._worker.call("bench", {"runs": runs}, tensors, timeout_s=self._timeout_s)
         return arrays[0]
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""
+        check_tensors(self._inputs, tensors)
+        answer, _ = self._worker.call("operators", {}, tensors, timeout_s=self._timeout_s)
+        return answer["operators"]
 
     def peak_rss_bytes(self) -> int:
         return self._worker.peak_rss_bytes()

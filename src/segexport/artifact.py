@@ -80,6 +80,15 @@ class Manifest(Frozen):
     def num_classes(self) -> int:
         return len(self.labels)
 
+    @property
+    def source_sha256(self) -> str:
+        """Digest of the trained model's own files, which every export of it shares; empty where nobody wrote it down.
+
+        Sizes that were fixed, labels and preprocessing do not change it.
+        """
+        files = self.lineage[0].params.get("files") if self.lineage else None
+        return digest_of(files) if files else ""
+
 
 @dataclass(frozen=True)
 class ModelArtifact:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+
+from segexport.errors import InputError
 
 _PACKAGES = ("segexport", "paddlepaddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "numpy")
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm", "asimdhp")
@@ -22,6 +26,31 @@ def describe_machine() -> dict[str, object]:
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC; $SOURCE_DATE_EPOCH (seconds) stands in for it, so that two runs can be equal.
+
+    Raises:
+        InputError: $SOURCE_DATE_EPOCH is not a number of seconds.
+    """
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.now(timezone.utc) if fixed is None else datetime.fromtimestamp(int(fixed), timezone.utc)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"SOURCE_DATE_EPOCH is {fixed!r}, not seconds since 1970", cause=str(error)) from error
+    return moment.isoformat(timespec="seconds")
+
+
+def describe_gpu(index: int) -> tuple[str, str]:
+    """(name, driver version) of a GPU, as NVIDIA's driver says; empty where it cannot be asked."""
+    command = ["nvidia-smi", f"--id={index}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "", ""
+    name, _, driver = answer.strip().splitlines()[0].partition(",") if answer.strip() else ("", "", "")
+    return name.strip(), driver.strip()
 
 
 def _processor() -> tuple[str, frozenset[str]]:

@@ -7,7 +7,7 @@ is kept per image is a few integers per class, so memory does not grow with the 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -30,6 +30,7 @@ class Contender:
 
     Attributes:
         lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
+        choose: Told the name of each image before it is run; for a session that plays back a recording.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Contender:
     preprocess: Preprocess
     input: TensorSpec
     lookup: np.ndarray | None = None
+    choose: Callable[[str], None] | None = None
 
 
 @dataclass
@@ -170,6 +172,8 @@ class _Round:
         return self.prepared.inputs[contender.preprocess][0]
 
     def submit(self, tallies: dict[str, Tally]) -> None:
+        if self.reference.choose is not None:
+            self.reference.choose(self.prepared.sample.name)
         self.reference.session.submit([self.tensor(self.reference)], margin=True)
         for contender in self.exports:
             with kept_in(tallies[contender.name]):
@@ -214,7 +218,7 @@ class _Counter:
         own_mask = self._restored(round_, self._reference, prediction)
         truth = sample.label if sample.label is not None else own_mask
         self._add(self._own, sample, truth, own_mask, prediction)
-        decided = _decided(prediction.margin)
+        decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
         for contender in round_.exports:
             found = round_.predictions.get(contender.name)
             tally = tallies[contender.name]
@@ -258,7 +262,8 @@ class _Counter:
         tally.postprocess_ms.append(prediction.postprocess_ms)
 
 
-def _decided(margin: np.ndarray | None) -> np.ndarray | None:
+def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None:
+    """(H, W) bool: where the two best scores lie further apart than on half of the image; None without margins."""
     if margin is None:
         return None
     return margin >= np.quantile(margin[::4, ::4], MARGIN_QUANTILE)
