@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import helper
+from onnx import TensorProto, helper
 from worker_host import Failure
 
 # First ONNX Runtime release that reads an opset of the default domain.
@@ -29,6 +29,19 @@ def finish(arguments, _arrays):
     with open(arguments["out"], "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     return {**_io(model), "notes": notes}, []
+
+
+def describe(arguments, _arrays):
+    """The inputs, outputs and precision of a file that somebody else made."""
+    try:
+        model = onnx.load(arguments["onnx"])
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise Failure(f"{arguments['onnx']}: not a valid ONNX model", cause=" ".join(str(error).split())[:200]) from error
+    kinds = {value.data_type for value in model.graph.initializer}
+    quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
+    precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
+    return {**_io(model), "precision": precision}, []
 
 
 def half(arguments, _arrays):
@@ -143,4 +156,4 @@ def _io(model) -> dict:
     }
 
 
-COMMANDS = {"finish": finish, "half": half}
+COMMANDS = {"finish": finish, "half": half, "describe": describe}

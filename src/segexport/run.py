@@ -15,8 +15,10 @@ from segexport.check import Subject, check
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
 from segexport.errors import InputError, SegexportError
+from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.images import image_size
+from segexport.model_files import find_model
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, context_of, plan
 from segexport.preprocess import place
@@ -98,7 +100,7 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
         require_free(output, replace=True)
     data = _limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
     reference = import_model(options["reference"], ImportOptions(fallback_labels=data.labels), Store())
-    subjects = [_read(path) for path in exports]
+    subjects = [_subject(path, reference) for path in exports]
     settings = CheckRecipe(
         device=options["device"],
         reference_device=options["reference_device"],
@@ -243,10 +245,12 @@ def _checked(
     return result, False
 
 
-def _read(path: Path) -> Subject:
-    artifact = read_artifact(path)
+def _subject(path: Path, reference: ModelArtifact) -> Subject:
+    """An export to check: an artifact, or a bare ONNX file that somebody else made."""
+    files = find_model(path)
+    artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
     manifest = artifact.manifest
-    return Subject(path.resolve().name, manifest.format, manifest.target.precision, artifact)
+    return Subject(path.resolve().stem, manifest.format, manifest.target.precision, artifact)
 
 
 def _label_map(path: Path | None) -> dict[str, str] | None:

@@ -1,0 +1,84 @@
+"""A bare `.onnx` file, made by somebody else, becomes an artifact that can be checked against its Paddle model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from segexport.artifact import (
+    LineageEntry,
+    Manifest,
+    ModelArtifact,
+    Target,
+    digest_of,
+    file_digest,
+    file_entry,
+    read_artifact,
+    write_artifact,
+)
+from segexport.errors import InputError
+from segexport.exporter.to_onnx import WORKERS
+from segexport.spec import Format, Precision, TensorSpec
+from segexport.store import Store
+from segexport.worker import Worker
+
+_VERSION = "1"
+
+
+def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+    """Keeps the file as an artifact with the reference's preprocessing and labels, which the file does not say.
+
+    Raises:
+        InputError: Not an ONNX model, or one whose inputs are not those of the reference.
+    """
+    key = digest_of({"adopt": _VERSION, "onnx": file_digest(path), "reference": reference.digest, "name": path.stem})
+    found = store.find(key) or store.keep(key, lambda folder: _write(path, reference, folder, key))
+    return read_artifact(found)
+
+
+def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None:
+    with Worker(WORKERS / "onnx_worker.py", needs="onnx", name="onnx") as worker:
+        answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
+    before = reference.manifest
+    if len(answer["inputs"]) != len(before.inputs):
+        raise InputError(
+            f"{path}: {len(answer['inputs'])} inputs, but the reference has {len(before.inputs)}",
+            hint="check it against the model that it was made from",
+        )
+    shutil.copyfile(path, folder / "model.onnx")
+    inputs = tuple(
+        spec.model_copy(update={"name": new["name"], "dtype": new["dtype"], "shape": tuple(new["shape"])})
+        for spec, new in zip(before.inputs, answer["inputs"], strict=True)
+    )
+    manifest = Manifest(
+        name=path.stem,
+        format=Format.ONNX,
+        files=(file_entry(folder, "model.onnx"),),
+        inputs=inputs,
+        outputs=tuple(_output(new, before) for new in answer["outputs"]),
+        preprocess=before.preprocess,
+        labels=before.labels,
+        ignore_index=before.ignore_index,
+        target=Target(arch="any", precision=Precision(answer["precision"])),
+        lineage=(
+            LineageEntry(
+                step="adopt",
+                version=_VERSION,
+                key=key,
+                notes=("made by somebody else; preprocessing and labels are the reference's",),
+            ),
+        ),
+    )
+    write_artifact(folder, manifest)
+
+
+def _output(new: dict, reference: Manifest) -> TensorSpec:
+    """Integers are classes; scores are taken for what the reference's are, channels where the classes are."""
+    shape, classes = tuple(new["shape"]), reference.num_classes
+    if not new["dtype"].startswith("float"):
+        return TensorSpec(
+            name=new["name"], dtype=new["dtype"], shape=shape, layout="NHW"[: len(shape)], semantics="class_index"
+        )
+    semantics = next((s.semantics for s in reference.outputs if s.semantics in ("logits", "probability")), "logits")
+    layout = "NHWC" if len(shape) == 4 and shape[3] == classes and shape[1] != classes else "NCHW"
+    return TensorSpec(name=new["name"], dtype=new["dtype"], shape=shape, layout=layout, semantics=semantics)
