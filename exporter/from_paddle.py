@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
 
 from segexport.artifact import (
     LineageEntry,
@@ -12,6 +15,7 @@ from segexport.artifact import (
     digest_of,
     file_digest,
     file_entry,
+    one_line,
     read_artifact,
     write_artifact,
 )
@@ -32,12 +36,17 @@ class ImportOptions(Frozen):
     """What the user says about a model where its export does not, or says it wrong.
 
     Attributes:
+        preprocess: All of the preprocessing.
+        color, mean, std: Single parts of it, over what the export or `preprocess` says.
         input_size: (width, height) that free sides of the input are fixed to.
         labels: Class names, in the order of the model's classes.
         fallback_labels: Class names (of the data) for a model that has as many classes and no names.
     """
 
     preprocess: Preprocess | None = None
+    color: Literal["rgb", "bgr"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
     labels: tuple[str, ...] | None = None
     fallback_labels: tuple[str, ...] | None = None
     input_size: tuple[int, int] | None = None
@@ -49,10 +58,16 @@ class ImportOptions(Frozen):
         input_size: str | None = None,
         labels: Path | None = None,
         preprocess: Path | None = None,
+        color: Literal["rgb", "bgr"] | None = None,
+        mean: str | None = None,
+        std: str | None = None,
         ignore_index: int = 255,
     ) -> ImportOptions:
-        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing."""
+        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
         return cls(
+            color=color,
+            mean=_three(mean, "--mean") if mean else None,
+            std=_three(std, "--std") if std else None,
             input_size=_size(input_size) if input_size else None,
             labels=_names(labels) if labels else None,
             preprocess=_preprocess(preprocess) if preprocess else None,
@@ -102,7 +117,7 @@ def _write(
         image = graph.inputs()[0]
         graph = fix_input_shape(graph, {image.name: (1, image.shape[1], height, width)})
         notes.append(f"input fixed to {width}x{height}")
-    preprocess, more = _fitting(options.preprocess or config.preprocess, graph.inputs()[0], files.model)
+    preprocess, more = _fitting(_stated(options, config), graph.inputs()[0], files.model)
     classes = head.num_classes(graph)
     fallback = options.fallback_labels
     names = options.labels or config.labels or (fallback if fallback and len(fallback) == classes else None)
@@ -159,6 +174,26 @@ def _name(path: Path) -> str:
     return (path.resolve().name if path.is_dir() else path.stem) or "model"
 
 
+def _three(text: str, option: str) -> tuple[float, float, float]:
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{option} {text}: not three numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
+        ) from None
+    return first, second, third
+
+
+def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
+    """The export's preprocessing with what the user says in its place."""
+    stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
+    whole = (options.preprocess or config.preprocess).model_dump() | stated
+    try:
+        return Preprocess.model_validate(whole)
+    except ValidationError as error:
+        raise InputError("the preprocessing that is stated is none", cause=one_line(error)) from None
+
+
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
@@ -176,10 +211,6 @@ def _names(file: Path) -> tuple[str, ...]:
 
 
 def _preprocess(file: Path) -> Preprocess:
-    from pydantic import ValidationError
-
-    from segexport.artifact import one_line
-
     try:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:

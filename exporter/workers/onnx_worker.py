@@ -37,7 +37,8 @@ def describe(arguments, _arrays):
         model = onnx.load(arguments["onnx"])
         onnx.checker.check_model(model)
     except Exception as error:
-        raise Failure(f"{arguments['onnx']}: not a valid ONNX model", cause=" ".join(str(error).split())[:200]) from error
+        cause = " ".join(str(error).split())[:200]
+        raise Failure(f"{arguments['onnx']}: not a valid ONNX model", cause=cause) from error
     kinds = {value.data_type for value in model.graph.initializer}
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"

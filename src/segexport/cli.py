@@ -18,6 +18,21 @@ _FILE = click.Path(path_type=Path)
 _FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
 
 
+def _importing(command: Any) -> Any:
+    """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
+    for option in (
+        click.option("--ignore-index", type=int, default=255, show_default=True, help="Label that does not count."),
+        click.option("--std", metavar="R,G,B", help="Deviations, after /255, in the network's colour order."),
+        click.option("--mean", metavar="R,G,B", help="Means, after /255, in the network's colour order."),
+        click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Colour order that the network wants."),
+        click.option("--preprocess", type=_FILE, help="YAML file with all of the preprocessing."),
+        click.option("--labels", type=_FILE, help="Text file with a class name per line."),
+        click.option("--input-size", metavar="WxH", help="Fix free input sides."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="segexport")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
@@ -47,10 +62,7 @@ def run(console: Any, recipe: Path, output: Path | None) -> None:
 @cli.command("import")
 @click.argument("model", type=_FILE)
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the new artifact.")
-@click.option("--input-size", metavar="WxH", help="Fix free input sides.")
-@click.option("--labels", type=_FILE, help="Text file with a class name per line.")
-@click.option("--preprocess", type=_FILE, help="YAML file with the preprocessing, where the export does not say it.")
-@click.option("--ignore-index", type=int, default=255, show_default=True)
+@_importing
 @click.pass_obj
 def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
     """Turn a PaddleSeg or PaddleX export into an artifact that says all about itself."""
@@ -70,9 +82,7 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 )
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
-@click.option("--input-size", metavar="WxH", help="Fix free input sides.")
-@click.option("--labels", type=_FILE, help="Text file with a class name per line.")
-@click.option("--preprocess", type=_FILE, help="YAML file with the preprocessing, where the export does not say it.")
+@_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
@@ -227,14 +237,27 @@ def demo(console: Any, output: Path) -> None:
 
 
 def main() -> None:
-    """Entry point: turns errors into their three lines and the right exit code."""
+    """Entry point: turns errors into their three lines and the right exit code. 1 is kept for failed gates."""
     from segexport.errors import SegexportError
 
     try:
-        cli(standalone_mode=True)
+        sys.exit(cli(standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)  # what a shell says after Ctrl-C
     except SegexportError as error:
         _console("auto", False).error(error)
-        sys.exit(2)
+    except OSError as error:  # a path that cannot be looked at, a disk that is full
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _console("auto", False).error(SegexportError(what))
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _console("auto", False).error(SegexportError("this is a bug in segexport, please report it with the above"))
+    sys.exit(2)
 
 
 def _console(color: str, quiet: bool) -> Console:
@@ -246,7 +269,7 @@ def _console(color: str, quiet: bool) -> Console:
 def _import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.from_paddle import ImportOptions
 
-    known = ("input_size", "labels", "preprocess", "ignore_index")
+    known = ("input_size", "labels", "preprocess", "color", "mean", "std", "ignore_index")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 
