@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 
 import mask as masks
@@ -34,8 +36,9 @@ def open_model(arguments, _arrays):
     extra = arguments["options"]
     if extra.get("int8_as_on_arm"):  # s8 activations then round as they do on ARM
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    if extra.get("optimized_model"):
-        options.optimized_model_filepath = extra["optimized_model"]
+    if extra.get("profile"):  # a path's beginning; `operators` reads what the run wrote there
+        options.enable_profiling = True
+        options.profile_file_prefix = extra["profile"]
     start = time.perf_counter()
     try:
         chosen = (provider, {"device_id": index or "0"}) if kind == "gpu" else provider
@@ -73,8 +76,33 @@ def bench(arguments, arrays):
     return masks.bench(_runner(arrays), arguments["runs"])
 
 
+def operators(_arguments, arrays):
+    """Runs once and tells each operator of the optimized graph as it ran: [type, input's type, provider, node]."""
+    _runner(arrays)()
+    file = _state["session"].end_profiling()
+    with open(file) as stream:
+        events = json.load(stream)
+    os.remove(file)
+    ran = []
+    for event in events:
+        name, found = event.get("name", ""), event.get("args", {})
+        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
+            given = [next(iter(value)) for value in found.get("input_type_shape", [])]
+            made = [next(iter(value)) for value in found.get("output_type_shape", [])]
+            dtype = next((dtype for dtype in (*given, *made) if dtype != "bool"), "bool")
+            ran.append([found["op_name"], dtype, found.get("provider", ""), name[: -len("_kernel_time")]])
+    return {"operators": ran}, []
+
+
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}
+COMMANDS = {
+    "probe": probe,
+    "open": open_model,
+    "infer": infer,
+    "outputs": outputs,
+    "bench": bench,
+    "operators": operators,
+}

@@ -63,6 +63,9 @@ def _predictor(arguments, kind: str, index: int, *, onednn: bool, optimize: bool
         if onednn:
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(10)
+    if optimize and arguments["options"].get("optimized_program"):  # a folder; the audit reads what lies there then
+        config.set_optim_cache_dir(arguments["options"]["optimized_program"])
+        config.enable_save_optim_model(True)
     return inference.create_predictor(config)
 
 

@@ -203,7 +203,7 @@ def _checked(
     """The check's report, and whether it was found in the store; its pictures are put into `folder`."""
     key = digest_of(
         {
-            "check": 1,
+            "check": 2,
             "segexport": __version__,
             "reference": source.digest,
             "exports": [

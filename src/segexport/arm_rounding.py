@@ -1,0 +1,64 @@
+"""Whether an int8 ONNX model gives on ARM what was measured here.
+
+ONNX Runtime computes with signed 8-bit activations on ARM, and turns them into float on x86 unless
+`session.qdqisint8allowed` says otherwise; unsigned ones are the same integers on both. So the model runs here a second
+time with ARM's rule, and the two masks are compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.registry import runtime_for
+from segexport.runtimes.base import RunOptions
+from segexport.verdict import Check, Verdict
+
+CHECK = "audit.arm_rounding"
+LEAST_AGREEMENT = 0.999  # pixels with the same class; two int8 roundings of one model differ by 1e-4 to 1e-2
+_VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b")
+
+
+def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.ndarray]], options: RunOptions) -> Check:
+    """Runs an int8 ONNX export with this CPU's rule and with ARM's.
+
+    Args:
+        artifact: The export.
+        inputs: The tensors of some images.
+        options: Of the check; the device is a CPU.
+
+    Raises:
+        SegexportError: The export does not run.
+    """
+    runtime, shares = runtime_for(artifact.manifest.format), []
+    as_on_arm = replace(options, options={**options.options, "int8_as_on_arm": True})
+    with runtime.open(artifact, options) as here, runtime.open(artifact, as_on_arm) as there:
+        for tensors in inputs:
+            shares.append(float((here.infer(tensors).mask == there.infer(tensors).mask).mean()))
+    agreement, worst = float(np.mean(shares)), min(shares)
+    good = agreement >= LEAST_AGREEMENT
+    same = "the same masks" if worst == 1 else f"{agreement:.4%} of the pixels agree, {worst:.4%} on the worst image"
+    return Check(
+        name=CHECK,
+        verdict=Verdict.PASS if good else Verdict.FAIL,
+        message=f"int8 as on ARM against int8 as on this CPU, {len(shares)} images: {same}; {_dot_products()}.",
+        value=agreement,
+        limit=LEAST_AGREEMENT,
+        details={"images": len(shares), "worst": worst},
+    )
+
+
+def _dot_products() -> str:
+    """What this CPU multiplies 8-bit integers with. ONNX Runtime picks it from the CPU and has no switch for it."""
+    try:
+        found = sorted(set(_VNNI.findall(Path("/proc/cpuinfo").read_text())))
+    except OSError:
+        found = []
+    if found:
+        return f"this CPU has {', '.join(found)}, which does not saturate, as ARM; ONNX Runtime cannot run without it"
+    return "this CPU has no 8-bit dot product (VNNI), its int8 sums may saturate where ARM's do not"
