@@ -126,5 +126,10 @@ def _obstacle(op: Op, known: frozenset[str], tool: str) -> str:
         if attr.type in ("SCALAR", "SCALARS"):
             return f"{tool} cannot read the attribute {name} of {op.type}: typed scalars"
         if attr.type in ("VAR", "VARS"):
-            return f"{tool} cannot read the attribute {name} of {op.type}: it is computed while the program runs"
+            return (
+                f"{tool} cannot read the attribute {name} of {op.type}: it is computed from the input's size; "
+                "with a fixed input shape it becomes a constant"
+            )
+    if op.type == "multiclass_nms3" and op.input("RoisNum") and tool.startswith("paddle2onnx"):
+        return f"{tool} takes boxes that all classes share, this {op.type} has boxes per class"
     return ""

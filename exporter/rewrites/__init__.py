@@ -12,6 +12,7 @@ from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
+from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
@@ -29,6 +30,7 @@ REWRITES: tuple[Rewrite, ...] = (
     UnpoolToArithmetic(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
+    GatherByList(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     SetValueAttributes(),

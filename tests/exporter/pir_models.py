@@ -272,7 +272,7 @@ def shapes(self, x):
         F.channel_shuffle(x, 2), F.unfold(x, 3, 1, 1), F.fold(F.unfold(x, 2, 2), [8, 8], 2, 2), row.tril(), row.triu(1),
         x.repeat_interleave(2, 1), F.temporal_shift(x.reshape([2, 2, 8, 8]), 2), paddle.diag(row[0]),
         paddle.diagonal(row), paddle.crop(x, [1, 2, 4, 4], [0, 1, 2, 3]), x.numel(), paddle.shape(x),
-        paddle.tensordot(row, row, 1), x.view([4, 64]),
+        paddle.tensordot(row, row, 1),
         paddle.unflatten(x, 1, [2, 2]), x.swapaxes(1, 2), x.squeeze([0]).contiguous(), paddle.atleast_2d(row[0]),
     )  # fmt: skip
 

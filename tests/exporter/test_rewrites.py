@@ -395,3 +395,16 @@ def test_int32_mask(tools: Toolchain) -> None:
         (found,) = tool(rewritten(program, target, "int32_mask"), feed)
         assert found.dtype == np.int32
         assert (found == reference).all()
+
+
+def test_gather_by_list(tools: Toolchain) -> None:
+    graph = Graph()
+    index = graph.op("cast", {"X": graph.feed(2, 1)}, (2, 1), dtype="int32", in_dtype=5, out_dtype=2)
+    rows = graph.op("gather", {"X": graph.feed(5, 3), "Index": index}, (2, 3), axis=0)
+    program, feed = graph.program(rows), [np.array([[4], [1]], np.float32), noise(5, 3)]
+    reference = tools.paddle(program, feed)
+    assert_close(reference, [feed[1][[4, 1]]], 0)
+    assert tools.onnx(program, feed)[0].shape == (2, 1, 3)  # silently of another rank
+    changed = rewritten(program, ONNX, "gather_by_list")
+    assert_close(tools.paddle(changed, feed), reference, 0)
+    assert_close(tools.onnx(changed, feed), reference, 0)

@@ -1,0 +1,33 @@
+"""gather by a column of indices: Paddle reads [N, 1] as a list of N, ONNX adds an axis of 1 to the result.
+
+paddle2onnx writes the ONNX operator as it is, and the result has another rank, without a word.
+"""
+
+from __future__ import annotations
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import ONNX, count, reshape
+
+
+class GatherByList:
+    """Flattens the indices first."""
+
+    name = "gather_by_list"
+    version = "1"
+    targets = frozenset({ONNX})
+
+    def applies(self, program: Program) -> bool:
+        return any(_by_column(program, op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _by_column(program, op)]
+        for op in changed:
+            indices, flatten = reshape(program, op.input("Index") or "", (-1,))
+            program.insert_before(op, flatten)
+            op.inputs["Index"] = [indices]
+        return [f"{count(len(changed), 'gather')} given a list of indices in place of a column"]
+
+
+def _by_column(program: Program, op: Op) -> bool:
+    dims = program.shape(op.input("Index") or "") if op.type == "gather" else ()
+    return len(dims) == 2 and dims[1] == 1
