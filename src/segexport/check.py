@@ -11,6 +11,7 @@ import numpy as np
 
 from segexport import latency, metrics, parity, preprocess
 from segexport.artifact import ModelArtifact
+from segexport.audit import audited
 from segexport.conclude import REFERENCE, Measured, Measurement, ReferenceRun, Subject, conclude, latency_of
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
@@ -25,6 +26,8 @@ from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Label, Preprocess
 from segexport.verdict import Check
+
+_AUDITED_IMAGES = 4
 
 __all__ = ["Probe", "Subject", "check", "measure"]
 
@@ -137,6 +140,10 @@ def measure(
         for entry in running:
             if entry.error is None:
                 _ask(entry, probes)
+    for entry in running:
+        if entry.error is None:
+            entry.operators, checks = _audited(entry, data, options)
+            entry.more += checks
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
@@ -164,6 +171,13 @@ def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
             entry.more += probe(entry.subject, entry.session)
     except SegexportError as error:
         entry.error = error
+
+
+def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[str, dict[str, int]], list[Check]]:
+    images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
+    inputs = [[preprocess.apply(entry.artifact.manifest.preprocess, image)[0]] for image in images]
+    run = RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
+    return audited(entry.artifact, inputs, run)
 
 
 def _reference_run(

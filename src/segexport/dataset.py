@@ -151,7 +151,7 @@ class Dataset:
         """sha256 (hex) of the files' names and contents in the list's order, the class names and the label range."""
         paths = [path for entry in self.entries for path in (entry.image, entry.label) if path is not None]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
-            digests = dict(zip(paths, pool.map(self._digest, paths), strict=True))
+            digests = dict(zip(paths, pool.map(self.digest, paths), strict=True))
         total = hashlib.sha256(repr((self.labels, self.num_classes, self.ignore_index)).encode())
         for entry in self.entries:
             total.update(repr((entry.image, digests[entry.image])).encode())
@@ -159,7 +159,8 @@ class Dataset:
                 total.update(repr((entry.label, digests[entry.label])).encode())
         return total.hexdigest()
 
-    def _digest(self, relative: str) -> str:
+    def digest(self, relative: str) -> str:
+        """sha256 (hex) of a file of the data set."""
         path = self.root / relative
         try:
             stat = path.stat()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from segexport.limits import Limits
 from segexport.spec import Format, Frozen, Precision, Preprocess
+
+# The name of the export's folder and of its pictures: no path.
+ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
+RESERVED_NAMES = frozenset({"reference"})
 
 
 class ModelRecipe(Frozen):
@@ -23,7 +27,7 @@ class ModelRecipe(Frozen):
     path: str
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] | None = None
-    input_size: tuple[int, int] | None = None
+    input_size: tuple[PositiveInt, PositiveInt] | None = None
     ignore_index: int = 255
 
 
@@ -66,7 +70,7 @@ class OnnxExport(Frozen):
     """An ONNX export."""
 
     to: Literal[Format.ONNX]
-    name: str = ""
+    name: ExportName = ""
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
     opset: Literal["auto"] | int = "auto"
     simplify: bool = True
@@ -78,7 +82,7 @@ class PaddleLiteExport(Frozen):
     """A Paddle-Lite export for ARM, with its x86 twin for the check."""
 
     to: Literal[Format.PADDLE_LITE]
-    name: str = ""
+    name: ExportName = ""
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
     limits: Limits | None = None
 
@@ -100,9 +104,9 @@ class CheckRecipe(Frozen):
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)
-    latency_seconds: float = Field(default=10.0, ge=0)
+    latency_seconds: float = Field(default=10.0, ge=0, le=86400)
     worst_images: int = Field(default=10, ge=0, le=100)
-    timeout_s: float = Field(default=300.0, gt=0)
+    timeout_s: float = Field(default=300.0, gt=0, le=86400)
 
 
 class Recipe(Frozen):
@@ -117,13 +121,15 @@ class Recipe(Frozen):
     check: CheckRecipe = Field(default_factory=CheckRecipe)
     seed: int = Field(default=0, ge=0)
 
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> Recipe:
-        names = [export_name(export) for export in self.exports]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
+    @field_validator("exports")
+    @classmethod
+    def _names_are_unique(cls, exports: tuple[ExportRecipe, ...]) -> tuple[ExportRecipe, ...]:
+        names = [export_name(export) for export in exports]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two exports are called {', '.join(twice)}; give each a `name`")
-        return self
+        if reserved := sorted(RESERVED_NAMES.intersection(names)):
+            raise ValueError(f"{', '.join(reserved)}: not a name for an export, reports call the original so")
+        return exports
 
 
 def export_name(export: OnnxExport | PaddleLiteExport) -> str:

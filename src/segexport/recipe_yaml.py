@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,50 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
-        faults = [_fault(fault, node) for fault in error.errors()]
+        faults: dict[tuple[int, str], list[str]] = {}
+        for fault in error.errors():
+            place = _place(fault, node)
+            if fault["type"] == "too_short" and _child(node, place[-1]).value:  # its items have faults of their own
+                continue
+            where = ".".join(map(str, place)) or "recipe"
+            faults.setdefault((_line(node, place), where), []).append(_message(fault, place))
+        lines = [f"  line {line}: {where}: {'; or '.join(texts)}" for (line, where), texts in sorted(faults.items())]
         raise InputError(
-            f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in the recipe\n"
-            + "\n".join(f"  line {line}: {text}" for line, text in sorted(faults)),
+            "\n".join([f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in the recipe", *lines]),
             hint="`segexport recipe schema` lists every key",
         ) from None
 
 
-def _fault(fault: dict[str, Any], node: yaml.Node) -> tuple[int, str]:
-    # The tag of a discriminated union stands in the location, but not in the file.
-    place = [part for part in fault["loc"] if part not in ("onnx", "paddle-lite")]
-    line = _line(node, place)
-    where = ".".join(map(str, place))
+def _place(fault: dict[str, Any], node: yaml.Node) -> list:
+    """The keys and indices on the way to a fault, without pydantic's names for the members of a union."""
+    place = []
+    last = len(fault["loc"]) - 1
+    for index, part in enumerate(fault["loc"]):
+        child = _child(node, part)
+        if child is not None:
+            node = child
+        elif not (index == last and fault["type"] in ("missing", "extra_forbidden")):
+            continue
+        place.append(part)
+    return place
+
+
+def _message(fault: dict[str, Any], place: list) -> str:
     if fault["type"] == "extra_forbidden":
         known = _known_keys(fault["loc"][:-1])
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}" if known else ""
-        return line, f"{where}: unknown key. {advice}".rstrip()
-    return line, f"{where or 'recipe'}: {fault['msg']}" + _given(fault)
+        return f"unknown key. {advice}".rstrip()
+    if fault["type"] == "union_tag_not_found":
+        return f"{fault['ctx']['discriminator']} is missing"
+    if fault["type"] == "union_tag_invalid":
+        return _plain(f"{fault['ctx']['tag']!r} is none of {fault['ctx']['expected_tags']}")
+    return _plain(fault["msg"].removeprefix("Value error, ")) + _given(fault)
+
+
+def _plain(text: str) -> str:
+    """Without Python's names for the members of an enumeration."""
+    return re.sub(r"<\w+\.\w+: ('[^']*')>", r"\1", text)
 
 
 def _given(fault: dict[str, Any]) -> str:
@@ -52,21 +78,25 @@ def _given(fault: dict[str, Any]) -> str:
 
 
 def _line(node: yaml.Node, place: list) -> int:
-    """The line of the deepest node on the way to `place` that the file has."""
+    """The line of the deepest node on the way to `place` that the file has; of a pair, the line of its key."""
     line = node.start_mark.line + 1
     for part in place:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
-                return line
-            key, node = found[0]
-            line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
+        child = _child(node, part)
+        if child is None:
             return line
+        keys = [key for key, _ in node.value if key.value == str(part)] if isinstance(node, yaml.MappingNode) else []
+        node = child
+        line = (keys[0] if keys else node).start_mark.line + 1
     return line
+
+
+def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
+    """What lies under a key or an index."""
+    if isinstance(node, yaml.MappingNode):
+        return next((value for key, value in node.value if key.value == str(part)), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part]
+    return None
 
 
 def _known_keys(place: tuple) -> list[str]:
@@ -77,9 +107,8 @@ def _known_keys(place: tuple) -> list[str]:
         current = _resolved(current, schema)
         if isinstance(part, int):
             current = current.get("items", {})
-        elif part in ("onnx", "paddle-lite"):
-            mapping = current.get("discriminator", {}).get("mapping", {})
-            current = {"$ref": mapping.get(part, "")} if part in mapping else {}
+        elif part in (mapping := current.get("discriminator", {}).get("mapping", {})):
+            current = {"$ref": mapping[part]}
         else:
             current = current.get("properties", {}).get(part, {})
     return sorted(_resolved(current, schema).get("properties", {}))

@@ -17,6 +17,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Finite(Frozen):
+    """Frozen, and no number in it is NaN or infinite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
 class Format(str, Enum):
     """The forms that a model takes on its way to the phone."""
 
@@ -106,7 +112,7 @@ class ResizeToMultiple(Frozen):
     interpolation: Interpolation = "linear"
 
 
-class Pad(Frozen):
+class Pad(Finite):
     """Filled with `value` (grey levels, in the contract's colour order) at the right and bottom up to the target."""
 
     op: Literal["pad"] = "pad"
@@ -115,7 +121,7 @@ class Pad(Frozen):
     value: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
 
-class PadToRatio(Frozen):
+class PadToRatio(Finite):
     """Filled with `value`, as in `Pad`, at the right or at the bottom until width / height is `ratio`."""
 
     op: Literal["pad_to_ratio"] = "pad_to_ratio"
@@ -128,7 +134,7 @@ Geometry = Annotated[
 ]
 
 
-class Preprocess(Frozen):
+class Preprocess(Finite):
     """From a decoded 8-bit image to the network's input tensor, the same in Python and in Java.
 
     1. The image is decoded to 3 channels of uint8 (EXIF orientation applied, alpha dropped, grey repeated) and put

@@ -25,10 +25,11 @@ def read_yaml(path: Path) -> Any:
 def compose(path: Path) -> yaml.Node:
     """The file as YAML nodes, which know their lines; raises as `read_yaml` does."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(f"{path}: {size} bytes of YAML; at most {MAX_BYTES} are read")
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as stream:  # a pipe says no size before it is read
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{path}: more than {MAX_BYTES} bytes of YAML", cause="it is not a configuration")
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from None
     except OSError as error:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport.data_check import check
-from segexport.data_split import split
+from segexport.data.check import check
+from segexport.data.split import split
 from segexport.dataset import Dataset
 from segexport.errors import InputError
 

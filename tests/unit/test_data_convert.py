@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport import data_coco, data_labelme
-from segexport.data_cityscapes import to_train_ids
-from segexport.data_convert import convert, recognise
+from segexport.data import labelme as labelme_form
+from segexport.data.cityscapes import to_train_ids
+from segexport.data.coco import decode_rle
+from segexport.data.convert import convert, recognise
 from segexport.dataset import Dataset
 from segexport.errors import InputError
 
@@ -56,7 +57,7 @@ def test_shapes_are_drawn_as_labelme_draws_them(shape):
     expected = bits.reshape(height, width).astype(bool)
     assert expected.sum() == shape["pixels"]
     entry = {"label": "x", "shape_type": shape["shape_type"], "points": shape["points"]}
-    drawn = data_labelme.draw([entry], {"x": 3}, width, height, Path("file"))
+    drawn = labelme_form.draw([entry], {"x": 3}, width, height, Path("file"))
     assert set(np.unique(drawn)) == {0, 3}
     assert np.count_nonzero((drawn > 0) != expected) <= 1
 
@@ -107,7 +108,7 @@ def test_a_mask_of_labelme(tmp_path):
     mask = np.array([[1, 0], [1, 1]], np.uint8)
     shape = {"label": "x", "shape_type": "mask", "points": [[3, 4], [4, 5]]}
     shape["mask"] = base64.b64encode(png_bytes(mask)).decode()
-    drawn = data_labelme.draw([shape], {"x": 7}, 6, 8, Path("file"))
+    drawn = labelme_form.draw([shape], {"x": 7}, 6, 8, Path("file"))
     np.testing.assert_array_equal(drawn[4:6, 3:5], mask * 7)
     assert drawn.sum() == 21
 
@@ -221,13 +222,13 @@ def test_compressed_run_lengths_are_those_of_pycocotools():
         for share in (0.0, 0.02, 0.5, 1.0):
             mask = rng.random((height, width)) < share
             code = mask_api.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-            np.testing.assert_array_equal(data_coco.decode_rle(code, width, height, "it"), mask)
+            np.testing.assert_array_equal(decode_rle(code, width, height, "it"), mask)
 
 
 @pytest.mark.parametrize("counts", [[5], [-1, 201], "zz~", None, [100, "x"], "0" * 40, {"a": 1}])
 def test_bad_run_lengths(counts):
     with pytest.raises(InputError, match="it: its run-length code"):
-        data_coco.decode_rle(counts, 20, 10, "it")
+        decode_rle(counts, 20, 10, "it")
 
 
 @pytest.mark.parametrize(

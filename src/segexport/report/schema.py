@@ -79,6 +79,28 @@ class ExportResult(Frozen):
     error: str | None = None
 
 
+class Recorded(Frozen):
+    """Where the reference's masks were read from, when no model ran for them.
+
+    Attributes:
+        kind: `recording` or `golden pack`.
+        created: When it was recorded.
+        digest: sha256 of the file's header, and so of everything in it.
+        images: How many it holds.
+        driver: Of the GPU.
+        noise_pixels: Pixels on which two runs of the reference itself differed; None where nobody looked.
+        noise_miou_delta: How much its mIoU moved between the two.
+    """
+
+    kind: str
+    created: str
+    digest: str
+    images: int
+    driver: str = ""
+    noise_pixels: int | None = None
+    noise_miou_delta: float | None = None
+
+
 class Reference(Frozen):
     """What the exports were compared with."""
 
@@ -87,6 +109,7 @@ class Reference(Frozen):
     provider: str = ""
     device: str
     is_gpu: bool = False
+    recorded: Recorded | None = None
     digest: str = ""
     miou: float | None = None
     pixel_accuracy: float | None = None

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from segexport import data_cityscapes, data_coco, data_labelme, data_voc
-from segexport.data_source import IGNORE_INDEX, Item, Source
+from segexport.data import cityscapes, coco, labelme, voc
+from segexport.data.source import IGNORE_INDEX, Item, Source
 from segexport.errors import InputError
 from segexport.images import decode_image
 from segexport.output import new_folder
@@ -99,10 +99,10 @@ def read_source(source: Path, form: Form | None = None, labels: Sequence[str] | 
         raise InputError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     form = form or recognise(source)
     if form == "labelme":
-        return data_labelme.read(source, labels)
+        return labelme.read(source, labels)
     if labels is not None:
         raise InputError(f"{source}: {form} names its classes itself; class names are for LabelMe only")
-    return {"coco": data_coco, "voc": data_voc, "cityscapes": data_cityscapes}[form].read(source)
+    return {"coco": coco, "voc": voc, "cityscapes": cityscapes}[form].read(source)
 
 
 def recognise(source: Path) -> Form:
@@ -111,13 +111,13 @@ def recognise(source: Path) -> Form:
     Raises:
         InputError: None that is known.
     """
-    if data_cityscapes.masks_folder(source):
+    if cityscapes.masks_folder(source):
         return "cityscapes"
-    if data_voc.masks_folder(source):
+    if voc.masks_folder(source):
         return "voc"
-    if data_labelme.find(source):
+    if labelme.find(source):
         return "labelme"
-    if data_coco.find(source):
+    if coco.find(source):
         return "coco"
     raise InputError(
         f"{source}: its form is not recognised",

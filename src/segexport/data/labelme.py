@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segexport.data_source import BACKGROUND, IGNORE_INDEX, Item, Source, inside, read_json, require_classes
+from segexport.data.source import BACKGROUND, IGNORE_INDEX, Item, Source, inside, read_json, require_classes
 from segexport.errors import InputError
 from segexport.images import decode_label
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.data_source import IGNORE_INDEX, Item, Source, require_classes
+from segexport.data.source import IGNORE_INDEX, Item, Source, require_classes
 from segexport.dataset_list import read_labels
 from segexport.errors import InputError
 from segexport.images import IMAGE_SUFFIXES, decode_image, decode_label

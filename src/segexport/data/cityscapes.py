@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.data_source import IGNORE_INDEX, Item, Source
+from segexport.data.source import IGNORE_INDEX, Item, Source
 from segexport.errors import InputError
 from segexport.images import decode_label
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segexport.data_source import BACKGROUND, Item, Source, inside, read_json, require_classes
+from segexport.data.source import BACKGROUND, Item, Source, inside, read_json, require_classes
 from segexport.errors import EnvironmentMissingError, InputError
 
 _KEYS = ("images", "annotations", "categories")
