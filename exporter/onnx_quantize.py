@@ -14,6 +14,7 @@ from pydantic import Field
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
+from segexport.calibration_stability import stability_note
 from segexport.errors import InputError
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.spec import Format, Frozen, Precision
@@ -25,7 +26,7 @@ class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images."""
 
     kind = "onnx_int8"
-    version = "2"
+    version = "3"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -74,5 +75,6 @@ class QuantizeOnnx:
                     bar.advance()
             out = out_dir / "model.onnx"
             answer, _ = worker.call("quantize", {"out": str(out)}, timeout_s=context.timeout_s)
-        lineage = lineage_entry(self, context.key, tuple(answer["notes"]))
+        notes = (*answer["notes"], stability_note(answer["half_scales"], len(data)))
+        lineage = lineage_entry(self, context.key, notes)
         return onnx_manifest(source, out_dir, answer, Precision.INT8, lineage)

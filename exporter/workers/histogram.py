@@ -37,10 +37,21 @@ class Histogram:
         if largest and not self._limit:
             self._limit = float(2.0 ** np.ceil(np.log2(largest)))
         while largest > self._limit:
-            pairs = self._counts.reshape(-1, 2).sum(axis=1)
-            self._counts[:] = 0
-            self._counts[_BINS // 2 : _BINS // 2 + _BINS] = pairs
+            self._counts = _halved(self._counts)
             self._limit *= 2
+
+    @classmethod
+    def merged(cls, one: Histogram, other: Histogram) -> Histogram:
+        """What one histogram of all values would be."""
+        both = cls()
+        both.low, both.high = min(one.low, other.low), max(one.high, other.high)
+        both._widen(max(one._limit, other._limit))
+        for part in (one, other):
+            counts, limit = part._counts, part._limit
+            while limit and limit < both._limit:
+                counts, limit = _halved(counts), limit * 2
+            both._counts += counts
+        return both
 
     def range(self, method: str, percentile: float) -> tuple[float, float]:
         """(lowest, highest) value that the quantized tensor is to hold; 0 always lies inside."""
@@ -72,3 +83,10 @@ class Histogram:
                 if error < best_error:
                     best, best_error = (bottom, top), error
         return best
+
+
+def _halved(counts: np.ndarray) -> np.ndarray:
+    """The same counts on a grid of twice the width."""
+    wide = np.zeros_like(counts)
+    wide[_BINS // 2 : _BINS // 2 + _BINS] = counts.reshape(-1, 2).sum(axis=1)
+    return wide

@@ -44,8 +44,8 @@ def begin(arguments, _arrays):
     options.log_severity_level = 4
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     session = ort.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    histograms = {name: Histogram() for name in names}
-    _state.update(arguments=arguments, model=model, chosen=chosen, session=session, histograms=histograms)
+    halves = {name: (Histogram(), Histogram()) for name in names}
+    _state.update(arguments=arguments, model=model, chosen=chosen, session=session, halves=halves, seen=0)
     return {"tensors": len(names)}, []
 
 
@@ -112,7 +112,9 @@ def _activations(model, chosen: set[str]) -> list[str]:
 
 
 def observe(_arguments, arrays):
-    session, histograms = _state["session"], _state["histograms"]
+    """Counts one image's values, in one half of the histograms and then in the other."""
+    session, histograms = _state["session"], {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
+    _state["seen"] += 1
     feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
     names = [name for name in histograms if name not in feed]
     finite = True
@@ -124,10 +126,12 @@ def observe(_arguments, arrays):
 
 def quantize(arguments, _arrays):
     given, model, chosen = _state["arguments"], _state["model"], _state["chosen"]
-    ranges = {}
-    for name, histogram in _state["histograms"].items():
-        low, high = histogram.range(given["method"], given["percentile"])
+    ranges, scales = {}, {}
+    for name, halves in _state["halves"].items():
+        low, high = Histogram.merged(*halves).range(given["method"], given["percentile"])
         ranges[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
+        if _state["seen"] > 1:
+            scales[name] = [_scale(half, given) for half in halves]
     if all(data.range_value[0] == data.range_value[1] for data in ranges.values()):
         raise Failure(
             "every activation is constant on the calibration images",
@@ -162,7 +166,12 @@ def quantize(arguments, _arrays):
     _session(done)
     with open(arguments["out"], "wb") as file:
         file.write(done.SerializeToString(deterministic=True))
-    return {**_io(done), "notes": [_summary(nodes, chosen)]}, []
+    return {**_io(done), "notes": [_summary(nodes, chosen)], "half_scales": scales}, []
+
+
+def _scale(histogram: Histogram, given: dict) -> float:
+    low, high = histogram.range(given["method"], given["percentile"])
+    return float(high - low) / 255.0
 
 
 def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
