@@ -29,8 +29,8 @@ def read_recipe(path: Path) -> Recipe:
         faults: dict[tuple[int, str], list[str]] = {}
         for fault in error.errors():
             place = _place(fault, node)
-            if fault["type"] == "too_short" and _child(node, place[-1]).value:  # its items have faults of their own
-                continue
+            if fault["type"] == "too_short" and len(_node(node, place).value) >= fault["ctx"]["min_length"]:
+                continue  # its items have faults of their own
             where = ".".join(map(str, place)) or "recipe"
             faults.setdefault((_line(node, place), where), []).append(_message(fault, place))
         lines = [f"  line {line}: {where}: {'; or '.join(texts)}" for (line, where), texts in sorted(faults.items())]
@@ -90,13 +90,28 @@ def _line(node: yaml.Node, place: list) -> int:
     return line
 
 
+def _node(node: yaml.Node, place: list) -> yaml.Node:
+    for part in place:
+        node = _child(node, part) or node
+    return node
+
+
 def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
-    """What lies under a key or an index."""
+    """What lies under a key, or one that was merged in, or an index."""
     if isinstance(node, yaml.MappingNode):
-        return next((value for key, value in node.value if key.value == str(part)), None)
+        for wanted in (str(part), "<<"):
+            for key, value in node.value:
+                found = value if wanted != "<<" else _merged(value, part)
+                if key.value == wanted and found is not None:
+                    return found
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return node.value[part]
     return None
+
+
+def _merged(node: yaml.Node, part: str | int) -> yaml.Node | None:
+    parts = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    return next((found for one in parts if (found := _child(one, part)) is not None), None)
 
 
 def _known_keys(place: tuple) -> list[str]:

@@ -37,7 +37,7 @@ def compose(path: Path) -> yaml.Node:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{path}: not valid YAML", cause=" ".join(str(error).split())[:300]) from None
+        raise InputError(f"{path}: not valid YAML", cause=_place_of(error)) from None
     if node is None:
         raise InputError(f"{path}: empty")
     _check(node, path, [0])
@@ -54,9 +54,18 @@ def to_data(node: yaml.Node, path: Path) -> Any:
     try:
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: not plain YAML data", cause=" ".join(str(error).split())[:300]) from None
+        raise InputError(f"{path}: not plain YAML data", cause=_place_of(error)) from None
     finally:
         loader.dispose()
+
+
+def _place_of(error: Exception) -> str:
+    """Where and what, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())[:300]
+    what = ", ".join(text for text in (error.context, error.problem) if text)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 
 def _check(node: yaml.Node, path: Path, count: list[int], depth: int = 0) -> None:
