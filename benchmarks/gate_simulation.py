@@ -29,7 +29,7 @@ from bootstrap_speed import cpu_name
 
 from segexport import bootstrap
 from segexport.bootstrap import holm, paired_delta, student_t_quantile
-from segexport.gates import miou_check
+from segexport.gates import FAMILY_LEVEL, miou_check
 from segexport.limits import Limits
 from segexport.metrics import class_counts, confusion_matrix
 from segexport.verdict import Verdict
@@ -124,7 +124,7 @@ def simulate(scenario: Scenario, masks: dict[str, np.ndarray], repeats: int, res
             p_values = [
                 one.p_not_worse_than(-true.delta) for one, true in zip(found.classes, truths[0].classes, strict=True)
             ]
-            tallies["holm"] += min(holm(p_values)) < 0.05
+            tallies["holm"] += min(holm(p_values)) < FAMILY_LEVEL
         fewer = draws[: max(1, repeats // 4)]
         found = [
             [paired_delta(reference[drawn], population[drawn], resamples=resamples) for drawn in fewer]

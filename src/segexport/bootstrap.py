@@ -7,7 +7,7 @@ all resamples are one matrix product.
 The interval is the outer hull of the bootstrap-t interval (Efron and Tibshirani 1993, section 12.5; standard errors by
 the infinitesimal jackknife) and the percentile interval with t-expanded levels (Hesterberg 2015, "What Teachers Should
 Know About the Bootstrap", section 5.3). `benchmarks/gate_simulation.py` is the reason: on real per-image confusions the
-plain percentile interval passes exports at the margin in up to 13 % of the runs with 10 images, since losses are skewed
+plain percentile interval passes exports at the margin in up to 11 % of the runs with 10 images, since losses are skewed
 (a few images lose most), and BCa is hardly better; the hull stays under 5 %. No interval can see a loss in images that
 are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases.
 """

@@ -23,7 +23,9 @@ NEARLY_IDENTICAL = 0.999
 COMMON_CLASS_SHARE = 0.01
 """A class below this share of the reference's pixels is too small for an agreement of its own."""
 
-_FAMILY_LEVEL = 0.05
+FAMILY_LEVEL = 0.02
+"""Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
+`benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %, and under 5 % at this."""
 
 
 def tripwire_checks(
@@ -232,7 +234,7 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
 def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (), labelled: bool = True) -> Check:
     """Looks for a class that lost more than its margin.
 
-    FAIL when a loss beyond the margin is proven (Holm-corrected over the gated classes, 5 % for the family);
+    FAIL when a loss beyond the margin is proven (Holm-corrected over the gated classes, under 5 % for the family);
     INCONCLUSIVE when one was measured and is not proven; else PASS. Rare classes have wide intervals, so a proof
     that every class is inside would need far more images than the mIoU gate does.
     """
@@ -247,7 +249,7 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
         return skipped(name, f"no class is on {least} images or more, so none is gated.")
     adjusted = dict(zip((c.index for c in gated), holm([c.p_not_worse_than(margin) for c in gated]), strict=True))
     worst = min(gated, key=lambda c: c.delta)
-    proven = [c for c in gated if adjusted[c.index] < _FAMILY_LEVEL and c.delta < -margin]
+    proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and c.delta < -margin]
     suspected = [c for c in gated if c.delta < -margin]
     found = f"largest loss {_signed(worst.delta)} ({_label(worst.index, labels)}, on {worst.images} images)"
     if proven:
