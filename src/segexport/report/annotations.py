@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segexport.console import printable
 from segexport.report.schema import ExportResult, Report
-from segexport.report.wording import findings, headline
+from segexport.report.wording import findings, headline, recorded
 from segexport.verdict import Verdict
 
 _LEVELS = {Verdict.PASS: "notice", Verdict.INCONCLUSIVE: "warning", Verdict.SKIPPED: "notice"}
@@ -18,7 +18,8 @@ def render(report: Report, folder: Path | None = None) -> str:
     The findings of an export share one annotation: GitHub shows only ten of a level per step.
     """
     lines = [_export(export) for export in report.exports]
-    lines.append(_command(report.verdict, f"segexport: {report.verdict.value}", headline(report)))
+    text = f"{headline(report)} {recorded(report)}".strip()
+    lines.append(_command(report.verdict, f"segexport: {report.verdict.value}", text))
     return "\n".join(line for line in lines if line) + "\n"
 
 

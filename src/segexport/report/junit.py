@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from segexport.console import printable
 from segexport.report.schema import ExportResult, Report
-from segexport.report.wording import compared, findings, headline
+from segexport.report.wording import compared, findings, headline, recorded
 from segexport.verdict import Check, Verdict
 
 # XML 1.0 has no way to write these, not even escaped.
@@ -38,6 +38,7 @@ def render(report: Report, folder: Path | None = None) -> str:
             "device": export.device,
             "digest": export.digest,
             "verdict": export.verdict.value,
+            "reference": recorded(report),
         }
         _finish(suite, properties, _export_cases(export), "\n".join(export.notes))
     if report.verdict is not Verdict.PASS and report.verdict not in {export.verdict for export in report.exports}:

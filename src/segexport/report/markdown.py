@@ -8,7 +8,7 @@ from pathlib import Path
 from segexport.console import printable
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, rows
-from segexport.report.wording import compared, findings, headline
+from segexport.report.wording import compared, findings, headline, recorded
 from segexport.verdict import Verdict
 
 _MARKS = {
@@ -40,7 +40,7 @@ def render(report: Report, folder: Path | None = None) -> str:
     """Headline, table, findings, and behind a fold what was compared with what."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
-        escape(headline(report)),
+        escape(f"{headline(report)} {recorded(report)}"),
         _table(report),
         _findings(report),
         _behind_a_fold("What was compared", escape(compared(report))),

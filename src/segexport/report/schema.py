@@ -132,6 +132,22 @@ class DatasetInfo(Frozen):
     label_map: dict[str, str] = Field(default_factory=dict)
 
 
+class Baseline(Frozen):
+    """The earlier report that this one was held against; the checks `baseline.*` have the outcome.
+
+    Attributes:
+        changed: What differs between the two besides the results: files of exports, versions, devices.
+        tolerances: Losses that were let pass: fractions of 1 for accuracy, relative growth for size and latency.
+    """
+
+    title: str
+    created: str
+    segexport_version: str
+    verdict: Verdict
+    changed: tuple[str, ...] = ()
+    tolerances: dict[str, float] = Field(default_factory=dict)
+
+
 class Report(Frozen):
     """The whole result of `segexport check` or `segexport run`."""
 
@@ -145,5 +161,6 @@ class Report(Frozen):
     dataset: DatasetInfo
     reference: Reference
     exports: tuple[ExportResult, ...]
+    baseline: Baseline | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()

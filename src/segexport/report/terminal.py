@@ -15,7 +15,7 @@ from rich.text import Text
 from segexport.console import PLAIN_WIDTH, printable
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, rows
-from segexport.report.wording import baselines, findings, headline
+from segexport.report.wording import baselines, findings, headline, recorded
 from segexport.text_table import to_text
 from segexport.verdict import Verdict
 
@@ -150,6 +150,8 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
         notes = [f"ratio: latency against {name}, below 1 is faster" for name in baselines(report)]
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
+    if told := recorded(report):
+        notes.append(told)
     return [Text(_one_line(note), style="dim") for note in notes]
 
 

@@ -75,18 +75,44 @@ def compared(report: Report) -> str:
         f"Each export ran on {_images(data)}, and its masks were held, pixel by pixel, against the masks that the "
         f"reference gave for the same images.",
         f"The reference is {_described(reference)}.",
+        recorded(report),
         _truth(data),
         report.metric.rstrip(". ") + ".",
         _renamed(data),
         _times(report),
+        _baseline(report),
     ]
     return " ".join(sentence for sentence in sentences if sentence.strip(". "))
+
+
+def recorded(report: Report) -> str:
+    """Where recorded masks come from; empty where the reference ran just now. Every form of the report says this."""
+    reference, record = report.reference, report.reference.recorded
+    if record is None:
+        return ""
+    driver = f", driver {record.driver}" if record.driver else ""
+    on_cpu = f"the CPU ({reference.device}), as a substitute for a GPU"
+    where = reference.device + driver if reference.is_gpu else on_cpu
+    noise = ""
+    if record.noise_pixels is not None:
+        noise = "; a second run gave the same masks"
+        if record.noise_pixels:
+            noise = f"; a second run differed from it on {record.noise_pixels} pixels"
+    return f"The reference's masks are those of a {record.kind} made on {where}, {record.created[:10]}{noise}."
 
 
 def baselines(report: Report) -> tuple[str, ...]:
     """What the latency ratios are ratios to; mostly one."""
     named = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
     return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _baseline(report: Report) -> str:
+    base = report.baseline
+    if base is None:
+        return ""
+    changed = f"Changed since then: {'; '.join(base.changed)}." if base.changed else "Nothing that is named changed."
+    return f"It was held against the report “{base.title}” of {base.created[:10]}. {changed}"
 
 
 def _part(exports: tuple[ExportResult, ...], verdict: Verdict, phrase: str) -> str:
