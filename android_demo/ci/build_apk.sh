@@ -36,11 +36,11 @@ echo "resources"
 sdk aapt2 compile --dir app/src/main/res -o "$work/resources.zip"
 assets=app/src/main/assets
 [ -d "$assets" ] || { assets=$work/assets; echo "  no model in app/src/main/assets/model: the app will say so"; }
-sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml" # Gradle adds it too
+# Gradle adds the package as well
+sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml"
 sdk aapt2 link -o "$work/app.apk" -I "$apk/usr/share/android-framework-res/framework-res.apk" \
-    --manifest "$work/AndroidManifest.xml" \
-    --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
-    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 onnx -0 nb --auto-add-overlay \
+    --manifest "$work/AndroidManifest.xml" --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
+    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 .onnx -0 .nb --auto-add-overlay \
     "$work/resources.zip"
 
 echo "classes"
@@ -76,8 +76,9 @@ for abi in $abis; do
 done
 
 echo "package"
-(cd "$work/dex" && zip -q9 "$work/app.apk" classes*.dex)
-(cd "$work" && find lib -name '*.so' | sort | xargs -r zip -q0 app.apk)
+find "$work/dex" "$work/lib" -exec touch -d '1980-01-01 UTC' {} + # the same sources give the same bytes
+(cd "$work/dex" && TZ=UTC zip -qX9 "$work/app.apk" classes*.dex)
+(cd "$work" && find lib -name '*.so' | sort | TZ=UTC xargs -r zip -qX0 app.apk)
 sdk zipalign -f 16384 "$work/app.apk" "$work/aligned.apk" # 16 KB pages, which Android 15 may have
 keystore=${KEYSTORE:-$BUILD/debug.p12} password=${KEYSTORE_PASSWORD:-android}
 if [ ! -e "$keystore" ]; then

@@ -11,4 +11,4 @@ sources() { find "$@" -name '*.java'; }
 compile -d "$out/stub" $(sources lite/src/stub)
 compile -d "$out/main" -cp "$JSON_JAR:$AAR/classes.jar:$out/stub" $(sources core/src/main ort/src/main lite/src/main)
 compile -d "$out/test" -cp "$out/main:$JSON_JAR:$AAR/classes.jar:$JUNIT_JARS" \
-    $(sources core/src/test ort/src/test lite/src/test)
+    $(sources core/src/testFixtures core/src/test ort/src/test lite/src/test)

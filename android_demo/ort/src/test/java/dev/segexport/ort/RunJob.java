@@ -9,16 +9,18 @@ import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** What the app does with a job, on a JVM: RunJob FOLDER. The answer is written into the same folder. */
+/** What the app does with a job, on a JVM: RunJob FOLDER... Each answer is written into its folder. */
 public final class RunJob {
     private RunJob() {}
 
     public static void main(String[] arguments) throws Exception {
-        File folder = new File(arguments[0]);
         Map<String, String> device = new LinkedHashMap<>();
         device.put("model", "JVM " + System.getProperty("java.version"));
         device.put("abi", System.getProperty("os.arch"));
-        new JobRunner(new Pack.Folder(folder), new ImageIoDecoder(), device)
-                .run(null, Collections.<Backend>singletonList(new OrtBackend()), folder, folder);
+        for (String argument : arguments) {
+            File folder = new File(argument);
+            new JobRunner(new Pack.Folder(folder), new ImageIoDecoder(), device)
+                    .run(null, Collections.<Backend>singletonList(new OrtBackend()), folder, folder);
+        }
     }
 }
