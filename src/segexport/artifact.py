@@ -15,6 +15,8 @@ from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TensorS
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
+MAX_MANIFEST_BYTES = 16 << 20
+_MAX_DEPTH = 64
 
 
 class FileEntry(Frozen):
@@ -66,11 +68,11 @@ class Manifest(Frozen):
     schema_version: int = SCHEMA_VERSION
     name: str
     format: Format
-    files: tuple[FileEntry, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    files: tuple[FileEntry, ...] = Field(min_length=1)
+    inputs: tuple[TensorSpec, ...] = Field(min_length=1)
+    outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
     target: Target
     lineage: tuple[LineageEntry, ...] = ()
@@ -166,9 +168,14 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
             cause=f"there is no {MANIFEST_NAME} in it",
             hint=f"a PaddleSeg or PaddleX export becomes one with `segexport import {path} -o DIR`",
         )
+    with file.open("rb") as stream:
+        text = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is no manifest")
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raw = json.loads(text, parse_constant=_refuse_constant)
+        _require_plain(raw)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not JSON", cause=str(error)) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
@@ -186,9 +193,26 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     return ModelArtifact(path, manifest)
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _require_plain(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for what could be read and not be written again: deep nesting, half characters."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"nested over {_MAX_DEPTH} levels deep")
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict | list):
+        for child in (*value, *value.values()) if isinstance(value, dict) else value:
+            _require_plain(child, depth + 1)
+
+
 def one_line(error: ValidationError) -> str:
-    """All faults of a pydantic error in one line, each with the place that it is about."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    """The faults of a pydantic error in one line, each with the place that it is about."""
+    faults = error.errors()
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
+    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
 
 
 def _verify(root: Path, entry: FileEntry) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from segexport.model_files import find_model
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, context_of, plan
 from segexport.preprocess import place
-from segexport.recipe import CheckRecipe, OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.recipe import RESERVED_NAMES, CheckRecipe, OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.recipe_yaml import read_recipe
 from segexport.store import Store
 from segexport.verdict import Verdict
@@ -100,13 +101,8 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
         require_free(output, replace=True)
     data = _limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
     reference = import_model(options["reference"], ImportOptions(fallback_labels=data.labels), Store())
-    subjects = [_subject(path, reference) for path in exports]
-    settings = CheckRecipe(
-        device=options["device"],
-        reference_device=options["reference_device"],
-        threads=options["threads"],
-        latency_seconds=options["latency_seconds"],
-    )
+    subjects = _subjects(exports, reference)
+    settings = _check_recipe(options)
     label_map = _label_map(options["label_map"])
     arguments = {"label_map": label_map, "progress": console.progress}
     if output is None:
@@ -245,12 +241,35 @@ def _checked(
     return result, False
 
 
-def _subject(path: Path, reference: ModelArtifact) -> Subject:
+def _subjects(paths: list[Path], reference: ModelArtifact) -> list[Subject]:
+    """The exports to check; a number tells those apart whose folders are called the same."""
+    subjects: list[Subject] = []
+    taken = set(RESERVED_NAMES)
+    for path in paths:
+        base = path.resolve().stem or "export"
+        names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        subjects.append(_subject(path, name, reference))
+    return subjects
+
+
+def _subject(path: Path, name: str, reference: ModelArtifact) -> Subject:
     """An export to check: an artifact, or a bare ONNX file that somebody else made."""
     files = find_model(path)
     artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
     manifest = artifact.manifest
-    return Subject(path.resolve().stem, manifest.format, manifest.target.precision, artifact)
+    return Subject(name, manifest.format, manifest.target.precision, artifact)
+
+
+def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
+    names = ("device", "reference_device", "threads", "latency_seconds")
+    try:
+        return CheckRecipe.model_validate({name: options[name] for name in names})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = f"--{fault['loc'][0]}".replace("_", "-")
+        raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 
 
 def _label_map(path: Path | None) -> dict[str, str] | None:
