@@ -76,6 +76,16 @@ def test_the_other_class_of_a_label_map() -> None:
     assert counts[0, 0] < counts[1, 0]
 
 
+@pytest.mark.parametrize("shape", [(7, 400), (400, 7), (17, 400), (16, 400), (41, 43)])
+def test_flat_images_equal_the_paper_too(shape: tuple[int, int]) -> None:
+    truth, prediction = blobs(2, shape), blobs(3, shape)
+    width = boundary_width(*shape)
+    counts = boundary_counts(truth, prediction, 4)
+    for index in range(4):
+        in_truth, in_prediction = (class_boundary(mask == index, width) for mask in (truth, prediction))
+        assert counts[:, index].tolist() == [(in_truth & in_prediction).sum(), in_truth.sum(), in_prediction.sum()]
+
+
 def test_255_classes_leave_room() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[:, 20:] = 254
