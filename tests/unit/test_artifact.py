@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def test_another_schema(artifact, text):
         (lambda c: c.update(labels=[]), "labels: Tuple should have at least 1 item"),
         (lambda c: c.update(format="tflite"), "format: Input should be"),
         (lambda c: c["preprocess"].update(std=[1, 0, 1]), "preprocess: Value error, std must not be 0"),
-        (lambda c: json.dumps(c).replace('"scale": 0.00', '"scale": 1e999, "x": 0'), "scale: Input should be a finite"),
+        (lambda c: re.sub('"scale": [0-9.]+', '"scale": 1e999', json.dumps(c)), "scale: Input should be a finite"),
         (lambda c: c["labels"][0].update(id=-1), "labels.0.id: Input should be greater than or equal to 0"),
         (lambda c: c["files"].extend([{"path": "x" * 500}] * 5000), "more"),
     ],
