@@ -11,6 +11,7 @@ import numpy as np
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.adaptive_pool_free import pool_of_free_size
 from segexport.exporter.rewrites.base import ONNX, count, matmul
 
 
@@ -50,15 +51,11 @@ def _spatial(program: Program, op: Op) -> tuple[int, int]:
 
 
 def _divides(program: Program, op: Op) -> bool:
-    """Raises where the sizes are free: then paddle2onnx writes an invalid model or aborts."""
+    """False for a size or a number of bins that is known only at run time."""
     sizes, bins = _spatial(program, op), op.attr("ksize")
-    if -1 in sizes:
-        raise UnsupportedModelError(
-            f"pool2d into {bins[0]}x{bins[1]} adaptive bins needs a fixed height and width for ONNX",
-            cause="ONNX has no adaptive pooling, and the input's height and width are free (-1)",
-            hint="give the input a fixed shape: `segexport export MODEL --to onnx --input-shape 1,3,512,512 -o DIR`",
-        )
-    return all(size % count_ == 0 for size, count_ in zip(sizes, bins, strict=True))
+    if -1 in sizes or not all(isinstance(bin_, int) for bin_ in bins):
+        return False
+    return all(size % bin_ == 0 for size, bin_ in zip(sizes, bins, strict=True))
 
 
 def _change(program: Program, op: Op) -> None:
@@ -68,10 +65,13 @@ def _change(program: Program, op: Op) -> None:
         raise UnsupportedModelError(
             f"pool2d ({op.attr('pooling_type')}, {op.attr('data_format')}) into {bins[0]}x{bins[1]} adaptive bins of "
             f"{dims} cannot be exported to ONNX",
-            cause="paddle2onnx would write a wrong model: the bins do not divide the size",
-            hint="export with an input size that the bins divide",
+            cause="paddle2onnx would write a wrong model: the bins do not divide the size, or it is free",
+            hint="fix the input to a size that the bins divide: --input-size WIDTHxHEIGHT",
         )
     height, width = _spatial(program, op)
+    if -1 in (height, width) or not all(isinstance(bin_, int) for bin_ in bins):
+        program.replace(op, *pool_of_free_size(program, op))
+        return
     rows = program.add_param(f"{out}.rows", pooling_matrix(bins[0], height))
     columns = program.add_param(f"{out}.columns", np.ascontiguousarray(pooling_matrix(bins[1], width).T))
     narrow, over_columns = matmul(program, source, columns, (*dims[:3], bins[1]))
