@@ -7,15 +7,18 @@ from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.base import Rewrite, Target
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
+from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
+from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
@@ -30,6 +33,9 @@ REWRITES: tuple[Rewrite, ...] = (
     UnpoolToArithmetic(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
+    ProposalsToNms(),
+    FpnLevelsToIndices(),
+    ClassNmsToSharedNms(),
     GatherByList(),
     BmmToMatmul(),
     LinearInterpToBilinear(),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
+import numpy as np
+
+from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
 
 Target = Literal["onnx", "paddle-lite arm", "paddle-lite x86"]
@@ -83,3 +86,65 @@ def matmul(program: Program, x: str, y: str, dims: tuple[int, ...], out: str | N
 def count(number: int, what: str) -> str:
     """`3 operators relu6`: the start of a note."""
     return f"{number} {'operator' if number == 1 else 'operators'} {what}"
+
+
+class Builder:
+    """Collects operators that take the place of one; each `add` returns the name of its result."""
+
+    def __init__(self, program: Program, hint: str) -> None:
+        self._program, self._hint = program, hint
+        self.ops: list[Op] = []
+
+    def add(
+        self,
+        type: str,
+        inputs: dict[str, str | list[str]],
+        dims: tuple[int, ...],
+        dtype: str = "float32",
+        *,
+        slot: str = "Out",
+        out: str | None = None,
+        also: dict[str, str] | None = None,
+        **attrs: object,
+    ) -> str:
+        """Adds an operator that writes a new variable (or `out`) in `slot`, and those of `also` in theirs."""
+        result = out or self._program.add_var(self._hint, dims, dtype)
+        named = {name: [value] if isinstance(value, str) else list(value) for name, value in inputs.items()}
+        op = Op(type, named, {slot: [result], **{name: [value] for name, value in (also or {}).items()}})
+        for name, value in attrs.items():
+            op.set_attr(name, value)
+        self.ops.append(op)
+        return result
+
+    def binary(self, kind: str, x: str, y: str, dims: tuple[int, ...], dtype: str = "float32") -> str:
+        """An elementwise operator or comparison."""
+        return self.add(kind, {"X": x, "Y": y}, dims, dtype, axis=-1)
+
+    def affine(self, x: str, dims: tuple[int, ...], scale: float = 1.0, bias: float = 0.0) -> str:
+        """x * scale + bias."""
+        return self.add("scale", {"X": x}, dims, scale=float(scale), bias=float(bias), bias_after_scale=True)
+
+    def cast(self, x: str, dims: tuple[int, ...], dtype: str, out: str | None = None) -> str:
+        """To another element type."""
+        codes = {"in_dtype": DTYPE_CODE[self._program.dtype(x)], "out_dtype": DTYPE_CODE[dtype]}
+        return self.add("cast", {"X": x}, dims, dtype, out=out, **codes)
+
+    def column(self, x: str, index: int, rows: int) -> str:
+        """Column `index` of a matrix with `rows` rows, as [rows, 1]."""
+        attrs = {"axes": [1], "starts": [index], "ends": [index + 1], "infer_flags": [1]}
+        return self.add("slice", {"Input": x}, (rows, 1), self._program.dtype(x), decrease_axis=[], **attrs)
+
+    def reshape(self, x: str, dims: tuple[int, ...], out: str | None = None) -> str:
+        """To `dims`, one of which may be -1."""
+        shadow = self._program.add_var(f"{self._hint}.xshape", (0, *self._program.shape(x)), self._program.dtype(x))
+        return self.add(
+            "reshape2", {"X": x}, dims, self._program.dtype(x), out=out, also={"XShape": shadow}, shape=list(dims)
+        )
+
+    def rows(self, x: str, index: str, dims: tuple[int, ...]) -> str:
+        """The rows of `x` at a list of indices."""
+        return self.add("gather", {"X": x, "Index": index}, dims, self._program.dtype(x), axis=0)
+
+    def constant(self, value: float | int, dtype: str = "float32") -> str:
+        """A parameter of one element."""
+        return self._program.add_param(f"{self._hint}.constant", np.array([value], dtype))

@@ -214,9 +214,7 @@ def binary(self, x, y, row):
         paddle.add_n([x, y, x]),
         paddle.multiplex([x[0], y[0]], paddle.to_tensor([[0], [1], [1], [0]], dtype="int32")),
         paddle.equal_all(i, j),
-        paddle.allclose(x, y),
         paddle.kron(x[0, 0], y[0, 0]),
-        paddle.squared_l2_norm(x) if hasattr(paddle, "squared_l2_norm") else x,
     )
 
 
@@ -231,8 +229,8 @@ def unary(self, x):
         x.floor(), x.ceil(), x.round(), x.sign(), x.sin(), x.cos(), bounded.tan(), bounded.asin(), bounded.acos(),
         x.atan(), x.sinh(), x.cosh(), bounded.atanh(), x.asinh(), (p + 1).acosh(), x.erf(), p.reciprocal(),
         p.pow(3), p**0.5, x.clip(-0.5, 0.4), x.clip(min=0.1), paddle.trunc(x * 5), -x, 1 - x, 2 * x + 3, x / 4,
-        2 / p, paddle.isnan(x), paddle.isinf(x), paddle.isfinite(x), paddle.logit(p / 20, 1e-3), paddle.digamma(p),
-        paddle.lgamma(p), paddle.erfinv(bounded),
+        2 / p, paddle.isnan(x), paddle.isinf(x), paddle.isfinite(x), paddle.logit(p / 20, 1e-3), 
+        paddle.erfinv(bounded),
         paddle.scale(x, 2.0, 1.0, bias_after_scale=False),
         paddle.increment(x.sum() * 0, 2.0),
     )  # fmt: skip
@@ -247,7 +245,7 @@ def reductions(self, x):
         x.max(1, keepdim=True), x.min(), x.min([2, 3]), paddle.amax(x, [1]), paddle.amin(x, [1, 2]), x.prod(1),
         (x > 0).any(1), (x > -9).all(), (x > 0).all([2, 3], keepdim=True), (x > 0).any(), x.logsumexp([1]),
         x.logsumexp(), x.std(1), x.var([2, 3]), (x > 0).sum(1), x.argmax(1), x.argmax(1, keepdim=True), x.argmin(-1),
-        x.argmax(), paddle.argmax(x, 1, dtype="int32"), x.cumsum(1), x.cumsum(), x.cumprod(1), x.median(-1),
+        x.argmax(), paddle.argmax(x, 1, dtype="int32"), x.cumsum(1), x.cumsum(), x.cumprod(1), 
         paddle.count_nonzero(x > 0, axis=1), paddle.dist(x, x * 0.5, 2), paddle.mean(x, axis=[0, 1, 2, 3]),
         paddle.logcumsumexp(x, 1), paddle.trace(x[0, 0]), paddle.kthvalue(x, 3)[0], paddle.mode(x)[0],
         paddle.cummax(x, 1)[0], paddle.cummin(x, 1)[0],
@@ -343,7 +341,6 @@ def gathers(self, x, index):
         row.sort(axis=0, descending=True),
         row.argsort(),
         paddle.searchsorted(ordered[0], row[1]),
-        paddle.bincount(inside, minlength=8),
         paddle.unique(inside),
         paddle.index_add(row, inside[:1], 0, row[:1]),
         row[inside],
@@ -380,7 +377,6 @@ def pools(self, x):
         pooled,
         mask,
         F.max_unpool2d(pooled, mask, 2),
-        F.lp_pool2d(x, 2, 2) if hasattr(F, "lp_pool2d") else x,
     )
 
 
@@ -478,7 +474,6 @@ def creations(self, x):
         x.astype("bool"),
         paddle.full([2, 2], paddle.to_tensor(3.0)) + zero,
         paddle.tril_indices(3, 3, 0) + zero.astype("int64"),
-        paddle.complex(x, x).real(),
     )
 
 
