@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -10,16 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests"))  # fakes.py
-
-
-def require(*modules: str) -> None:
-    """Skips the test where a module is not installed; in CI on the Python that has them all, that is a failure."""
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            if os.environ.get("CI") == "true" and sys.version_info[:2] == (3, 10):
-                pytest.fail(f"{module} is not installed, and CI has to run this test")
-            pytest.skip(f"{module} is not installed")
+sys.path.insert(0, str(REPOSITORY / "tests"))  # fakes.py, installed.py
 
 
 @pytest.fixture

@@ -219,12 +219,13 @@ class Worker:
     def _tail(self) -> str:
         """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""
         lines = [line.strip() for line in self.log().splitlines() if line.strip()]
-        telling = [
-            line for line in lines if re.search(r"(?i)\berror\b|check fail|not (support|found|implement)|F .*\]", line)
-        ]
+        lines = [line for line in lines if not _EMPTY_TALK.search(line)]
+        telling = [line for line in lines if _TELLING.search(line)]
         return " | ".join((telling or lines)[-3:])[:800]
 
 
+_TELLING = re.compile(r"(?i:\berror\b|check fail|not (support|found|implement))|\bF .*\]")
+_EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |SignalInfo: ")
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}
 
 

@@ -393,3 +393,20 @@ def test_no_room_to_start_a_process(script, monkeypatch, tmp_path):
         Worker(script, needs="numpy", name="fake")
     assert caught.value.what == "fake: the process cannot be started"
     assert "No such file or directory" in caught.value.cause
+
+
+def test_the_cause_leaves_out_the_time_and_the_ornaments(script):
+    lines = [
+        "C++ Traceback (most recent call last):",
+        "----------------------",
+        "Error Message Summary:",
+        "----------------------",
+        "FatalError: `Process abort signal` is detected by the operating system.",
+        '  [TimeInfo: *** Aborted at 1795265551 (unix time) try "date -d @1795265551" if you are using GNU date ***]',
+        "  [SignalInfo: *** SIGABRT (@0xc2) received by PID 194 ***]",
+        "[ERROR] Due to opset version, the model exporting is aborted.",
+    ]
+    script.write_text(f"import os\nos.write(2, {chr(10).join(lines)!r}.encode())\nos.abort()\n")
+    with Worker(script, needs="numpy") as worker, pytest.raises(WorkerCrashed) as caught:
+        worker.call("any", timeout_s=20)
+    assert caught.value.cause == "[ERROR] Due to opset version, the model exporting is aborted."
