@@ -1,0 +1,151 @@
+"""Training batches: images and labels, augmented, through the model's own preprocessing; the same in every run.
+
+Batch `step` depends on the seed and on `step` alone, so that a training that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from segexport import preprocess as contract
+from segexport.dataset import Dataset
+from segexport.errors import InputError
+from segexport.preprocess import Placement
+from segexport.spec import Frozen, Preprocess
+
+_THREADS = 2
+_AHEAD = 3
+
+
+class Augmentation(Frozen):
+    """What varies between two views of an image.
+
+    Attributes:
+        flip: The probability of a mirror image.
+        zoom: A window of the image is enlarged by up to this factor.
+        brightness, contrast: Largest change, as a fraction.
+    """
+
+    flip: float = 0.5
+    zoom: float = 1.5
+    brightness: float = 0.2
+    contrast: float = 0.2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images`: float32 (batch, 3, height, width). `labels`: int64 (batch, height, width), or None."""
+
+    images: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of a training, by step."""
+
+    data: Dataset
+    preprocess: Preprocess
+    size: int
+    seed: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step. Every epoch shuffles anew; an epoch's last images begin a batch that the next one fills.
+
+        Raises:
+            InputError: An image cannot be read, or the batch's images become tensors of different sizes.
+        """
+        views = [self._view(place) for place in range(step * self.size, (step + 1) * self.size)]
+        images = [image for image, _, _ in views]
+        if len({image.shape for image in images}) > 1:
+            first, other = views[0], next(view for view in views if view[0].shape != images[0].shape)
+            raise InputError(
+                f"{first[2]} and {other[2]} become tensors of different sizes",
+                cause=f"{first[0].shape[2:]} and {other[0].shape[2:]}; a batch holds images of one size",
+                hint="train with batch 1, or on a model whose preprocessing resizes to one size",
+            )
+        labels = [label for _, label, _ in views]
+        stacked = None if any(label is None for label in labels) else np.stack(labels).astype(np.int64)
+        return Batch(np.concatenate(images), stacked)
+
+    def following(self, step: int) -> Iterator[Batch]:
+        """The batches from `step` on, prepared ahead while the model trains."""
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="batches") as pool:
+            waiting = [pool.submit(self.at, number) for number in range(step, step + _AHEAD)]
+            try:
+                while True:
+                    step += 1
+                    waiting.append(pool.submit(self.at, step + _AHEAD - 1))
+                    yield waiting.pop(0).result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _view(self, place: int) -> tuple[np.ndarray, np.ndarray | None, str]:
+        epoch, position = divmod(place, len(self.data))
+        index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.data))[position])
+        sample = self.data.read(index)
+        random = np.random.default_rng([self.seed, epoch, position])
+        image, label = augment(sample.image, sample.label, self.augmentation, random)
+        tensor, placement = contract.apply(self.preprocess, image)
+        if label is not None:
+            label = place_label(label, placement, self.data.ignore_index)
+        return tensor, label, sample.name
+
+
+def augment(
+    image: np.ndarray, label: np.ndarray | None, augmentation: Augmentation, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Another view of an image, of the same size.
+
+    Args:
+        image: uint8 (height, width, 3).
+        label: (height, width) or None.
+    """
+    height, width = image.shape[:2]
+    zoom = random.uniform(1, augmentation.zoom)
+    rows, columns = max(1, round(height / zoom)), max(1, round(width / zoom))
+    top, left = random.integers(height - rows + 1), random.integers(width - columns + 1)
+    mirrored = random.random() < augmentation.flip
+    gain = 1 + random.uniform(-augmentation.contrast, augmentation.contrast)
+    shift = 255 * random.uniform(-augmentation.brightness, augmentation.brightness)
+
+    window = image[top : top + rows, left : left + columns].astype(np.float32)
+    window = cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR)
+    window = (window - 127.5) * gain + 127.5 + shift
+    image = np.clip(np.rint(window), 0, 255).astype(np.uint8)
+    if label is not None:
+        label = _nearest(label[top : top + rows, left : left + columns], width, height)
+    if mirrored:
+        image, label = image[:, ::-1], None if label is None else label[:, ::-1]
+    return np.ascontiguousarray(image), label
+
+
+def place_label(label: np.ndarray, placement: Placement, ignore_index: int) -> np.ndarray:
+    """A label under its image's tensor: resized by nearest neighbour, padding is ignored.
+
+    Args:
+        label: (height, width) of the image.
+        placement: What the image went through.
+
+    Returns:
+        (height, width) of the tensor.
+    """
+    for (width, height), padded in zip(placement.sizes[1:], placement.padded, strict=True):
+        if padded:
+            below, right = height - label.shape[0], width - label.shape[1]
+            label = np.pad(label, ((0, below), (0, right)), constant_values=ignore_index)
+        else:
+            label = _nearest(label, width, height)
+    return label
+
+
+def _nearest(label: np.ndarray, width: int, height: int) -> np.ndarray:
+    rows = (2 * np.arange(height) + 1) * label.shape[0] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * label.shape[1] // (2 * width)
+    return label[rows][:, columns]

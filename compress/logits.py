@@ -1,0 +1,35 @@
+"""Where a program's logits are, whatever head it was exported with: training needs them, a mask has no gradient."""
+
+from __future__ import annotations
+
+from segexport.errors import UnsupportedModelError
+from segexport.exporter.program import Op, Program
+
+_DECIDES = frozenset({"softmax", "log_softmax", "arg_max", "top_k_v2"})
+_PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "transpose2", "reshape2", "share_data"})
+
+
+def logits_of(program: Program) -> tuple[str, int]:
+    """The variable that holds the logits of the first output, and its class axis.
+
+    Args:
+        program: Its first output is logits (batch, classes, height, width), or a softmax or argmax of them.
+
+    Raises:
+        UnsupportedModelError: The graph ends in something else, so that there is nothing to train on.
+    """
+    producers = program.producers()
+    name = found = program.fetch_names[0]
+    axis = 1
+    op: Op | None
+    while (op := producers.get(name)) is not None and op.type in _DECIDES | _PASSES:
+        source = op.input("X") or ""
+        if op.type in _DECIDES:
+            found, axis = source, op.attr("axis", -1) % max(1, len(program.shape(source)))
+        name = source
+    if len(program.shape(found)) != 4:
+        raise UnsupportedModelError(
+            f"no logits to train on: {found} has the shape {list(program.shape(found))}",
+            cause="training needs a map of class scores, (batch, classes, height, width)",
+        )
+    return found, axis

@@ -1,0 +1,66 @@
+"""How to fine-tune: plain values, without paddle, so that recipes and steps can hold them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from segexport.spec import Frozen
+
+
+class Losses(Frozen):
+    """The weight of each loss; 0 leaves it out. All but `cross_entropy` need a teacher; it needs labels."""
+
+    cross_entropy: float = Field(default=1.0, ge=0)
+    kl: float = Field(default=0.0, ge=0)
+    cwd: float = Field(default=0.0, ge=0)
+    dist: float = Field(default=0.0, ge=0)
+    attention: float = Field(default=0.0, ge=0)
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any((self.kl, self.cwd, self.dist, self.attention))
+
+
+class TrainingOptions(Frozen):
+    """How to train.
+
+    Attributes:
+        schedule: `poly`: (1 - step / steps) ** power. `cosine`: half a wave, to 0. After `warmup` linear steps.
+        features: Variables of student and teacher that `losses.attention` compares.
+        temperature: Of the losses that soften the classes.
+        ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
+        save_every: Steps between checkpoints.
+    """
+
+    steps: int = Field(gt=0)
+    optimizer: Literal["adamw", "momentum"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["poly", "cosine"] = "poly"
+    power: float = 0.9
+    warmup: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    momentum: float = 0.9
+    losses: Losses = Losses()
+    features: tuple[str, ...] = ()
+    temperature: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    save_every: int = Field(default=200, gt=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _features_where_they_are_compared(self) -> TrainingOptions:
+        if bool(self.losses.attention) != bool(self.features):
+            raise ValueError("the attention loss and `features` go together: give both or neither")
+        return self
+
+
+def learning_rate(options: TrainingOptions, step: int) -> float:
+    """The rate of a step, the first being 0."""
+    if step < options.warmup:
+        return options.learning_rate * (step + 1) / options.warmup
+    done = (step - options.warmup) / max(1, options.steps - options.warmup)
+    factor = (1 - done) ** options.power if options.schedule == "poly" else (1 + math.cos(math.pi * done)) / 2
+    return options.learning_rate * factor
