@@ -99,7 +99,7 @@ def measure(
     """The part of `check` that runs models; arguments as there."""
     playback = reference if isinstance(reference, Playback) else None
     model = playback.artifact if playback is not None else reference
-    classes = _classes(model, data, label_map)
+    classes = classes_of(model, data, label_map)
     opened = [_Opened(subject, error=subject.error) for subject in subjects]
     if playback is not None:
         playback.require_fit([subject for subject in subjects if subject.artifact is not None])
@@ -221,7 +221,8 @@ def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Prep
     return None
 
 
-def _classes(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
+def classes_of(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
+    """Decides the classes, or raises InputError where model and data do not fit."""
     model = tuple(label.name for label in reference.manifest.labels)
     if not data.labelled:
         return _Classes(reference.manifest.labels, None)

@@ -266,18 +266,22 @@ def latency_of(
     timing: latency.Timing | None, info: SessionInfo | None, tally: Tally, preprocess_ms: float
 ) -> Latency | None:
     """Times as the report holds them; None where none were taken."""
-    found = _percentiles(timing)
-    if found is None:
+    if timing is None or not timing.blocks_ms.size:
         return None
+    return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(tally.postprocess_ms)))
+
+
+def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:
+    """Raw times, and what came before and after them, as the report holds them."""
     return Latency(
-        inference_ms=found,
+        inference_ms=_percentiles(timing),
         samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:_TIMES_KEPT]),
         load_ms=timing.load_ms,
         first_ms=timing.first_ms,
         preprocess_ms=preprocess_ms,
-        postprocess_ms=float(np.median(tally.postprocess_ms)),
-        threads=info.threads,
-        device=info.device,
+        postprocess_ms=postprocess_ms,
+        threads=threads,
+        device=device,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segexport.artifact import ModelArtifact, read_artifact, write_artifact
+from segexport.artifact import ModelArtifact, digest_of, read_artifact, write_artifact
 from segexport.errors import SegexportError
 from segexport.progress import Progress, silent
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
@@ -49,11 +49,12 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
         InputError: A step that does not exist, parameters that it does not take, a chain that does not fit.
     """
     shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps]
+    start = digest_of([source.digest, source.manifest.source_sha256])  # the lineage travels with what is kept
     chains = {}
     for export in recipe.exports:
         steps = [*shared, *steps_of(export)]
         check_chain(steps, source.manifest.format)
-        key, chain = source.digest, []
+        key, chain = start, []
         for step in steps:
             key = content_key(step, key, calibration_fingerprint, recipe.seed)
             chain.append(Planned(step, key))

@@ -46,7 +46,7 @@ def run_recipe(path: Path, output: Path, *, console: Console, store: Store | Non
     store = store or Store()
     recipe = read_recipe(path)
     base = path.parent
-    data = _limited(Dataset.open(base / recipe.data.path, recipe.data.split), recipe.data.limit, recipe.seed)
+    data = limited(Dataset.open(base / recipe.data.path, recipe.data.split), recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     calibration = _calibration(base / recipe.data.path, recipe) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
@@ -82,7 +82,7 @@ def export_to(
     calibration = Dataset.open(options["calibration"], "train") if options["calibration"] else None
     source = import_model(model, importing, store)
     if calibration is not None:
-        source = _fixed_to_data(model, importing, source, calibration, store)
+        source = fixed_to_data(model, importing, source, calibration, store)
     export = _export_recipe(options)
     recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
@@ -99,11 +99,11 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
 
     if output is not None:
         require_free(output, replace=True)
-    data = _limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
+    data = limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
     reference = import_model(options["reference"], ImportOptions(fallback_labels=data.labels), Store())
     subjects = _subjects(exports, reference)
     settings = _check_recipe(options)
-    label_map = _label_map(options["label_map"])
+    label_map = read_label_map(options["label_map"])
     arguments = {"label_map": label_map, "progress": console.progress}
     if output is None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -139,10 +139,10 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         input_size=given.input_size,
         ignore_index=given.ignore_index,
     )
-    return _fixed_to_data(path, options, import_model(path, options, store), data, store)
+    return fixed_to_data(path, options, import_model(path, options, store), data, store)
 
 
-def _fixed_to_data(
+def fixed_to_data(
     path: Path, options: ImportOptions, source: ModelArtifact, data: Dataset, store: Store
 ) -> ModelArtifact:
     """The model with its free sides fixed to the size that all images have after preprocessing, if they have one.
@@ -173,7 +173,7 @@ def _calibration(root: Path, recipe: Recipe) -> Dataset:
     return Dataset.open(root, recipe.data.calibration_split)
 
 
-def _limited(data: Dataset, limit: int | None, seed: int) -> Dataset:
+def limited(data: Dataset, limit: int | None, seed: int) -> Dataset:
     return data if limit is None else data.subset(limit, seed)
 
 
@@ -272,7 +272,7 @@ def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
         raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 
 
-def _label_map(path: Path | None) -> dict[str, str] | None:
+def read_label_map(path: Path | None) -> dict[str, str] | None:
     if path is None:
         return None
     found = read_yaml(path)

@@ -1,0 +1,349 @@
+"""Records the original model on the device where it is at home, once, so that any machine can check against it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from segexport import __version__, latency, metrics, preprocess
+from segexport.archive import require_new
+from segexport.artifact import ModelArtifact
+from segexport.bootstrap import MIN_IMAGES
+from segexport.check import classes_of
+from segexport.dataset import Dataset, Sample
+from segexport.environment import describe_gpu, describe_machine, now
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.limits import limits_for
+from segexport.logits import LogitDigest, digest_logits, score_output
+from segexport.pipeline import Builder, context_of, plan
+from segexport.progress import Progress, silent
+from segexport.recipe import OnnxExport, Recipe, export_name
+from segexport.reference_file import (
+    Data,
+    Header,
+    Image,
+    Noise,
+    Recorder,
+    ReferenceFile,
+    Runner,
+    Times,
+    new_reference,
+    read_reference,
+)
+from segexport.registry import runtime_for
+from segexport.runtimes.base import Prediction, RunOptions, Session
+from segexport.spec import Format, Label, Precision
+from segexport.store import Store
+
+GUARDED_IMAGES = 4
+"""Images on which a stand-in for Paddle on the GPU has to agree with Paddle itself, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is opened to record: the model itself, or the export that can run where the model cannot."""
+
+    artifact: ModelArtifact
+    options: RunOptions
+    notes: tuple[str, ...] = ()
+
+    def open(self) -> Session:
+        return runtime_for(self.artifact.manifest.format).open(self.artifact, self.options)
+
+
+def record(
+    source: ModelArtifact,
+    data: Dataset,
+    output: Path,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    latency_seconds: float = 10.0,
+    label_map: dict[str, str] | None = None,
+    timeout_s: float = 300.0,
+    store: Store | None = None,
+    progress: Progress = silent,
+) -> ReferenceFile:
+    """Runs the model on all images, twice in two processes, and keeps what it said in one file.
+
+    Args:
+        source: The trained model.
+        data: The images; all of them are recorded.
+        device: `cpu`, `gpu:0`, ...; what is asked for is what is used, or it is an error.
+        latency_seconds: For timing it; 0 leaves that out.
+        label_map: Class of the model -> class of the data, by name; for the recorded confusions.
+
+    Raises:
+        InputError: Too few images, no labelled pixel, a model that gives one class only; or `output` exists.
+        EnvironmentMissingError: The device is not there for any runtime that could run the model.
+    """
+    require_new(output)
+    if len(data) < MIN_IMAGES:
+        raise InputError(
+            f"{data.root}, split {data.split!r}: {len(data)} images are too few for a reference",
+            cause=f"gates need at least {MIN_IMAGES} images to decide anything",
+            hint="for a handful of images make a golden pack: segexport golden make MODEL --data DIR -o PACK",
+        )
+    with _full_precision(), new_reference(output) as recorder:
+        engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
+        with engine.open() as first, engine.open() as second:
+            run = _Run(source, data, classes_of(source, data, label_map), first, second, recorder)
+            with progress("recording", len(data)) as bar:
+                for sample in data:
+                    run.add(sample)
+                    bar.advance()
+            noise = run.noise()
+            times = run.times(latency_seconds, progress) if latency_seconds else None
+            recorder.finish(
+                Header(
+                    created=now(),
+                    segexport_version=__version__,
+                    model=source.manifest,
+                    data=run.described(),
+                    runner=_runner(engine, first),
+                    noise=noise,
+                    times=times,
+                    images=tuple(run.images),
+                )
+            )
+    return read_reference(output)
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Workers inherit this: without it, GPUs since Ampere round the inputs of fp32 products to 10 bits (TF32), and
+    cuDNN may pick kernels whose sums differ from run to run."""
+    wanted = {"NVIDIA_TF32_OVERRIDE": "0", "FLAGS_cudnn_deterministic": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+# -- which runtime ---------------------------------------------------------------------------------------------
+
+
+def engine_for(
+    source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
+) -> Engine:
+    """The model in its own runtime; on a GPU that this runtime cannot use, its fp32 ONNX export in ONNX Runtime.
+
+    Raises:
+        EnvironmentMissingError: No runtime here has the GPU.
+    """
+    if not options.device.startswith("gpu"):
+        return Engine(source, options)
+    reasons = []
+    for format in dict.fromkeys((source.manifest.format, Format.ONNX)):
+        runtime = runtime_for(format)
+        found = runtime.probe()
+        if "gpu" not in found.devices:
+            why = f"{runtime.name} {found.version} has {', '.join(found.devices)} only" if found.ok else found.reason
+            reasons.append(why)
+        elif format is source.manifest.format:
+            return Engine(source, options)
+        else:
+            return onnx_stand_in(source, options, data, store, progress)
+    raise EnvironmentMissingError(
+        f"device {options.device!r}: no runtime here can use a GPU",
+        cause="; ".join(reasons),
+        hint="pip install onnxruntime-gpu (or paddlepaddle-gpu), or record with --device cpu: every report will say so",
+    )
+
+
+def onnx_stand_in(
+    source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
+) -> Engine:
+    """The fp32 ONNX export, after it has shown on some images that it does what Paddle does on the CPU.
+
+    A fault of the conversion would else become the reference, and every export with the same fault would pass.
+
+    Raises:
+        InputError: It does not.
+    """
+    export = OnnxExport(to=Format.ONNX)
+    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
+    builder = Builder(store, replace(context_of(recipe, None, progress), threads=options.threads))
+    artifact = builder.build("reference", source, plan(recipe, source, "").chains[export_name(export)])
+    engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
+    original = Engine(source, replace(options, device="cpu"))
+    with engine.open() as found, original.open() as wanted:
+        for sample in data.subset(GUARDED_IMAGES):
+            tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
+            agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
+            limit = limits_for(Precision.FP32).agreement_min
+            if agreement < limit:
+                raise InputError(
+                    f"{sample.name}: the ONNX export on {options.device} agrees with Paddle on "
+                    f"{agreement:.2%} of the pixels; a reference needs {limit:.1%}",
+                    cause="the conversion or the device changes what the model computes",
+                    hint="record with --device cpu, and check the ONNX export against that",
+                )
+    return engine
+
+
+def _runner(engine: Engine, session: Session) -> Runner:
+    info, asked = session.info, engine.options.device
+    on_gpu = asked.startswith("gpu")
+    name, driver = describe_gpu(int(asked.partition(":")[2] or 0)) if on_gpu else ("", "")
+    return Runner(
+        runtime=info.runtime,
+        version=info.version,
+        provider=info.provider,
+        device=name or info.device,
+        asked=asked,
+        is_gpu=on_gpu,
+        driver=driver,
+        threads=info.threads,
+        load_ms=info.load_ms,
+        notes=(*engine.notes, *info.notes),
+        machine=describe_machine(),
+    )
+
+
+# -- the run ---------------------------------------------------------------------------------------------------
+
+
+class _Run:
+    """One image after the other through both sessions, and what is counted on the way."""
+
+    def __init__(self, source: ModelArtifact, data: Dataset, classes, first: Session, second: Session, to: Recorder):
+        self._manifest, self._data, self._classes = source.manifest, data, classes
+        self._first, self._second, self._recorder = first, second, to
+        self._scores = score_output(self._manifest.outputs)
+        self.images: list[Image] = []
+        self._confusion = self._confusion_again = np.zeros(1, np.int64)
+        self._differing: list[tuple[int, int]] = []  # pixels that differ, pixels
+        self._seen: set[int] = set()
+        self._preprocess_ms: list[float] = []
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        return self._classes.labels
+
+    def add(self, sample: Sample) -> None:
+        """Runs and writes one image."""
+        start = _milliseconds()
+        tensor, placement = preprocess.apply(
+            self._manifest.preprocess, sample.image, input_spec=self._manifest.inputs[0]
+        )
+        self._preprocess_ms.append(_milliseconds() - start)
+        self._second.submit([tensor])
+        found = self._first.infer([tensor], margin=True)
+        again = self._second.result()
+        if not found.finite:
+            raise InputError(
+                f"{sample.name}: the model's output holds NaN or infinity",
+                cause="a model that fails on its own data cannot be a reference",
+                hint="check its preprocessing (segexport inspect MODEL) and its weights",
+            )
+        confusion = self._counted(sample, found, placement, sample.label)
+        truth = sample.label if sample.label is not None else self._restored(found, placement)
+        self._confusion = self._confusion + confusion
+        self._confusion_again = self._confusion_again + self._counted(sample, again, placement, truth)
+        self._differing.append((int(np.count_nonzero(found.mask != again.mask)), found.mask.size))
+        self._seen.update(np.flatnonzero(np.bincount(found.mask.reshape(-1))).tolist())
+        height, width = sample.image.shape[:2]
+        entry = self._data.entries[sample.index]
+        self.images.append(
+            Image(
+                name=sample.name,
+                image_sha256=self._data.digest(entry.image),
+                label_sha256=None if entry.label is None else self._data.digest(entry.label),
+                width=width,
+                height=height,
+                finite=found.finite,
+                inference_ms=found.inference_ms,
+                postprocess_ms=found.postprocess_ms,
+                margin_edges=self._recorder.add(found, confusion),
+                logits=self._digest(tensor),
+            )
+        )
+
+    def noise(self) -> Noise:
+        """What the second run differed by.
+
+        Raises:
+            InputError: What was recorded can tell no export from another.
+        """
+        if len(self._seen) < 2:
+            raise InputError(
+                f"the model's mask is one single class on all {len(self.images)} images",
+                cause="a dead export would agree with it in every pixel",
+                hint="check its preprocessing (segexport inspect MODEL), or give images with more classes",
+            )
+        if not self._confusion.any():
+            raise InputError(
+                f"{self._data.root}, split {self._data.split!r}: not one labelled pixel of a known class",
+                cause=f"every pixel of every label is {self._data.ignore_index}, which is ignored",
+                hint="compare labels.txt and ignore_index with the values in the label files",
+            )
+        one, two = metrics.scores(self._confusion).miou, metrics.scores(self._confusion_again).miou
+        return Noise(
+            images=len(self.images),
+            pixels=sum(pixels for _, pixels in self._differing),
+            differing_pixels=sum(differing for differing, _ in self._differing),
+            worst_image=max(differing / pixels for differing, pixels in self._differing),
+            miou_delta=two - one,
+        )
+
+    def times(self, seconds: float, progress: Progress) -> Times:
+        """Times the model on the first image."""
+        tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
+        timing = latency.measure({"reference": (self._first, [tensor])}, seconds, progress=progress)["reference"]
+        if timing.error is not None:
+            raise timing.error
+        return Times(
+            blocks_ms=tuple(tuple(round(float(value), 4) for value in row) for row in timing.blocks_ms),
+            first_ms=timing.first_ms,
+            warm_up_runs=timing.warm_up_runs,
+            preprocess_ms=float(np.median(self._preprocess_ms)),
+            postprocess_ms=float(np.median([image.postprocess_ms for image in self.images])),
+        )
+
+    def described(self) -> Data:
+        """The data set."""
+        data = self._data
+        return Data(
+            path=data.root.name,
+            split=data.split,
+            labels=self.labels,
+            labelled=data.labelled,
+            ignore_index=data.ignore_index,
+            fingerprint=data.fingerprint,
+            label_map=self._classes.label_map,
+        )
+
+    def _counted(
+        self, sample: Sample, found: Prediction, placement: preprocess.Placement, truth: np.ndarray | None
+    ) -> np.ndarray:
+        mask, classes = self._restored(found, placement), len(self.labels)
+        columns = classes + (self._classes.lookup is not None)
+        truth = mask if truth is None else truth
+        ignore = self._data.ignore_index
+        return metrics.confusion_matrix(truth, mask, classes, ignore, prediction_classes=columns, name=sample.name)
+
+    def _restored(self, found: Prediction, placement: preprocess.Placement) -> np.ndarray:
+        mask = preprocess.restore_mask(found.mask, placement)
+        return mask if self._classes.lookup is None else metrics.apply_label_map(mask, self._classes.lookup)
+
+    def _digest(self, tensor: np.ndarray) -> LogitDigest | None:
+        if self._scores is None:
+            return None
+        return digest_logits(self._first.outputs([tensor])[self._scores], self._manifest.outputs[self._scores])
+
+
+def _milliseconds() -> float:
+    import time
+
+    return time.perf_counter() * 1e3
