@@ -59,7 +59,7 @@ class Worker:
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [str(python), "-I", "-u", str(worker_host.__file__), str(script), *mortal],
+                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

@@ -1,8 +1,8 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
-`<python> -I worker_host.py WORKER.py [--die-with-parent]` reads calls from standard input and writes answers to what
-was standard output. File descriptor 1 itself is pointed at standard error first, because native libraries print there
-whenever they like.
+`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent]` reads calls from standard input and writes answers to
+what was standard output. File descriptor 1 itself is pointed at standard error first, because native libraries print
+there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
@@ -92,14 +92,15 @@ def _reader(stream):
     return read
 
 
-def _exit_with_parent(at_once: bool) -> None:
+def _exit_with_parent(parent: int, at_once: bool) -> None:
     """A worker whose parent was killed must not live on: the parent's id changes when it dies.
 
     A native call may keep Python from noticing; where `at_once` allows it, Linux is asked to end us itself.
     """
-    parent = os.getppid()
     if at_once and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -138,7 +139,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _exit_with_parent("--die-with-parent" in sys.argv[2:])
+    _exit_with_parent(int(sys.argv[2]), "--die-with-parent" in sys.argv[3:])
     commands, broken = {}, None
     try:
         commands = _load(sys.argv[1])
