@@ -2,7 +2,8 @@
 
 $FAKE_ADB holds state.json: devices {serial: state}; `full`: bytes that the phone's storage still takes; `app`:
 "answers", "crashes", "hangs", "refuses", "cuts" (a mask that is cut off), "stale" (an old result), "old" (another app)
-or a command that is run with the job's folder; `installed`; `unplug_after`: a number of calls; `hang`: adb itself does not answer.
+or a command that is run with the job's folder; `installed`; `unplug_after`: a number of calls; `hang`: adb itself does
+not answer.
 """
 
 from __future__ import annotations

@@ -219,3 +219,16 @@ def test_the_core_on_arm64(arm64: Jvm, tmp_path: Path) -> None:
     _run_images(arm64, tmp_path, convolution(tmp_path / "model"), timeout_s=500)
     device = json.loads((tmp_path / "job" / "result.json").read_text())["device"]
     assert device["abi"] == "aarch64"
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+@pytest.mark.timeout(400)
+def test_java_costs_little_beside_the_model(jvm: Jvm, shared_dir: Path, tmp_path: Path) -> None:
+    """Preprocessing and postprocessing of a photo: less than a quarter of fp32 inference, in the same run."""
+    artifact = _export(shared_dir, "pphumanseg", "fp32", tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(_encoded_images()["photo"])
+    stages = json.loads(jvm("dev.segexport.ort.TimeStages", artifact.path, tmp_path / "photo.jpg", 40, timeout_s=200))
+    java_ms = stages["preprocess_ms"] + stages["argmax_ms"] + stages["restore_ms"]
+    print(f"Java {java_ms:.2f} ms, inference {stages['inference_ms']:.2f} ms")
+    assert java_ms < 0.25 * stages["inference_ms"]
