@@ -45,7 +45,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
         raise EnvironmentMissingError(
             f"the APK cannot be built on this machine ({here})",
             cause=f"missing: {', '.join(missing)}" if missing else "the build's tools are those of Debian 12, x86_64",
-            hint="apt install openjdk-17-jdk-headless zip unzip npm on Debian 12; or open android_demo in Android Studio",
+            hint="on Debian 12: apt install openjdk-17-jdk-headless zip unzip npm; elsewhere: Android Studio",
         )
     try:
         done = subprocess.run(
