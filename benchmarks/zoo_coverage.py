@@ -156,9 +156,10 @@ INTRODUCTION = """# Coverage
 
 Made by `python benchmarks/zoo_coverage.py`; never edited by hand. Each row is a graph of a published architecture with
 seeded random weights and calibrated BatchNorm statistics (`tests/exporter/zoo.py`), its input 1x3x512x512 unless the
-graph says otherwise. The reference is Paddle, operator by operator, without fused passes. *ONNX* and *Lite x86*: pixels with the
-same class (of detections: numbers that are the same, a box to 0.05 pixels). *Difference*: the largest one of any output
-value, over the largest value. ARM files are compiled, not run. *Seconds*: rewrites, three conversions and two runs.
+graph says otherwise. The reference is Paddle, operator by operator, without fused passes. *ONNX* and *Lite x86*: pixels
+with the same class (of detections: numbers that are the same, a box to 0.05 pixels). *Difference*: the largest one of
+any output value, over the largest value. ARM files are compiled, not run. *Seconds*: rewrites, three conversions and
+two runs.
 Random weights amplify rounding more than trained ones do, the more the deeper the network; that is what the rows below
 99.99 % show: ONNX Runtime and Paddle-Lite differ from Paddle there by the same amount, and both runtimes compute in
 float32 in another order than Paddle.

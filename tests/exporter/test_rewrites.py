@@ -274,16 +274,21 @@ def test_adaptive_pool_that_divides_needs_nothing(tools: Toolchain) -> None:
     assert_close(tools.onnx(program, feed), tools.paddle(program, feed))
 
 
-@pytest.mark.parametrize(
-    ("program", "message"),
-    [
-        (pool(-1, 6), "pool2d into 6x6 adaptive bins needs a fixed height and width"),
-        (pool(16, 6, pooling_type="max"), "pool2d .max, NCHW."),
-    ],
-)
-def test_adaptive_pool_that_would_come_out_wrong_is_refused(program: Program, message: str) -> None:
-    with pytest.raises(UnsupportedModelError, match=message):
-        rewrite_for(ONNX, program)
+@pytest.mark.parametrize("bins", [2, 6])
+def test_adaptive_pool_of_free_sizes(tools: Toolchain, bins: int) -> None:
+    program = pool(-1, bins)
+    changed = rewritten(program, ONNX, "adaptive_pool_to_matmul")
+    for height, width in ((16, 16), (13, 21)):
+        feed = [noise(1, 2, height, width)]
+        reference = tools.paddle(program, feed)
+        assert reference[0].shape == (1, 2, bins, bins)
+        assert_close(tools.paddle(changed, feed), reference)
+        assert_close(tools.onnx(changed, feed), reference)
+
+
+def test_adaptive_pool_that_would_come_out_wrong_is_refused() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"pool2d \(max, NCHW\) into 6x6 adaptive bins"):
+        rewrite_for(ONNX, pool(16, 6, pooling_type="max"))
 
 
 def upsampling(**chosen: list[int]) -> Program:
