@@ -31,6 +31,7 @@ from segexport.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from segexport.console import Console
+    from segexport.diagnose_schema import Diagnosis
     from segexport.report.schema import Report
 
 DEMO_RECIPE = Path(__file__).parent / "demo" / "recipe.yaml"
@@ -130,6 +131,36 @@ def validate_recipe(path: Path) -> list[str]:
 # -- parts -----------------------------------------------------------------------------------------------------
 
 
+def diagnose_export(
+    path: Path, output: Path | None, *, reference: Path, image: Path, threads: int, console: Console
+) -> Diagnosis:
+    """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
+    from contextlib import nullcontext
+
+    from segexport.diagnose import diagnose
+    from segexport.images import decode_image
+
+    if output is not None:
+        require_free(output)
+    export, pixels = read_artifact(path), decode_image(image)
+    names = tuple(label.name for label in export.manifest.labels)
+    options, store = ImportOptions(fallback_labels=names), Store()
+    own = import_model(reference, options, store)
+    height, width = export.manifest.inputs[0].shape[2:]
+    if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:
+        own = import_model(reference, options.model_copy(update={"input_size": (width, height)}), store)
+    with nullcontext() if output is None else new_folder(output) as folder:
+        return diagnose(
+            export,
+            own,
+            pixels,
+            image_name=image.name,
+            out=folder,
+            threads=threads,
+            progress=console.progress,
+        )
+
+
 def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
     options = ImportOptions(
@@ -201,7 +232,7 @@ def _checked(
         {
             "check": 2,
             "segexport": __version__,
-            "reference": source.digest,
+            "reference": [source.manifest.name, source.digest],
             "exports": [
                 [s.name, s.artifact.digest if s.artifact else str(s.error), s.limits and s.limits.model_dump()]
                 for s in subjects
@@ -237,7 +268,7 @@ def _checked(
             copy_tree(folder, place)
             (place / reports.REPORT_NAME).write_text(reports.render(result, "json"), encoding="utf-8")
 
-        store.keep(key, keep)
+        return reports.read(store.keep(key, keep)), False  # as the next run will read it, so that the forms are equal
     return result, False
 
 
