@@ -67,7 +67,7 @@ class ToPaddleLite:
         graph, notes = rewrites.rewrite_for(f"paddle-lite {place}", original)
         precision = self.params.precision
         if place == "x86" and precision is Precision.FP16:
-            graph.params = {name: _rounded_to_half(value) for name, value in graph.params.items()}
+            graph.params = {name: rounded_to_half(value) for name, value in graph.params.items()}
         with tempfile.TemporaryDirectory(dir=stem.parent) as scratch:
             model, params = graph.write(Path(scratch))
             arguments = {
@@ -90,7 +90,8 @@ class ToPaddleLite:
         return notes
 
 
-def _rounded_to_half(value: np.ndarray) -> np.ndarray:
+def rounded_to_half(value: np.ndarray) -> np.ndarray:
+    """fp32 values as fp16 holds them; other types as they are."""
     return value.astype(np.float16).astype(np.float32) if value.dtype == np.float32 else value
 
 

@@ -117,6 +117,25 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
 
 
 @cli.command()
+@click.argument("export", type=_FILE)
+@click.option("--reference", type=_FILE, required=True, help="The model that the export was made from.")
+@click.option("--image", type=_FILE, required=True, help="An image on which the two differ.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "html"]), default="table", show_default=True)
+@click.option("-o", "--output", type=_FILE, help="Folder for the report and a minimal model that shows the fault.")
+@click.pass_obj
+def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
+    """Find the first operator of EXPORT that gives another result than the model that it was made from."""
+    from segexport.diagnose_report import render
+    from segexport.run import diagnose_export
+
+    say = console()
+    found = diagnose_export(export, output, **options, console=say)
+    say.data(render(found, form, width=say.stdout_width, color=say.stdout_color))
+    sys.exit(1 if found.findings else 0)
+
+
+@cli.command()
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--device", default="cpu", show_default=True)

@@ -1,0 +1,283 @@
+"""Which layer broke an export: walks both graphs to the first operator whose output differs beyond its expected error.
+
+Every layer has two errors. The accumulated one is what the two models show when both run from the image on; it tells
+where a difference becomes visible. The local one is the layer's alone: it is fed with the reference's own tensors, so
+nothing upstream is in it; it tells who made the difference. The first layer with too much of the second is named.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from segexport import __version__, diagnose_judge, preprocess
+from segexport.artifact import ModelArtifact
+from segexport.diagnose_lite import LiteSide
+from segexport.diagnose_match import Match, folded
+from segexport.diagnose_onnx import OnnxSide
+from segexport.diagnose_schema import Diagnosis, Difference, Finding, Layer, Quantized
+from segexport.diagnose_trace import Trace, trace
+from segexport.errors import InputError
+from segexport.exporter import program, truncate
+from segexport.exporter.program import Program
+from segexport.progress import Progress, silent
+from segexport.spec import Format, Precision, Preprocess
+
+
+class Side(Protocol):
+    """An export that can be looked into.
+
+    Attributes:
+        matches: Variable of the reference -> tensor of the export.
+        notes: What could not be looked at, and why.
+    """
+
+    matches: dict[str, Match]
+    notes: list[str]
+
+    def whole(self) -> dict[str, Difference]: ...
+    def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]: ...
+    def local(self, variables: Sequence[str]) -> dict[str, Difference]: ...
+    def operators(self, variable: str) -> tuple[str, ...]: ...
+    def quantized(self, variable: str, found: Difference | None) -> Quantized | None: ...
+    def alone(self, variable: str) -> Difference | None: ...
+    def save(self, variable: str, folder: Path) -> tuple[str, list[str]]: ...
+    def close(self) -> None: ...
+
+
+def diagnose(
+    export: ModelArtifact,
+    reference: ModelArtifact,
+    image: np.ndarray,
+    *,
+    image_name: str = "image",
+    out: Path | None = None,
+    source: Program | None = None,
+    threads: int = 1,
+    timeout_s: float = 300.0,
+    progress: Progress = silent,
+) -> Diagnosis:
+    """Compares an export with the program that it was made from, layer by layer, on one image.
+
+    Args:
+        export: An ONNX or Paddle-Lite artifact.
+        reference: The Paddle artifact that it was made from.
+        image: uint8 (height, width, 3), RGB.
+        out: Folder for a minimal model and input that reproduce the first fault; must exist.
+        source: For Paddle-Lite, whose file cannot be looked into: the program that was compiled, where that is not
+            the reference's own.
+
+    Raises:
+        SegexportError: One of the two cannot be read or run, or they take inputs of other sizes.
+    """
+    start = time.monotonic()
+    if reference.manifest.format is not Format.PADDLE:
+        raise InputError(
+            f"{reference.path}: a model for {reference.manifest.format.value}",
+            cause="a diagnosis walks the Paddle program operator by operator",
+            hint="give the PaddleSeg or PaddleX export that the model was made from as --reference",
+        )
+    findings = preprocess_findings(reference.manifest.preprocess, export.manifest.preprocess)
+    graph = program.read(reference.file("model"), reference.file("params"))
+    contract = _contract(reference, export)
+    tensor, _ = preprocess.apply(contract, image, input_spec=export.manifest.inputs[0])
+    precision = export.manifest.target.precision
+    with tempfile.TemporaryDirectory() as folder, progress("looking into both models", 4) as bar:
+        traced = trace(graph, [tensor], Path(folder), timeout_s)
+        bar.advance()
+        side = _side(export, traced, [tensor], source, threads, timeout_s)
+        try:
+            layers, median = _layers(side, traced, precision, bar)
+            whole = side.whole()
+            findings += diagnose_judge.layer_findings(layers)
+            if not any(finding.kind == "operator" for finding in findings):
+                findings += _beyond_layers(side, layers, whole, precision, median)
+            bar.advance()
+            diagnosis = Diagnosis(
+                segexport_version=__version__,
+                export=export.path.resolve().name,
+                reference=reference.manifest.name,
+                image=image_name,
+                format=export.manifest.format.value,
+                precision=precision.value,
+                unit=diagnose_judge.unit(precision),
+                findings=tuple(findings),
+                whole=whole,
+                layers=tuple(layers),
+                unmatched=tuple(name for name in traced.files if name not in side.matches),
+                notes=tuple(side.notes),
+                seconds=time.monotonic() - start,
+            )
+            if out is not None:
+                from segexport.diagnose_save import save
+
+                save(diagnosis, side, traced, contract, export.manifest.preprocess, image, out)
+        finally:
+            side.close()
+    return diagnosis.model_copy(update={"seconds": time.monotonic() - start})
+
+
+def preprocess_findings(reference: Preprocess, export: Preprocess) -> list[Finding]:
+    """What the two manifests say differently about the way from the image to the input; it spoils everything after."""
+    found = []
+    for field in Preprocess.model_fields:
+        own, other = getattr(reference, field), getattr(export, field)
+        if own != other:
+            what = {
+                "color": "order of the colour channels",
+                "geometry": "resizing and padding",
+                "scale": "factor on the grey levels",
+                "mean": "mean",
+                "std": "standard deviation",
+            }[field]
+            message = f"preprocessing: the {what} ({field}) is {_plain(other)} in the export, {_plain(own)} in the "
+            message += "reference; the layers below were compared with the reference's"
+            found.append(Finding(kind="preprocess", message=message, layer=field))
+    return found
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_plain(item) for item in value) + "]"
+    return str(value.model_dump(mode="json")) if hasattr(value, "model_dump") else f"{value}"
+
+
+def _contract(reference: ModelArtifact, export: ModelArtifact) -> Preprocess:
+    """The reference's preprocessing; the export's geometry where only the reference takes any size."""
+    contract = reference.manifest.preprocess
+    if -1 in reference.manifest.inputs[0].shape[2:] and -1 not in export.manifest.inputs[0].shape[2:]:
+        return contract.model_copy(update={"geometry": export.manifest.preprocess.geometry})
+    return contract
+
+
+def _side(
+    export: ModelArtifact,
+    traced: Trace,
+    tensors: list[np.ndarray],
+    source: Program | None,
+    threads: int,
+    timeout_s: float,
+) -> Side:
+    if export.manifest.format is Format.ONNX:
+        return OnnxSide(export, traced, tensors, threads, timeout_s)
+    if export.manifest.format is Format.PADDLE_LITE:
+        return LiteSide(export, traced, tensors, source or traced.program, threads, timeout_s)
+    raise InputError(
+        f"{export.path}: a Paddle program", hint="give an ONNX or Paddle-Lite export; the program is --reference"
+    )
+
+
+def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[Layer], float]:
+    variables = [name for name in traced.files if name in side.matches and name not in traced.program.feed_names]
+    if not variables:
+        raise InputError(
+            "the export and the reference have no tensor in common",
+            hint="is this the model that the export was made from?",
+        )
+    accumulated = side.accumulated(variables)
+    bar.advance()
+    local = side.local(variables)
+    median = diagnose_judge.median_score(local.values(), precision)
+    suspects = [
+        name for name in variables if name in local and diagnose_judge.is_faulty(local[name], precision, median)
+    ]
+    moved = _rematch(side, traced.program, suspects, local, precision)
+    if moved:
+        variables = [name for name in traced.files if name in side.matches and name not in traced.program.feed_names]
+        again = [moved.get(name, name) for name in suspects]
+        local = {name: value for name, value in local.items() if name not in moved} | side.local(again)
+        accumulated = {n: v for n, v in accumulated.items() if n not in moved} | side.accumulated(list(moved.values()))
+    bar.advance()
+    layers = []
+    for name in variables:
+        part = truncate.segment(traced.program, name, side.matches)
+        ops = [traced.program.ops[index] for index in part.ops]
+        own = local.get(name)
+        scope = str(ops[-1].attr("struct_name", "") or ops[-1].attr("op_namescope", "")).strip("/")
+        layers.append(
+            Layer(
+                variable=name,
+                operators=tuple(op.type for op in ops),
+                scope=scope,
+                tensor=side.matches[name].tensor,
+                export_operators=side.operators(name),
+                matched_by=side.matches[name].by,
+                shape=traced.shapes[name],
+                quantized=side.quantized(name, own or accumulated.get(name)),
+                accumulated=accumulated.get(name),
+                local=own,
+                score=None if own is None else min(diagnose_judge.score(own, precision), diagnose_judge.NOT_COMPARABLE),
+                expected=0.0 if own is None else diagnose_judge.limit(own, precision, median),
+                is_faulty=own is not None and diagnose_judge.is_faulty(own, precision, median),
+            )
+        )
+    return layers, median
+
+
+def _rematch(
+    side: Side, graph: Program, suspects: Sequence[str], local: dict[str, Difference], precision: Precision
+) -> dict[str, str]:
+    """Moves matches from an operator to the one that was folded into it, where the tensor is that one's result.
+
+    A converter that folds a bias or a normalization into a convolution may leave the result the convolution's name.
+    The tensor is the later variable's if it agrees with that far better (10 times) than with its namesake.
+    """
+    moved = {}
+    for name in suspects:
+        here = side.matches[name]
+        best, best_score = name, diagnose_judge.score(local[name], precision) / 10.0
+        for other in folded(graph, side.matches, name):
+            del side.matches[name]
+            side.matches[other] = here
+            found = side.local([other]).get(other)
+            del side.matches[other]
+            side.matches[name] = here
+            if found is not None and diagnose_judge.score(found, precision) < best_score:
+                best, best_score = other, diagnose_judge.score(found, precision)
+        if best != name:
+            del side.matches[name]
+            side.matches[best] = Match(here.tensor, "structure")
+            moved[name] = best
+    return moved
+
+
+def _beyond_layers(
+    side: Side, layers: list[Layer], whole: dict[str, Difference], precision: Precision, median: float
+) -> list[Finding]:
+    """What is wrong when every layer alone is right: only the fused graph is off, or the errors add up."""
+
+    def is_off(found: Difference | None) -> bool:
+        return found is not None and diagnose_judge.is_off_as_a_whole(found, precision, median)
+
+    if not any(is_off(found) for found in whole.values()):
+        return []
+    if any(is_off(layer.accumulated) for layer in layers if layer.variable in whole):
+        found = diagnose_judge.accumulation_finding(layers, whole, precision, median)
+        return [found] if found is not None else []
+    first = bisect(layers, lambda layer: is_off(side.alone(layer.variable)))
+    if first is None:
+        text = "the file gives other outputs than the same program does when it is exported now: it was made from "
+        text += "another program or other weights, or by another version of the tools; export it again"
+        return [Finding(kind="file", message=text)]
+    text = "every layer alone is right, and so are all together when nothing is fused; fused, the first that is off is "
+    text += f"{' + '.join(first.operators)} -> {first.variable} {list(first.shape)}"
+    return [Finding(kind="fusion", message=text, layer=first.variable, operators=first.operators)]
+
+
+def bisect(layers: Sequence[Layer], is_off: Callable[[Layer], bool]) -> Layer | None:
+    """The first layer that is off, if the last one is; between the two, what is off stays off."""
+    if not layers or not is_off(layers[-1]):
+        return None
+    low, high = 0, len(layers) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if is_off(layers[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return layers[high]

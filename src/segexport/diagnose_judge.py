@@ -1,0 +1,115 @@
+"""How large a layer's own error may be, and what the errors of all layers say together.
+
+A layer is judged by its local error: it runs alone, on the reference's own tensors, so no other layer's error is in
+it. What is expected depends on the arithmetic:
+
+* fp32: another order of summation, 1e-7 to 1e-6 of the tensor's range; the limit is 1e-4.
+* fp16: weights, input and output rounded to 11 bits, 1e-4 to 4e-4 of the range; the limit is 2e-3.
+* int8 and w8: input, weights and output rounded to 8 bits. In steps of 1/255 of the range, the root-mean-square error
+  of sound layers is 0.3 to 1.8 and lies within a factor of 4 of the model's own median; the limit is 6 times that
+  median, and at least 2.5 steps.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from segexport.diagnose_schema import Difference, Finding, Layer
+from segexport.spec import Precision
+
+_RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3}
+_STEPS_LIMIT = 2.5
+_TIMES_MEDIAN = 6.0
+_INTEGERS_LIMIT = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 5e-2, Precision.W8: 5e-2}
+# Accumulated error of the whole model's output that counts as off, in the same units, when no layer alone is.
+_WHOLE_TIMES = 20.0
+NOT_COMPARABLE = 1e30
+"""Score of a tensor of other sizes, or with NaN in it; infinity has no place in JSON."""
+
+
+def unit(precision: Precision) -> str:
+    """What a layer's score counts."""
+    if precision in _RELATIVE_LIMIT:
+        return "largest error / range of the tensor"
+    return "root-mean-square error, in steps of 1/255 of the tensor's range"
+
+
+def score(found: Difference, precision: Precision) -> float:
+    """A tensor's error in the precision's unit; for integers the share of elements that are others."""
+    return found.relative if precision in _RELATIVE_LIMIT else found.steps
+
+
+def limit(found: Difference, precision: Precision, median: float) -> float:
+    """What `score` may be."""
+    if found.differing is not None:
+        return _INTEGERS_LIMIT[precision]
+    if precision in _RELATIVE_LIMIT:
+        return _RELATIVE_LIMIT[precision]
+    return max(_STEPS_LIMIT, _TIMES_MEDIAN * median)
+
+
+def median_score(found: Iterable[Difference], precision: Precision) -> float:
+    """Of the layers that round at all; what only moves numbers would pull it down."""
+    scores = [score(one, precision) for one in found if one.differing is None and one.fits]
+    rounding = [value for value in scores if value > 0.05]
+    return statistics.median(rounding) if rounding else 0.0
+
+
+def is_faulty(found: Difference, precision: Precision, median: float) -> bool:
+    """Whether a layer alone is off by more than its arithmetic explains."""
+    return not score(found, precision) <= limit(found, precision, median)
+
+
+def layer_findings(layers: Sequence[Layer]) -> list[Finding]:
+    """A finding per faulty layer, in execution order."""
+    return [
+        Finding(kind="operator", message=_operator_message(layer), layer=layer.variable, operators=layer.operators)
+        for layer in layers
+        if layer.is_faulty
+    ]
+
+
+def _operator_message(layer: Layer) -> str:
+    found = layer.local or layer.accumulated
+    name = f"{' + '.join(layer.operators) or 'the input'} -> {layer.variable} {list(layer.shape)}"
+    in_export = f"in the export {' + '.join(layer.export_operators) or 'nothing'}"
+    if not found.fits:
+        return f"{name}: {in_export} gives {list(found.found_shape)}"
+    if not found.finite:
+        return f"{name}: {in_export} gives NaN or infinity"
+    where = f"at {list(found.worst)} it gives {_value(found.worst_found)} instead of {_value(found.worst_expected)}"
+    text = f"{name}: {in_export}, fed with the reference's tensors, is off by {layer.score:.2g} "
+    text += f"(expected at most {layer.expected:.2g}); {where}"
+    if layer.quantized is not None and (layer.quantized.clipped or 0.0) > 0.05:
+        held = layer.quantized
+        text += f"; its 8 bits hold {held.low:.4g} to {held.high:.4g}, the values run from {found.low:.4g} to "
+        text += f"{found.high:.4g}"
+    return text
+
+
+def _value(value: float | None) -> str:
+    return "NaN" if value is None else f"{value:.5g}"
+
+
+def accumulation_finding(
+    layers: Sequence[Layer], whole: dict[str, Difference], precision: Precision, median: float
+) -> Finding | None:
+    """Where errors that are small one by one first add up to too much, if the model's output is off at all."""
+    if not any(is_off_as_a_whole(found, precision, median) for found in whole.values()):
+        return None
+    for layer in layers:
+        if layer.accumulated is not None and is_off_as_a_whole(layer.accumulated, precision, median):
+            found = score(layer.accumulated, precision)
+            text = f"no layer alone is off, but the errors add up: from {layer.variable} "
+            text += (
+                f"({' + '.join(layer.operators)}) on they are {found:.2g}, more than {_WHOLE_TIMES:g} times what one "
+            )
+            text += "layer may have"
+            return Finding(kind="accumulation", message=text, layer=layer.variable, operators=layer.operators)
+    return None
+
+
+def is_off_as_a_whole(found: Difference, precision: Precision, median: float) -> bool:
+    times = 1.0 if found.differing is not None else _WHOLE_TIMES
+    return not score(found, precision) <= times * limit(found, precision, median)

@@ -1,0 +1,167 @@
+"""Looks into a Paddle-Lite export by making it again, cut: a `.nb` shows nothing but its outputs.
+
+The program goes through the same rewrites and the same Opt as in the export, for this host, and ends at the variable
+that is wanted. A layer alone is a program of its few operators.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.diagnose_match import Match
+from segexport.diagnose_schema import Difference, Quantized
+from segexport.diagnose_trace import Trace
+from segexport.errors import WorkerError
+from segexport.exporter import rewrites, truncate
+from segexport.exporter.program import Program
+from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_paddle_lite import rounded_to_half
+from segexport.spec import Precision
+from segexport.worker import Worker
+
+
+class LiteSide:
+    """A Paddle-Lite export beside the reference's trace.
+
+    Args:
+        tensors: The image's tensors, as they are fed to both.
+        source: The program that the export was compiled from.
+    """
+
+    def __init__(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> None:
+        self.file = artifact.file("host_model")
+        self.precision = artifact.manifest.target.precision
+        self._trace, self._tensors = trace, tensors
+        self._timeout_s, self._threads = timeout_s, threads
+        self._graph, _ = rewrites.rewrite_for("paddle-lite x86", source)
+        self.notes: list[str] = ["a .nb cannot be looked into, so its layers were compiled again from the program"]
+        if self.precision is Precision.FP16:
+            self._graph.params = {name: rounded_to_half(value) for name, value in self._graph.params.items()}
+            self.notes.append(
+                "fp16 kernels exist on ARM only: the weights were rounded to fp16, the arithmetic is fp32"
+            )
+        written = {name for op in self._graph.compute_ops() for name in op.output_names()} | set(self._graph.feed_names)
+        known = [name for name in trace.files if name in written and name in self._graph.vars]
+        self.matches: dict[str, Match] = {name: Match(name, "name") for name in known}
+        self._folder = tempfile.TemporaryDirectory()
+        self._opt: Worker | None = None
+        self._runtime: Worker | None = None
+        self._count = 0
+
+    def whole(self) -> dict[str, Difference]:
+        """The file as it is shipped (its twin for this host), by the names of the reference's outputs."""
+        names = self._trace.program.fetch_names
+        files = [self._trace.files[name] for name in names]
+        return dict(zip(names, self._compare(str(self.file), [], files), strict=True))
+
+    def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]:
+        """Both run from the image on; the program is cut at each variable, many at once."""
+        found: dict[str, Difference] = {}
+        for group in self._trace.groups(variables):
+            found.update(self._halving(group, self._run_cut))
+        return found
+
+    def local(self, variables: Sequence[str]) -> dict[str, Difference]:
+        """Each layer alone, fed with the reference's tensors; one that Opt does not take alone is left out."""
+        found: dict[str, Difference] = {}
+        for group in self._trace.groups(variables):
+            found.update(self._halving(group, self._run_alone))
+        return found
+
+    def alone(self, variable: str) -> Difference | None:
+        """The program cut at one variable, so that what is fused before it stays fused."""
+        return self._halving([variable], self._run_cut).get(variable)
+
+    def operators(self, variable: str) -> tuple[str, ...]:
+        """The compiled program's operators that lead to a variable, before Opt fuses them."""
+        part = truncate.segment(self._graph, variable, self.matches)
+        return tuple(self._graph.ops[index].type for index in part.ops)
+
+    def quantized(self, variable: str, found: Difference | None) -> Quantized | None:
+        """Activations are never held in 8 bits here."""
+        return None
+
+    def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
+        """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""
+        graph, feeds, _ = truncate.isolate(self._graph, [self._segment(variable)], self._trace.shapes)
+        self._compile(graph, folder / "export")
+        return "export.nb", feeds
+
+    def close(self) -> None:
+        for worker in (self._opt, self._runtime):
+            if worker is not None:
+                worker.close()
+        self._folder.cleanup()
+
+    def _segment(self, variable: str) -> truncate.Segment:
+        return truncate.segment(self._graph, variable, self.matches)
+
+    def _run_cut(self, variables: list[str]) -> list[Difference]:
+        model = self._compile(truncate.cut(self._graph, variables))
+        return self._compare(model, [], [self._trace.files[name] for name in variables])
+
+    def _run_alone(self, variables: list[str]) -> list[Difference]:
+        segments = [self._segment(name) for name in variables]
+        graph, feeds, targets = truncate.isolate(self._graph, segments, self._trace.shapes)
+        feed_files = [self._trace.files[name] for name in feeds]
+        return self._compare(self._compile(graph), feed_files, [self._trace.files[name] for name in targets])
+
+    def _halving(self, variables: list[str], run) -> dict[str, Difference]:
+        """Runs a group; where Opt or the runtime does not take it, each half of it."""
+        try:
+            return dict(zip(variables, run(variables), strict=True))
+        except WorkerError as error:
+            if len(variables) == 1:
+                self.notes.append(f"{variables[0]} does not run alone: {error.what}")
+                return {}
+            half = len(variables) // 2
+            return {**self._halving(variables[:half], run), **self._halving(variables[half:], run)}
+
+    def _compile(self, graph: Program, stem: Path | None = None) -> str:
+        self._count += 1
+        folder = Path(self._folder.name) / str(self._count)
+        folder.mkdir()
+        model, params = graph.write(folder)
+        arguments = {
+            "model": str(model),
+            "params": str(params),
+            "places": "x86",
+            "stem": str(stem or folder / "cut"),
+            "fp16": False,
+            "weight_int8": self.precision is Precision.W8,
+        }
+        if self._opt is None:
+            self._opt = Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt")
+        try:
+            self._opt.call("compile", arguments, timeout_s=self._timeout_s)
+        except WorkerError:
+            self._opt.close()
+            self._opt = None
+            raise
+        return arguments["stem"] + ".nb"
+
+    def _compare(self, model: str, feeds: list[str], expected: list[str]) -> list[Difference]:
+        if self._runtime is None:
+            script = WORKERS / "lite_trace_worker.py"
+            self._runtime = Worker(script, needs="paddlelite", threads=self._threads, name="Paddle-Lite")
+        arguments = {"model": model, "feeds": feeds, "expected": expected}
+        try:
+            answer, _ = self._runtime.call("compare", arguments, list(self._tensors), timeout_s=self._timeout_s)
+        except WorkerError:
+            self._runtime.close()
+            self._runtime = None
+            raise
+        return [Difference(**found) for found in answer["differences"]]

@@ -1,0 +1,136 @@
+"""Looks into an ONNX export: its tensors on the image, and each of its layers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.diagnose_match import CONVERSIONS, Match, OnnxGraph, match
+from segexport.diagnose_schema import Difference, Quantized
+from segexport.diagnose_trace import Trace
+from segexport.errors import WorkerError
+from segexport.exporter.to_onnx import WORKERS
+from segexport.worker import Worker
+
+
+class OnnxSide:
+    """An ONNX export beside the reference's trace.
+
+    Args:
+        tensors: The image's tensors, as they are fed to both.
+
+    Raises:
+        SegexportError: The file cannot be read.
+    """
+
+    def __init__(
+        self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
+    ) -> None:
+        self.file = artifact.file("model")
+        self._trace, self._tensors, self._timeout_s, self._threads = trace, tensors, timeout_s, threads
+        self.notes: list[str] = []
+        self._worker: Worker | None = None
+        answer = self._call("read", {"model": str(self.file)})
+        self._graph = OnnxGraph(answer["nodes"], answer["constants"], answer["inputs"])
+        self._quantized = answer["quantized"]
+        self.matches: dict[str, Match] = match(trace.program, trace.shapes, self._graph)
+        outputs = trace.program.fetch_names
+        self._outputs = dict(zip(answer["outputs"], outputs, strict=False))
+
+    def whole(self) -> dict[str, Difference]:
+        """The model as it is shipped, by the names of the reference's outputs."""
+        files = {name: self._trace.files[of] for name, of in self._outputs.items() if of in self._trace.files}
+        answer = self._call("whole", {"files": files}, self._tensors)
+        return {self._outputs[name]: Difference(**found) for name, found in answer["differences"].items()}
+
+    def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]:
+        """Both run from the image on."""
+        return self._each(variables, lambda files: self._call("accumulated", {"files": files}, self._tensors))
+
+    def local(self, variables: Sequence[str]) -> dict[str, Difference]:
+        """Each layer alone, fed with the reference's tensors; one that cannot run alone is left out."""
+
+        def run(files: dict[str, str]) -> dict:
+            return self._call("local", {"targets": list(files), "stops": self._stops, "files": self._files()})
+
+        return self._each(variables, run)
+
+    def alone(self, variable: str) -> Difference | None:
+        """The whole model with this tensor as the only further output, so that what is fused before it stays fused."""
+        return self.accumulated([variable]).get(variable)
+
+    def operators(self, variable: str) -> tuple[str, ...]:
+        """The export's operators that lead to a variable, without those that only convert."""
+        kinds = [node.kind for node in self._graph.between(self.matches[variable].tensor, self._stops)]
+        return tuple(kind for kind in kinds if kind not in CONVERSIONS) or tuple(kinds)
+
+    def quantized(self, variable: str, found: Difference | None) -> Quantized | None:
+        """How a variable's tensor is held in 8 bits, and how much of the reference's range that cannot hold."""
+        told = self._quantized.get(self.matches[variable].tensor)
+        if told is None:
+            return None
+        clipped = None
+        if found is not None and found.fits and found.high > found.low:
+            outside = max(found.high - told["high"], 0.0) + max(told["low"] - found.low, 0.0)
+            clipped = outside / (found.high - found.low)
+        return Quantized(**told, clipped=clipped)
+
+    def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
+        """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""
+        arguments = {
+            "target": self.matches[variable].tensor,
+            "stops": self._stops,
+            "files": self._files(),
+            "out": str(folder / "export.onnx"),
+        }
+        answer = self._call("save", arguments)
+        names = {found.tensor: name for name, found in self.matches.items()}
+        return "export.onnx", [names[tensor] for tensor in answer["inputs"]]
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+
+    @property
+    def _stops(self) -> list[str]:
+        return [found.tensor for found in self.matches.values()]
+
+    def _files(self) -> dict[str, str]:
+        return {found.tensor: self._trace.files[name] for name, found in self.matches.items()}
+
+    def _each(self, variables: Sequence[str], run: Callable[[dict[str, str]], dict]) -> dict[str, Difference]:
+        found: dict[str, Difference] = {}
+        names = {self.matches[name].tensor: name for name in variables}
+        for group in self._trace.groups(variables):
+            files = {self.matches[name].tensor: self._trace.files[name] for name in group}
+            found.update((names[tensor], value) for tensor, value in self._halving(files, run).items())
+        return found
+
+    def _halving(self, files: dict[str, str], run: Callable[[dict[str, str]], dict]) -> dict[str, Difference]:
+        """Runs a group; where it does not run, each half of it, so that one bad layer costs no other."""
+        try:
+            answer = run(files)
+        except WorkerError as error:
+            if len(files) == 1:
+                self.notes.append(f"{next(iter(files))} cannot run alone: {error.cause or error.what}")
+                return {}
+            items = list(files.items())
+            half = len(items) // 2
+            return {**self._halving(dict(items[:half]), run), **self._halving(dict(items[half:]), run)}
+        return {tensor: Difference(**value) for tensor, value in answer["differences"].items()}
+
+    def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
+        """A worker that died is started again, with the model in it."""
+        if self._worker is None:
+            self._worker = Worker(WORKERS / "onnx_trace_worker.py", needs="onnx", threads=self._threads, name="onnx")
+            if command != "read":
+                self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
+        try:
+            return self._worker.call(command, arguments, list(tensors), timeout_s=self._timeout_s)[0]
+        except WorkerError:
+            self._worker.close()
+            self._worker = None
+            raise
