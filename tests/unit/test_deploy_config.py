@@ -354,7 +354,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         parse_deploy_config(tmp_path / "gone.yaml")
     (tmp_path / "big.yaml").write_bytes(b"# \n" * 600_000)
-    with pytest.raises(InputError, match="1800000 bytes of YAML"):
+    with pytest.raises(InputError, match="more than 1048576 bytes of YAML"):
         parse_deploy_config(tmp_path / "big.yaml")
     (tmp_path / "utf16.yaml").write_bytes("Deploy: {}".encode("utf-16"))
     with pytest.raises(InputError, match="not UTF-8 text"):
