@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.compress.channel_graph import ChannelGraph
-from segexport.compress.channel_rules import bounds
+from segexport.compress.channel_shapes import bounds
 from segexport.exporter.program import Op, Program
 
 

@@ -11,7 +11,7 @@ from paddle.nn import functional
 
 from segexport.compress.channel_cut import mask
 from segexport.compress.channel_graph import ChannelGroup, analyze
-from segexport.compress.channel_rules import matched_axes
+from segexport.compress.channel_shapes import matched_axes
 from segexport.compress.cost import macs, parameters
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.prune import kept_units, prune, prune_to

@@ -1,0 +1,95 @@
+"""An export pruned to a share of its cost, then fine-tuned with the export itself as teacher; `segexport check` judges.
+
+    python benchmarks/prune_finetune.py MODEL --data DIR -o OUT [--keep-macs 0.5] [--steps 700] [--no-labels]
+    segexport check OUT/tuned --reference MODEL --data DIR --split val -o OUT/check
+
+Writes OUT/pruned, OUT/tuned (artifacts) and OUT/figures.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from segexport.artifact import ModelArtifact, read_artifact, write_artifact
+from segexport.compress.finetune import Finetune
+from segexport.compress.prune_step import Prune
+from segexport.compress.training_options import Losses
+from segexport.dataset import Dataset
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.step import Step, StepContext
+from segexport.store import Store
+
+
+@contextmanager
+def told(title: str, total: int | None = None):
+    """A line for every part of the work."""
+    started = time.monotonic()
+
+    class Bar:
+        done = 0
+
+        def advance(self, count: int = 1) -> None:
+            self.done += count
+            print(f"{title}: {self.done}/{total}, {time.monotonic() - started:.0f} s", flush=True)
+
+    yield Bar()
+
+
+def take(step: Step, source: ModelArtifact, folder: Path, context: StepContext) -> ModelArtifact:
+    folder.mkdir(parents=True)
+    write_artifact(folder, step.run(source, folder, context))
+    return read_artifact(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--keep-macs", type=float, default=0.5)
+    parser.add_argument("--criterion", default="l1")
+    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--no-labels", action="store_true", help="learn from the teacher alone")
+    parser.add_argument("--kl", type=float, default=1.0)
+    parser.add_argument("--ema", type=float, default=0.99)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+
+    data = Dataset.open(options.data, "train")
+    source = import_model(options.model, ImportOptions(fallback_labels=data.labels), Store(options.output / "cache"))
+    context = StepContext(key="", data=data, seed=options.seed, threads=options.threads, progress=told)
+    started = time.monotonic()
+    prune = Prune(Prune.Params(keep_macs=options.keep_macs, criterion=options.criterion))
+    pruned = take(prune, source, options.output / "pruned", context)
+    pruned_s = time.monotonic() - started
+    print("\n".join(pruned.manifest.lineage[-1].notes), flush=True)
+    params = Finetune.Params(
+        steps=options.steps,
+        batch=options.batch,
+        teacher=str(source.path),
+        learning_rate=options.learning_rate,
+        warmup=20,
+        ema=options.ema,
+        losses=Losses(cross_entropy=0.0 if options.no_labels else 1.0, kl=options.kl),
+    )
+    key = f"benchmark-{options.output.name}-{options.seed}-{options.steps}"
+    tuned = take(Finetune(params), pruned, options.output / "tuned", StepContext(**{**vars(context), "key": key}))
+    figures = {
+        "notes": pruned.manifest.lineage[-1].notes,
+        "size_bytes": [artifact.size_bytes for artifact in (source, pruned, tuned)],
+        "prune_seconds": round(pruned_s, 2),
+        "finetune_seconds": round(time.monotonic() - started - pruned_s),
+    }
+    (options.output / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
