@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.exporter.evaluate import CannotEvaluate, evaluate
+from segexport.exporter.evaluate import MAX_ELEMENTS, CannotEvaluate, evaluate
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY
 
@@ -23,7 +23,7 @@ class FoldConstants:
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
-        return bool(_folded(program))
+        return bool(_folded(program, only_first=True))
 
     def apply(self, program: Program) -> list[str]:
         values = _folded(program)
@@ -42,8 +42,8 @@ def _results(op: Op) -> list[str]:
     return [name for slot, names in op.outputs.items() if slot != "XShape" for name in names]
 
 
-def _folded(program: Program) -> dict[str, np.ndarray]:
-    """The value of every variable that is computed from parameters and constants alone."""
+def _folded(program: Program, *, only_first: bool = False) -> dict[str, np.ndarray]:
+    """The value of every variable that is computed from parameters and constants alone (or of the first operator's)."""
     if len(program.blocks) > 1:  # a loop may write what looks constant
         return {}
     fetched = set(program.fetch_names)
@@ -72,6 +72,8 @@ def _folded(program: Program) -> dict[str, np.ndarray]:
             break
         if set(results) == set(_results(op)):
             known.update(results)
+            if only_first:
+                break
     return known
 
 
@@ -81,7 +83,7 @@ def _constant_inputs(program: Program, op: Op, known: dict[str, np.ndarray]) -> 
         return None if not dims or -1 in dims else {"Input": [np.broadcast_to(np.float32(0), dims)]}
     if op.type == "fill_any_like":
         dims = program.shape(op.input("X") or "")
-        if dims and -1 not in dims and np.prod(dims, dtype=float) <= 1 << 26:
+        if dims and -1 not in dims and np.prod(dims, dtype=float) <= MAX_ELEMENTS:
             return {"X": [np.broadcast_to(np.zeros((), program.dtype(op.input("X") or "")), dims)]}
     found: dict[str, list[np.ndarray]] = {}
     for slot, names in op.inputs.items():
