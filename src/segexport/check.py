@@ -94,9 +94,15 @@ def measure(
     label_map: Mapping[str, str] | None = None,
     notes: tuple[str, ...] = (),
     probes: tuple[Probe, ...] = (),
+    whole: Dataset | None = None,
     progress: Progress = silent,
 ) -> Measurement:
-    """The part of `check` that runs models; arguments as there."""
+    """The part of `check` that runs models; arguments as there.
+
+    Args:
+        whole: The data that `data` is a share of; pictures are numbered, and audits are made, as of all of it.
+    """
+    whole = whole or data
     playback = reference if isinstance(reference, Playback) else None
     model = playback.artifact if playback is not None else reference
     classes = classes_of(model, data, label_map)
@@ -135,14 +141,14 @@ def measure(
             entry.tally = comparison.exports[entry.subject.name]
             entry.error = entry.tally.error
             entry.info = entry.session.info
-            entry.worst = _worst(entry, classes, data, folder)
+            entry.worst = _worst(entry, classes, data, whole, folder)
         timings = _times(None if playback is not None else own, contender, running, data, options, progress)
         for entry in running:
             if entry.error is None:
                 _ask(entry, probes)
     for entry in running:
         if entry.error is None:
-            entry.operators, checks = _audited(entry, data, options)
+            entry.operators, checks = _audited(entry, whole, options)
             entry.more += checks
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
@@ -153,11 +159,11 @@ def measure(
         comparison=comparison,
         labels=classes.labels,
         dataset=DatasetInfo(
-            path=data.root.name,
-            split=data.split,
-            images=len(comparison.names),
+            path=whole.root.name,
+            split=whole.split,
+            images=len(whole),
             labelled=comparison.labelled,
-            fingerprint=data.fingerprint,
+            fingerprint=whole.fingerprint,
             label_map=classes.label_map,
         ),
         environment=describe_machine(),
@@ -270,7 +276,7 @@ def _times(
 # -- pictures -----------------------------------------------------------------------------------------------------
 
 
-def _worst(entry: _Opened, classes: _Classes, data: Dataset, folder: Path) -> tuple[WorstImage, ...]:
+def _worst(entry: _Opened, classes: _Classes, data: Dataset, whole: Dataset, folder: Path) -> tuple[WorstImage, ...]:
     """Draws the images on which the export agrees least, worst first; those that agree in every pixel show nothing."""
     found = []
     pictures = folder / "images"
@@ -281,7 +287,7 @@ def _worst(entry: _Opened, classes: _Classes, data: Dataset, folder: Path) -> tu
         sample = data.read(index)
         drawn = panel(sample.image, sample.label, own_mask, mask, classes.labels, data.ignore_index)
         pictures.mkdir(parents=True, exist_ok=True)
-        name = f"{entry.subject.name}-{index:05d}{suffix(drawn)}"
+        name = f"{entry.subject.name}-{whole.entries.index(data.entries[index]):05d}{suffix(drawn)}"
         (pictures / name).write_bytes(drawn)
         found.append(
             WorstImage(

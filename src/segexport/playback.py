@@ -43,6 +43,7 @@ class Playback:
         source: How messages call it: its path.
         artifact: The model's manifest; there are no files behind it.
         images: By name.
+        fingerprint: Of the whole data set as it was; empty where only the images count.
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
@@ -56,6 +57,7 @@ class Playback:
     images: dict[str, RecordedImage]
     predict: Callable[[str], Prediction]
     again: str
+    fingerprint: str = ""
     times: Latency | None = None
     timing: latency.Timing | None = None
 
@@ -76,13 +78,13 @@ class Playback:
         Raises:
             InputError: They differ; how many and which.
         """
-        sizes = {entry.image: (entry.image, entry.label) for entry in data.entries}
-        missing = [name for name in self.images if name not in sizes]
-        unknown = [name for name in sizes if name not in self.images]
+        here = {entry.image: entry.label for entry in data.entries}
+        missing = [name for name in self.images if name not in here]
+        unknown = [name for name in here if name not in self.images]
         changed = [
             f"{name} ({what})"
-            for name, (image, label) in sizes.items()
-            if name in self.images and (what := _changed(data, self.images[name], image, label))
+            for name, label in here.items()
+            if name in self.images and (what := _changed(data, self.images[name], label))
         ]
         faults = [
             f"{len(names)} {what}: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
@@ -93,6 +95,8 @@ class Playback:
             )
             if names
         ]
+        if not faults and self.fingerprint and data.fingerprint != self.fingerprint:
+            faults = ["the files are the same, but not their order, the class names or ignore_index"]
         if faults:
             raise InputError(
                 f"{self.source}: recorded with other images than {data.root}, split {data.split!r}",
@@ -153,8 +157,8 @@ def effective(preprocess: Preprocess, sizes: set[tuple[int, int]]) -> Preprocess
     return preprocess.model_copy(update={"geometry": kept})
 
 
-def _changed(data: Dataset, recorded: RecordedImage, image: str, label: str | None) -> str:
-    if data.digest(image) != recorded.image_sha256:
+def _changed(data: Dataset, recorded: RecordedImage, label: str | None) -> str:
+    if data.digest(recorded.name) != recorded.image_sha256:
         return "image"
     found = None if label is None else data.digest(label)
     return "" if found == recorded.label_sha256 else "label"

@@ -254,6 +254,7 @@ class ReferenceFile:
             images={image.name: image for image in header.images},
             predict=lambda name: self._prediction(places[name]),
             again=AGAIN,
+            fingerprint=header.data.fingerprint,
             times=None if timing is None else self._latency(timing),
             timing=timing,
         )

@@ -1,0 +1,257 @@
+"""Regressions: a report against an earlier one of the same classes and the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from segexport import cost_gates
+from segexport.artifact import one_line
+from segexport.errors import InputError
+from segexport.gates import skipped
+from segexport.latency_statistics import latency_ratio
+from segexport.limits import Limits
+from segexport.report.schema import Baseline, ExportResult, Latency, Report
+from segexport.spec import Frozen
+from segexport.verdict import Check, Verdict, overall
+
+BLOCKS = 12
+"""Samples of a report are cut into so many blocks in the order taken, which are resampled whole."""
+
+
+class Tolerances(Frozen):
+    """What may be lost against the baseline before it counts.
+
+    Masks of one file on one runtime repeat to the last bit, so accuracy needs little room: what other versions of a
+    runtime move. Times need more.
+
+    Attributes:
+        miou: Loss of mIoU, a fraction of 1.
+        agreement: Loss of agreement with the reference, a fraction of 1.
+        size: Growth, relative.
+        latency: Growth of the median, relative; only on the same device with as many threads.
+    """
+
+    miou: float = Field(default=0.001, ge=0, le=1)
+    agreement: float = Field(default=0.0005, ge=0, le=1)
+    size: float = Field(default=0.01, ge=0)
+    latency: float = Field(default=0.10, ge=0)
+
+    @classmethod
+    def from_strings(cls, given: tuple[str, ...]) -> Tolerances:
+        """From the command line: `miou=0.002`, ...
+
+        Raises:
+            InputError: Another name, or not a number in range.
+        """
+        pairs = dict(text.partition("=")[::2] for text in given)
+        try:
+            return cls.model_validate(pairs)
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields)
+            raise InputError(
+                f"--tolerance {' '.join(given)}: not understood",
+                cause=one_line(error),
+                hint=f"NAME=NUMBER, where NAME is one of {known}",
+            ) from None
+
+
+def against(report: Report, baseline: Report, tolerances: Tolerances, *, where: Path) -> Report:
+    """The report with `baseline.*` checks for every export, and its verdicts after them.
+
+    Args:
+        baseline: The earlier report.
+        where: Its path, for messages.
+
+    Raises:
+        InputError: It has other classes, other images or another metric, so that its figures mean something else.
+    """
+    _require_comparable(report, baseline, where)
+    before = {export.name: export for export in baseline.exports}
+    rows = [_compared(export, before.pop(export.name, None), report, baseline, tolerances) for export in report.exports]
+    rows += [_missing(export) for export in before.values()]
+    return report.model_copy(
+        update={
+            "exports": tuple(rows),
+            "verdict": overall(row.verdict for row in rows),
+            "baseline": Baseline(
+                title=baseline.title,
+                created=baseline.created,
+                segexport_version=baseline.segexport_version,
+                verdict=baseline.verdict,
+                changed=_changed_around(report, baseline),
+                tolerances=tolerances.model_dump(),
+            ),
+        }
+    )
+
+
+def _require_comparable(report: Report, baseline: Report, where: Path) -> None:
+    def names(one: Report) -> list[str]:
+        return [label.name for label in one.labels]
+
+    hint = "make a new baseline: keep the report.json of a run on these images"
+    if names(report) != names(baseline):
+        raise InputError(
+            f"{where}: the baseline has other classes",
+            cause=f"{', '.join(names(baseline)[:12])} there; {', '.join(names(report)[:12])} here",
+            hint=hint,
+        )
+    one, two = report.dataset, baseline.dataset
+    if (one.fingerprint, one.images, one.label_map) != (two.fingerprint, two.images, two.label_map):
+        raise InputError(
+            f"{where}: the baseline was measured on other images, other labels or another label map",
+            cause=f"{two.images} images of {two.path}, split {two.split!r} ({two.fingerprint[:12]}...) there; "
+            f"{one.images} of {one.path}, split {one.split!r} ({one.fingerprint[:12]}...) here",
+            hint=hint,
+        )
+    if report.metric != baseline.metric:
+        raise InputError(f"{where}: the baseline counts mIoU by another rule", cause=baseline.metric, hint=hint)
+
+
+def _compared(
+    now: ExportResult, before: ExportResult | None, report: Report, baseline: Report, tolerances: Tolerances
+) -> ExportResult:
+    if before is None:
+        return _with(now, [skipped("baseline.present", "not in the baseline: nothing to compare with.")])
+    if now.verdict is Verdict.ERROR:
+        return now
+    if before.miou is None and before.agreement is None:
+        return _with(
+            now, [skipped("baseline.present", f"it was {before.verdict.value} in the baseline, without figures.")]
+        )
+    why = _why(_changed(now, before, report, baseline))
+    checks = [
+        _two_sided("baseline.miou", "mIoU", now.miou, before.miou, tolerances.miou, why),
+        _two_sided(
+            "baseline.agreement",
+            "agreement with the reference",
+            now.agreement,
+            before.agreement,
+            tolerances.agreement,
+            why,
+        ),
+        _size(now, before, tolerances.size, why),
+        _latency(now.latency, before.latency, tolerances.latency),
+    ]
+    return _with(now, [check for check in checks if check is not None])
+
+
+def _two_sided(
+    name: str, what: str, now: float | None, before: float | None, tolerance: float, why: str
+) -> Check | None:
+    """FAIL on a loss beyond the tolerance; a gain beyond it is told and not gated: nobody changed that on purpose?"""
+    if before is None:
+        return None
+    if now is None:
+        return Check(name=name, verdict=Verdict.FAIL, message=f"no {what} now, {before:.5f} in the baseline.")
+    change = now - before
+    found = f"{what} {before:.5f} -> {now:.5f}, {change:+.5f}"
+    verdict, gated, reason = Verdict.PASS, True, f"within {tolerance:g} of the baseline"
+    if change < -tolerance:
+        verdict, reason = Verdict.FAIL, f"worse than the baseline by more than {tolerance:g}; {why}"
+    elif change > tolerance:
+        verdict, gated = Verdict.INCONCLUSIVE, False
+        reason = f"better than the baseline by more than {tolerance:g}; {why}. Then make this report the baseline"
+    message = f"{found}: {reason}."
+    return Check(name=name, verdict=verdict, message=message, value=change, limit=-tolerance, gated=gated)
+
+
+def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -> Check | None:
+    if not now.size_bytes or not before.size_bytes:
+        return None
+    ratio = now.size_bytes / before.size_bytes
+    worse = ratio > 1 + tolerance
+    reason = f"larger by more than {tolerance:.0%}; {why}" if worse else f"within {tolerance:.0%} of the baseline"
+    return Check(
+        name="baseline.size",
+        verdict=Verdict.FAIL if worse else Verdict.PASS,
+        message=f"{before.size_bytes:,} -> {now.size_bytes:,} bytes, {ratio:.3f} of the baseline: {reason}.",
+        value=ratio,
+        limit=1 + tolerance,
+    )
+
+
+def _latency(now: Latency | None, before: Latency | None, tolerance: float) -> Check | None:
+    """Runs of two days are not interleaved, so drift within one of them makes this undecided."""
+    name = "baseline.latency"
+    if now is None or before is None:
+        return None
+    if (now.device, now.threads) != (before.device, before.threads):
+        message = f"{before.device}, {before.threads} threads there; {now.device}, {now.threads} here: not compared."
+        return skipped(name, message)
+    one, two = _blocks(now), _blocks(before)
+    if one is None or two is None:
+        return skipped(name, "too few samples were kept to compare times.")
+    count = min(len(one), len(two))
+    limits = Limits(latency_ratio_max=1 + tolerance)
+    return cost_gates.latency_check(latency_ratio(one[:count], two[:count]), limits, against="the baseline").model_copy(
+        update={"name": name}
+    )
+
+
+def _blocks(latency: Latency) -> np.ndarray | None:
+    samples = np.array(latency.samples_ms)
+    runs = len(samples) // BLOCKS
+    if not runs or not (np.isfinite(samples).all() and (samples > 0).all()):
+        return None
+    return samples[: runs * BLOCKS].reshape(BLOCKS, runs)
+
+
+def _missing(before: ExportResult) -> ExportResult:
+    message = "it is in the baseline and was not checked now."
+    check = Check(name="baseline.present", verdict=Verdict.FAIL, message=message)
+    return ExportResult(
+        name=before.name, format=before.format, precision=before.precision, verdict=Verdict.FAIL, checks=(check,)
+    )
+
+
+def _with(export: ExportResult, checks: list[Check]) -> ExportResult:
+    found = (*export.checks, *checks)
+    verdict = overall(check.verdict for check in found if check.gated)
+    return export.model_copy(update={"checks": found, "verdict": verdict})
+
+
+# -- what changed ----------------------------------------------------------------------------------------------
+
+
+def _why(changed: tuple[str, ...]) -> str:
+    if not changed:
+        return "unexplained: nothing that the two reports name has changed"
+    return f"changed since then: {'; '.join(changed)}"
+
+
+def _changed(now: ExportResult, before: ExportResult, report: Report, baseline: Report) -> tuple[str, ...]:
+    found = ["the export's files"] if now.digest != before.digest else []
+    for what, one, two in (
+        ("runtime", now.runtime, before.runtime),
+        ("provider", now.provider, before.provider),
+        ("device", now.device, before.device),
+    ):
+        if one != two:
+            found.append(f"{what} {two or 'unknown'} -> {one or 'unknown'}")
+    return (*found, *_changed_around(report, baseline))
+
+
+def _changed_around(report: Report, baseline: Report) -> tuple[str, ...]:
+    found = []
+    if report.reference.digest != baseline.reference.digest:
+        found.append("the reference model")
+    one, two = report.reference, baseline.reference
+    for what, new, old in (
+        ("the reference's runtime", one.runtime, two.runtime),
+        ("the reference's device", one.device, two.device),
+        ("segexport", report.segexport_version, baseline.segexport_version),
+        ("processor", report.environment.get("processor"), baseline.environment.get("processor")),
+    ):
+        if new != old:
+            found.append(f"{what} {old} -> {new}")
+    packages = report.environment.get("packages"), baseline.environment.get("packages")
+    if all(isinstance(versions, dict) for versions in packages):
+        new, old = packages
+        for name in sorted({*new, *old} - {"segexport"}):
+            if new.get(name) != old.get(name):
+                found.append(f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}")
+    return tuple(found)
