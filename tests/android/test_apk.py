@@ -61,6 +61,8 @@ def test_contents(apk: Path) -> None:
         for name in libraries:
             assert package.getinfo(name).compress_type == zipfile.ZIP_STORED
             assert _data_offset(apk, package.getinfo(name)) % ALIGNMENT == 0, name
+            # These bytes are what the arm64 suite runs.
+            assert package.read(name) == (require_tools("ort") / "ort/aar/jni" / name.removeprefix("lib/")).read_bytes()
     expected = {"libonnxruntime.so", "libonnxruntime4j_jni.so"} if flavour == "ort" else set()
     assert libraries == {f"lib/arm64-v8a/{name}" for name in expected}
 

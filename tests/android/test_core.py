@@ -30,6 +30,13 @@ def test_junit(jvm: Jvm) -> None:
     assert f"golden: {len(json.loads((GOLDEN / 'cases.json').read_text())['cases'])} cases" in output
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_junit_on_arm64(arm64: Jvm) -> None:
+    names = [_class_name(file) for file in TESTS]
+    assert "OK (" in arm64(f"-Dgolden={GOLDEN}", "org.junit.runner.JUnitCore", *names, timeout_s=500)
+
+
 # Grey levels. For cubic and lanczos4 OpenCV works out positions in float32 (unless IPP does it), which is off by 0.01
 # at a few hundred pixels; Java uses doubles.
 TOLERANCE = {"nearest": 0, "linear": 1e-3, "area": 1e-3, "cubic": 0.02, "lanczos4": 0.02}

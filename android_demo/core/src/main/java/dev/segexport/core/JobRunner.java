@@ -48,16 +48,24 @@ public final class JobRunner {
                 measure(job, backends, cache, folder, result);
                 result.put("error", JSONObject.NULL);
             } catch (SegmentationException error) {
-                JSONObject failure = new JSONObject();
-                failure.put("kind", error.kind().name());
-                failure.put("message", error.getMessage());
-                result.put("error", failure);
+                result.put("error", failure(error.kind(), error.getMessage()));
+            } catch (IOException | RuntimeException error) {
+                result.put("error", failure(SegmentationException.Kind.RUN_FAILED, error.toString()));
+            } catch (OutOfMemoryError error) {
+                result.put("error", failure(SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory"));
             }
             write(folder, RESULT, result.toString(1).getBytes(StandardCharsets.UTF_8));
             return result;
         } catch (JSONException error) {
             throw new IOException(error); // a NaN timing; it cannot happen
         }
+    }
+
+    private static JSONObject failure(SegmentationException.Kind kind, String message) throws JSONException {
+        JSONObject failure = new JSONObject();
+        failure.put("kind", kind.name());
+        failure.put("message", message);
+        return failure;
     }
 
     private void measure(Job given, List<Backend> backends, File cache, File folder, JSONObject result)

@@ -97,6 +97,14 @@ public class JobRunnerTest {
         write("job.json", "{'schema_version': 1, 'id': 'j', 'threads': 1, 'items': [{'input': 'in.png',"
                 + " 'tensor_size': [1, 2]}]}");
         assertTrue(failure(null, "BAD_IMAGE").contains("not 3x1x2"));
+        assertTrue(failure(null, "BAD_IMAGE").contains("in.png"));
+        assertTrue(new File(pack, "job.json").delete());
+        assertTrue(failure(null, "RUN_FAILED").contains("job.json"));
+        backend.onRun = new OutOfMemoryError();
+        Files.write(new File(pack, "0.f32").toPath(), new byte[24]);
+        write("job.json", "{'schema_version': 1, 'id': 'j', 'threads': 1, 'items': [{'input': '0.f32',"
+                + " 'tensor_size': [1, 2]}]}");
+        failure(null, "OUT_OF_MEMORY");
         write("job.json", "{");
         failure(null, "BAD_MANIFEST");
         assertTrue(new File(out, Manifests.SHA256_OF_ABC + ".onnx").delete());
