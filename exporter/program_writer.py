@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import StorageError
+from segexport.store import storage_error
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.program import BUILD_ATTRIBUTES, Attr, Block, Op, Program, Var
 from segexport.exporter.program_reader import param_names
@@ -34,7 +35,11 @@ def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
         for part, path in zip(temporary, (model, params), strict=True):
             os.replace(part, path)
     except OSError as error:
-        raise StorageError(f"{folder}: the program cannot be written", cause=error.strerror or str(error)) from error
+        raise StorageError(
+            f"{folder}: the program cannot be written",
+            cause=error.strerror or str(error),
+            hint=storage_error(error, folder).hint,
+        ) from error
     finally:
         for part in temporary:
             with contextlib.suppress(OSError):

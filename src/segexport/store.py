@@ -155,7 +155,7 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         errno.EACCES: f"choose another place: ${OVERRIDE} for the cache, -o for the output",
         errno.EROFS: f"choose another place: ${OVERRIDE} for the cache, -o for the output",
     }
-    where = error.filename or path
+    where = error.filename2 or error.filename or path  # of a copy, the second one is the target
     return StorageError(
         f"{where}: cannot be written", cause=os.strerror(error.errno or 0), hint=hints.get(error.errno, "")
     )
