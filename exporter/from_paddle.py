@@ -20,8 +20,8 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.deploy_config import DeployConfig, read_deploy_config
-from segexport.errors import InputError, UnsupportedModelError
-from segexport.exporter import head, program
+from segexport.errors import InputError
+from segexport.exporter import head, pir, program
 from segexport.exporter.shapes import fix_input_shape
 from segexport.model_files import ModelFiles, find_model
 from segexport.pictures import default_labels
@@ -30,6 +30,7 @@ from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
 IMPORT_VERSION = "2"
+_READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
 class ImportOptions(Frozen):
@@ -84,13 +85,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     files = find_model(path)
     if files.kind == "artifact":
         return read_artifact(files.folder)
-    if files.kind == "paddle-pir":
-        raise UnsupportedModelError(
-            f"{files.model}: a program of Paddle 3",
-            cause="it is in Paddle 3's own form (.json); the exporters read the legacy form (.pdmodel)",
-            hint="export it again with FLAGS_enable_pir_api=0 in the environment",
-        )
-    if files.kind != "paddle":
+    if files.kind not in _READERS:
         raise InputError(
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
@@ -109,9 +104,11 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
 def _write(
     folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, lineage: LineageEntry
 ) -> None:
-    graph = program.read(files.model, files.params)
+    graph = _READERS[files.kind](files.model, files.params)
     graph.strip_build_paths()
     notes = [f"read from {config.source}", *config.notes]
+    if files.kind == "paddle-pir":
+        notes.append("translated from Paddle 3's .json into a legacy program")
     if options.input_size is not None:
         width, height = options.input_size
         image = graph.inputs()[0]

@@ -27,7 +27,7 @@ _HOW_TO_EXPORT = (
 def read_program(model: Path, params: Path) -> Program:
     """See `program.read`."""
     program = _decode(_model_bytes(model), model)
-    program.params = _read_params(params, program)
+    program.params = read_params(params, program)
     program.verify(str(model))
     return program
 
@@ -163,7 +163,8 @@ def param_names(program: Program) -> list[str]:
     )
 
 
-def _read_params(path: Path, program: Program) -> dict[str, np.ndarray]:
+def read_params(path: Path, program: Program) -> dict[str, np.ndarray]:
+    """Reads the values of the parameters that `program` declares; see `program.read`."""
     names = param_names(program)
     if not names and not path.exists():
         return {}

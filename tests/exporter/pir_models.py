@@ -470,7 +470,7 @@ def creations(self, x):
         x.detach() * 2,
         paddle.assign(x, paddle.zeros_like(x)) + 1,
         x.astype("float64"),
-        x.astype("float16"),
+        (x * 4).floor().astype("float16"),
         (x * 10).astype("int32"),
         (x * 10).astype("uint8").astype("int32"),
         x.astype("bool"),

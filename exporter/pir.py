@@ -1,0 +1,360 @@
+"""Paddle 3's `.json` programs become legacy ones: from then on a model like any other, and no Paddle 3 is needed.
+
+The graph is translated operator by operator (`pir_rules`, `pir_special`). The `.pdiparams` file beside it is byte for
+byte what the legacy format has: the parameters in the order of their names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter import framework_proto as proto
+from segexport.exporter.pir_json import KNOWN_VERSION, PirGraph, PirOp, PirValue, read_json
+from segexport.exporter.pir_rules import RULES, Rule, attributes, operands, results
+from segexport.exporter.pir_special import SPECIAL
+from segexport.exporter.program import Attr, Block, Op, Program, Var
+from segexport.exporter.program_reader import read_params
+
+LAYER_PATH = "op_namescope"  # the legacy attribute that holds the path of the layer that made an operator
+LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
+# Attributes about devices, distributed training and the like: they change no result.
+_IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})
+_NO_DTYPE = "undefined"  # Undefined(ALL_DTYPE): the operator's own choice
+_LISTS = {"INTS": int, "LONGS": int, "BOUNDS": int, "FLOATS": float, "ANY": object, "SCALARS": object}
+_HINT = "export it with FLAGS_enable_pir_api=0 in the environment (Paddle 3.1 or older), or without this operator"
+
+
+def read_program(model: Path, params: Path) -> Program:
+    """Reads a program of Paddle 3 and its parameters as a legacy program, and verifies it.
+
+    Args:
+        model: The `.json` file.
+        params: The `.pdiparams` file.
+
+    Raises:
+        InputError: A file is missing, damaged, swapped, or they do not belong together.
+        UnsupportedModelError: Operators that have no legacy form; they are named with their layers.
+    """
+    program = _translate(model)
+    program.params = read_params(Path(params), program)
+    return _finished(program, model)
+
+
+def read_graph(model: Path) -> Program:
+    """The same without the parameters' values (`params` stays empty)."""
+    return _finished(_translate(model), model)
+
+
+def layer_path(op: Op) -> str:
+    """The layer that made an operator, `/` where its export does not say."""
+    return op.attr(LAYER_PATH, "/")
+
+
+def _translate(model: Path) -> Program:
+    graph = read_json(Path(model))
+    _refuse_unknown(graph, model)
+    return Translation(graph, str(model)).run()
+
+
+def _finished(program: Program, model: Path) -> Program:
+    program.prune()  # constants that became attributes
+    program.verify(str(model))
+    return program
+
+
+def rule_name(op: PirOp) -> str | None:
+    """The name that the tables have for an operator, None if they have none; `relu_` is `relu` in place."""
+    name = op.name if op.name == "p" else op.full_name
+    candidates = (name, name[:-1]) if name.endswith("_") else (name,)
+    return next((found for found in candidates if found in SPECIAL or found in RULES), None)
+
+
+def _refuse_unknown(graph: PirGraph, model: Path) -> None:
+    unknown = [op for op in graph.ops if op.has_regions or rule_name(op) is None]
+    if not unknown:
+        return
+    counts, first = Counter(op.full_name for op in unknown), {}
+    for op in unknown:
+        first.setdefault(op.full_name, op)
+    named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
+    cause = "the legacy program, which the exporters read, has no such operator that segexport knows"
+    if any(op.has_regions for op in unknown):
+        cause = "it holds loops or branches that depend on values; the exporters take straight programs only"
+    if graph.version > KNOWN_VERSION:
+        cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
+    raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=_HINT)
+
+
+class Translation:
+    """One program on its way. Values of the `.json` go by their numbers, variables of the result by their names.
+
+    Attributes:
+        names: Value -> variable.
+        lists: Value -> the variables of a list of tensors.
+        constants: Value -> what it holds, for those that may become attributes.
+    """
+
+    def __init__(self, graph: PirGraph, source: str) -> None:
+        ends = (("feed", "FEED_MINIBATCH"), ("fetch", "FETCH_LIST"))
+        block = Block(vars={name: Var(name, kind, persistable=True) for name, kind in ends})
+        self.program = Program([block], {}, version=LEGACY_VERSION)
+        self.names: dict[int, str] = {}
+        self.lists: dict[int, list[str]] = {}
+        self.constants: dict[int, Any] = {}
+        self._graph, self._source = graph, source
+        self._read: set[str] = set()
+        self._wanted = {op.operands[0]: op.attrs.get("name") for op in graph.ops if op.name == "fetch" and op.operands}
+
+    def run(self) -> Program:
+        """Translates every operator."""
+        for op in self._graph.ops:
+            name = rule_name(op)
+            assert name is not None, op
+            self._read = set()
+            if name in SPECIAL:
+                SPECIAL[name](self, op)
+            else:
+                self._apply(op, RULES[name])
+            self._check_all_read(op)
+        return self.program
+
+    def _apply(self, op: PirOp, rule: Rule) -> None:
+        inputs: dict[str, list[str]] = {}
+        attrs = self.attributes(op, rule.attrs)
+        for index, word in enumerate(operands(rule.operands)):
+            if not self.operand(op, index):
+                if not (word.is_optional or word == operands("-")[0]):
+                    raise self.damaged(op, f"its operand {index} is missing")
+                continue
+            if word.attr:
+                value = self.constant(op, index)
+                if value is not None:
+                    attrs[word.attr] = self.typed(op, word.type, value)
+                elif word.slot:
+                    inputs[word.slot] = self.tensors(op, index) if word.is_list else [self.one_tensor(op, index)]
+                else:
+                    raise self.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
+            elif word.slot:
+                inputs[word.slot] = self.tensors(op, index) if word.is_list else [self.tensor(op, index)]
+        self.emit(op, rule.op, inputs, self._outputs(op, rule), attrs)
+
+    def _outputs(self, op: PirOp, rule: Rule) -> dict[str, list[str]]:
+        outputs: dict[str, list[str]] = {}
+        for index, word in enumerate(results(rule.results)):
+            if word.is_new:
+                outputs[word.slot] = [self._xshape(op)]
+            elif not word.slot or index >= len(op.results) or _is_left_out(op.results[index]):
+                continue
+            elif word.is_list:
+                outputs[word.slot] = self._declare_list(op, op.results[index])
+            else:
+                outputs[word.slot] = [self.declare(op, index)]
+        return outputs
+
+    def _xshape(self, op: PirOp) -> str:
+        """The sizes before, of which a first 0 says that they are no tensor's data."""
+        x = self.tensor(op, 0)
+        return self.new_var(
+            f"{self.names[op.results[0].id]}.xshape", self.program.dtype(x), (0, *self.program.shape(x))
+        )
+
+    # -- values ------------------------------------------------------------------------------------------------
+
+    def operand(self, op: PirOp, index: int) -> int:
+        """The number of an operand's value, 0 where it is left out."""
+        return op.operands[index] if index < len(op.operands) else 0
+
+    def tensor(self, op: PirOp, index: int) -> str:
+        """The variable that an operand stands for."""
+        name = self.names.get(self.operand(op, index))
+        if name is None:
+            raise self.damaged(op, f"its operand {index} is no tensor")
+        return name
+
+    def tensors(self, op: PirOp, index: int) -> list[str]:
+        """The variables of an operand that is a list."""
+        names = self.lists.get(self.operand(op, index))
+        if names is None:
+            raise self.damaged(op, f"its operand {index} is no list of tensors")
+        return list(names)
+
+    def one_tensor(self, op: PirOp, index: int) -> str:
+        """An operand of sizes that may be given as a tensor, or as a list of tensors, one for each size."""
+        names = self.lists.get(self.operand(op, index))
+        if names is None:
+            return self.tensor(op, index)
+        first = self.program.vars[names[0]]
+        out = self.new_var(f"{first.name}.joined", first.dtype, (len(names),))
+        if first.dims:
+            self.emit(op, "concat", {"X": list(names)}, {"Out": [out]}, {"axis": Attr("INT", 0)})
+        else:
+            self.emit(op, "stack", {"X": list(names)}, {"Y": [out]}, {"axis": Attr("INT", 0)})
+        return out
+
+    def constant(self, op: PirOp, index: int) -> Any:
+        """What an operand holds, None where that is not known before the program runs."""
+        return self.constants.get(self.operand(op, index))
+
+    def result(self, op: PirOp, index: int) -> int:
+        """The number of a result's value."""
+        if index >= len(op.results):
+            raise self.damaged(op, f"it has {len(op.results)} results")
+        return op.results[index].id
+
+    def declare(self, op: PirOp, index: int, name: str = "") -> str:
+        """Makes the variable of a result; an output of the program is called as Paddle 3 calls it."""
+        number = self.result(op, index)
+        types = op.results[index].types
+        if len(types) != 1 or op.results[index].is_list:
+            raise self.damaged(op, f"its result {index} is no tensor")
+        hint = name or self._wanted.get(number) or f"{op.name}_{number}"
+        found = self.new_var(str(hint), types[0].dtype, types[0].dims)
+        if number:
+            self.names[number] = found
+        return found
+
+    def _declare_list(self, op: PirOp, value: PirValue) -> list[str]:
+        if not value.is_list or not value.types:
+            raise self.damaged(op, "a result is no list of tensors")
+        made = enumerate(value.types)
+        self.lists[value.id] = [self.new_var(f"{op.name}_{value.id}.{i}", type.dtype, type.dims) for i, type in made]
+        return list(self.lists[value.id])
+
+    def new_var(self, hint: str, dtype: str, dims: tuple[int, ...]) -> str:
+        """Adds a tensor variable and returns its name: `hint`, with underscores behind it where that is taken."""
+        name = hint
+        while name in self.program.vars:
+            name += "_"
+        self.program.vars[name] = Var(name, dtype=dtype, dims=dims)
+        return name
+
+    def dtype(self, op: PirOp) -> str:
+        """The element type that the attribute `dtype` names, else that of the first result."""
+        named = self.attr(op, "dtype") if "dtype" in op.attrs else None
+        if isinstance(named, str) and named in proto.DTYPE_CODE:
+            return named
+        if not op.results or len(op.results[0].types) != 1:
+            raise self.damaged(op, "it has no result of a known type")
+        return op.results[0].types[0].dtype
+
+    # -- attributes --------------------------------------------------------------------------------------------
+
+    def attr(self, op: PirOp, name: str) -> Any:
+        """An attribute as the file has it."""
+        if name not in op.attrs:
+            raise self.damaged(op, f"it has no attribute {name!r}")
+        self._read.add(name)
+        return op.attrs[name]
+
+    def attributes(self, op: PirOp, words: str) -> dict[str, Attr]:
+        """The legacy attributes that a rule's words ask for."""
+        found = {}
+        for word in attributes(words):
+            if word.is_new:
+                found[word.legacy] = self.typed(op, word.type, word.allowed[0])
+            elif word.legacy:
+                found[word.legacy] = self.typed(op, word.type, self.attr(op, word.name))
+            elif word.name in op.attrs:
+                value = self.attr(op, word.name)
+                if word.allowed and value not in word.allowed:
+                    raise self.unsupported(op, f"its {word.name} is {value!r}; the legacy operator has no such choice")
+        return found
+
+    def typed(self, op: PirOp, type: str, value: Any) -> Attr:
+        """A value as an attribute of a wire type; see `pir_rules` for the types."""
+        try:
+            return _typed(type, value)
+        except (TypeError, ValueError, OverflowError, struct.error):
+            raise self.damaged(op, f"{str(value)[:80]} is no {type}") from None
+
+    def _check_all_read(self, op: PirOp) -> None:
+        """What a rule does not know must not be dropped silently: it may change the result."""
+        left = [name for name in op.attrs if name not in self._read and name not in _IGNORED]
+        if left and op.name != "p":
+            raise self.unsupported(op, f"its attribute {left[0]} ({op.attrs[left[0]]!r}) has no legacy counterpart")
+
+    # -- operators ---------------------------------------------------------------------------------------------
+
+    def emit(
+        self, op: PirOp, type: str, inputs: dict[str, list[str]], outputs: dict[str, list[str]], attrs: dict[str, Attr]
+    ) -> None:
+        """Adds a legacy operator that keeps the layer's path of `op`."""
+        common = {LAYER_PATH: Attr("STRING", op.path), "op_role": Attr("INT", 0)}
+        self.program.ops.append(Op(type, inputs, outputs, attrs | common))
+
+    def emit_cast(self, op: PirOp, source: str, target: str) -> None:
+        """Adds a cast from a variable's element type to another's."""
+        codes = {
+            "in_dtype": self.typed(op, "DTYPE", self.program.dtype(source)),
+            "out_dtype": self.typed(op, "DTYPE", self.program.dtype(target)),
+        }
+        self._read.add("dtype")
+        self.emit(op, "cast", {"X": [source]}, {"Out": [target]}, codes)
+
+    # -- errors ------------------------------------------------------------------------------------------------
+
+    def damaged(self, op: PirOp, what: str) -> InputError:
+        """For a file that no Paddle wrote so."""
+        hint = "copy the file again, or export the model again"
+        return InputError(f"{self._source}: {op}: {what}", cause="the program is damaged or incomplete", hint=hint)
+
+    def unsupported(self, op: PirOp, why: str) -> UnsupportedModelError:
+        """For an operator that has no legacy form as it is used here."""
+        cause = why
+        if self._graph.version > KNOWN_VERSION:
+            cause += f"; the file is of format {self._graph.version}, newer than {KNOWN_VERSION}, the last one known"
+        return UnsupportedModelError(f"{self._source}: {op} cannot be translated", cause=cause, hint=_HINT)
+
+
+def _is_left_out(value: PirValue) -> bool:
+    return not value.id or not (value.types or value.is_list)
+
+
+def _typed(type: str, value: Any) -> Attr:
+    if type == "DTYPE":
+        return Attr("INT", _dtype_code(value))
+    if type in _LISTS:
+        items = list(value) if isinstance(value, (list, tuple)) else [value]
+        if type == "BOUNDS":
+            return Attr("INTS", [min(max(_integer(item), -(2**31)), 2**31 - 1) for item in items])
+        if _LISTS[type] is int:
+            return Attr(type, [_integer(item, 32 if type == "INTS" else 64) for item in items])
+        if _LISTS[type] is float:
+            return Attr(type, [_number(item) for item in items])
+        return Attr(type, [item if isinstance(item, (bool, int, float)) else _no() for item in items])
+    if isinstance(value, list) and len(value) == 1:  # a scalar that was written as a tensor of one element
+        (value,) = value
+    if type in ("INT", "LONG"):
+        return Attr(type, _integer(value, 32 if type == "INT" else 64))
+    if type == "FLOAT":
+        return Attr(type, _number(value))
+    if isinstance(value, {"BOOLEAN": bool, "STRING": str}[type]):
+        return Attr(type, value)
+    return _no()
+
+
+def _dtype_code(name: Any) -> int:
+    """-1 where the operator decides."""
+    if not isinstance(name, str) or name not in proto.DTYPE_CODE:
+        return -1 if str(name).lower().startswith(_NO_DTYPE) else _no()
+    return proto.DTYPE_CODE[name]
+
+
+def _integer(value: Any, bits: int = 65) -> int:
+    if isinstance(value, float) and value.is_integer():  # eye() gives its sizes as floats
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
+        _no()
+    return value
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else _no()
+
+
+def _no() -> Any:
+    raise ValueError
