@@ -144,8 +144,8 @@ def _slices(op: Op, x: np.ndarray, starts: list[int], ends: list[int], steps: li
     index = [slice(None)] * x.ndim
     for axis, start, end, step in zip(op.attr("axes"), starts, ends, steps, strict=True):
         size = x.shape[axis]
-        if step < 0:
-            start, end = min(start, size - 1), end if end >= -size else -size - 1
+        if step < 0 and end < -size:
+            raise ValueError(f"a slice backwards to {end} of {size}")
         index[axis] = slice(start, end, step)
     return tuple(index)
 

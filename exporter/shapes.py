@@ -382,11 +382,9 @@ def _slice(context: _Context) -> Dims:
         steps = context.integers("strides", "StridesTensor", "StridesTensorList") or [1] * len(axes)
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             if dims[axis] >= 0:
-                if step < 0:
-                    end = end if end >= -dims[axis] else -dims[axis] - 1
-                dims[axis] = len(
-                    range(*slice(start, end if end != -dims[axis] - 1 else None, step).indices(dims[axis]))
-                )
+                if step < 0 and end < -dims[axis]:
+                    raise _Unknown
+                dims[axis] = len(range(*slice(start, end, step).indices(dims[axis])))
             elif start >= 0 and 0 <= end < 1 << 30 and step == 1 and axis in (op.attr("decrease_axis") or []):
                 dims[axis] = end - start
     gone = {axis % len(dims) for axis in op.attr("decrease_axis") or []}
