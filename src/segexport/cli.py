@@ -9,28 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segexport import __version__
+from segexport.cli_options import FILE as _FILE
+from segexport.cli_options import FORMS as _FORMS
+from segexport.cli_options import against_baseline as _against_baseline
+from segexport.cli_options import import_options as _import_options
+from segexport.cli_options import importing as _importing
+from segexport.cli_reference import golden, reference
 
 if TYPE_CHECKING:
     from segexport.console import Console
     from segexport.report.schema import Report
-
-_FILE = click.Path(path_type=Path)
-_FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
-
-
-def _importing(command: Any) -> Any:
-    """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
-    for option in (
-        click.option("--ignore-index", type=int, default=255, show_default=True, help="Label that does not count."),
-        click.option("--std", metavar="R,G,B", help="Deviations, after /255, in the network's colour order."),
-        click.option("--mean", metavar="R,G,B", help="Means, after /255, in the network's colour order."),
-        click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Colour order that the network wants."),
-        click.option("--preprocess", type=_FILE, help="YAML file with all of the preprocessing."),
-        click.option("--labels", type=_FILE, help="Text file with a class name per line."),
-        click.option("--input-size", metavar="WxH", help="Fix free input sides."),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -96,8 +84,9 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
-@click.option("--reference", type=_FILE, required=True, help="The model that the exports were made from.")
-@click.option("--data", type=_FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
+@click.option("--reference", type=_FILE, help="The model that the exports were made from, or a recording of it.")
+@click.option("--data", type=_FILE, help="Images: a PaddleSeg data folder, or a folder of images.")
+@click.option("--golden", type=_FILE, help="A golden pack, in place of --reference and --data.")
 @click.option("--split", default="val", show_default=True)
 @click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
@@ -105,15 +94,34 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--latency-seconds", type=float, default=10.0, show_default=True, help="0 leaves timing out.")
+@click.option("--device-result", type=_FILE, multiple=True, help="result.json of a phone: one more row.")
+@click.option("--shard", metavar="I/N", help="Measure the I-th of N shares of the images only; -o is the part's file.")
+@_against_baseline
 @click.option("--format", "form", type=_FORMS, default="table", show_default=True, help="What goes to stdout.")
 @click.option("-o", "--output", type=_FILE, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with the model that they were made from, on real images."""
-    from segexport.run import check_exports
+    from segexport.check_command import check_exports, check_shard
 
     say = console()
-    _finish(say, check_exports(list(exports), output, options, console=say), output, form)
+    if options["shard"]:
+        say.say(check_shard(list(exports), output, options, console=say))
+    else:
+        _finish(say, check_exports(list(exports), output, options, console=say), output, form)
+
+
+@cli.command()
+@click.argument("parts", type=_FILE, nargs=-1, required=True)
+@_against_baseline
+@click.option("--format", "form", type=_FORMS, default="table", show_default=True, help="What goes to stdout.")
+@click.option("-o", "--output", type=_FILE, required=True, help="Folder for report.json, .md, .html and junit.xml.")
+@click.pass_obj
+def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **options: Any) -> None:
+    """Put the PARTS of a sharded check together; the report is that of one run without times."""
+    from segexport.check_command import merge_parts
+
+    _finish(console(), merge_parts(list(parts), output, options), output, form)
 
 
 @cli.command()
@@ -187,6 +195,10 @@ def doctor(console: Any, form: str) -> None:
     findings = examine()
     say.data(render(findings, form, color=say.stdout_color, width=say.stdout_width))
     sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
+
+
+cli.add_command(reference)
+cli.add_command(golden)
 
 
 @cli.group()
@@ -283,13 +295,6 @@ def _console(color: str, quiet: bool) -> Console:
     from segexport.console import Console
 
     return Console(color, quiet=quiet)
-
-
-def _import_options(options: dict[str, Any]) -> Any:
-    from segexport.exporter.from_paddle import ImportOptions
-
-    known = ("input_size", "labels", "preprocess", "color", "mean", "std", "ignore_index")
-    return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 
 def _finish(say: Console, result: Report, folder: Path | None, form: str = "table") -> None:

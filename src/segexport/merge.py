@@ -91,7 +91,7 @@ def _read(path: Path) -> _Read:
     except ValidationError as error:
         raise InputError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
     worst = [one for contestant in part.contestants for one in contestant.worst]
-    outside = [one.picture for one in worst if not re.fullmatch(r"images/[^/\\\\]+", one.picture or "")]
+    outside = [one.picture for one in worst if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
     unknown = [one.image for one in worst if one.image not in part.names]
     if outside or unknown:
         raise InputError(f"{path}: not a valid part", cause=f"a picture of {(unknown or outside)[0]!r}", hint=_HINT)

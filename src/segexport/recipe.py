@@ -94,6 +94,7 @@ class CheckRecipe(Frozen):
     """How exports are run and compared.
 
     Attributes:
+        reference: A recorded reference, relative to the recipe; without it the original runs beside the exports.
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
@@ -101,6 +102,7 @@ class CheckRecipe(Frozen):
         worst_images: How many of the worst images are drawn.
     """
 
+    reference: str | None = None
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +15,17 @@ from segexport.check import Subject, check
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
 from segexport.errors import InputError, SegexportError
-from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.images import image_size
-from segexport.model_files import find_model
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, context_of, plan
+from segexport.playback import Playback
 from segexport.preprocess import place
-from segexport.recipe import RESERVED_NAMES, CheckRecipe, OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.recipe_yaml import read_recipe
+from segexport.reference_file import read_reference
 from segexport.store import Store
 from segexport.verdict import Verdict
-from segexport.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from segexport.console import Console
@@ -47,14 +45,16 @@ def run_recipe(path: Path, output: Path, *, console: Console, store: Store | Non
     store = store or Store()
     recipe = read_recipe(path)
     base = path.parent
-    data = limited(Dataset.open(base / recipe.data.path, recipe.data.split), recipe.data.limit, recipe.seed)
+    whole = Dataset.open(base / recipe.data.path, recipe.data.split)
+    data = limited(whole, recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
+    recorded = _recorded(base, recipe, whole, data)
     calibration = _calibration(base / recipe.data.path, recipe) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
     with new_folder(output, replace=True) as folder:
-        found, again = _checked(source, subjects, data, folder, recipe, console, store)
+        found, again = _checked(recorded or source, subjects, data, folder, recipe, console, store)
         for subject in subjects:
             if subject.artifact is not None:
                 copy_tree(subject.artifact.path, folder / "exports" / subject.name)
@@ -92,27 +92,6 @@ def export_to(
     with new_folder(output) as folder:
         copy_tree(artifact.path, folder)
     return read_artifact(output)
-
-
-def check_exports(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> Report:
-    """Checks exports that exist already. `options` are the command line's."""
-    import tempfile
-
-    if output is not None:
-        require_free(output, replace=True)
-    data = limited(Dataset.open(options["data"], options["split"]), options["limit"], 0)
-    reference = import_model(options["reference"], ImportOptions(fallback_labels=data.labels), Store())
-    subjects = _subjects(exports, reference)
-    settings = _check_recipe(options)
-    label_map = read_label_map(options["label_map"])
-    arguments = {"label_map": label_map, "progress": console.progress}
-    if output is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            return check(reference, subjects, data, Path(scratch), settings, **arguments)
-    with new_folder(output, replace=True) as folder:
-        found = check(reference, subjects, data, folder, settings, **arguments)
-        reports.write(found, folder)
-    return found
 
 
 def validate_recipe(path: Path) -> list[str]:
@@ -189,6 +168,14 @@ def fixed_to_data(
     return import_model(path, options.model_copy(update={"input_size": sizes.pop()}), store)
 
 
+def _recorded(base: Path, recipe: Recipe, whole: Dataset, data: Dataset) -> Playback | None:
+    if recipe.check.reference is None:
+        return None
+    found = read_reference(base / recipe.check.reference).playback()
+    found.require_data(data if len(data) == len(found.images) else whole)
+    return found
+
+
 def _calibrates(recipe: Recipe) -> bool:
     needs = [step for export in recipe.exports for step in _steps(export)]
     return bool(recipe.steps) or any(step.uses_data for step in needs)
@@ -219,7 +206,7 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
 
 
 def _checked(
-    source: ModelArtifact,
+    reference: ModelArtifact | Playback,
     subjects: list[Subject],
     data: Dataset,
     folder: Path,
@@ -228,11 +215,13 @@ def _checked(
     store: Store,
 ) -> tuple[Report, bool]:
     """The check's report, and whether it was found in the store; its pictures are put into `folder`."""
+    played = isinstance(reference, Playback)
+    model = reference.artifact if played else reference
     key = digest_of(
         {
-            "check": 2,
+            "check": 3,
             "segexport": __version__,
-            "reference": [source.manifest.name, source.digest],
+            "reference": [model.manifest.name, model.digest, reference.recorded.digest if played else ""],
             "exports": [
                 [s.name, s.artifact.digest if s.artifact else str(s.error), s.limits and s.limits.model_dump()]
                 for s in subjects
@@ -253,7 +242,7 @@ def _checked(
         except InputError:  # damaged since: checked again
             store.discard(key)
     result = check(
-        source,
+        reference,
         subjects,
         data,
         folder,
@@ -270,46 +259,6 @@ def _checked(
 
         return reports.read(store.keep(key, keep)), False  # as the next run will read it, so that the forms are equal
     return result, False
-
-
-def _subjects(paths: list[Path], reference: ModelArtifact) -> list[Subject]:
-    """The exports to check; a number tells those apart whose folders are called the same."""
-    subjects: list[Subject] = []
-    taken = set(RESERVED_NAMES)
-    for path in paths:
-        base = path.resolve().stem or "export"
-        names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        subjects.append(_subject(path, name, reference))
-    return subjects
-
-
-def _subject(path: Path, name: str, reference: ModelArtifact) -> Subject:
-    """An export to check: an artifact, or a bare ONNX file that somebody else made."""
-    files = find_model(path)
-    artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
-    manifest = artifact.manifest
-    return Subject(name, manifest.format, manifest.target.precision, artifact)
-
-
-def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
-    names = ("device", "reference_device", "threads", "latency_seconds")
-    try:
-        return CheckRecipe.model_validate({name: options[name] for name in names})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        option = f"--{fault['loc'][0]}".replace("_", "-")
-        raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
-
-
-def read_label_map(path: Path | None) -> dict[str, str] | None:
-    if path is None:
-        return None
-    found = read_yaml(path)
-    if not isinstance(found, dict) or not all(isinstance(v, str) for pair in found.items() for v in pair):
-        raise InputError(f"{path}: not a label map", cause="it has to be `class of the model: class of the data` lines")
-    return found
 
 
 def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:

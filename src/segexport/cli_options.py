@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+FILE = click.Path(path_type=Path)
+FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
+
+
+def importing(command: Any) -> Any:
+    """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
+    for option in (
+        click.option("--ignore-index", type=int, default=255, show_default=True, help="Label that does not count."),
+        click.option("--std", metavar="R,G,B", help="Deviations, after /255, in the network's colour order."),
+        click.option("--mean", metavar="R,G,B", help="Means, after /255, in the network's colour order."),
+        click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Colour order that the network wants."),
+        click.option("--preprocess", type=FILE, help="YAML file with all of the preprocessing."),
+        click.option("--labels", type=FILE, help="Text file with a class name per line."),
+        click.option("--input-size", metavar="WxH", help="Fix free input sides."),
+    ):
+        command = option(command)
+    return command
+
+
+def against_baseline(command: Any) -> Any:
+    """The options of commands whose report may be held against an earlier one."""
+    for option in (
+        click.option(
+            "--tolerance",
+            metavar="NAME=NUMBER",
+            multiple=True,
+            help="Loss that is let pass: miou, agreement (fractions of 1), size, latency (relative).",
+        ),
+        click.option("--baseline", type=FILE, help="Fail on what is worse than in this report.json."),
+    ):
+        command = option(command)
+    return command
+
+
+def import_options(options: dict[str, Any]) -> Any:
+    from segexport.exporter.from_paddle import ImportOptions
+
+    known = ("input_size", "labels", "preprocess", "color", "mean", "std", "ignore_index")
+    return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
