@@ -71,6 +71,9 @@ def compare(found: list[np.ndarray], reference: list[np.ndarray]) -> dict:
 def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Which pixels have the same class; of detections, which numbers are the same (0.05 pixels for a box)."""
     if b.ndim == 4:
+        if np.bincount(b.argmax(1).ravel()).max() > 0.95 * b[:, 0].size:  # one class is everywhere: compare the rest
+            usual = b.mean((2, 3), keepdims=True)
+            a, b = a - usual, b - usual
         return a.argmax(1) == b.argmax(1)
     return np.isclose(a, b, rtol=1e-3, atol=0.0 if _is_integer(b) else 0.05)
 
@@ -160,6 +163,7 @@ graph says otherwise. The reference is Paddle, operator by operator, without fus
 with the same class (of detections: numbers that are the same, a box to 0.05 pixels). *Difference*: the largest one of
 any output value, over the largest value. ARM files are compiled, not run. *Seconds*: rewrites, three conversions and
 two runs.
+Where random weights make one class win everywhere, the classes' means are taken off all logits first.
 Random weights amplify rounding more than trained ones do, the more the deeper the network; that is what the rows below
 99.99 % show: ONNX Runtime and Paddle-Lite differ from Paddle there by the same amount, and both runtimes compute in
 float32 in another order than Paddle.

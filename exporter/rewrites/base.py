@@ -145,6 +145,10 @@ class Builder:
         """The rows of `x` at a list of indices."""
         return self.add("gather", {"X": x, "Index": index}, dims, self._program.dtype(x), axis=0)
 
+    def param(self, value: np.ndarray) -> str:
+        """A parameter."""
+        return self._program.add_param(f"{self._hint}.constant", value)
+
     def constant(self, value: float | int, dtype: str = "float32") -> str:
         """A parameter of one element."""
-        return self._program.add_param(f"{self._hint}.constant", np.array([value], dtype))
+        return self.param(np.array([value], dtype))
