@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import StorageError
-from segexport.store import storage_error
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.program import BUILD_ATTRIBUTES, Attr, Block, Op, Program, Var
 from segexport.exporter.program_reader import param_names
+from segexport.store import storage_error
 
 
 def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:

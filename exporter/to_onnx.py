@@ -14,6 +14,7 @@ from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 from segexport.step import StepContext, lineage_entry
+from segexport.store import require_room
 from segexport.worker import Worker
 
 WORKERS = Path(__file__).parent / "workers"
@@ -64,6 +65,7 @@ class ToOnnx:
                     worker.call("convert", arguments, timeout_s=context.timeout_s)
                 return opset
             except (WorkerCrashed, WorkerFailed) as error:
+                require_room(onnx.parent, error)
                 last = error
         raise UnsupportedModelError(
             f"paddle2onnx cannot convert this program (opset {', '.join(map(str, opsets))} tried)",

@@ -14,6 +14,7 @@ from segexport.exporter import program, rewrites
 from segexport.exporter.to_onnx import WORKERS
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
+from segexport.store import require_room
 from segexport.worker import Worker
 
 LITE_VERSION = "2.13"
@@ -82,6 +83,7 @@ class ToPaddleLite:
                 with Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt") as worker:
                     worker.call("compile", arguments, timeout_s=context.timeout_s)
             except WorkerCrashed as error:
+                require_room(stem.parent, error)
                 raise UnsupportedModelError(
                     f"Paddle-Lite's Opt cannot compile this program for {place}",
                     cause=f"{error.what}; {error.cause}",

@@ -17,6 +17,7 @@ from segexport.errors import InputError, StorageError
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
 OVERRIDE = "SEGEXPORT_CACHE"
+_FULL_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,12 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def require_room(folder: Path, error: Exception) -> None:
+    """Raises StorageError where the disk is full: a native tool that cannot write says many things, but not that."""
+    if shutil.disk_usage(folder).free < _FULL_BYTES:
+        raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder) from error
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

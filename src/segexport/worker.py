@@ -19,6 +19,7 @@ import numpy as np
 from segexport import worker_host
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.interpreter import interpreter_for
+from segexport.store import storage_error
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
@@ -89,6 +90,7 @@ class Worker:
             WorkerCrashed: The process ended without an answer.
             WorkerFailed: The worker says that it cannot.
             EnvironmentMissingError: A module that the worker imports is missing.
+            StorageError: The worker found the disk full.
         """
         self.send(command, arguments, arrays, timeout_s=timeout_s)
         return self.receive(timeout_s=timeout_s)
@@ -140,6 +142,8 @@ class Worker:
             ) from None
         if succeeded:
             return answer, arrays
+        if answer.get("full"):
+            raise storage_error(OSError(*answer["full"]), Path(self.name))
         if answer.get("missing"):
             raise EnvironmentMissingError(
                 f"{self.name}: the Python module {answer['missing']!r} cannot be imported",

@@ -14,6 +14,7 @@ lists the arrays' dtypes and shapes under "arrays".
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib.util
 import json
 import os
@@ -130,6 +131,8 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
         kind = type(error).__name__
         if isinstance(error, ModuleNotFoundError):
             return {"ok": False, "missing": error.name, "what": str(error), "cause": "", "hint": ""}, []
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return {"ok": False, "full": [error.errno, error.strerror, error.filename]}, []
         text = " ".join(str(error).split())[:600]
         return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
 

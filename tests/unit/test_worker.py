@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
+from segexport.errors import EnvironmentMissingError, StorageError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.worker import Worker
 
 SOURCE = """
@@ -52,6 +52,9 @@ def flood(arguments, _):
 
 def fail(_, __):
     raise Failure("the model is upside down", cause="gravity", hint="turn it")
+
+def full_disk(_, __):
+    raise OSError(28, "No space left on device", "/there/model.onnx")
 
 def fail_without_cause(_, __):
     print("something Error: the only thing known", file=sys.stderr)
@@ -260,6 +263,14 @@ def test_a_failure_has_its_three_parts_and_the_worker_goes_on(worker):
         "turn it",
     )
     assert worker.call("echo", {"a": 1}, timeout_s=10)[0] == {"arguments": {"a": 1}}
+
+
+def test_a_full_disk_in_the_worker_is_one_here(worker):
+    with pytest.raises(StorageError) as caught:
+        worker.call("full_disk", timeout_s=10)
+    assert caught.value.what == "/there/model.onnx: cannot be written"
+    assert caught.value.cause == "No space left on device"
+    assert "segexport cache gc" in caught.value.hint
 
 
 def test_a_failure_without_a_cause_gets_the_log(worker):
