@@ -1,0 +1,60 @@
+"""How much the loss would change without a weight, to first order: the gradient-based criterion of pruning.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import paddle
+
+from segexport.compress import distill
+from segexport.compress.batches import Batch
+from segexport.compress.live_program import LiveProgram
+from segexport.compress.logits import logits_of
+from segexport.errors import InputError
+from segexport.exporter.program import Program
+
+
+def saliency(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+    """The mean over batches of (weight times gradient) squared, for each weight.
+
+    Molchanov et al.: Importance Estimation for Neural Network Pruning (CVPR 2019), equation 8. The loss is the cross
+    entropy with the labels, or, without any, with the classes that the model itself sees. BatchNorm keeps its
+    running statistics.
+
+    Args:
+        batches: Images, with or without labels.
+
+    Returns:
+        float32 scores by the parameter's name, in its shape; for `prune(criterion="saliency")`.
+
+    Raises:
+        InputError: No batches.
+    """
+    net = LiveProgram(program)
+    net.eval()
+    name, axis = logits_of(program)
+    sums = {weight: np.zeros(net.tensor(weight).shape, np.float32) for weight in net.trained_names()}
+    count = 0
+    for batch in batches:
+        _, kept = net.run([paddle.to_tensor(batch.images)], keep=[name])
+        logits = kept[name] if axis == 1 else paddle.moveaxis(kept[name], axis, 1)
+        if batch.labels is None:
+            labels = logits.detach().argmax(1)
+        else:
+            labels = paddle.to_tensor(batch.labels)
+            if logits.shape[2:] != labels.shape[1:]:
+                logits = paddle.nn.functional.interpolate(logits, size=labels.shape[1:], mode="bilinear")
+        distill.cross_entropy(logits, labels).backward()
+        for weight, total in sums.items():
+            held = net.tensor(weight)
+            if held.grad is not None:
+                total += (held * held.grad).square().numpy()
+        net.clear_gradients()
+        count += 1
+    if not count:
+        raise InputError("no images to measure the weights' importance on")
+    return {weight: total / count for weight, total in sums.items()}
