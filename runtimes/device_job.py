@@ -208,6 +208,18 @@ def read_result(file: Path) -> DeviceResult:
     return result
 
 
+def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
+    """Raises InputError when the phone ran another model than this export."""
+    (ours,) = (entry for entry in artifact.manifest.files if entry.role == "model")
+    theirs = result.model.sha256 if result.model else ""
+    if theirs != ours.sha256:
+        raise InputError(
+            f"{result.device_name} ran another model than {artifact.path}",
+            cause=f"the sha256 of its model is {theirs[:12] or 'not known'}..., that of the export {ours.sha256[:12]}...",
+            hint="put the export into the app again and repeat the self-test",
+        )
+
+
 def read_mask(folder: Path, item: DeviceItem) -> np.ndarray:
     """The mask of one input, (height, width) uint8, or uint16 above 256 classes.
 

@@ -22,7 +22,7 @@ from segexport.errors import (
 from segexport.runtimes import adb_client
 from segexport.runtimes.adb import Adb, AdbSession
 from segexport.runtimes.base import RunOptions, Runtime
-from segexport.runtimes.device_job import JobItem, read_result
+from segexport.runtimes.device_job import DeviceModel, JobItem, read_result, require_same_model
 
 from .conftest import CI, Jvm
 from .models import convolution
@@ -160,6 +160,17 @@ def test_failures(
         assert "UnsatisfiedLinkError: dlopen failed" in caught.value.cause
     if state.get("app") == "refuses":
         assert caught.value.cause == "not enough memory for this model (OUT_OF_MEMORY)"
+
+
+def test_another_model(phone: Phone, model: ModelArtifact) -> None:
+    with _open(phone.set(), model) as session:
+        result, _ = session.run([JobItem(TENSOR)])
+    with pytest.raises(InputError, match=r"Fairphone FP5 \(Android 14\) ran another model") as caught:
+        require_same_model(result, model)
+    assert model.manifest.files[0].sha256[:12] in caught.value.cause
+    digest = model.manifest.files[0].sha256
+    same = result.model_copy(update={"model": DeviceModel(name="", format="onnx", precision="fp32", sha256=digest)})
+    require_same_model(same, model)
 
 
 def test_an_app_that_hangs_is_stopped(phone: Phone, model: ModelArtifact) -> None:
