@@ -86,7 +86,7 @@ def _boundary(mask: np.ndarray, width: int, counted: np.ndarray | None = None) -
 def _over_squares(mask: np.ndarray, size: int, pick: np.ufunc) -> np.ndarray:
     """`pick` over every `size` x `size` square that lies inside the image: (H - size + 1, W - size + 1).
 
-    By doubling: two overlapping runs make one of up to twice the length, so log2(size) passes over the image are enough.
+    By doubling: two overlapping runs make one of up to twice the length, so log2(size) passes are enough.
     """
     reach = 1
     while reach < size:
