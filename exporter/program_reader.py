@@ -69,7 +69,7 @@ def _decode(data: bytes, path: Path) -> Program:
             [_block(block) for block in message.blocks],
             {},
             version=message.version.version if message.HasField("version") else 0,
-            op_versions={pair.op_name: pair.op_version.version for pair in message.op_version_map.pair},
+            op_versions={_text(pair.op_name): pair.op_version.version for pair in message.op_version_map.pair},
         )
     except (DecodeError, ValueError, RecursionError, OverflowError) as error:  # UnicodeDecodeError is a ValueError
         raise InputError(
@@ -86,7 +86,7 @@ def _block(message: Any) -> Block:
         message.idx, message.parent_idx, message.forward_block_idx if message.HasField("forward_block_idx") else -1
     )
     for var in message.vars:
-        if var.name in block.vars:
+        if _text(var.name) in block.vars:
             raise ValueError(f"variable {var.name!r} is declared twice in block {message.idx}")
         block.vars[var.name] = _var(var)
     block.ops = [_op(op) for op in message.ops]
@@ -119,16 +119,25 @@ def _var(message: Any) -> Var:
 
 def _op(message: Any) -> Op:
     return Op(
-        message.type,
-        {slot.parameter: list(slot.arguments) for slot in message.inputs},
-        {slot.parameter: list(slot.arguments) for slot in message.outputs},
-        {attr.name: _attr(attr) for attr in message.attrs if attr.name != "op_callstack"},
+        _text(message.type),
+        {_text(slot.parameter): [_text(name) for name in slot.arguments] for slot in message.inputs},
+        {_text(slot.parameter): [_text(name) for name in slot.arguments] for slot in message.outputs},
+        {_text(attr.name): _attr(attr) for attr in message.attrs if attr.name != "op_callstack"},
         message.is_target,
     )
 
 
+def _text(value: str | bytes) -> str:
+    """A string of the message; protobuf hands one that is no UTF-8 out as bytes."""
+    return value if isinstance(value, str) else value.decode("utf-8")
+
+
 def _attr(message: Any) -> Attr:
     kind = proto.ATTR_NAME[message.type]
+    if kind == "VAR":
+        return Attr(kind, _text(message.var_name))
+    if kind == "VARS":
+        return Attr(kind, [_text(name) for name in message.vars_name])
     if kind in proto.PLAIN_FIELD:
         return Attr(kind, getattr(message, proto.PLAIN_FIELD[kind]))
     if kind in proto.PLAIN_LIST_FIELD:

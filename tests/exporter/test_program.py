@@ -16,7 +16,7 @@ from graphs import Graph
 from segexport.errors import InputError, SegexportError, StorageError
 from segexport.exporter import program as programs
 from segexport.exporter.framework_proto import ProgramDesc, TensorDesc
-from segexport.exporter.head import output_specs
+from segexport.exporter.inspect import inspect
 from segexport.exporter.program import Attr, Op, Program, attr_type
 from segexport.exporter.program_reader import read_graph
 from segexport.exporter.rewrites import rewrite_for
@@ -204,6 +204,12 @@ def test_a_hostile_size_allocates_nothing(files: tuple[Path, Path], tmp_path: Pa
     refuse(model, hostile, "not a Paddle program")
 
 
+def test_a_name_that_is_no_text(files: tuple[Path, Path]) -> None:
+    model, params = files
+    model.write_bytes(model.read_bytes().replace(b"conv2d", b"conv\xf7d"))
+    assert "utf-8" in refuse(model, params, "not a Paddle program")
+
+
 def test_a_program_that_names_what_is_not_there(tmp_path: Path) -> None:
     program = small()
     op = list(program.compute_ops())[-1]
@@ -254,8 +260,7 @@ def test_mutations_never_crash(shared_dir: Path, tmp_path: Path, count: int) -> 
         start = time.perf_counter()
         try:
             program = read_graph(path)
-            output_specs(program)
-            program.inputs()
+            inspect(program)
             rewrite_for(chooser.choice(("onnx", "paddle-lite arm", "paddle-lite x86")), program)
             infer_shapes(program.copy())
         except SegexportError as error:
