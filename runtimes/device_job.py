@@ -215,7 +215,7 @@ def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
     if theirs != ours.sha256:
         raise InputError(
             f"{result.device_name} ran another model than {artifact.path}",
-            cause=f"the sha256 of its model is {theirs[:12] or 'not known'}..., that of the export {ours.sha256[:12]}...",
+            cause=f"sha256 of its model: {theirs[:12] or 'not known'}..., of the export: {ours.sha256[:12]}...",
             hint="put the export into the app again and repeat the self-test",
         )
 
