@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,8 +35,8 @@ MAX_MEMBER_BYTES = 256 << 20
 class Writer:
     """Adds members to an archive that is being written; see `new_archive`."""
 
-    def __init__(self, stream: io.BufferedWriter) -> None:
-        self._zip = zipfile.ZipFile(stream, "w")
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path, "w")  # closed by `new_archive`
         self._members: dict[str, dict[str, Any]] = {}
         self.finished = False
 
@@ -50,8 +51,11 @@ class Writer:
         header = {"kind": kind, "schema_version": schema_version, **content, "members": self._members}
         header = {**header, "digest": digest_of(header)}
         self._write(HEADER, json.dumps(header, indent=1, ensure_ascii=False, allow_nan=False).encode())
-        self._zip.close()
         self.finished = True
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._zip.close()
 
     def _write(self, name: str, data: bytes) -> None:
         info = zipfile.ZipInfo(name, _EPOCH)
@@ -72,10 +76,12 @@ def new_archive(path: Path) -> Iterator[Writer]:
     work = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with work.open("wb") as stream:
-            writer = Writer(stream)
+        writer = Writer(work)
+        try:
             yield writer
-            assert writer.finished, "an archive without a header"
+        finally:
+            writer.close()
+        assert writer.finished, "an archive without a header"
         work.replace(path)
     except OSError as error:
         raise storage_error(error, work) from error
@@ -223,5 +229,5 @@ def npy_array(data: bytes, name: str) -> np.ndarray:
         if dtype.hasobject or fortran:
             raise ValueError(f"an array of {dtype}, fortran_order {fortran}")
         return np.frombuffer(rest, dtype).reshape(shape).copy()
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:  # its header is Python's own syntax
         raise InputError(f"{name}: not an array", cause=str(error)) from error

@@ -23,7 +23,7 @@ from segexport.device_row import with_device_rows
 from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.golden_pack import GoldenPack, open_pack
+from segexport.golden_pack import GoldenPack, agreement_only, open_pack
 from segexport.merge import merge
 from segexport.model_files import find_model
 from segexport.output import new_folder, require_free
@@ -63,6 +63,8 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
         found = check(
             job.reference, job.subjects, job.data, folder, _check_recipe(options), probes=job.probes, **arguments
         )
+        if job.pack is not None:
+            found = agreement_only(found)
         found = finish(with_device_rows(found, job.subjects, list(options["device_result"]), job.pack))
         if output is not None:
             reports.write(found, folder)
