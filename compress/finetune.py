@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from pydantic import Field
 
-from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of, file_digest, read_artifact
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of, file_digest, file_entry, read_artifact
 from segexport.compress.batches import Augmentation
 from segexport.compress.prune_step import paddle_manifest
-from segexport.compress.training_options import Losses, TrainingOptions
+from segexport.compress.training_options import LOG, Losses, TrainingOptions
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.model_files import find_model
@@ -59,7 +60,9 @@ class Finetune:
         self.params = params
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.pdmodel` and `model.pdiparams`. A run that was killed goes on from its last checkpoint.
+        """Writes `model.pdmodel`, `model.pdiparams` and `training.jsonl`, a line for each step.
+
+        A run that was killed goes on from its last checkpoint.
 
         Raises:
             InputError: No images, images without labels and no teacher, a teacher that does not fit, an image that
@@ -98,8 +101,11 @@ class Finetune:
                     bar.advance(answer["step"] - step)
                     step = answer["step"]
             worker.call("finish", {"out": str(out_dir)}, timeout_s=context.timeout_s)
+        shutil.copyfile(Path(arguments["folder"]) / LOG, out_dir / LOG)
+        shutil.rmtree(arguments["folder"], ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
-        return paddle_manifest(source, out_dir, trained, self._lineage(context, arguments["teacher"]))
+        manifest = paddle_manifest(source, out_dir, trained, self._lineage(context, arguments["teacher"]))
+        return manifest.model_copy(update={"files": (*manifest.files, file_entry(out_dir, LOG, "other"))})
 
     def _lineage(self, context: StepContext, teacher: dict[str, str]) -> LineageEntry:
         """The teacher by its digest: an artifact holds no path of the machine that made it."""

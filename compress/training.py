@@ -22,12 +22,11 @@ from segexport.compress import distill
 from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.logits import logits_of
-from segexport.compress.training_options import TrainingOptions, learning_rate
+from segexport.compress.training_options import LOG, TrainingOptions, learning_rate
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
 _CHECKPOINT = "checkpoint.npz"
-_LOG = "training.jsonl"
 
 
 class Trainer:
@@ -88,7 +87,7 @@ class Trainer:
         """
         sums: dict[str, float] = {}
         first = self.step
-        with (self.folder / _LOG).open("a") as log:
+        with (self.folder / LOG).open("a") as log:
             while self.step < min(until, self.options.steps):
                 try:
                     batch = next(batches)
@@ -216,7 +215,7 @@ class Trainer:
             self.net.tensor(name).set_value(value)
         self._optimizer.set_state_dict({name: paddle.to_tensor(value) for name, value in kinds["optimizer"].items()})
         self._average, self.step = kinds["average"], step
-        log = self.folder / _LOG
+        log = self.folder / LOG
         if log.is_file():  # what was trained after the checkpoint is trained again
             lines = log.read_text().splitlines(keepends=True)
             log.write_text("".join(line for line in lines[:step] if line.endswith("\n")))

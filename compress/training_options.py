@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from segexport.spec import Frozen
 
+LOG = "training.jsonl"  # a line for each step: its number, the learning rate, the losses
+
 
 class Losses(Frozen):
     """The weight of each loss; 0 leaves it out. All but `cross_entropy` need a teacher; it needs labels."""

@@ -2,6 +2,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -320,7 +325,43 @@ def test_prune_then_finetune_as_steps(artifact, data, tmp_path, monkeypatch):
     for file in (tmp_path / "tuned").iterdir():
         file.unlink()
     again = step.run(pruned, tmp_path / "tuned", StepContext(key="b", data=data, timeout_s=120))
-    assert again == manifest  # gone on from the finished checkpoint
+    assert again == manifest
+    assert len((tmp_path / "tuned/training.jsonl").read_text().splitlines()) == 6
+    assert not (tmp_path / "cache/training/b").exists()
+
+
+_RUN = """
+import sys
+from pathlib import Path
+from segexport.artifact import read_artifact
+from segexport.compress.finetune import Finetune
+from segexport.dataset import Dataset
+from segexport.step import StepContext
+source, data, out = map(Path, sys.argv[1:])
+step = Finetune(Finetune.Params(steps=40, batch=2, save_every=5))
+step.run(read_artifact(source), out, StepContext(key="k", data=Dataset.open(data, "train"), timeout_s=120))
+"""
+
+
+@pytest.mark.slow
+def test_step_killed_with_its_process_ends_with_the_same_bytes(artifact, data, tmp_path):
+    def start(name: str) -> subprocess.Popen:
+        (tmp_path / name).mkdir(exist_ok=True)
+        cache = {**os.environ, "SEGEXPORT_CACHE": str(tmp_path / f"cache of {name}")}
+        command = [sys.executable, "-c", _RUN, str(artifact.path), str(data.root), str(tmp_path / name)]
+        return subprocess.Popen(command, env=cache)
+
+    assert start("whole").wait(300) == 0
+    killed = start("killed")
+    checkpoint = tmp_path / "cache of killed/training/k/checkpoint.npz"
+    while not checkpoint.is_file() and killed.poll() is None:
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait(60) == -signal.SIGKILL
+    assert not (tmp_path / "killed/model.pdiparams").exists()
+    assert start("killed").wait(300) == 0
+    for file in ("model.pdmodel", "model.pdiparams", "training.jsonl"):
+        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
 
 
 def test_finetune_says_why_it_cannot(artifact, tmp_path, monkeypatch):
