@@ -190,6 +190,32 @@ def restore_mask(mask: np.ndarray, placement: Placement) -> np.ndarray:
     return mask.take(rows, axis=0).take(columns, axis=1)
 
 
+def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
+    """Brings scores back to the size of the decoded image: paddings are cut off, resizes undone bilinearly.
+
+    Args:
+        scores: float32 (height, width, classes), of the tensor's size or of a fraction of it.
+
+    Returns:
+        float32 (height, width, classes) of the decoded image.
+    """
+    scores = _resized_scores(scores, placement.tensor)
+    back = zip(reversed(placement.sizes[:-1]), reversed(placement.padded), strict=True)
+    for (width, height), padded in back:
+        scores = scores[:height, :width] if padded else _resized_scores(scores, (width, height))
+    return scores
+
+
+def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:
+    if scores.shape[1::-1] == size:
+        return scores
+    parts = [  # OpenCV resizes at most 4 channels at once
+        cv2.resize(np.ascontiguousarray(scores[:, :, start : start + 4]), size).reshape(size[1], size[0], -1)
+        for start in range(0, scores.shape[2], 4)
+    ]
+    return np.concatenate(parts, axis=2)
+
+
 def _nearest(index: np.ndarray, size: int, new_size: int) -> np.ndarray:
     """The pixel of a side of `new_size` that lies under the centre of pixel `index` of a side of `size`."""
     return index if size == new_size else (2 * index + 1) * new_size // (2 * size)
