@@ -25,7 +25,17 @@ def compile_nb(arguments, _arrays):
     file = arguments["stem"] + ".nb"
     if not os.path.isfile(file) or not os.path.getsize(file):
         raise Failure(f"Paddle-Lite's Opt wrote no model for {arguments['places']}")
+    _settle_header(file)
     return {"version": importlib.metadata.version("paddlelite")}, []
+
+
+def _settle_header(file: str) -> None:
+    """Opt writes its version into 16 bytes of a file's 18-byte header, and whatever lay in memory behind the text."""
+    with open(file, "r+b") as stream:
+        stream.seek(2)
+        text = stream.read(16).split(b"\0")[0]
+        stream.seek(2)
+        stream.write(text.ljust(16, b"\0"))
 
 
 COMMANDS = {"compile": compile_nb}
