@@ -60,7 +60,7 @@ def bench_exports(
         sessions = {}
         for name, path in zip(names, paths, strict=True):
             artifact = read_artifact(path)
-            runtime = runtime_for(artifact.manifest.format)
+            runtime = runtime_for(artifact.manifest.format, device)
             session = runtime.open(artifact, RunOptions(device=device, threads=threads))
             stack.callback(session.close)
             sessions[name] = session, _tensors(artifact)

@@ -208,7 +208,7 @@ def _reference_run(
 
 def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
     run = RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
-    session = runtime_for(artifact.manifest.format).open(artifact, run)
+    session = runtime_for(artifact.manifest.format, device).open(artifact, run)
     stack.callback(session.close)
     return session
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segexport import __version__
+from segexport.cli_android import android
 from segexport.cli_options import FILE as _FILE
 from segexport.cli_options import FORMS as _FORMS
 from segexport.cli_options import against_baseline as _against_baseline
@@ -90,7 +91,8 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--split", default="val", show_default=True)
 @click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
-@click.option("--device", default="cpu", show_default=True, help="Where the exports run.")
+@click.option("--device", default="cpu", show_default=True, help="Where the exports run: cpu, gpu:N, adb[:SERIAL].")
+@click.option("--adb", "device", flag_value="adb", help="On the connected phone: the same as --device adb.")
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--latency-seconds", type=float, default=10.0, show_default=True, help="0 leaves timing out.")
@@ -265,6 +267,9 @@ def demo(console: Any, output: Path) -> None:
 
     say = console()
     _finish(say, run_recipe(DEMO_RECIPE, output, console=say), output)
+
+
+cli.add_command(android)
 
 
 def main() -> None:

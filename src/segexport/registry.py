@@ -25,6 +25,7 @@ RUNTIMES = {
     Format.ONNX: "segexport.runtimes.ort:OnnxRuntime",
     Format.PADDLE_LITE: "segexport.runtimes.lite:PaddleLite",
 }
+PHONE = "segexport.runtimes.adb:Adb"
 
 
 def make_step(kind: str, params: dict[str, Any]) -> Step:
@@ -46,8 +47,11 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
         raise InputError(f"step {kind!r} does not take these parameters", cause=one_line(error)) from None
 
 
-def runtime_for(format: Format) -> Runtime:
-    """The runtime that runs this format."""
+def runtime_for(format: Format, device: str = "cpu") -> Runtime:
+    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`."""
+    kind, _, serial = device.partition(":")
+    if kind == "adb":
+        return _load(PHONE)(format, serial=serial)
     return _load(RUNTIMES[format])()
 
 
