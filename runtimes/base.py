@@ -231,6 +231,6 @@ def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) ->
         if not fits or str(tensor.dtype) != spec.dtype:
             raise InputError(
                 f"input {spec.name!r} takes {spec.dtype} {list(spec.shape)}, got {tensor.dtype} {list(tensor.shape)}",
-                cause="the preprocessing gives another size than the model was exported for",
-                hint="give the size with `segexport import MODEL --input-size WIDTHxHEIGHT`",
+                cause="the preprocessing gives another size than the model was exported for" if not fits else "",
+                hint="give the size with `segexport import MODEL --input-size WIDTHxHEIGHT`" if not fits else "",
             )

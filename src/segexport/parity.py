@@ -215,6 +215,7 @@ class _Counter:
 
     def __call__(self, round_: _Round, tallies: dict[str, Tally]) -> None:
         prediction, sample = round_.reference_prediction, round_.prepared.sample
+        _require_classes(prediction.mask, self._model_classes, sample.name)
         own_mask = self._restored(round_, self._reference, prediction)
         truth = sample.label if sample.label is not None else own_mask
         self._add(self._own, sample, truth, own_mask, prediction)
@@ -223,6 +224,10 @@ class _Counter:
             found = round_.predictions.get(contender.name)
             tally = tallies[contender.name]
             if found is None:
+                continue
+            with kept_in(tally):
+                _require_classes(found.mask, self._model_classes, sample.name)
+            if tally.error is not None:
                 continue
             mask = self._restored(round_, contender, found)
             self._add(tally, sample, truth, mask, found)
@@ -260,6 +265,14 @@ class _Counter:
             tally.not_finite.append(sample.name)
         tally.inference_ms.append(prediction.inference_ms)
         tally.postprocess_ms.append(prediction.postprocess_ms)
+
+
+def _require_classes(mask: np.ndarray, classes: int, name: str) -> None:
+    if mask.size and int(mask.max()) >= classes:
+        raise InputError(
+            f"{name}: the model's mask holds the class {int(mask.max())}, but the model has {classes} classes",
+            hint="name every class of the model in its labels, or look for another model's file in this one's place",
+        )
 
 
 def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None:
