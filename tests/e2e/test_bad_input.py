@@ -112,34 +112,32 @@ def corrupt(place: Place, how: str) -> None:
         ("model missing", "parameters without their program"),
         ("params missing", "a program without its parameters"),
         ("model empty", "the file is empty"),
-        ("params empty", ""),
-        ("model truncated", ""),
-        ("params truncated", ""),
-        ("params longer", ""),
-        ("swapped", ""),
-        ("both the program", ""),
+        ("params empty", "model.pdiparams: empty"),
+        ("model truncated", "not a Paddle program, or a damaged one (46566 bytes)"),
+        ("params truncated", "parameter 162 of 162 (conv2d_9.w_0) ends early: 13824 bytes wanted"),
+        ("params longer", "16 bytes are left after the 162 parameters of the program"),
+        ("swapped", "these are parameters, not a program"),
+        ("both the program", "this is a program, not its parameters"),
         ("random", "not a Paddle program"),
-        ("html", ""),
-        ("lfs", ""),
+        ("html", "not a Paddle program, or a damaged one (33 bytes)"),
+        ("lfs", "a git-lfs pointer, not the file itself"),
     ],
 )
 def test_damaged_models(place, how, first):
     corrupt(place, how)
     path = place.model / "model.pdiparams" if how == "model missing" else place.model
     for arguments in (("import", path, "-o", "new"), ("export", path, "--to", "onnx", "-o", "new")):
-        what, *rest = place.refused(*arguments)
-        print(what, rest)
+        what, *_ = place.refused(*arguments)
         assert first in what
-        assert str(place.model) in what or "model" in what
+        assert f"{place.model}/model.pd" in what
 
 
 def test_parameters_of_another_model(place):
     """Same length of names and tensors, other sizes: a .pdiparams says its own shapes."""
     data = bytearray((place.model / "model.pdiparams").read_bytes())
     place.model.joinpath("model.pdiparams").write_bytes(data[len(data) // 2 :] + data[: len(data) // 2])
-    what, *rest = place.refused("import", "model", "-o", "new")
-    print(what, rest)
-    assert "model.pdiparams" in what
+    what, *_ = place.refused("import", "model", "-o", "new")
+    assert what == "model/model.pdiparams: not a file of parameters"
 
 
 def test_a_training_checkpoint(place):
@@ -203,7 +201,7 @@ def first_sample(place: Place) -> tuple[Path, Path]:
         ("image empty", "not an image"),
         ("image truncated", "the image cannot be decoded"),
         ("image huge", "the image is too large"),
-        ("image bomb", "the image is too large, 60000x60000 pixels"),
+        ("image bomb", "the image is too large"),
         ("image missing", "images/"),
     ],
 )
@@ -259,7 +257,7 @@ def test_calibration_images_are_checked_too(place):
     name = (place.data / "train.txt").read_text().split()[0]
     (place.data / name).write_text("no image")
     recipe = place.recipe(exports=[{"to": "onnx", "precision": "int8", "calibration": {"images": 1000}}])
-    code, out, err = place.run("run", recipe, "-o", "out")
+    code, _, err = place.run("run", recipe, "-o", "out")
     assert (code, "Traceback" in err) == (2, False)
     assert "not an image" in err
 
@@ -298,24 +296,48 @@ def test_an_output_that_exists(place, command):
     assert place.refused(*arguments, "-o", "file")[0] == "file: exists and is a file"
 
 
-def test_a_disk_that_is_full(place, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]).returncode:
+@pytest.fixture
+def disk(tmp_path, request):
+    """A file system of so many KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("a small file system cannot be mounted here")
-    try:
-        place._monkeypatch.setenv("SEGEXPORT_CACHE", str(disk / "cache"))
-        what, cause, hint = place.refused("import", "model", "-o", "new")
-        assert what.endswith(": cannot be written")
-        assert cause == "cause: No space left on device"
-        assert hint == "hint: free some space; `segexport cache gc` removes old outputs"
-        place._monkeypatch.undo()
-        place._monkeypatch.chdir(place.root)
-        what, cause, hint = place.refused("import", "model", "-o", disk / "new")
-        assert cause == "cause: No space left on device"
-        assert sorted(path.name for path in disk.iterdir() if path.name != "cache") == []
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("disk", "command"),
+    [
+        (200, ("import", "model")),
+        (1000, ("export", "model", "--to", "onnx")),  # room for the import, not for the program beside it
+        (1400, ("export", "model", "--to", "onnx")),  # paddle2onnx cannot write
+        (1800, ("export", "model", "--to", "onnx")),  # its result cannot be written
+        (1800, ("export", "model", "--to", "paddle-lite")),  # Opt aborts
+    ],
+    indirect=["disk"],
+)
+def test_a_cache_on_a_disk_that_is_full(place, disk, command, monkeypatch):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(disk / "cache"))
+    what, cause, hint = place.refused(*command, "-o", "new")
+    assert what.startswith(str(disk))
+    assert "cannot be written" in what
+    assert cause == "cause: No space left on device"
+    assert hint == "hint: free some space; `segexport cache gc` removes old outputs"
+    assert list((disk / "cache/1/unfinished").iterdir()) == []
+
+
+@pytest.mark.parametrize("disk", [200], indirect=True)
+def test_an_output_on_a_disk_that_is_full(place, disk):
+    what, cause, _ = place.refused("import", "model", "-o", disk / "new")
+    assert what.startswith(str(disk))
+    assert cause == "cause: No space left on device"
+    assert list(disk.iterdir()) == []
+    what, cause, _ = place.refused("run", place.recipe(), "-o", disk / "new")
+    assert cause == "cause: No space left on device"
+    assert list(disk.iterdir()) == []
 
 
 def test_a_name_that_is_too_long(place):
@@ -404,7 +426,7 @@ def test_a_time_that_is_none(place, artifact, seconds):
     assert place.refused(*command)[0] == f"--latency-seconds {float(seconds)}: out of range"
 
 
-@pytest.mark.parametrize("device", ["gpu:0", "gpu", "npu:3", "gpu:x", "cuda"])
+@pytest.mark.parametrize("device", ["gpu:0", pytest.param("npu:3", marks=pytest.mark.slow)])
 def test_a_device_that_is_not_here_is_an_error_not_a_substitute(place, artifact, device):
     """The reference's device; that of an export is an ERROR row."""
     command = ("check", "artifact", "--reference", "model", "--data", "data", "--split", "all", "--limit", "1")
@@ -428,4 +450,4 @@ def test_a_fixed_size_that_the_model_does_not_take(place, artifact):
     if -1 in shape:
         pytest.skip("the example's input is free")
     what, *_ = place.refused("export", "model", "--to", "onnx", "--input-size", "7x9", "-o", "new")
-    assert "cannot be fixed to [1, 3, 9, 7]" in what
+    assert "[1, 3, 9, 7]" in what
