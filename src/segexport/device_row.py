@@ -40,6 +40,8 @@ def device_row(
     """One row: agreement with the expected masks, and the phone's times."""
     artifact = subject.artifact
     limits = _limits(subject, pack)
+    if pack is not None and result.id != pack.digest:
+        pack = None  # the names of its images are those of every pack
     pairs = [_masks(item, artifact, file, pack) for item in result.items]
     per_image = [metrics.agreement(found, wanted) for found, wanted in pairs]
     classes = artifact.manifest.num_classes
