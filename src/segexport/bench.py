@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ _FREE_SIDE = 512  # pixels for an input that takes any size
 
 @dataclass(frozen=True)
 class Row:
-    """One export's times in milliseconds per image; the ratio is to the first export."""
+    """One export's times in milliseconds per image; the ratio is to the first row."""
 
     name: str
     runtime: str
@@ -44,9 +45,9 @@ class Row:
 
 
 def bench_exports(
-    paths: Sequence[Path], *, threads: int, device: str, seconds: float, progress: Progress = silent
+    paths: Sequence[Path], *, threads: Sequence[int], device: str, seconds: float, progress: Progress = silent
 ) -> list[Row]:
-    """Opens all exports and times them, interleaved.
+    """Opens all exports, each with every number of threads, and times them, interleaved.
 
     Raises:
         InputError: Two exports of the same folder name, or times that could not be taken.
@@ -58,18 +59,18 @@ def bench_exports(
         raise InputError("the same export is named twice")
     with ExitStack() as stack:
         sessions = {}
-        for name, path in zip(names, paths, strict=True):
+        for (name, path), count in product(zip(names, paths, strict=True), threads):
             artifact = read_artifact(path)
             runtime = runtime_for(artifact.manifest.format, device)
-            session = runtime.open(artifact, RunOptions(device=device, threads=threads))
+            session = runtime.open(artifact, RunOptions(device=device, threads=count))
             stack.callback(session.close)
-            sessions[name] = session, _tensors(artifact)
+            sessions[name, count] = session, _tensors(artifact)
         timings = latency.measure(sessions, seconds, progress=progress)
-        memory = {name: session.peak_rss_bytes() for name, (session, _) in sessions.items()}
-    first = timings[names[0]]
+        memory = {key: session.peak_rss_bytes() for key, (session, _) in sessions.items()}
+    first = timings[names[0], threads[0]]
     rows = []
-    for name, (session, tensors) in sessions.items():
-        timing = timings[name]
+    for (name, count), (session, tensors) in sessions.items():
+        timing = timings[name, count]
         if timing.error is not None:
             raise timing.error
         ratio = latency_ratio(timing.blocks_ms, first.blocks_ms)
@@ -79,7 +80,7 @@ def bench_exports(
                 name=name,
                 runtime=f"{session.info.runtime} {session.info.version}",
                 device=session.info.device,
-                threads=threads,
+                threads=count,
                 input=tensors[0].shape,
                 load_ms=timing.load_ms,
                 first_ms=timing.first_ms,
@@ -89,7 +90,7 @@ def bench_exports(
                 ratio=ratio.value,
                 ratio_interval=ratio.interval,
                 drift=ratio.drift() is not None,
-                peak_rss_bytes=memory[name],
+                peak_rss_bytes=memory[name, count],
                 samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms),
             )
         )
@@ -102,11 +103,11 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
         return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
     from segexport.text_table import table
 
-    head = ("Export", "runtime", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "memory")
+    head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "memory")
     body = [
         (
             row.name,
-            row.runtime,
+            str(row.threads),
             "x".join(map(str, row.input)),
             f"{row.load_ms:.0f} ms",
             f"{row.first_ms:.1f} ms",
@@ -119,7 +120,7 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
         )
         for row in rows
     ]
-    title = f"{rows[0].device}, {rows[0].threads} thread{'s' if rows[0].threads > 1 else ''}"
+    title = f"{rows[0].device}; {', '.join(dict.fromkeys(row.runtime for row in rows))}"
     return table(head, body, title=title, color=color, width=width)
 
 

@@ -147,12 +147,14 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 
 @cli.command()
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 256), multiple=True, default=(1,), help="Give it again for a sweep.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--seconds", type=float, default=10.0, show_default=True, help="Time for all measurements together.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
-def bench(console: Any, exports: tuple[Path, ...], threads: int, device: str, seconds: float, form: str) -> None:
+def bench(
+    console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, seconds: float, form: str
+) -> None:
     """Time EXPORTS in turn; ratios are to the first one."""
     from segexport.bench import bench_exports, render
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from segexport.environment import processor_mhz
 from segexport.errors import SegexportError, kept_in
 from segexport.latency_statistics import is_warm, trend
 from segexport.progress import Progress, silent
@@ -20,6 +21,7 @@ BLOCKS = 12
 LEAST_RUNS = 2
 MOST_WARM_UP_RUNS = 30
 MOST_WARM_UP_MS = 5000.0
+FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
 
 
 @dataclass
@@ -30,12 +32,14 @@ class Timing:
         first_ms: The first run after loading.
         blocks_ms: (blocks, runs) float64, in the order taken; the runs of a block's two halves stand side by side.
         warm_up_runs: Runs that were thrown away before.
+        mhz: The processor's frequency at the start of each block; empty where the system does not say.
     """
 
     load_ms: float
     first_ms: float = 0.0
     warm_up_runs: int = 0
     blocks_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    mhz: list[float] = field(default_factory=list)
     error: SegexportError | None = None
 
     @property
@@ -44,7 +48,9 @@ class Timing:
 
     @property
     def drifted(self) -> bool:
-        """Whether the blocks show a trend: a machine that heats up, or gets another guest."""
+        """Whether the blocks show a trend (a machine that heats up, or gets another guest) or its clock changed."""
+        if self.mhz and max(self.mhz) > (1 + FREQUENCY_CHANGE) * min(self.mhz):
+            return True
         return bool(self.blocks_ms.size) and trend(np.median(self.blocks_ms, axis=1)).exceeds()
 
 
@@ -77,6 +83,9 @@ def measure(
     with progress("timing", blocks) as bar:
         for block in range(blocks):
             order = [name for name in samples if timings[name].error is None]
+            if mhz := processor_mhz():
+                for name in order:
+                    timings[name].mhz.append(mhz)
             halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
             for name in (*order, *reversed(order)):
                 session, tensors = sessions[name]
