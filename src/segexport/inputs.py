@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import urllib.error
+import itertools
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -16,12 +18,12 @@ from segexport.errors import InputError
 from segexport.images import IMAGE_SUFFIXES, decode_image
 
 MAX_DOWNLOAD_BYTES = 64 << 20
-DOWNLOAD_TIMEOUT_S = 30.0
+DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and then is stopped too
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (H, W, 3) uint8 RGB and what to call it."""
+    """An image (H, W, 3) uint8 RGB and where it came from: its path or URL, `array_0` for the first array."""
 
     name: str
     image: np.ndarray
@@ -30,14 +32,24 @@ class Picture:
 def pictures(source: Any) -> Iterator[Picture]:
     """Every image of `source`, decoded when its turn comes.
 
+    Args:
+        source: A path, a folder, an http(s) URL, an array, {"img": one of these} as PaddleX's pipelines take it, or a
+            list of all these.
+
     Raises:
         InputError: Something that is no image, or cannot be read or downloaded.
     """
+    yield from _pictures(source, itertools.count())
+
+
+def _pictures(source: Any, numbers: Iterator[int]) -> Iterator[Picture]:
     if isinstance(source, np.ndarray):
-        yield Picture("array", _from_array(source))
+        yield Picture(f"array_{next(numbers)}", _from_array(source))
     elif isinstance(source, list | tuple):
         for entry in source:
-            yield from pictures(entry)
+            yield from _pictures(entry, numbers)
+    elif isinstance(source, dict) and set(source) == {"img"}:
+        yield from _pictures(source["img"], numbers)
     elif isinstance(source, str | Path):
         yield from _from_text(str(source))
     else:
@@ -49,8 +61,7 @@ def pictures(source: Any) -> Iterator[Picture]:
 
 def _from_text(text: str) -> Iterator[Picture]:
     if text.startswith(("http://", "https://")):
-        name = PurePosixPath(urlsplit(text).path).name or "download"
-        yield Picture(name, decode_image(_download(text), name=text))
+        yield Picture(text, decode_image(_download(text), name=text))
         return
     path = Path(text)
     if path.is_dir():
@@ -60,31 +71,63 @@ def _from_text(text: str) -> Iterator[Picture]:
                 f"{path}: no images in this folder", cause=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
         for file in files:
-            yield Picture(file.name, decode_image(file))
+            yield Picture(str(file), decode_image(file))
         return
-    yield Picture(path.name, decode_image(path))
+    yield Picture(str(path), decode_image(path))
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
-    if (
-        array.dtype != np.uint8
-        or array.ndim not in (2, 3)
-        or (array.ndim == 3 and array.shape[2] != 3)
-        or not array.size
-    ):
+    """BGR or grey to RGB."""
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size or array.shape[2:] not in ((), (1,), (3,)):
         raise InputError(
             f"an array of {array.dtype} {list(array.shape)} is no image",
             cause="it has to be uint8 (height, width, 3) in BGR order, or (height, width)",
         )
-    return np.repeat(array[:, :, None], 3, axis=2) if array.ndim == 2 else np.ascontiguousarray(array[:, :, ::-1])
+    if array.shape[2:] == (3,):
+        return np.ascontiguousarray(array[:, :, ::-1])
+    return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
 
 
 def _download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-            data = answer.read(MAX_DOWNLOAD_BYTES + 1)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise InputError(f"{url}: cannot be downloaded", cause=str(getattr(error, "reason", error))) from None
-    if len(data) > MAX_DOWNLOAD_BYTES:
-        raise InputError(f"{url}: more than {MAX_DOWNLOAD_BYTES >> 20} MiB", hint="download it and give the file")
-    return data
+    """The answer's body. A thread of its own waits for the server, because a time-out of sockets starts anew with
+    every byte, and those of names and of headers cannot be bounded at all.
+
+    Raises:
+        InputError: No such server or file, too large, too slow, or cut off.
+    """
+    found: list[bytes | Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(_read(url, time.monotonic() + DOWNLOAD_TIMEOUT_S))
+        except Exception as error:  # raised again by the caller's thread
+            found.append(error)
+
+    thread = threading.Thread(target=work, name="download", daemon=True)
+    thread.start()
+    thread.join(DOWNLOAD_TIMEOUT_S)
+    result = found[0] if found else TimeoutError(f"not there in {DOWNLOAD_TIMEOUT_S:g} s")
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, OSError | HTTPException | ValueError):
+        cause = str(getattr(result, "reason", None) or result)
+        if code := getattr(result, "code", None):
+            cause = f"{code} {cause}"
+        raise InputError(f"{url}: cannot be downloaded", cause=cause) from None
+    raise result
+
+
+def _read(url: str, deadline: float) -> bytes:
+    data = bytearray()
+    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
+        while part := answer.read1(1 << 16):
+            data += part
+            if len(data) > MAX_DOWNLOAD_BYTES:
+                raise InputError(
+                    f"{url}: more than {MAX_DOWNLOAD_BYTES >> 20} MiB", hint="download it and give the file"
+                )
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not there in {DOWNLOAD_TIMEOUT_S:g} s")
+        if answer.length:
+            raise ConnectionError(f"cut off after {len(data)} bytes, {answer.length} are missing")
+    return bytes(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ import numpy as np
 
 from segexport import metrics, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.dataset import Dataset
-from segexport.errors import InputError
+from segexport.dataset import Dataset, Sample
+from segexport.errors import EnvironmentMissingError, InputError, SegexportError
 from segexport.inputs import Picture, pictures
 from segexport.prediction import SegmentationResult
 from segexport.progress import Progress, silent
 from segexport.registry import runtime_for
-from segexport.runtimes.base import RunOptions
+from segexport.runtimes.base import RunOptions, Runtime
 from segexport.spec import Preprocess, Resize
 
 TargetSize = int | tuple[int, int] | None
+_SCORES = ("logits", "probability")
 
 
 class Model:
@@ -28,15 +30,20 @@ class Model:
 
     Args:
         artifact: Any format.
-        device, threads: As in `RunOptions`.
+        device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
+        threads: Threads of one inference.
         target_size: Default of `predict`.
+
+    Raises:
+        InputError: A target_size that is none, or a device that the runtime does not have; those that it has are named.
     """
 
     def __init__(
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
     ) -> None:
-        self.artifact, self._target_size = artifact, target_size
-        runtime = runtime_for(artifact.manifest.format)
+        self.artifact, self._target_size = artifact, _checked_size(target_size)
+        runtime = runtime_for(artifact.manifest.format, device)
+        _require_device(runtime, device)
         self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
 
     def predict(
@@ -45,7 +52,7 @@ class Model:
         batch_size: int = 1,
         target_size: TargetSize = None,
         *,
-        slice_size: tuple[int, int] | None = None,
+        slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[SegmentationResult]:
         """Segments images, one after the other.
@@ -54,19 +61,27 @@ class Model:
             input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
                 list of these.
             batch_size: Accepted for PaddleX's sake: exports run one image at a time, as a phone does.
-            target_size: Size that the network sees. None: as the model or `load` says; -1: the image's own size; a
-                number: both sides; (width, height).
-            slice_size: (width, height) of windows that a large image is cut into; their scores are averaged.
-            score_map: Whether results carry the classes' probabilities; without, prediction is quicker.
+            target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
+                a number: both sides; (width, height).
+            slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
+                scores are averaged there.
+            score_map: Whether results carry the classes' probabilities; without, prediction is quicker. The masks are
+                the same.
 
         Raises:
             InputError: An input that cannot be read, or a size that the model does not take.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
-        wanted = target_size if target_size is not None else self._target_size
-        for picture in pictures(input):
-            yield self._one(picture, self._contract(wanted, picture.image), slice_size, score_map)
+        size = _checked_size(target_size)
+        contract = self._contract(self._target_size if size is None else size)
+        window = None if slice_size is None else _both_sides("slice_size", slice_size)
+        if window is not None and self._scores_output is None:
+            raise InputError(
+                f"{self.artifact.path}: slice_size needs a model whose output are scores",
+                cause="its head is an argmax, and classes cannot be averaged",
+            )
+        return (self._one(picture, contract, window, score_map) for picture in pictures(input))
 
     def evaluate(
         self,
@@ -98,16 +113,10 @@ class Model:
                 hint="segexport check takes a --label-map where they are named differently",
             )
         total = np.zeros((classes, classes), np.int64)
-        with progress("evaluating", len(data)) as bar:
-            pending = None
-            for sample in data:
-                tensor, placement = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
-                self._session.submit([tensor])
-                if pending is not None:  # counted while the worker is busy
-                    total += self._confusion(*pending, classes, data.ignore_index)
-                pending = sample, self._session.result().mask, placement
+        with progress("evaluating", len(data)) as bar, closing(self._masks(data)) as masks:
+            for sample, mask in masks:
+                total += metrics.confusion_matrix(sample.label, mask, classes, data.ignore_index, name=sample.name)
                 bar.advance()
-            total += self._confusion(*pending, classes, data.ignore_index)
         scores = metrics.scores(total)
         found = {
             "miou": scores.miou,
@@ -131,49 +140,67 @@ class Model:
 
     # -- parts -------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _confusion(sample, mask: np.ndarray, placement, classes: int, ignore_index: int) -> np.ndarray:
-        restored = preprocess.restore_mask(mask, placement)
-        return metrics.confusion_matrix(sample.label, restored, classes, ignore_index, name=sample.name)
+    @property
+    def _scores_output(self) -> int | None:
+        """Which output holds scores; None where the head gives classes only."""
+        found = (i for i, spec in enumerate(self.artifact.manifest.outputs) if spec.semantics in _SCORES)
+        return next(found, None)
 
-    def _contract(self, size: TargetSize, image: np.ndarray) -> Preprocess:
+    def _masks(self, data: Dataset) -> Iterator[tuple[Sample, np.ndarray]]:
+        """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
+        contract, spec = self.artifact.manifest.preprocess, self.artifact.manifest.inputs[0]
+        before: tuple[Sample, preprocess.Placement] | None = None  # what the worker is at
+        try:
+            for sample in data:
+                tensor, placement = preprocess.apply(contract, sample.image, input_spec=spec)
+                ready, before = before, None
+                mask = self._session.result().mask if ready else None
+                self._session.submit([tensor])
+                before = sample, placement
+                if ready:
+                    yield ready[0], preprocess.restore_mask(mask, ready[1])
+            if before:
+                (sample, placement), before = before, None
+                yield sample, preprocess.restore_mask(self._session.result().mask, placement)
+        finally:
+            if before:  # an error or a break: the next call must not get this answer
+                with suppress(SegexportError):
+                    self._session.result()
+
+    def _contract(self, size: TargetSize) -> Preprocess:
         """The model's preprocessing, its sizes replaced by `size`."""
         contract = self.artifact.manifest.preprocess
         if size is None:
             return contract
         if size == -1:
             return contract.model_copy(update={"geometry": ()})
-        width, height = (size, size) if isinstance(size, int) else size
-        if width < 1 or height < 1:
-            raise InputError(f"target_size is {size}", cause="it is -1, a number of pixels, or (width, height)")
+        width, height = _both_sides("target_size", size)
         return contract.model_copy(update={"geometry": (Resize(width=width, height=height),)})
 
     def _one(
-        self, picture: Picture, contract: Preprocess, slice_size: tuple[int, int] | None, score_map: bool
+        self, picture: Picture, contract: Preprocess, window: tuple[int, int] | None, score_map: bool
     ) -> SegmentationResult:
-        image, manifest = picture.image, self.artifact.manifest
-        if slice_size is None and not score_map:
-            tensor, placement = preprocess.apply(contract, image, input_spec=manifest.inputs[0])
+        image, labels = picture.image, self.artifact.manifest.labels
+        if window is not None and (window[0] < image.shape[1] or window[1] < image.shape[0]):
+            scores = self._sliced(image, contract, window)
+            return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+        if not score_map or self._scores_output is None:
+            tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
             mask = preprocess.restore_mask(self._session.infer([tensor]).mask, placement)
-            return SegmentationResult(picture.name, image, mask, None, manifest.labels)
-        scores = self._scores(image, contract) if slice_size is None else self._sliced(image, contract, slice_size)
-        if scores is None:  # an argmax head: classes are all that there is
-            return self._one(picture, contract, None, False)
-        return SegmentationResult(picture.name, image, _classes(scores), scores, manifest.labels)
+            return SegmentationResult(picture.name, image, mask, None, labels)
+        scores, placement = self._scores(image, contract)
+        mask = preprocess.restore_mask(_classes(scores), placement)  # as `evaluate` and `segexport check` see it
+        return SegmentationResult(picture.name, image, mask, preprocess.restore_scores(scores, placement), labels)
 
-    def _scores(self, image: np.ndarray, contract: Preprocess) -> np.ndarray | None:
-        """Probabilities (H, W, C) float32 at the image's size, or None where the head gives classes only."""
+    def _scores(self, image: np.ndarray, contract: Preprocess) -> tuple[np.ndarray, preprocess.Placement]:
+        """Probabilities (h, w, C) float32 of the network's size, and how that lies in the image."""
         manifest = self.artifact.manifest
         tensor, placement = preprocess.apply(contract, image, input_spec=manifest.inputs[0])
-        found = zip(manifest.outputs, self._session.outputs([tensor]), strict=True)
-        spec, output = next(((s, o) for s, o in found if s.semantics in ("logits", "probability")), (None, None))
-        if spec is None:
-            return None
+        spec, output = manifest.outputs[self._scores_output], self._session.outputs([tensor])[self._scores_output]
         scores = output[0] if spec.layout.endswith("HWC") else output[0].transpose(1, 2, 0)
-        scores = _probabilities(scores.astype(np.float32), spec.semantics)
-        return preprocess.restore_scores(scores, placement)
+        return _probabilities(scores.astype(np.float32), spec.semantics), placement
 
-    def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray | None:
+    def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray:
         """Scores of overlapping windows, averaged where they overlap."""
         width, height = min(size[0], image.shape[1]), min(size[1], image.shape[0])
         total: np.ndarray | None = None
@@ -181,12 +208,7 @@ class Model:
         for top in _starts(image.shape[0], height):
             for left in _starts(image.shape[1], width):
                 window = np.s_[top : top + height, left : left + width]
-                scores = self._scores(image[window], contract)
-                if scores is None:
-                    raise InputError(
-                        f"{self.artifact.path}: slice_size needs a model whose output are scores",
-                        cause="its head is an argmax, and classes cannot be averaged",
-                    )
+                scores = preprocess.restore_scores(*self._scores(image[window], contract))
                 total = np.zeros((*image.shape[:2], scores.shape[2]), np.float32) if total is None else total
                 total[window] += scores
                 times[window] += 1
@@ -200,15 +222,49 @@ def _starts(length: int, window: int) -> list[int]:
 
 
 def _classes(scores: np.ndarray) -> np.ndarray:
-    if scores.shape[2] == 1:
-        return (scores[:, :, 0] > 0.5).astype(np.uint8)
     return scores.argmax(axis=2).astype(np.uint8 if scores.shape[2] <= 256 else np.uint16)
 
 
 def _probabilities(scores: np.ndarray, semantics: str) -> np.ndarray:
+    """(H, W, C) probabilities of all classes; a single channel is that of class 1."""
+    if scores.shape[2] == 1:
+        second = scores if semantics == "probability" else 1.0 / (1.0 + np.exp(-scores))
+        return np.concatenate([1.0 - second, second], axis=2)
     if semantics == "probability":
         return scores
-    if scores.shape[2] == 1:
-        return 1.0 / (1.0 + np.exp(-scores))
     scores = np.exp(scores - scores.max(axis=2, keepdims=True))
     return scores / scores.sum(axis=2, keepdims=True)
+
+
+def _checked_size(size: TargetSize) -> TargetSize:
+    if size is not None and not (_is_number(size) and size == -1):
+        _both_sides("target_size", size)
+    return size
+
+
+def _both_sides(name: str, size: Any) -> tuple[int, int]:
+    """(width, height) of a number or a pair."""
+    pair = (size, size) if _is_number(size) else size
+    if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(side) and side > 0 for side in pair)):
+        also = "-1, " if name == "target_size" else ""
+        raise InputError(f"{name} is {size!r}", cause=f"it is {also}a number of pixels, or (width, height)")
+    return int(pair[0]), int(pair[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require_device(runtime: Runtime, device: str) -> None:
+    """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
+    kind, _, index = device.partition(":")
+    if device == "cpu" or kind == "adb":
+        return
+    found = runtime.probe()
+    if not found.ok:
+        raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
+    if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
+        here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
+        raise InputError(
+            f"device {device!r}: {runtime.name} here has {here}", hint="segexport doctor says what each runtime has"
+        )

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json as json_module
-from pathlib import Path
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from segexport.errors import InputError
+from segexport.images import IMAGE_SUFFIXES
 from segexport.pictures import colorize, overlay
 from segexport.spec import Label
+from segexport.store import storage_error
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+KINDS = ("overlay", "color", "mask")
+_KEYS = ("input_path", "page_index", "pred", "label_map", "score_map")
 
-class SegmentationResult:
-    """What a model says about one image.
+
+class SegmentationResult(Mapping):
+    """What a model says about one image; also a mapping, for code that writes `result["label_map"]`.
 
     Attributes:
-        input_path: Name of the image.
+        input_path: Where the image came from: its path or URL, or `array_0` for the first array.
+        page_index: None; PaddleX's place for the page of a PDF.
         image: (H, W, 3) uint8 RGB.
-        label_map: (H, W) uint8 or uint16, the class of each pixel.
+        label_map: (H, W) uint8 or uint16, the class of each pixel; `pred` is another name of it.
         score_map: (H, W, classes) float32 probabilities; None when the model gives classes only, or nobody asked.
         labels: The classes.
     """
+
+    page_index = None
 
     def __init__(
         self,
@@ -39,20 +52,30 @@ class SegmentationResult:
         self.label_map, self.score_map, self.labels = label_map, score_map, labels
 
     @property
-    def json(self) -> dict[str, Any]:
-        """The mask and the classes as plain data."""
-        return {
-            "input_path": self.input_path,
-            "pred": self.label_map.tolist(),
-            "label_list": [label.name for label in self.labels],
-        }
+    def pred(self) -> np.ndarray:
+        """The mask."""
+        return self.label_map
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)
+
+    def __len__(self) -> int:
+        return len(_KEYS)
 
     @property
-    def img(self) -> Image:
-        """The image with the coloured mask laid over it."""
-        from PIL import Image
+    def json(self) -> dict[str, Any]:
+        """The mask and the classes as plain data, under the key `res`."""
+        return {"res": {**self._head, "pred": self.label_map.tolist()}}
 
-        return Image.fromarray(overlay(self.image, self.label_map, self.labels))
+    @property
+    def img(self) -> dict[str, Image]:
+        """The image with the coloured mask laid over it, under the key `res`."""
+        return {"res": self.picture("overlay")}
 
     @property
     def shares(self) -> dict[str, float]:
@@ -60,43 +83,117 @@ class SegmentationResult:
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.labels)) / self.label_map.size
         return {label.name: float(counts[label.id]) for label in self.labels if counts[label.id]}
 
-    def print(self) -> None:
-        """Prints the image's name, the mask's size and the share of each class."""
-        height, width = self.label_map.shape
-        print(json_module.dumps({"input_path": self.input_path, "size": [width, height], "shares": self.shares}))
-
-    def save_to_json(self, save_path: str | Path) -> Path:
-        """Writes `json` to a file, or into a folder under the image's name; returns where."""
-        path = self._place(save_path, ".json")
-        path.write_text(json_module.dumps(self.json, ensure_ascii=False), encoding="utf-8")
-        return path
-
-    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
-        """Writes a picture to a file, or into a folder under the image's name; returns where.
+    def picture(self, kind: str = "overlay") -> Image:
+        """The mask as a picture.
 
         Args:
-            kind: `overlay`; `color`: the mask in its classes' colours; `mask`: the class ids themselves (PNG).
+            kind: `overlay`: over the image; `color`: in its classes' colours; `mask`: the class ids themselves.
+
+        Raises:
+            InputError: Another kind.
         """
         from PIL import Image
 
-        path = self._place(save_path, ".png")
+        if kind not in KINDS:
+            raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
         if kind == "overlay":
-            picture = self.img
-        elif kind == "color":
-            picture = Image.fromarray(colorize(self.label_map, self.labels))
-        elif kind == "mask":
-            picture = Image.fromarray(self.label_map)
+            return Image.fromarray(overlay(self.image, self.label_map, self.labels))
+        return Image.fromarray(self.label_map if kind == "mask" else colorize(self.label_map, self.labels))
+
+    def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
+        """Prints the image's path and the share of each class; the mask itself is too long and printed as `...`.
+
+        Args:
+            format_json: Whether as indented JSON.
+            indent, ensure_ascii: As in `json.dumps`, for `format_json`.
+        """
+        content = {"res": {**self._head, "pred": "...", "shares": self.shares}}
+        print(json_module.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if format_json else content)
+
+    def save_to_json(self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
+        """Writes input_path, page_index, label_list and pred to a file, or into a folder under the image's name.
+
+        Args:
+            save_path: A file that ends in `.json`, or a folder.
+            indent: Of the lines; a row of the mask is one line. None writes one line in all.
+            ensure_ascii: Whether letters beyond ASCII are escaped.
+
+        Returns:
+            The file.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        dump = json_module.dumps
+        content = {**self._head, "pred": self.label_map.tolist()}
+        if indent is None:
+            text = dump(content, ensure_ascii=ensure_ascii)
         else:
-            raise InputError(f"{kind!r}: not a kind of picture", cause="it is overlay, color or mask")
+            lines = [f"{dump(key)}: {dump(value, ensure_ascii=ensure_ascii)}" for key, value in self._head.items()]
+            start = "\n" + " " * indent
+            rows = ",".join(start + " " * indent + dump(row) for row in content["pred"])
+            lines.append(f'"pred": [{rows}{start}]')
+            text = "{" + ",".join(start + line for line in lines) + "\n}\n"
+        return _write(self._place(save_path, ".json", (".json",)), text.encode())
+
+    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
+        """Writes a picture to a file, or into a folder under the image's name.
+
+        Args:
+            save_path: A file with an image's suffix, or a folder. In a folder, the picture is called as the image; the
+                ids of `mask` become PNG whatever the image was, because other formats change them.
+            kind: As in `picture`.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: No such kind, a format that cannot be written, or the image itself would be overwritten.
+            StorageError: It cannot be written.
+        """
+        suffix = Path(self._file_name).suffix.lower()
+        ours = ".png" if kind == "mask" or suffix not in IMAGE_SUFFIXES else suffix
+        path = self._place(save_path, ours, tuple(IMAGE_SUFFIXES))
+        picture, content = self.picture(kind), BytesIO()
+        if kind == "mask" and path.suffix.lower() != ".png":
+            raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
+        from PIL import Image
+
         try:
-            picture.save(path)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: cannot be written", cause=str(error)) from None
+            picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
+        return _write(path, content.getvalue())
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        names = [label.name for label in self.labels]
+        return {"input_path": self.input_path, "page_index": self.page_index, "label_list": names}
+
+    @property
+    def _file_name(self) -> str:
+        if self.input_path.startswith(("http://", "https://")):
+            return PurePosixPath(urlsplit(self.input_path).path).name or "download"
+        return Path(self.input_path).name
+
+    def _place(self, save_path: str | Path, suffix: str, suffixes: tuple[str, ...]) -> Path:
+        path = Path(save_path)
+        if path.is_dir() or path.suffix.lower() not in suffixes:
+            path = path / (Path(self._file_name).stem + suffix)
+        if path.exists() and Path(self.input_path).exists() and path.samefile(self.input_path):
+            raise InputError(f"{path}: this is the image itself", hint="save to another folder")
         return path
 
-    def _place(self, save_path: str | Path, suffix: str) -> Path:
-        path = Path(save_path)
-        if path.is_dir() or not path.suffix:
-            path = path / (Path(self.input_path).stem + suffix)
+
+def _write(path: Path, data: bytes) -> Path:
+    """Writes a file whole or not at all."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        new.write_bytes(data)
+        os.replace(new, path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink()
+        raise storage_error(error, path) from error
+    return path
