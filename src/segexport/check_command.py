@@ -110,7 +110,7 @@ def recorded_or_model(path: Path, data: Dataset, limited: Dataset) -> ModelArtif
     Raises:
         InputError: Neither; or a recording of other images.
     """
-    if path.is_file() and (looks_like_archive(path) or not path.suffix or path.suffix == ".ref"):
+    if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         playback = read_reference(path).playback()
         wanted = limited if len(limited) == len(playback.images) else data
         playback.require_data(wanted)

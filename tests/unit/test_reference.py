@@ -208,9 +208,14 @@ class TestDamage:
     def test_which_file_is_a_recording(self, copy):
         data, path = copy
         assert isinstance(recorded_or_model(path, data, data), Playback)
+        path.rename(path.with_name("any name"))
+        assert isinstance(recorded_or_model(path.with_name("any name"), data, data), Playback)
         path.write_bytes(b"")
         with pytest.raises(InputError, match="not a recorded reference"):
             recorded_or_model(path, data, data)
+        (path.with_name("__model__")).write_bytes(b"\x0a")
+        with pytest.raises(InputError, match="program without its parameters"):
+            recorded_or_model(path.with_name("__model__"), data, data)
 
 
 class TestData:
@@ -361,6 +366,19 @@ def test_times_are_shown_as_those_of_their_device(made, tmp_path):
     assert run.times.device == "Some GPU"
     assert run.times.inference_ms.p50 == pytest.approx(3.1)
     assert run.timing.blocks_ms.shape == (12, 2)
+
+
+def test_recorded_times_gate_on_the_same_device_only(made):
+    from dataclasses import replace
+
+    from segexport.conclude import Measured, _comparable
+
+    run = read_reference(made[1]).playback().run()
+    same = replace(run.info, runtime="onnxruntime")
+    assert _comparable(run, Measured(subject(), same)) is run.timing
+    assert _comparable(run, Measured(subject(), replace(same, device="Another CPU"))) is None
+    assert _comparable(run, Measured(subject(), replace(same, threads=2))) is None
+    assert _comparable(replace(run, recorded=None), Measured(subject(), replace(same, threads=2))) is run.timing
 
 
 class TestLogits:

@@ -1,0 +1,99 @@
+"""Size of a recorded reference per image, and the time of a check with it against one that runs the model.
+
+OMP_NUM_THREADS=1 python benchmarks/reference_size.py MODEL IMAGES --input-size 1024x512 --limit 24
+
+MODEL is a PaddleSeg export (with scores, not classes, for the largest file); IMAGES a folder of pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+from segexport.archive import HEADER
+from segexport.check import Subject, check
+from segexport.dataset import Dataset
+from segexport.environment import describe_machine
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.pipeline import Builder, context_of, plan
+from segexport.recipe import CheckRecipe, OnnxExport, Recipe, export_name
+from segexport.reference import record
+from segexport.spec import Format
+from segexport.store import Store
+
+RESULT = Path(__file__).parent / "results" / "reference_size.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--input-size", default="1024x512")
+    parser.add_argument("--limit", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=3, help="Checks of each kind, in turn; the fastest counts.")
+    options = parser.parse_args()
+    store = Store()
+    data = Dataset.open(options.images, options.split).subset(options.limit)
+    source = import_model(options.model, ImportOptions.from_strings(options.input_size), store)
+    export = OnnxExport(to=Format.ONNX)
+    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
+    chain = plan(recipe, source, "").chains[export_name(export)]
+    artifact = Builder(store, context_of(recipe, None)).build("onnx-fp32", source, chain)
+    subject = Subject("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "model.ref"
+        start = time.perf_counter()
+        recording = record(source, data, path, latency_seconds=0)
+        recorded_s = time.perf_counter() - start
+        figures = {
+            "model": options.model.name,
+            "input": options.input_size,
+            "images": len(data),
+            "classes": source.manifest.num_classes,
+            "record_s": round(recorded_s, 1),
+            "bytes_per_image": round(path.stat().st_size / len(data)),
+            "parts_bytes_per_image": sizes(path, len(data)),
+            "largest_image_bytes": largest(path),
+        }
+        times: dict[str, list[float]] = {"recorded": [], "model": []}
+        for _ in range(options.repeats):
+            for name, reference in (("model", source), ("recorded", recording.playback())):
+                start = time.perf_counter()
+                report = check(reference, [subject], data, Path(scratch), CheckRecipe(latency_seconds=0))
+                times[name].append(time.perf_counter() - start)
+        figures["check_with_model_s"] = round(min(times["model"]), 2)
+        figures["check_with_recording_s"] = round(min(times["recorded"]), 2)
+        figures["verdict"] = report.verdict.value
+    result = {"environment": describe_machine(), "figures": figures}
+    print(json.dumps(figures, indent=1))
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def sizes(path: Path, images: int) -> dict[str, int]:
+    """Compressed bytes per image, by kind of member."""
+    found: Counter[str] = Counter()
+    with zipfile.ZipFile(path) as file:
+        for entry in file.infolist():
+            found["header" if entry.filename == HEADER else entry.filename.rpartition("/")[2]] += entry.compress_size
+    return {name: round(size / images) for name, size in found.most_common()}
+
+
+def largest(path: Path) -> int:
+    """Compressed bytes of the members of the image that needs most."""
+    found: Counter[str] = Counter()
+    with zipfile.ZipFile(path) as file:
+        for entry in file.infolist():
+            if entry.filename != HEADER:
+                found[entry.filename.rpartition("/")[0]] += entry.compress_size
+    return max(found.values())
+
+
+if __name__ == "__main__":
+    main()
