@@ -2,8 +2,8 @@
 
     PADDLE3/bin/python benchmarks/paddle3_outputs.py FOLDER ...
 
-Each FOLDER holds `model.json`, `model.pdiparams`, and `reference.npz` with `feeds` inputs `feed0`, ...; the outputs are
-written to `paddle3.npz` as `output0`, ...
+Each FOLDER holds `model.json`, `model.pdiparams`, and `inputs.npz`; the outputs are written to `paddle3.npz`. Both go
+by the names that the program has for them: Paddle 3 lists them in an order of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from paddle import inference
 
 
-def outputs(folder: Path, feed: list[np.ndarray]) -> list[np.ndarray]:
+def outputs(folder: Path) -> dict[str, np.ndarray]:
     """Runs the program operator by operator: no oneDNN and no fused passes, which round otherwise."""
     config = inference.Config(str(folder / "model.json"), str(folder / "model.pdiparams"))
     config.disable_gpu()
@@ -24,14 +24,13 @@ def outputs(folder: Path, feed: list[np.ndarray]) -> list[np.ndarray]:
     config.set_cpu_math_library_num_threads(1)
     config.disable_glog_info()
     predictor = inference.create_predictor(config)
-    for name, value in zip(predictor.get_input_names(), feed, strict=True):
-        predictor.get_input_handle(name).copy_from_cpu(value)
+    with np.load(folder / "inputs.npz") as feed:
+        for name in predictor.get_input_names():
+            predictor.get_input_handle(name).copy_from_cpu(feed[name])
     predictor.run()
-    return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    return {name: predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()}
 
 
 if __name__ == "__main__":
     for folder in map(Path, sys.argv[1:]):
-        with np.load(folder / "reference.npz") as arrays:
-            feed = [arrays[f"feed{index}"] for index in range(arrays["feeds"])]
-        np.savez(folder / "paddle3.npz", **{f"output{i}": value for i, value in enumerate(outputs(folder, feed))})
+        np.savez(folder / "paddle3.npz", **outputs(folder))

@@ -40,14 +40,13 @@ def compare(graph: Path, work: Path, paddle3: Path) -> dict:
     if found.to_bytes() != programs.read(filled.model, filled.params).to_bytes():
         raise SystemExit(f"{graph}: the translation is not the program that was filled")
     if not (folder / "paddle3.npz").is_file():
+        np.savez(folder / "inputs.npz", **dict(zip(program.feed_names, filled.feed, strict=True)))
         command = [str(paddle3), "-W", "ignore", str(REPOSITORY / "benchmarks" / "paddle3_outputs.py"), str(folder)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=900)
         if ended.returncode:
             return {"error": f"Paddle 3 ended with {ended.returncode}: {ended.stderr.strip().splitlines()[-1:]}"}
     with np.load(folder / "paddle3.npz") as arrays:
-        reference = [arrays[f"output{index}"] for index in range(len(arrays.files))]
-    if len(reference) != len(filled.outputs):
-        return {"error": f"{len(filled.outputs)} outputs, Paddle 3 gives {len(reference)}"}
+        reference = [arrays[name] for name in program.fetch_names]
     return zoo_coverage.compare(filled.outputs, reference)
 
 

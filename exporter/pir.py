@@ -130,16 +130,18 @@ class Translation:
                 if not (word.is_optional or word == operands("-")[0]):
                     raise self.damaged(op, f"its operand {index} is missing")
                 continue
-            if word.attr:
-                value = self.constant(op, index)
-                if value is not None:
-                    attrs[word.attr] = self.typed(op, word.type, value)
-                elif word.slot:
-                    inputs[word.slot] = self.tensors(op, index) if word.is_list else [self.one_tensor(op, index)]
-                else:
-                    raise self.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
+            if word.attr and (value := self.constant(op, index)) is not None:
+                attrs[word.attr] = self.typed(op, word.type, value)
+            elif word.list_slot and self.operand(op, index) in self.lists:
+                inputs[word.list_slot] = self.tensors(op, index)
+                if word.attr:  # sizes that are computed are -1 in the attribute
+                    attrs[word.attr] = self.typed(op, word.type, [-1] * len(inputs[word.list_slot]))
             elif word.slot:
-                inputs[word.slot] = self.tensors(op, index) if word.is_list else [self.tensor(op, index)]
+                inputs[word.slot] = [self.tensor(op, index)]
+            elif word.attr:
+                raise self.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
+            elif word.list_slot:
+                raise self.damaged(op, f"its operand {index} is no list of tensors")
         self.emit(op, rule.op, inputs, self._outputs(op, rule), attrs)
 
     def _outputs(self, op: PirOp, rule: Rule) -> dict[str, list[str]]:
@@ -153,6 +155,8 @@ class Translation:
                 outputs[word.slot] = self._declare_list(op, op.results[index])
             else:
                 outputs[word.slot] = [self.declare(op, index)]
+                if word.dtype:
+                    self.program.vars[outputs[word.slot][0]].dtype = word.dtype
         return outputs
 
     def _xshape(self, op: PirOp) -> str:
@@ -181,19 +185,6 @@ class Translation:
         if names is None:
             raise self.damaged(op, f"its operand {index} is no list of tensors")
         return list(names)
-
-    def one_tensor(self, op: PirOp, index: int) -> str:
-        """An operand of sizes that may be given as a tensor, or as a list of tensors, one for each size."""
-        names = self.lists.get(self.operand(op, index))
-        if names is None:
-            return self.tensor(op, index)
-        first = self.program.vars[names[0]]
-        out = self.new_var(f"{first.name}.joined", first.dtype, (len(names),))
-        if first.dims:
-            self.emit(op, "concat", {"X": list(names)}, {"Out": [out]}, {"axis": Attr("INT", 0)})
-        else:
-            self.emit(op, "stack", {"X": list(names)}, {"Y": [out]}, {"axis": Attr("INT", 0)})
-        return out
 
     def constant(self, op: PirOp, index: int) -> Any:
         """What an operand holds, None where that is not known before the program runs."""

@@ -8,9 +8,11 @@ it is a constant, and an input slot otherwise:
                "X?"                       may be left out
                "axis:INT"                 a constant, into the attribute axis
                "axis:INT|AxisTensor"      the same, or, where it is computed, into the slot AxisTensor
-               "sections:INTS|Sections*"  the same with a slot that takes a list of tensors
+               "shape:INTS|Shape|Sizes*"  the same with a second slot for a list of tensors, one for each size
+               "sections:INTS||Sections*" the same with that slot alone
                "-"                        not kept
     results    "Out", "Out*", "-"         as above; "+XShape": one that only the legacy operator has
+               "Out:bool"                 of another element type than Paddle 3 says, which is wrong about a few
     attrs      "groups:INT"               kept
                "transpose_x>trans_x:BOOLEAN"  kept under another name
                "stable=true|false"        not kept, any of these values is the legacy behaviour
@@ -42,16 +44,19 @@ class Operand(NamedTuple):
     """Where an operand goes: into a slot, or an attribute, or, when it is not constant, a slot after all."""
 
     slot: str
-    is_list: bool
+    list_slot: str
     is_optional: bool
     attr: str
     type: str
 
 
 class Result(NamedTuple):
+    """`dtype` is empty where the type is that of the file."""
+
     slot: str
     is_list: bool
     is_new: bool
+    dtype: str
 
 
 class Attribute(NamedTuple):
@@ -64,7 +69,10 @@ class Attribute(NamedTuple):
     is_new: bool
 
 
-_OPERAND = re.compile(r"(?P<name>-|\w+)(:(?P<type>[A-Z0-9]+))?(\|(?P<slot>\w+))?(?P<list>\*)?(?P<optional>\?)?")
+_OPERAND = re.compile(
+    r"(?P<name>-|\w+)(?P<many>\*)?(:(?P<type>[A-Z0-9]+)(\|(?P<slot>\w*)(\|(?P<list>\w+)\*)?)?)?(?P<optional>\?)?"
+)
+_RESULT = re.compile(r"(?P<new>\+)?(?P<name>-|\w+)(?P<many>\*)?(:(?P<dtype>\w+))?")
 _ATTRIBUTE = re.compile(r"(?P<new>\+)?(?P<name>\w+)(>(?P<legacy>\w+))?(:(?P<type>[A-Z0-9]+))?(=(?P<value>\S+))?")
 
 
@@ -75,17 +83,24 @@ def operands(words: str) -> tuple[Operand, ...]:
     for word in words.split():
         match = _OPERAND.fullmatch(word)
         assert match, word
-        is_attr = match["type"] is not None
-        slot = (match["slot"] or "") if is_attr else match["name"].strip("-")
-        attr = match["name"] if is_attr else ""
-        found.append(Operand(slot, bool(match["list"]), bool(match["optional"]), attr, match["type"] or ""))
+        if match["type"]:
+            slots, attr = (match["slot"] or "", match["list"] or ""), match["name"]
+        else:
+            name = match["name"].strip("-")
+            slots, attr = ("", name) if match["many"] else (name, ""), ""
+        found.append(Operand(*slots, bool(match["optional"]), attr, match["type"] or ""))
     return tuple(found)
 
 
 @cache
 def results(words: str) -> tuple[Result, ...]:
     """Reads a rule's words for the results."""
-    return tuple(Result(word.strip("+-*"), word.endswith("*"), word.startswith("+")) for word in words.split())
+    found = []
+    for word in words.split():
+        match = _RESULT.fullmatch(word)
+        assert match, word
+        found.append(Result(match["name"].strip("-"), bool(match["many"]), bool(match["new"]), match["dtype"] or ""))
+    return tuple(found)
 
 
 @cache
@@ -194,7 +209,7 @@ RULES: dict[str, Rule] = {
         "dropout",
         "X - dropout_prob:FLOAT",
         "Out Mask",
-        "is_test:BOOLEAN mode>dropout_implementation:STRING seed:INT fix_seed:BOOLEAN",
+        "is_test:BOOLEAN mode>dropout_implementation:STRING seed fix_seed",
     ),
     # element by element
     **_pairs(
@@ -205,7 +220,8 @@ RULES: dict[str, Rule] = {
     ),
     **_pairs("equal not_equal less_than less_equal greater_than greater_equal", _COMPARE),
     **_pairs("fmax>elementwise_fmax fmin>elementwise_fmin logical_and logical_or logical_xor"),
-    **_pairs("bitwise_and bitwise_or bitwise_xor equal_all kron"),
+    **_pairs("bitwise_and bitwise_or bitwise_xor kron"),
+    "equal_all": Rule("equal_all", "X Y", "Out:bool"),
     "atan2": Rule("atan2", "X1 X2"),
     "lerp": Rule("lerp", "X Y Weight"),
     "where": Rule("where", "Condition X Y"),
@@ -231,21 +247,21 @@ RULES: dict[str, Rule] = {
     "einsum": Rule("einsum", "Operands*", "Out - -", "equation:STRING"),
     "bilinear": Rule("bilinear_tensor_product", "X Y Weight Bias?"),
     # shapes (those of one size are in pir_special)
-    "reshape": Rule("reshape2", "X shape:INTS|Shape", "Out +XShape"),
+    "reshape": Rule("reshape2", "X shape:INTS|Shape|ShapeTensor*", "Out +XShape"),
     "transpose": Rule("transpose2", "X", "Out +XShape", "perm>axis:INTS"),
     "flatten": Rule("flatten_contiguous_range", "X", "Out +XShape", "start_axis:INT stop_axis:INT"),
     "squeeze": Rule("squeeze2", "X axes:INTS", "Out +XShape"),
-    "unsqueeze": Rule("unsqueeze2", "X axes:INTS|AxesTensor", "Out +XShape"),
-    "expand": Rule("expand_v2", "X shape:INTS|Shape"),
+    "unsqueeze": Rule("unsqueeze2", "X axes:INTS|AxesTensor|AxesTensorList*", "Out +XShape"),
+    "expand": Rule("expand_v2", "X shape:INTS|Shape|expand_shapes_tensor*"),
     "expand_as": Rule("expand_as_v2", "X Y?", "Out", "target_shape:INTS"),
-    "tile": Rule("tile", "X repeat_times:INTS|RepeatTimes"),
+    "tile": Rule("tile", "X repeat_times:INTS|RepeatTimes|repeat_times_tensor*"),
     "broadcast_tensors": Rule("broadcast_tensors", "X*", "Out*"),
     "meshgrid": Rule("meshgrid", "X*", "Out*"),
     "concat": Rule("concat", "X* axis:INT|AxisTensor"),
     "stack": Rule("stack", "X*", "Y", "axis:INT"),
     "unstack": Rule("unstack", "X", "Y*", "axis:INT num:INT"),
     "unbind": Rule("unbind", "X", "Out*", "axis:INT"),
-    "split": Rule("split", "X sections:INTS|SectionsTensorList* axis:INT|AxisTensor", "Out*", "+num:INT=0"),
+    "split": Rule("split", "X sections:INTS||SectionsTensorList* axis:INT|AxisTensor", "Out*", "+num:INT=0"),
     "split_with_num": Rule("split", "X axis:INT|AxisTensor", "Out*", "num:INT +sections:INTS=[]"),
     "roll": Rule("roll", "X shifts:LONGS|ShiftsTensor", "Out", "axis:LONGS"),
     "flip": Rule("flip", attrs="axis:INTS"),
@@ -253,12 +269,12 @@ RULES: dict[str, Rule] = {
     "triu": Rule("tril_triu", attrs="diagonal:INT +lower:BOOLEAN=false"),
     "diag": Rule("diag_v2", attrs="offset:INT padding_value:FLOAT"),
     "diagonal": Rule("diagonal", "Input", "Out", "offset:INT axis1:INT axis2:INT"),
-    "crop": Rule("crop_tensor", "X shape:INTS|Shape offsets:INTS|Offsets"),
+    "crop": Rule("crop_tensor", "X shape:INTS|Shape|ShapeTensor* offsets:INTS|Offsets|OffsetsTensor*"),
     "pad": Rule("pad", "X pad_value:FLOAT", "Out", "paddings:INTS"),
     "pad3d": Rule("pad3d", "X paddings:INTS|Paddings", "Out", "mode:STRING pad_value>value:FLOAT data_format:STRING"),
     "slice": Rule(
         "slice",
-        "Input starts:BOUNDS|StartsTensor ends:BOUNDS|EndsTensor",
+        "Input starts:BOUNDS|StartsTensor|StartsTensorList* ends:BOUNDS|EndsTensor|EndsTensorList*",
         "Out",
         "axes:INTS infer_flags:INTS decrease_axis:INTS",
     ),
@@ -290,12 +306,6 @@ RULES: dict[str, Rule] = {
     "mode": Rule("mode", "X", "Out Indices", "axis:INT keepdim:BOOLEAN"),
     "searchsorted": Rule("searchsorted", "SortedSequence Values", "Out", "out_int32:BOOLEAN right:BOOLEAN"),
     "multiplex": Rule("multiplex", "X* Ids"),
-    "unique": Rule(
-        "unique",
-        "X",
-        "Out Indices Index Counts",
-        "return_index:BOOLEAN return_inverse:BOOLEAN return_counts:BOOLEAN axis:INTS dtype:DTYPE is_sorted:BOOLEAN",
-    ),
     # along an axis (reductions are in pir_special)
     "cumsum": Rule("cumsum", "X axis:INT", "Out", "flatten:BOOLEAN exclusive:BOOLEAN reverse:BOOLEAN"),
     "cumprod": Rule("cumprod", "X", "Out", "dim:INT exclusive=false reverse=false"),
@@ -363,7 +373,7 @@ RULES: dict[str, Rule] = {
     "generate_proposals": Rule(
         "generate_proposals_v2",
         "Scores BboxDeltas ImShape Anchors Variances",
-        "RpnRois RpnRoiProbs RpnRoisNum",
+        "RpnRois RpnRoiProbs RpnRoisNum:int32",
         "pre_nms_top_n>pre_nms_topN:INT post_nms_top_n>post_nms_topN:INT nms_thresh:FLOAT min_size:FLOAT eta:FLOAT "
         "pixel_offset:BOOLEAN",
     ),

@@ -136,7 +136,9 @@ def _full_with_tensor(t: Translation, op: PirOp) -> None:
     inputs = {}
     if value is None:
         inputs["ValueTensor"] = [t.tensor(op, 0)]
-    if shape is None:
+    if shape is None and t.operand(op, 1) in t.lists:
+        inputs["ShapeTensorList"] = t.tensors(op, 1)
+    elif shape is None:
         inputs["ShapeTensor"] = [t.tensor(op, 1)]
     dtype = t.dtype(op)
     sizes = t.typed(op, "LONGS", [] if shape is None else shape)

@@ -343,7 +343,6 @@ def gathers(self, x, index):
         row.sort(axis=0, descending=True),
         row.argsort(),
         paddle.searchsorted(ordered[0], row[1]),
-        paddle.unique(inside),
         paddle.index_add(row, inside[:1], 0, row[:1]),
         row[inside],
         row[row > 0],
