@@ -22,7 +22,7 @@ from segexport.diagnose_match import Match, folded
 from segexport.diagnose_onnx import OnnxSide
 from segexport.diagnose_schema import Diagnosis, Difference, Finding, Layer, Quantized
 from segexport.diagnose_trace import Trace, trace
-from segexport.errors import InputError
+from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
 from segexport.progress import Progress, silent
@@ -44,7 +44,7 @@ class Side(Protocol):
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]: ...
     def local(self, variables: Sequence[str]) -> dict[str, Difference]: ...
     def operators(self, variable: str) -> tuple[str, ...]: ...
-    def quantized(self, variable: str, found: Difference | None) -> Quantized | None: ...
+    def quantized(self, variable: str) -> Quantized | None: ...
     def alone(self, variable: str) -> Difference | None: ...
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]: ...
     def close(self) -> None: ...
@@ -93,9 +93,10 @@ def diagnose(
         side = _side(export, traced, [tensor], source, threads, timeout_s)
         try:
             layers, median = _layers(side, traced, precision, bar)
-            whole = side.whole()
-            findings += diagnose_judge.layer_findings(layers)
-            if not any(finding.kind == "operator" for finding in findings):
+            at_fault = diagnose_judge.layer_findings(layers)
+            findings += at_fault
+            whole = _whole(side, may_fail=bool(at_fault))
+            if not at_fault:
                 findings += _beyond_layers(side, layers, whole, precision, median)
             bar.advance()
             diagnosis = Diagnosis(
@@ -172,6 +173,17 @@ def _side(
     )
 
 
+def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:
+    """The export as it is shipped; where a layer is known to be at fault, it need not run."""
+    try:
+        return side.whole()
+    except WorkerError as error:
+        if not may_fail:
+            raise
+        side.notes.append(f"the export does not run as a whole: {error.what}")
+        return {}
+
+
 def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[Layer], float]:
     variables = [name for name in traced.files if name in side.matches and name not in traced.program.feed_names]
     if not variables:
@@ -193,11 +205,13 @@ def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[
         local = {name: value for name, value in local.items() if name not in moved} | side.local(again)
         accumulated = {n: v for n, v in accumulated.items() if n not in moved} | side.accumulated(list(moved.values()))
     bar.advance()
+    held = diagnose_judge.shifted({name: side.quantized(name) for name in variables})
     layers = []
     for name in variables:
         part = truncate.segment(traced.program, name, side.matches)
         ops = [traced.program.ops[index] for index in part.ops]
-        own = local.get(name)
+        own, quantized = local.get(name), held[name]
+        off = own is not None and diagnose_judge.is_faulty(own, precision, median)
         scope = str(ops[-1].attr("struct_name", "") or ops[-1].attr("op_namescope", "")).strip("/")
         layers.append(
             Layer(
@@ -208,12 +222,12 @@ def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[
                 export_operators=side.operators(name),
                 matched_by=side.matches[name].by,
                 shape=traced.shapes[name],
-                quantized=side.quantized(name, own or accumulated.get(name)),
+                quantized=quantized,
                 accumulated=accumulated.get(name),
                 local=own,
                 score=None if own is None else min(diagnose_judge.score(own, precision), diagnose_judge.NOT_COMPARABLE),
                 expected=0.0 if own is None else diagnose_judge.limit(own, precision, median),
-                is_faulty=own is not None and diagnose_judge.is_faulty(own, precision, median),
+                is_faulty=off or (quantized is not None and quantized.is_shifted),
             )
         )
     return layers, median

@@ -16,7 +16,7 @@ from segexport.artifact import ModelArtifact
 from segexport.diagnose_match import Match
 from segexport.diagnose_schema import Difference, Quantized
 from segexport.diagnose_trace import Trace
-from segexport.errors import WorkerError
+from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter import rewrites, truncate
 from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import WORKERS
@@ -90,7 +90,7 @@ class LiteSide:
         part = truncate.segment(self._graph, variable, self.matches)
         return tuple(self._graph.ops[index].type for index in part.ops)
 
-    def quantized(self, variable: str, found: Difference | None) -> Quantized | None:
+    def quantized(self, variable: str) -> Quantized | None:
         """Activations are never held in 8 bits here."""
         return None
 
@@ -147,7 +147,7 @@ class LiteSide:
             self._opt = Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt")
         try:
             self._opt.call("compile", arguments, timeout_s=self._timeout_s)
-        except WorkerError:
+        except (WorkerCrashed, WorkerTimeout):
             self._opt.close()
             self._opt = None
             raise
@@ -160,7 +160,7 @@ class LiteSide:
         arguments = {"model": model, "feeds": feeds, "expected": expected}
         try:
             answer, _ = self._runtime.call("compare", arguments, list(self._tensors), timeout_s=self._timeout_s)
-        except WorkerError:
+        except (WorkerCrashed, WorkerTimeout):
             self._runtime.close()
             self._runtime = None
             raise

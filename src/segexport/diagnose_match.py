@@ -165,7 +165,7 @@ class _Matching:
         return total if total not in self.graph.producer else ""
 
     def forward(self) -> int:
-        """An operator whose inputs are known is the only one of the program with these inputs."""
+        """An operator whose inputs are known is the only one of its kind in the program with these inputs."""
         open_ops: dict[frozenset[str], list[Op]] = {}
         for op in self.ops:
             main = _main_output(op, self.shapes)
@@ -178,9 +178,11 @@ class _Matching:
                 open_nodes.setdefault(frozenset(sources), []).append(node)
         learnt = 0
         for sources, nodes in open_nodes.items():
-            ops = open_ops.get(sources, [])
-            if len(ops) == len(nodes) == 1 and nodes[0].kind not in _FOLDS and _fits(nodes[0], ops[0]):
-                learnt += self._learn(_main_output(ops[0], self.shapes), nodes[0].outputs[0], "structure")
+            for node in nodes:
+                ops = [op for op in open_ops.get(sources, []) if _fits(node, op)]
+                if node.kind in _FOLDS or len(ops) != 1 or sum(_fits(other, ops[0]) for other in nodes) != 1:
+                    continue
+                learnt += self._learn(_main_output(ops[0], self.shapes), node.outputs[0], "structure")
         return learnt
 
     def backward(self) -> int:

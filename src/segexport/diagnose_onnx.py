@@ -11,9 +11,11 @@ from segexport.artifact import ModelArtifact
 from segexport.diagnose_match import CONVERSIONS, Match, OnnxGraph, match
 from segexport.diagnose_schema import Difference, Quantized
 from segexport.diagnose_trace import Trace
-from segexport.errors import WorkerError
+from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter.to_onnx import WORKERS
 from segexport.worker import Worker
+
+_SAMPLE = 1 << 18  # values of a tensor that tell how well its 8 bits fit
 
 
 class OnnxSide:
@@ -48,7 +50,11 @@ class OnnxSide:
 
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]:
         """Both run from the image on."""
-        return self._each(variables, lambda files: self._call("accumulated", {"files": files}, self._tensors))
+        try:
+            return self._each(variables, lambda files: self._call("accumulated", {"files": files}, self._tensors))
+        except WorkerError as error:
+            self.notes.append(f"both models from the image on cannot be compared: {error.what}")
+            return {}
 
     def local(self, variables: Sequence[str]) -> dict[str, Difference]:
         """Each layer alone, fed with the reference's tensors; one that cannot run alone is left out."""
@@ -56,7 +62,7 @@ class OnnxSide:
         def run(files: dict[str, str]) -> dict:
             return self._call("local", {"targets": list(files), "stops": self._stops, "files": self._files()})
 
-        return self._each(variables, run)
+        return self._each(variables, lambda files: self._halving(files, run))
 
     def alone(self, variable: str) -> Difference | None:
         """The whole model with this tensor as the only further output, so that what is fused before it stays fused."""
@@ -67,16 +73,17 @@ class OnnxSide:
         kinds = [node.kind for node in self._graph.between(self.matches[variable].tensor, self._stops)]
         return tuple(kind for kind in kinds if kind not in CONVERSIONS) or tuple(kinds)
 
-    def quantized(self, variable: str, found: Difference | None) -> Quantized | None:
-        """How a variable's tensor is held in 8 bits, and how much of the reference's range that cannot hold."""
+    def quantized(self, variable: str) -> Quantized | None:
+        """How a variable's tensor is held in 8 bits."""
         told = self._quantized.get(self.matches[variable].tensor)
         if told is None:
             return None
-        clipped = None
-        if found is not None and found.fits and found.high > found.low:
-            outside = max(found.high - told["high"], 0.0) + max(told["low"] - found.low, 0.0)
-            clipped = outside / (found.high - found.low)
-        return Quantized(**told, clipped=clipped)
+        values = np.load(self._trace.files[variable], mmap_mode="r").reshape(-1)
+        values = values[:: max(1, values.size // _SAMPLE) | 1].astype(np.float32)
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        own = _rounding(values, told["low"], told["high"])
+        best = _rounding(values, low, high)
+        return Quantized(**told, rounding_ratio=own / best if best > 0 else None)
 
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
         """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""
@@ -106,21 +113,21 @@ class OnnxSide:
         names = {self.matches[name].tensor: name for name in variables}
         for group in self._trace.groups(variables):
             files = {self.matches[name].tensor: self._trace.files[name] for name in group}
-            found.update((names[tensor], value) for tensor, value in self._halving(files, run).items())
+            found.update((names[tensor], Difference(**value)) for tensor, value in run(files)["differences"].items())
         return found
 
-    def _halving(self, files: dict[str, str], run: Callable[[dict[str, str]], dict]) -> dict[str, Difference]:
+    def _halving(self, files: dict[str, str], run: Callable[[dict[str, str]], dict]) -> dict:
         """Runs a group; where it does not run, each half of it, so that one bad layer costs no other."""
         try:
-            answer = run(files)
+            return run(files)
         except WorkerError as error:
             if len(files) == 1:
                 self.notes.append(f"{next(iter(files))} cannot run alone: {error.cause or error.what}")
-                return {}
+                return {"differences": {}}
             items = list(files.items())
             half = len(items) // 2
-            return {**self._halving(dict(items[:half]), run), **self._halving(dict(items[half:]), run)}
-        return {tensor: Difference(**value) for tensor, value in answer["differences"].items()}
+            first, second = (self._halving(dict(part), run)["differences"] for part in (items[:half], items[half:]))
+            return {"differences": {**first, **second}}
 
     def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
         """A worker that died is started again, with the model in it."""
@@ -130,7 +137,16 @@ class OnnxSide:
                 self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
         try:
             return self._worker.call(command, arguments, list(tensors), timeout_s=self._timeout_s)[0]
-        except WorkerError:
+        except (WorkerCrashed, WorkerTimeout):
             self._worker.close()
             self._worker = None
             raise
+
+
+def _rounding(values: np.ndarray, low: float, high: float) -> float:
+    """Root-mean-square error of values that are held in 255 steps from `low` to `high`."""
+    step = (high - low) / 255.0
+    if step <= 0:
+        return 0.0
+    held = np.rint((np.clip(values, low, high) - low) / step) * step + low
+    return float(np.sqrt(np.mean((held - values) ** 2)))

@@ -63,13 +63,20 @@ class Difference(Frozen):
 
 
 class Quantized(Frozen):
-    """An 8-bit tensor: the values from `low` to `high` in steps of `scale`."""
+    """An 8-bit tensor: the values from `low` to `high` in steps of `scale`.
+
+    Attributes:
+        rounding_ratio: Root-mean-square error of the reference's tensor held so, over the error of the same tensor held
+            in the range that it has on this image.
+        is_shifted: The ratio is more than another image explains.
+    """
 
     scale: float
     zero_point: int
     low: float
     high: float
-    clipped: float | None = None  # how far the reference's range reaches beyond, as a share of that range
+    rounding_ratio: float | None = None
+    is_shifted: bool = False
 
 
 class Layer(Frozen):
