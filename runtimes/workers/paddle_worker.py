@@ -27,15 +27,16 @@ def probe(_arguments, _arrays):
 
 def open_model(arguments, _arrays):
     kind, _, index = arguments["device"].partition(":")
+    if kind not in ("cpu", "gpu") or not (index or "0").isdigit():
+        raise Failure(f"device {arguments['device']!r}: Paddle Inference runs on cpu and gpu:N", hint="--device cpu")
     if kind == "gpu" and not paddle.is_compiled_with_cuda():
         raise Failure(
             f"device {arguments['device']!r}: this paddlepaddle {paddle.__version__} has no CUDA",
             hint="pip install paddlepaddle-gpu==2.6.2, or --device cpu",
         )
     if kind == "gpu" and int(index or 0) >= paddle.device.cuda.device_count():
-        raise Failure(f"device {arguments['device']!r}: {paddle.device.cuda.device_count()} GPUs are here")
-    if kind not in ("cpu", "gpu"):
-        raise Failure(f"device {arguments['device']!r}: Paddle Inference runs on cpu and gpu:N")
+        count = paddle.device.cuda.device_count()
+        raise Failure(f"device {arguments['device']!r}: {count} GPUs are here", hint="--device cpu, or another gpu:N")
     start = time.perf_counter()
     wants_onednn = kind == "cpu" and arguments["options"].get("onednn", True)
     predictor = _predictor(
