@@ -7,6 +7,7 @@ Graphs come without weights; `tests/exporter/zoo.py` fills them. Costs are multi
 matrix products. `masked`: the largest difference to the unpruned program whose cut channels are zeros, over the largest
 output; nets that take a mean or a norm over channels differ by nature. ONNX and Lite are compared with Paddle on the
 pruned program (argmax agreement). `--slim` adds what `benchmarks/prune_zoo_slim.py` found.
+Graphs that are in the JSON file already are not run again.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ from segexport.compress.prune import prune  # noqa: E402
 from segexport.errors import SegexportError  # noqa: E402
 from segexport.exporter import program as programs  # noqa: E402
 from segexport.exporter.program import Program  # noqa: E402
+from segexport.exporter.program_reader import read_graph  # noqa: E402
 
 coverage.WORKERS["paddle"] = REPOSITORY / "runtimes/workers/paddle_worker.py"
 
 
-def row_of(graph: Path, work: Path, ratio: float, workers: coverage.Workers) -> dict:
-    filled = zoo.fill(graph, work / graph.stem)
-    program = programs.read(filled.model, filled.params)
+def row_of(graph: Path, work: Path, ratio: float, workers: coverage.Workers, costs_only: bool) -> dict:
+    if costs_only:
+        program = read_graph(graph)
+        program.params = zoo.seeded_params(program, 7)
+    else:
+        filled = zoo.fill(graph, work / graph.stem)
+        program = programs.read(filled.model, filled.params)
     start = time.perf_counter()
     channels = analyze(program)
     pruned = prune(program, ratio, graph=channels)
@@ -51,6 +57,8 @@ def row_of(graph: Path, work: Path, ratio: float, workers: coverage.Workers) -> 
         "frozen_because": pruned.frozen_because,
         "seconds": round(time.perf_counter() - start, 2),
     }
+    if costs_only:
+        return row
     folder = work.parent / "pruned" / graph.stem
     try:
         outputs = paddle(pruned.program, filled.feed, folder / "pruned", workers)
@@ -91,7 +99,7 @@ def markdown(rows: list[dict], slim: dict[str, dict]) -> str:
             f"{row['parameters'] / 1e6:.2f} M", f"{row['parameters_cut_ratio']:.1%}",
         ]  # fmt: skip
         for target, key in (("masked", "relative"), ("onnx", "agreement"), ("paddle-lite x86", "agreement")):
-            value = row.get(target, row["paddle"])
+            value = row.get(target, row.get("paddle", {"error": "not run"}))
             text = value.get("error", "").splitlines()[:1] or [
                 f"{value[key]:.1e}" if key == "relative" else f"{value[key]:.3%}"
             ]
@@ -107,20 +115,27 @@ def main() -> None:
     parser.add_argument("graphs", nargs="+", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--ratio", type=float, default=0.5)
+    parser.add_argument("--costs-only", action="store_true", help="prune, run nothing")
     parser.add_argument("--slim", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    workers, rows = coverage.Workers(threads=1, timeout_s=300), []
+    rows = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
+    slim = json.loads(options.slim.read_text()) if options.slim else {}
+    workers = coverage.Workers(threads=1, timeout_s=300)
     try:
-        for graph in sorted(options.graphs):
-            rows.append(row_of(graph, options.work, options.ratio, workers))
-            print(json.dumps(rows[-1]), flush=True)
+        for graph in options.graphs:
+            if graph.stem in {row["graph"] for row in rows}:
+                continue
+            rows = sorted(
+                [*rows, row_of(graph, options.work, options.ratio, workers, options.costs_only)],
+                key=lambda row: row["graph"],
+            )
+            print(f"{len(rows)}/{len(options.graphs)} {graph.stem}", file=sys.stderr, flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1) + "\n")
     finally:
         workers.close()
-    slim = json.loads(options.slim.read_text()) if options.slim else {}
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
     if options.markdown:
         options.markdown.write_text(markdown(rows, slim))
 
