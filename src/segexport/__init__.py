@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segexport.model import Model
+    from segexport.model_pipeline import SegmentationPipeline
 
 __version__ = "0.1.0"
 
@@ -29,3 +30,18 @@ def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) ->
     from segexport.store import Store
 
     return Model(import_model(Path(path), ImportOptions(), Store()), device=device, threads=threads, **options)
+
+
+def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
+    """Opens a pipeline's YAML file for `predict`; `segexport pipeline --get-config semantic_segmentation` writes one.
+
+    Args:
+        pipeline: Path of the file; or the pipeline's name, with `model`.
+        options: `model`, `device`, `batch_size` and `target_size`, over what the file says; `threads`.
+
+    Raises:
+        SegexportError: The file says what it should not, or its model cannot be read or run.
+    """
+    from segexport.model_pipeline import create_pipeline
+
+    return create_pipeline(pipeline, **options)

@@ -10,6 +10,8 @@ import click
 
 from segexport import __version__
 from segexport.cli_android import android
+from segexport.cli_data import data
+from segexport.cli_model import evaluate, pipeline, predict
 from segexport.cli_options import FILE as _FILE
 from segexport.cli_options import FORMS as _FORMS
 from segexport.cli_options import against_baseline as _against_baseline
@@ -201,6 +203,8 @@ def doctor(console: Any, form: str) -> None:
     sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
 
 
+for _command in (data, evaluate, predict, pipeline):
+    cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)
 

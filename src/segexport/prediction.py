@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,7 @@ from segexport.errors import InputError
 from segexport.images import IMAGE_SUFFIXES
 from segexport.pictures import colorize, overlay
 from segexport.spec import Label
-from segexport.store import storage_error
+from segexport.whole_file import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -100,6 +98,12 @@ class SegmentationResult(Mapping):
             return Image.fromarray(overlay(self.image, self.label_map, self.labels))
         return Image.fromarray(self.label_map if kind == "mask" else colorize(self.label_map, self.labels))
 
+    def picture_name(self, kind: str = "overlay") -> str:
+        """What `save_to_img` calls a picture in a folder."""
+        path = Path(self._file_name)
+        keeps = kind != "mask" and path.suffix.lower() in IMAGE_SUFFIXES
+        return path.stem + (path.suffix if keeps else ".png")
+
     def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
         """Prints the image's path and the share of each class; the mask itself is too long and printed as `...`.
 
@@ -134,7 +138,7 @@ class SegmentationResult(Mapping):
             rows = ",".join(start + " " * indent + dump(row) for row in content["pred"])
             lines.append(f'"pred": [{rows}{start}]')
             text = "{" + ",".join(start + line for line in lines) + "\n}\n"
-        return _write(self._place(save_path, ".json", (".json",)), text.encode())
+        return write_whole(self._place(save_path, f"{Path(self._file_name).stem}.json", (".json",)), text.encode())
 
     def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
         """Writes a picture to a file, or into a folder under the image's name.
@@ -151,9 +155,7 @@ class SegmentationResult(Mapping):
             InputError: No such kind, a format that cannot be written, or the image itself would be overwritten.
             StorageError: It cannot be written.
         """
-        suffix = Path(self._file_name).suffix.lower()
-        ours = ".png" if kind == "mask" or suffix not in IMAGE_SUFFIXES else suffix
-        path = self._place(save_path, ours, tuple(IMAGE_SUFFIXES))
+        path = self._place(save_path, self.picture_name(kind), IMAGE_SUFFIXES)
         picture, content = self.picture(kind), BytesIO()
         if kind == "mask" and path.suffix.lower() != ".png":
             raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
@@ -163,7 +165,7 @@ class SegmentationResult(Mapping):
             picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
-        return _write(path, content.getvalue())
+        return write_whole(path, content.getvalue())
 
     @property
     def _head(self) -> dict[str, Any]:
@@ -176,24 +178,10 @@ class SegmentationResult(Mapping):
             return PurePosixPath(urlsplit(self.input_path).path).name or "download"
         return Path(self.input_path).name
 
-    def _place(self, save_path: str | Path, suffix: str, suffixes: tuple[str, ...]) -> Path:
+    def _place(self, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:
         path = Path(save_path)
         if path.is_dir() or path.suffix.lower() not in suffixes:
-            path = path / (Path(self._file_name).stem + suffix)
+            path = path / name
         if path.exists() and Path(self.input_path).exists() and path.samefile(self.input_path):
             raise InputError(f"{path}: this is the image itself", hint="save to another folder")
         return path
-
-
-def _write(path: Path, data: bytes) -> Path:
-    """Writes a file whole or not at all."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_bytes(data)
-        os.replace(new, path)
-    except OSError as error:
-        with suppress(OSError):
-            new.unlink()
-        raise storage_error(error, path) from error
-    return path

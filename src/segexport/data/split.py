@@ -51,7 +51,7 @@ def split(
         StorageError: The lists cannot be written.
     """
     percents = (train_percent, val_percent, test_percent)
-    if train_percent <= 0 or val_percent <= 0 or test_percent < 0 or abs(sum(percents) - 100) > 1e-6:
+    if not (train_percent > 0 and val_percent > 0 and test_percent >= 0 and abs(sum(percents) - 100) <= 1e-6):
         raise InputError(
             f"train {train_percent:g} %, val {val_percent:g} %, test {test_percent:g} %",
             cause="train and val get more than 0, and together they are 100",
