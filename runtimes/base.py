@@ -152,9 +152,7 @@ class WorkerSession:
 
     def result(self) -> Prediction:
         answer, arrays = self._worker.receive(timeout_s=self._timeout_s)
-        if changed := answer.get("changed"):  # the runtime found that its provider is not to be trusted
-            note = (*self.info.notes, changed["note"])
-            self.info = replace(self.info, provider=changed["provider"], notes=note)
+        self._take_note(answer)
         return Prediction(
             mask=arrays[0],
             margin=arrays[1] if len(arrays) > 1 else None,
@@ -166,14 +164,22 @@ class WorkerSession:
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The model's raw outputs, in the order of the manifest."""
         check_tensors(self._inputs, tensors)
-        _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self._timeout_s)
+        answer, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self._timeout_s)
+        self._take_note(answer)
         return arrays
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
         """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed inside the worker."""
         check_tensors(self._inputs, tensors)
-        _, arrays = self._worker.call("bench", {"runs": runs}, tensors, timeout_s=self._timeout_s)
+        answer, arrays = self._worker.call("bench", {"runs": runs}, tensors, timeout_s=self._timeout_s)
+        self._take_note(answer)
         return arrays[0]
+
+    def _take_note(self, answer: dict) -> None:
+        """The runtime may have found that its provider is not to be trusted."""
+        if changed := answer.get("changed"):
+            note = (*self.info.notes, changed["note"])
+            self.info = replace(self.info, provider=changed["provider"], notes=note)
 
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
         """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""

@@ -93,7 +93,7 @@ def _settle(arrays) -> dict:
         note = (
             f"oneDNN gave another mask than plain Paddle on {1 - agreement:.2%} of the pixels, so it was switched off"
         )
-        changed = {"provider": "plain", "note": note}
+        changed = {"changed": {"provider": "plain", "note": note}}
     if not _state["to_check"]:
         _state["plain"] = None
     return changed
@@ -102,15 +102,17 @@ def _settle(arrays) -> dict:
 def infer(arguments, arrays):
     changed = _settle(arrays)
     answer, results = masks.measured(lambda: _run(_state["predictor"], arrays), _state["specs"], arguments["margin"])
-    return {**answer, **({"changed": changed} if changed else {})}, results
+    return answer | changed, results
 
 
 def outputs(_arguments, arrays):
-    return {}, _run(_state["predictor"], arrays)
+    return _settle(arrays), _run(_state["predictor"], arrays)
 
 
 def bench(arguments, arrays):
-    return masks.bench(lambda: _run(_state["predictor"], arrays), arguments["runs"])
+    changed = _settle(arrays)
+    answer, results = masks.bench(lambda: _run(_state["predictor"], arrays), arguments["runs"])
+    return answer | changed, results
 
 
 COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}

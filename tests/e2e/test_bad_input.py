@@ -322,7 +322,6 @@ def disk(tmp_path, request):
 def test_a_cache_on_a_disk_that_is_full(place, disk, command, monkeypatch):
     monkeypatch.setenv("SEGEXPORT_CACHE", str(disk / "cache"))
     what, cause, hint = place.refused(*command, "-o", "new")
-    assert what.startswith(str(disk))
     assert "cannot be written" in what
     assert cause == "cause: No space left on device"
     assert hint == "hint: free some space; `segexport cache gc` removes old outputs"

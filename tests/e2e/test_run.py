@@ -241,6 +241,7 @@ def test_an_interrupted_run_says_nothing_is_passed_and_leaves_nothing(fresh):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
     )
     assert wait_until(lambda: any(fresh.cache.glob("1/unfinished/*/*")), 60)
     time.sleep(0.3)
