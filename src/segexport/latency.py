@@ -89,6 +89,8 @@ def measure(
             halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
             for name in (*order, *reversed(order)):
                 session, tensors = sessions[name]
+                if timings[name].error is not None:  # the second error would only say that it is gone
+                    continue
                 with kept_in(timings[name]):
                     halves[name].append(session.bench(tensors, runs[name]))
             for name, parts in halves.items():

@@ -106,7 +106,7 @@ class CheckRecipe(Frozen):
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)
-    latency_seconds: float = Field(default=10.0, ge=0, le=86400)
+    latency_seconds: float = Field(default=10.0, ge=0, le=3600)
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
 

@@ -95,7 +95,7 @@ seeed: 1
         "line 17: exports.3: 'tflite' is none of 'onnx', 'paddle-lite'",
         "line 18: exports.4: 'to' is missing",
         "line 19: exports.5.limits.miou_margn: unknown key. did you mean 'miou_margin'?",
-        "line 21: check.latency_seconds: Input should be less than or equal to 86400 (given: inf)",
+        "line 21: check.latency_seconds: Input should be less than or equal to 3600 (given: inf)",
         "line 22: check.threads: Input should be a valid integer, got a number with a fractional part (given: 1.5)",
         "line 23: seeed: unknown key. did you mean 'seed'?",
     ]
