@@ -107,3 +107,9 @@ def fresh(tmp_path: Path) -> Workplace:
     """A workplace whose cache is empty."""
     require("paddle", "paddle2onnx", "onnx", "onnxruntime", "paddlelite")
     return make_workplace(tmp_path / "fresh", tmp_path / "cache")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, shared_cache: Path) -> Workplace:
+    """A workplace for commands that run no model."""
+    return make_workplace(tmp_path / "work", shared_cache)
