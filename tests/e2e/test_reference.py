@@ -65,6 +65,55 @@ class TestRecorded:
         shutil.copyfile(done.root / "street.ref", place.root / "any name")
         assert check(place, *DATA, "--reference", "any name").code in (0, 1)
 
+    def test_one_made_on_a_gpu(self, done):
+        """The file as a GPU would have written it: its times stand in the GPU's column, and gate nothing here."""
+        import zipfile
+
+        from segexport.artifact import digest_of
+
+        with zipfile.ZipFile(done.root / "street.ref") as file:
+            members = {name: file.read(name) for name in file.namelist()}
+        header = json.loads(members["header.json"])
+        del header["digest"]
+        header["runner"] |= {
+            "device": "Some GPU",
+            "driver": "550.1",
+            "is_gpu": True,
+            "provider": "CUDA",
+            "asked": "gpu:0",
+        }
+        blocks = [[1.25, 1.25]] * 12
+        header["times"] = {
+            "blocks_ms": blocks,
+            "first_ms": 9.0,
+            "warm_up_runs": 3,
+            "preprocess_ms": 1,
+            "postprocess_ms": 1,
+        }
+        header["noise"] |= {"differing_pixels": 12, "miou_delta": 0.0001}
+        members["header.json"] = json.dumps(header | {"digest": digest_of(header)}).encode()
+        with zipfile.ZipFile(done.root / "gpu.ref", "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        timed = ("--latency-seconds", "0.5", "-o", "by-gpu")
+        found = done.segexport("check", "exports/onnx-fp32", *DATA, "--reference", "gpu.ref", *timed)
+        assert found.code == 0, found.stderr
+        row = next(line for line in found.stdout.splitlines() if "(reference)" in line)
+        assert re.search(r"0\.8323 +– +– +1\.25 +– +– ", row), row
+        assert "made on Some GPU, driver 550.1" in found.stdout
+        assert "differed from it on 12 pixels" in found.stdout
+        report = done.report("by-gpu")
+        assert report["reference"]["gpu_latency"]["device"] == "Some GPU"
+        assert report["exports"][0]["latency_ratio"] is None
+
+        header["noise"]["miou_delta"] = 0.0006  # more than the margin of fp32
+        members["header.json"] = json.dumps(header | {"digest": digest_of(header)}).encode()
+        with zipfile.ZipFile(done.root / "noisy.ref", "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        noisy = check(done, *DATA, "--reference", "noisy.ref")
+        assert (noisy.code, "miou_margin is 0.0005" in noisy.error) == (2, True), noisy.stderr
+
     def test_show(self, done):
         shown = done.segexport("reference", "show", "street.ref")
         assert shown.code == 0
@@ -115,12 +164,12 @@ class TestRecorded:
             assert (found.code, "cut off" in found.error) == (2, True), found.stderr
 
     def test_a_gpu_that_is_not_here_is_an_error(self, done):
-        found = done.segexport("reference", "record", "model", *DATA, "--device", "gpu:0", "-o", "gpu.ref")
+        found = done.segexport("reference", "record", "model", *DATA, "--device", "gpu:0", "-o", "here.ref")
         if found.code == 0:
             pytest.skip("there is a GPU")
         assert (found.code, "no runtime here can use a GPU" in found.error) == (2, True), found.stderr
         assert "--device cpu" in found.stderr
-        assert not (done.root / "gpu.ref").exists()
+        assert not (done.root / "here.ref").exists()
 
 
 class TestUnfit:
