@@ -22,6 +22,7 @@ import numpy as np
 import paddle
 from paddle import concat, nn
 from paddle.nn import functional
+
 from segexport.exporter.program import read
 
 SIDE = 128

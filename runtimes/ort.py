@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
-
 from segexport.artifact import ModelArtifact
+from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
 from segexport.spec import Format
 
 
