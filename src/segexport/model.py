@@ -128,6 +128,10 @@ class Model:
         }
         return (found, {"confusion_matrix": total.tolist()}) if return_details else found
 
+    def peak_rss_bytes(self) -> int:
+        """Most memory that the model's process has held so far."""
+        return self._session.peak_rss_bytes()
+
     def close(self) -> None:
         """Ends the model's process."""
         self._session.close()

@@ -1,0 +1,117 @@
+"""How much of the bare runtime's speed `evaluate` keeps, and that its memory does not grow with the data.
+
+    python benchmarks/evaluate_speed.py ONNX_ARTIFACT DATA [-o benchmarks/results/evaluate_speed.json]
+
+The bare loop is ONNX Runtime alone: one thread, tensors that lie ready in memory, nothing done with the outputs. Beside
+it stands the loop that people write: decode, resize, normalize, run, argmax, one after the other. `evaluate` decodes,
+preprocesses, runs, brings masks back to the images' size and counts. The three are measured in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from segexport import preprocess
+from segexport.artifact import read_artifact
+from segexport.dataset import Dataset
+from segexport.environment import describe_machine
+from segexport.model import Model
+
+
+def bare_session(path: Path):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def speeds(artifact_path: Path, data: Dataset, rounds: int) -> dict[str, list[float]]:
+    """Images per second of each way, in every round."""
+    artifact = read_artifact(artifact_path)
+    contract, name = artifact.manifest.preprocess, artifact.manifest.inputs[0].name
+    session = bare_session(artifact.file("model"))
+    tensors = [preprocess.apply(contract, sample.image)[0] for sample in data]
+
+    def bare() -> None:
+        for tensor in tensors:
+            session.run(None, {name: tensor})
+
+    def plain_loop() -> None:
+        for index in range(len(data)):
+            tensor, _ = preprocess.apply(contract, data.read(index).image)
+            session.run(None, {name: tensor})[0].argmax(axis=1)
+
+    found: dict[str, list[float]] = {"bare": [], "plain_loop": [], "evaluate": []}
+    with Model(artifact) as model:
+        ways = {"bare": bare, "plain_loop": plain_loop, "evaluate": lambda: model.evaluate(data)}
+        for run in ways.values():
+            run()
+        for number in range(rounds):
+            for way in ways if number % 2 == 0 else reversed(ways):
+                start = time.perf_counter()
+                ways[way]()
+                found[way].append(len(data) / (time.perf_counter() - start))
+    return found
+
+
+def memory(artifact_path: Path, data: Dataset, images: int) -> dict[str, int]:
+    """Peak memory of `evaluate` over so many images, the data set repeated: this process, and the model's."""
+    many = replace(data, entries=(data.entries * (images // len(data) + 1))[:images])
+    with Model(read_artifact(artifact_path)) as model:
+        model.evaluate(many)
+        worker = model.peak_rss_bytes()
+    return {
+        "images": images,
+        "own_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "worker_bytes": worker,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    data = Dataset.open(arguments.data, "val")
+    if arguments.memory_of:
+        print(json.dumps(memory(arguments.artifact, data, arguments.memory_of)))
+        return
+    found = speeds(arguments.artifact, data, arguments.rounds)
+    median = {way: statistics.median(values) for way, values in found.items()}
+    command = [sys.executable, __file__, str(arguments.artifact), str(arguments.data), "--memory-of"]
+    peaks = [json.loads(subprocess.check_output([*command, str(images)])) for images in (50, 1000)]
+    ratios = [own / bare for own, bare in zip(found["evaluate"], found["bare"], strict=True)]
+    result = {
+        "machine": describe_machine(),
+        "images": len(data),
+        "rounds": arguments.rounds,
+        "images_per_second": {way: round(value, 1) for way, value in median.items()},
+        "ratio_to_bare": round(statistics.median(ratios), 3),
+        "ratio_to_bare_of_each_round": [round(ratio, 3) for ratio in sorted(ratios)],
+        "ratio_to_plain_loop": round(median["evaluate"] / median["plain_loop"], 3),
+        "target": 0.85,
+        "peak_memory": peaks,
+        "memory_growth_ratio": {
+            name: round(peaks[1][name] / peaks[0][name], 3) for name in ("own_bytes", "worker_bytes")
+        },
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
