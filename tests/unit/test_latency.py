@@ -101,7 +101,7 @@ def test_one_that_dies_keeps_its_first_error_and_the_others_go_on(dies_at):
     found = latency.measure(sessions, 1.0, blocks=8, clock=lambda: clock[0])
     assert found["dying"].error.what == "the process was killed by SIGSEGV"
     assert found["sound"].error is None
-    assert found["sound"].blocks_ms.shape == (8, 2)
+    assert len(found["sound"].blocks_ms) == 8
 
 
 def test_all_of_them_dying_is_no_crash_of_ours():
