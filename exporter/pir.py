@@ -23,6 +23,8 @@ LAYER_PATH = "op_namescope"  # the legacy attribute that holds the path of the l
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
 # Attributes about devices, distributed training and the like: they change no result.
 _IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})
+# They write statistics, or a tensor of their own, or nothing.
+_NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
 _NO_DTYPE = "undefined"  # Undefined(ALL_DTYPE): the operator's own choice
 _LISTS = {"INTS": int, "LONGS": int, "BOUNDS": int, "FLOATS": float, "ANY": object, "SCALARS": object}
 _HINT = "export it with FLAGS_enable_pir_api=0 in the environment (Paddle 3.1 or older), or without this operator"
@@ -57,6 +59,7 @@ def layer_path(op: Op) -> str:
 def _translate(model: Path) -> Program:
     graph = read_json(Path(model))
     _refuse_unknown(graph, model)
+    _refuse_overwritten(graph, model)
     return Translation(graph, str(model)).run()
 
 
@@ -87,6 +90,21 @@ def _refuse_unknown(graph: PirGraph, model: Path) -> None:
     if graph.version > KNOWN_VERSION:
         cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
     raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=_HINT)
+
+
+def _refuse_overwritten(graph: PirGraph, model: Path) -> None:
+    """An operator in place (`relu_`) overwrites its first operand; the translated one does not, so none may read it."""
+    overwritten: dict[int, PirOp] = {}
+    for op in graph.ops:
+        for operand in op.operands:
+            if operand in overwritten:
+                raise UnsupportedModelError(
+                    f"{model}: {op} cannot be translated",
+                    cause=f"it reads what {overwritten[operand]} has overwritten before",
+                    hint=_HINT,
+                )
+        if op.name.endswith("_") and op.name not in _NOT_IN_PLACE and any(op.operands[:1]):
+            overwritten[op.operands[0]] = op
 
 
 class Translation:
@@ -124,8 +142,10 @@ class Translation:
 
     def _apply(self, op: PirOp, rule: Rule) -> None:
         inputs: dict[str, list[str]] = {}
-        attrs = self.attributes(op, rule.attrs)
-        for index, word in enumerate(operands(rule.operands)):
+        attrs, words = self.attributes(op, rule.attrs), operands(rule.operands)
+        if any(op.operands[len(words) :]):
+            raise self.unsupported(op, f"it has {len(op.operands)} operands, the legacy operator knows {len(words)}")
+        for index, word in enumerate(words):
             if not self.operand(op, index):
                 if not (word.is_optional or word == operands("-")[0]):
                     raise self.damaged(op, f"its operand {index} is missing")
@@ -148,7 +168,7 @@ class Translation:
         outputs: dict[str, list[str]] = {}
         for index, word in enumerate(results(rule.results)):
             if word.is_new:
-                outputs[word.slot] = [self._xshape(op)]
+                outputs[word.slot] = [self._xshape(op, outputs.get("Out", [op.name])[0])]
             elif not word.slot or index >= len(op.results) or _is_left_out(op.results[index]):
                 continue
             elif word.is_list:
@@ -159,12 +179,10 @@ class Translation:
                     self.program.vars[outputs[word.slot][0]].dtype = word.dtype
         return outputs
 
-    def _xshape(self, op: PirOp) -> str:
+    def _xshape(self, op: PirOp, out: str) -> str:
         """The sizes before, of which a first 0 says that they are no tensor's data."""
-        x = self.tensor(op, 0)
-        return self.new_var(
-            f"{self.names[op.results[0].id]}.xshape", self.program.dtype(x), (0, *self.program.shape(x))
-        )
+        x = self.program.vars[self.tensor(op, 0)]
+        return self.new_var(f"{out}.xshape", x.dtype, (0, *x.dims))
 
     # -- values ------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,8 @@ def read_json(path: Path) -> PirGraph:
     data = _bytes(path)
     try:
         content = json.loads(data, parse_int=_integer, parse_constant=_no_constant)
+        if rb"\ud" in data.lower():  # halves of a character, which no file could be written with
+            json.dumps(content, ensure_ascii=False).encode()
         base, program = _get(content, "base_code", dict, "the file"), _get(content, "program", dict, "the file")
         if base.get("magic") != "pir":
             raise ValueError(f"its magic word is {base.get('magic')!r}, not 'pir'")

@@ -231,7 +231,7 @@ RULES: dict[str, Rule] = {
     "isnan": Rule("isnan_v2"),
     "isinf": Rule("isinf_v2"),
     "isfinite": Rule("isfinite_v2"),
-    "round": Rule("round", attrs="decimals=0"),
+    "round": Rule("round", attrs="decimals=0"),  # of exact halves, Paddle 3 rounds to the even one
     "logit": Rule("logit", attrs="eps:FLOAT"),
     "pow": Rule("pow", attrs="y>factor:FLOAT"),
     "scale": Rule("scale", "X scale:FLOAT|ScaleTensor", "Out", "bias:FLOAT bias_after_scale:BOOLEAN"),

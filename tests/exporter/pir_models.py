@@ -228,10 +228,11 @@ def unary(self, x):
     bounded = F.tanh(x) * 0.9
     return (
         x.exp(), p.log(), p.log2(), p.log10(), p.log1p(), paddle.expm1(x), p.sqrt(), p.rsqrt(), x.square(), x.abs(),
-        x.floor(), x.ceil(), x.round(), x.sign(), x.sin(), x.cos(), bounded.tan(), bounded.asin(), bounded.acos(),
-        x.atan(), x.sinh(), x.cosh(), bounded.atanh(), x.asinh(), (p + 1).acosh(), x.erf(), p.reciprocal(),
-        p.pow(3), p**0.5, x.clip(-0.5, 0.4), x.clip(min=0.1), paddle.trunc(x * 5), -x, 1 - x, 2 * x + 3, x / 4,
-        2 / p, paddle.isnan(x), paddle.isinf(x), paddle.isfinite(x), paddle.logit(p / 20, 1e-3), 
+        x.floor(), x.ceil(), (x + 0.001).round(), x.sign(), x.sin(), x.cos(), bounded.tan(), bounded.asin(),
+        bounded.acos(), x.atan(), x.sinh(), x.cosh(), bounded.atanh(), x.asinh(), (p + 1).acosh(), x.erf(),
+        p.reciprocal(), p.pow(3), p**0.5, x.clip(-0.5, 0.4), x.clip(min=0.1), paddle.trunc(x * 5), -x, 1 - x,
+        2 * x + 3, x / 4,
+        2 / p, paddle.isnan(x), paddle.isinf(x), paddle.isfinite(x), paddle.logit(p / 20, 1e-3),
         paddle.erfinv(bounded),
         paddle.scale(x, 2.0, 1.0, bias_after_scale=False),
     )  # fmt: skip
@@ -246,7 +247,7 @@ def reductions(self, x):
         x.max(1, keepdim=True), x.min(), x.min([2, 3]), paddle.amax(x, [1]), paddle.amin(x, [1, 2]), x.prod(1),
         (x > 0).any(1), (x > -9).all(), (x > 0).all([2, 3], keepdim=True), (x > 0).any(), x.logsumexp([1]),
         x.logsumexp(), x.std(1), x.var([2, 3]), (x > 0).sum(1), x.argmax(1), x.argmax(1, keepdim=True), x.argmin(-1),
-        x.argmax(), paddle.argmax(x, 1, dtype="int32"), x.cumsum(1), x.cumsum(), x.cumprod(1), 
+        x.argmax(), paddle.argmax(x, 1, dtype="int32"), x.cumsum(1), x.cumsum(), x.cumprod(1),
         paddle.count_nonzero(x > 0, axis=1), paddle.dist(x, x * 0.5, 2), paddle.mean(x, axis=[0, 1, 2, 3]),
         paddle.logcumsumexp(x, 1), paddle.trace(x[0, 0]), paddle.kthvalue(x, 3)[0], paddle.mode(x)[0],
         paddle.cummax(x, 1)[0], paddle.cummin(x, 1)[0],

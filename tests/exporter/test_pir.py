@@ -295,6 +295,19 @@ def test_a_computed_axis_is_refused(translated) -> None:
     assert caught.value.cause == "its axis is computed, the legacy operator takes a constant"
 
 
+def test_a_value_that_was_overwritten_is_not_read(translated) -> None:
+    """In place and nobody reads the old value: the same program; else its readers would meet another value."""
+    program = content("segmentation")
+    expected = [op.type for op in translated(program).ops]
+    relu, hardswish = find(program, "1.relu"), find(program, "1.hardswish")
+    relu["#"] = "1.relu_"
+    assert [op.type for op in translated(program).ops] == expected
+    hardswish["I"] = relu["I"]
+    with pytest.raises(UnsupportedModelError, match=r"hardswish, layer /Sequential_1/Hardswish/\)") as caught:
+        translated(program)
+    assert "(relu_, layer /Sequential/ReLU/) has overwritten before" in caught.value.cause
+
+
 def test_a_newer_format_is_tried_and_named_when_it_fails(translated) -> None:
     program = content("segmentation")
     program["base_code"]["version"] = 99

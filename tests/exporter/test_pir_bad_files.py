@@ -113,6 +113,7 @@ def _change(path: tuple, value: Any) -> dict:
         (("I", 0, "%"), 10**6, "reads value 1000000, which no operator before it makes"),
         (("I", 1, "%"), 0, "its operand 1 is missing"),
         (("O", 0, "%"), 1, "makes value 1 a second time"),
+        (("A", 2, "AT", "D"), "\ud800", "surrogates not allowed"),
         (("O", 0, "TT", "D", 0, "#"), "0.t_f13", "element type 't_f13'"),
         (("O", 0, "TT", "D", 1), [1, -7], "impossible sizes [1, -7]"),
         (("O", 0, "TT", "D", 1), [1.5], "'size' that is a int"),

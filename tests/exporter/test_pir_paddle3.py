@@ -91,18 +91,22 @@ def test_the_zoo_with_weights(name: str, paddle3: str, shared_dir: Path, tmp_pat
     import pir_parity
 
     found = pir_parity.compare(shared_dir / "zoo" / "pir" / f"{name}.json", tmp_path, Path(paddle3))
-    assert found["agreement"] == 1.0
     assert found["relative"] <= 1e-5
+    assert found["agreement"] >= 0.99999  # of 262144 pixels two may be ties, with random weights
 
 
 # What the two ways of writing a program may differ in, and what changes no result.
-_UNLISTED = {"is_test", "infer_flags", "in_dtype", "force_cpu", "place_type", "str_value", "use_cudnn", "use_mkldnn"}
+_UNLISTED = {
+    "is_test", "infer_flags", "in_dtype", "force_cpu", "place_type", "str_value", "use_cudnn", "use_mkldnn",
+    "mkldnn_data_type", "use_quantizer",
+}  # fmt: skip
 _UNREAD = {("top_k_v2", "k"): "K", ("expand_v2", "shape"): "expand_shapes_tensor"}  # attributes that an input overrides
 
 
 def fingerprints(program: Program) -> list[str]:
     """Of each output, a digest of everything that it is computed from; names of variables do not count."""
     known = {name: f"parameter {name}" for name, var in program.vars.items() if var.persistable}
+    known |= {name: f"input {name}" for name in program.feed_names}
     for op in program.compute_ops():
         inputs = sorted((slot, [known[name] for name in names]) for slot, names in op.inputs.items() if names)
         attrs = {name: _plain(op.attr(name)) for name in _listed(op.type) & op.attrs.keys() - _UNLISTED}
