@@ -1,0 +1,36 @@
+"""Writes docs/seeds.md from docs/seeds.yaml."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parent
+STATUSES = ("same", "renamed", "not applicable", "not yet")
+
+
+def text() -> str:
+    """The page."""
+    sections = yaml.safe_load((HERE / "seeds.yaml").read_text(encoding="utf-8"))["sections"]
+    counts = Counter(row[1] for section in sections for row in section["rows"])
+    lines = [
+        "# The calls of PaddleX and PaddleSeg, and what became of them",
+        "",
+        "People come with code and habits from PaddleX and PaddleSeg. This is every call and parameter of their",
+        "segmentation documents. What is *same* or *renamed* names the test that shows it.",
+        "",
+        "Made by `python docs/make_seeds.py` from `docs/seeds.yaml`: "
+        + ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+        + ".",
+    ]
+    for section in sections:
+        lines += ["", f"## {section['title']}", "", "| there | status | here, or why not | test |", "|---|---|---|---|"]
+        for there, status, here, test in section["rows"]:
+            lines.append(f"| {there} | {status} | {here} | {f'`{test}`' if test else ''} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    (HERE / "seeds.md").write_text(text(), encoding="utf-8")
