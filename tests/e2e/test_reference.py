@@ -298,9 +298,11 @@ def test_shards_merge_to_the_same_bytes(done):
 
 def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     """The way that a GPU without Paddle takes, on the CPU."""
+    from segexport.artifact import read_artifact
     from segexport.dataset import Dataset
+    from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
-    from segexport.reference import onnx_stand_in
+    from segexport.reference_engine import onnx_stand_in
     from segexport.runtimes.base import RunOptions
     from segexport.spec import Format
     from segexport.store import Store
@@ -312,6 +314,12 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     assert engine.artifact.manifest.format is Format.ONNX
     assert engine.artifact.manifest.source_sha256 == source.manifest.source_sha256
     assert "stood in for Paddle" in engine.notes[0]
+
+    # An export that is a little off, as a conversion that changes what the model computes would be.
+    int8 = read_artifact(done.root / "exports" / "onnx-int8")
+    monkeypatch.setattr("segexport.reference_engine.Builder.build", lambda *_: int8)
+    with pytest.raises(InputError, match=r"agrees with Paddle on 9\d\.\d+% of the pixels; a reference needs 99\.9%"):
+        onnx_stand_in(source, RunOptions(), data, store)
 
 
 # -- the workflow file -----------------------------------------------------------------------------------------
