@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from segexport.environment import processor_mhz
 from segexport.errors import SegexportError, kept_in
 from segexport.latency_statistics import is_warm, trend
 from segexport.progress import Progress, silent
-from segexport.runtimes.base import Session
+
+if TYPE_CHECKING:
+    from segexport.runtimes.base import Session
 
 BLOCKS = 12
 LEAST_RUNS = 2

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +19,10 @@ from segexport.boundary import boundary_counts
 from segexport.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, kept_in
 from segexport.progress import Progress, silent
-from segexport.runtimes.base import Prediction, Session
 from segexport.spec import Preprocess, TensorSpec
+
+if TYPE_CHECKING:
+    from segexport.runtimes.base import Prediction, Session
 
 MARGIN_QUANTILE = 0.5  # pixels whose reference margin is in the upper half count as decided
 

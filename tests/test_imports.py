@@ -1,0 +1,186 @@
+"""The layers point one way, `--help` is quick, and native code stays in the workers."""
+
+from __future__ import annotations
+
+import ast
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HOMES = {
+    "src/segexport": "segexport",
+    "exporter": "segexport.exporter",
+    "compress": "segexport.compress",
+    "runtimes": "segexport.runtimes",
+}
+NATIVE = {"paddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "onnxslim", "paddleslim", "torch", "tensorflow"}
+# What `live_program` does needs Paddle in the process that trains; only compress/ may, and nothing else imports it.
+IN_PROCESS = {"segexport.compress"}
+
+# Each layer may import those before it in this list, and its own. What is named nowhere puts the others together.
+LAYERS = (
+    {"errors", "spec", "verdict", "progress"},
+    {"artifact", "images", "dataset_list", "yaml_reader", "limits", "environment", "interpreter"},
+    {"store", "dataset", "preprocess", "metrics", "boundary", "bootstrap", "worker_host", "model_files", "recipe"},
+    {"latency_statistics", "worker", "pictures", "console", "deploy_params", "deploy_transforms", "deploy_config"},
+    {"step", "parity", "latency", "gates", "cost_gates", "report", "text_table", "calibration_stability"},
+    {"exporter", "compress", "runtimes"},
+    {"registry", "pipeline", "check"},
+    {"cli", "__main__"},
+)
+TOGETHER = 6
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for home, package in HOMES.items():
+        for path in sorted((REPOSITORY / home).rglob("*.py")):
+            parts = path.relative_to(REPOSITORY / home).with_suffix("").parts
+            name = ".".join((package, *parts)).removesuffix(".__init__")
+            found[name] = path
+    return found
+
+
+def is_worker(name: str) -> bool:
+    return ".workers." in name or name == "segexport.worker_host"
+
+
+def imports(path: Path, *, lazy: bool = True, typing: bool = False) -> set[str]:
+    """Full names of imported modules; `lazy`: also inside functions, `typing`: also for type checkers only."""
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+                found.add(child.module)
+                found.update(f"{child.module}.{alias.name}" for alias in child.names)
+            elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test) and not typing:
+                for other in child.orelse:
+                    visit(other)
+            elif lazy or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def layer_of(name: str) -> int:
+    """The layer's place; commands are named after the command line, and stand at the end with it."""
+    key = (*name.split("."), "cli")[1]
+    if key.startswith("cli_"):
+        return len(LAYERS) - 1
+    return next((index for index, layer in enumerate(LAYERS) if key in layer), TOGETHER)
+
+
+MODULES = modules()
+
+
+def test_there_is_something_to_look_at():
+    assert len(MODULES) > 60
+    assert {"segexport.cli", "segexport.exporter.to_onnx", "segexport.runtimes.base"} <= set(MODULES)
+    assert "onnx" in imports(MODULES["segexport.exporter.workers.onnx_worker"])
+
+
+def test_layers_point_one_way():
+    wrong = []
+    for name, path in MODULES.items():
+        if not is_worker(name) and name != "segexport":
+            targets = {target for target in imports(path) if target in MODULES and target != "segexport"}
+            wrong += [f"{name} imports {target}" for target in targets if layer_of(target) > layer_of(name)]
+    assert sorted(wrong) == []
+
+
+def test_no_import_goes_in_a_circle():
+    graph = {
+        name: {target for target in imports(path, lazy=False) if target in MODULES and target != name}
+        for name, path in MODULES.items()
+    }
+    done: set[str] = set()
+
+    def walk(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way[way.index(name) :], name))
+        if name not in done:
+            for target in graph[name]:
+                walk(target, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def test_native_code_is_imported_by_workers_only():
+    wrong = {
+        name: sorted({target.split(".")[0] for target in imports(path)} & NATIVE)
+        for name, path in MODULES.items()
+        if not is_worker(name) and not any(name.startswith(package) for package in IN_PROCESS)
+    }
+    assert {name: targets for name, targets in wrong.items() if targets} == {}
+
+
+def test_workers_import_nothing_of_segexport():
+    for name, path in MODULES.items():
+        if is_worker(name) and not any(name.startswith(package) for package in IN_PROCESS):
+            assert not {target for target in imports(path) if target.split(".")[0] == "segexport"}, name
+
+
+def test_nothing_imports_what_trains_in_process():
+    for name, path in MODULES.items():
+        if not name.startswith("segexport.compress"):
+            eager = {target for target in imports(path, lazy=False) if target.startswith("segexport.compress")}
+            assert not eager, f"{name} imports {eager}"
+
+
+def test_folders_are_imported_by_their_installed_names():
+    for name, path in MODULES.items():
+        if not is_worker(name):
+            generic = {target.split(".")[0] for target in imports(path)} & {"exporter", "compress", "runtimes"}
+            assert not generic, name
+
+
+HEAVY = (
+    "numpy",
+    "paddle",
+    "onnx",
+    "onnxruntime",
+    "cv2",
+    "pydantic",
+    "yaml",
+    "rich",
+    "jinja2",
+    "PIL",
+    "google.protobuf",
+)
+
+
+def test_help_imports_nothing_heavy():
+    source = (
+        "import sys\n"
+        "from segexport.cli import cli\n"
+        "try: cli(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    assert "Usage:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_is_quick(arguments):
+    """Under 0.2 s, the median of 5: processor time, which other work on the machine does not lengthen."""
+    source = "from segexport.cli import main; main()"
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", source, *arguments], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert statistics.median(seconds() for _ in range(5)) < 0.2
