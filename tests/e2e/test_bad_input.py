@@ -241,7 +241,7 @@ def test_images_and_labels(place, how, first):
     assert "line 1" in lines[0]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), (3, 5)])
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 1), pytest.param((3, 5), marks=pytest.mark.slow)])
 def test_odd_images_that_are_no_mistake(place, size):
     image, label = first_sample(place)
     write(image, np.zeros((size[1], size[0], 3), np.uint8))
@@ -312,10 +312,12 @@ def disk(tmp_path, request):
     ("disk", "command"),
     [
         (200, ("import", "model")),
-        (1000, ("export", "model", "--to", "onnx")),  # room for the import, not for the program beside it
+        pytest.param(
+            1000, ("export", "model", "--to", "onnx"), marks=pytest.mark.slow
+        ),  # room for the import, not for the program beside it
         (1400, ("export", "model", "--to", "onnx")),  # paddle2onnx cannot write
-        (1800, ("export", "model", "--to", "onnx")),  # its result cannot be written
-        (1800, ("export", "model", "--to", "paddle-lite")),  # Opt aborts
+        pytest.param(1800, ("export", "model", "--to", "onnx"), marks=pytest.mark.slow),  # its result cannot be written
+        pytest.param(1800, ("export", "model", "--to", "paddle-lite"), marks=pytest.mark.slow),  # Opt aborts
     ],
     indirect=["disk"],
 )
@@ -394,7 +396,10 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
             ("export", "model", "--to", "paddle-lite", "--precision", "int8", "-o", "new"),
             "--to paddle-lite --precision",
         ),
-        (("export", "model", "--to", "onnx", "--precision", "w8", "-o", "new"), "--to onnx --precision w8: not a pair"),
+        (
+            ("export", "model", "--to", "onnx", "--precision", "w8", "-o", "new"),
+            "--to onnx --precision w8: not to be had together",
+        ),
         (("export", "model", "--to", "tflite", "-o", "new"), "Invalid value for '--to'"),
         (("export", "model", "--to", "onnx", "--input-size", "big", "-o", "new"), "--input-size big: not a size"),
         (("export", "model", "--to", "onnx", "--input-size", "0x5", "-o", "new"), "--input-size 0x5: not a size"),
@@ -425,7 +430,8 @@ def test_a_time_that_is_none(place, artifact, seconds):
     assert place.refused(*command)[0] == f"--latency-seconds {float(seconds)}: out of range"
 
 
-@pytest.mark.parametrize("device", ["gpu:0", pytest.param("npu:3", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["gpu:99", "npu:3"])
 def test_a_device_that_is_not_here_is_an_error_not_a_substitute(place, artifact, device):
     """The reference's device; that of an export is an ERROR row."""
     command = ("check", "artifact", "--reference", "model", "--data", "data", "--split", "all", "--limit", "1")

@@ -127,6 +127,7 @@ def kill_when(workplace, reached, stage: str) -> None:
     assert wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5), stage
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(workplace, fresh):
     undisturbed = workplace.segexport("run", workplace.recipe(), "-o", "out")
     assert undisturbed.code in (0, 1)
@@ -160,6 +161,7 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_bytes(workplace, fresh):
     assert list(store.glob("unfinished/*")) == []
 
 
+@pytest.mark.slow
 def test_threads_do_not_change_the_bytes(workplace, fresh):
     """They are no part of the content key, so they must not."""
     exports = [{"to": "onnx", "precision": "int8", "calibration": {"images": 4}}]

@@ -1,0 +1,180 @@
+"""The command line itself: exit codes, streams, what goes where. The commands' work is in tests/e2e."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from segexport import cli
+from segexport.errors import InputError
+from segexport.recipe import Recipe
+
+
+def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["segexport", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Runs a command `probe` that does what the test says, and returns (exit code, stdout, stderr)."""
+
+    def go(action, *before: str) -> tuple[int, str, str]:
+        monkeypatch.setitem(cli.cli.commands, "probe", click.Command("probe", callback=action))
+        return run(monkeypatch, capsys, *before, "probe")
+
+    return go
+
+
+def raising(error: BaseException):
+    def action() -> None:
+        raise error
+
+    return action
+
+
+def test_help_goes_to_stdout_with_code_0(monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, "--help")
+    assert (code, err) == (0, "")
+    assert "Exit codes: 0 everything passed; 1 a gate failed" in out
+    for name in ("run", "import", "export", "check", "bench", "inspect", "report", "doctor", "cache", "recipe", "demo"):
+        assert f"\n  {name} " in out
+
+
+def test_every_command_has_help(monkeypatch, capsys):
+    def walk(group: click.Group, way: tuple[str, ...]):
+        for name, found in group.commands.items():
+            yield (*way, name), found
+            if isinstance(found, click.Group):
+                yield from walk(found, (*way, name))
+
+    ways = list(walk(cli.cli, ()))
+    assert len(ways) >= 14
+    for way, found in ways:
+        assert found.help, way
+        code, out, err = run(monkeypatch, capsys, *way, "--help")
+        assert (code, err) == (0, ""), way
+        assert "Usage: " in out
+        for parameter in found.params:
+            assert not isinstance(parameter, click.Option) or parameter.opts[0].startswith("-"), way
+
+
+def test_the_version(monkeypatch, capsys):
+    from segexport import __version__
+
+    assert run(monkeypatch, capsys, "--version") == (0, f"segexport, version {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nonsense",), "No such command 'nonsense'"),
+        (("run",), "Missing argument 'RECIPE'"),
+        (("run", "a", "b"), "Got unexpected extra argument (b)"),
+        (("--color", "pink", "doctor"), "Invalid value for '--color'"),
+        (("check", "x", "--threads", "0", "--reference", "r", "--data", "d"), "Invalid value for '--threads'"),
+        (("cache", "gc", "--older-than-days", "soon"), "'soon' is not a valid float"),
+    ],
+)
+def test_what_cannot_be_read_is_code_2_on_stderr(monkeypatch, capsys, arguments, message):
+    code, out, err = run(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_mistake_has_three_lines_and_no_traceback(command):
+    code, out, err = command(raising(InputError("model: no such file", cause="it was moved", hint="look again")))
+    assert (code, out) == (2, "")
+    assert err.splitlines() == ["error: model: no such file", "cause: it was moved", "hint: look again"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), "error: /a/b: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "error: /a/b: Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_no_bug(command, error, line):
+    code, _, err = command(raising(error))
+    assert (code, err.splitlines()) == (2, [line])
+
+
+def test_a_bug_keeps_its_traceback_and_is_no_failed_gate(command):
+    code, out, err = command(raising(ZeroDivisionError("division by zero")))
+    assert (code, out) == (2, "")
+    assert "Traceback (most recent call last)" in err
+    assert "ZeroDivisionError: division by zero" in err
+    assert err.splitlines()[-1] == "error: this is a bug in segexport, please report it with the above"
+
+
+def test_an_interruption_is_130(command):
+    code, _, err = command(raising(KeyboardInterrupt()))
+    assert code == 130
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_exit_code_of_a_verdict_is_kept(command, code):
+    assert command(lambda: sys.exit(code))[0] == code
+
+
+def test_the_schema_is_json_on_stdout(monkeypatch, capsys):
+    code, out, err = run(monkeypatch, capsys, "recipe", "schema")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == Recipe.model_json_schema()
+
+
+def test_a_valid_and_an_invalid_recipe(monkeypatch, capsys, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("model: {path: m}\ndata: {path: d}\nexports: [{to: onnx}]\n")
+    code, out, err = run(monkeypatch, capsys, "recipe", "validate", str(path))
+    assert (code, out, err) == (0, "", f"{path}: a valid recipe with 1 exports: onnx-fp32\n")
+    path.write_text("modle: {path: m}\ndata: {path: d}\nexports: [{to: onnx}]\n")
+    code, out, err = run(monkeypatch, capsys, "recipe", "validate", str(path))
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == f"error: {path}: 2 faults in the recipe"
+    assert "  line 1: modle: unknown key. did you mean 'model'?" in err
+
+
+def test_the_cache_commands(monkeypatch, capsys, tmp_path):
+    from segexport.store import Store
+
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
+    assert run(monkeypatch, capsys, "cache", "ls") == (0, "", "0 outputs, 0 bytes\n")
+    Store().keep("ab" * 32, lambda folder: (folder / "a").write_text("12345"))
+    code, out, err = run(monkeypatch, capsys, "cache", "ls")
+    assert (code, out.split()[:2], err) == (0, ["ab" * 8, "5"], "1 outputs, 5 bytes\n")
+    assert run(monkeypatch, capsys, "cache", "gc") == (0, "", "0 outputs removed, 0 bytes freed\n")
+    assert run(monkeypatch, capsys, "cache", "gc", "--older-than-days", "0")[2] == "1 outputs removed, 5 bytes freed\n"
+
+
+def test_quiet_says_nothing_and_data_still_comes(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
+    assert run(monkeypatch, capsys, "--quiet", "cache", "ls") == (0, "", "")
+    assert run(monkeypatch, capsys, "-q", "recipe", "schema")[1] != ""
+
+
+@pytest.mark.parametrize("module", ["-m segexport", "-c 'from segexport.cli import main; main()'"])
+def test_a_reader_that_leaves_early_is_no_traceback(module):
+    done = subprocess.run(
+        f"{sys.executable} {module} recipe schema | head -n 1", shell=True, capture_output=True, text=True
+    )
+    assert (done.stdout, "Traceback" in done.stderr) == ("{\n", False)
+
+
+def test_a_full_disk_behind_stdout():
+    done = subprocess.run(
+        f"{sys.executable} -m segexport recipe schema > /dev/full", shell=True, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[0] == "error: stdout: cannot be written"
