@@ -1,27 +1,35 @@
 """Every graph of the zoo through ONNX and Paddle-Lite, compared with Paddle operator by operator.
 
-    python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--json FILE] [--markdown FILE]
+    python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--networks] [--targets ...] [--json FILE]
+        [--markdown FILE]
 
-With an existing --json, the rows of other graphs in it are kept. Graphs come without weights;
-`tests/exporter/zoo.py` fills them. For each graph: the rewrites, ONNX through
-paddle2onnx and ONNX Runtime, Paddle-Lite compiled for x86 and run, and compiled for arm64 (not run: there is no device
-here). What is there already in DIR is not made again.
+With an existing --json, its rows are kept; what is measured now takes the place of what they said of it. Graphs come
+without weights; `tests/exporter/zoo.py` fills them. --networks adds those that `tests/exporter/networks.py` writes.
+For each graph: the rewrites, ONNX through paddle2onnx and ONNX Runtime, with a fixed and with a free size and in int8,
+Paddle-Lite compiled for x86 and run, and compiled for arm64 (not run: there is no device here), and the same network's
+file of Paddle 3 (`pir/NAME.json` beside the graph) against it. What is there already in DIR is not made again.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from coverage_table import markdown
+from free_size import SizeIsFixed, free_size
 
+from segexport.audit import Ran, _precision
 from segexport.errors import SegexportError
+from segexport.exporter import pir
 from segexport.exporter import program as programs
 from segexport.exporter.program import Program
+from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
 from segexport.worker import Worker
 
@@ -30,8 +38,13 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
 import zoo  # noqa: E402
 
 WELL_CONDITIONED = 0.9999  # an agreement below it is explained
+WITH_NOISE = ("onnx", "paddle-lite x86")
+SAME = 1e-6  # largest relative difference between a graph and its form of free size, both in Paddle
+RUNS_PROFILED = 2  # one run for the outputs, one for the profile
 OPSETS = (16, 15, 13, 11)
 WORKERS = {
+    "onnx": REPOSITORY / "exporter/workers/onnx_worker.py",
+    "onnx int8": REPOSITORY / "exporter/workers/onnx_quantize_worker.py",
     "paddle2onnx": REPOSITORY / "exporter/workers/paddle2onnx_worker.py",
     "paddlelite opt": REPOSITORY / "exporter/workers/lite_opt_worker.py",
     "paddle": REPOSITORY / "runtimes/workers/paddle_worker.py",
@@ -48,10 +61,13 @@ class Workers:
         self._alive: dict[str, Worker] = {}
 
     def call(self, tool: str, command: str, arguments: dict, arrays: list[np.ndarray] = ()) -> list[np.ndarray]:
+        return self.ask(tool, command, arguments, arrays)[1]
+
+    def ask(self, tool: str, command: str, arguments: dict, arrays: list[np.ndarray] = ()) -> tuple[dict, list]:
         if tool not in self._alive:
             self._alive[tool] = Worker(WORKERS[tool], needs=tool.split()[0], threads=self._threads, name=tool)
         try:
-            return self._alive[tool].call(command, arguments, arrays, timeout_s=self._timeout_s)[1]
+            return self._alive[tool].call(command, arguments, arrays, timeout_s=self._timeout_s)
         except SegexportError:
             self._alive.pop(tool).close()
             raise
@@ -85,22 +101,100 @@ def _is_integer(values: np.ndarray) -> bool:
 
 
 def onnx_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    out = folder / "model.onnx"
+    rewritten, notes, opset = to_onnx(program, folder / "onnx", out, workers)
+    outputs = [{"name": spec.name} for spec in rewritten.outputs()]
+    found = run(workers, "onnxruntime", out, outputs, filled.feed)
+    return {**compare(found, filled.outputs), "opset": opset, "rewrites": notes}
+
+
+def to_onnx(program: Program, folder: Path, out: Path, workers: Workers) -> tuple[Program, list[str], int]:
+    """Writes `out`; returns what was converted, the rewrites' notes and the opset."""
     rewritten, notes = rewrite_for("onnx", program)
-    model, params = rewritten.write(folder / "onnx")
-    out, error = folder / "model.onnx", None
+    model, params = rewritten.write(folder)
+    error: SegexportError | None = None
     for opset in OPSETS:
         try:
             workers.call(
                 "paddle2onnx", "convert", {"model": str(model), "params": str(params), "onnx": str(out), "opset": opset}
             )
-            break
+            return rewritten, notes, opset
         except SegexportError as failed:
             error = failed
-    else:
-        raise error
-    outputs = [{"name": spec.name} for spec in rewritten.outputs()]
-    found = run(workers, "onnxruntime", out, outputs, filled.feed)
-    return {**compare(found, filled.outputs), "opset": opset, "rewrites": notes}
+    raise error
+
+
+def free_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    """ONNX of free height and width, at two sizes, against Paddle at the same sizes."""
+    freed = free_size(program)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        files = dict(zip(("model", "params"), map(str, freed.write(Path(scratch) / "free")), strict=True))
+        same = compare(paddle(workers, files, filled.feed), filled.outputs)
+        if same.get("relative", 1.0) > SAME:
+            return {"error": f"the graph of free size is another one: {same}"}
+        out = Path(scratch) / "free.onnx"
+        rewritten, notes, opset = to_onnx(freed, Path(scratch) / "onnx", out, workers)
+        outputs = [{"name": spec.name} for spec in rewritten.outputs()]
+        found = {}
+        for height, width in other_sizes(program):
+            feed = feed_of(program, height, width, seed=7)
+            reference = paddle(workers, files, feed)
+            found[f"{height}x{width}"] = compare(run(workers, "onnxruntime", out, outputs, feed), reference)
+    errors = [f"{size}: {one['error']}" for size, one in found.items() if "error" in one]
+    if errors:
+        return {"error": errors[0]}
+    worst = {key: pick(one[key] for one in found.values()) for key, pick in (("agreement", min), ("relative", max))}
+    return {**worst, "sizes": found, "opset": opset, "rewrites": notes}
+
+
+def other_sizes(program: Program) -> list[tuple[int, int]]:
+    """Two sizes that the strides divide: one lower and wider, one higher than wide."""
+    height, width = program.shape(program.feed_names[0])[2:]
+    step = 64 if height % 64 == 0 else 32
+    return [(height - 2 * step, width + 2 * step), (height - step, width - 3 * step)]
+
+
+def feed_of(program: Program, height: int, width: int, seed: int) -> list[np.ndarray]:
+    sized = program.copy()
+    image = sized.vars[sized.feed_names[0]]
+    image.dims = (*image.dims[:2], height, width)
+    return zoo.seeded_feed(sized, seed)
+
+
+def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
+    """Static int8 as `QuantizeOnnx` makes it, calibrated on the reference's input and two more."""
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        raw, fp32, int8 = folder / "model.onnx", Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
+        if not raw.is_file():
+            to_onnx(program, folder / "onnx", raw, workers)
+        arguments = {"raw": str(raw), "out": str(fp32), "metadata": {}, "simplify": True, "seed": 0}
+        answer, _ = workers.ask("onnx", "finish", arguments)
+        settings = {"method": "mse", "percentile": 99.99, "float_operators": ["Resize"], "float_nodes": []}
+        workers.call("onnx int8", "begin", {"fp32": str(fp32), "scratch": scratch, **settings})
+        for feed in (filled.feed, zoo.seeded_feed(program, 8), zoo.seeded_feed(program, 9)):
+            workers.call("onnx int8", "observe", {}, feed)
+        workers.call("onnx int8", "quantize", {"out": str(int8)})
+        outputs = [{"name": one["name"]} for one in answer["outputs"]]
+        options = {"profile": str(Path(scratch) / "profile")}
+        found = run(workers, "onnxruntime", int8, outputs, filled.feed, options)
+        operators = workers.ask("onnxruntime", "operators", {}, filled.feed)[0]["operators"]
+    ran = [Ran(kind, _precision(kind, dtype), provider) for kind, dtype, provider, _ in operators]
+    products = [one.precision for one in ran if one.is_product]
+    return {
+        **compare(found, filled.outputs),
+        "products": {kind: products.count(kind) // RUNS_PROFILED for kind in sorted(set(products))},
+    }
+
+
+def pir_row(_program: Program, filled: zoo.Filled, folder: Path, workers: Workers, file: Path) -> dict:
+    """Paddle 3's file of the network with the same weights, translated, in Paddle: against the legacy export."""
+    translated = pir.read_graph(file)
+    legacy = programs.read(filled.model, filled.params)
+    translated.params = {name: legacy.params[name] for name in param_names(translated)}
+    translated.verify(str(file))
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        files = dict(zip(("model", "params"), map(str, translated.write(Path(scratch))), strict=True))
+        return compare(paddle(workers, files, filled.feed), filled.outputs)
 
 
 def lite_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
@@ -132,13 +226,30 @@ def compile_nb(program: Program, folder: Path, places: str, workers: Workers) ->
     return nb.stat().st_size
 
 
-def run(workers: Workers, tool: str, file: Path, outputs: list[dict], feed: list[np.ndarray]) -> list[np.ndarray]:
-    arguments = {"files": {"model": str(file)}, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
+def run(
+    workers: Workers, tool: str, file: Path, outputs: list[dict], feed: list[np.ndarray], options: dict | None = None
+) -> list[np.ndarray]:
+    files = {"model": str(file)}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": options or {}}
     workers.call(tool, "open", arguments)
     return workers.call(tool, "outputs", {}, feed)
 
 
-TARGETS = {"onnx": onnx_row, "paddle-lite x86": lite_row, "paddle-lite arm": arm_row}
+def paddle(workers: Workers, files: dict[str, str], feed: list[np.ndarray]) -> list[np.ndarray]:
+    """Paddle Inference, operator by operator."""
+    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {"onednn": False}, "outputs": []}
+    workers.call("paddle", "open", arguments)
+    return workers.call("paddle", "outputs", {}, feed)
+
+
+TARGETS = {
+    "onnx": onnx_row,
+    "paddle-lite x86": lite_row,
+    "paddle-lite arm": arm_row,
+    "onnx free": free_row,
+    "onnx int8": int8_row,
+}
+PIR = "pir"
 
 
 def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict:
@@ -147,15 +258,21 @@ def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict
     filled = zoo.fill(graph, folder)
     program = programs.read(filled.model, filled.params)
     row: dict = {"graph": graph.stem, "operators": len(program.ops)}
+    file = graph.parent / "pir" / f"{graph.stem}.json"
     for target in targets:
         start = time.perf_counter()
+        if target == PIR and not file.is_file():
+            continue
         try:
-            found = TARGETS[target](program, filled, folder, workers)
+            extra = (file,) if target == PIR else ()
+            found = (pir_row if target == PIR else TARGETS[target])(program, filled, folder, workers, *extra)
+        except SizeIsFixed as error:
+            found = {"fixed": str(error)}
         except SegexportError as error:
             found = {"error": str(error)}
         row[target] = {**found, "seconds": round(time.perf_counter() - start, 2)}
-    agreements = [row[target].get("agreement", 1.0) for target in targets]
-    if min(agreements) < WELL_CONDITIONED:
+    agreements = [row[target].get("agreement", 1.0) for target in WITH_NOISE if target in row]
+    if min(agreements, default=1.0) < WELL_CONDITIONED:
         row["nudged"] = nudged(filled, workers)
     return row
 
@@ -163,76 +280,47 @@ def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> dict
 def nudged(filled: zoo.Filled, workers: Workers) -> dict:
     """What Paddle's own result does when the input changes in its last bit: the noise floor of these weights."""
     files = {"model": str(filled.model), "params": str(filled.params)}
-    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {"onednn": False}, "outputs": []}
-    workers.call("paddle", "open", arguments)
     feed = [value * np.float32(1 + 2e-7) for value in filled.feed]
-    return compare(workers.call("paddle", "outputs", {}, feed), filled.outputs)
-
-
-INTRODUCTION = """# Coverage
-
-Made by `python benchmarks/zoo_coverage.py`; never edited by hand. Each row is a graph of a published architecture with
-seeded random weights and calibrated BatchNorm statistics (`tests/exporter/zoo.py`), its input 1x3x512x512 unless the
-graph says otherwise. The reference is Paddle, operator by operator, without fused passes. *ONNX* and *Lite x86*: pixels
-with the same class (of detections: numbers that are the same, a box to 0.05 pixels). *Difference*: the largest one of
-any output value, over the largest value. ARM files are compiled, not run. *Seconds*: rewrites, three conversions and
-two runs.
-Where random weights make one class win everywhere, the classes' means are taken off all logits first.
-Random weights amplify rounding more than trained ones do. Rows below 99.99 % therefore say in *nudged* what Paddle
-agrees with itself when its input is multiplied by 1 + 2e-7, a change of the last bit: the exports differ by as little.
-
-"""
-FOOT = "\nTools: {}.\n"
-
-
-def markdown(rows: list[dict]) -> str:
-    lines = [
-        "| graph | operators | ONNX | difference | Lite x86 | difference | Lite arm64 | nudged | seconds | rewrites |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for row in rows:
-        cells = [row["graph"], str(row["operators"])]
-        for target in ("onnx", "paddle-lite x86"):
-            found = row[target]
-            if "error" in found:
-                cells += [found["error"].splitlines()[0].replace("|", "/"), ""]
-            else:
-                cells += [f"{found['agreement'] * 100:.4f} %", f"{found['relative']:.1e}"]
-        arm = row["paddle-lite arm"]
-        cells.append(f"{arm['size_bytes'] / 1e6:.1f} MB" if "size_bytes" in arm else arm["error"].splitlines()[0])
-        cells.append(f"{row['nudged']['agreement'] * 100:.4f} %" if "nudged" in row else "")
-        cells.append(f"{sum(row[target]['seconds'] for target in TARGETS):.0f}")
-        names = {note.split()[0] for target in TARGETS for note in row[target].get("rewrites", [])}
-        lines.append("| " + " | ".join([*cells, ", ".join(sorted(names))]) + " |")
-    packages = ("paddlepaddle", "paddle2onnx", "onnxruntime", "paddlelite", "numpy")
-    tools = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    return INTRODUCTION + "\n".join(lines) + "\n" + FOOT.format(tools)
+    return compare(paddle(workers, files, feed), filled.outputs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("graphs", nargs="+", type=Path)
+    parser.add_argument("graphs", nargs="*", type=Path)
+    parser.add_argument("--networks", action="store_true")
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--targets", nargs="*", default=[*TARGETS, PIR], choices=[*TARGETS, PIR])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    workers, rows, start = Workers(threads=1, timeout_s=300), [], time.perf_counter()
+    graphs = sorted(options.graphs) + (networks(options.work / "networks") if options.networks else [])
+    workers, rows, start = Workers(threads=1, timeout_s=300), _rows(options.json), time.perf_counter()
     try:
-        for graph in sorted(options.graphs):
-            rows.append(cover(graph, options.work, workers, options.targets))
-            print(json.dumps(rows[-1]), flush=True)
+        for graph in graphs:
+            found = cover(graph, options.work, workers, options.targets)
+            rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
+            print(json.dumps(found), flush=True)
+            if options.json:  # after each graph: a long run that is cut off has kept what it measured
+                kept = [rows[name] for name in sorted(rows)]
+                options.json.write_text(json.dumps(kept, indent=1) + "\n")
     finally:
         workers.close()
-    if options.json and options.json.is_file():  # rows of graphs that were not measured again
-        measured = {row["graph"] for row in rows}
-        rows += [row for row in json.loads(options.json.read_text()) if row["graph"] not in measured]
-        rows.sort(key=lambda row: row["graph"])
-    print(f"{len(rows)} graphs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    print(f"{len(graphs)} graphs in {time.perf_counter() - start:.0f} s", file=sys.stderr)
     if options.markdown:
-        options.markdown.write_text(markdown(rows))
+        options.markdown.write_text(markdown([rows[name] for name in sorted(rows)]))
+
+
+def _rows(file: Path | None) -> dict[str, dict]:
+    if file is None or not file.is_file():
+        return {}
+    return {row["graph"]: row for row in json.loads(file.read_text())}
+
+
+def networks(folder: Path) -> list[Path]:
+    """The graphs of `tests/exporter/networks.py`, written by Paddle in a process of its own."""
+    script = REPOSITORY / "tests" / "exporter" / "networks.py"
+    subprocess.run([sys.executable, "-W", "ignore", str(script), str(folder), "512"], check=True)
+    return sorted(folder.glob("*.pdmodel"))
 
 
 if __name__ == "__main__":

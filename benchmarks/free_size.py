@@ -1,0 +1,199 @@
+"""A graph that was exported with a fixed input size, as the same network is exported with a free one.
+
+An export with a fixed size writes that size into the operators that resize and reshape. Here those sizes become
+fractions of the input's height and width again, computed in the graph as a free export computes them. What a size
+depends on is found by inferring all sizes for a second input, twice as high and three times as wide: a size that
+became twice as large follows the height, three times the width, six times the area.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate, product
+from operator import mul
+
+from segexport.exporter import shapes
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import Builder
+
+FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # what a size grows by
+_RATIOS = (FIXED, HEIGHT, WIDTH, AREA)
+_INTERPOLATION = ("linear_interp_v2", "bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2")
+_SIDES = {"linear_interp_v2": ("out_w",)}
+Dims = tuple[int, ...]
+
+
+class SizeIsFixed(Exception):
+    """An operator holds a size that no fraction of the input's replaces."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Operator `index` held `sizes`; each grows by its ratio."""
+
+    index: int
+    sizes: Dims
+    ratios: tuple[int, ...]
+
+
+def free_size(program: Program) -> Program:
+    """A copy whose image has free height and width.
+
+    Raises:
+        SizeIsFixed: Operators other than resizes and reshapes hold the size; the first is named.
+    """
+    image = program.feed_names[0]
+    if len(program.feed_names) > 1:
+        raise SizeIsFixed("several inputs")
+    held = _held(program, image)
+    freed = program.copy()
+    batch, channels, height, width = freed.shape(image)
+    freed.vars[image].dims = (batch, channels, -1, -1)
+    anchors = [(freed.ops[one.index], one) for one in held]
+    build = _Sides(freed, image, (height, width))
+    for op, one in anchors:
+        build.release(op, one)
+    first = next(op for op in freed.ops if op.type != "feed")
+    freed.insert_before(first, *build.ops)
+    shapes.infer_shapes(freed, [image])
+    freed.verify("the graph of free size")
+    return freed
+
+
+# -- which operators hold the size -----------------------------------------------------------------------------
+
+
+def _held(program: Program, image: str) -> list[_Held]:
+    before = {name: var.dims for name, var in program.vars.items()}
+    probe = program.copy()
+    batch, channels, height, width = probe.shape(image)
+    probe.vars[image].dims = (batch, channels, HEIGHT * height, WIDTH * width)
+    values = {name: value for name, value in probe.params.items() if value.size <= 4096}
+    found = []
+    for index, op in enumerate(probe.ops):
+        if op.type in ("feed", "fetch"):
+            continue
+        grown = any(probe.shape(name) != before[name] for name in op.input_names() if name in before)
+        if grown and op.attr("output_size"):
+            raise SizeIsFixed(f"{op.type} (operator {index}): output_size {op.attr('output_size')}")
+        if op.type in _INTERPOLATION and not (op.attr("scale") and op.attr("scale")[0] > 0):
+            one = _resize(probe, op, index, before)
+        elif op.type == "reshape2" and grown:
+            one = _reshape(probe, op, index, before)
+        else:
+            one = None
+        if one is not None:
+            found.append(one)
+        _infer(probe, op, index, before, values, grown)
+    return found
+
+
+def _infer(probe: Program, op: Op, index: int, before: dict[str, Dims], values: dict, grown: bool) -> None:
+    known = shapes._known_values(probe, op, values)
+    if known is not None:
+        values.update(known)
+        return
+    try:
+        results = shapes._infer(probe, op, values)
+    except shapes._Unknown:
+        if grown:
+            raise SizeIsFixed(f"{op.type} (operator {index}): its sizes cannot be inferred") from None
+        return
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise SizeIsFixed(f"{op.type} (operator {index}): {error}") from error
+    for name, dims in results.items():
+        old = before[name]
+        if len(old) != len(dims) or any(
+            new not in [size * ratio for ratio in _RATIOS] for size, new in zip(old, dims, strict=True)
+        ):
+            raise SizeIsFixed(f"{op.type} (operator {index}): {list(old)} becomes {list(dims)}")
+        probe.vars[name].dims = tuple(dims)
+
+
+def _resize(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Held:
+    names = _SIDES.get(op.type, ("out_h", "out_w"))
+    sizes = tuple(op.attr(name) for name in names)
+    ratios = (HEIGHT, WIDTH)
+    if len(names) == 1:  # along which side, the tensor that it is added to tells
+        ratios = (_partner_ratio(probe, op, before),)
+    for name, size, ratio in zip(names, sizes, ratios, strict=True):
+        op.set_attr(name, size * ratio)
+    return _Held(index, sizes, ratios)
+
+
+def _partner_ratio(probe: Program, op: Op, before: dict[str, Dims]) -> int:
+    out = op.output("Out") or ""
+    for reader in probe.consumers().get(out, []):
+        for name in reader.input_names():
+            if name != out and len(before[name]) == len(before[out]):
+                return probe.shape(name)[-1] // before[name][-1]
+    raise SizeIsFixed(f"{op.type}: nothing tells which side of the image it follows")
+
+
+def _reshape(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Held:
+    """The growth of each new axis. Up to wherever old and new axes end at the same element, both grow by as much."""
+    source, target = op.input("X") or "", before[op.output("Out") or ""]
+    grown = tuple(new // size for size, new in zip(before[source], probe.shape(source), strict=True))
+    ends = dict(zip(accumulate(before[source], mul), accumulate(grown, mul), strict=True))
+
+    def fits(ratios: tuple[int, ...]) -> bool:
+        reached = zip(accumulate(target, mul), accumulate(ratios, mul), strict=True)
+        ones = all(ratio == FIXED for size, ratio in zip(target, ratios, strict=True) if size == 1)
+        return ones and all(ends.get(end, ratio) == ratio for end, ratio in reached)
+
+    def likely(ratios: tuple[int, ...]) -> tuple[int, bool]:
+        growing = [ratio for ratio in ratios if ratio != FIXED]
+        return len(growing), growing == sorted(growing)  # height comes before width
+
+    choices = [ratios for ratios in product(_RATIOS, repeat=len(target)) if fits(ratios)]
+    if not choices:
+        raise SizeIsFixed(f"reshape2 (operator {index}): into {list(target)}")
+    ratios = max(choices, key=likely)
+    op.set_attr("shape", [size * ratio for size, ratio in zip(target, ratios, strict=True)], "INTS")
+    return _Held(index, target, ratios)
+
+
+# -- sizes as the graph computes them --------------------------------------------------------------------------
+
+
+class _Sides(Builder):
+    """Height and width of the image, and fractions of them, each computed once in front of all operators."""
+
+    def __init__(self, program: Program, image: str, size: tuple[int, int]) -> None:
+        super().__init__(program, "side")
+        self._full = {HEIGHT: size[0], WIDTH: size[1], AREA: size[0] * size[1]}
+        shape = self.add("shape", {"Input": image}, (4,), "int32")
+        self._sides = {}
+        for ratio, axis in ((HEIGHT, 2), (WIDTH, 3)):
+            one = self.add("slice", {"Input": shape}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
+            self._sides[ratio] = self.cast(one, (1,), "float32")
+        self._known: dict[tuple[int, int], str] = {}
+
+    def release(self, op: Op, held: _Held) -> None:
+        """Gives an operator its sizes as a tensor, or as one -1 where that is enough."""
+        if op.type == "reshape2":
+            growing = [axis for axis, ratio in enumerate(held.ratios) if ratio != FIXED]
+            if len(growing) < 2:
+                sizes = [-1 if axis in growing else size for axis, size in enumerate(held.sizes)]
+                op.set_attr("shape", sizes, "INTS")
+                return
+            op.inputs["Shape"] = [self._list(held)]
+            return
+        op.inputs["OutSize"] = [self._list(held)]
+
+    def _list(self, held: _Held) -> str:
+        parts = [self._size(size, ratio) for size, ratio in zip(held.sizes, held.ratios, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        return self.add("concat", {"X": parts}, (len(parts),), "int32", axis=0)
+
+    def _size(self, size: int, ratio: int) -> str:
+        if (size, ratio) not in self._known:
+            self._known[size, ratio] = self.constant(size, "int32") if ratio == FIXED else self._share(size, ratio)
+        return self._known[size, ratio]
+
+    def _share(self, size: int, ratio: int) -> str:
+        if ratio == AREA and AREA not in self._sides:
+            self._sides[AREA] = self.binary("elementwise_mul", self._sides[HEIGHT], self._sides[WIDTH], (1,))
+        # A hundredth more, so that no rounding error takes a pixel away.
+        return self.cast(self.affine(self._sides[ratio], (1,), size / self._full[ratio], 0.01), (1,), "int32")
