@@ -23,6 +23,7 @@ from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_a
 from segexport.dataset import Dataset
 from segexport.diagnose import diagnose
 from segexport.diagnose_schema import Diagnosis
+from segexport.environment import describe_machine
 from segexport.exporter import program as programs
 from segexport.exporter import rewrites
 from segexport.exporter.from_paddle import ImportOptions, import_model
@@ -344,7 +345,8 @@ def _main() -> None:
     )
     print(text)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+        told = {"environment": describe_machine(), "faults": rows}
+        arguments.json.write_text(json.dumps(told, indent=2) + "\n")
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n")
 

@@ -101,8 +101,8 @@ def _operator_message(layer: Layer) -> str:
     where = f"at {list(found.worst)} it gives {_value(found.worst_found)} instead of {_value(found.worst_expected)}"
     said = []
     if layer.score is not None and layer.score > layer.expected:
-        text = f"fed with the reference's tensors, is off by {layer.score:.2g} (at most {layer.expected:.2g} is "
-        said.append(f"{text}expected); {where}")
+        text = f"is off by {layer.score:.2g} when it is fed with the reference's tensors (at most {layer.expected:.2g} "
+        said.append(f"{text}is expected); {where}")
     if layer.quantized is not None and layer.quantized.is_shifted:
         held = layer.quantized
         text = f"has a wrong scale: its 8 bits hold {held.low:.4g} to {held.high:.4g}, the values run from "
