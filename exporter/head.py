@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from segexport.errors import UnsupportedModelError
-from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.program import Op, Program
 from segexport.spec import Semantics, TensorSpec
-
-HeadKind = Literal["argmax", "softmax", "none"]
 
 _ARGMAX = frozenset({"arg_max", "top_k_v2"})
 _PROBABILITY = frozenset({"softmax", "sigmoid", "hard_sigmoid"})
 _THRESHOLD = frozenset({"greater_than", "greater_equal"})
-_INTERPOLATION = frozenset(
+INTERPOLATION = frozenset(
     {"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "bilinear_interp", "nearest_interp"}
 )
 # Operators that hand values on: each output element is an input element (or a weighted mean of neighbours).
-_PASS = _INTERPOLATION | {
+_PASS = INTERPOLATION | {
     "assign", "cast", "scale", "transpose2", "transpose", "squeeze2", "unsqueeze2", "reshape2", "dropout", "slice",
     "strided_slice", "pad2d", "pad3d", "share_data", "memcpy", "flip", "crop_tensor",
 }  # fmt: skip
@@ -96,83 +92,8 @@ def recognise(program: Program, output: str) -> Head:
     return Head(semantics, layout, _at_least_two(tracer.size(output, layout.index("C"))))
 
 
-def set_head(program: Program, head: HeadKind, dtype: str = "int32") -> Program:
-    """A copy of the program whose outputs of logits or probabilities end in another head.
-
-    Args:
-        program: A program with logits (or, for "argmax", probabilities).
-        head: "argmax" appends class indices over the channel axis, "softmax" probabilities, "none" takes a final
-            softmax or argmax off again.
-        dtype: Of the indices: int32, int64 or uint8 (a cast behind the argmax).
-
-    Raises:
-        UnsupportedModelError: The outputs cannot take this head.
-    """
-    changed = program.copy()
-    for op in [op for op in changed.ops if op.type == "fetch"]:
-        name = op.input("X") or ""
-        found = recognise(changed, name)
-        if head == "none":
-            _take_off(changed, op, name, found)
-        elif (head, found.semantics) in (("argmax", "class_index"), ("softmax", "probability")):
-            continue
-        elif found.semantics == "logits" or (head, found.semantics) == ("argmax", "probability"):
-            _append(changed, op, name, found, head, dtype)
-        else:
-            raise UnsupportedModelError(
-                f"output {name!r} cannot end in {head}: it holds {found.semantics}",
-                cause=f"{head} is computed from logits",
-            )
-    changed.prune()
-    return changed
-
-
-def _append(program: Program, fetch: Op, name: str, found: Head, head: HeadKind, dtype: str) -> None:
-    axis, dims = found.layout.index("C"), program.shape(name)
-    if head == "argmax" and found.num_classes == 2 and dims[axis] == 1:
-        raise UnsupportedModelError(
-            f"output {name!r} cannot end in argmax: it has one channel", cause="one channel is a binary mask's score"
-        )
-    if head == "softmax":
-        out = program.add_var("softmax_head", dims, program.dtype(name))
-        op = Op("softmax", {"X": [name]}, {"Out": [out]}, {"axis": Attr("INT", axis)})
-        program.insert_before(fetch, op)
-    else:
-        index_dtype = "int64" if dtype == "int64" else "int32"
-        out = program.add_var("argmax_head", dims[:axis] + dims[axis + 1 :], index_dtype)
-        attrs = {
-            "axis": Attr("LONG", axis),
-            "dtype": Attr("INT", {"int32": 2, "int64": 3}[index_dtype]),
-            "keepdims": Attr("BOOLEAN", False),
-            "flatten": Attr("BOOLEAN", False),
-        }
-        program.insert_before(fetch, Op("arg_max", {"X": [name]}, {"Out": [out]}, attrs))
-        if dtype not in ("int32", "int64"):
-            indices, out = out, program.add_var("argmax_head", program.shape(out), dtype)
-            codes = {"in_dtype": Attr("INT", 2), "out_dtype": Attr("INT", {"uint8": 20, "int8": 21}[dtype])}
-            program.insert_before(fetch, Op("cast", {"X": [indices]}, {"Out": [out]}, codes))
-    fetch.rename(name, out)
-
-
-def _take_off(program: Program, fetch: Op, name: str, found: Head) -> None:
-    """Lets the fetch read what went into the deciding argmax or softmax, if nothing stands behind that but copies."""
-    producers = program.producers()
-    behind = name
-    while (op := producers.get(behind)) is not None:
-        if op.type in ("arg_max", "softmax"):
-            fetch.rename(name, op.input("X") or "")
-            return
-        if not (op.type in ("assign", "cast") or _is_identity_scale(op)):
-            break
-        behind = op.input("X") or ""
-    if found.semantics in ("class_index", "probability"):
-        raise UnsupportedModelError(
-            f"the head of output {name!r} cannot be taken off",
-            cause=f"operator {producers[behind].type} stands between it and the output" if behind in producers else "",
-        )
-
-
-def _is_identity_scale(op: Op) -> bool:
+def is_identity_scale(op: Op) -> bool:
+    """Whether the operator is a `scale` that changes nothing; exports end in one."""
     return (
         op.type == "scale"
         and op.attr("scale", 1.0) == 1.0
@@ -219,7 +140,7 @@ class _Tracer:
                 return ("other" if changed else "probability"), op
             if op.type not in _PASS:
                 return "logits", op
-            changed |= op.type == "scale" and not _is_identity_scale(op)
+            changed |= op.type == "scale" and not is_identity_scale(op)
             name = op.input("X") or op.input("Input") or ""
         return "other", None
 
@@ -237,7 +158,7 @@ class _Tracer:
         if op is None or op.type == "feed" or depth > 200:
             return ""
         data_format = op.attr("data_format") or op.attr("data_layout")
-        if op.type in _INTERPOLATION or op.type.startswith(("conv2d", "depthwise_conv2d", "pool2d", "batch_norm")):
+        if op.type in INTERPOLATION or op.type.startswith(("conv2d", "depthwise_conv2d", "pool2d", "batch_norm")):
             return data_format if data_format in ("NCHW", "NHWC") else "NCHW"
         source = op.input("X") or op.input("Input")
         if source is None:
@@ -299,8 +220,9 @@ def _moved(op: Op, letters: str, before: tuple[int, ...], after: tuple[int, ...]
         # The one new axis of size 1 is the batch or the channels, whichever is missing; anything else is not followed.
         missing = [letter for letter in "NC" if letter not in letters]
         if len(missing) == 1 and len(after) == len(before) + 1:
+            named = {axis % len(after) for axis in op.attr("axes") or ()}
             for axis, size in enumerate(after):
-                if size == 1 and after[:axis] + after[axis + 1 :] == before:
+                if size == 1 and (axis in named or not named) and after[:axis] + after[axis + 1 :] == before:
                     return letters[:axis] + missing[0] + letters[axis:]
         return letters if after == before else ""
     return letters if len(after) == len(before) else ""

@@ -42,9 +42,10 @@ class ToPaddleLite:
         """Writes both files.
 
         Raises:
-            UnsupportedModelError: Opt aborts on the program.
+            UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
         """
         original = program.read(source.file("model"), source.file("params"))
+        _require_runnable_casts(original)
         notes = self._compile("arm", original, out_dir / "model", context)
         self._compile("x86", original, out_dir / "model.x86", context)
         if self.params.precision is Precision.FP16:
@@ -90,6 +91,18 @@ class ToPaddleLite:
                     hint="segexport inspect names the operators that Paddle-Lite does not take",
                 ) from error
         return notes
+
+
+def _require_runnable_casts(graph: program.Program) -> None:
+    """Opt takes a cast from integers to uint8 and writes a file that ends the process when it is run."""
+    for op in graph.compute_ops():
+        if op.type == "cast" and graph.dtype(out := op.output("Out") or "") == "uint8":
+            before = graph.dtype(op.input("X") or "")
+            raise UnsupportedModelError(
+                f"Paddle-Lite cannot run operator cast from {before} to uint8 (variable {out!r})",
+                cause=f"Paddle-Lite {LITE_VERSION} compiles it, has no such kernel, and aborts when it runs",
+                hint="export the mask as int32 (--mask-dtype int32, mask_dtype in a recipe)",
+            )
 
 
 def rounded_to_half(value: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from segexport.conclude import REFERENCE, Measured, Measurement, ReferenceRun, S
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
 from segexport.errors import InputError, SegexportError
+from segexport.exporter.set_head import declared_small_mask
 from segexport.parity import Contender
 from segexport.pictures import default_labels, panel, suffix
 from segexport.playback import Playback
@@ -215,7 +216,10 @@ def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, devic
 
 def _contender(entry: _Opened, lookup: np.ndarray | None) -> Contender:
     manifest = entry.artifact.manifest
-    return Contender(entry.subject.name, entry.session, manifest.preprocess, manifest.inputs[0], lookup)
+    small = declared_small_mask(manifest)
+    return Contender(
+        entry.subject.name, entry.session, manifest.preprocess, manifest.inputs[0], lookup, small_mask=small
+    )
 
 
 def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Preprocess | None:

@@ -67,6 +67,14 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.argument("model", type=_FILE)
 @click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
+@click.option(
+    "--head",
+    type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
+    default="keep",
+    show_default=True,
+    help="What leaves the network. argmax_small: the mask before the last upsampling.",
+)
+@click.option("--mask-dtype", type=click.Choice(["int32", "uint8"]), default="int32", show_default=True)
 @click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
 @click.option(
     "--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="mse", show_default=True

@@ -57,7 +57,7 @@ def tripwire_checks(
         _yes_no(
             "tripwire.shape",
             not wrong_shape,
-            "the output has the shape and type that the reference has.",
+            "the output has the shape that the reference has, or the smaller one that its manifest declares.",
             f"the output is not what it should be: {wrong_shape}.",
         ),
     ]

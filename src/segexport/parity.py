@@ -34,6 +34,7 @@ class Contender:
     Attributes:
         lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
         choose: Told the name of each image before it is run; for a session that plays back a recording.
+        small_mask: (height, width) of a mask that is declared to be smaller than the tensor; None where it is not.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contender:
     input: TensorSpec
     lookup: np.ndarray | None = None
     choose: Callable[[str], None] | None = None
+    small_mask: tuple[int, int] | None = None
 
 
 @dataclass
@@ -234,12 +236,18 @@ class _Counter:
                 continue
             mask = self._restored(round_, contender, found)
             self._add(tally, sample, truth, mask, found)
-            if found.mask.shape != prediction.mask.shape:
-                tally.wrong_shape = f"{found.mask.shape} where the reference gives {prediction.mask.shape}"
+            own_size = found.mask
+            if contender.small_mask == found.mask.shape:
+                own_size = preprocess.enlarge_mask(found.mask, prediction.mask.shape)
+            elif contender.small_mask is not None or found.mask.shape != prediction.mask.shape:
+                wanted, who = prediction.mask.shape, "the reference gives"
+                if contender.small_mask is not None:
+                    wanted, who = contender.small_mask, "its manifest declares"
+                tally.wrong_shape = f"{found.mask.shape} where {who} {wanted}"
                 continue
-            same = found.mask == prediction.mask
+            same = own_size == prediction.mask
             sure = float(same[decided].mean()) if decided is not None and decided.any() else float("nan")
-            own_classes = metrics.confusion_matrix(prediction.mask, found.mask, self._model_classes, None)
+            own_classes = metrics.confusion_matrix(prediction.mask, own_size, self._model_classes, None)
             tally.mask_confusion = own_classes if tally.mask_confusion is None else tally.mask_confusion + own_classes
             agreement = float(same.mean())
             tally.agreement.append(agreement)

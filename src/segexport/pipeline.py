@@ -64,9 +64,12 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
 
 def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
     """The steps from the Paddle program to this export."""
+    steps = []
+    if export.head != "keep":
+        steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
     if export.to is Format.PADDLE_LITE:
-        return [make_step("to_paddle_lite", {"precision": export.precision})]
-    steps = [make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify})]
+        return [*steps, make_step("to_paddle_lite", {"precision": export.precision})]
+    steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))
     if export.precision is Precision.FP16:
         steps.append(make_step("onnx_fp16", {}))
     if export.precision is Precision.INT8:

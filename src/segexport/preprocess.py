@@ -190,6 +190,13 @@ def restore_mask(mask: np.ndarray, placement: Placement) -> np.ndarray:
     return mask.take(rows, axis=0).take(columns, axis=1)
 
 
+def enlarge_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Brings a mask of an output stride to `shape` (height, width) by the rule of `restore_mask`."""
+    rows = _nearest(np.arange(shape[0]), shape[0], mask.shape[0])
+    columns = _nearest(np.arange(shape[1]), shape[1], mask.shape[1])
+    return mask.take(rows, axis=0).take(columns, axis=1)
+
+
 def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
     """Brings scores back to the size of the decoded image: paddings are cut off, resizes undone bilinearly.
 

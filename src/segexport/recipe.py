@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from segexport.limits import Limits
-from segexport.spec import Format, Frozen, Precision, Preprocess
+from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
 
 # The name of the export's folder and of its pictures: no path.
 ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
 RESERVED_NAMES = frozenset({"reference"})
+MASK_HEADS: tuple[HeadKind, ...] = ("argmax", "argmax_small")
 
 
 class ModelRecipe(Frozen):
@@ -66,25 +67,41 @@ class Calibration(Frozen):
     float_nodes: tuple[str, ...] = ()
 
 
-class OnnxExport(Frozen):
+class _Export(Frozen):
+    """What every export has.
+
+    Attributes:
+        head: What leaves the network; see `exporter.set_head`.
+        mask_dtype: Of the mask, where the head is an argmax.
+    """
+
+    name: ExportName = ""
+    head: HeadKind = "keep"
+    mask_dtype: MaskDtype = "int32"
+    limits: Limits | None = None
+
+    @model_validator(mode="after")
+    def _only_masks_have_the_mask_dtype(self) -> _Export:
+        if self.mask_dtype != "int32" and self.head not in MASK_HEADS:
+            raise ValueError(f"mask_dtype is for the heads {' and '.join(MASK_HEADS)}, the head is {self.head}")
+        return self
+
+
+class OnnxExport(_Export):
     """An ONNX export."""
 
     to: Literal[Format.ONNX]
-    name: ExportName = ""
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
     opset: Literal["auto"] | int = "auto"
     simplify: bool = True
     calibration: Calibration = Field(default_factory=Calibration)
-    limits: Limits | None = None
 
 
-class PaddleLiteExport(Frozen):
+class PaddleLiteExport(_Export):
     """A Paddle-Lite export for ARM, with its x86 twin for the check."""
 
     to: Literal[Format.PADDLE_LITE]
-    name: ExportName = ""
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
-    limits: Limits | None = None
 
 
 ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]
@@ -135,5 +152,10 @@ class Recipe(Frozen):
 
 
 def export_name(export: OnnxExport | PaddleLiteExport) -> str:
-    """The export's name, by default `<format>-<precision>`; also the name of its folder."""
-    return export.name or f"{export.to.value}-{export.precision.value}"
+    """The export's name, by default `<format>-<precision>` and its head if it has one of its own; its folder's too."""
+    parts = [export.to.value, export.precision.value]
+    if export.head != "keep":
+        parts.append(export.head)
+    if export.mask_dtype != "int32":
+        parts.append(export.mask_dtype)
+    return export.name or "-".join(parts)

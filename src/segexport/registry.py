@@ -15,6 +15,7 @@ from segexport.spec import Format
 from segexport.step import Step
 
 STEPS = {
+    "set_head": "segexport.exporter.set_head:SetHead",
     "to_onnx": "segexport.exporter.to_onnx:ToOnnx",
     "onnx_fp16": "segexport.exporter.onnx_half:HalfOnnx",
     "onnx_int8": "segexport.exporter.onnx_quantize:QuantizeOnnx",

@@ -261,8 +261,16 @@ def _checked(
     return result, False
 
 
+def _asked(given: Mapping[str, Any]) -> str:
+    """What was asked of an export as options, without those that stay as they are."""
+    asked = {
+        key: value for key, value in given.items() if (key, value) not in {("head", "keep"), ("mask_dtype", "int32")}
+    }
+    return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asked.items())
+
+
 def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:
-    given: dict[str, Any] = {"to": options["to"], "precision": options["precision"]}
+    given: dict[str, Any] = {key: options[key] for key in ("to", "precision", "head", "mask_dtype")}
     try:
         if options["to"] == "paddle-lite":
             return PaddleLiteExport.model_validate(given)
@@ -270,5 +278,6 @@ def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:
         return OnnxExport.model_validate(given | {"opset": options["opset"] or "auto", "calibration": calibration})
     except ValidationError as error:
         raise InputError(
-            f"--to {options['to']} --precision {options['precision']}: not a pair", cause=one_line(error)
+            f"{_asked(given)}: not to be had together",
+            cause=one_line(error),
         ) from None

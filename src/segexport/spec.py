@@ -43,6 +43,11 @@ class Precision(str, Enum):
 Semantics = Literal["image", "logits", "probability", "class_index", "other"]
 
 
+# What leaves the network, and as what a mask leaves it; see `exporter.set_head`.
+HeadKind = Literal["keep", "logits", "softmax", "argmax", "argmax_small"]
+MaskDtype = Literal["int32", "uint8"]
+
+
 class TensorSpec(Frozen):
     """One input or output. `shape` holds -1 where a dimension is free; `layout` names each axis by a letter."""
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.errors import UnsupportedModelError
-from segexport.exporter.head import num_classes, recognise, set_head
+from segexport.exporter.head import num_classes, recognise
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 from segexport.exporter.program_reader import read_graph
 
@@ -104,21 +103,3 @@ def test_small_graphs(ops: list, expected: tuple[str, str, int]) -> None:
     program = chain(*ops)
     found = recognise(program, program.fetch_names[0])
     assert (found.semantics, found.layout, found.num_classes) == expected
-
-
-def test_an_argmax_is_appended_and_taken_off_again() -> None:
-    program = chain((*IDENTITY, (1, 7, 4, 6), "float32"))
-    with_argmax = set_head(program, "argmax", "uint8")
-    with_argmax.verify()
-    (output,) = with_argmax.outputs()
-    assert (output.semantics, output.dtype, output.shape, output.layout) == ("class_index", "uint8", (1, 4, 6), "NHW")
-    assert program.outputs()[0].semantics == "logits"  # the source is untouched
-    bare = set_head(with_argmax, "none")
-    assert bare.outputs()[0].semantics == "logits"
-    assert not {"arg_max", "cast"} & {op.type for op in bare.ops}
-
-
-def test_softmax_cannot_follow_an_argmax() -> None:
-    program = chain(("arg_max", {"axis": 1}, (1, 4, 6), "int64"))
-    with pytest.raises(UnsupportedModelError, match="cannot end in softmax: it holds class_index"):
-        set_head(program, "softmax")
