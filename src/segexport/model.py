@@ -128,6 +128,11 @@ class Model:
         }
         return (found, {"confusion_matrix": total.tolist()}) if return_details else found
 
+    @property
+    def pid(self) -> int:
+        """Of the model's process."""
+        return self._session.pid
+
     def peak_rss_bytes(self) -> int:
         """Most memory that the model's process has held so far."""
         return self._session.peak_rss_bytes()
