@@ -51,7 +51,7 @@ def _class_index(output: np.ndarray) -> np.ndarray:
     low, high = mask.min(), mask.max()
     if low < 0 or high > 65535 or not np.isfinite(float(high)):
         raise Failure(f"class indices run from {low} to {high}")
-    return mask.astype(np.uint8 if high <= 255 else np.uint16)
+    return mask.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
 
 
 def _scores(output: np.ndarray, layout: str) -> np.ndarray:
