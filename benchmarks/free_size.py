@@ -89,12 +89,10 @@ def _held(program: Program, image: str) -> list[_Held]:
 
 
 def _infer(probe: Program, op: Op, index: int, before: dict[str, Dims], values: dict, grown: bool) -> None:
-    known = shapes._known_values(probe, op, values)
-    if known is not None:
-        values.update(known)
-        return
     try:
-        results = shapes._infer(probe, op, values)
+        known = shapes._known_values(probe, op, values)
+        values.update(known or {})
+        results = {name: value.shape for name, value in known.items()} if known else shapes._infer(probe, op, values)
     except shapes._Unknown:
         if grown:
             raise SizeIsFixed(f"{op.type} (operator {index}): its sizes cannot be inferred") from None
