@@ -1,4 +1,4 @@
-"""The compress stages run in the toolchain's interpreter; where this one has no paddle, their tests cannot be imported."""
+"""The compress stages run in the toolchain's interpreter: without paddle their tests cannot even be imported."""
 
 from __future__ import annotations
 
