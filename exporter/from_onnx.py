@@ -32,8 +32,8 @@ def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtif
         InputError: Not an ONNX model, or one whose inputs are not those of the reference.
     """
     key = digest_of({"adopt": _VERSION, "onnx": file_digest(path), "reference": reference.digest, "name": path.stem})
-    found = store.find(key) or store.keep(key, lambda folder: _write(path, reference, folder, key))
-    return read_artifact(found)
+    found = store.find_artifact(key)
+    return found or read_artifact(store.keep(key, lambda folder: _write(path, reference, folder, key)))
 
 
 def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None:
