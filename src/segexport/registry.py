@@ -15,6 +15,8 @@ from segexport.spec import Format
 from segexport.step import Step
 
 STEPS = {
+    "prune": "segexport.compress.prune_step:Prune",
+    "finetune": "segexport.compress.finetune:Finetune",
     "set_head": "segexport.exporter.set_head:SetHead",
     "to_onnx": "segexport.exporter.to_onnx:ToOnnx",
     "onnx_fp16": "segexport.exporter.onnx_half:HalfOnnx",
