@@ -45,6 +45,9 @@ def free_size(program: Program) -> Program:
     image = program.feed_names[0]
     if len(program.feed_names) > 1:
         raise SizeIsFixed("several inputs")
+    for index, op in enumerate(program.ops):
+        if op.attr("output_size"):
+            raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {op.attr('output_size')}")
     held = _held(program, image)
     freed = program.copy()
     batch, channels, height, width = freed.shape(image)
@@ -74,8 +77,6 @@ def _held(program: Program, image: str) -> list[_Held]:
         if op.type in ("feed", "fetch"):
             continue
         grown = any(probe.shape(name) != before[name] for name in op.input_names() if name in before)
-        if grown and op.attr("output_size"):
-            raise SizeIsFixed(f"{op.type} (operator {index}): output_size {op.attr('output_size')}")
         if op.type in _INTERPOLATION and not (op.attr("scale") and op.attr("scale")[0] > 0):
             one = _resize(probe, op, index, before)
         elif op.type == "reshape2" and grown:

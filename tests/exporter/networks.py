@@ -2,7 +2,7 @@
 
 Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
 
-    python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH [NAME ...]
+    python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ...]
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ NETWORKS = {"icnet": ICNet, "lanenet": LaneNet, "spatial_embedding": SpatialEmbe
 
 
 def save(name: str, folder: Path, size: tuple[int, int]) -> None:
-    """Writes one network with seeded weights and an input of a fixed size (height, width)."""
+    """Writes one network with seeded weights and an input of this size (height, width; -1 is free)."""
     paddle.seed(7)
     net = NETWORKS[name]()
     net.eval()
@@ -284,6 +284,6 @@ def save(name: str, folder: Path, size: tuple[int, int]) -> None:
 
 
 if __name__ == "__main__":
-    height, _, width = sys.argv[2].partition("x")
+    height, _, width = sys.argv[2].replace("free", "-1").partition("x")
     for name in sys.argv[3:] or NETWORKS:
         save(name, Path(sys.argv[1]), (int(height), int(width or height)))
