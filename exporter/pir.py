@@ -152,6 +152,8 @@ class Translation:
                 continue
             if word.attr and (value := self.constant(op, index)) is not None:
                 attrs[word.attr] = self.typed(op, word.type, value)
+            elif word.slot == "VARS":
+                attrs[word.attr] = self._variables(op, index)
             elif word.list_slot and self.operand(op, index) in self.lists:
                 inputs[word.list_slot] = self.tensors(op, index)
                 if word.attr:  # sizes that are computed are -1 in the attribute
@@ -203,6 +205,12 @@ class Translation:
         if names is None:
             raise self.damaged(op, f"its operand {index} is no list of tensors")
         return list(names)
+
+    def _variables(self, op: PirOp, index: int) -> Attr:
+        """An operand as an attribute that names variables: one with all sizes, or one for each."""
+        if self.operand(op, index) in self.lists:
+            return Attr("VARS", self.tensors(op, index))
+        return Attr("VAR", self.tensor(op, index))
 
     def constant(self, op: PirOp, index: int) -> Any:
         """What an operand holds, None where that is not known before the program runs."""

@@ -10,6 +10,7 @@ it is a constant, and an input slot otherwise:
                "axis:INT|AxisTensor"      the same, or, where it is computed, into the slot AxisTensor
                "shape:INTS|Shape|Sizes*"  the same with a second slot for a list of tensors, one for each size
                "sections:INTS||Sections*" the same with that slot alone
+               "ksize:INTS|VARS"          a constant, or the names of variables, into the attribute
                "-"                        not kept
     results    "Out", "Out*", "-"         as above; "+XShape": one that only the legacy operator has
                "Out:bool"                 of another element type than Paddle 3 says, which is wrong about a few
@@ -151,7 +152,7 @@ RULES: dict[str, Rule] = {
     "depthwise_conv2d_transpose": Rule(
         "depthwise_conv2d_transpose", "Input Filter output_size:INTS", "Output", _CONV_TRANSPOSE
     ),
-    "pool2d": Rule("pool2d", "X ksize:INTS", "Out", _POOL),
+    "pool2d": Rule("pool2d", "X ksize:INTS|VARS", "Out", _POOL),
     "pool3d": Rule("pool3d", "X", "Out", f"kernel_size>ksize:INTS {_POOL}"),
     "max_pool2d_with_index": Rule(
         "max_pool2d_with_index",

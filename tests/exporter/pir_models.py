@@ -495,6 +495,8 @@ def dynamic(self, x):
         y.reshape([batch, 4, height, -1]),
         y.flatten(2).transpose([0, 2, 1]),
         F.adaptive_avg_pool2d(y, 1),
+        F.adaptive_avg_pool2d(x, size // 3),
+        F.adaptive_avg_pool2d(x, [height, height]),
         y[:, :, : height // 2],
         paddle.expand(y.mean([2, 3], keepdim=True), [-1, 4, height, height]),
         paddle.zeros([batch, height]) + y.mean(),
