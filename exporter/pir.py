@@ -84,12 +84,13 @@ def _refuse_unknown(graph: PirGraph, model: Path) -> None:
     for op in unknown:
         first.setdefault(op.full_name, op)
     named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
-    cause = "the legacy program, which the exporters read, has no such operator that segexport knows"
+    cause, hint = "the legacy program, which the exporters read, has no such operator that segexport knows", _HINT
     if any(op.has_regions for op in unknown):
         cause = "it holds loops or branches that depend on values; the exporters take straight programs only"
+        hint = "write the network without them, then export it again; a fixed input size often makes them needless"
     if graph.version > KNOWN_VERSION:
         cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
-    raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=_HINT)
+    raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=hint)
 
 
 def _refuse_overwritten(graph: PirGraph, model: Path) -> None:
