@@ -21,8 +21,8 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_artifact
 from segexport.dataset import Dataset
-from segexport.diagnose import diagnose
-from segexport.diagnose_schema import Diagnosis
+from segexport.diagnose.diagnose import diagnose
+from segexport.diagnose.schema import Diagnosis
 from segexport.environment import describe_machine
 from segexport.exporter import program as programs
 from segexport.exporter import rewrites

@@ -15,14 +15,14 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from segexport.archive import HEADER
 from segexport.check import Subject, check
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.pipeline import Builder, context_of, plan
 from segexport.recipe import CheckRecipe, OnnxExport, Recipe, export_name
-from segexport.reference import record
+from segexport.recorded.archive import HEADER
+from segexport.recorded.reference import record
 from segexport.spec import Format
 from segexport.store import Store
 

@@ -13,7 +13,7 @@ from segexport.compress.prune_step import paddle_manifest
 from segexport.compress.training_options import LOG, Losses, TrainingOptions
 from segexport.errors import InputError
 from segexport.exporter import program
-from segexport.model_files import find_model
+from segexport.reading.model_files import find_model
 from segexport.spec import Format, Frozen
 from segexport.step import StepContext, lineage_entry
 from segexport.store import default_root

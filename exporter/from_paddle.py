@@ -19,12 +19,12 @@ from segexport.artifact import (
     read_artifact,
     write_artifact,
 )
-from segexport.deploy_config import DeployConfig, read_deploy_config
 from segexport.errors import InputError
 from segexport.exporter import head, pir, program
 from segexport.exporter.shapes import fix_input_shape
-from segexport.model_files import ModelFiles, find_model
 from segexport.pictures import default_labels
+from segexport.reading.deploy_config import DeployConfig, read_deploy_config
+from segexport.reading.model_files import ModelFiles, find_model
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize, TensorSpec
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml

@@ -26,8 +26,8 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
     {"artifact", "images", "dataset_list", "yaml_reader", "limits", "environment", "interpreter"},
-    {"store", "dataset", "preprocess", "metrics", "boundary", "bootstrap", "worker_host", "model_files", "recipe"},
-    {"latency_statistics", "worker", "pictures", "console", "deploy_params", "deploy_transforms", "deploy_config"},
+    {"store", "dataset", "preprocess", "metrics", "boundary", "bootstrap", "worker_host", "recipe"},
+    {"latency_statistics", "worker", "pictures", "console", "reading"},
     {"step", "parity", "latency", "gates", "cost_gates", "report", "text_table", "calibration_stability"},
     {"exporter", "compress", "runtimes"},
     {"registry", "pipeline", "check"},

@@ -19,9 +19,9 @@ from segexport.errors import InputError, SegexportError
 from segexport.exporter.set_head import declared_small_mask
 from segexport.parity import Contender
 from segexport.pictures import default_labels, panel, suffix
-from segexport.playback import Playback
 from segexport.progress import Progress, silent
 from segexport.recipe import CheckRecipe
+from segexport.recorded.playback import Playback
 from segexport.registry import runtime_for
 from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from segexport import report as reports
-from segexport.archive import looks_like_archive, require_new
 from segexport.artifact import ModelArtifact, read_artifact
-from segexport.baseline import Tolerances, against
 from segexport.check import Probe, Subject, check, measure
 from segexport.conclude import conclude
 from segexport.dataset import Dataset
-from segexport.device_row import with_device_rows
 from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.golden_pack import GoldenPack, agreement_only, open_pack
-from segexport.merge import merge
-from segexport.model_files import find_model
 from segexport.output import new_folder, require_free
-from segexport.playback import Playback
+from segexport.reading.model_files import find_model
 from segexport.recipe import RESERVED_NAMES, CheckRecipe
-from segexport.reference_file import read_reference
-from segexport.shard import parse_shard, write_part
+from segexport.recorded.archive import looks_like_archive, require_new
+from segexport.recorded.baseline import Tolerances, against
+from segexport.recorded.device_row import with_device_rows
+from segexport.recorded.golden_pack import GoldenPack, agreement_only, open_pack
+from segexport.recorded.merge import merge
+from segexport.recorded.playback import Playback
+from segexport.recorded.reference_file import read_reference
+from segexport.recorded.shard import parse_shard, write_part
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 

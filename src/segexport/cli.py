@@ -146,7 +146,7 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
 @click.pass_obj
 def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
     """Find the first operator of EXPORT that gives another result than the model that it was made from."""
-    from segexport.diagnose_report import render
+    from segexport.diagnose.report import render
     from segexport.run import diagnose_export
 
     say = console()

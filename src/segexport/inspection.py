@@ -9,7 +9,7 @@ from segexport.artifact import Manifest, ModelArtifact, read_artifact
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import Inspection, TargetSupport, inspect
-from segexport.model_files import find_model
+from segexport.reading.model_files import find_model
 from segexport.spec import Format, TensorSpec
 from segexport.store import Store
 from segexport.text_table import table

@@ -19,17 +19,17 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.images import image_size
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, context_of, plan
-from segexport.playback import Playback
 from segexport.preprocess import place
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.recipe_yaml import read_recipe
-from segexport.reference_file import read_reference
+from segexport.recorded.playback import Playback
+from segexport.recorded.reference_file import read_reference
 from segexport.store import Store
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
     from segexport.console import Console
-    from segexport.diagnose_schema import Diagnosis
+    from segexport.diagnose.schema import Diagnosis
     from segexport.report.schema import Report
 
 DEMO_RECIPE = Path(__file__).parent / "demo" / "recipe.yaml"
@@ -116,7 +116,7 @@ def diagnose_export(
     """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
     from contextlib import nullcontext
 
-    from segexport.diagnose import diagnose
+    from segexport.diagnose.diagnose import diagnose
     from segexport.images import decode_image
 
     if output is not None:

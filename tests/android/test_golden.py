@@ -12,9 +12,9 @@ from PIL import Image
 from segexport.artifact import LineageEntry, read_artifact, write_artifact
 from segexport.conclude import Subject
 from segexport.dataset import Dataset
-from segexport.device_row import device_row
-from segexport.golden import make_pack
-from segexport.golden_pack import open_pack
+from segexport.recorded.device_row import device_row
+from segexport.recorded.golden import make_pack
+from segexport.recorded.golden_pack import open_pack
 from segexport.runtimes.device_job import read_result
 from segexport.verdict import Verdict
 

@@ -20,8 +20,8 @@ from graphs import Graph  # noqa: E402
 
 from segexport.artifact import file_entry, read_artifact, write_artifact  # noqa: E402
 from segexport.cli import cli  # noqa: E402
-from segexport.diagnose import diagnose  # noqa: E402
-from segexport.diagnose_report import render  # noqa: E402
+from segexport.diagnose.diagnose import diagnose  # noqa: E402
+from segexport.diagnose.report import render  # noqa: E402
 from segexport.errors import InputError  # noqa: E402
 from segexport.exporter.from_paddle import ImportOptions, import_model  # noqa: E402
 from segexport.exporter.to_onnx import ToOnnx  # noqa: E402

@@ -302,7 +302,7 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     from segexport.dataset import Dataset
     from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
-    from segexport.reference_engine import onnx_stand_in
+    from segexport.recorded.engine import onnx_stand_in
     from segexport.runtimes.base import RunOptions
     from segexport.spec import Format
     from segexport.store import Store
@@ -317,7 +317,7 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
 
     # An export that is a little off, as a conversion that changes what the model computes would be.
     int8 = read_artifact(done.root / "exports" / "onnx-int8")
-    monkeypatch.setattr("segexport.reference_engine.Builder.build", lambda *_: int8)
+    monkeypatch.setattr("segexport.recorded.engine.Builder.build", lambda *_: int8)
     with pytest.raises(InputError, match=r"agrees with Paddle on 9\d\.\d+% of the pixels; a reference needs 99\.9%"):
         onnx_stand_in(source, RunOptions(), data, store)
 

@@ -14,7 +14,7 @@ from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact,
 from segexport.conclude import Subject
 from segexport.dataset import Dataset
 from segexport.limits import Limits
-from segexport.reference_file import (
+from segexport.recorded.reference_file import (
     Data,
     Header,
     Image,

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 from report_sample import passing_report
 
-from segexport.baseline import Tolerances, against
 from segexport.errors import InputError
+from segexport.recorded.baseline import Tolerances, against
 from segexport.report import render
 from segexport.report.schema import Report
 from segexport.spec import Label

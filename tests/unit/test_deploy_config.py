@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from segexport import preprocess as run
-from segexport.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
 from segexport.errors import InputError
+from segexport.reading.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
 from segexport.spec import LimitLong, Pad, PadToRatio, Preprocess, Resize, ResizeLong, ResizeShort, ResizeToMultiple
 
 HALF = Preprocess()

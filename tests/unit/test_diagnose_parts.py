@@ -13,10 +13,10 @@ sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
 
 from graphs import Graph  # noqa: E402
 
-from segexport import diagnose_judge as judge  # noqa: E402
-from segexport.diagnose import bisect, preprocess_findings  # noqa: E402
-from segexport.diagnose_match import Match, OnnxGraph, folded, match  # noqa: E402
-from segexport.diagnose_schema import Difference, Layer, Quantized  # noqa: E402
+from segexport.diagnose import judge  # noqa: E402
+from segexport.diagnose.diagnose import bisect, preprocess_findings  # noqa: E402
+from segexport.diagnose.match import Match, OnnxGraph, folded, match  # noqa: E402
+from segexport.diagnose.schema import Difference, Layer, Quantized  # noqa: E402
 from segexport.errors import InputError  # noqa: E402
 from segexport.exporter import truncate  # noqa: E402
 from segexport.spec import Precision, Preprocess, Resize  # noqa: E402

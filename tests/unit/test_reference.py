@@ -12,16 +12,16 @@ import recordings
 from PIL import Image as Pillow
 from recordings import margin_of, mask_of, subject, write_recording
 
-from segexport.archive import npy_array, npy_bytes
 from segexport.check_command import recorded_or_model
 from segexport.dataset import Dataset
 from segexport.environment import now
 from segexport.errors import InputError
 from segexport.limits import Limits
-from segexport.logits import POINTS, deviation, digest_logits, point_places, score_output
 from segexport.parity import Contender, compare, decided_pixels
-from segexport.playback import Playback, effective
-from segexport.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
+from segexport.recorded.archive import npy_array, npy_bytes
+from segexport.recorded.logits import POINTS, deviation, digest_logits, point_places, score_output
+from segexport.recorded.playback import Playback, effective
+from segexport.recorded.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
 from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
 
 
@@ -107,7 +107,7 @@ class TestContent:
             write_recording(made[1], made[0])
 
     def test_a_failed_recording_leaves_nothing(self, made, tmp_path):
-        from segexport.reference_file import new_reference
+        from segexport.recorded.reference_file import new_reference
 
         with pytest.raises(InputError, match="planned"), new_reference(tmp_path / "x.ref"):
             raise InputError("planned")
@@ -329,7 +329,7 @@ def test_a_recording_counts_as_the_model_did(made):
 
     tallies = []
     for predict in (live, playback.predict):
-        from segexport.playback import PlaybackSession
+        from segexport.recorded.playback import PlaybackSession
 
         session = PlaybackSession(playback.info, predict)
         reference = Contender("reference", session, model.preprocess, model.inputs[0], None, session.choose)

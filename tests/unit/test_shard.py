@@ -12,12 +12,12 @@ from recordings import mask_of, subject, write_recording
 from segexport import parity
 from segexport.conclude import Measured, Measurement, conclude
 from segexport.errors import InputError, WorkerCrashed
-from segexport.merge import merge
 from segexport.parity import Contender
+from segexport.recorded.merge import merge
+from segexport.recorded.shard import parse_shard, write_part
 from segexport.report import render
 from segexport.report.schema import DatasetInfo, WorstImage
 from segexport.runtimes.base import Prediction, SessionInfo
-from segexport.shard import parse_shard, write_part
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segexport.archive import require_new
 from segexport.artifact import ModelArtifact
 from segexport.check_command import read_label_map
 from segexport.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.golden import make_pack
-from segexport.reference import record
-from segexport.reference_file import ReferenceFile
+from segexport.recorded.archive import require_new
+from segexport.recorded.golden import make_pack
+from segexport.recorded.reference import record
+from segexport.recorded.reference_file import ReferenceFile
 from segexport.run import fixed_to_data, limited
 from segexport.store import Store
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from segexport import diagnose_judge
-from segexport.diagnose_schema import Diagnosis, Layer
+from segexport.diagnose import judge as diagnose_judge
+from segexport.diagnose.schema import Diagnosis, Layer
 from segexport.spec import Precision
 
 _WIDTH, _HEIGHT = 1000, 320

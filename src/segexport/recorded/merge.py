@@ -11,14 +11,14 @@ import numpy as np
 from pydantic import ValidationError
 
 from segexport import errors
-from segexport.archive import Archive, npy_array, open_archive
 from segexport.artifact import ModelArtifact, digest_of, one_line
 from segexport.conclude import Measured, Measurement, ReferenceRun, Subject
 from segexport.errors import InputError, SegexportError
 from segexport.parity import Comparison, Tally
+from segexport.recorded.archive import Archive, npy_array, open_archive
+from segexport.recorded.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
-from segexport.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 
 _HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
 

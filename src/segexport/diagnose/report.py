@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from segexport import diagnose_judge
-from segexport.diagnose_plot import accumulated_score, plot
-from segexport.diagnose_schema import Diagnosis, Layer
+from segexport.diagnose import judge as diagnose_judge
+from segexport.diagnose.plot import accumulated_score, plot
+from segexport.diagnose.schema import Diagnosis, Layer
 from segexport.spec import Precision
 
 _AROUND = 4  # layers before and after the first finding that the terminal shows

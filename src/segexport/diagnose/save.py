@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segexport import diagnose_report, preprocess
-from segexport.diagnose_schema import Diagnosis, Finding
-from segexport.diagnose_trace import Trace
+from segexport import preprocess
+from segexport.diagnose import report as diagnose_report
+from segexport.diagnose.schema import Diagnosis, Finding
+from segexport.diagnose.trace import Trace
 from segexport.exporter import truncate
 from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
-    from segexport.diagnose import Side
+    from segexport.diagnose.diagnose import Side
 
 _SCRIPT = '''"""Runs the layer in the export's runtime and in Paddle, and prints how far apart they are.
 

@@ -15,13 +15,14 @@ from typing import Protocol
 
 import numpy as np
 
-from segexport import __version__, diagnose_judge, preprocess
+from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.diagnose_lite import LiteSide
-from segexport.diagnose_match import Match, folded
-from segexport.diagnose_onnx import OnnxSide
-from segexport.diagnose_schema import Diagnosis, Difference, Finding, Layer, Quantized
-from segexport.diagnose_trace import Trace, trace
+from segexport.diagnose import judge as diagnose_judge
+from segexport.diagnose.lite import LiteSide
+from segexport.diagnose.match import Match, folded
+from segexport.diagnose.onnx import OnnxSide
+from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer, Quantized
+from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
@@ -115,7 +116,7 @@ def diagnose(
                 seconds=time.monotonic() - start,
             )
             if out is not None:
-                from segexport.diagnose_save import save
+                from segexport.diagnose.save import save
 
                 save(diagnosis, side, traced, contract, export.manifest.preprocess, image, out)
         finally:

@@ -31,8 +31,8 @@ from segexport.errors import InputError
 from segexport.gates import skipped
 from segexport.images import decode_image, decode_label
 from segexport.limits import Limits
-from segexport.logits import LogitDigest, deviation, score_output
-from segexport.playback import Playback, RecordedImage
+from segexport.recorded.logits import LogitDigest, deviation, score_output
+from segexport.recorded.playback import Playback, RecordedImage
 from segexport.report.schema import Recorded, Report
 from segexport.runtimes.base import Prediction, Session, SessionInfo
 from segexport.spec import Frozen, Precision

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.diagnose_match import CONVERSIONS, Match, OnnxGraph, match
-from segexport.diagnose_schema import Difference, Quantized
-from segexport.diagnose_trace import Trace
+from segexport.diagnose.match import CONVERSIONS, Match, OnnxGraph, match
+from segexport.diagnose.schema import Difference, Quantized
+from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter.to_onnx import WORKERS
 from segexport.worker import Worker

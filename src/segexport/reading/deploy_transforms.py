@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from segexport.artifact import one_line
-from segexport.deploy_params import (
+from segexport.errors import InputError
+from segexport.reading.deploy_params import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     PADDLESEG,
@@ -24,7 +25,6 @@ from segexport.deploy_params import (
     Params,
     Triple,
 )
-from segexport.errors import InputError
 from segexport.spec import (
     Geometry,
     LimitLong,

@@ -17,16 +17,16 @@ import numpy as np
 from PIL import Image as Pillow
 
 from segexport import __version__, preprocess
-from segexport.archive import require_new
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.dataset import Dataset, Sample
 from segexport.environment import now
 from segexport.errors import InputError
-from segexport.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
 from segexport.limits import limits_for
-from segexport.logits import digest_logits, score_output
 from segexport.output import new_folder
 from segexport.progress import Progress, silent
+from segexport.recorded.archive import require_new
+from segexport.recorded.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
+from segexport.recorded.logits import digest_logits, score_output
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job

@@ -17,13 +17,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from segexport import latency, metrics
-from segexport.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.artifact import Manifest, ModelArtifact, one_line
 from segexport.errors import InputError
 from segexport.images import decode_label
-from segexport.logits import LogitDigest
 from segexport.parity import decided_pixels
-from segexport.playback import Playback, RecordedImage
+from segexport.recorded.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
+from segexport.recorded.logits import LogitDigest
+from segexport.recorded.playback import Playback, RecordedImage
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Label

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from segexport import __version__, latency, metrics, preprocess
-from segexport.archive import require_new
 from segexport.artifact import ModelArtifact
 from segexport.bootstrap import MIN_IMAGES
 from segexport.check import classes_of
 from segexport.dataset import Dataset, Sample
 from segexport.environment import describe_gpu, describe_machine, now
 from segexport.errors import InputError
-from segexport.logits import LogitDigest, digest_logits, score_output
 from segexport.progress import Progress, silent
-from segexport.reference_engine import Engine, engine_for, full_precision
-from segexport.reference_file import (
+from segexport.recorded.archive import require_new
+from segexport.recorded.engine import Engine, engine_for, full_precision
+from segexport.recorded.logits import LogitDigest, digest_logits, score_output
+from segexport.recorded.reference_file import (
     Data,
     Header,
     Image,

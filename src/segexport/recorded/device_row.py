@@ -10,9 +10,9 @@ from segexport import gates, metrics, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.conclude import Subject
 from segexport.errors import InputError
-from segexport.golden_pack import GoldenPack
 from segexport.images import decode_label, image_size
 from segexport.limits import Limits, limits_for
+from segexport.recorded.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
 from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result
 from segexport.verdict import overall

@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from segexport.deploy_params import PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect
-from segexport.deploy_transforms import to_preprocess
 from segexport.errors import InputError
-from segexport.model_files import ModelFiles, find_model
+from segexport.reading.deploy_params import PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect
+from segexport.reading.deploy_transforms import to_preprocess
+from segexport.reading.model_files import ModelFiles, find_model
 from segexport.spec import Frozen, Preprocess, Semantics
 from segexport.yaml_reader import compose, to_data
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from segexport.diagnose_schema import Difference, Finding, Layer, Quantized
+from segexport.diagnose.schema import Difference, Finding, Layer, Quantized
 from segexport.spec import Precision
 
 _RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3}

@@ -1,0 +1,1 @@
+"""Which layer broke an export, by name: both graphs are walked on one image until they part."""

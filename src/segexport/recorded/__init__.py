@@ -1,0 +1,1 @@
+"""Results that outlive their run: references, golden packs, shards, earlier reports, what a phone wrote."""
