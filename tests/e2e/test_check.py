@@ -130,9 +130,9 @@ def test_a_hang_is_an_error_of_its_export_and_its_process_is_gone(workplace, exp
         for name, found in (("endless", endless), ("sound", sound))
     ]
     start = time.monotonic()
-    options = CheckRecipe(latency_seconds=0, timeout_s=3, worst_images=0)
+    options = CheckRecipe(latency_seconds=0, timeout_s=12, worst_images=0)
     report = check(reference, subjects, data, tmp_path, options)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 90
     hanging, fine = report.exports
     assert (hanging.verdict.value, fine.verdict.value) == ("ERROR", "PASS")
-    assert hanging.error.startswith("onnxruntime: no answer to 'infer' in 3 s; the process was ended")
+    assert hanging.error.startswith("onnxruntime: no answer to 'infer' in 12 s; the process was ended")
