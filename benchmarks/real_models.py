@@ -1,0 +1,137 @@
+"""Real trained models through the whole pipe: every export of each, checked on CamVid val.
+
+    python benchmarks/real_models.py MODELS CAMVID [-o results.json] [--only NAME]
+
+MODELS holds `espnet_cityscapes`, `pphumanseg_lite` and `camvid_small`, CAMVID the data in PaddleSeg's form. ESPNet's 19
+Cityscapes classes are scored on CamVid's 11 through a label map; PP-HumanSeg-Lite knows none of them, so it is compared
+with its own masks (no labels). Latencies are taken in turn on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from segexport.console import Console
+from segexport.environment import describe_machine
+from segexport.run import run_recipe
+
+# Cityscapes' classes in their order -> CamVid's.
+TO_CAMVID = {
+    "road": "road",
+    "sidewalk": "pavement",
+    "building": "building",
+    "wall": "building",
+    "fence": "fence",
+    "pole": "pole",
+    "traffic light": "signsymbol",
+    "traffic sign": "signsymbol",
+    "vegetation": "tree",
+    "terrain": "tree",
+    "sky": "sky",
+    "person": "pedestrian",
+    "rider": "bicyclist",
+    "car": "car",
+    "truck": "car",
+    "bus": "car",
+    "train": "car",
+    "motorcycle": "bicyclist",
+    "bicycle": "bicyclist",
+}
+EXPORTS = [
+    {"to": "onnx", "precision": "fp32"},
+    {"to": "onnx", "precision": "fp16"},
+    {"to": "onnx", "precision": "int8"},
+    {"to": "paddle-lite", "precision": "fp32"},
+    {"to": "paddle-lite", "precision": "fp16"},
+    {"to": "paddle-lite", "precision": "w8"},
+]
+KEPT = (
+    "name",
+    "verdict",
+    "miou",
+    "miou_reference",
+    "miou_delta",
+    "miou_delta_interval",
+    "agreement",
+    "agreement_worst",
+)
+KEPT += ("size_bytes", "size_ratio", "latency_ms", "latency_ratio", "latency_ratio_interval", "latency_baseline")
+
+
+def recipes(models: Path, camvid: Path, images: Path) -> dict[str, dict]:
+    """The three recipes; `images` holds the same pictures without labels."""
+    labelled = {"path": str(camvid), "split": "val"}
+    check = {"latency_seconds": 20.0}
+    return {
+        "espnet_cityscapes": {
+            "model": {"path": str(models / "espnet_cityscapes/export_argmax"), "labels": list(TO_CAMVID)},
+            "data": {**labelled, "label_map": TO_CAMVID},
+            "exports": EXPORTS,
+            "check": check,
+        },
+        "pphumanseg_lite": {
+            "model": {"path": str(models / "pphumanseg_lite/export_softmax")},
+            "data": {"path": str(images), "calibration_split": "val"},
+            "exports": EXPORTS,
+            "check": check,
+        },
+        "camvid_small": {
+            "model": {"path": str(models / "camvid_small")},
+            "data": labelled,
+            "exports": EXPORTS,
+            "check": check,
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("camvid", type=Path)
+    parser.add_argument("--only", help="one of the three")
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    found = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        images = folder / "images"
+        images.mkdir()
+        for line in (given.camvid / "val.txt").read_text().splitlines():
+            source = given.camvid / line.split()[0]
+            (images / source.name).write_bytes(source.read_bytes())
+        for name, recipe in recipes(given.models.resolve(), given.camvid.resolve(), images).items():
+            if given.only in (None, name):
+                path = folder / f"{name}.yaml"
+                path.write_text(yaml.safe_dump({"title": name, **recipe}))
+                start = time.monotonic()
+                report = run_recipe(path, folder / name, console=Console(quiet=True))
+                rows = [{key: export.model_dump(mode="json")[key] for key in KEPT} for export in report.exports]
+                for row, export in zip(rows, report.exports, strict=True):
+                    row["not_passed"] = [c.message for c in export.checks if c.gated and c.verdict.value != "PASS"]
+                reference = report.reference
+                found[name] = {
+                    "verdict": report.verdict.value,
+                    "images": report.dataset.images,
+                    "reference": {
+                        "runtime": f"{reference.runtime} {reference.provider}",
+                        "device": reference.device,
+                        "miou": reference.miou,
+                        "p50_ms": reference.latency.inference_ms.p50 if reference.latency else None,
+                    },
+                    "seconds": round(time.monotonic() - start, 1),
+                    "exports": rows,
+                }
+    text = json.dumps({"models": found, "environment": describe_machine()}, indent=2)
+    print(text)
+    if given.output:
+        given.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
