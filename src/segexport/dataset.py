@@ -136,8 +136,9 @@ class Dataset:
             raise InputError(f"a subset of {count} images", cause="at least one is needed")
         if count >= len(self):
             return self
-        edges = np.linspace(0, len(self), count + 1)
-        places = np.floor(edges[:-1] + np.random.default_rng(seed).random(count) * np.diff(edges)).astype(int)
+        edges = np.arange(count + 1) * len(self) // count  # whole numbers, so that no image is drawn for two parts
+        drawn = np.random.default_rng(seed).random(count)
+        places = edges[:-1] + np.floor(drawn * np.diff(edges)).astype(int)
         return replace(self, entries=tuple(self.entries[place] for place in places))
 
     def shard(self, index: int, count: int) -> Dataset:

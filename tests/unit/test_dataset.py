@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from segexport.dataset import Dataset
+from segexport.dataset_list import Entry
 from segexport.errors import InputError
 
 
@@ -310,3 +311,11 @@ def test_the_microscopy_tiles(shared_dir):
     for sample in data:
         assert sample.image.shape == (128, 128, 3)
         assert set(np.unique(sample.label)) <= {0, 1, 255}
+
+
+@pytest.mark.parametrize("count", [1, 7, 60, 100, 101])
+def test_a_subset_holds_no_image_twice(tmp_path, count):
+    entries = tuple(Entry(f"{index}.png", None, index) for index in range(101))
+    for seed in range(20):
+        chosen = Dataset(tmp_path, "val", entries).subset(count, seed)
+        assert len({entry.image for entry in chosen.entries}) == len(chosen) == count
