@@ -15,7 +15,7 @@ from segexport.audit import audited
 from segexport.conclude import REFERENCE, Measured, Measurement, ReferenceRun, Subject, conclude, latency_of
 from segexport.dataset import Dataset
 from segexport.environment import describe_machine
-from segexport.errors import InputError, SegexportError
+from segexport.errors import InputError, kept_in
 from segexport.exporter.set_head import declared_small_mask
 from segexport.parity import Contender
 from segexport.pictures import default_labels, panel, suffix
@@ -114,10 +114,8 @@ def measure(
         own = _open(stack, model, options, options.reference_device) if playback is None else playback.session()
         for entry in opened:
             if entry.error is None:
-                try:
+                with kept_in(entry):
                     entry.session = _open(stack, entry.artifact, options, options.device)
-                except SegexportError as error:
-                    entry.error = error
         running = [entry for entry in opened if entry.session is not None]
         contract = _shared_preprocess(model, running) if playback is None else None
         contender = Contender(
@@ -173,18 +171,15 @@ def measure(
 
 
 def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
-    try:
+    with kept_in(entry):
         for probe in probes:
             entry.more += probe(entry.subject, entry.session)
-    except SegexportError as error:
-        entry.error = error
 
 
 def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[str, dict[str, int]], list[Check]]:
     images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
     inputs = [[preprocess.apply(entry.artifact.manifest.preprocess, image)[0]] for image in images]
-    run = RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
-    return audited(entry.artifact, inputs, run)
+    return audited(entry.artifact, inputs, _run_options(options, options.device))
 
 
 def _reference_run(
@@ -208,10 +203,13 @@ def _reference_run(
 
 
 def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    run = RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
-    session = runtime_for(artifact.manifest.format, device).open(artifact, run)
+    session = runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
     stack.callback(session.close)
     return session
+
+
+def _run_options(options: CheckRecipe, device: str) -> RunOptions:
+    return RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
 
 
 def _contender(entry: _Opened, lookup: np.ndarray | None) -> Contender:

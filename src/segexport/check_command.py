@@ -29,7 +29,7 @@ from segexport.recorded.device_row import with_device_rows
 from segexport.recorded.golden_pack import GoldenPack, agreement_only, open_pack
 from segexport.recorded.merge import merge
 from segexport.recorded.playback import Playback
-from segexport.recorded.reference_file import read_reference
+from segexport.recorded.reference_file import recording_for
 from segexport.recorded.shard import parse_shard, write_part
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
@@ -111,10 +111,7 @@ def recorded_or_model(path: Path, data: Dataset, limited: Dataset) -> ModelArtif
         InputError: Neither; or a recording of other images.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
-        playback = read_reference(path).playback()
-        wanted = limited if len(limited) == len(playback.images) else data
-        playback.require_data(wanted)
-        return playback
+        return recording_for(path, data, limited)
     return import_model(path, ImportOptions(fallback_labels=data.labels), Store())
 
 
@@ -140,7 +137,7 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
     data = Dataset.open(root, options["split"])
-    limited = data if options["limit"] is None else data.subset(options["limit"])
+    limited = data.at_most(options["limit"])
     against_what = recorded_or_model(reference, data, limited)
     model = against_what.artifact if isinstance(against_what, Playback) else against_what
     yield _Job(against_what, _subjects(exports, model), limited)

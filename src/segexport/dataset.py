@@ -141,6 +141,10 @@ class Dataset:
         places = edges[:-1] + np.floor(drawn * np.diff(edges)).astype(int)
         return replace(self, entries=tuple(self.entries[place] for place in places))
 
+    def at_most(self, limit: int | None, seed: int = 0) -> Dataset:
+        """`subset`, or all of it where there is no limit."""
+        return self if limit is None else self.subset(limit, seed)
+
     def shard(self, index: int, count: int) -> Dataset:
         """Every `count`-th image, from `index` on: together, the shards 0 to `count` - 1 are the data set."""
         if not 0 <= index < count:

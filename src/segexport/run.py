@@ -18,12 +18,13 @@ from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.images import image_size
 from segexport.output import copy_tree, new_folder, require_free
-from segexport.pipeline import Builder, context_of, plan
+from segexport.pipeline import Builder, context_of, plan, steps_of
 from segexport.preprocess import place
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.recipe_yaml import read_recipe
 from segexport.recorded.playback import Playback
-from segexport.recorded.reference_file import read_reference
+from segexport.recorded.reference_file import recording_for
+from segexport.registry import make_step
 from segexport.store import Store
 from segexport.verdict import Verdict
 
@@ -45,11 +46,12 @@ def run_recipe(path: Path, output: Path, *, console: Console, store: Store | Non
     store = store or Store()
     recipe = read_recipe(path)
     base = path.parent
-    whole = Dataset.open(base / recipe.data.path, recipe.data.split)
-    data = limited(whole, recipe.data.limit, recipe.seed)
+    root = base / recipe.data.path
+    whole = Dataset.open(root, recipe.data.split)
+    data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     recorded = _recorded(base, recipe, whole, data)
-    calibration = _calibration(base / recipe.data.path, recipe) if _calibrates(recipe) else None
+    calibration = Dataset.open(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
@@ -68,10 +70,7 @@ def run_recipe(path: Path, output: Path, *, console: Console, store: Store | Non
 def import_to(model: Path, output: Path, options: ImportOptions) -> ModelArtifact:
     """Imports a model into a folder of its own."""
     require_free(output)
-    artifact = import_model(model, options, Store())
-    with new_folder(output) as folder:
-        copy_tree(artifact.path, folder)
-    return read_artifact(output)
+    return _placed(import_model(model, options, Store()), output)
 
 
 def export_to(
@@ -88,17 +87,11 @@ def export_to(
     recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
-    artifact = builder.build(output.name, source, chains[export_name(export)])
-    with new_folder(output) as folder:
-        copy_tree(artifact.path, folder)
-    return read_artifact(output)
+    return _placed(builder.build(output.name, source, chains[export_name(export)]), output)
 
 
 def validate_recipe(path: Path) -> list[str]:
     """The names of the exports of a valid recipe; raises InputError with every fault of another."""
-    from segexport.pipeline import steps_of
-    from segexport.registry import make_step
-
     recipe = read_recipe(path)
     for entry in recipe.steps:
         make_step(entry.step, dict(entry.params))
@@ -140,6 +133,13 @@ def diagnose_export(
         )
 
 
+def _placed(artifact: ModelArtifact, output: Path) -> ModelArtifact:
+    """A copy of a kept artifact in the user's folder."""
+    with new_folder(output) as folder:
+        copy_tree(artifact.path, folder)
+    return read_artifact(output)
+
+
 def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
     options = ImportOptions(
@@ -171,28 +171,11 @@ def fixed_to_data(
 def _recorded(base: Path, recipe: Recipe, whole: Dataset, data: Dataset) -> Playback | None:
     if recipe.check.reference is None:
         return None
-    found = read_reference(base / recipe.check.reference).playback()
-    found.require_data(data if len(data) == len(found.images) else whole)
-    return found
+    return recording_for(base / recipe.check.reference, whole, data)
 
 
 def _calibrates(recipe: Recipe) -> bool:
-    needs = [step for export in recipe.exports for step in _steps(export)]
-    return bool(recipe.steps) or any(step.uses_data for step in needs)
-
-
-def _steps(export: OnnxExport | PaddleLiteExport):
-    from segexport.pipeline import steps_of
-
-    return steps_of(export)
-
-
-def _calibration(root: Path, recipe: Recipe) -> Dataset:
-    return Dataset.open(root, recipe.data.calibration_split)
-
-
-def limited(data: Dataset, limit: int | None, seed: int) -> Dataset:
-    return data if limit is None else data.subset(limit, seed)
+    return bool(recipe.steps) or any(step.uses_data for export in recipe.exports for step in steps_of(export))
 
 
 def _built(builder: Builder, source: ModelArtifact, export, chain, console: Console) -> Subject:

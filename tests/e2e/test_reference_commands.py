@@ -12,9 +12,9 @@ import click
 import numpy as np
 import pytest
 import yaml
-from conftest import EXPORTS, Workplace, make_workplace
 from installed import require
 from PIL import Image
+from workplace import EXPORTS, Workplace, make_workplace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK = ("--latency-seconds", "0")

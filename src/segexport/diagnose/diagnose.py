@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -21,34 +20,14 @@ from segexport.diagnose import judge as diagnose_judge
 from segexport.diagnose.lite import LiteSide
 from segexport.diagnose.match import Match, folded
 from segexport.diagnose.onnx import OnnxSide
-from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer, Quantized
+from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer
+from segexport.diagnose.side import Side
 from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Precision, Preprocess
-
-
-class Side(Protocol):
-    """An export that can be looked into.
-
-    Attributes:
-        matches: Variable of the reference -> tensor of the export.
-        notes: What could not be looked at, and why.
-    """
-
-    matches: dict[str, Match]
-    notes: list[str]
-
-    def whole(self) -> dict[str, Difference]: ...
-    def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]: ...
-    def local(self, variables: Sequence[str]) -> dict[str, Difference]: ...
-    def operators(self, variable: str) -> tuple[str, ...]: ...
-    def quantized(self, variable: str) -> Quantized | None: ...
-    def alone(self, variable: str) -> Difference | None: ...
-    def save(self, variable: str, folder: Path) -> tuple[str, list[str]]: ...
-    def close(self) -> None: ...
 
 
 def diagnose(

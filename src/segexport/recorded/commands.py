@@ -17,7 +17,7 @@ from segexport.recorded.archive import require_new
 from segexport.recorded.golden import make_pack
 from segexport.recorded.reference import record
 from segexport.recorded.reference_file import ReferenceFile
-from segexport.run import fixed_to_data, limited
+from segexport.run import fixed_to_data
 from segexport.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def record_reference(
 ) -> ReferenceFile:
     """Records; `options` are the command line's."""
     require_new(output)
-    images = limited(Dataset.open(data, options["split"]), options["limit"], 0)
+    images = Dataset.open(data, options["split"]).at_most(options["limit"])
     return record(
         _imported(model, importing, images),
         images,

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from segexport import latency, metrics
 from segexport.artifact import Manifest, ModelArtifact, one_line
+from segexport.dataset import Dataset
 from segexport.errors import InputError
 from segexport.images import decode_label
 from segexport.parity import decided_pixels
@@ -298,6 +299,17 @@ def read_reference(path: Path) -> ReferenceFile:
     if fault := _fault(header, archive.names):
         raise InputError(f"{path}: not a valid reference", cause=fault, hint=_HINT)
     return ReferenceFile(archive, header)
+
+
+def recording_for(path: Path, data: Dataset, limited: Dataset) -> Playback:
+    """Reads a recording that is to stand in for the model on `limited`, made of that or of all of `data`.
+
+    Raises:
+        InputError: As `read_reference`; or it was recorded on other images.
+    """
+    playback = read_reference(path).playback()
+    playback.require_data(limited if len(limited) == len(playback.images) else data)
+    return playback
 
 
 def _fault(header: Header, members: frozenset[str]) -> str:
