@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.bootstrap import paired_delta
-from segexport.boundary import boundary_counts
-from segexport.metrics import class_counts, confusion_matrix
+from segexport.judge.bootstrap import paired_delta
+from segexport.measure.boundary import boundary_counts
+from segexport.measure.metrics import class_counts, confusion_matrix
 
 RESULT = Path(__file__).parent / "results" / "bootstrap_speed.json"
 

@@ -24,10 +24,10 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import read_artifact
-from segexport.dataset import Dataset
-from segexport.environment import describe_machine
+from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.parity import Contender, compare
+from segexport.measure.environment import describe_machine
+from segexport.measure.parity import Contender, compare
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.store import Store

@@ -24,9 +24,9 @@ from pathlib import Path
 
 from segexport import preprocess
 from segexport.artifact import read_artifact
-from segexport.dataset import Dataset
-from segexport.environment import describe_machine
-from segexport.model import Model
+from segexport.data.dataset import Dataset
+from segexport.measure.environment import describe_machine
+from segexport.predict.model import Model
 
 
 def bare_session(path: Path):

@@ -27,11 +27,11 @@ import cv2
 import numpy as np
 from bootstrap_speed import cpu_name
 
-from segexport import bootstrap
-from segexport.bootstrap import holm, paired_delta, student_t_quantile
-from segexport.gates import FAMILY_LEVEL, miou_check
-from segexport.limits import Limits
-from segexport.metrics import class_counts, confusion_matrix
+from segexport.judge import bootstrap
+from segexport.judge.bootstrap import holm, paired_delta, student_t_quantile
+from segexport.judge.gates import FAMILY_LEVEL, miou_check
+from segexport.judge.limits import Limits
+from segexport.measure.metrics import class_counts, confusion_matrix
 from segexport.verdict import Verdict
 
 RESULT = Path(__file__).parent / "results" / "gate_simulation.json"

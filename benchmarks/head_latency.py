@@ -18,9 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport import latency
 from segexport.artifact import ModelArtifact, write_artifact
-from segexport.environment import describe_machine
+from segexport.data.images import decode_image
 from segexport.errors import SegexportError
 from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
@@ -28,8 +27,9 @@ from segexport.exporter.program import Program
 from segexport.exporter.set_head import SetHead
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
-from segexport.images import decode_image
-from segexport.latency_statistics import latency_ratio
+from segexport.measure import latency
+from segexport.measure.environment import describe_machine
+from segexport.measure.latency_statistics import latency_ratio
 from segexport.preprocess import apply, enlarge_mask
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session

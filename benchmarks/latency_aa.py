@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport import latency
 from segexport.artifact import read_artifact
-from segexport.environment import describe_machine
-from segexport.latency_statistics import latency_ratio
+from segexport.measure import latency
+from segexport.measure.environment import describe_machine
+from segexport.measure.latency_statistics import latency_ratio
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 

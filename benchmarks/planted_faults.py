@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_artifact
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
+from segexport.data.images import decode_image
 from segexport.diagnose.diagnose import diagnose
 from segexport.diagnose.schema import Diagnosis
-from segexport.environment import describe_machine
 from segexport.exporter import program as programs
 from segexport.exporter import rewrites
 from segexport.exporter.from_paddle import ImportOptions, import_model
@@ -31,7 +31,7 @@ from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
-from segexport.images import decode_image
+from segexport.measure.environment import describe_machine
 from segexport.spec import Resize
 from segexport.step import StepContext
 from segexport.store import Store

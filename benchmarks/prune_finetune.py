@@ -18,7 +18,7 @@ from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.compress.finetune import Finetune
 from segexport.compress.prune_step import Prune
 from segexport.compress.training_options import Losses
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.step import Step, StepContext
 from segexport.store import Store

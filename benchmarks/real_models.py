@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
-from segexport.console import Console
-from segexport.environment import describe_machine
+from segexport.measure.environment import describe_machine
 from segexport.run import run_recipe
+from segexport.show.console import Console
 
 # Cityscapes' classes in their order -> CamVid's.
 TO_CAMVID = {

@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 from segexport.check import Subject, check
-from segexport.dataset import Dataset
-from segexport.environment import describe_machine
+from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.measure.environment import describe_machine
 from segexport.pipeline import Builder, context_of, plan
 from segexport.recipe import CheckRecipe, OnnxExport, Recipe, export_name
 from segexport.recorded.archive import HEADER

@@ -24,14 +24,14 @@ import numpy as np
 from coverage_table import markdown
 from free_size import SizeIsFixed, free_size
 
-from segexport.audit import Ran, _precision
 from segexport.errors import SegexportError
 from segexport.exporter import pir
 from segexport.exporter import program as programs
 from segexport.exporter.program import Program
 from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
-from segexport.worker import Worker
+from segexport.measure.audit import Ran, _precision
+from segexport.process.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))

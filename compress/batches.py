@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from segexport import preprocess as contract
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.preprocess import Placement
 from segexport.spec import Frozen, Preprocess

@@ -13,11 +13,11 @@ from segexport.compress.prune_step import paddle_manifest
 from segexport.compress.training_options import LOG, Losses, TrainingOptions
 from segexport.errors import InputError
 from segexport.exporter import program
+from segexport.process.worker import Worker
 from segexport.reading.model_files import find_model
 from segexport.spec import Format, Frozen
 from segexport.step import StepContext, lineage_entry
 from segexport.store import default_root
-from segexport.worker import Worker
 
 _WORKER = Path(__file__).parent / "workers" / "finetune_worker.py"
 _REPORTS = 50  # how often progress is told

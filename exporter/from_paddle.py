@@ -22,9 +22,9 @@ from segexport.artifact import (
 from segexport.errors import InputError
 from segexport.exporter import head, pir, program
 from segexport.exporter.shapes import fix_input_shape
-from segexport.pictures import default_labels
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
 from segexport.reading.model_files import ModelFiles, find_model
+from segexport.show.pictures import default_labels
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize, TensorSpec
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
@@ -199,7 +199,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _names(file: Path) -> tuple[str, ...]:
-    from segexport.dataset_list import read_labels
+    from segexport.data.dataset_list import read_labels
 
     names = read_labels(file)
     if names is None:

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
-from segexport.calibration_stability import stability_note
 from segexport.errors import InputError
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.measure.calibration_stability import stability_note
+from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
-from segexport.worker import Worker
 
 
 class QuantizeOnnx:

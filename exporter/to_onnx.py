@@ -12,10 +12,10 @@ from pydantic import Field
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
+from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 from segexport.step import StepContext, lineage_entry
 from segexport.store import require_room
-from segexport.worker import Worker
 
 WORKERS = Path(__file__).parent / "workers"
 # paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.

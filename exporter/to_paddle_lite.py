@@ -12,10 +12,10 @@ from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.to_onnx import WORKERS
+from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.store import require_room
-from segexport.worker import Worker
 
 LITE_VERSION = "2.13"
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerError
+from segexport.process.worker import Worker
 from segexport.spec import Format, TensorSpec
-from segexport.worker import Worker
 
 WORKERS = Path(__file__).parent / "workers"
 

@@ -89,7 +89,7 @@ def test_the_licence_of_the_images_goes_along(wheel):
 
 
 def test_the_command_and_what_it_needs(wheel):
-    assert "segexport = segexport.cli:main" in information(wheel, "entry_points.txt")
+    assert "segexport = segexport.cli.main:main" in information(wheel, "entry_points.txt")
     needs = [line[15:] for line in information(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: ")]
     core = {
         need.split(";")[0].split(">")[0].split("<")[0].split("=")[0].strip() for need in needs if "extra" not in need
@@ -101,15 +101,14 @@ def test_the_command_and_what_it_needs(wheel):
 def test_the_installed_wheel_starts(wheel, tmp_path):
     """Out of the archive's own folder, with nothing of the repository on the path."""
     wheel.extractall(tmp_path)
-    source = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import segexport.cli as c; print(c.__file__); c.main()"
-    )
+    source = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    source += "import segexport.cli.main as c; print(c.__file__); c.main()"
     done = subprocess.run(
         [sys.executable, "-c", source, "recipe", "validate", str(tmp_path / "segexport/demo/recipe.yaml")],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == str(tmp_path / "segexport/cli.py")
+    assert done.stdout.strip() == str(tmp_path / "segexport/cli/main.py")
     assert done.returncode == 0, done.stderr
     assert "a valid recipe with" in done.stderr

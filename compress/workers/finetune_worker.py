@@ -13,7 +13,7 @@ from worker_host import Failure
 
 from segexport.compress.batches import Augmentation, Batches
 from segexport.compress.training import Trainer, TrainingOptions
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import SegexportError
 from segexport.exporter.program import Program, read
 from segexport.spec import Preprocess

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segexport.model import Model
-    from segexport.model_pipeline import SegmentationPipeline
+    from segexport.predict.model import Model
+    from segexport.predict.model_pipeline import SegmentationPipeline
 
 __version__ = "0.1.0"
 
@@ -26,7 +26,7 @@ def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) ->
     from pathlib import Path
 
     from segexport.exporter.from_paddle import ImportOptions, import_model
-    from segexport.model import Model
+    from segexport.predict.model import Model
     from segexport.store import Store
 
     return Model(import_model(Path(path), ImportOptions(), Store()), device=device, threads=threads, **options)
@@ -42,6 +42,6 @@ def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
     Raises:
         SegexportError: The file says what it should not, or its model cannot be read or run.
     """
-    from segexport.model_pipeline import create_pipeline
+    from segexport.predict.model_pipeline import create_pipeline
 
     return create_pipeline(pipeline, **options)

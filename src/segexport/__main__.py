@@ -1,5 +1,5 @@
 """`python -m segexport`."""
 
-from segexport.cli import main
+from segexport.cli.main import main
 
 main()

@@ -9,22 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport import latency, metrics, parity, preprocess
+from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.audit import audited
-from segexport.conclude import REFERENCE, Measured, Measurement, ReferenceRun, Subject, conclude, latency_of
-from segexport.dataset import Dataset
-from segexport.environment import describe_machine
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError, kept_in
 from segexport.exporter.set_head import declared_small_mask
-from segexport.parity import Contender
-from segexport.pictures import default_labels, panel, suffix
+from segexport.judge.conclude import REFERENCE, Measured, Measurement, ReferenceRun, Subject, conclude, latency_of
+from segexport.measure import latency, metrics, parity
+from segexport.measure.audit import audited
+from segexport.measure.environment import describe_machine
+from segexport.measure.parity import Contender
 from segexport.progress import Progress, silent
 from segexport.recipe import CheckRecipe
 from segexport.recorded.playback import Playback
 from segexport.registry import runtime_for
 from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
+from segexport.show.pictures import default_labels, panel, suffix
 from segexport.spec import Label, Preprocess
 from segexport.verdict import Check
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, read_artifact
 from segexport.check import Probe, Subject, check, measure
-from segexport.conclude import conclude
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.judge.conclude import conclude
 from segexport.output import new_folder, require_free
 from segexport.reading.model_files import find_model
 from segexport.recipe import RESERVED_NAMES, CheckRecipe
@@ -35,8 +35,8 @@ from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
-    from segexport.console import Console
     from segexport.report.schema import Report
+    from segexport.show.console import Console
 
 
 @dataclass(frozen=True)

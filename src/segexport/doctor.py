@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from segexport.environment import describe_machine
 from segexport.errors import EnvironmentMissingError
-from segexport.interpreter import interpreter_for, probe
+from segexport.measure.environment import describe_machine
+from segexport.process.interpreter import interpreter_for, probe
 from segexport.registry import RUNTIMES, runtime_for
 from segexport.store import Store
 
@@ -76,7 +76,7 @@ def render(findings: Sequence[Finding], form: str, *, color: bool, width: int) -
     if form == "json":
         report = {"environment": describe_machine(), "findings": [asdict(finding) for finding in findings]}
         return json.dumps(report, indent=2)
-    from segexport.text_table import table
+    from segexport.show.text_table import table
 
     machine = describe_machine()
     title = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from segexport.data.images import MAX_PIXELS
 from segexport.errors import InputError
-from segexport.images import MAX_PIXELS
 from segexport.spec import (
     Geometry,
     LimitLong,

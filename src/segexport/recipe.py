@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from segexport.limits import Limits
+from segexport.judge.limits import Limits
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
 
 # The name of the export's folder and of its pictures: no path.

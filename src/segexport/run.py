@@ -12,11 +12,11 @@ from segexport import __version__
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, digest_of, one_line, read_artifact
 from segexport.check import Subject, check
-from segexport.dataset import Dataset
-from segexport.environment import describe_machine
+from segexport.data.dataset import Dataset
+from segexport.data.images import image_size
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.images import image_size
+from segexport.measure.environment import describe_machine
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, context_of, plan, steps_of
 from segexport.preprocess import place
@@ -29,9 +29,9 @@ from segexport.store import Store
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
-    from segexport.console import Console
     from segexport.diagnose.schema import Diagnosis
     from segexport.report.schema import Report
+    from segexport.show.console import Console
 
 DEMO_RECIPE = Path(__file__).parent / "demo" / "recipe.yaml"
 
@@ -109,8 +109,8 @@ def diagnose_export(
     """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
     from contextlib import nullcontext
 
+    from segexport.data.images import decode_image
     from segexport.diagnose.diagnose import diagnose
-    from segexport.images import decode_image
 
     if output is not None:
         require_free(output)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.interpreter import interpreter_for, probe
+from segexport.process.interpreter import interpreter_for, probe
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Frozen
 
 if TYPE_CHECKING:
-    from segexport.dataset import Dataset
+    from segexport.data.dataset import Dataset
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport.android import write_assets
+from segexport.android.assets import write_assets
 from segexport.artifact import read_artifact, write_artifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.runtimes.device_job import read_result

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.android_build import build_apk
+from segexport.android.build import build_apk
 from segexport.errors import EnvironmentMissingError, InputError, WorkerFailed
 
 from .conftest import ANDROID, require_tools

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from segexport.artifact import LineageEntry, read_artifact, write_artifact
-from segexport.conclude import Subject
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
+from segexport.judge.conclude import Subject
 from segexport.recorded.device_row import device_row
 from segexport.recorded.golden import make_pack
 from segexport.recorded.golden_pack import open_pack

@@ -13,7 +13,7 @@ from PIL import Image
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_artifact
-from segexport.images import decode_image
+from segexport.data.images import decode_image
 from segexport.runtimes.device_job import JobItem, read_mask, read_result, write_job
 from segexport.spec import TensorSpec
 
@@ -162,7 +162,7 @@ def _export(shared: Path, name: str, precision: str, folder: Path) -> ModelArtif
         (calibration / f"{index}.jpg").write_bytes(data)
     command = ["export", shared / "models" / source, "--to", "onnx", "--precision", precision, *size]
     command += ["--calibration", calibration] if precision == "int8" else []
-    run = [sys.executable, "-c", "from segexport.cli import main; main()"]
+    run = [sys.executable, "-c", "from segexport.cli.main import main; main()"]
     script([*run, *command, "-o", folder / "export"], timeout_s=200)
     return read_artifact(folder / "export")
 

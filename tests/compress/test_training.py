@@ -23,7 +23,7 @@ from segexport.compress.prune import prune
 from segexport.compress.prune_step import Prune
 from segexport.compress.training import Trainer
 from segexport.compress.training_options import Losses, TrainingOptions, learning_rate
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError, UnsupportedModelError, WorkerFailed
 from segexport.exporter.program import Program, read
 from segexport.preprocess import Placement
@@ -335,7 +335,7 @@ import sys
 from pathlib import Path
 from segexport.artifact import read_artifact
 from segexport.compress.finetune import Finetune
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
 step = Finetune(Finetune.Params(steps=40, batch=2, save_every=5))

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from segexport import cli
+from segexport.cli import main as cli
 from segexport.run import DEMO_RECIPE
 
 

@@ -10,7 +10,7 @@ import onnx_models
 import pytest
 
 from segexport.check import Subject, check
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.recipe import CheckRecipe

@@ -11,7 +11,7 @@ from PIL import Image
 
 import segexport
 from segexport.errors import InputError
-from segexport.model_pipeline import read_config
+from segexport.predict.model_pipeline import read_config
 
 IMAGE = "data/images/tile_00.png"
 
@@ -230,7 +230,7 @@ def test_help_is_quick(bare):
     import sys
 
     source = (
-        "import sys; from segexport.cli import cli\n"
+        "import sys; from segexport.cli.main import cli\n"
         "heavy = {'numpy', 'cv2', 'pydantic', 'rich', 'yaml', 'PIL'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", source], check=True)

@@ -19,7 +19,7 @@ import planted_faults as planted  # noqa: E402
 from graphs import Graph  # noqa: E402
 
 from segexport.artifact import file_entry, read_artifact, write_artifact  # noqa: E402
-from segexport.cli import cli  # noqa: E402
+from segexport.cli.main import cli  # noqa: E402
 from segexport.diagnose.diagnose import diagnose  # noqa: E402
 from segexport.diagnose.report import render  # noqa: E402
 from segexport.errors import InputError  # noqa: E402

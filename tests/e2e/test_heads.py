@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segexport.artifact import read_artifact
-from segexport.images import decode_image
+from segexport.data.images import decode_image
 from segexport.preprocess import apply
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions

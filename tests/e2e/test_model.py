@@ -13,10 +13,10 @@ from PIL import Image
 
 import segexport
 from segexport.artifact import Manifest, Target, file_entry, write_artifact
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.pictures import default_labels
 from segexport.run import DEMO_RECIPE
+from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess, TensorSpec
 
 DEMO = DEMO_RECIPE.parent

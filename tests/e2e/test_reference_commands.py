@@ -299,7 +299,7 @@ def test_shards_merge_to_the_same_bytes(done):
 def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     """The way that a GPU without Paddle takes, on the CPU."""
     from segexport.artifact import read_artifact
-    from segexport.dataset import Dataset
+    from segexport.data.dataset import Dataset
     from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
     from segexport.recorded.engine import onnx_stand_in
@@ -336,7 +336,7 @@ def commands_of(workflow: dict) -> list[list[str]]:
 
 
 def test_the_workflow_calls_commands_that_exist():
-    from segexport.cli import cli
+    from segexport.cli.main import cli
 
     workflow = yaml.safe_load((REPOSITORY / "docs" / "ci" / "segexport.yml").read_text())
     assert workflow[True].keys() >= {"pull_request"}  # YAML 1.1 reads `on` so

@@ -192,7 +192,7 @@ def test_an_export_that_fails_is_an_error_row_and_the_others_go_on(workplace):
 
 
 def test_a_tool_that_is_missing_fails_its_exports_only(workplace, tmp_path):
-    source = "import sys; sys.modules['paddlelite'] = None; from segexport.cli import main; main()"
+    source = "import sys; sys.modules['paddlelite'] = None; from segexport.cli.main import main; main()"
     recipe = workplace.recipe(exports=[{"to": "onnx"}, {"to": "paddle-lite"}])
     nothing = tmp_path / "nothing"
     done = subprocess.run(

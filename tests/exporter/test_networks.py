@@ -11,11 +11,11 @@ import pytest
 import zoo
 from toolchain import Toolchain
 
-from segexport.audit import nb_kernels
 from segexport.exporter import program as programs
 from segexport.exporter.head import num_classes
 from segexport.exporter.inspect import inspect
 from segexport.exporter.rewrites import rewrite_for
+from segexport.measure.audit import nb_kernels
 
 HEIGHT, WIDTH = 128, 192
 # name -> (semantics, channels) of each output, and the number of classes that the first of them tells apart

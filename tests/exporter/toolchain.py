@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport.exporter.program import Program
-from segexport.worker import Worker
+from segexport.process.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _FILES = {

@@ -10,8 +10,8 @@ from graphs import Graph
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
 from segexport.exporter.program import Program
+from segexport.process.worker import Worker
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
-from segexport.worker import Worker
 
 HEIGHT, WIDTH = 4, 6
 WORKERS = Path(__file__).resolve().parents[2] / "exporter" / "workers"

@@ -12,9 +12,9 @@ from installed import require
 
 from segexport.artifact import ModelArtifact
 from segexport.exporter import program
+from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.paddle import Paddle
-from segexport.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

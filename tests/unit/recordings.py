@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from segexport import metrics
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, Target, digest_of
-from segexport.conclude import Subject
-from segexport.dataset import Dataset
-from segexport.limits import Limits
+from segexport.data.dataset import Dataset
+from segexport.judge.conclude import Subject
+from segexport.judge.limits import Limits
+from segexport.measure import metrics
 from segexport.recorded.reference_file import (
     Data,
     Header,

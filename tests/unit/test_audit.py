@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segexport.arm_rounding import arm_rounding_check
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
-from segexport.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.measure.arm_rounding import arm_rounding_check
+from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.pipeline import Builder, plan
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe
 from segexport.runtimes.base import RunOptions
@@ -29,7 +29,7 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     """The demo model in every form: `onnx-fp32`, `onnx-int8`, ..."""
     pytest.importorskip("paddle2onnx")
     pytest.importorskip("paddlelite")
-    from segexport.dataset import Dataset
+    from segexport.data.dataset import Dataset
 
     store = Store(tmp_path_factory.mktemp("store"))
     source = import_model(DEMO / "model", ImportOptions(), store)
@@ -142,7 +142,7 @@ def test_quantize_operators_around_float_convolutions_are_fake_quantization(expo
 
 
 def test_an_operator_that_stays_float_is_named(exports, tmp_path):
-    from segexport.dataset import Dataset
+    from segexport.data.dataset import Dataset
     from segexport.exporter.onnx_quantize import QuantizeOnnx
 
     model = pytest.importorskip("onnx").load(exports["onnx-fp32"].file("model"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segexport.bootstrap import ClassDelta, PairedDelta, holm, paired_delta, student_t_cdf, student_t_quantile
-from segexport.metrics import class_counts, scores
+from segexport.judge.bootstrap import ClassDelta, PairedDelta, holm, paired_delta, student_t_cdf, student_t_quantile
+from segexport.measure.metrics import class_counts, scores
 
 
 def confusions(images: int, classes: int = 4, seed: int = 0, loss: float = 0.02) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from segexport.boundary import boundary_counts, boundary_width
 from segexport.errors import InputError
-from segexport.metrics import class_counts, confusion_matrix, iou_per_class
+from segexport.measure.boundary import boundary_counts, boundary_width
+from segexport.measure.metrics import class_counts, confusion_matrix, iou_per_class
 
 
 def class_boundary(mask: np.ndarray, width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segexport.calibration_stability import compare_halves, stability_note
+from segexport.measure.calibration_stability import compare_halves, stability_note
 
 WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
 
@@ -56,7 +56,7 @@ def test_an_empty_half_changes_nothing(monkeypatch):
 def test_the_lineage_of_an_int8_export_says_it(tmp_path):
     pytest.importorskip("paddle2onnx")
     from segexport.artifact import write_artifact
-    from segexport.dataset import Dataset
+    from segexport.data.dataset import Dataset
     from segexport.exporter.from_paddle import ImportOptions, import_model
     from segexport.exporter.onnx_quantize import QuantizeOnnx
     from segexport.exporter.to_onnx import ToOnnx

@@ -10,7 +10,7 @@ import sys
 import click
 import pytest
 
-from segexport import cli
+from segexport.cli import main as cli
 from segexport.errors import InputError
 from segexport.recipe import Recipe
 
@@ -163,7 +163,7 @@ def test_quiet_says_nothing_and_data_still_comes(monkeypatch, capsys, tmp_path):
     assert run(monkeypatch, capsys, "-q", "recipe", "schema")[1] != ""
 
 
-@pytest.mark.parametrize("module", ["-m segexport", "-c 'from segexport.cli import main; main()'"])
+@pytest.mark.parametrize("module", ["-m segexport", "-c 'from segexport.cli.main import main; main()'"])
 def test_a_reader_that_leaves_early_is_no_traceback(module):
     done = subprocess.run(
         f"{sys.executable} {module} recipe schema | head -n 1", shell=True, capture_output=True, text=True

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from segexport.data.check import check
+from segexport.data.dataset import Dataset
 from segexport.data.split import split
-from segexport.dataset import Dataset
 from segexport.errors import InputError
 
 

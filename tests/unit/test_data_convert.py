@@ -15,7 +15,7 @@ from segexport.data import labelme as labelme_form
 from segexport.data.cityscapes import to_train_ids
 from segexport.data.coco import decode_rle
 from segexport.data.convert import convert, recognise
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "labelme" / "shapes.json"

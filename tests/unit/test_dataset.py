@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport.dataset import Dataset
-from segexport.dataset_list import Entry
+from segexport.data.dataset import Dataset
+from segexport.data.dataset_list import Entry
 from segexport.errors import InputError
 
 

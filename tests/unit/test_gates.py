@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from segexport.bootstrap import ClassDelta, PairedDelta, paired_delta
-from segexport.boundary import boundary_counts
-from segexport.cost_gates import compression_check, latency_check, size_check
 from segexport.errors import InputError
-from segexport.gates import agreement_checks, boundary_check, class_check, miou_check, tripwire_checks
-from segexport.latency_statistics import Drift, LatencyRatio
-from segexport.limits import Limits, limits_for, require_margin_above_noise
-from segexport.metrics import class_counts, confusion_matrix
+from segexport.judge.bootstrap import ClassDelta, PairedDelta, paired_delta
+from segexport.judge.cost_gates import compression_check, latency_check, size_check
+from segexport.judge.gates import agreement_checks, boundary_check, class_check, miou_check, tripwire_checks
+from segexport.judge.limits import Limits, limits_for, require_margin_above_noise
+from segexport.measure.boundary import boundary_counts
+from segexport.measure.latency_statistics import Drift, LatencyRatio
+from segexport.measure.metrics import class_counts, confusion_matrix
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 

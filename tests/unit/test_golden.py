@@ -17,7 +17,7 @@ from report_sample import passing_report
 from segexport.artifact import digest_of
 from segexport.check_command import check_exports
 from segexport.errors import InputError, WorkerFailed
-from segexport.limits import limits_for
+from segexport.judge.limits import limits_for
 from segexport.recorded.device_row import device_row, with_device_rows
 from segexport.recorded.golden import _png, _tolerances, _write_header, _write_job
 from segexport.recorded.golden_pack import GoldenImage, Pack, agreement_only, open_pack

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segexport.data.images import decode_image, decode_label, image_size
 from segexport.errors import InputError
-from segexport.images import decode_image, decode_label, image_size
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport import inputs
 from segexport.errors import InputError
-from segexport.inputs import pictures
+from segexport.predict import inputs
+from segexport.predict.inputs import pictures
 
 RED = (200, 10, 30)
 

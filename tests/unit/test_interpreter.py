@@ -10,9 +10,9 @@ import pytest
 from fakes import make_python, make_shim
 
 from segexport.errors import EnvironmentMissingError
-from segexport.interpreter import OVERRIDE, interpreter_for, probe
+from segexport.process.interpreter import OVERRIDE, interpreter_for, probe
+from segexport.process.worker import Worker
 from segexport.step import _version, tool_versions
-from segexport.worker import Worker
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from fakes import FakeSession
 
-from segexport import latency
 from segexport.errors import WorkerCrashed
+from segexport.measure import latency
 
 X = [np.zeros((1, 3, 2, 2), np.float32)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segexport.latency_statistics import Drift, LatencyRatio, is_warm, latency_ratio, percentiles, trend
+from segexport.measure.latency_statistics import Drift, LatencyRatio, is_warm, latency_ratio, percentiles, trend
 
 
 def interleaved(

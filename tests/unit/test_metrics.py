@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from segexport.errors import InputError
-from segexport.metrics import (
+from segexport.measure.metrics import (
     agreement,
     apply_label_map,
     class_counts,

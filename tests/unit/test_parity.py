@@ -9,9 +9,9 @@ import pytest
 from fakes import FakeSession
 from PIL import Image
 
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError, WorkerCrashed
-from segexport.parity import Contender, compare, decided_pixels
+from segexport.measure.parity import Contender, compare, decided_pixels
 from segexport.spec import Preprocess, Resize, TensorSpec
 
 HEIGHT, WIDTH = 4, 6

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from segexport.errors import InputError, StorageError
-from segexport.pictures import default_labels
-from segexport.prediction import SegmentationResult
+from segexport.predict.prediction import SegmentationResult
+from segexport.show.pictures import default_labels
 
 MASK = np.array([[0, 1, 1], [2, 1, 1]], np.uint8)
 LABELS = default_labels(["背景", "road", "sky", "absent"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segexport.data.images import decode_image
 from segexport.errors import InputError
-from segexport.images import decode_image
 from segexport.preprocess import apply, place, require_fit, restore_mask, run_geometry
 from segexport.spec import Preprocess, TensorSpec
 

@@ -13,11 +13,11 @@ from PIL import Image as Pillow
 from recordings import margin_of, mask_of, subject, write_recording
 
 from segexport.check_command import recorded_or_model
-from segexport.dataset import Dataset
-from segexport.environment import now
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.limits import Limits
-from segexport.parity import Contender, compare, decided_pixels
+from segexport.judge.limits import Limits
+from segexport.measure.environment import now
+from segexport.measure.parity import Contender, compare, decided_pixels
 from segexport.recorded.archive import npy_array, npy_bytes
 from segexport.recorded.logits import POINTS, deviation, digest_logits, point_places, score_output
 from segexport.recorded.playback import Playback, effective
@@ -371,7 +371,7 @@ def test_times_are_shown_as_those_of_their_device(made, tmp_path):
 def test_recorded_times_gate_on_the_same_device_only(made):
     from dataclasses import replace
 
-    from segexport.conclude import Measured, _comparable
+    from segexport.judge.conclude import Measured, _comparable
 
     run = read_reference(made[1]).playback().run()
     same = replace(run.info, runtime="onnxruntime")

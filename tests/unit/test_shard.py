@@ -9,10 +9,10 @@ import pytest
 import recordings
 from recordings import mask_of, subject, write_recording
 
-from segexport import parity
-from segexport.conclude import Measured, Measurement, conclude
 from segexport.errors import InputError, WorkerCrashed
-from segexport.parity import Contender
+from segexport.judge.conclude import Measured, Measurement, conclude
+from segexport.measure import parity
+from segexport.measure.parity import Contender
 from segexport.recorded.merge import merge
 from segexport.recorded.shard import parse_shard, write_part
 from segexport.report import render

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from segexport.errors import EnvironmentMissingError, StorageError, WorkerCrashed, WorkerFailed, WorkerTimeout
-from segexport.worker import Worker
+from segexport.process.worker import Worker
 
 SOURCE = """
 import ctypes, os, signal, sys, time
@@ -361,7 +361,7 @@ def test_many_workers_leave_no_descriptor_open(script):
 PARENT = """
 import sys
 from pathlib import Path
-from segexport.worker import Worker
+from segexport.process.worker import Worker
 worker = Worker(Path(sys.argv[1]), needs="numpy")
 worker.call("echo", timeout_s=30)
 if sys.argv[2] != "idle":

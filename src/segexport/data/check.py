@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 
 from segexport.artifact import file_digest
-from segexport.dataset import Dataset, Sample
+from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
 from segexport.output import new_folder
-from segexport.pictures import default_labels, overlay
 from segexport.progress import Progress, silent
+from segexport.show.pictures import default_labels, overlay
 from segexport.spec import Label
 
 RESULT_NAME = "check_dataset_result.json"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from segexport.data.images import decode_label
 from segexport.data.source import IGNORE_INDEX, Item, Source
 from segexport.errors import InputError
-from segexport.images import decode_label
 
 IMAGES = "leftImg8bit"
 LABELS = (

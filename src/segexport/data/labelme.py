@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segexport.data.images import decode_label
 from segexport.data.source import BACKGROUND, IGNORE_INDEX, Item, Source, inside, read_json, require_classes
 from segexport.errors import InputError
-from segexport.images import decode_label
 
 IGNORE = "__ignore__"
 _MAX_COORDINATE = 1e6

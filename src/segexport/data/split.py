@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.dataset import Dataset
-from segexport.dataset_list import Entry
+from segexport.data.dataset import Dataset
+from segexport.data.dataset_list import Entry
+from segexport.data.images import IMAGE_SUFFIXES
 from segexport.errors import InputError
-from segexport.images import IMAGE_SUFFIXES
 from segexport.store import storage_error
 
 SPLITS = ("train", "val", "test")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from segexport.data.dataset_list import read_labels
+from segexport.data.images import IMAGE_SUFFIXES, decode_image, decode_label
 from segexport.data.source import IGNORE_INDEX, Item, Source, require_classes
-from segexport.dataset_list import read_labels
 from segexport.errors import InputError
-from segexport.images import IMAGE_SUFFIXES, decode_image, decode_label
 
 IMAGES = "JPEGImages"
 _MASKS = ("SegmentationClass", "SegmentationClassPNG")

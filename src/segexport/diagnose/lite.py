@@ -21,8 +21,8 @@ from segexport.exporter import rewrites, truncate
 from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import WORKERS
 from segexport.exporter.to_paddle_lite import rounded_to_half
+from segexport.process.worker import Worker
 from segexport.spec import Precision
-from segexport.worker import Worker
 
 
 class LiteSide:

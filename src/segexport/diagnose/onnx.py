@@ -13,7 +13,7 @@ from segexport.diagnose.schema import Difference, Quantized
 from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter.to_onnx import WORKERS
-from segexport.worker import Worker
+from segexport.process.worker import Worker
 
 _SAMPLE = 1 << 18  # values of a tensor that tell how well its 8 bits fit
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from segexport.exporter.program import Op, Program
 from segexport.exporter.to_onnx import WORKERS
-from segexport.worker import Worker
+from segexport.process.worker import Worker
 
 _BOOKKEEPING = frozenset({"XShape", "ReserveSpace", "SavedMean", "SavedVariance", "MeanOut", "VarianceOut"})
 _BYTES_AT_ONCE = 192_000_000  # reference tensors that are compared in one run

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field, ValidationError
 
-from segexport import cost_gates
 from segexport.artifact import one_line
 from segexport.errors import InputError
-from segexport.gates import skipped
-from segexport.latency_statistics import latency_ratio
-from segexport.limits import Limits
+from segexport.judge import cost_gates
+from segexport.judge.gates import skipped
+from segexport.judge.limits import Limits
+from segexport.measure.latency_statistics import latency_ratio
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
 from segexport.spec import Frozen
 from segexport.verdict import Check, Verdict, overall

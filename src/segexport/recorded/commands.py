@@ -11,7 +11,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.check_command import read_label_map
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.recorded.archive import require_new
 from segexport.recorded.golden import make_pack
@@ -21,7 +21,7 @@ from segexport.run import fixed_to_data
 from segexport.store import Store
 
 if TYPE_CHECKING:
-    from segexport.console import Console
+    from segexport.show.console import Console
 
 
 def record_reference(
@@ -82,7 +82,7 @@ def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str
     header = found.header
     if form == "json":
         return json.dumps({"digest": found.digest, **header.model_dump(mode="json")}, indent=2, ensure_ascii=False)
-    from segexport.text_table import table
+    from segexport.show.text_table import table
 
     runner, data, noise, scores = header.runner, header.data, header.noise, found.scores()
     size = found.archive.path.stat().st_size

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport import gates, metrics, preprocess
+from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.conclude import Subject
+from segexport.data.images import decode_label, image_size
 from segexport.errors import InputError
-from segexport.images import decode_label, image_size
-from segexport.limits import Limits, limits_for
+from segexport.judge import gates
+from segexport.judge.conclude import Subject
+from segexport.judge.limits import Limits, limits_for
+from segexport.measure import metrics
 from segexport.recorded.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
 from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result

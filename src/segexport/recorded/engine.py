@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from segexport import metrics, preprocess
+from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.limits import limits_for
+from segexport.judge.limits import limits_for
+from segexport.measure import metrics
 from segexport.pipeline import Builder, context_of, plan
 from segexport.progress import Progress, silent
 from segexport.recipe import OnnxExport, Recipe, export_name

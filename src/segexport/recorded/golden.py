@@ -18,10 +18,10 @@ from PIL import Image as Pillow
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.dataset import Dataset, Sample
-from segexport.environment import now
+from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
-from segexport.limits import limits_for
+from segexport.judge.limits import limits_for
+from segexport.measure.environment import now
 from segexport.output import new_folder
 from segexport.progress import Progress, silent
 from segexport.recorded.archive import require_new

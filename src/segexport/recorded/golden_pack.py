@@ -24,13 +24,13 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, one_line
-from segexport.conclude import Subject
-from segexport.dataset import Dataset
-from segexport.dataset_list import Entry
+from segexport.data.dataset import Dataset
+from segexport.data.dataset_list import Entry
+from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError
-from segexport.gates import skipped
-from segexport.images import decode_image, decode_label
-from segexport.limits import Limits
+from segexport.judge.conclude import Subject
+from segexport.judge.gates import skipped
+from segexport.judge.limits import Limits
 from segexport.recorded.logits import LogitDigest, deviation, score_output
 from segexport.recorded.playback import Playback, RecordedImage
 from segexport.report.schema import Recorded, Report

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segexport import latency
 from segexport.artifact import ModelArtifact
-from segexport.conclude import ReferenceRun, Subject
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.limits import limits_for, require_margin_above_noise
+from segexport.judge.conclude import ReferenceRun, Subject
+from segexport.judge.limits import limits_for, require_margin_above_noise
+from segexport.measure import latency
 from segexport.preprocess import place
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo

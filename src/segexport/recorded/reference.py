@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport import __version__, latency, metrics, preprocess
+from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.bootstrap import MIN_IMAGES
 from segexport.check import classes_of
-from segexport.dataset import Dataset, Sample
-from segexport.environment import describe_gpu, describe_machine, now
+from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
+from segexport.judge.bootstrap import MIN_IMAGES
+from segexport.measure import latency, metrics
+from segexport.measure.environment import describe_gpu, describe_machine, now
 from segexport.progress import Progress, silent
 from segexport.recorded.archive import require_new
 from segexport.recorded.engine import Engine, engine_for, full_precision

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from segexport import latency, metrics
 from segexport.artifact import Manifest, ModelArtifact, one_line
-from segexport.dataset import Dataset
+from segexport.data.dataset import Dataset
+from segexport.data.images import decode_label
 from segexport.errors import InputError
-from segexport.images import decode_label
-from segexport.parity import decided_pixels
+from segexport.measure import latency, metrics
+from segexport.measure.parity import decided_pixels
 from segexport.recorded.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.recorded.logits import LogitDigest
 from segexport.recorded.playback import Playback, RecordedImage
@@ -275,7 +275,7 @@ class ReferenceFile:
         return latency.Timing(self.header.runner.load_ms, times.first_ms, times.warm_up_runs, blocks)
 
     def _latency(self, timing: latency.Timing) -> Latency:
-        from segexport.conclude import times_of
+        from segexport.judge.conclude import times_of
 
         times, runner = self.header.times, self.header.runner
         return times_of(timing, runner.threads, runner.device, times.preprocess_ms, times.postprocess_ms)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.console import printable
 from segexport.report.schema import ExportResult, Report
 from segexport.report.wording import findings, headline, recorded
+from segexport.show.console import printable
 from segexport.verdict import Verdict
 
 _LEVELS = {Verdict.PASS: "notice", Verdict.INCONCLUSIVE: "warning", Verdict.SKIPPED: "notice"}

@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segexport.console import printable
-from segexport.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.report import table, wording
 from segexport.report.charts import latency_chart
 from segexport.report.schema import ExportResult, Latency, Report, WorstImage
+from segexport.show.console import printable
+from segexport.show.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from segexport.console import printable
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, rows
 from segexport.report.wording import compared, findings, headline, recorded
+from segexport.show.console import printable
 from segexport.verdict import Verdict
 
 _MARKS = {

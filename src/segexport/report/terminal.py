@@ -12,11 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from segexport.console import PLAIN_WIDTH, printable
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, rows
 from segexport.report.wording import baselines, findings, headline, recorded
-from segexport.text_table import to_text
+from segexport.show.console import PLAIN_WIDTH, printable
+from segexport.show.text_table import to_text
 from segexport.verdict import Verdict
 
 STYLES = {

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from segexport.images import decode_image
+from segexport.data.images import decode_image
 from segexport.preprocess import normalize, place, restore_mask, run_geometry
 from segexport.spec import Preprocess
 

@@ -1,0 +1,1 @@
+"""Exports into the Android app, and the app into an APK."""

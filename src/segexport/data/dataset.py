@@ -1,0 +1,204 @@
+"""Images and labels on disk, in PaddleSeg's form, read as a stream that takes the same memory for 50 images and 50,000.
+
+A data set is a folder with a list for each split (`train.txt`, `val.txt`: an image and its label in each line) and the
+class names in `labels.txt`, the name of class 0 first. A folder of images alone is one without
+labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import file_digest
+from segexport.data.dataset_list import Entry, plain_folder, read_labels, read_list
+from segexport.data.images import decode_image, decode_label
+from segexport.errors import InputError
+
+_THREADS = 2
+_AHEAD = 2  # samples that wait, decoded, beside those that the threads work on
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, decoded.
+
+    Attributes:
+        index: Its place in the data set, from 0.
+        name: The image's path inside the data set.
+        image: uint8 (height, width, 3), RGB.
+        label: uint8 or uint16 (height, width) of class ids, or None where the data set has no labels.
+    """
+
+    index: int
+    name: str
+    image: np.ndarray
+    label: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of one split. Iterating decodes them; its length and its files are known before.
+
+    Attributes:
+        root: The folder.
+        split: The list's name without `.txt`.
+        entries: The files, in the list's order.
+        labels: Class names, or None where there is no `labels.txt`.
+        num_classes: Label values from here on are errors, but for `ignore_index`; None leaves them unchecked.
+        ignore_index: The label of pixels that do not count.
+    """
+
+    root: Path
+    split: str
+    entries: tuple[Entry, ...]
+    labels: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    ignore_index: int = 255
+
+    @classmethod
+    def open(
+        cls, root: Path, split: str = "val", *, num_classes: int | None = None, ignore_index: int = 255
+    ) -> Dataset:
+        """Reads the list of a split and looks whether its files are there; decodes nothing.
+
+        Args:
+            root: Folder of the data set.
+            split: Name of the list, without `.txt`.
+            num_classes: Classes that labels may hold; by default as many as `labels.txt` names.
+            ignore_index: The label of pixels that do not count.
+
+        Raises:
+            InputError: No such folder or list; an empty list; a line that names a file that is missing, lies outside
+                of the folder or is listed twice; all faults of the list at once.
+        """
+        if not root.is_dir():
+            raise InputError(
+                f"{root}: {'not a folder' if root.exists() else 'no such folder'}",
+                hint="data is a folder with val.txt (a line for each image: `image label`) and labels.txt",
+            )
+        labels = read_labels(root / "labels.txt")
+        entries = plain_folder(root, split) or read_list(root, split)
+        if num_classes is None and labels is not None:
+            num_classes = len(labels)
+        return cls(root, split, entries, labels, num_classes, ignore_index)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether every image has a label."""
+        return bool(self.entries) and self.entries[0].label is not None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Decodes in the list's order, a few images ahead, in threads (the decoders release the interpreter's lock)."""
+        pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="decode")
+        waiting: deque[Future[Sample]] = deque()
+        try:
+            for index in range(len(self)):
+                waiting.append(pool.submit(self.read, index))
+                if len(waiting) >= _THREADS + _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, index: int) -> Sample:
+        """Decodes one image and its label.
+
+        Raises:
+            InputError: A file that cannot be decoded, sizes that differ, or label values out of range; the message
+                names the file, and the line of the list.
+        """
+        entry = self.entries[index]
+        try:
+            image = decode_image(self.root / entry.image)
+            label = None if entry.label is None else decode_label(self.root / entry.label)
+        except InputError as error:
+            raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
+        if label is not None:
+            self._check_label(entry, image, label)
+        return Sample(index, entry.image, image, label)
+
+    def subset(self, count: int, seed: int = 0) -> Dataset:
+        """At most `count` images, spread over the list: one from each of `count` equal parts, drawn by `seed`."""
+        if count < 1:
+            raise InputError(f"a subset of {count} images", cause="at least one is needed")
+        if count >= len(self):
+            return self
+        edges = np.arange(count + 1) * len(self) // count  # whole numbers, so that no image is drawn for two parts
+        drawn = np.random.default_rng(seed).random(count)
+        places = edges[:-1] + np.floor(drawn * np.diff(edges)).astype(int)
+        return replace(self, entries=tuple(self.entries[place] for place in places))
+
+    def at_most(self, limit: int | None, seed: int = 0) -> Dataset:
+        """`subset`, or all of it where there is no limit."""
+        return self if limit is None else self.subset(limit, seed)
+
+    def shard(self, index: int, count: int) -> Dataset:
+        """Every `count`-th image, from `index` on: together, the shards 0 to `count` - 1 are the data set."""
+        if not 0 <= index < count:
+            raise InputError(f"shard {index} of {count}", cause=f"shards of {count} are 0 to {count - 1}")
+        return replace(self, entries=self.entries[index::count])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the files' names and contents in the list's order, the class names and the label range."""
+        paths = [path for entry in self.entries for path in (entry.image, entry.label) if path is not None]
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
+            digests = dict(zip(paths, pool.map(self.digest, paths), strict=True))
+        total = hashlib.sha256(repr((self.labels, self.num_classes, self.ignore_index)).encode())
+        for entry in self.entries:
+            total.update(repr((entry.image, digests[entry.image])).encode())
+            if entry.label is not None:
+                total.update(repr((entry.label, digests[entry.label])).encode())
+        return total.hexdigest()
+
+    def digest(self, relative: str) -> str:
+        """sha256 (hex) of a file of the data set."""
+        path = self.root / relative
+        try:
+            stat = path.stat()
+            return _digest_of_version(path, stat.st_size, stat.st_mtime_ns)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
+
+    def _check_label(self, entry: Entry, image: np.ndarray, label: np.ndarray) -> None:
+        path = f"{self.root / str(entry.label)}{self._where(entry)}"
+        if label.shape != image.shape[:2]:
+            raise InputError(
+                f"{path}: the label is {label.shape[1]}x{label.shape[0]}, its image {entry.image} is "
+                f"{image.shape[1]}x{image.shape[0]}",
+                cause="a label says the class of each pixel of its image, so the sizes must be equal",
+            )
+        if self.num_classes is None:
+            return
+        wrong = (label >= self.num_classes) & (label != self.ignore_index)
+        if wrong.any():
+            values = [int(value) for value in np.unique(label[wrong])]
+            more = ", ..." if len(values) > 8 else ""
+            raise InputError(
+                f"{path}: label values out of range: {', '.join(map(str, values[:8]))}{more}",
+                cause=f"there are {self.num_classes} classes (0 to {self.num_classes - 1}), "
+                f"and {self.ignore_index} is ignored",
+                hint="name every class in labels.txt, or give another ignore_index",
+            )
+
+    def _where(self, entry: Entry) -> str:
+        return f" ({self.split}.txt, line {entry.line})" if entry.line else ""
+
+
+@lru_cache(maxsize=1 << 16)
+def _digest_of_version(path: Path, _size_bytes: int, _mtime_ns: int) -> str:
+    """A file's sha256; asked again in one process, an untouched file is not read again."""
+    return file_digest(path)

@@ -1,0 +1,169 @@
+"""The text files of a data set: which image goes with which label, and what the classes are called."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from segexport.data.images import IMAGE_SUFFIXES
+from segexport.errors import InputError
+
+_MAX_LIST_BYTES = 256 << 20
+_FAULTS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An image and its label, as paths inside the data set, and the line that names them (0: no list)."""
+
+    image: str
+    label: str | None = None
+    line: int = 0
+
+
+def read_list(root: Path, split: str) -> tuple[Entry, ...]:
+    """Reads `<root>/<split>.txt`: `image label` or `image` in each line.
+
+    A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
+    files that exist. Empty lines and lines that start with `#` are skipped; a byte-order mark, CRLF and `\\` in paths
+    are understood.
+
+    Raises:
+        InputError: As `Dataset.open`; it names the list and the lines.
+    """
+    path = root / f"{split}.txt"
+    if not split or PurePosixPath(split).name != split:
+        raise InputError(f"{split!r} is not the name of a split", hint="a split is `train`, `val`, ...: a list's name")
+    if not path.is_file():
+        others = _lists(root)
+        raise InputError(
+            f"{path}: no such list",
+            cause=f"the lists there are {', '.join(others)}" if others else f"{root} has no lists and no images",
+            hint=f"choose one with --split {others[0]}" if others else "write a line `image label` for each image",
+        )
+    entries: list[Entry] = []
+    faults: list[str] = []
+    line_of: dict[str, int] = {}
+    for number, text in enumerate(_text(path).splitlines(), start=1):
+        line = text.strip()
+        if not line or line.startswith("#"):
+            continue
+        try:
+            entry = _parse(root, line, number)
+        except ValueError as error:
+            faults.append(f"line {number}: {error}")
+            continue
+        if entry.image in line_of:
+            faults.append(f"line {number}: {entry.image} is in line {line_of[entry.image]} already")
+        elif entries and (entry.label is None) != (entries[0].label is None):
+            has, other = ("no label", "one") if entry.label is None else ("a label", "none")
+            faults.append(f"line {number}: {entry.image} has {has}, line {entries[0].line} has {other}")
+        line_of.setdefault(entry.image, number)
+        entries.append(entry)
+    if faults:
+        more = f"; and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
+        raise InputError(f"{path}: {'; '.join(faults[:_FAULTS_SHOWN])}{more}")
+    if not entries:
+        raise InputError(f"{path}: the list is empty", hint="write a line `image label` for each image")
+    return tuple(entries)
+
+
+def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
+    """The images of a folder without lists (or of its `images` folder) in the order of their names; else nothing."""
+    if (root / f"{split}.txt").exists() or _lists(root):
+        return ()
+    for folder in ("", "images/"):
+        if (root / folder).is_dir():
+            names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+            files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
+            if files:
+                return tuple(Entry(name) for name in files)
+    return ()
+
+
+def read_labels(path: Path) -> tuple[str, ...] | None:
+    """The class names of a `labels.txt`, the name of class 0 first; None where there is no such file.
+
+    Raises:
+        InputError: No names, an empty line between names, or a name given twice.
+    """
+    if not path.is_file():
+        return None
+    names = [line.strip() for line in _text(path).splitlines()]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise InputError(f"{path}: no class names in it", hint="one name in each line, the name of class 0 first")
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise InputError(f"{path}: line {number} is empty", cause=f"it would be the name of class {number - 1}")
+        if name in first:
+            raise InputError(f"{path}: line {number}: {name!r} is the name of class {first[name] - 1} already")
+        first[name] = number
+    return tuple(names)
+
+
+def _parse(root: Path, line: str, number: int) -> Entry:
+    """One line to an entry whose files exist; a ValueError says what is wrong."""
+    if "\t" in line:
+        fields = [field.strip() for field in line.split("\t") if field.strip()]
+        if len(fields) > 2:
+            raise ValueError(f"{len(fields)} columns, but an image and its label are 2")
+        return Entry(_existing(root, fields[0]), _existing(root, fields[1]) if len(fields) == 2 else None, number)
+    words = line.split(" ")
+    if len(words) == 1:
+        return Entry(_existing(root, line), None, number)
+    readings = _readings(root, words)
+    if len(readings) == 1:
+        return replace(readings[0], line=number)
+    if readings:
+        raise ValueError(f"{line!r} can be read in {len(readings)} ways; separate the paths by a tab")
+    fields = line.split()
+    if len(fields) == 2:
+        return Entry(_existing(root, fields[0]), _existing(root, fields[1]), number)
+    raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab")
+
+
+def _readings(root: Path, words: list[str]) -> list[Entry]:
+    """Every way to take the words as one path or as two, such that the files exist."""
+    found = []
+    for cut in range(1, len(words) + 1):
+        image, label = " ".join(words[:cut]).strip(), " ".join(words[cut:]).strip()
+        try:
+            found.append(Entry(_existing(root, image), _existing(root, label) if label else None))
+        except ValueError:
+            continue
+    return list(dict.fromkeys(found))
+
+
+def _existing(root: Path, path: str) -> str:
+    """The path inside the data set, normalised, if it names a file there."""
+    if "\\" in path and not (root / path).exists():
+        path = path.replace("\\", "/")
+    if path.startswith("/") or path[1:3] == ":/":
+        raise ValueError(f"{path} is an absolute path; paths are relative to the data set's folder")
+    normal = os.path.normpath(path)
+    if normal == ".." or normal.startswith("../"):
+        raise ValueError(f"{path} leaves the data set's folder")
+    if "\0" in path or not (root / normal).is_file():
+        raise ValueError(f"{path}: no such file")
+    return normal
+
+
+def _lists(root: Path) -> list[str]:
+    """Names of the lists in a folder."""
+    names = sorted(path.stem for path in root.glob("*.txt") if path.name != "labels.txt")
+    return [name for name in names if name in ("train", "val", "test") or name.endswith(("_list", "list"))]
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_LIST_BYTES:
+            raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is no list")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error

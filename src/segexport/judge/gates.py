@@ -1,0 +1,312 @@
+"""Gates on what an export computes: each holds a measurement against a limit and answers with a readable `Check`.
+
+Agreement with the reference is counted on the images at hand, so it rejects a wrong conversion however few they are.
+Accuracy is estimated, so it must be proven: non-inferiority, PASS only when the whole interval is inside the margin.
+Classes are many and some are rare, so there the gate looks for proven harm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, holm
+from segexport.judge.limits import Limits
+from segexport.measure.metrics import iou_per_class
+from segexport.verdict import Check, Verdict
+
+NEARLY_IDENTICAL = 0.999
+"""Agreement from which a t interval over fewer than `MIN_IMAGES` images is believed: what differs is a few pixels."""
+
+COMMON_CLASS_SHARE = 0.01
+"""A class below this share of the reference's pixels is too small for an agreement of its own."""
+
+FAMILY_LEVEL = 0.02
+"""Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
+`benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %, and under 5 % at this."""
+
+
+def tripwire_checks(
+    *,
+    images: int,
+    not_finite: Sequence[str] = (),
+    constant_images: int = 0,
+    reference_constant_images: int = 0,
+    wrong_shape: str = "",
+    repeatable: bool | None = None,
+) -> list[Check]:
+    """What makes every other figure meaningless.
+
+    Args:
+        images: Images that were run.
+        not_finite: Images on which the output held NaN or infinity.
+        constant_images: Images on which the export's mask is one class.
+        reference_constant_images: The same for the reference.
+        wrong_shape: How shape or dtype differ from what was declared; empty when they do not.
+        repeatable: Whether a second run gave the same mask; None when there was none.
+    """
+    checks = [
+        _yes_no(
+            "tripwire.finite",
+            not not_finite,
+            f"no NaN or infinity in the output on {images} images.",
+            f"NaN or infinity in the output on {len(not_finite)} of {images} images ({next(iter(not_finite), '')}).",
+        ),
+        _yes_no(
+            "tripwire.shape",
+            not wrong_shape,
+            "the output has the shape that the reference has, or the smaller one that its manifest declares.",
+            f"the output is not what it should be: {wrong_shape}.",
+        ),
+    ]
+    if constant_images < images or images == 0:
+        constant = Check(
+            name="tripwire.constant",
+            verdict=Verdict.PASS,
+            message=f"the mask is one single class on {constant_images} of {images} images, "
+            f"the reference's on {reference_constant_images}.",
+        )
+    elif reference_constant_images < images:
+        constant = Check(
+            name="tripwire.constant",
+            verdict=Verdict.FAIL,
+            message=f"the mask is one single class on all {images} images, the reference's is not: it is dead.",
+        )
+    else:
+        constant = Check(
+            name="tripwire.constant",
+            verdict=Verdict.INCONCLUSIVE,
+            message=f"reference and export give one single class on all {images} images, which tells nothing.",
+        )
+    checks.append(constant)
+    if repeatable is not None:
+        checks.append(
+            _yes_no(
+                "tripwire.repeatable",
+                repeatable,
+                "a second run on the first image gave the same mask.",
+                "a second run on the first image gave another mask: the runtime is not deterministic.",
+            )
+        )
+    return checks
+
+
+def agreement_checks(
+    per_image: Sequence[float] | np.ndarray,
+    limits: Limits,
+    *,
+    confident: Sequence[float] | np.ndarray | None = None,
+    mask_counts: np.ndarray | None = None,
+    images: Sequence[str] = (),
+    labels: Sequence[str] = (),
+) -> list[Check]:
+    """Holds the masks themselves against the reference's. No statistics: what was counted was counted.
+
+    Pixel agreement alone is blind where one class fills the images, since a dead export agrees on all of that; so each
+    common class must agree on its own.
+
+    Args:
+        per_image: (N,) share of pixels with the reference's class.
+        confident: (N,) the same where the reference was sure; NaN or None where it gives no scores.
+        mask_counts: (3, C) class counts with the reference's masks as truth, all images pooled.
+        images: Names, for messages.
+        labels: Class names, for messages.
+    """
+    per_image = np.asarray(per_image, np.float64)
+    if not per_image.size:
+        message = "no image was compared with the reference."
+        return [Check(name="agreement.pixels", verdict=Verdict.ERROR, message=message)]
+    worst = int(np.argmin(per_image))
+    where = images[worst] if worst < len(images) else f"image {worst}"
+    checks = [
+        _at_least(
+            "agreement.pixels",
+            float(per_image.mean()),
+            limits.agreement_min,
+            f"of the pixels agree with the reference on {len(per_image)} images",
+        ),
+        _at_least(
+            "agreement.worst_image",
+            float(per_image[worst]),
+            limits.agreement_worst_image_min,
+            f"of the pixels agree on the worst image, {where}",
+        ),
+    ]
+    sure = np.asarray([] if confident is None else confident, np.float64)
+    sure = sure[~np.isnan(sure)]
+    if sure.size:
+        what = "of the pixels agree where the reference was sure"
+        checks.append(_at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
+    else:
+        checks.append(
+            skipped("agreement.confident", "the reference gives classes only, so nobody knows where it was sure.")
+        )
+    if mask_counts is not None:
+        checks.append(_common_classes(np.asarray(mask_counts), limits.agreement_class_min, labels))
+    return checks
+
+
+def _common_classes(counts: np.ndarray, limit: float | None, labels: Sequence[str]) -> Check:
+    pixels = counts[1]
+    common = pixels >= COMMON_CLASS_SHARE * max(int(pixels.sum()), 1)
+    iou = np.where(common, iou_per_class(counts), np.inf)
+    worst = int(np.argmin(iou))
+    what = f"is the IoU with the reference's mask of the class that agrees least, {_label(worst, labels)}"
+    return _at_least("agreement.classes", float(iou[worst]), limit, what)
+
+
+def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
+    """Non-inferiority of the pooled mIoU.
+
+    Args:
+        delta: Of areas (`metrics.class_counts`).
+        agreement: Share of pixels with the reference's class: from `NEARLY_IDENTICAL` on, few images are enough.
+        labelled: Whether truth was truth; without labels it was the reference's own masks, and this only reports.
+    """
+    return _non_inferiority("miou.delta", "mIoU", delta, limits.miou_margin, agreement, labelled)
+
+
+def boundary_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
+    """The same for boundary IoU (`boundary.boundary_counts`), which a shifted resize cannot hide from."""
+    return _non_inferiority("boundary.delta", "boundary IoU", delta, limits.boundary_iou_margin, agreement, labelled)
+
+
+def _non_inferiority(
+    name: str, what: str, delta: PairedDelta, margin: float | None, agreement: float, labelled: bool
+) -> Check:
+    if delta.delta is None:
+        message = f"no labelled pixel of a known class on any image: there is no {what} to compare."
+        return Check(name=name, verdict=Verdict.ERROR, message=message, limit=margin)
+    if not labelled:
+        message = f"no labels: {what} against the reference's own masks is {delta.miou_export:.4f}, reported only."
+        return skipped(name, message, value=delta.delta)
+    found = f"{what} {delta.miou_reference:.4f} -> {delta.miou_export:.4f}, delta {_signed(delta.delta)}"
+    if delta.interval is not None:
+        found += f" (95 % interval {_signed(delta.interval[0])} to {_signed(delta.interval[1])})"
+    found += f" on {delta.images} image{'s' if delta.images != 1 else ''}"
+    if delta.one_sided_classes:
+        found += f", {len(delta.one_sided_classes)} classes left out that only one of the two predicts and no label has"
+    if margin is None:
+        return skipped(name, f"{found}; not gated.", value=delta.delta, interval=delta.interval)
+    verdict, reason = _decide(delta, margin, agreement)
+    return Check(
+        name=name,
+        verdict=verdict,
+        message=f"{found}: {reason}.",
+        value=delta.delta,
+        interval=delta.interval,
+        limit=-margin,
+        details={
+            "images": delta.images,
+            "standard_error": delta.standard_error,
+            "smallest_detectable": delta.smallest_detectable,
+            "lower_bound_95": delta.lower_bound,
+            "upper_bound_95": delta.upper_bound,
+            "resamples": delta.resamples,
+            "seed": delta.seed,
+        },
+    )
+
+
+def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdict, str]:
+    if delta.interval is None:
+        return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {MIN_IMAGES}"
+    low, high = delta.interval
+    inside = low >= -margin
+    if delta.images < MIN_IMAGES:
+        if inside and agreement >= NEARLY_IDENTICAL:
+            return Verdict.PASS, f"few images, but the masks are nearly identical, and inside the margin of {margin:g}"
+        return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {MIN_IMAGES}"
+    if inside:
+        return Verdict.PASS, f"the whole interval is inside the margin of {margin:g}"
+    if high < -margin:
+        return Verdict.FAIL, f"the whole interval is beyond the margin of {margin:g}"
+    reason = f"the interval crosses the margin of {margin:g}; so many images show differences from "
+    reason += f"{delta.smallest_detectable:.5f} on"
+    needed = delta.images_needed(margin)
+    if needed and needed > delta.images:
+        reason += f", about {needed} images would show the margin"
+    return Verdict.INCONCLUSIVE, reason
+
+
+def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (), labelled: bool = True) -> Check:
+    """Looks for a class that lost more than its margin.
+
+    FAIL when a loss beyond the margin is proven (Holm-corrected over the gated classes, under 5 % for the family);
+    INCONCLUSIVE when one was measured and is not proven; else PASS. Rare classes have wide intervals, so a proof
+    that every class is inside would need far more images than the mIoU gate does.
+    """
+    name, margin = "iou.classes", limits.class_iou_margin
+    gated = [c for c in delta.classes if c.delta is not None and c.images >= limits.min_images_per_class]
+    others = [c for c in delta.classes if c not in gated and (c.images or c.delta is not None)]
+    few = f"; too few images for {', '.join(_label(c.index, labels) for c in others)}" if others else ""
+    if margin is None or not labelled:
+        return skipped(name, "IoU of single classes is not gated" + ("." if labelled else " without labels."))
+    if not gated:
+        least = limits.min_images_per_class
+        return skipped(name, f"no class is on {least} images or more, so none is gated.")
+    adjusted = dict(zip((c.index for c in gated), holm([c.p_not_worse_than(margin) for c in gated]), strict=True))
+    worst = min(gated, key=lambda c: c.delta)
+    proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and c.delta < -margin]
+    suspected = [c for c in gated if c.delta < -margin]
+    found = f"largest loss {_signed(worst.delta)} ({_label(worst.index, labels)}, on {worst.images} images)"
+    if proven:
+        which = ", ".join(f"{_label(c.index, labels)} {_signed(c.delta)}" for c in proven)
+        verdict, reason = Verdict.FAIL, f"proven beyond the margin of {margin:g}: {which}"
+    elif suspected:
+        which = ", ".join(_label(c.index, labels) for c in suspected)
+        verdict, reason = Verdict.INCONCLUSIVE, f"beyond the margin of {margin:g}, but not proven: {which}"
+    else:
+        verdict, reason = Verdict.PASS, f"no class lost more than {margin:g}"
+    return Check(
+        name=name,
+        verdict=verdict,
+        message=f"{len(gated)} classes, {found}: {reason}{few}.",
+        value=worst.delta,
+        interval=worst.interval,
+        limit=-margin,
+        details={
+            "classes": {
+                _label(c.index, labels): {
+                    "delta": c.delta,
+                    "interval": c.interval,
+                    "images": c.images,
+                    "p_holm": adjusted.get(c.index),
+                }
+                for c in delta.classes
+            },
+            "not_gated": [_label(c.index, labels) for c in others],
+        },
+    )
+
+
+def _yes_no(name: str, good: bool, yes: str, no: str) -> Check:
+    return Check(name=name, verdict=Verdict.PASS if good else Verdict.FAIL, message=yes if good else no)
+
+
+def skipped(name: str, message: str, value: float | None = None, interval: tuple[float, float] | None = None) -> Check:
+    return Check(name=name, verdict=Verdict.SKIPPED, message=message, value=value, interval=interval, gated=False)
+
+
+def _at_least(name: str, value: float, limit: float | None, what: str) -> Check:
+    found = f"{_share(value)} {what}"
+    if limit is None:
+        return skipped(name, f"{found}; not gated.", value=value)
+    good = value >= limit
+    message = f"{found}; the limit is {_share(limit)}."
+    return Check(name=name, verdict=Verdict.PASS if good else Verdict.FAIL, message=message, value=value, limit=limit)
+
+
+def _label(index: int, labels: Sequence[str]) -> str:
+    return labels[index] if index < len(labels) else f"class {index}"
+
+
+def _signed(value: float) -> str:
+    return f"{value + 0.0:+.5f}".replace("-0.00000", "+0.00000")
+
+
+def _share(value: float) -> str:
+    """Percent, rounded down: 99.99996 % must not read as 100 %."""
+    return f"{math.floor(value * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"

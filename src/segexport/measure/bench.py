@@ -1,0 +1,134 @@
+"""Times exports in turn, without images: the shape of the input is all that the time depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact, read_artifact
+from segexport.errors import InputError
+from segexport.measure import latency
+from segexport.measure.environment import describe_machine
+from segexport.measure.latency_statistics import latency_ratio, percentiles
+from segexport.progress import Progress, silent
+from segexport.registry import runtime_for
+from segexport.runtimes.base import RunOptions
+
+_FREE_SIDE = 512  # pixels for an input that takes any size
+
+
+@dataclass(frozen=True)
+class Row:
+    """One export's times in milliseconds per image; the ratio is to the first row."""
+
+    name: str
+    runtime: str
+    device: str
+    threads: int
+    input: tuple[int, ...]
+    load_ms: float
+    first_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    ratio: float
+    ratio_interval: tuple[float, float] | None
+    drift: bool
+    peak_rss_bytes: int
+    samples_ms: tuple[float, ...]
+
+
+def bench_exports(
+    paths: Sequence[Path], *, threads: Sequence[int], device: str, seconds: float, progress: Progress = silent
+) -> list[Row]:
+    """Opens all exports, each with every number of threads, and times them, interleaved.
+
+    Raises:
+        InputError: Two exports of the same folder name, or times that could not be taken.
+    """
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError("the same export is named twice")
+    with ExitStack() as stack:
+        sessions = {}
+        for (name, path), count in product(zip(names, paths, strict=True), threads):
+            artifact = read_artifact(path)
+            runtime = runtime_for(artifact.manifest.format, device)
+            session = runtime.open(artifact, RunOptions(device=device, threads=count))
+            stack.callback(session.close)
+            sessions[name, count] = session, _tensors(artifact)
+        timings = latency.measure(sessions, seconds, progress=progress)
+        memory = {key: session.peak_rss_bytes() for key, (session, _) in sessions.items()}
+    first = timings[names[0], threads[0]]
+    rows = []
+    for (name, count), (session, tensors) in sessions.items():
+        timing = timings[name, count]
+        if timing.error is not None:
+            raise timing.error
+        ratio = latency_ratio(timing.blocks_ms, first.blocks_ms)
+        p50, p90, p99 = percentiles(timing.samples_ms)
+        rows.append(
+            Row(
+                name=name,
+                runtime=f"{session.info.runtime} {session.info.version}",
+                device=session.info.device,
+                threads=count,
+                input=tensors[0].shape,
+                load_ms=timing.load_ms,
+                first_ms=timing.first_ms,
+                p50_ms=p50,
+                p90_ms=p90,
+                p99_ms=p99,
+                ratio=ratio.value,
+                ratio_interval=ratio.interval,
+                drift=ratio.drift() is not None,
+                peak_rss_bytes=memory[name, count],
+                samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms),
+            )
+        )
+    return rows
+
+
+def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
+    """The rows as a table or as JSON."""
+    if form == "json":
+        return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
+    from segexport.show.text_table import table
+
+    head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "memory")
+    body = [
+        (
+            row.name,
+            str(row.threads),
+            "x".join(map(str, row.input)),
+            f"{row.load_ms:.0f} ms",
+            f"{row.first_ms:.1f} ms",
+            f"{row.p50_ms:.2f} ms",
+            f"{row.p90_ms:.2f} ms",
+            f"{row.p99_ms:.2f} ms",
+            f"{row.ratio:.2f}x" + (" (drift)" if row.drift else ""),
+            "–" if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}",
+            f"{row.peak_rss_bytes / 1e6:.0f} MB",
+        )
+        for row in rows
+    ]
+    title = f"{rows[0].device}; {', '.join(dict.fromkeys(row.runtime for row in rows))}"
+    return table(head, body, title=title, color=color, width=width)
+
+
+def _tensors(artifact: ModelArtifact) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    found = []
+    for spec in artifact.manifest.inputs:
+        free = [1] + [_FREE_SIDE] * (len(spec.shape) - 1)
+        shape = [size if size > 0 else default for size, default in zip(spec.shape, free, strict=True)]
+        found.append(generator.standard_normal(shape).astype(spec.dtype))
+    return found

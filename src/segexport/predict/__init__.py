@@ -1,0 +1,1 @@
+"""A model as its user calls it: predict, evaluate, pipelines."""

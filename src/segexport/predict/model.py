@@ -1,0 +1,280 @@
+"""A loaded model: `predict` gives masks and score maps, `evaluate` gives metrics. `segexport.load` opens one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset, Sample
+from segexport.errors import EnvironmentMissingError, InputError, SegexportError
+from segexport.measure import metrics
+from segexport.predict.inputs import Picture, pictures
+from segexport.predict.prediction import SegmentationResult
+from segexport.progress import Progress, silent
+from segexport.registry import runtime_for
+from segexport.runtimes.base import RunOptions, Runtime
+from segexport.spec import Preprocess, Resize
+
+TargetSize = int | tuple[int, int] | None
+_SCORES = ("logits", "probability")
+
+
+class Model:
+    """A model in a process of its own. Use it in a `with` block, or call `close`.
+
+    Args:
+        artifact: Any format.
+        device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
+        threads: Threads of one inference.
+        target_size: Default of `predict`.
+
+    Raises:
+        InputError: A target_size that is none, or a device that the runtime does not have; those that it has are named.
+    """
+
+    def __init__(
+        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+    ) -> None:
+        self.artifact, self._target_size = artifact, _checked_size(target_size)
+        runtime = runtime_for(artifact.manifest.format, device)
+        _require_device(runtime, device)
+        self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
+
+    def predict(
+        self,
+        input: Any,
+        batch_size: int = 1,
+        target_size: TargetSize = None,
+        *,
+        slice_size: int | tuple[int, int] | None = None,
+        score_map: bool = True,
+    ) -> Iterator[SegmentationResult]:
+        """Segments images, one after the other.
+
+        Args:
+            input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
+                list of these.
+            batch_size: Accepted for PaddleX's sake: exports run one image at a time, as a phone does.
+            target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
+                a number: both sides; (width, height).
+            slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
+                scores are averaged there.
+            score_map: Whether results carry the classes' probabilities; without, prediction is quicker. The masks are
+                the same.
+
+        Raises:
+            InputError: An input that cannot be read, or a size that the model does not take.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
+        size = _checked_size(target_size)
+        contract = self._contract(self._target_size if size is None else size)
+        window = None if slice_size is None else _both_sides("slice_size", slice_size)
+        if window is not None and self._scores_output is None:
+            raise InputError(
+                f"{self.artifact.path}: slice_size needs a model whose output are scores",
+                cause="its head is an argmax, and classes cannot be averaged",
+            )
+        return (self._one(picture, contract, window, score_map) for picture in pictures(input))
+
+    def evaluate(
+        self,
+        dataset: Dataset | str | Path,
+        batch_size: int = 1,
+        return_details: bool = False,
+        *,
+        split: str = "val",
+        progress: Progress = silent,
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        """Metrics over a labelled dataset, with PaddleX's names: miou, category_iou, macc, category_acc, kappa.
+
+        Args:
+            dataset: A dataset, or the folder of one.
+            batch_size: As in `predict`.
+            return_details: Whether to return the confusion matrix too, as ({...}, {"confusion_matrix": [[...]]}).
+
+        Raises:
+            InputError: No labels, or another number of classes than the model's.
+        """
+        data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
+        manifest = self.artifact.manifest
+        classes = manifest.num_classes
+        if not data.labelled:
+            raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
+        if data.labels and len(data.labels) != classes:
+            raise InputError(
+                f"the model has {classes} classes, {data.root} has {len(data.labels)}",
+                hint="segexport check takes a --label-map where they are named differently",
+            )
+        total = np.zeros((classes, classes), np.int64)
+        with progress("evaluating", len(data)) as bar, closing(self._masks(data)) as masks:
+            for sample, mask in masks:
+                total += metrics.confusion_matrix(sample.label, mask, classes, data.ignore_index, name=sample.name)
+                bar.advance()
+        scores = metrics.scores(total)
+        found = {
+            "miou": scores.miou,
+            "category_iou": list(scores.class_iou),
+            "macc": scores.mean_accuracy,
+            "category_acc": list(scores.class_accuracy),
+            "pixel_accuracy": scores.pixel_accuracy,
+            "kappa": scores.kappa,
+        }
+        return (found, {"confusion_matrix": total.tolist()}) if return_details else found
+
+    @property
+    def pid(self) -> int:
+        """Of the model's process."""
+        return self._session.pid
+
+    def peak_rss_bytes(self) -> int:
+        """Most memory that the model's process has held so far."""
+        return self._session.peak_rss_bytes()
+
+    def close(self) -> None:
+        """Ends the model's process."""
+        self._session.close()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def _scores_output(self) -> int | None:
+        """Which output holds scores; None where the head gives classes only."""
+        found = (i for i, spec in enumerate(self.artifact.manifest.outputs) if spec.semantics in _SCORES)
+        return next(found, None)
+
+    def _masks(self, data: Dataset) -> Iterator[tuple[Sample, np.ndarray]]:
+        """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
+        contract, spec = self.artifact.manifest.preprocess, self.artifact.manifest.inputs[0]
+        before: tuple[Sample, preprocess.Placement] | None = None  # what the worker is at
+        try:
+            for sample in data:
+                tensor, placement = preprocess.apply(contract, sample.image, input_spec=spec)
+                ready, before = before, None
+                mask = self._session.result().mask if ready else None
+                self._session.submit([tensor])
+                before = sample, placement
+                if ready:
+                    yield ready[0], preprocess.restore_mask(mask, ready[1])
+            if before:
+                (sample, placement), before = before, None
+                yield sample, preprocess.restore_mask(self._session.result().mask, placement)
+        finally:
+            if before:  # an error or a break: the next call must not get this answer
+                with suppress(SegexportError):
+                    self._session.result()
+
+    def _contract(self, size: TargetSize) -> Preprocess:
+        """The model's preprocessing, its sizes replaced by `size`."""
+        contract = self.artifact.manifest.preprocess
+        if size is None:
+            return contract
+        if size == -1:
+            return contract.model_copy(update={"geometry": ()})
+        width, height = _both_sides("target_size", size)
+        return contract.model_copy(update={"geometry": (Resize(width=width, height=height),)})
+
+    def _one(
+        self, picture: Picture, contract: Preprocess, window: tuple[int, int] | None, score_map: bool
+    ) -> SegmentationResult:
+        image, labels = picture.image, self.artifact.manifest.labels
+        if window is not None and (window[0] < image.shape[1] or window[1] < image.shape[0]):
+            scores = self._sliced(image, contract, window)
+            return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+        if not score_map or self._scores_output is None:
+            tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
+            mask = preprocess.restore_mask(self._session.infer([tensor]).mask, placement)
+            return SegmentationResult(picture.name, image, mask, None, labels)
+        scores, placement = self._scores(image, contract)
+        mask = preprocess.restore_mask(_classes(scores), placement)  # as `evaluate` and `segexport check` see it
+        return SegmentationResult(picture.name, image, mask, preprocess.restore_scores(scores, placement), labels)
+
+    def _scores(self, image: np.ndarray, contract: Preprocess) -> tuple[np.ndarray, preprocess.Placement]:
+        """Probabilities (h, w, C) float32 of the network's size, and how that lies in the image."""
+        manifest = self.artifact.manifest
+        tensor, placement = preprocess.apply(contract, image, input_spec=manifest.inputs[0])
+        spec, output = manifest.outputs[self._scores_output], self._session.outputs([tensor])[self._scores_output]
+        scores = output[0] if spec.layout.endswith("HWC") else output[0].transpose(1, 2, 0)
+        return _probabilities(scores.astype(np.float32), spec.semantics), placement
+
+    def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray:
+        """Scores of overlapping windows, averaged where they overlap."""
+        width, height = min(size[0], image.shape[1]), min(size[1], image.shape[0])
+        total: np.ndarray | None = None
+        times = np.zeros((*image.shape[:2], 1), np.float32)
+        for top in _starts(image.shape[0], height):
+            for left in _starts(image.shape[1], width):
+                window = np.s_[top : top + height, left : left + width]
+                scores = preprocess.restore_scores(*self._scores(image[window], contract))
+                total = np.zeros((*image.shape[:2], scores.shape[2]), np.float32) if total is None else total
+                total[window] += scores
+                times[window] += 1
+        return total / times
+
+
+def _starts(length: int, window: int) -> list[int]:
+    """Where windows begin so that they cover `length` and overlap by about a quarter."""
+    count = max(1, math.ceil((length - window) / (window * 0.75)) + 1)
+    return [round(index * (length - window) / max(count - 1, 1)) for index in range(count)]
+
+
+def _classes(scores: np.ndarray) -> np.ndarray:
+    return scores.argmax(axis=2).astype(np.uint8 if scores.shape[2] <= 256 else np.uint16)
+
+
+def _probabilities(scores: np.ndarray, semantics: str) -> np.ndarray:
+    """(H, W, C) probabilities of all classes; a single channel is that of class 1."""
+    if scores.shape[2] == 1:
+        second = scores if semantics == "probability" else 1.0 / (1.0 + np.exp(-scores))
+        return np.concatenate([1.0 - second, second], axis=2)
+    if semantics == "probability":
+        return scores
+    scores = np.exp(scores - scores.max(axis=2, keepdims=True))
+    return scores / scores.sum(axis=2, keepdims=True)
+
+
+def _checked_size(size: TargetSize) -> TargetSize:
+    if size is not None and not (_is_number(size) and size == -1):
+        _both_sides("target_size", size)
+    return size
+
+
+def _both_sides(name: str, size: Any) -> tuple[int, int]:
+    """(width, height) of a number or a pair."""
+    pair = (size, size) if _is_number(size) else size
+    if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(side) and side > 0 for side in pair)):
+        also = "-1, " if name == "target_size" else ""
+        raise InputError(f"{name} is {size!r}", cause=f"it is {also}a number of pixels, or (width, height)")
+    return int(pair[0]), int(pair[1])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require_device(runtime: Runtime, device: str) -> None:
+    """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
+    kind, _, index = device.partition(":")
+    if device == "cpu" or kind == "adb":
+        return
+    found = runtime.probe()
+    if not found.ok:
+        raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
+    if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
+        here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
+        raise InputError(
+            f"device {device!r}: {runtime.name} here has {here}", hint="segexport doctor says what each runtime has"
+        )

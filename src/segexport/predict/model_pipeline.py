@@ -1,0 +1,136 @@
+"""PaddleX's pipelines: a YAML file that names a model, its device, batch size and input size; `predict` runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+import segexport
+from segexport.artifact import one_line
+from segexport.errors import InputError
+from segexport.predict.model import Model, TargetSize
+from segexport.predict.prediction import SegmentationResult
+from segexport.spec import Frozen
+from segexport.yaml_reader import read_yaml
+
+NAMES = ("semantic_segmentation",)
+
+_CONFIG = """\
+Global:
+  pipeline_name: semantic_segmentation
+
+Pipeline:
+  model: model        # an artifact, an export, or a PaddleSeg or PaddleX folder; relative to this file
+  device: cpu         # cpu, or gpu:0 where the model's runtime has one
+  batch_size: 1
+  target_size: null   # what the network sees. null: as the model says; -1: the image's size; 512; [1024, 512] (w, h)
+"""
+
+
+class _Global(Frozen):
+    pipeline_name: Literal["semantic_segmentation"] = "semantic_segmentation"
+    input: str | None = None
+
+
+class _Settings(Frozen):
+    model: str
+    device: str = "cpu"
+    batch_size: int = Field(1, ge=1)
+    target_size: int | tuple[int, int] | None = None
+
+
+class PipelineConfig(Frozen):
+    """The file, with the keys of PaddleX's. `Global.input` is read and left unused: inputs are given to `predict`."""
+
+    Global: _Global = _Global()
+    Pipeline: _Settings
+
+
+class SegmentationPipeline:
+    """A model with its settings. Use it in a `with` block, or call `close`."""
+
+    def __init__(self, model: Model, batch_size: int = 1) -> None:
+        self.model, self.batch_size = model, batch_size
+
+    def predict(
+        self, input: Any, batch_size: int | None = None, target_size: TargetSize = None, **options: Any
+    ) -> Iterator[SegmentationResult]:
+        """Segments images as `Model.predict` does; what is not given is taken from the file."""
+        size = self.batch_size if batch_size is None else batch_size
+        return self.model.predict(input, size, target_size, **options)
+
+    def close(self) -> None:
+        """Ends the model's process."""
+        self.model.close()
+
+    def __enter__(self) -> SegmentationPipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def config_text(name: str) -> str:
+    """The YAML of a pipeline, to be filled in.
+
+    Raises:
+        InputError: No such pipeline.
+    """
+    if name not in NAMES:
+        raise InputError(f"there is no pipeline {name!r}", hint=f"there is {', '.join(NAMES)}")
+    return _CONFIG
+
+
+def create_pipeline(
+    pipeline: str | Path,
+    *,
+    model: str | Path | None = None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    target_size: TargetSize = None,
+    threads: int = 1,
+) -> SegmentationPipeline:
+    """Opens a pipeline.
+
+    Args:
+        pipeline: The path of its YAML file; or a pipeline's name, with `model`.
+        model, device, batch_size, target_size: Over what the file says.
+        threads: Threads of one inference.
+
+    Raises:
+        SegexportError: The file says what it should not, or its model cannot be read or run.
+    """
+    if str(pipeline) in NAMES:
+        if model is None:
+            raise InputError(
+                f"pipeline {str(pipeline)!r}: no model is named",
+                cause="there are no models that come with it",
+                hint=f"segexport pipeline --get-config {pipeline} -o FILE, and name your model in it",
+            )
+        settings = _Settings(model=str(model))
+    else:
+        settings = read_config(Path(pipeline)).Pipeline
+    named = Path(pipeline).parent / settings.model if model is None else Path(model)
+    opened = segexport.load(
+        str(named),
+        device=settings.device if device is None else device,
+        threads=threads,
+        target_size=settings.target_size if target_size is None else target_size,
+    )
+    return SegmentationPipeline(opened, settings.batch_size if batch_size is None else batch_size)
+
+
+def read_config(path: Path) -> PipelineConfig:
+    """Reads a pipeline's file; raises InputError where it says what it should not."""
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such pipeline file",
+            hint=f"segexport pipeline --get-config {NAMES[0]} -o {path} writes one",
+        )
+    try:
+        return PipelineConfig.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: not a pipeline's file", cause=one_line(error)) from None

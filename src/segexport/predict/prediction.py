@@ -1,0 +1,187 @@
+"""The result for one image, with PaddleX's names: label_map, score_map, print, save_to_img, save_to_json, json, img."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections.abc import Collection, Iterator, Mapping
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from segexport.data.images import IMAGE_SUFFIXES
+from segexport.errors import InputError
+from segexport.show.pictures import colorize, overlay
+from segexport.spec import Label
+from segexport.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+KINDS = ("overlay", "color", "mask")
+_KEYS = ("input_path", "page_index", "pred", "label_map", "score_map")
+
+
+class SegmentationResult(Mapping):
+    """What a model says about one image; also a mapping, for code that writes `result["label_map"]`.
+
+    Attributes:
+        input_path: Where the image came from: its path or URL, or `array_0` for the first array.
+        page_index: None; PaddleX's place for the page of a PDF.
+        image: (H, W, 3) uint8 RGB.
+        label_map: (H, W) uint8 or uint16, the class of each pixel; `pred` is another name of it.
+        score_map: (H, W, classes) float32 probabilities; None when the model gives classes only, or nobody asked.
+        labels: The classes.
+    """
+
+    page_index = None
+
+    def __init__(
+        self,
+        input_path: str,
+        image: np.ndarray,
+        label_map: np.ndarray,
+        score_map: np.ndarray | None,
+        labels: tuple[Label, ...],
+    ) -> None:
+        self.input_path, self.image = input_path, image
+        self.label_map, self.score_map, self.labels = label_map, score_map, labels
+
+    @property
+    def pred(self) -> np.ndarray:
+        """The mask."""
+        return self.label_map
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in _KEYS:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KEYS)
+
+    def __len__(self) -> int:
+        return len(_KEYS)
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The mask and the classes as plain data, under the key `res`."""
+        return {"res": {**self._head, "pred": self.label_map.tolist()}}
+
+    @property
+    def img(self) -> dict[str, Image]:
+        """The image with the coloured mask laid over it, under the key `res`."""
+        return {"res": self.picture("overlay")}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Part of the pixels by class, of the classes that are there."""
+        counts = np.bincount(self.label_map.ravel(), minlength=len(self.labels)) / self.label_map.size
+        return {label.name: float(counts[label.id]) for label in self.labels if counts[label.id]}
+
+    def picture(self, kind: str = "overlay") -> Image:
+        """The mask as a picture.
+
+        Args:
+            kind: `overlay`: over the image; `color`: in its classes' colours; `mask`: the class ids themselves.
+
+        Raises:
+            InputError: Another kind.
+        """
+        from PIL import Image
+
+        if kind not in KINDS:
+            raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        if kind == "overlay":
+            return Image.fromarray(overlay(self.image, self.label_map, self.labels))
+        return Image.fromarray(self.label_map if kind == "mask" else colorize(self.label_map, self.labels))
+
+    def picture_name(self, kind: str = "overlay") -> str:
+        """What `save_to_img` calls a picture in a folder."""
+        path = Path(self._file_name)
+        keeps = kind != "mask" and path.suffix.lower() in IMAGE_SUFFIXES
+        return path.stem + (path.suffix if keeps else ".png")
+
+    def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
+        """Prints the image's path and the share of each class; the mask itself is too long and printed as `...`.
+
+        Args:
+            format_json: Whether as indented JSON.
+            indent, ensure_ascii: As in `json.dumps`, for `format_json`.
+        """
+        content = {"res": {**self._head, "pred": "...", "shares": self.shares}}
+        print(json_module.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if format_json else content)
+
+    def save_to_json(self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
+        """Writes input_path, page_index, label_list and pred to a file, or into a folder under the image's name.
+
+        Args:
+            save_path: A file that ends in `.json`, or a folder.
+            indent: Of the lines; a row of the mask is one line. None writes one line in all.
+            ensure_ascii: Whether letters beyond ASCII are escaped.
+
+        Returns:
+            The file.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        dump = json_module.dumps
+        content = {**self._head, "pred": self.label_map.tolist()}
+        if indent is None:
+            text = dump(content, ensure_ascii=ensure_ascii)
+        else:
+            lines = [f"{dump(key)}: {dump(value, ensure_ascii=ensure_ascii)}" for key, value in self._head.items()]
+            start = "\n" + " " * indent
+            rows = ",".join(start + " " * indent + dump(row) for row in content["pred"])
+            lines.append(f'"pred": [{rows}{start}]')
+            text = "{" + ",".join(start + line for line in lines) + "\n}\n"
+        return write_whole(self._place(save_path, f"{Path(self._file_name).stem}.json", (".json",)), text.encode())
+
+    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
+        """Writes a picture to a file, or into a folder under the image's name.
+
+        Args:
+            save_path: A file with an image's suffix, or a folder. In a folder, the picture is called as the image; the
+                ids of `mask` become PNG whatever the image was, because other formats change them.
+            kind: As in `picture`.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: No such kind, a format that cannot be written, or the image itself would be overwritten.
+            StorageError: It cannot be written.
+        """
+        path = self._place(save_path, self.picture_name(kind), IMAGE_SUFFIXES)
+        picture, content = self.picture(kind), BytesIO()
+        if kind == "mask" and path.suffix.lower() != ".png":
+            raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
+        from PIL import Image
+
+        try:
+            picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
+        return write_whole(path, content.getvalue())
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        names = [label.name for label in self.labels]
+        return {"input_path": self.input_path, "page_index": self.page_index, "label_list": names}
+
+    @property
+    def _file_name(self) -> str:
+        if self.input_path.startswith(("http://", "https://")):
+            return PurePosixPath(urlsplit(self.input_path).path).name or "download"
+        return Path(self.input_path).name
+
+    def _place(self, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:
+        path = Path(save_path)
+        if path.is_dir() or path.suffix.lower() not in suffixes:
+            path = path / name
+        if path.exists() and Path(self.input_path).exists() and path.samefile(self.input_path):
+            raise InputError(f"{path}: this is the image itself", hint="save to another folder")
+        return path

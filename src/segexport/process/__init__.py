@@ -1,0 +1,1 @@
+"""Processes of segexport's own: native code that can abort, and Pythons with other packages."""

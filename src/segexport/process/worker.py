@@ -1,0 +1,255 @@
+"""Starts a worker process, talks to it, and says how it ended. Native code that aborts stays on the other side."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
+from segexport.process import worker_host
+from segexport.process.interpreter import interpreter_for
+from segexport.store import storage_error
+
+_PIPE_BYTES = 1 << 20
+_SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
+_LOG_BYTES = 1 << 16  # of the log's end
+_LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
+_END_S = 2.0  # what a process gets to end by itself
+
+
+class Worker:
+    """A process that runs one worker file (see `worker_host`) and answers calls, one after the other.
+
+    Args:
+        script: The worker file; it imports nothing of segexport.
+        needs: Module that the interpreter must be able to import; picks the interpreter.
+        threads: What OpenMP, MKL and OpenBLAS may use.
+        name: How messages call this worker.
+        environment: More environment variables.
+
+    Raises:
+        EnvironmentMissingError: No interpreter here can import `needs`.
+    """
+
+    def __init__(
+        self,
+        script: Path,
+        *,
+        needs: str,
+        threads: int = 1,
+        name: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name or script.stem
+        self._needs = needs
+        self._phase = "start"
+        python = interpreter_for(needs)
+        # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
+        mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
+        try:
+            self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+            self._process = subprocess.Popen(
+                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env={**os.environ, **_thread_limits(threads), **_QUIET, **(environment or {})},
+                bufsize=0,
+            )
+        except OSError as error:
+            raise WorkerCrashed(
+                f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
+            ) from error
+        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._in, False)
+        os.set_blocking(self._out, False)
+        _widen(self._in, self._out)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def call(
+        self, command: str, arguments: Mapping[str, Any] | None = None, arrays: Sequence[np.ndarray] = (), *, timeout_s
+    ) -> tuple[dict, list[np.ndarray]]:
+        """Sends a command and waits for its answer.
+
+        Raises:
+            WorkerTimeout: No answer in `timeout_s` seconds; the worker is killed.
+            WorkerCrashed: The process ended without an answer.
+            WorkerFailed: The worker says that it cannot.
+            EnvironmentMissingError: A module that the worker imports is missing.
+            StorageError: The worker found the disk full.
+        """
+        self.send(command, arguments, arrays, timeout_s=timeout_s)
+        return self.receive(timeout_s=timeout_s)
+
+    def send(
+        self, command: str, arguments: Mapping[str, Any] | None = None, arrays: Sequence[np.ndarray] = (), *, timeout_s
+    ) -> None:
+        """Sends a command and returns; `receive` must follow before the next `send`."""
+        self._phase = command
+        deadline = time.monotonic() + timeout_s
+        header = {"command": command, "arguments": dict(arguments or {})}
+        for buffer in worker_host.encode(header, list(arrays)):
+            view = memoryview(buffer)
+            while len(view):
+                self._wait(deadline, timeout_s, write=True)
+                try:
+                    view = view[os.write(self._in, view) :]
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    raise self._crashed() from None
+
+    def receive(self, *, timeout_s: float) -> tuple[dict, list[np.ndarray]]:
+        """The answer to the last command; raises as `call` does."""
+        deadline = time.monotonic() + timeout_s
+
+        def read(count: int) -> bytearray:
+            buffer = bytearray(count)
+            view, filled = memoryview(buffer), 0
+            while filled < count:
+                self._wait(deadline, timeout_s, write=False)
+                try:
+                    got = os.readv(self._out, [view[filled:]])
+                except BlockingIOError:
+                    continue
+                if got == 0:
+                    raise self._crashed()
+                filled += got
+            return buffer
+
+        try:
+            answer, arrays = worker_host.decode(read)
+            succeeded = answer.pop("ok")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._kill()
+            raise WorkerCrashed(
+                f"{self.name}: what came back from {self._phase!r} is no answer; the process was ended",
+                cause=self._tail(),
+            ) from None
+        if succeeded:
+            return answer, arrays
+        if answer.get("full"):
+            raise storage_error(OSError(*answer["full"]), Path(self.name))
+        if answer.get("missing"):
+            raise EnvironmentMissingError(
+                f"{self.name}: the Python module {answer['missing']!r} cannot be imported",
+                cause=answer["what"],
+                hint="segexport doctor says what is installed and how to get the rest",
+            )
+        raise WorkerFailed(answer["what"], cause=answer["cause"] or self._tail(), hint=answer["hint"])
+
+    def peak_rss_bytes(self) -> int:
+        """Most memory that the process has held so far; 0 where the system does not say."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) * 1024 if found else 0
+
+    def log(self) -> str:
+        """The last that the process wrote to its standard output and error; libraries can print without end."""
+        descriptor = self._log.fileno()
+        start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
+        # Not seek and read: the position in the file is the process's too.
+        return os.pread(descriptor, _LOG_BYTES, start).decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Ends the process. Safe to call twice, and after a crash."""
+        if self._process.poll() is None:
+            self._process.stdin.close()
+            try:
+                self._process.wait(timeout=_END_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            stream.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._log.close()
+
+    def _wait(self, deadline: float, timeout_s: float, *, write: bool) -> None:
+        """Returns when the pipe is ready. A child of an ended process may keep it open, so that is looked at too."""
+        poll = select.poll()
+        poll.register(self._in if write else self._out, select.POLLOUT if write else select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            gone = self._process.poll() is not None
+            if poll.poll(min(left, _LOOK_EVERY_S) * 1e3):
+                return
+            if gone:
+                raise self._crashed()
+        self._kill()
+        raise WorkerTimeout(
+            f"{self.name}: no answer to {self._phase!r} in {timeout_s:g} s; the process was ended", cause=self._tail()
+        )
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _crashed(self) -> WorkerCrashed:
+        try:
+            code = self._process.wait(timeout=_END_S)
+        except subprocess.TimeoutExpired:
+            self._kill()
+            return WorkerCrashed(
+                f"{self.name}: the process closed its pipe without a result during {self._phase!r}, and was ended",
+                cause=self._tail(),
+            )
+        how = f"exited with code {code} and no result"
+        if code < 0:
+            how = f"was killed by {_signal_name(-code)}"
+        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail())
+
+    def _tail(self) -> str:
+        """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""
+        lines = [line.strip() for line in self.log().splitlines() if line.strip()]
+        lines = [line for line in lines if not _EMPTY_TALK.search(line)]
+        telling = [line for line in lines if _TELLING.search(line)]
+        return " | ".join((telling or lines)[-3:])[:800]
+
+
+_TELLING = re.compile(r"(?i:\berror\b|check fail|not (support|found|implement))|\bF .*\]")
+_EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |SignalInfo: ")
+_QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}
+
+
+def _thread_limits(threads: int) -> dict[str, str]:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _widen(*descriptors: int) -> None:
+    import fcntl
+
+    for descriptor in descriptors:
+        try:
+            fcntl.fcntl(descriptor, _SET_PIPE_SIZE, _PIPE_BYTES)
+        except OSError:  # not Linux, or the user's pipe budget is spent: only slower
+            return
