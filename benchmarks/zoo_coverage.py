@@ -1,7 +1,7 @@
 """Every graph of the zoo through ONNX and Paddle-Lite, compared with Paddle operator by operator.
 
-    python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--networks] [--targets ...] [--json FILE]
-        [--markdown FILE]
+    python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--networks [NAME ...]] [--targets ...] [--json FILE]
+        [--markdown FILE] [--limit-s SECONDS]
 
 With an existing --json, its rows are kept; what is measured now takes the place of what they said of it. Graphs come
 without weights; `tests/exporter/zoo.py` fills them. --networks adds those that `tests/exporter/networks.py` writes.
@@ -287,19 +287,21 @@ def nudged(filled: zoo.Filled, workers: Workers) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("graphs", nargs="*", type=Path)
-    parser.add_argument("--networks", action="store_true")
+    parser.add_argument("--networks", nargs="*", metavar="NAME", help="networks of tests/exporter; without names, all")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--targets", nargs="*", default=[*TARGETS, PIR], choices=[*TARGETS, PIR])
+    parser.add_argument("--limit-s", type=float, default=900, help="time limit of one call of a tool")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    graphs = sorted(options.graphs) + (networks(options.work / "networks") if options.networks else [])
-    workers, rows, start = Workers(threads=1, timeout_s=300), _rows(options.json), time.perf_counter()
+    graphs = sorted(options.graphs) + networks(options.work / "networks", options.networks)
+    workers, rows, start = Workers(threads=1, timeout_s=options.limit_s), _rows(options.json), time.perf_counter()
     try:
         for graph in graphs:
             found = cover(graph, options.work, workers, options.targets)
-            rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
             print(json.dumps(found), flush=True)
+            rows = _rows(options.json) or rows  # read again: another run may have added to it meanwhile
+            rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
             if options.json:  # after each graph: a long run that is cut off has kept what it measured
                 kept = [rows[name] for name in sorted(rows)]
                 options.json.write_text(json.dumps(kept, indent=1) + "\n")
@@ -316,11 +318,14 @@ def _rows(file: Path | None) -> dict[str, dict]:
     return {row["graph"]: row for row in json.loads(file.read_text())}
 
 
-def networks(folder: Path) -> list[Path]:
-    """The graphs of `tests/exporter/networks.py`, written by Paddle in a process of its own."""
+def networks(folder: Path, names: list[str] | None) -> list[Path]:
+    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a process of its own."""
+    if names is None:
+        return []
     script = REPOSITORY / "tests" / "exporter" / "networks.py"
-    subprocess.run([sys.executable, "-W", "ignore", str(script), str(folder), "512"], check=True)
-    return sorted(folder.glob("*.pdmodel"))
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run([sys.executable, "-W", "ignore", str(script), str(folder), "512", *(names or ["every"])], check=True)
+    return sorted(file for file in folder.glob("*.pdmodel") if not names or file.stem in names)
 
 
 if __name__ == "__main__":

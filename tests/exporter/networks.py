@@ -2,7 +2,9 @@
 
 Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
 
-    python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ...]
+    python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ... | every]
+
+Without names the small ones of this file; `every` adds those of full width in `networks_full.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import sys
 from pathlib import Path
 
 import paddle
+from networks_full import FULL, SMALL
 from paddle import nn
 from paddle.nn import functional as F
 
@@ -272,12 +275,13 @@ class GCNet(nn.Layer):
 
 
 NETWORKS = {"icnet": ICNet, "lanenet": LaneNet, "spatial_embedding": SpatialEmbedding, "gcnet": GCNet}
+BY_NAME = {**NETWORKS, **SMALL, **FULL}
 
 
 def save(name: str, folder: Path, size: tuple[int, int]) -> None:
     """Writes one network with seeded weights and an input of this size (height, width; -1 is free)."""
     paddle.seed(7)
-    net = NETWORKS[name]()
+    net = BY_NAME[name]()
     net.eval()
     spec = paddle.static.InputSpec([1, 3, *size], "float32", "image")
     paddle.jit.save(paddle.jit.to_static(net, input_spec=[spec]), str(folder / name))
@@ -285,5 +289,6 @@ def save(name: str, folder: Path, size: tuple[int, int]) -> None:
 
 if __name__ == "__main__":
     height, _, width = sys.argv[2].replace("free", "-1").partition("x")
-    for name in sys.argv[3:] or NETWORKS:
+    wanted = sys.argv[3:] or NETWORKS
+    for name in {**NETWORKS, **FULL} if wanted == ["every"] else wanted:
         save(name, Path(sys.argv[1]), (int(height), int(width or height)))
