@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import paddle
 
-from segexport.compress import distill
+from segexport.compress import losses
 from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.logits import logits_of
@@ -48,7 +48,7 @@ def saliency(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray
             labels = paddle.to_tensor(batch.labels)
             if logits.shape[2:] != labels.shape[1:]:
                 logits = paddle.nn.functional.interpolate(logits, size=labels.shape[1:], mode="bilinear")
-        distill.cross_entropy(logits, labels).backward()
+        losses.cross_entropy(logits, labels).backward()
         for weight, total in sums.items():
             held = net.tensor(weight)
             if held.grad is not None:
