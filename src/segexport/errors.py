@@ -46,6 +46,10 @@ class InputError(SegexportError):
     """A file or option that the user gave cannot be used: missing, corrupt, truncated, hostile or contradictory."""
 
 
+class TooLargeError(InputError):
+    """More bytes or pixels than the limit that the message names."""
+
+
 class UnsupportedModelError(InputError):
     """The model is well formed, but holds something that the target cannot take; the operator is named."""
 

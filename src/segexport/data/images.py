@@ -25,7 +25,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from segexport.errors import InputError
+from segexport.errors import InputError, TooLargeError
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE_PIXELS = 20_000
@@ -82,7 +82,8 @@ def decode_image(
         uint8 (height, width, 3), read-only.
 
     Raises:
-        InputError: Missing, empty, truncated, corrupt, too large, or no image.
+        InputError: Missing, empty, truncated, corrupt, or no image.
+        TooLargeError: More pixels than the limits.
     """
     with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
         orientation = _orientation(image)
@@ -151,7 +152,9 @@ def _opened(
     except InputError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{what}: the image is too large", cause=str(error), hint="make it smaller first") from error
+        raise TooLargeError(
+            f"{what}: the image is too large", cause=str(error), hint="make it smaller first"
+        ) from error
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{what}: not an image", cause=_identify(source, formats)) from error
     except Exception as error:  # a decoder fed with hostile bytes may raise anything: struct.error, KeyError, ...
@@ -167,7 +170,7 @@ def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_si
     if width < 1 or height < 1:
         raise InputError(f"{what}: the image has no pixels ({width}x{height})")
     if width * height > max_pixels or max(size) > max_side_pixels:
-        raise InputError(
+        raise TooLargeError(
             f"{what}: the image is too large, {width}x{height} pixels",
             cause=f"the limits are {max_pixels / 1e6:g} million pixels and {max_side_pixels} pixels on a side",
             hint="make it smaller first, or cut it into tiles",

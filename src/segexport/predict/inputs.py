@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 
 from segexport.data.images import IMAGE_SUFFIXES, decode_image
 from segexport.errors import InputError
+from segexport.predict.download import download
 
 MAX_DOWNLOAD_BYTES = 64 << 20
 DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and then is stopped too
@@ -61,7 +58,7 @@ def _pictures(source: Any, numbers: Iterator[int]) -> Iterator[Picture]:
 
 def _from_text(text: str) -> Iterator[Picture]:
     if text.startswith(("http://", "https://")):
-        yield Picture(text, decode_image(_download(text), name=text))
+        yield Picture(text, decode_image(_downloaded(text), name=text))
         return
     path = Path(text)
     if path.is_dir():
@@ -88,46 +85,5 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
 
 
-def _download(url: str) -> bytes:
-    """The answer's body. A thread of its own waits for the server, because a time-out of sockets starts anew with
-    every byte, and those of names and of headers cannot be bounded at all.
-
-    Raises:
-        InputError: No such server or file, too large, too slow, or cut off.
-    """
-    found: list[bytes | Exception] = []
-
-    def work() -> None:
-        try:
-            found.append(_read(url, time.monotonic() + DOWNLOAD_TIMEOUT_S))
-        except Exception as error:  # raised again by the caller's thread
-            found.append(error)
-
-    thread = threading.Thread(target=work, name="download", daemon=True)
-    thread.start()
-    thread.join(DOWNLOAD_TIMEOUT_S)
-    result = found[0] if found else TimeoutError(f"not there in {DOWNLOAD_TIMEOUT_S:g} s")
-    if isinstance(result, bytes):
-        return result
-    if isinstance(result, OSError | HTTPException | ValueError):
-        cause = str(getattr(result, "reason", None) or result)
-        if code := getattr(result, "code", None):
-            cause = f"{code} {cause}"
-        raise InputError(f"{url}: cannot be downloaded", cause=cause) from None
-    raise result
-
-
-def _read(url: str, deadline: float) -> bytes:
-    data = bytearray()
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-        while part := answer.read1(1 << 16):
-            data += part
-            if len(data) > MAX_DOWNLOAD_BYTES:
-                raise InputError(
-                    f"{url}: more than {MAX_DOWNLOAD_BYTES >> 20} MiB", hint="download it and give the file"
-                )
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not there in {DOWNLOAD_TIMEOUT_S:g} s")
-        if answer.length:
-            raise ConnectionError(f"cut off after {len(data)} bytes, {answer.length} are missing")
-    return bytes(data)
+def _downloaded(url: str) -> bytes:
+    return download(url, max_bytes=MAX_DOWNLOAD_BYTES, timeout_s=DOWNLOAD_TIMEOUT_S)

@@ -17,12 +17,12 @@ from segexport.errors import EnvironmentMissingError, InputError, SegexportError
 from segexport.measure import metrics
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.prediction import SegmentationResult
+from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Runtime
-from segexport.spec import Preprocess, Resize
+from segexport.spec import Preprocess
 
-TargetSize = int | tuple[int, int] | None
 _SCORES = ("logits", "probability")
 
 
@@ -42,9 +42,9 @@ class Model:
     def __init__(
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
     ) -> None:
-        self.artifact, self._target_size = artifact, _checked_size(target_size)
+        self.artifact, self._target_size = artifact, checked_size(target_size)
         runtime = runtime_for(artifact.manifest.format, device)
-        _require_device(runtime, device)
+        require_device(runtime, device)
         self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
 
     def predict(
@@ -74,9 +74,9 @@ class Model:
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
-        size = _checked_size(target_size)
-        contract = self._contract(self._target_size if size is None else size)
-        window = None if slice_size is None else _both_sides("slice_size", slice_size)
+        size = checked_size(target_size)
+        contract = with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+        window = None if slice_size is None else both_sides("slice_size", slice_size)
         if window is not None and self._scores_output is None:
             raise InputError(
                 f"{self.artifact.path}: slice_size needs a model whose output are scores",
@@ -177,16 +177,6 @@ class Model:
                 with suppress(SegexportError):
                     self._session.result()
 
-    def _contract(self, size: TargetSize) -> Preprocess:
-        """The model's preprocessing, its sizes replaced by `size`."""
-        contract = self.artifact.manifest.preprocess
-        if size is None:
-            return contract
-        if size == -1:
-            return contract.model_copy(update={"geometry": ()})
-        width, height = _both_sides("target_size", size)
-        return contract.model_copy(update={"geometry": (Resize(width=width, height=height),)})
-
     def _one(
         self, picture: Picture, contract: Preprocess, window: tuple[int, int] | None, score_map: bool
     ) -> SegmentationResult:
@@ -246,26 +236,7 @@ def _probabilities(scores: np.ndarray, semantics: str) -> np.ndarray:
     return scores / scores.sum(axis=2, keepdims=True)
 
 
-def _checked_size(size: TargetSize) -> TargetSize:
-    if size is not None and not (_is_number(size) and size == -1):
-        _both_sides("target_size", size)
-    return size
-
-
-def _both_sides(name: str, size: Any) -> tuple[int, int]:
-    """(width, height) of a number or a pair."""
-    pair = (size, size) if _is_number(size) else size
-    if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(side) and side > 0 for side in pair)):
-        also = "-1, " if name == "target_size" else ""
-        raise InputError(f"{name} is {size!r}", cause=f"it is {also}a number of pixels, or (width, height)")
-    return int(pair[0]), int(pair[1])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _require_device(runtime: Runtime, device: str) -> None:
+def require_device(runtime: Runtime, device: str) -> None:
     """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
     kind, _, index = device.partition(":")
     if device == "cpu" or kind == "adb":

@@ -1,0 +1,64 @@
+"""A file from an http(s) URL, limited in size and in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
+from typing import Any
+
+from segexport.errors import InputError, TooLargeError
+
+Open = Callable[..., Any]  # as `urllib.request.urlopen`: (url, timeout=seconds) -> answer
+
+
+def download(url: str, *, max_bytes: int, timeout_s: float, open_url: Open = urllib.request.urlopen) -> bytes:
+    """The answer's body. A thread of its own waits for the server, because a time-out of sockets starts anew with
+    every byte, and those of names and of headers cannot be bounded at all.
+
+    Args:
+        max_bytes: Above which the download is given up.
+        timeout_s: For all of it: a server that sends a byte now and then is stopped too.
+        open_url: What opens the connection; what it refuses, it raises as InputError.
+
+    Raises:
+        InputError: No such server or file, too slow, or cut off.
+        TooLargeError: More than `max_bytes`.
+    """
+    found: list[bytes | Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(_read(url, max_bytes, timeout_s, open_url))
+        except Exception as error:  # raised again by the caller's thread
+            found.append(error)
+
+    thread = threading.Thread(target=work, name="download", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    result = found[0] if found else TimeoutError(f"not there in {timeout_s:g} s")
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, OSError | HTTPException | ValueError):
+        cause = str(getattr(result, "reason", None) or result)
+        if code := getattr(result, "code", None):
+            cause = f"{code} {cause}"
+        raise InputError(f"{url}: cannot be downloaded", cause=cause) from None
+    raise result
+
+
+def _read(url: str, max_bytes: int, timeout_s: float, open_url: Open) -> bytes:
+    deadline = time.monotonic() + timeout_s
+    data = bytearray()
+    with open_url(url, timeout=timeout_s) as answer:
+        while part := answer.read1(1 << 16):
+            data += part
+            if len(data) > max_bytes:
+                raise TooLargeError(f"{url}: more than {max_bytes >> 20} MiB", hint="download it and give the file")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not there in {timeout_s:g} s")
+        if answer.length:
+            raise ConnectionError(f"cut off after {len(data)} bytes, {answer.length} are missing")
+    return bytes(data)
