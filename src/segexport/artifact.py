@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TensorSpec
+from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -81,6 +81,16 @@ class Manifest(Frozen):
     @property
     def num_classes(self) -> int:
         return len(self.labels)
+
+    @property
+    def task(self) -> Task:
+        """What the outputs say."""
+        return "instance" if any(spec.semantics == "instance_masks" for spec in self.outputs) else "semantic"
+
+    @property
+    def image(self) -> TensorSpec:
+        """The input that takes the image."""
+        return next((spec for spec in self.inputs if spec.semantics == "image"), self.inputs[0])
 
     @property
     def source_sha256(self) -> str:

@@ -7,6 +7,7 @@ pixel is touched, with rules that need nothing but IEEE doubles and integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -18,6 +19,7 @@ from segexport.spec import (
     Geometry,
     LimitLong,
     Pad,
+    PadToMultiple,
     PadToRatio,
     Preprocess,
     Resize,
@@ -35,6 +37,9 @@ _INTERPOLATION = {  # without "nearest": OpenCV's shifts the image by half a pix
     "area": cv2.INTER_AREA,
     "lanczos4": cv2.INTER_LANCZOS4,
 }
+
+
+_PADDINGS = (Pad, PadToRatio, PadToMultiple)
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,14 @@ class Placement:
         """(width, height) of the tensor."""
         return self.sizes[-1]
 
+    @property
+    def content(self) -> Size:
+        """(width, height) of the image inside the tensor, without the paddings at the end."""
+        padded_last = 0
+        while padded_last < len(self.padded) and self.padded[-1 - padded_last]:
+            padded_last += 1
+        return self.sizes[len(self.sizes) - 1 - padded_last]
+
 
 def place(preprocess: Preprocess, width: int, height: int) -> Placement:
     """Works out the sizes that an image of `width` x `height` goes through.
@@ -75,7 +88,7 @@ def place(preprocess: Preprocess, width: int, height: int) -> Placement:
                 cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
             )
         sizes.append(size)
-    return Placement(tuple(sizes), tuple(isinstance(op, Pad | PadToRatio) for op in preprocess.geometry))
+    return Placement(tuple(sizes), tuple(isinstance(op, _PADDINGS) for op in preprocess.geometry))
 
 
 def apply(
@@ -101,6 +114,21 @@ def apply(
     return normalize(preprocess, run_geometry(preprocess, image, placement)), placement
 
 
+def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement) -> list[np.ndarray]:
+    """A value for each of a model's inputs: the image, and for detectors its size in the tensor and its scale.
+
+    Both are (height, width), float32 (1, 2). The scale is that of each side after rounding, so that size / scale is
+    the image's own size to the pixel.
+    """
+    values = {
+        "image_size": np.array([placement.content[::-1]], np.float32),
+        "scale_factor": np.array(
+            [[to / of for to, of in zip(placement.content[::-1], placement.original[::-1], strict=True)]], np.float32
+        ),
+    }
+    return [values.get(spec.semantics, tensor) for spec in inputs]
+
+
 def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement) -> np.ndarray:
     """Steps 1 and 2 of the contract, but for the order of channels: grey levels, RGB, (height, width, 3).
 
@@ -112,7 +140,7 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
             continue
         if image.dtype != np.float32:
             image = image.astype(np.float32)
-        if isinstance(op, Pad | PadToRatio):
+        if isinstance(op, _PADDINGS):
             value = op.value if preprocess.color == "rgb" else op.value[::-1]
             right, bottom = size[0] - here[0], size[1] - here[1]
             image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=value)
@@ -255,6 +283,8 @@ def _size_after(op: Geometry, width: int, height: int) -> Size:
         return width, height
     if isinstance(op, ResizeToMultiple):
         return max(op.multiple, width - width % op.multiple), max(op.multiple, height - height % op.multiple)
+    if isinstance(op, PadToMultiple):
+        return _up_to_multiple(width, op.multiple), _up_to_multiple(height, op.multiple)
     if isinstance(op, PadToRatio):
         if width / height > op.ratio:
             return width, max(height, int(width / op.ratio))

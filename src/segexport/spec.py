@@ -40,7 +40,14 @@ class Precision(str, Enum):
     W8 = "w8"
 
 
-Semantics = Literal["image", "logits", "probability", "class_index", "other"]
+Semantics = Literal[
+    "image", "logits", "probability", "class_index", "other",
+    # Of models that find objects: the image's size in the tensor and its scale, as inputs; rows of
+    # (class, score, left, top, right, bottom), how many there are, and a mask for each, as outputs.
+    "image_size", "scale_factor", "boxes", "box_count", "instance_masks",
+]  # fmt: skip
+Task = Literal["semantic", "instance"]
+"""What a model answers: the class of each pixel, or objects, each with its class, box, mask and score."""
 
 
 # What leaves the network, and as what a mask leaves it; see `exporter.set_head`.
@@ -134,8 +141,17 @@ class PadToRatio(Finite):
     value: tuple[float, float, float] = (127.5, 127.5, 127.5)
 
 
+class PadToMultiple(Finite):
+    """Filled with `value`, as in `Pad`, at the right and bottom until each side is a multiple of `multiple` pixels."""
+
+    op: Literal["pad_to_multiple"] = "pad_to_multiple"
+    multiple: int = Field(gt=0)
+    value: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+
 Geometry = Annotated[
-    Resize | ResizeShort | ResizeLong | LimitLong | ResizeToMultiple | Pad | PadToRatio, Field(discriminator="op")
+    Resize | ResizeShort | ResizeLong | LimitLong | ResizeToMultiple | Pad | PadToRatio | PadToMultiple,
+    Field(discriminator="op"),
 ]
 
 

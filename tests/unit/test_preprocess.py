@@ -79,6 +79,7 @@ def test_golden_vectors_are_small_and_cover_every_operation():
         "resize_to_multiple",
         "pad",
         "pad_to_ratio",
+        "pad_to_multiple",
     }
 
 
@@ -133,6 +134,7 @@ def test_area_resize_is_the_mean_of_the_box():
         ({"op": "limit_long", "max_size": 240, "min_size": 100}, (50, 20), (100, 40)),
         ({"op": "resize_to_multiple", "multiple": 32}, (481, 31), (480, 32)),
         ({"op": "pad", "width": 50, "height": 40}, (50, 30), (50, 40)),
+        ({"op": "pad_to_multiple", "multiple": 32}, (50, 32), (64, 32)),
         ({"op": "pad_to_ratio", "ratio": 2.0}, (50, 30), (60, 30)),
         ({"op": "pad_to_ratio", "ratio": 1.0}, (50, 30), (50, 50)),
         ({"op": "pad_to_ratio", "ratio": 1.7777777777}, (16, 9), (16, 9)),

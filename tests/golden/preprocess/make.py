@@ -69,6 +69,11 @@ CASES = {
         {"geometry": [{"op": "pad_to_ratio", "ratio": 1.77777778}, {"op": "resize", "width": 24, "height": 14}]},
         1e-3,
     ),
+    "photo_pad_to_multiple": (
+        "photo.png",
+        {"geometry": [{"op": "pad_to_multiple", "multiple": 8, "value": (123.675, 116.28, 103.53)}], **IMAGENET},
+        0.0,
+    ),
     "photo_nearest": (
         "photo.png",
         {"geometry": [{"op": "resize", "width": 17, "height": 12, "interpolation": "nearest"}]},

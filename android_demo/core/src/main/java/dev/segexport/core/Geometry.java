@@ -50,6 +50,10 @@ final class Geometry {
                 Json.allow(json, "op", "ratio", "value");
                 pads = true;
                 break;
+            case "pad_to_multiple":
+                Json.allow(json, "op", "multiple", "value");
+                pads = true;
+                break;
             default:
                 throw new SegmentationException(
                         SegmentationException.Kind.UNSUPPORTED, "geometry operation \"" + op + "\" is not known");
@@ -115,6 +119,8 @@ final class Geometry {
                         : new int[] {w, h};
             case "resize_to_multiple":
                 return new int[] {Math.max(size, w - w % size), Math.max(size, h - h % size)};
+            case "pad_to_multiple":
+                return new int[] {(w + size - 1) / size * size, (h + size - 1) / size * size};
             case "pad_to_ratio":
                 return (double) w / h > ratio
                         ? new int[] {w, Math.max(h, (int) (w / ratio))}
