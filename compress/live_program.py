@@ -139,13 +139,22 @@ class LiveProgram(paddle.nn.Layer):
 
     def tensor(self, name: str) -> paddle.Tensor:
         """The parameter or buffer that the program calls `name`."""
-        if name not in self._held:
+        if name in self._held:
+            return self._held[name]
+        if name not in self.tensors():
             raise InputError(f"the program has no parameter {name!r}")
-        return self._held[name]
+        return self.tensors()[name]
+
+    def tensors(self) -> dict[str, paddle.Tensor]:
+        """All that a checkpoint of the layer has to hold, by name: the program's parameters and buffers.
+
+        A subclass that learns more adds it here; `tensor` and `trained_names` then know it too.
+        """
+        return dict(self._held)
 
     def trained_names(self) -> list[str]:
-        """The program's names of the parameters that train."""
-        return [name for name, held in self._held.items() if not held.stop_gradient]
+        """The names of the tensors that train."""
+        return [name for name, held in self.tensors().items() if not held.stop_gradient]
 
     def program(self) -> Program:
         """The program with the present values: what `Program.write` saves and every exporter takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from segexport.spec import Frozen
 
@@ -13,13 +13,23 @@ LOG = "training.jsonl"  # a line for each step: its number, the learning rate, t
 
 
 class Losses(Frozen):
-    """The weight of each loss; 0 leaves it out. All but `cross_entropy` need a teacher; it needs labels."""
+    """The weight of each loss; 0 leaves it out.
+
+    The first four need labels (see `compress.losses`), the others a teacher (see `compress.distill`).
+    """
 
     cross_entropy: float = Field(default=1.0, ge=0)
+    bce: float = Field(default=0.0, ge=0)
+    dice: float = Field(default=0.0, ge=0)
+    lovasz: float = Field(default=0.0, ge=0)
     kl: float = Field(default=0.0, ge=0)
     cwd: float = Field(default=0.0, ge=0)
     dist: float = Field(default=0.0, ge=0)
     attention: float = Field(default=0.0, ge=0)
+
+    @property
+    def needs_labels(self) -> bool:
+        return any((self.cross_entropy, self.bce, self.dice, self.lovasz))
 
     @property
     def needs_teacher(self) -> bool:
@@ -31,25 +41,32 @@ class TrainingOptions(Frozen):
 
     Attributes:
         schedule: `poly`: (1 - step / steps) ** power. `cosine`: half a wave, to 0. After `warmup` linear steps.
+        class_weight: What a pixel of each class counts in cross entropy and BCE; `dynamic`: the inverse of the batch's
+            pixels of the class.
+        ignore_index: The label of pixels that do not count.
         features: Variables of student and teacher that `losses.attention` compares.
         temperature: Of the losses that soften the classes.
         ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
         save_every: Steps between checkpoints.
+        precision: `fp16`, `bf16`: mixed precision (Micikevicius et al., ICLR 2018), on a GPU only.
     """
 
     steps: int = Field(gt=0)
     optimizer: Literal["adamw", "momentum"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["poly", "cosine"] = "poly"
-    power: float = 0.9
+    power: float = Field(default=0.9, ge=0)
     warmup: int = Field(default=0, ge=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    momentum: float = 0.9
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     losses: Losses = Losses()
+    class_weight: Literal["dynamic"] | tuple[NonNegativeFloat, ...] | None = None
+    ignore_index: int = 255
     features: tuple[str, ...] = ()
     temperature: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     save_every: int = Field(default=200, gt=0)
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     seed: int = 0
 
     @model_validator(mode="after")

@@ -1,0 +1,64 @@
+"""What a training needs to go on: arrays and a few plain values in one file, which is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport.errors import InputError
+
+NAME = "checkpoint.npz"
+
+
+@dataclass
+class Checkpoint:
+    """The state after a step.
+
+    Attributes:
+        options: The training's options as JSON; another training must not go on from here.
+        arrays: By kind (`param`, `average`, `optimizer`) and name.
+        state: Plain values that others than the loop keep here.
+    """
+
+    step: int
+    options: str
+    arrays: dict[str, dict[str, np.ndarray]]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes `checkpoint.npz`; the old one stays whole until the new one is."""
+    plain = {"step": checkpoint.step, "options": checkpoint.options, "state": checkpoint.state}
+    flat = {f"{kind} {name}": value for kind, values in checkpoint.arrays.items() for name, value in values.items()}
+    flat["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
+    part = folder / "checkpoint.part.npz"
+    np.savez(part, **flat)
+    os.replace(part, folder / NAME)
+
+
+def load(folder: Path) -> Checkpoint | None:
+    """Reads `checkpoint.npz`; None where there is none.
+
+    Raises:
+        InputError: The file is damaged, or no checkpoint.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            flat = {name: stored[name] for name in stored.files}
+        plain = json.loads(bytes(flat.pop("plain")))
+        found = Checkpoint(int(plain["step"]), str(plain["options"]), {}, dict(plain["state"]))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a checkpoint, or a damaged one", cause=str(error), hint="remove it") from error
+    for key, value in flat.items():
+        kind, _, name = key.partition(" ")
+        found.arrays.setdefault(kind, {})[name] = value
+    return found

@@ -1,0 +1,153 @@
+"""What a student is trained for: the losses on labels and against a teacher that the options give a weight.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+
+from segexport.compress import distill, losses
+from segexport.compress.batches import Batch
+from segexport.compress.live_program import LiveProgram
+from segexport.compress.logits import logits_of
+from segexport.compress.training_options import TrainingOptions
+from segexport.errors import InputError
+from segexport.exporter.program import Program
+
+
+class Objective:
+    """The losses of one training.
+
+    Args:
+        student: The program that is trained.
+        teacher: The program to learn from; None where labels are all there is.
+
+    Raises:
+        InputError: Student and teacher do not fit together, a loss lacks its teacher, or class weights do not fit.
+    """
+
+    def __init__(self, student: Program, teacher: Program | None, options: TrainingOptions) -> None:
+        self._options, self._logits = options, logits_of(student)
+        self._teacher: LiveProgram | None = None
+        self._teacher_logits = ("", 1)
+        if options.losses.needs_teacher:
+            if teacher is None:
+                raise InputError(
+                    "a distillation loss has a weight, and there is no teacher", hint="name one, or set it to 0"
+                )
+            self._teacher, self._teacher_logits = LiveProgram(teacher), logits_of(teacher)
+            self._teacher.eval()
+            _require_fit(student, self._logits, teacher, self._teacher_logits)
+        self._class_weight = _class_weight(options, max(2, student.shape(self._logits[0])[self._logits[1]]))
+
+    def losses(self, student: LiveProgram, batch: Batch) -> dict[str, paddle.Tensor]:
+        """Runs the student on a batch; each loss by its name in the options.
+
+        Raises:
+            InputError: There is nothing to learn from, or the teacher's scores have another size.
+        """
+        options, wanted = self._options, self._options.losses
+        images = paddle.to_tensor(batch.images)
+        kind = "bfloat16" if options.precision == "bf16" else "float16"
+        with paddle.amp.auto_cast(enable=options.precision != "fp32", dtype=kind):
+            _, own = student.run([images], keep=[self._logits[0], *options.features])
+        scores = _classes_first(own[self._logits[0]], self._logits[1])
+        found: dict[str, paddle.Tensor] = {}
+        if wanted.needs_labels and batch.labels is not None:
+            found = self._on_labels(scores, paddle.to_tensor(batch.labels))
+        if self._teacher is not None:
+            with paddle.no_grad():
+                _, known = self._teacher.run([images], keep=[self._teacher_logits[0], *options.features])
+            taught = _classes_first(known[self._teacher_logits[0]], self._teacher_logits[1])
+            found |= self._on_teacher(scores, taught)
+            if wanted.attention:
+                pairs = [distill.attention(own[name], known[name]) for name in options.features]
+                found["attention"] = sum(pairs) / len(pairs)
+        if not found:
+            raise InputError(
+                "there is nothing to learn from: the images have no labels, and no distillation loss has a weight",
+                hint="set losses.kl or losses.cwd, and name a teacher",
+            )
+        return found
+
+    def scores(self, student: LiveProgram, images: np.ndarray) -> np.ndarray:
+        """The student's scores (batch, classes, height, width) in the mode that it is in, without gradients."""
+        with paddle.no_grad():
+            _, own = student.run([paddle.to_tensor(images)], keep=[self._logits[0]])
+        return losses.two_classes(_classes_first(own[self._logits[0]], self._logits[1])).numpy()
+
+    def _on_labels(self, scores: paddle.Tensor, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        wanted, ignored = self._options.losses, self._options.ignore_index
+        if scores.shape[2:] != labels.shape[1:]:
+            scores = paddle.nn.functional.interpolate(scores, size=labels.shape[1:], mode="bilinear")
+        weights = self._class_weight
+        if self._options.class_weight == "dynamic":
+            weights = losses.dynamic_weights(labels, max(2, scores.shape[1]), ignored)
+        found = {}
+        if wanted.cross_entropy:
+            found["cross_entropy"] = losses.cross_entropy(scores, labels, ignored, weights)
+        if wanted.bce:
+            found["bce"] = losses.bce(scores, labels, ignored, weights)
+        if wanted.dice:
+            found["dice"] = losses.dice(scores, labels, ignored)
+        if wanted.lovasz:
+            found["lovasz"] = losses.lovasz(scores, labels, ignored)
+        return found
+
+    def _on_teacher(self, scores: paddle.Tensor, taught: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        wanted, temperature = self._options.losses, self._options.temperature
+        if scores.shape != taught.shape:
+            raise InputError(
+                f"the student's scores are {scores.shape[1:]}, its teacher's {taught.shape[1:]}",
+                hint="choose a teacher with the same classes and the same output size",
+            )
+        scores, taught = losses.two_classes(scores), losses.two_classes(taught)
+        found = {}
+        if wanted.kl:
+            found["kl"] = distill.pixel_kl(scores, taught, temperature)
+        if wanted.cwd:
+            found["cwd"] = distill.channel_wise(scores, taught, temperature)
+        if wanted.dist:
+            found["dist"] = distill.dist(scores, taught, temperature)
+        return found
+
+
+def _classes_first(logits: paddle.Tensor, axis: int) -> paddle.Tensor:
+    logits = logits.astype("float32")
+    return logits if axis == 1 else paddle.moveaxis(logits, axis, 1)
+
+
+def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | None:
+    given = options.class_weight
+    if given is None or given == "dynamic":
+        return None
+    if len(given) != classes or not any(given):
+        what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
+        raise InputError(
+            f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"
+        )
+    return paddle.to_tensor(given, "float32")
+
+
+def _require_fit(student: Program, own: tuple[str, int], teacher: Program, other: tuple[str, int]) -> None:
+    classes, known = student.shape(own[0])[own[1]], teacher.shape(other[0])[other[1]]
+    if classes != known:
+        raise InputError(
+            f"the student has {classes} classes, its teacher {known}", hint="choose a teacher of this task"
+        )
+    mine, its = student.shape(student.feed_names[0]), teacher.shape(teacher.feed_names[0])
+    if any(a != b and a > 0 and b > 0 for a, b in zip(mine[1:], its[1:], strict=False)):
+        raise InputError(f"the student takes images of {list(mine)}, its teacher of {list(its)}")
+    mine, its = _sides(student, own), _sides(teacher, other)
+    if any(a != b and a > 0 and b > 0 for a, b in zip(mine, its, strict=True)):
+        raise InputError(
+            f"the student's scores are {mine[1]}x{mine[0]}, its teacher's {its[1]}x{its[0]}",
+            hint="choose a teacher whose output has the same size",
+        )
+
+
+def _sides(program: Program, logits: tuple[str, int]) -> tuple[int, ...]:
+    """(height, width) of the scores, -1 where free."""
+    return tuple(size for axis, size in enumerate(program.shape(logits[0])) if axis not in (0, logits[1]))

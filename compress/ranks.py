@@ -1,0 +1,66 @@
+"""Several processes that train one model together (`python -m paddle.distributed.launch`), or one that is alone.
+
+Every process takes its share of a batch's images; gradients are averaged before each step, so that the parameters are
+the same everywhere. BatchNorm's running statistics follow each process's own images and are averaged when they are
+looked at.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+import paddle
+from paddle import Tensor, distributed
+
+
+def begin() -> None:
+    """Joins the other processes, if the launcher started several."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
+        distributed.init_parallel_env()
+
+
+def count() -> int:
+    return distributed.get_world_size()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return distributed.get_rank() == 0
+
+
+def wait() -> None:
+    """Until every process is here."""
+    if count() > 1:
+        total = paddle.ones([1])
+        distributed.all_reduce(total)
+        float(total)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replaces gradients by their mean over the processes."""
+    if count() > 1:
+        given = [tensor for tensor in parameters if tensor.grad is not None]
+        for tensor, mean in zip(given, _mean([tensor.grad for tensor in given]), strict=True):
+            tensor.grad = mean
+
+
+def average_values(tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors by their mean over the processes."""
+    if count() > 1:
+        tensors = list(tensors)
+        for tensor, mean in zip(tensors, _mean(tensors), strict=True):
+            tensor.set_value(mean)
+
+
+@paddle.no_grad()
+def _mean(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """One message for all: a network's hundred small tensors would cost a hundred round trips."""
+    if not tensors:
+        return []
+    flat = paddle.concat([tensor.flatten() for tensor in tensors])
+    distributed.all_reduce(flat)
+    parts = paddle.split(flat / count(), [tensor.size for tensor in tensors])
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
