@@ -19,6 +19,7 @@ from segexport.exporter.rewrites.base import Builder
 FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # what a size grows by
 _RATIOS = (FIXED, HEIGHT, WIDTH, AREA)
 _INTERPOLATION = ("linear_interp_v2", "bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2")
+_COMPUTED = ("OutSize", "SizeTensor", "Shape", "ShapeTensor")  # slots of sizes that the graph computes already
 _SIDES = {"linear_interp_v2": ("out_w",)}
 Dims = tuple[int, ...]
 
@@ -48,6 +49,8 @@ def free_size(program: Program) -> Program:
     for index, op in enumerate(program.ops):
         if op.attr("output_size"):
             raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {op.attr('output_size')}")
+    program = program.copy()
+    shapes.infer_shapes(program)  # sizes that are computed from the image's are recorded as unknown
     held = _held(program, image)
     freed = program.copy()
     batch, channels, height, width = freed.shape(image)
@@ -77,7 +80,9 @@ def _held(program: Program, image: str) -> list[_Held]:
         if op.type in ("feed", "fetch"):
             continue
         grown = any(probe.shape(name) != before[name] for name in op.input_names() if name in before)
-        if op.type in _INTERPOLATION and not (op.attr("scale") and op.attr("scale")[0] > 0):
+        if any(op.inputs.get(slot) for slot in _COMPUTED):
+            one = None
+        elif op.type in _INTERPOLATION and not (op.attr("scale") and op.attr("scale")[0] > 0):
             one = _resize(probe, op, index, before)
         elif op.type == "reshape2" and grown:
             one = _reshape(probe, op, index, before)
@@ -91,10 +96,12 @@ def _held(program: Program, image: str) -> list[_Held]:
 
 def _infer(probe: Program, op: Op, index: int, before: dict[str, Dims], values: dict, grown: bool) -> None:
     try:
-        known = shapes._known_values(probe, op, values)
+        known = shapes.known_values(probe, op, values)
         values.update(known or {})
-        results = {name: value.shape for name, value in known.items()} if known else shapes._infer(probe, op, values)
-    except shapes._Unknown:
+        results = (
+            {name: value.shape for name, value in known.items()} if known else shapes.output_sizes(probe, op, values)
+        )
+    except shapes.NoRule:
         if grown:
             raise SizeIsFixed(f"{op.type} (operator {index}): its sizes cannot be inferred") from None
         return

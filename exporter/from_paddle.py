@@ -21,7 +21,7 @@ from segexport.artifact import (
 )
 from segexport.errors import InputError
 from segexport.exporter import head, pir, program
-from segexport.exporter.shapes import fix_input_shape
+from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
 from segexport.reading.model_files import ModelFiles, find_model
 from segexport.show.pictures import default_labels
@@ -114,6 +114,7 @@ def _write(
         image = graph.inputs()[0]
         graph = fix_input_shape(graph, {image.name: (1, image.shape[1], height, width)})
         notes.append(f"input fixed to {width}x{height}")
+    graph = settled(graph)
     preprocess, more = _fitting(_stated(options, config), graph.inputs()[0], files.model)
     classes = head.num_classes(graph)
     fallback = options.fallback_labels

@@ -13,7 +13,7 @@ from segexport.exporter.head import num_classes
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
-from segexport.exporter.shapes import fix_input_shape
+from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.spec import Frozen, TensorSpec
 
 Support = Literal["as it is", "after rewrites", "no"]
@@ -79,6 +79,7 @@ def inspect(program: Program, input_shapes: Mapping[str, Sequence[int]] | None =
     """
     if input_shapes:
         program = fix_input_shape(program, input_shapes)
+    program = settled(program)
     return Inspection(
         inputs=tuple(program.inputs()),
         outputs=tuple(program.outputs()),

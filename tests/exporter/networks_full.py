@@ -71,9 +71,9 @@ class Stage(nn.Layer):
         image = self.embed(image)
         size = paddle.shape(image)[2:]
         x = self.embed_norm(image.flatten(2).transpose([0, 2, 1]))
-        for index, (attention, mix) in enumerate(zip(self.attentions, self.mixes, strict=True)):
+        for index, attention in enumerate(self.attentions):
             x = x + attention(self.norms[2 * index](x), size)
-            x = x + mix(self.norms[2 * index + 1](x), size)
+            x = x + self.mixes[index](self.norms[2 * index + 1](x), size)
         return self.norm(x).transpose([0, 2, 1]).reshape([paddle.shape(x)[0], x.shape[2], *size])
 
 
@@ -92,9 +92,9 @@ class SegFormer(nn.Layer):
 
     def forward(self, image):
         x, maps = image, []
-        for stage, unify in zip(self.stages, self.unify, strict=True):
+        for index, stage in enumerate(self.stages):
             x = stage(x)
-            unified = unify(x.flatten(2).transpose([0, 2, 1])).transpose([0, 2, 1])
+            unified = self.unify[index](x.flatten(2).transpose([0, 2, 1])).transpose([0, 2, 1])
             maps.append(unified.reshape([paddle.shape(x)[0], unified.shape[1], *paddle.shape(x)[2:]]))
         size = paddle.shape(maps[0])[2:]
         same = [maps[0]] + [F.interpolate(one, size, mode="bilinear", align_corners=False) for one in maps[1:]]

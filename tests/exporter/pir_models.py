@@ -1,4 +1,4 @@
-"""Small nets that together hold every operator which `exporter/pir_rules.py` translates, saved by Paddle 3.
+"""Small nets that together hold every operator which `exporter/pir/rules.py` translates, saved by Paddle 3.
 
 Run by an interpreter that has Paddle 3 (nothing else here needs it):
 

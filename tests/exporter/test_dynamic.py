@@ -18,7 +18,7 @@ from segexport.exporter.rewrites import rewrite_for
 sys.path.insert(0, str(REPOSITORY / "benchmarks"))
 from free_size import SizeIsFixed, free_size
 
-NETWORKS = ["icnet", "gcnet", "spatial_embedding"]
+NETWORKS = ["icnet", "gcnet", "spatial_embedding", "segformer_small"]
 FIXED = (128, 192)
 SIZES = [(192, 128), (256, 320)]  # at the second, ICNet's 3 and 6 bins divide neither side of its smallest map
 

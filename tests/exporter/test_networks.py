@@ -22,12 +22,14 @@ HEIGHT, WIDTH = 128, 192
 HEADS = {
     "icnet": ([("logits", 19)], 19),
     "gcnet": ([("logits", 19)], 19),
+    "segformer_small": ([("logits", 19)], 19),
     "lanenet": ([("logits", 2), ("logits", 4)], 2),
     "spatial_embedding": ([("probability", 1), ("logits", 4)], 2),
 }
 REWRITTEN = {
     "icnet": {"fold_constants", "adaptive_pool_to_matmul"},
     "gcnet": {"fold_constants"},
+    "segformer_small": {"fold_constants", "constant_arguments"},
     "lanenet": {"fold_constants", "unpool_to_arithmetic"},
     "spatial_embedding": {"fold_constants"},
 }
@@ -40,7 +42,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every network as `paddle.jit.save` writes it."""
     folder = tmp_path_factory.mktemp("networks")
     script = Path(__file__).with_name("networks.py")
-    command = [sys.executable, "-W", "ignore", str(script), str(folder), f"{HEIGHT}x{WIDTH}"]
+    command = [sys.executable, "-W", "ignore", str(script), str(folder), f"{HEIGHT}x{WIDTH}", *HEADS]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return folder

@@ -16,8 +16,9 @@ from toolchain import Toolchain
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import pir
 from segexport.exporter import program as programs
-from segexport.exporter.pir_rules import RULES, attributes, operands, results
-from segexport.exporter.pir_special import SPECIAL
+from segexport.exporter.pir.rules import RULES
+from segexport.exporter.pir.special import SPECIAL
+from segexport.exporter.pir.words import attributes, operands, results
 from segexport.exporter.program import Attr, Program
 from segexport.exporter.program_reader import read_graph
 

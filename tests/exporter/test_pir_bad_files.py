@@ -12,7 +12,8 @@ import pir_cases
 import pytest
 
 from segexport.errors import InputError
-from segexport.exporter import pir, pir_json
+from segexport.exporter import pir
+from segexport.exporter.pir.file import MAX_BYTES
 
 CASES = pir_cases.read(Path(__file__).resolve().parent.parent / "golden" / "pir" / "cases.zip")
 CASE = CASES["segmentation"]
@@ -56,7 +57,7 @@ def test_what_is_no_program(files: tuple[Path, Path], data: bytes, cause: str) -
 
 def test_a_file_too_large_is_not_read(files: tuple[Path, Path]) -> None:
     with files[0].open("r+b") as stream:
-        stream.truncate(pir_json.MAX_BYTES + 1)
+        stream.truncate(MAX_BYTES + 1)
     assert "too many for a program's graph" in refused(*files).what
 
 

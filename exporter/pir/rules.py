@@ -1,121 +1,8 @@
-"""The table of operators: how each one of Paddle 3 is called and laid out in a legacy program.
-
-A rule is written as words. What Paddle 3 takes as an operand is often an attribute of the legacy operator as long as
-it is a constant, and an input slot otherwise:
-
-    operands   "X"                        a tensor, into the slot X
-               "X*"                       a list of tensors
-               "X?"                       may be left out
-               "axis:INT"                 a constant, into the attribute axis
-               "axis:INT|AxisTensor"      the same, or, where it is computed, into the slot AxisTensor
-               "shape:INTS|Shape|Sizes*"  the same with a second slot for a list of tensors, one for each size
-               "sections:INTS||Sections*" the same with that slot alone
-               "ksize:INTS|VARS"          a constant, or the names of variables, into the attribute
-               "-"                        not kept
-    results    "Out", "Out*", "-"         as above; "+XShape": one that only the legacy operator has
-               "Out:bool"                 of another element type than Paddle 3 says, which is wrong about a few
-    attrs      "groups:INT"               kept
-               "transpose_x>trans_x:BOOLEAN"  kept under another name
-               "stable=true|false"        not kept, any of these values is the legacy behaviour
-               "sparse"                   not kept
-               "+axis:INT=-1"             one that only the legacy operator has
-
-Types are those of the wire (`framework_proto`), and two more: DTYPE, a name that becomes a code (INT), and BOUNDS,
-integers (INTS) of which those beyond 32 bits mean "to the end".
-"""
+"""The table of operators: how each one of Paddle 3 is called in a legacy program, in the words of `words`."""
 
 from __future__ import annotations
 
-import json
-import re
-from functools import cache
-from typing import Any, NamedTuple
-
-
-class Rule(NamedTuple):
-    """One row: the legacy operator, and the words for operands, results and attributes."""
-
-    op: str
-    operands: str = "X"
-    results: str = "Out"
-    attrs: str = ""
-
-
-class Operand(NamedTuple):
-    """Where an operand goes: into a slot, or an attribute, or, when it is not constant, a slot after all."""
-
-    slot: str
-    list_slot: str
-    is_optional: bool
-    attr: str
-    type: str
-
-
-class Result(NamedTuple):
-    """`dtype` is empty where the type is that of the file."""
-
-    slot: str
-    is_list: bool
-    is_new: bool
-    dtype: str
-
-
-class Attribute(NamedTuple):
-    """`legacy` is empty where it is not kept; `allowed` then holds the only values that may be dropped."""
-
-    name: str
-    legacy: str
-    type: str
-    allowed: tuple[Any, ...]
-    is_new: bool
-
-
-_OPERAND = re.compile(
-    r"(?P<name>-|\w+)(?P<many>\*)?(:(?P<type>[A-Z0-9]+)(\|(?P<slot>\w*)(\|(?P<list>\w+)\*)?)?)?(?P<optional>\?)?"
-)
-_RESULT = re.compile(r"(?P<new>\+)?(?P<name>-|\w+)(?P<many>\*)?(:(?P<dtype>\w+))?")
-_ATTRIBUTE = re.compile(r"(?P<new>\+)?(?P<name>\w+)(>(?P<legacy>\w+))?(:(?P<type>[A-Z0-9]+))?(=(?P<value>\S+))?")
-
-
-@cache
-def operands(words: str) -> tuple[Operand, ...]:
-    """Reads a rule's words for the operands."""
-    found = []
-    for word in words.split():
-        match = _OPERAND.fullmatch(word)
-        assert match, word
-        if match["type"]:
-            slots, attr = (match["slot"] or "", match["list"] or ""), match["name"]
-        else:
-            name = match["name"].strip("-")
-            slots, attr = ("", name) if match["many"] else (name, ""), ""
-        found.append(Operand(*slots, bool(match["optional"]), attr, match["type"] or ""))
-    return tuple(found)
-
-
-@cache
-def results(words: str) -> tuple[Result, ...]:
-    """Reads a rule's words for the results."""
-    found = []
-    for word in words.split():
-        match = _RESULT.fullmatch(word)
-        assert match, word
-        found.append(Result(match["name"].strip("-"), bool(match["many"]), bool(match["new"]), match["dtype"] or ""))
-    return tuple(found)
-
-
-@cache
-def attributes(words: str) -> tuple[Attribute, ...]:
-    """Reads a rule's words for the attributes."""
-    found = []
-    for word in words.split():
-        match = _ATTRIBUTE.fullmatch(word)
-        assert match, word
-        allowed = tuple(json.loads(value) for value in (match["value"] or "").split("|") if value)
-        legacy = (match["legacy"] or match["name"]) if match["type"] else ""
-        found.append(Attribute(match["name"], legacy, match["type"] or "", allowed, bool(match["new"])))
-    return tuple(found)
-
+from segexport.exporter.pir.words import Rule
 
 # -- words that many rules share -------------------------------------------------------------------------------
 
@@ -177,7 +64,7 @@ RULES: dict[str, Rule] = {
     "temporal_shift": Rule("temporal_shift", attrs="seg_num:INT shift_ratio:FLOAT data_format:STRING"),
     "unfold": Rule("unfold", "X", "Y", "kernel_sizes:INTS strides:INTS paddings:INTS dilations:INTS"),
     "fold": Rule("fold", "X", "Y", "output_sizes:INTS kernel_sizes:INTS strides:INTS paddings:INTS dilations:INTS"),
-    # normalizations (batch_norm is in pir_special)
+    # normalizations (batch_norm is in `special`)
     "layer_norm": Rule("layer_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:FLOAT begin_norm_axis:INT"),
     "group_norm": Rule(
         "group_norm", "X Scale? Bias?", "Y Mean Variance", "epsilon:FLOAT groups:INT data_format>data_layout:STRING"
@@ -247,7 +134,7 @@ RULES: dict[str, Rule] = {
     "cross": Rule("cross", "X Y", "Out", "axis>dim:INT"),
     "einsum": Rule("einsum", "Operands*", "Out - -", "equation:STRING"),
     "bilinear": Rule("bilinear_tensor_product", "X Y Weight Bias?"),
-    # shapes (those of one size are in pir_special)
+    # shapes (those of one size are in `special`)
     "reshape": Rule("reshape2", "X shape:INTS|Shape|ShapeTensor*", "Out +XShape"),
     "transpose": Rule("transpose2", "X", "Out +XShape", "perm>axis:INTS"),
     "flatten": Rule("flatten_contiguous_range", "X", "Out +XShape", "start_axis:INT stop_axis:INT"),
@@ -307,7 +194,7 @@ RULES: dict[str, Rule] = {
     "mode": Rule("mode", "X", "Out Indices", "axis:INT keepdim:BOOLEAN"),
     "searchsorted": Rule("searchsorted", "SortedSequence Values", "Out", "out_int32:BOOLEAN right:BOOLEAN"),
     "multiplex": Rule("multiplex", "X* Ids"),
-    # along an axis (reductions are in pir_special)
+    # along an axis (reductions are in `special`)
     "cumsum": Rule("cumsum", "X axis:INT", "Out", "flatten:BOOLEAN exclusive:BOOLEAN reverse:BOOLEAN"),
     "cumprod": Rule("cumprod", "X", "Out", "dim:INT exclusive=false reverse=false"),
     "logcumsumexp": Rule("logcumsumexp", "X", "Out", "axis:INT flatten:BOOLEAN exclusive:BOOLEAN reverse:BOOLEAN"),

@@ -1,21 +1,19 @@
-"""Operators of Paddle 3 that a row of `pir_rules` cannot say: the legacy program computes or names them otherwise.
+"""Operators of Paddle 3 that a row of `rules` cannot say: the legacy program computes or names them otherwise.
 
 A function takes the translation and the operator, and adds what the legacy program needs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from segexport.exporter.pir_json import PirOp
+from segexport.exporter.pir.constants import CONSTANTS
+from segexport.exporter.pir.file import PirOp
 from segexport.exporter.program import Attr
 
 if TYPE_CHECKING:
-    from segexport.exporter.pir import Translation
-
-MAX_CONSTANT = 64  # elements of a constant that may become an attribute; shapes and axes have a few
+    from segexport.exporter.pir.translation import Translation
 
 
 def _feed(t: Translation, op: PirOp) -> None:
@@ -63,116 +61,6 @@ def _items(t: Translation, op: PirOp) -> None:
         raise t.damaged(op, f"{len(op.results)} items of a list of {len(names)}")
     for index, name in enumerate(names):
         t.names[t.result(op, index)] = name
-
-
-# -- constants -------------------------------------------------------------------------------------------------
-
-
-def _full(t: Translation, op: PirOp) -> None:
-    dtype, shape = t.dtype(op), t.typed(op, "LONGS", t.attr(op, "shape"))
-    value = _as(dtype, t.attr(op, "value"))
-    count = math.prod(shape.value)
-    if 0 <= count <= MAX_CONSTANT and len(shape.value) <= 1:
-        t.constants[t.result(op, 0)] = value if count == 1 else [value] * count
-    _emit_full(t, op, t.declare(op, 0), shape, dtype, value)
-
-
-def _emit_full(t: Translation, op: PirOp, name: str, shape: Attr, dtype: str, value: Any, **inputs: list[str]) -> None:
-    attrs = {
-        "shape": shape,
-        "dtype": t.typed(op, "DTYPE", dtype),
-        "value": t.typed(op, "FLOAT", float(value)),
-        # Paddle reads the text, which keeps more digits; "inf" and "nan" are words that it knows
-        "str_value": Attr("STRING", str(value) if isinstance(value, float) else str(int(value))),
-        "force_cpu": Attr("BOOLEAN", False),
-        "place_type": Attr("INT", -1),
-    }
-    t.emit(op, "fill_constant", inputs, {"Out": [name]}, attrs)
-
-
-def _as(dtype: str, value: Any) -> bool | int | float:
-    """A constant as an element of this type."""
-    if dtype == "bool":
-        return bool(value)
-    return int(value) if "int" in dtype and math.isfinite(value) else float(value)
-
-
-def _full_int_array(t: Translation, op: PirOp) -> None:
-    values = t.typed(op, "LONGS", t.attr(op, "value")).value
-    t.constants[t.result(op, 0)] = values
-    _emit_values(t, op, "int32" if t.dtype(op) == "int32" else "int64", [len(values)], values)
-
-
-def _assign_value(t: Translation, op: PirOp) -> None:
-    dtype, shape = t.dtype(op), t.typed(op, "INTS", t.attr(op, "shape")).value
-    values = [_as(dtype, value) for value in t.typed(op, "ANY", t.attr(op, "values")).value]
-    if len(shape) <= 1 and len(values) <= MAX_CONSTANT:
-        t.constants[t.result(op, 0)] = values if shape else values[0]
-    _emit_values(t, op, dtype, shape, values)
-
-
-_VALUES = {
-    "bool": ("bool_values", "INTS"),
-    "int32": ("int32_values", "INTS"),
-    "int64": ("int64_values", "LONGS"),
-    "float32": ("fp32_values", "FLOATS"),
-    "float64": ("fp64_values", "FLOAT64S"),
-}
-
-
-def _emit_values(t: Translation, op: PirOp, dtype: str, shape: list[int], values: list) -> None:
-    if dtype not in _VALUES:
-        raise t.unsupported(op, f"the legacy program has no constants of {dtype}")
-    attrs = {name: Attr(kind, []) for name, kind in _VALUES.values()}
-    name, kind = _VALUES[dtype]
-    attrs[name] = Attr(kind, [int(value) for value in values] if dtype == "bool" else values)
-    attrs |= {"shape": Attr("INTS", shape), "dtype": t.typed(op, "DTYPE", dtype)}
-    t.emit(op, "assign_value", {}, {"Out": [t.declare(op, 0)]}, attrs)
-
-
-def _full_with_tensor(t: Translation, op: PirOp) -> None:
-    """A fill whose value or shape is computed."""
-    value, shape = t.constant(op, 0), t.constant(op, 1)
-    inputs = {}
-    if value is None:
-        inputs["ValueTensor"] = [t.tensor(op, 0)]
-    if shape is None and t.operand(op, 1) in t.lists:
-        inputs["ShapeTensorList"] = t.tensors(op, 1)
-    elif shape is None:
-        inputs["ShapeTensor"] = [t.tensor(op, 1)]
-    dtype = t.dtype(op)
-    sizes = t.typed(op, "LONGS", [] if shape is None else shape)
-    scalar = _as(dtype, 0 if value is None else t.typed(op, "FLOAT", value).value)
-    _emit_full(t, op, t.declare(op, 0), sizes, dtype, scalar, **inputs)
-
-
-def _range(t: Translation, op: PirOp) -> None:
-    """arange: the legacy operator wants its three operands in the type of the result."""
-    dtype = t.dtype(op)
-    slots = zip(("Start", "End", "Step"), range(3), strict=True)
-    inputs = {slot: [_in_dtype(t, op, index, dtype)] for slot, index in slots}
-    t.emit(op, "range", inputs, {"Out": [t.declare(op, 0)]}, {})
-
-
-def _linspace(t: Translation, op: PirOp) -> None:
-    dtype = t.dtype(op)
-    inputs = {"Start": [_in_dtype(t, op, 0, dtype)], "Stop": [_in_dtype(t, op, 1, dtype)], "Num": [t.tensor(op, 2)]}
-    t.emit(op, "linspace", inputs, {"Out": [t.declare(op, 0)]}, {"dtype": t.typed(op, "DTYPE", dtype)})
-
-
-def _in_dtype(t: Translation, op: PirOp, index: int, dtype: str) -> str:
-    """An operand in another element type: a constant written anew, or a cast."""
-    name = t.tensor(op, index)
-    if t.program.dtype(name) == dtype:
-        return name
-    out = t.new_var(f"{name}.{dtype}", dtype, t.program.shape(name))
-    constant = t.constant(op, index)
-    if isinstance(constant, (bool, int, float)):
-        shape = Attr("LONGS", list(t.program.shape(name)))
-        _emit_full(t, op, out, shape, dtype, _as(dtype, constant))
-    else:
-        t.emit_cast(op, name, out)
-    return out
 
 
 # -- the rest --------------------------------------------------------------------------------------------------
@@ -316,6 +204,7 @@ def _deformable_conv(t: Translation, op: PirOp) -> None:
 
 
 SPECIAL: dict[str, Callable[[Any, PirOp], None]] = {
+    **CONSTANTS,
     "p": _parameter,
     "data": _feed,
     "feed": _feed,
@@ -323,12 +212,6 @@ SPECIAL: dict[str, Callable[[Any, PirOp], None]] = {
     "builtin.combine": _combine,
     "builtin.slice": _item,
     "builtin.split": _items,
-    "full": _full,
-    "full_int_array": _full_int_array,
-    "full_with_tensor": _full_with_tensor,
-    "assign_value": _assign_value,
-    "arange": _range,
-    "linspace": _linspace,
     "batch_norm": _batch_norm,
     "sync_batch_norm": _batch_norm,
     "mean": _reduction("reduce_mean", "operand"),

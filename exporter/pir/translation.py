@@ -1,72 +1,24 @@
-"""Paddle 3's `.json` programs become legacy ones: from then on a model like any other, and no Paddle 3 is needed.
-
-The graph is translated operator by operator (`pir_rules`, `pir_special`). The `.pdiparams` file beside it is byte for
-byte what the legacy format has: the parameters in the order of their names.
-"""
+"""One program of Paddle 3 on its way into a legacy program, operator by operator."""
 
 from __future__ import annotations
 
 import struct
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
-from segexport.exporter.pir_json import KNOWN_VERSION, PirGraph, PirOp, PirValue, read_json
-from segexport.exporter.pir_rules import RULES, Rule, attributes, operands, results
-from segexport.exporter.pir_special import SPECIAL
+from segexport.exporter.pir.attributes import typed as as_attribute
+from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, PirValue
+from segexport.exporter.pir.rules import RULES
+from segexport.exporter.pir.special import SPECIAL
+from segexport.exporter.pir.words import Rule, attributes, operands, results
 from segexport.exporter.program import Attr, Block, Op, Program, Var
-from segexport.exporter.program_reader import read_params
 
 LAYER_PATH = "op_namescope"  # the legacy attribute that holds the path of the layer that made an operator
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
 # Attributes about devices, distributed training and the like: they change no result.
 _IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})
-# They write statistics, or a tensor of their own, or nothing.
-_NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
-_NO_DTYPE = "undefined"  # Undefined(ALL_DTYPE): the operator's own choice
-_LISTS = {"INTS": int, "LONGS": int, "BOUNDS": int, "FLOATS": float, "ANY": object, "SCALARS": object}
-_HINT = "export it with FLAGS_enable_pir_api=0 in the environment (Paddle 3.1 or older), or without this operator"
-
-
-def read_program(model: Path, params: Path) -> Program:
-    """Reads a program of Paddle 3 and its parameters as a legacy program, and verifies it.
-
-    Args:
-        model: The `.json` file.
-        params: The `.pdiparams` file.
-
-    Raises:
-        InputError: A file is missing, damaged, swapped, or they do not belong together.
-        UnsupportedModelError: Operators that have no legacy form; they are named with their layers.
-    """
-    program = _translate(model)
-    program.params = read_params(Path(params), program)
-    return _finished(program, model)
-
-
-def read_graph(model: Path) -> Program:
-    """The same without the parameters' values (`params` stays empty)."""
-    return _finished(_translate(model), model)
-
-
-def layer_path(op: Op) -> str:
-    """The layer that made an operator, `/` where its export does not say."""
-    return op.attr(LAYER_PATH, "/")
-
-
-def _translate(model: Path) -> Program:
-    graph = read_json(Path(model))
-    _refuse_unknown(graph, model)
-    _refuse_overwritten(graph, model)
-    return Translation(graph, str(model)).run()
-
-
-def _finished(program: Program, model: Path) -> Program:
-    program.prune()  # constants that became attributes
-    program.verify(str(model))
-    return program
+HINT = "export it with FLAGS_enable_pir_api=0 in the environment (Paddle 3.1 or older), or without this operator"
 
 
 def rule_name(op: PirOp) -> str | None:
@@ -74,38 +26,6 @@ def rule_name(op: PirOp) -> str | None:
     name = op.name if op.name == "p" else op.full_name
     candidates = (name, name[:-1]) if name.endswith("_") else (name,)
     return next((found for found in candidates if found in SPECIAL or found in RULES), None)
-
-
-def _refuse_unknown(graph: PirGraph, model: Path) -> None:
-    unknown = [op for op in graph.ops if op.has_regions or rule_name(op) is None]
-    if not unknown:
-        return
-    counts, first = Counter(op.full_name for op in unknown), {}
-    for op in unknown:
-        first.setdefault(op.full_name, op)
-    named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
-    cause, hint = "the legacy program, which the exporters read, has no such operator that segexport knows", _HINT
-    if any(op.has_regions for op in unknown):
-        cause = "it holds loops or branches that depend on values; the exporters take straight programs only"
-        hint = "write the network without them, then export it again; a fixed input size often makes them needless"
-    if graph.version > KNOWN_VERSION:
-        cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
-    raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=hint)
-
-
-def _refuse_overwritten(graph: PirGraph, model: Path) -> None:
-    """An operator in place (`relu_`) overwrites its first operand; the translated one does not, so none may read it."""
-    overwritten: dict[int, PirOp] = {}
-    for op in graph.ops:
-        for operand in op.operands:
-            if operand in overwritten:
-                raise UnsupportedModelError(
-                    f"{model}: {op} cannot be translated",
-                    cause=f"it reads what {overwritten[operand]} has overwritten before",
-                    hint=_HINT,
-                )
-        if op.name.endswith("_") and op.name not in _NOT_IN_PLACE and any(op.operands[:1]):
-            overwritten[op.operands[0]] = op
 
 
 class Translation:
@@ -283,9 +203,9 @@ class Translation:
         return found
 
     def typed(self, op: PirOp, type: str, value: Any) -> Attr:
-        """A value as an attribute of a wire type; see `pir_rules` for the types."""
+        """A value as an attribute of a wire type; see `words` for the types."""
         try:
-            return _typed(type, value)
+            return as_attribute(type, value)
         except (TypeError, ValueError, OverflowError, struct.error):
             raise self.damaged(op, f"{str(value)[:80]} is no {type}") from None
 
@@ -325,54 +245,8 @@ class Translation:
         cause = why
         if self._graph.version > KNOWN_VERSION:
             cause += f"; the file is of format {self._graph.version}, newer than {KNOWN_VERSION}, the last one known"
-        return UnsupportedModelError(f"{self._source}: {op} cannot be translated", cause=cause, hint=_HINT)
+        return UnsupportedModelError(f"{self._source}: {op} cannot be translated", cause=cause, hint=HINT)
 
 
 def _is_left_out(value: PirValue) -> bool:
     return not value.id or not (value.types or value.is_list)
-
-
-def _typed(type: str, value: Any) -> Attr:
-    if type == "DTYPE":
-        return Attr("INT", _dtype_code(value))
-    if type in _LISTS:
-        items = list(value) if isinstance(value, (list, tuple)) else [value]
-        if type == "BOUNDS":
-            return Attr("INTS", [min(max(_integer(item), -(2**31)), 2**31 - 1) for item in items])
-        if _LISTS[type] is int:
-            return Attr(type, [_integer(item, 32 if type == "INTS" else 64) for item in items])
-        if _LISTS[type] is float:
-            return Attr(type, [_number(item) for item in items])
-        return Attr(type, [item if isinstance(item, (bool, int, float)) else _no() for item in items])
-    if isinstance(value, list) and len(value) == 1:  # a scalar that was written as a tensor of one element
-        (value,) = value
-    if type in ("INT", "LONG"):
-        return Attr(type, _integer(value, 32 if type == "INT" else 64))
-    if type == "FLOAT":
-        return Attr(type, _number(value))
-    if isinstance(value, {"BOOLEAN": bool, "STRING": str}[type]):
-        return Attr(type, value)
-    return _no()
-
-
-def _dtype_code(name: Any) -> int:
-    """-1 where the operator decides."""
-    if not isinstance(name, str) or name not in proto.DTYPE_CODE:
-        return -1 if str(name).lower().startswith(_NO_DTYPE) else _no()
-    return proto.DTYPE_CODE[name]
-
-
-def _integer(value: Any, bits: int = 65) -> int:
-    if isinstance(value, float) and value.is_integer():  # eye() gives its sizes as floats
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
-        _no()
-    return value
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else _no()
-
-
-def _no() -> Any:
-    raise ValueError

@@ -1,0 +1,54 @@
+"""Computes operators on constant inputs with NumPy, as Paddle computes them.
+
+The operators are those that stand in front of the first use of an image: masks and position tables of transformers,
+sizes taken from shapes, resized position embeddings. An operator that is not here simply stays in the program. The
+rules lie in a module per family: `constants`, `arrangement`, `computation`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.exporter.evaluate.arrangement import RULES as ARRANGEMENT
+from segexport.exporter.evaluate.computation import RULES as COMPUTATION
+from segexport.exporter.evaluate.constants import RULES as CONSTANTS
+from segexport.exporter.evaluate.rule import MAX_ELEMENTS, Inputs
+from segexport.exporter.program import Op
+
+__all__ = ["MAX_ELEMENTS", "CannotEvaluate", "can_evaluate", "evaluate"]
+
+_RULES = {**CONSTANTS, **ARRANGEMENT, **COMPUTATION}
+
+
+class CannotEvaluate(Exception):
+    """This operator, or this form of it, has no rule here."""
+
+
+def evaluate(op: Op, inputs: Inputs) -> dict[str, np.ndarray]:
+    """The values of an operator's outputs, by variable name; its XShape output is left out.
+
+    Args:
+        op: The operator.
+        inputs: Slot -> arrays, in the slot's order; empty slots may be left out.
+
+    Raises:
+        CannotEvaluate: There is no rule, or the inputs do not fit the rule.
+    """
+    rule = _RULES.get(op.type)
+    if rule is None:
+        raise CannotEvaluate(op.type)
+    try:
+        with np.errstate(all="ignore"):
+            result = rule(op, inputs)
+    except (KeyError, IndexError, ValueError, TypeError, OverflowError, ZeroDivisionError, AttributeError) as error:
+        raise CannotEvaluate(f"{op.type}: {error}") from error
+    names = next(names for slot, names in op.outputs.items() if slot in ("Out", "Y", "Output") and names)
+    values = result if isinstance(result, list) else [result]
+    if len(values) != len(names):
+        raise CannotEvaluate(f"{op.type}: {len(values)} results for {len(names)} outputs")
+    return dict(zip(names, values, strict=True))
+
+
+def can_evaluate(op: Op) -> bool:
+    """Whether there is a rule for this type of operator."""
+    return op.type in _RULES

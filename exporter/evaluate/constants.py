@@ -1,0 +1,54 @@
+"""Operators that make tensors out of nothing, or of sizes alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.exporter.evaluate.rule import Inputs, Rule, bounded, dtype_of, int_list, only
+from segexport.exporter.program import Op
+
+
+def _fill_constant(op: Op, inputs: Inputs) -> np.ndarray:
+    dims = bounded(int_list(op, inputs, "shape", "ShapeTensor", "ShapeTensorList"))
+    text = op.attr("str_value", "")
+    if inputs.get("ValueTensor"):
+        value = inputs["ValueTensor"][0].reshape(-1)[0]
+    else:
+        value = float(text) if text else op.attr("value", 0.0)
+    dtype = dtype_of(op.attr("dtype"))
+    if text and dtype.kind in "iu" and text.lstrip("-").isdigit():
+        value = int(text)
+    return np.full(dims, value).astype(dtype)
+
+
+def _assign_value(op: Op, _inputs: Inputs) -> np.ndarray:
+    dtype = dtype_of(op.attr("dtype"))
+    key = {"bool": "bool_values", "int32": "int32_values", "int64": "int64_values", "float32": "fp32_values"}[
+        str(dtype)
+    ]
+    values = op.attr(key) or op.attr("values") or []
+    return np.array(values, dtype).reshape(bounded(op.attr("shape", [])))
+
+
+def _range(_op: Op, inputs: Inputs) -> np.ndarray:
+    start, end, step = (inputs[slot][0].reshape(-1)[0] for slot in ("Start", "End", "Step"))
+    bounded([max(0, int(np.ceil((float(end) - float(start)) / float(step))))])
+    return np.arange(start, end, step, dtype=inputs["Start"][0].dtype)
+
+
+def _shape(_op: Op, inputs: Inputs) -> np.ndarray:
+    return np.array(only(inputs, "Input").shape, np.int32)
+
+
+def _fill_any_like(op: Op, inputs: Inputs) -> np.ndarray:
+    x = only(inputs)
+    return np.full(x.shape, op.attr("value", 0.0)).astype(dtype_of(op.attr("dtype", -1), x))
+
+
+RULES: dict[str, Rule] = {
+    "fill_constant": _fill_constant,
+    "assign_value": _assign_value,
+    "fill_any_like": _fill_any_like,
+    "range": _range,
+    "shape": _shape,
+}

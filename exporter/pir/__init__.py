@@ -1,0 +1,92 @@
+"""Paddle 3's `.json` programs become legacy ones: from then on a model like any other, and no Paddle 3 is needed.
+
+The graph is translated operator by operator (`translation`, by the table in `rules` and the functions in `special`).
+The `.pdiparams` file beside it is byte for byte what the legacy format has: the parameters in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from segexport.errors import UnsupportedModelError
+from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, read_json
+from segexport.exporter.pir.translation import HINT, LAYER_PATH, Translation, rule_name
+from segexport.exporter.program import Op, Program
+from segexport.exporter.program_reader import read_params
+
+__all__ = ["LAYER_PATH", "layer_path", "read_graph", "read_program"]
+
+# They write statistics, or a tensor of their own, or nothing.
+_NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
+
+
+def read_program(model: Path, params: Path) -> Program:
+    """Reads a program of Paddle 3 and its parameters as a legacy program, and verifies it.
+
+    Args:
+        model: The `.json` file.
+        params: The `.pdiparams` file.
+
+    Raises:
+        InputError: A file is missing, damaged, swapped, or they do not belong together.
+        UnsupportedModelError: Operators that have no legacy form; they are named with their layers.
+    """
+    program = _translate(model)
+    program.params = read_params(Path(params), program)
+    return _finished(program, model)
+
+
+def read_graph(model: Path) -> Program:
+    """The same without the parameters' values (`params` stays empty)."""
+    return _finished(_translate(model), model)
+
+
+def layer_path(op: Op) -> str:
+    """The layer that made an operator, `/` where its export does not say."""
+    return op.attr(LAYER_PATH, "/")
+
+
+def _translate(model: Path) -> Program:
+    graph = read_json(Path(model))
+    _refuse_unknown(graph, model)
+    _refuse_overwritten(graph, model)
+    return Translation(graph, str(model)).run()
+
+
+def _finished(program: Program, model: Path) -> Program:
+    program.prune()  # constants that became attributes
+    program.verify(str(model))
+    return program
+
+
+def _refuse_unknown(graph: PirGraph, model: Path) -> None:
+    unknown = [op for op in graph.ops if op.has_regions or rule_name(op) is None]
+    if not unknown:
+        return
+    counts, first = Counter(op.full_name for op in unknown), {}
+    for op in unknown:
+        first.setdefault(op.full_name, op)
+    named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
+    cause, hint = "the legacy program, which the exporters read, has no such operator that segexport knows", HINT
+    if any(op.has_regions for op in unknown):
+        cause = "it holds loops or branches that depend on values; the exporters take straight programs only"
+        hint = "write the network without them, then export it again; a fixed input size often makes them needless"
+    if graph.version > KNOWN_VERSION:
+        cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
+    raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=hint)
+
+
+def _refuse_overwritten(graph: PirGraph, model: Path) -> None:
+    """An operator in place (`relu_`) overwrites its first operand; the translated one does not, so none may read it."""
+    overwritten: dict[int, PirOp] = {}
+    for op in graph.ops:
+        for operand in op.operands:
+            if operand in overwritten:
+                raise UnsupportedModelError(
+                    f"{model}: {op} cannot be translated",
+                    cause=f"it reads what {overwritten[operand]} has overwritten before",
+                    hint=HINT,
+                )
+        if op.name.endswith("_") and op.name not in _NOT_IN_PLACE and any(op.operands[:1]):
+            overwritten[op.operands[0]] = op

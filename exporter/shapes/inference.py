@@ -1,0 +1,156 @@
+"""Sizes of every variable from the sizes of the inputs, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+
+import numpy as np
+
+from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter.evaluate import CannotEvaluate, can_evaluate, evaluate
+from segexport.exporter.program import Op, Program
+from segexport.exporter.shapes.arrangement import RULES as ARRANGEMENT
+from segexport.exporter.shapes.computation import RULES as COMPUTATION
+from segexport.exporter.shapes.context import Context, Dims, NoRule
+from segexport.exporter.shapes.windows import RULES as WINDOWS
+
+MAX_IMAGE_SIDE = 1 << 16
+_MAX_KNOWN_ELEMENTS = 4096  # values are followed for sizes and axes, not for images
+_RULES = {**WINDOWS, **ARRANGEMENT, **COMPUTATION}
+
+
+def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Program:
+    """A copy of the program whose free input sizes are fixed, with every size behind them inferred again.
+
+    Args:
+        program: A program whose inputs have free sizes (-1).
+        shapes: Input name -> its new sizes; a size that is fixed already must stay as it is.
+
+    Raises:
+        InputError: No such input, another rank, or a size that the export fixed otherwise.
+        UnsupportedModelError: The sizes do not fit the network, or an operator's sizes cannot be inferred.
+    """
+    changed = program.copy()
+    for name, shape in shapes.items():
+        if name not in changed.feed_names:
+            raise InputError(f"no input {name!r}", cause=f"the inputs are {', '.join(changed.feed_names)}")
+        before, after = changed.shape(name), tuple(int(size) for size in shape)
+        if len(before) != len(after) or any(not 1 <= size <= MAX_IMAGE_SIDE for size in after):
+            raise InputError(f"input {name!r} cannot have the shape {list(after)}: it is {list(before)}")
+        if any(old not in (-1, new) for old, new in zip(before, after, strict=True)):
+            raise InputError(
+                f"input {name!r} is fixed to {list(before)}, not {list(after)}",
+                cause="the export wrote its sizes into the network's operators",
+                hint="export the model again with free sizes or with this one: PaddleSeg's export.py has --input_shape",
+            )
+        changed.vars[name].dims = after
+    infer_shapes(changed, shapes)
+    return changed
+
+
+def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
+    """Infers every size of the main block from its inputs' sizes, in place.
+
+    Args:
+        program: Sizes that no rule gives stay as they are recorded.
+        changed: Variables whose sizes are no longer those that the rest of the program was recorded with.
+
+    Raises:
+        UnsupportedModelError: Sizes do not fit, or an operator whose inputs changed has no rule.
+    """
+    altered = set(changed)
+    values = {name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS}
+    for number, op in enumerate(program.ops):
+        if op.type in ("feed", "fetch"):
+            continue
+        known = known_values(program, op, values)
+        try:
+            if known is not None:
+                values.update(known)
+                results = {name: value.shape for name, value in known.items()}
+            else:
+                results = output_sizes(program, op, values)
+        except NoRule:
+            if not altered.intersection(op.input_names()):
+                continue
+            raise UnsupportedModelError(
+                f"operator {number} ({op.type}): its sizes cannot be inferred from the new input sizes",
+                cause="its sizes depend on values, or segexport has no rule for this operator",
+                hint="export the model again with a fixed input shape: PaddleSeg's export.py has --input_shape",
+            ) from None
+        except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
+            raise UnsupportedModelError(
+                f"operator {number} ({op.type}): the sizes do not fit ({error})",
+                cause=f"its inputs are {[list(program.shape(n)) for n in op.input_names() if n in program.vars]}",
+                hint="choose an input size that the network takes (often a multiple of 32)",
+            ) from error
+        for name, dims in results.items():
+            var = program.vars[name]
+            if var.dims != tuple(dims):
+                var.dims = tuple(int(size) for size in dims)
+                altered.add(name)
+        shadow, source = op.output("XShape"), op.input("X")
+        if shadow in program.vars and source:
+            program.vars[shadow or ""].dims = (0, *program.shape(source))
+
+
+def settled(program: Program) -> Program:
+    """The program with the sizes that follow from its inputs, where those are fixed and an output's are recorded free.
+
+    So is it exported where a network computes its sizes from the image's (`paddle.shape`) and the image's are fixed.
+    """
+    free_inputs = any(-1 in program.shape(name) for name in program.feed_names)
+    if free_inputs or all(-1 not in program.shape(name) for name in program.fetch_names):
+        return program
+    copy = program.copy()
+    try:
+        infer_shapes(copy)
+    except UnsupportedModelError:
+        return program
+    return copy
+
+
+def known_values(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """The values of an operator's outputs where they follow from `values` or from sizes alone; else None."""
+    if op.type == "shape":
+        dims = program.shape(op.input("Input") or "")
+        return None if -1 in dims else {op.output("Out") or "": np.array(dims, np.int32)}
+    if not can_evaluate(op) or any(name not in values for name in op.input_names()):
+        return None
+    outputs = [name for slot, names in op.outputs.items() if slot != "XShape" for name in names]
+    if any(prod(program.shape(name)) > _MAX_KNOWN_ELEMENTS for name in outputs):
+        return None
+    try:
+        found = evaluate(op, {slot: [values[name] for name in names] for slot, names in op.inputs.items() if names})
+    except CannotEvaluate:
+        return None
+    return found if all(value.size <= _MAX_KNOWN_ELEMENTS for value in found.values()) else None
+
+
+def output_sizes(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> dict[str, Dims]:
+    """The sizes of an operator's outputs, by variable.
+
+    Args:
+        program: Its variables hold the sizes of the operator's inputs.
+        values: What is known of the inputs' values.
+
+    Raises:
+        NoRule: No rule gives them.
+        ValueError, IndexError, KeyError, TypeError, ZeroDivisionError: The inputs' sizes do not fit the operator.
+    """
+    rule = _RULES.get(op.type)
+    if rule is None:
+        raise NoRule
+    found = rule(Context(program, op, values))
+    results = {}
+    for slot in ("Out", "Output", "Y"):
+        names = op.outputs.get(slot)
+        if names:
+            dims = found if isinstance(found, list) else [found]
+            results = dict(zip(names, dims, strict=True))
+            for extra in ("Mask", "Indices"):
+                if op.output(extra):
+                    results[op.output(extra) or ""] = dims[0]
+            break
+    return results
