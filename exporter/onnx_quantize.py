@@ -1,80 +1,116 @@
 """Static int8 quantization of an fp32 ONNX model, in the form that ONNX Runtime fuses into integer operators.
 
 QDQ, unsigned 8-bit activations, signed 8-bit weights per channel, BatchNorm folded first, Resize left in float (its
-int8 kernel is slower). Images are streamed through the model once, however many there are.
+int8 kernel is slower). Images are streamed through the model once, however many there are; bias correction goes over a
+few of them again.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
+from typing import Any
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import InputError
+from segexport.exporter.calibration_images import checked_images
+from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
 from segexport.process.worker import Worker
-from segexport.spec import Format, Frozen, Precision
+from segexport.recipe import Calibration
+from segexport.spec import Format, Precision
 from segexport.step import StepContext, lineage_entry
+
+_CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What quantization did.
+
+    Attributes:
+        answer: The model's inputs and outputs, see `onnx_worker`.
+        ranges: Of every activation that is rounded, by its ONNX name.
+        chosen: Names of the operators that compute in int8.
+    """
+
+    answer: dict[str, Any]
+    ranges: Ranges
+    chosen: frozenset[str]
+    notes: tuple[str, ...]
 
 
 class QuantizeOnnx:
-    """fp32 ONNX to int8 ONNX, with ranges observed on calibration images."""
+    """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
 
     kind = "onnx_int8"
-    version = "3"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
     uses_data = True
+    Params = Calibration
 
-    class Params(Frozen):
-        """How activation ranges are chosen, and what stays in float.
-
-        Attributes:
-            method: `minmax`: all that was seen. `percentile`: all but the outermost `percentile` of it. `mse`: the
-                range with the least squared quantization error on the observed histogram.
-            percentile: Percent of the observed values that stay inside the range.
-            images: Calibration images taken from the data, spread over it.
-            float_operators: ONNX operator types that are left in float.
-            float_nodes: Names of single operators that are left in float.
-        """
-
-        method: Literal["minmax", "percentile", "mse"] = "mse"
-        percentile: float = Field(default=99.99, gt=50, le=100)
-        images: int = Field(default=32, ge=1)
-        float_operators: tuple[str, ...] = ("Resize",)
-        float_nodes: tuple[str, ...] = ()
-
-    def __init__(self, params: Params | None = None) -> None:
-        self.params = params or self.Params()
+    def __init__(self, params: Calibration | None = None) -> None:
+        self.params = params or Calibration()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         """Writes `model.onnx`.
 
         Raises:
-            InputError: No images, or the model gives NaN or infinity on one of them.
+            InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
         """
-        data = context.images("int8 calibration").subset(self.params.images, context.seed)
-        with (
-            tempfile.TemporaryDirectory(dir=out_dir) as scratch,
-            Worker(WORKERS / "onnx_quantize_worker.py", needs="onnx", threads=context.threads, name="int8") as worker,
-        ):
-            arguments = {"fp32": str(source.file("model")), "scratch": scratch, **self.params.model_dump(mode="json")}
-            worker.call("begin", arguments, timeout_s=context.timeout_s)
-            with context.progress("calibrating", len(data)) as bar:
-                for sample in data:
-                    tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
-                    answer, _ = worker.call("observe", {}, [tensor], timeout_s=context.timeout_s)
-                    if not answer["finite"]:
-                        raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
-                    bar.advance()
-            out = out_dir / "model.onnx"
-            answer, _ = worker.call("quantize", {"out": str(out)}, timeout_s=context.timeout_s)
-        notes = (*answer["notes"], stability_note(answer["half_scales"], len(data)))
-        lineage = lineage_entry(self, context.key, notes)
-        return onnx_manifest(source, out_dir, answer, Precision.INT8, lineage)
+        done = quantize(source, out_dir / "model.onnx", self.params, context)
+        lineage = lineage_entry(self, context.key, done.notes)
+        return onnx_manifest(source, out_dir, done.answer, Precision.INT8, lineage)
+
+
+def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:
+    """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
+    data = context.images("int8 calibration").subset(params.images, context.seed)
+    notes = list(checked_images(data, source))
+    trained = Ranges.of(source)
+    options = params.model_dump(mode="json")
+    if trained and (params.equalize or params.bias_correction):
+        options |= {"equalize": False, "bias_correction": False}
+        notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
+    every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
+    with (
+        tempfile.TemporaryDirectory(dir=out.parent) as scratch,
+        Worker(WORKERS / "onnx_quantize_worker.py", needs="onnx", threads=context.threads, name="int8") as worker,
+    ):
+        ranges = trained.limits() if trained else {}
+        arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
+        begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
+        with context.progress("calibrating", len(data)) as bar:
+            for index, sample in enumerate(data):
+                tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
+                keep = bool(every) and index % every == 0
+                answer, _ = worker.call("observe", {"keep": keep}, [tensor], timeout_s=context.timeout_s)
+                if not answer["finite"]:
+                    raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
+                bar.advance()
+        found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
+        if found["levels"]:
+            notes.append(_corrected(worker, found["levels"], context))
+        answer, _ = worker.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
+    if trained:
+        used = trained.tensors.keys() & found["ranges"].keys()
+        notes.append(f"{len(used)} of {len(found['ranges'])} ranges are those that {RANGES_ROLE} of the source gives")
+    if begun["tensors"]:
+        notes.append(stability_note(found["half_scales"], len(data)))
+    ranges = Ranges.model_validate({"tensors": found["ranges"]})
+    return Quantized(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
+
+
+def _corrected(worker: Worker, levels: int, context: StepContext) -> str:
+    largest = 0.0
+    with context.progress("correcting biases", levels) as bar:
+        for level in range(levels):
+            answer, _ = worker.call("correct", {"level": level}, timeout_s=context.timeout_s)
+            largest = max(largest, answer["shift"])
+            bar.advance()
+    return f"biases corrected in {levels} levels of convolutions; the largest shift of a mean was {largest:.3g}"

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+Cost = Callable[[np.ndarray, np.ndarray, float, float], float]
+"""Of a range (bottom, top), given the centres of the bins that hold anything, and their counts."""
 
 _BINS = 4096  # on each side of zero
 _SAMPLE = 1 << 16  # values of one tensor and image that enter the histogram; its extremes always do
+_LEVELS = 256
+_SHRINKS = np.linspace(1.0, 0.3, 15)  # what the search tries on each side of zero
 
 
 class Histogram:
@@ -65,24 +72,50 @@ class Histogram:
             inner_low = edges[np.searchsorted(share, tail, side="right")]
             inner_high = edges[min(np.searchsorted(share, 1.0 - tail, side="left") + 1, 2 * _BINS)]
             return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
-        return self._least_squares(low, high)
+        cost = self._divergence if method == "entropy" else self._squared_error
+        return self._searched(low, high, cost)
 
-    def _least_squares(self, low: float, high: float) -> tuple[float, float]:
-        """The shrunken range with the least expected squared error of 8-bit rounding and clipping."""
+    def _searched(self, low: float, high: float, cost: Cost) -> tuple[float, float]:
+        """The shrunken range of least cost; the wider one where two cost the same."""
         centres = (np.arange(2 * _BINS) + 0.5) / _BINS * self._limit - self._limit
         used = self._counts > 0
+        if cost == self._divergence:
+            used[_BINS] = False  # 0 is a level of every range; ReLU's many zeros would ask for the finest step
         values, weights = centres[used], self._counts[used].astype(np.float64)
-        best, best_error = (low, high), np.inf
-        for shrink_low in np.linspace(1.0, 0.3, 15) if low < 0 else (1.0,):
-            for shrink_high in np.linspace(1.0, 0.3, 15) if high > 0 else (1.0,):
+        best, least = (low, high), np.inf
+        for shrink_low in _SHRINKS if low < 0 else (1.0,):
+            for shrink_high in _SHRINKS if high > 0 else (1.0,):
                 bottom, top = low * shrink_low, high * shrink_high
-                step = (top - bottom) / 255.0
-                outside = np.maximum(values - top, 0) + np.maximum(bottom - values, 0)
-                inside = outside == 0
-                error = (weights * outside**2).sum() + weights[inside].sum() * step**2 / 12.0
-                if error < best_error:
-                    best, best_error = (bottom, top), error
+                found = cost(values, weights, bottom, top)
+                if found < least:
+                    best, least = (bottom, top), found
         return best
+
+    @staticmethod
+    def _squared_error(values: np.ndarray, weights: np.ndarray, bottom: float, top: float) -> float:
+        """The expected squared error of 8-bit rounding and clipping."""
+        step = (top - bottom) / (_LEVELS - 1)
+        outside = np.maximum(values - top, 0) + np.maximum(bottom - values, 0)
+        return float((weights * outside**2).sum() + weights[outside == 0].sum() * step**2 / 12.0)
+
+    @staticmethod
+    def _divergence(values: np.ndarray, weights: np.ndarray, bottom: float, top: float) -> float:
+        """KL(P || Q) of the values clipped to a range (P) and of their 256 levels (Q), each spread over its own bins.
+
+        Migacz: 8-bit Inference with TensorRT (GTC 2017), "Entropy Calibration": what lies outside counts in P at the
+        range's ends and is missing in Q, so that clipping costs as well as coarse levels do. Here for both ends.
+        """
+        inside = (values >= bottom) & (values <= top)
+        if not inside.any():
+            return np.inf
+        kept = weights[inside]
+        clipped = kept.copy()
+        clipped[0] += weights[values < bottom].sum()
+        clipped[-1] += weights[values > top].sum()
+        level = np.rint((values[inside] - bottom) / (top - bottom) * (_LEVELS - 1)).astype(np.int64)
+        share = np.bincount(level, kept, _LEVELS) / np.maximum(np.bincount(level, minlength=_LEVELS), 1)
+        p, q = clipped / clipped.sum(), share[level] / kept.sum()
+        return float((p * np.log(p / q)).sum())
 
 
 def _halved(counts: np.ndarray) -> np.ndarray:

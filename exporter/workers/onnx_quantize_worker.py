@@ -1,4 +1,4 @@
-"""Observes activation ranges and quantizes an ONNX model. Commands: begin, observe, quantize."""
+"""Observes activation ranges and quantizes an ONNX model. Commands: begin, observe, quantize, correct, save."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime as ort
+from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means
+from equalize import equalize
 from histogram import Histogram
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from onnx_worker import _io, _session, _strip
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
@@ -32,21 +34,47 @@ def begin(arguments, _arrays):
     folded = os.path.join(arguments["scratch"], "folded.onnx")
     quant_pre_process(arguments["fp32"], folded, skip_symbolic_shape=True)
     model = onnx.load(folded)
+    _require_finite_weights(model)
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
+    unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
+    if unknown:
+        raise Failure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
     chosen = choose_nodes(model, set(arguments["float_operators"]), set(arguments["float_nodes"]))
-    names = _activations(model, chosen)
+    notes = []
+    if arguments["equalize"]:
+        pairs = equalize(model)
+        notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
+    if arguments["bias_correction"]:
+        add_missing_biases(model, chosen)
+    names = [name for name in _activations(model, chosen) if name not in arguments["ranges"]]
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     present = {output.name for output in observed.graph.output}
     observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
+    _state.update(arguments=arguments, model=model, chosen=chosen, session=_open(observed), seen=0, notes=notes)
+    _state["halves"] = {name: (Histogram(), Histogram()) for name in names}
+    outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
+    _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
+    _state["means"], _state["kept"] = {}, []
+    return {"tensors": len(names)}, []
+
+
+def _require_finite_weights(model) -> None:
+    for value in model.graph.initializer:
+        if value.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(value)).all():
+            raise Failure(
+                f"the model's constant {value.name} holds NaN or infinity",
+                cause="the training diverged, or the file is damaged",
+                hint="export the model again from a good checkpoint",
+            )
+
+
+def _open(model):
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    session = ort.InferenceSession(observed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    halves = {name: (Histogram(), Histogram()) for name in names}
-    _state.update(arguments=arguments, model=model, chosen=chosen, session=session, halves=halves, seen=0)
-    return {"tensors": len(names)}, []
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set[str]:
@@ -111,62 +139,102 @@ def _activations(model, chosen: set[str]) -> list[str]:
     return list(names)
 
 
-def observe(_arguments, arrays):
-    """Counts one image's values, in one half of the histograms and then in the other."""
+def observe(arguments, arrays):
+    """Counts one image's values, in one half of the histograms and then in the other; may keep it for `correct`."""
     session, histograms = _state["session"], {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
-    _state["seen"] += 1
     feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
     names = [name for name in histograms if name not in feed]
+    values = dict(zip(names, session.run(names, feed), strict=True)) | feed
     finite = True
-    for name, value in (*zip(names, session.run(names, feed), strict=True), *feed.items()):
+    for name, value in values.items():
         if name in histograms:
             finite &= histograms[name].add(value)
+    if finite and arguments["keep"]:
+        for node, out in _state["outputs"].items():
+            _state["means"][node] = _state["means"].get(node, 0.0) + channel_means(values[out])
+        path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")
+        np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
+        _state["kept"].append(path)
+    _state["seen"] += 1
     return {"finite": bool(finite)}, []
 
 
-def quantize(arguments, _arrays):
+def quantize(_arguments, _arrays):
+    """Quantizes; answers how many levels `correct` is to be called for."""
     given, model, chosen = _state["arguments"], _state["model"], _state["chosen"]
     ranges, scales = {}, {}
     for name, halves in _state["halves"].items():
-        low, high = Histogram.merged(*halves).range(given["method"], given["percentile"])
-        ranges[name] = TensorData(lowest=np.float32(low), highest=np.float32(high))
+        ranges[name] = Histogram.merged(*halves).range(given["method"], given["percentile"])
         if _state["seen"] > 1:
             scales[name] = [_scale(half, given) for half in halves]
-    if all(data.range_value[0] == data.range_value[1] for data in ranges.values()):
+    if ranges and all(low == high for low, high in ranges.values()):
         raise Failure(
             "every activation is constant on the calibration images",
             cause="the images are all alike, or the model ignores its input",
             hint="calibrate with a varied sample of real images",
         )
-    unknown = set(given["float_nodes"]) - {node.name for node in model.graph.node}
-    if unknown:
-        raise Failure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
+    ranges |= given["ranges"]
+    tensors = {n: TensorData(lowest=np.float32(low), highest=np.float32(high)) for n, (low, high) in ranges.items()}
     quantizer = QDQQuantizer(
         model,
-        per_channel=True,
+        per_channel=given["per_channel"],
         reduce_range=False,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        tensors_range=TensorsData(CalibrationMethod.MinMax, tensors),
         nodes_to_quantize=sorted(chosen),
         nodes_to_exclude=[],
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
         extra_options={},
     )
-    nodes = [(node.name, node.op_type) for node in model.graph.node]
-    metadata = [(entry.key, entry.value) for entry in model.metadata_props if entry.key.startswith("segexport.")]
+    _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
+    _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
     quantizer.quantize_model()
     quantizer.model.topological_sort()
-    done = quantizer.model.model
+    _state["int8"] = done = quantizer.model.model
+    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
+    _state["corrector"] = BiasCorrector(done, means) if means else None
+    levels = len(_state["corrector"].levels) if means else 0
+    return {"levels": levels, "half_scales": scales, "ranges": _quantized_ranges(done), "chosen": sorted(chosen)}, []
+
+
+def _quantized_ranges(model) -> dict[str, dict[str, float]]:
+    """Scale and zero point of every activation that the quantized model rounds."""
+    constants = {value.name: value for value in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[1] in constants:
+            scale, zero = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
+            found[node.input[0].removesuffix("_QuantizeLinear_Input")] = {"scale": scale, "zero_point": zero}
+    return found
+
+
+def correct(arguments, _arrays):
+    """Corrects the biases of one level of convolutions; answers the largest shift that was found."""
+    corrector, kept = _state["corrector"], _state["kept"]
+    session, means = _open(corrector.until(arguments["level"])), None
+    for path in kept:
+        with np.load(path) as stored:
+            arrays = [stored[f"a{index}"] for index in range(len(stored.files))]
+        inputs = [value.name for value in _state["session"].get_inputs()]
+        used = {value.name for value in session.get_inputs()}
+        feed = {name: array for name, array in zip(inputs, arrays, strict=True) if name in used}
+        found = [channel_means(value) for value in session.run(None, feed)]
+        means = found if means is None else [a + b for a, b in zip(means, found, strict=True)]
+    return {"shift": corrector.correct(arguments["level"], [mean / len(kept) for mean in means])}, []
+
+
+def save(arguments, _arrays):
+    done = _state["int8"]
     _strip(done)
-    for key, value in metadata:
+    for key, value in _state["metadata"]:
         entry = done.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.checker.check_model(done)
     _session(done)
     with open(arguments["out"], "wb") as file:
         file.write(done.SerializeToString(deterministic=True))
-    return {**_io(done), "notes": [_summary(nodes, chosen)], "half_scales": scales}, []
+    return {**_io(done), "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
 
 
 def _scale(histogram: Histogram, given: dict) -> float:
@@ -180,4 +248,4 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
     return "int8: " + ", ".join(f"{kind} {count} of {all_types[kind]}" for kind, count in sorted(int8_types.items()))
 
 
-COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize}
+COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "correct": correct, "save": save}

@@ -1,0 +1,55 @@
+"""The images that ranges are observed on, looked at before any work starts."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+
+_NAMED = 3
+
+
+def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
+    """Decodes every image once and looks whether ranges can be observed on them.
+
+    Args:
+        data: The calibration images.
+        source: The model whose preprocessing they go through.
+
+    Returns:
+        A warning for what is allowed and is seldom meant: images of one colour, the same image several times.
+
+    Raises:
+        InputError: An image cannot be read, becomes NaN or infinity, or none of them shows anything.
+    """
+    flat, seen = [], set()
+    for sample in data:
+        with np.errstate(all="ignore"):
+            tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
+        if not np.isfinite(tensor).all():
+            raise InputError(
+                f"{sample.name}: the preprocessed image holds NaN or infinity",
+                cause=f"mean {source.manifest.preprocess.mean}, std {source.manifest.preprocess.std}",
+                hint="a std of 0 divides by zero: mend the preprocessing (deploy.yaml, model.preprocess in a recipe)",
+            )
+        if (sample.image == sample.image[:1, :1]).all():
+            flat.append(sample.name)
+        seen.add(hashlib.sha256(sample.image.tobytes()).digest())
+    if len(flat) == len(data):
+        raise InputError(
+            f"{data.root}: all {len(data)} calibration images are of a single colour",
+            cause=f"{', '.join(flat[:_NAMED])}: activations that they give say nothing about those of real images",
+            hint="calibrate with a varied sample of real images",
+        )
+    warnings = []
+    if flat:
+        named = ", ".join(flat[:_NAMED]) + (" ..." if len(flat) > _NAMED else "")
+        warnings.append(f"warning: {len(flat)} of {len(data)} calibration images are of a single colour ({named})")
+    if len(seen) < len(data):
+        warnings.append(f"warning: {len(data)} calibration images, {len(seen)} different ones among them")
+    return tuple(warnings)

@@ -1,0 +1,138 @@
+"""Activation ranges that travel with a model: trained or calibrated on the program, used by the exporters.
+
+They lie beside the model as `ranges.json`, a file of the artifact with its digest in the manifest. A step that changes
+what the program computes does not pass them on; `set_head` and `to_onnx` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field, ValidationError
+
+from segexport.artifact import FileEntry, ModelArtifact, file_entry, one_line
+from segexport.errors import InputError
+from segexport.exporter.program import Op, Program
+from segexport.spec import Finite
+
+RANGES_ROLE = "ranges"
+_FILE = "ranges.json"
+_MAX_BYTES = 16 << 20
+_LEVELS = 256
+
+# What paddle2onnx and the simplifier fuse into the convolution before it, so that only the last output keeps a name.
+_FUSED = frozenset({"batch_norm", "elementwise_add"})
+_CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose"})
+_SAME = {"Add": ("elementwise_add", ("X", "Y")), "Mul": ("elementwise_mul", ("X", "Y")), "Concat": ("concat", ("X",))}
+
+
+class Grid(Finite):
+    """The 256 values that an unsigned 8-bit tensor can hold: `scale` * (q - `zero_point`), q from 0 to 255."""
+
+    scale: float = Field(gt=0)
+    zero_point: int = Field(ge=0, lt=_LEVELS)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The smallest and the largest of them."""
+        return -self.zero_point * self.scale, (_LEVELS - 1 - self.zero_point) * self.scale
+
+
+class Ranges(Finite):
+    """Tensor -> grid. The names are the program's, or those of the ONNX file that they lie beside."""
+
+    tensors: dict[str, Grid]
+
+    @classmethod
+    def of(cls, artifact: ModelArtifact) -> Ranges | None:
+        """The artifact's ranges, None where it has none.
+
+        Raises:
+            InputError: The file is no such file.
+        """
+        entry = next((entry for entry in artifact.manifest.files if entry.role == RANGES_ROLE), None)
+        if entry is None:
+            return None
+        path = artifact.path / entry.path
+        try:
+            with path.open("rb") as stream:
+                return cls.model_validate_json(stream.read(_MAX_BYTES))
+        except (OSError, ValidationError) as error:
+            cause = one_line(error) if isinstance(error, ValidationError) else str(error)
+            raise InputError(f"{path}: no ranges of a quantized model", cause=cause, hint="make it again") from error
+
+    def limits(self) -> dict[str, tuple[float, float]]:
+        """Tensor -> (lowest, highest) value."""
+        return {name: grid.limits for name, grid in self.tensors.items()}
+
+    def renamed(self, names: Mapping[str, str]) -> Ranges:
+        """The same under other names; tensors without one are left out."""
+        return Ranges(tensors={names[name]: grid for name, grid in self.tensors.items() if name in names})
+
+    def write(self, folder: Path) -> FileEntry:
+        """Writes the file into an artifact's folder."""
+        (folder / _FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        return file_entry(folder, _FILE, RANGES_ROLE)
+
+
+class OnnxNode(NamedTuple):
+    """A node of an ONNX graph, as `onnx_worker` lists it."""
+
+    kind: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+
+
+def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
+    """ONNX tensor -> variable of the program that it was converted from, for the tensors that have one.
+
+    paddle2onnx keeps the variables' names, but for what is fused into a convolution (found by the node's name) and for
+    sums and concatenations (found by what goes into them).
+
+    Args:
+        program: What was converted.
+        nodes: Of the ONNX graph, in topological order.
+    """
+    producers, consumers = program.producers(), program.consumers()
+    joined = {
+        (op.type, tuple(sorted(name for slot in slots for name in op.inputs.get(slot, [])))): op.output("Out") or ""
+        for kind, slots in _SAME.values()
+        for op in program.ops
+        if op.type == kind
+    }
+    found = {name: name for name in program.feed_names}
+    for node in nodes:
+        out = node.outputs[0]
+        before = producers.get(node.name)
+        if out in program.vars:
+            found[out] = out
+        elif before is not None and before.type in _CONVOLUTIONS:
+            found[out] = last_fused(program, before, consumers)
+        elif node.kind in _SAME and all(name in found for name in node.inputs):
+            key = (_SAME[node.kind][0], tuple(sorted(found[name] for name in node.inputs)))
+            if joined.get(key):
+                found[out] = joined[key]
+    return found
+
+
+def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[Op]]) -> str:
+    """The output of the bias and the BatchNorm behind a convolution, which exporters fold into it."""
+    name = convolution.output("Output") or ""
+    while len(readers := consumers.get(name, [])) == 1 and readers[0].type in _FUSED:
+        op = readers[0]
+        others = [other for slot in ("X", "Y") for other in op.inputs.get(slot, []) if other != name]
+        if op.type == "elementwise_add" and not all(is_constant(program, other) for other in others):
+            break
+        name = op.output("Y" if op.type == "batch_norm" else "Out") or ""
+    return name
+
+
+def is_constant(program: Program, name: str) -> bool:
+    """Whether a variable is a parameter, or one in another shape."""
+    if name in program.params:
+        return True
+    op = program.producers().get(name)
+    return op is not None and op.type in ("reshape2", "unsqueeze2") and (op.input("X") or "") in program.params
