@@ -80,6 +80,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs still."""
+        return self._process.poll() is None
+
     def call(
         self, command: str, arguments: Mapping[str, Any] | None = None, arrays: Sequence[np.ndarray] = (), *, timeout_s
     ) -> tuple[dict, list[np.ndarray]]:
