@@ -194,6 +194,11 @@ class WorkerSession:
     def pid(self) -> int:
         return self._worker.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the model's process runs still."""
+        return self._worker.alive
+
     def close(self) -> None:
         self._worker.close()
 
