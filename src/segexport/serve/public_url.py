@@ -1,0 +1,95 @@
+"""Opens URLs of the public internet only: a server that fetches what strangers name must not reach into its network.
+
+Every connection is looked at, also those of redirects, and it is made to the very address that was looked at: a name
+that changes its address in between (DNS rebinding) gains nothing. Proxies of the environment are not used, because
+behind one the address cannot be seen.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from segexport.errors import InputError
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Allowed = Callable[[Address], bool]
+
+_NAT64 = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48"))
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address lies in the public internet, and so does the IPv4 address that an IPv6 one may carry."""
+    if isinstance(address, ipaddress.IPv6Address):
+        carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        if any(address in network for network in _NAT64):
+            carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.is_site_local or any(inner is not None and not is_public(inner) for inner in carried):
+            return False
+    return address.is_global and not (address.is_multicast or address.is_reserved)
+
+
+def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
+    """What `urllib.request.urlopen` does, for http and https, to addresses that are allowed.
+
+    Args:
+        allowed: Which addresses may be connected to.
+
+    Returns:
+        `open(url, timeout=seconds)`; raises InputError when an address is refused.
+    """
+
+    def connect(host: str, port: int, timeout: float) -> socket.socket:
+        """To the first address that answers; all must be allowed, so that the order in which they come says nothing."""
+        deadline = time.monotonic() + timeout
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for entry in found:
+            address = ipaddress.ip_address(entry[4][0].partition("%")[0])
+            if not allowed(address):
+                raise InputError(f"{host}: not fetched", cause="it is not in the public internet")  # nor where it is
+        failure: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _, place in found:
+            connection = socket.socket(family, kind, protocol)
+            connection.settimeout(max(0.1, deadline - time.monotonic()))
+            try:
+                connection.connect(place)
+            except OSError as error:
+                connection.close()
+                failure = error
+            else:
+                return connection
+        raise failure
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = connect(self.host, self.port, self.timeout)
+
+    class SafeConnection(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            plain = connect(self.host, self.port, self.timeout)
+            self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+
+    class Http(urllib.request.HTTPHandler):
+        def http_open(self, request: urllib.request.Request) -> Any:
+            return self.do_open(Connection, request)
+
+    class Https(urllib.request.HTTPSHandler):
+        def https_open(self, request: urllib.request.Request) -> Any:
+            return self.do_open(SafeConnection, request, context=self._context)
+
+    opener = urllib.request.OpenerDirector()  # not build_opener: that adds FTP, files, data and proxies
+    for handler in (
+        Http(),
+        Https(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener.open

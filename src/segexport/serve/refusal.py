@@ -1,0 +1,39 @@
+"""Why a request gets no result: the status, and the sentence that its sender reads."""
+
+from __future__ import annotations
+
+from segexport.errors import InputError, SegexportError, TooLargeError, WorkerFailed, WorkerTimeout
+
+_MAX_CHARACTERS = 600
+
+
+class Refused(Exception):
+    """A request that is not answered with a result.
+
+    Args:
+        status: HTTP's, and `errorCode`.
+        message: `errorMsg`: for whoever sent the request, so without paths of this machine and without a traceback.
+        retry_after_s: When it may be tried again; None where that would not help.
+    """
+
+    def __init__(self, status: int, message: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after_s = status, _printable(message), retry_after_s
+
+
+def refused(error: SegexportError) -> Refused:
+    """What a sender is told about an error: its own mistakes in full, of ours only that they were ours."""
+    if isinstance(error, WorkerTimeout):
+        return Refused(504, "the model did not answer in time; its process was ended and is started again")
+    if isinstance(error, WorkerFailed):  # it ran when the server started, so this input is the reason
+        return Refused(422, f"the model cannot run on this input: {error.what}")
+    if isinstance(error, InputError):
+        status = 413 if isinstance(error, TooLargeError) else 422
+        return Refused(status, f"{error.what} ({error.cause})" if error.cause else error.what)
+    return Refused(500, "the model's process ended while it worked on this request; it is started again")
+
+
+def _printable(text: str) -> str:
+    """On one line, without control characters, of bounded length: parts of it may come from the request."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * _MAX_CHARACTERS])
+    return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"

@@ -1,0 +1,160 @@
+"""Starts a server, and stops it so that what was accepted is answered."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+from urllib.request import urlopen
+
+import cv2
+import uvicorn
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, WorkerFailed
+from segexport.predict.model import require_device
+from segexport.predict.target_size import TargetSize, checked_size
+from segexport.registry import runtime_for
+from segexport.runtimes.base import RunOptions, WorkerSession
+from segexport.serve.app import make_app
+from segexport.serve.limits import Limits
+from segexport.serve.metrics import Metrics
+from segexport.serve.pool import Pool
+from segexport.serve.protocol import limited_protocol
+from segexport.serve.public_url import public_opener
+from segexport.serve.segmentation import PATH, Segmentation
+from segexport.serve.service import Service
+
+log = logging.getLogger(__name__)
+
+# A thread that computes in Python makes others wait so long for the interpreter; the one that feeds the model's process
+# must not. Python's own 5 ms are as long as a small model takes.
+_SWITCH_INTERVAL_S = 0.0005
+_STOP_MARGIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is served.
+
+    Attributes:
+        host, port: Where the server listens; port 0 takes a free one.
+        device: As of `segexport.load`.
+        threads: Of one inference.
+        workers: Processes that run the model, each with `threads`.
+        target_size: Where a request names none.
+        urls: Which images are fetched: from the public internet, from anywhere (also this machine's own network),
+            or none.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    device: str = "cpu"
+    threads: int = 1
+    workers: int = 1
+    target_size: TargetSize = None
+    urls: Literal["public", "any", "none"] = "public"
+    limits: Limits = field(default_factory=Limits)
+
+
+def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then answers what it accepted and returns.
+
+    Args:
+        announce: Told the URL once requests are taken.
+
+    Raises:
+        InputError: An address that cannot be listened on, a device that is not here, a model that cannot run.
+        SegexportError: The model's process cannot be started.
+    """
+    limits = settings.limits
+    checked_size(settings.target_size)
+    with _listen(settings.host, settings.port) as listener:
+        cv2.setNumThreads(1)  # the cores are the model's
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        task = Segmentation(artifact.manifest, settings.target_size, limits)
+        metrics = Metrics()
+        pool = Pool(partial(_open, artifact, settings, task), settings.workers, metrics.restarts.inc)
+        openers = {"public": public_opener(), "any": urlopen, "none": None}
+        service = Service(task, pool, settings.workers, limits, metrics, openers[settings.urls])
+        try:
+            _run(service, limits, listener, announce)
+        finally:
+            service.close()
+
+
+def _run(service: Service, limits: Limits, listener: socket.socket, announce: Callable[[str], None]) -> None:
+    config = uvicorn.Config(
+        make_app(service, limits),
+        http=limited_protocol(limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=min(limits.connections, 1024),
+        timeout_keep_alive=limits.keep_alive_s,
+        # Every request has its answer by then, be it 504.
+        timeout_graceful_shutdown=round(limits.request_s + limits.send_s + _STOP_MARGIN_S),
+    )
+    # uvicorn raises the signal that stopped it once more, when all is done; it has had its effect.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    _Server(config, service, partial(announce, f"{address}{PATH}")).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which tells when it listens, and tells the service when it is to stop."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service, self._started = service, started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.admission.stopping = True
+        log.warning("stopping: what was accepted is answered first")
+        await super().shutdown(sockets)
+
+
+def _open(artifact: ModelArtifact, settings: Settings, task: Segmentation) -> WorkerSession:
+    """Starts a process and runs the model once: the first run is slow, and a model that cannot run should not wait for
+    a request to say so."""
+    runtime = runtime_for(artifact.manifest.format, settings.device)
+    require_device(runtime, settings.device)
+    options = RunOptions(settings.device, settings.threads, timeout_s=settings.limits.request_s)
+    session = runtime.open(artifact, options)
+    try:
+        session.infer([task.trial()])
+    except WorkerFailed as error:
+        if all(side > 0 for side in artifact.manifest.inputs[0].shape):
+            session.close()
+            raise
+        log.info("the model did not run on a trial size, which need not be one that it takes: %s", error)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=1024)
+    except OSError as error:
+        raise InputError(
+            f"{host}:{port}: the server cannot listen there",
+            cause=error.strerror or str(error),
+            hint="--port 0 takes a free one; --host names an address of this machine",
+        ) from None

@@ -1,0 +1,131 @@
+"""From a request's body to its answer: read, decode, prepare, infer, draw, write.
+
+Threads prepare and finish images while the model's processes compute. Few images are decoded at a time, because
+decoded they are large; those behind them wait as the bytes that came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+
+from segexport.predict.download import download
+from segexport.serve.admission import Admission
+from segexport.serve.limits import Limits
+from segexport.serve.metrics import Metrics
+from segexport.serve.pool import Pool
+from segexport.serve.refusal import Refused
+from segexport.serve.request import SegmentationRequest, image_bytes, read_request
+from segexport.serve.segmentation import Segmentation
+
+OpenUrl = Callable[..., Any]
+
+
+class ClientLeft(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Service:
+    """Answers requests with one model.
+
+    Args:
+        task: What is done before and after the model.
+        pool: The model's processes.
+        workers: How many these are.
+        open_url: Fetches images that are named by URL; None: such requests are refused.
+    """
+
+    def __init__(
+        self,
+        task: Segmentation,
+        pool: Pool,
+        workers: int,
+        limits: Limits,
+        metrics: Metrics,
+        open_url: OpenUrl | None,
+    ) -> None:
+        self._task, self._pool, self._limits, self._open_url = task, pool, limits, open_url
+        self.metrics = metrics
+        self.admission = Admission(limits, workers, self.metrics)
+        self._turns = asyncio.Semaphore(2 * workers + 2)  # one computes, one is ready, one before it and one behind
+        self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="image")
+        self._downloads = ThreadPoolExecutor(limits.downloads, thread_name_prefix="download")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether any process runs the model."""
+        return self._pool.ready > 0
+
+    def close(self) -> None:
+        """Ends the threads and the model's processes."""
+        self._threads.shutdown(cancel_futures=True)
+        self._downloads.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
+
+    def metrics_text(self) -> bytes:
+        """Prometheus' text form."""
+        self.metrics.workers.set(self._pool.ready)
+        return self.metrics.text()
+
+    async def infer(self, body: bytes, left: Callable[[], Awaitable[bool]]) -> bytes:
+        """The JSON of `result`.
+
+        Args:
+            left: Whether the client has left.
+
+        Raises:
+            Refused: No room, or not in time, or what came is no request.
+            SegexportError: What came cannot be segmented, or the model's process ended.
+            ClientLeft: Its turn came and nobody waits.
+        """
+        with self.admission.accepted():
+            start = time.perf_counter()
+            try:
+                with anyio.fail_after(self._limits.request_s):
+                    result = await self._result(body, left)
+            except TimeoutError:
+                raise Refused(504, f"not done in {self._limits.request_s:g} s") from None
+            self.metrics.seconds.observe(time.perf_counter() - start)
+            return result
+
+    async def _result(self, body: bytes, left: Callable[[], Awaitable[bool]]) -> bytes:
+        stage = self.metrics.stage
+        with stage("read"):
+            request = await self._in_thread(read_request, body)
+            size = request.target_size
+            data = None if request.is_url else await self._in_thread(image_bytes, request.image)
+        if data is None:
+            with stage("download"), self.admission.downloading():
+                data = await self._download(request)
+        with stage("turn"):
+            await self._turns.acquire()
+        try:
+            if await left():
+                raise ClientLeft
+            with stage("prepare"):
+                prepared = await self._in_thread(self._task.prepare, data, size, request.visualize is not False)
+            with stage("infer"):
+                prediction = await asyncio.wrap_future(self._pool.infer([prepared.tensor]))
+            self.admission.took((prediction.inference_ms + prediction.postprocess_ms) / 1e3)
+            with stage("finish"):
+                return await self._in_thread(self._task.finish, prepared, prediction)
+        finally:
+            self._turns.release()
+
+    async def _download(self, request: SegmentationRequest) -> bytes:
+        if self._open_url is None:
+            raise Refused(422, "image: URLs are not fetched here; send the file as Base64")
+        limits, opener = self._limits, self._open_url
+
+        def fetch() -> bytes:
+            return download(request.image, max_bytes=limits.body_bytes, timeout_s=limits.download_s, open_url=opener)
+
+        return await asyncio.get_running_loop().run_in_executor(self._downloads, fetch)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
