@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +21,24 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.errors import InputError
-from segexport.exporter import head, pir, program
+from segexport.exporter import detections, head, pir, program
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
 from segexport.reading.model_files import ModelFiles, find_model
 from segexport.show.pictures import default_labels
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Resize, TensorSpec
+from segexport.spec import (
+    Format,
+    Frozen,
+    Label,
+    Pad,
+    PadToMultiple,
+    Precision,
+    Preprocess,
+    Resize,
+    ResizeLong,
+    ResizeShort,
+    TensorSpec,
+)
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
@@ -109,14 +122,21 @@ def _write(
     notes = [f"read from {config.source}", *config.notes]
     if files.kind == "paddle-pir":
         notes.append("translated from Paddle 3's .json into a legacy program")
+    detector = detections.finds_objects(graph)
     if options.input_size is not None:
         width, height = options.input_size
-        image = graph.inputs()[0]
-        graph = fix_input_shape(graph, {image.name: (1, image.shape[1], height, width)})
+        image = _image(graph.inputs())
+        shapes = {image.name: (1, image.shape[1], height, width)}
+        if detector:
+            shapes |= {name: (1, 2) for name in graph.feed_names if name != image.name}
+        graph = fix_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     graph = settled(graph)
-    preprocess, more = _fitting(_stated(options, config), graph.inputs()[0], files.model)
-    classes = head.num_classes(graph)
+    inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
+    if detector:
+        inputs, outputs = detections.described(graph, str(files.model))
+    preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
+    classes = detections.num_classes(graph) if detector else head.num_classes(graph)
     fallback = options.fallback_labels
     names = options.labels or config.labels or (fallback if fallback and len(fallback) == classes else None)
     labels = _labels(names, classes, files.model)
@@ -125,8 +145,8 @@ def _write(
         name=name,
         format=Format.PADDLE,
         files=(file_entry(folder, model.name), file_entry(folder, params.name, "params")),
-        inputs=tuple(graph.inputs()),
-        outputs=tuple(graph.outputs()),
+        inputs=inputs,
+        outputs=outputs,
         preprocess=preprocess,
         labels=labels,
         ignore_index=options.ignore_index,
@@ -136,8 +156,16 @@ def _write(
     write_artifact(folder, manifest)
 
 
-def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path) -> tuple[Preprocess, list[str]]:
-    """The preprocessing, with a resize where the program takes one size only and the export says none."""
+def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
+    return next((spec for spec in inputs if spec.semantics == "image"), inputs[0])
+
+
+def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
+    """The preprocessing, with a resize where the program takes one size only and the export says none.
+
+    Args:
+        pads: Whether an image that is smaller may be padded, since the program is told its size.
+    """
     if len(spec.shape) != 4 or spec.layout != "NCHW" or spec.shape[1] not in (3, -1):
         raise InputError(
             f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}",
@@ -147,11 +175,32 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path) -> tuple[Pr
         raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
     height, width = spec.shape[2:]
     fixed = height > 0 and width > 0
+    if pads and fixed and preprocess.geometry:
+        return fitted_into(preprocess, width, height)
     if not fixed or preprocess.geometry:
         return preprocess, []
     resize = Resize(width=width, height=height)
     note = f"the export names no resize, but the program takes {width}x{height} only: a resize was added"
     return preprocess.model_copy(update={"geometry": (resize,)}), [note]
+
+
+def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Preprocess, list[str]]:
+    """The preprocessing with its sizes replaced, where images keep their ratio and may not have this size after it."""
+    resizes = [op for op in preprocess.geometry if isinstance(op, Resize | ResizeShort | ResizeLong)]
+    pads = [op for op in preprocess.geometry if isinstance(op, Pad | PadToMultiple)]
+    last = preprocess.geometry[-1]
+    reaches = isinstance(last, Pad | Resize) and (last.width, last.height) == (width, height)
+    if len(resizes) + len(pads) != len(preprocess.geometry) or (reaches and not getattr(last, "keep_ratio", False)):
+        return preprocess, []
+    interpolation = resizes[0].interpolation if resizes else "linear"
+    black = tuple(mean / preprocess.scale for mean in preprocess.mean)  # 0 behind the normalization
+    geometry = (
+        Resize(width=width, height=height, keep_ratio=True, interpolation=interpolation),
+        Pad(width=width, height=height, value=pads[-1].value if pads else black),
+    )
+    before = ", ".join(op.op for op in preprocess.geometry)
+    note = f"the program takes {width}x{height} only: images are fitted into it and padded, in place of {before}"
+    return preprocess.model_copy(update={"geometry": geometry}), [note]
 
 
 def _labels(names: tuple[str, ...] | None, classes: int, source: Path) -> tuple[Label, ...]:

@@ -11,10 +11,13 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerError
+from segexport.instance.objects import Objects
 from segexport.process.worker import Worker
 from segexport.spec import Format, TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
+_TIMES_SLOWER = 4
+"""A machine may become so much slower before an answer with several runs comes too late."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class Prediction:
     """What a model says about one image.
 
     Attributes:
-        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel.
+        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found.
         margin: (H, W) float32, the distance between the two best scores, where it was asked for.
         finite: False when an output holds NaN or infinity.
         inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
         decided: (H, W) bool, where the model was sure, from a recording that kept this instead of `margin`.
+        objects: What was found, where the model finds objects; in pixels of the image itself.
     """
 
     mask: np.ndarray
@@ -63,6 +67,13 @@ class Prediction:
     inference_ms: float
     postprocess_ms: float
     decided: np.ndarray | None = None
+    objects: Objects | None = None
+
+    def same_as(self, other: Prediction) -> bool:
+        """Whether mask or objects are the same to the last bit."""
+        if self.objects is not None and other.objects is not None:
+            return self.objects.same_as(other.objects)
+        return np.array_equal(self.mask, other.mask)
 
 
 @dataclass(frozen=True)
@@ -118,6 +129,7 @@ class WorkerSession:
     ) -> None:
         self._worker, self._timeout_s = worker, options.timeout_s
         self._inputs = artifact.manifest.inputs
+        self._slowest_ms = 0.0  # of the benchmarked runs
         arguments = {
             "files": {role: str(path) for role, path in files.items()},
             "device": options.device,
@@ -153,6 +165,8 @@ class WorkerSession:
     def result(self) -> Prediction:
         answer, arrays = self._worker.receive(timeout_s=self._timeout_s)
         self._take_note(answer)
+        if size := answer.get("objects_size"):
+            return _objects(answer, arrays, tuple(size))
         return Prediction(
             mask=arrays[0],
             margin=arrays[1] if len(arrays) > 1 else None,
@@ -169,11 +183,21 @@ class WorkerSession:
         return arrays
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
-        """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed inside the worker."""
+        """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed inside the worker.
+
+        The worker is asked for as many at a time as it surely has the time for, so that many slow runs are no hang.
+        """
         check_tensors(self._inputs, tensors)
-        answer, arrays = self._worker.call("bench", {"runs": runs}, tensors, timeout_s=self._timeout_s)
-        self._take_note(answer)
-        return arrays[0]
+        parts: list[np.ndarray] = []
+        while (left := runs - sum(len(part) for part in parts)) > 0:
+            at_once = 1  # nothing is known yet
+            if self._slowest_ms:
+                at_once = min(left, max(1, int(self._timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
+            answer, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self._timeout_s)
+            self._take_note(answer)
+            self._slowest_ms = max(self._slowest_ms, float(arrays[0].max()))
+            parts.append(arrays[0])
+        return np.concatenate(parts)
 
     def _take_note(self, answer: dict) -> None:
         """The runtime may have found that its provider is not to be trusted."""
@@ -207,6 +231,18 @@ class WorkerSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _objects(answer: dict, arrays: list[np.ndarray], size: tuple[int, int]) -> Prediction:
+    rows, bits = arrays
+    return Prediction(
+        mask=np.zeros((0, 0), np.uint8),
+        margin=None,
+        finite=answer["finite"],
+        inference_ms=answer["inference_ms"],
+        postprocess_ms=answer["postprocess_ms"],
+        objects=Objects(rows[:, 0].astype(np.int64), rows[:, 1], rows[:, 2:], bits, size),
+    )
 
 
 def open_worker_session(

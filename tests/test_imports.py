@@ -26,9 +26,9 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
     {"artifact", "data.images", "data.dataset_list", "yaml_reader", "judge.limits", "measure.environment"}
-    | {"process.interpreter"},
+    | {"process.interpreter", "instance.objects"},
     {"store", "data.dataset", "preprocess", "measure.metrics", "measure.boundary", "judge.bootstrap"}
-    | {"process.worker_host", "recipe"},
+    | {"process.worker_host", "recipe", "step_order"},
     {"measure.latency_statistics", "process.worker", "show", "reading"},
     {"step", "measure.parity", "measure.latency", "judge.gates", "judge.cost_gates", "report"}
     | {"measure.calibration_stability"},

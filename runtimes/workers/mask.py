@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import instances
 import numpy as np
 from worker_host import Failure
 
@@ -69,6 +70,8 @@ def _scores(output: np.ndarray, layout: str) -> np.ndarray:
 
 def measured(run, specs: list[dict], want_margin: bool) -> tuple[dict, list[np.ndarray]]:
     """Runs `run() -> list of outputs` and answers the `infer` command."""
+    if instances.are_in(specs):
+        return _measured_objects(run, specs)
     index = choose(specs)
     start = time.perf_counter()
     outputs = run()
@@ -77,6 +80,30 @@ def measured(run, specs: list[dict], want_margin: bool) -> tuple[dict, list[np.n
     end = time.perf_counter()
     times = {"inference_ms": (middle - start) * 1e3, "postprocess_ms": (end - middle) * 1e3}
     return {"finite": finite, **times}, [mask] if margin is None else [mask, margin]
+
+
+def _measured_objects(run, specs: list[dict]) -> tuple[dict, list[np.ndarray]]:
+    start = time.perf_counter()
+    outputs = run()
+    middle = time.perf_counter()
+    rows, bits, size, finite = instances.objects(outputs, specs)
+    end = time.perf_counter()
+    times = {"inference_ms": (middle - start) * 1e3, "postprocess_ms": (end - middle) * 1e3}
+    return {"finite": finite, "objects_size": size, **times}, [rows, bits]
+
+
+def answers(specs: list[dict]) -> tuple[str, str]:
+    """What the model gives, and what `agreement` is a part of; for messages."""
+    return ("answer", "objects") if instances.are_in(specs) else ("mask", "pixels")
+
+
+def agreement(one: list[np.ndarray], two: list[np.ndarray], specs: list[dict]) -> float:
+    """How far the outputs of two runs say the same: the part of the pixels, or of the objects, that agree."""
+    if instances.are_in(specs):
+        return instances.agreement(instances.objects(one, specs)[0], instances.objects(two, specs)[0])
+    index = choose(specs)
+    masks = [to_mask(np.asarray(outputs[index]), specs[index], False)[0] for outputs in (one, two)]
+    return float((masks[0] == masks[1]).mean())
 
 
 def bench(run, runs: int) -> tuple[dict, list[np.ndarray]]:

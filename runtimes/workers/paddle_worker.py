@@ -82,18 +82,14 @@ def _settle(arrays) -> dict:
     if not _state["to_check"]:
         return {}
     _state["to_check"] -= 1
-    index = masks.choose(_state["specs"])
-    spec = _state["specs"][index]
-    fast, _, _ = masks.to_mask(_run(_state["predictor"], arrays)[index], spec, False)
-    sure, _, _ = masks.to_mask(_run(_state["plain"], arrays)[index], spec, False)
-    agreement = float((fast == sure).mean())
+    fast, sure = (_run(_state[which], arrays) for which in ("predictor", "plain"))
+    agreement = masks.agreement(fast, sure, _state["specs"])
     changed = {}
     if agreement < LEAST_AGREEMENT:
         _state["predictor"], _state["to_check"] = _state["plain"], 0
-        note = (
-            f"oneDNN gave another mask than plain Paddle on {1 - agreement:.2%} of the pixels, so it was switched off"
-        )
-        changed = {"changed": {"provider": "plain", "note": note}}
+        what, parts = masks.answers(_state["specs"])
+        found = f"oneDNN gave another {what} than plain Paddle on {1 - agreement:.2%} of the {parts}"
+        changed = {"changed": {"provider": "plain", "note": f"{found}, so it was switched off"}}
     if not _state["to_check"]:
         _state["plain"] = None
     return changed

@@ -117,8 +117,10 @@ def _pooled(levels, rois, size: int):
     number = paddle.shape(rois)[0:1]
     parts, restore, numbers = paddle.vision.ops.distribute_fpn_proposals(rois, 2, 3, 3, 32, rois_num=number)
     found = [
-        paddle.vision.ops.roi_align(level, part, n, size, 1.0 / stride, sampling_ratio=0, aligned=True)
-        for level, part, n, stride in zip(levels, parts, numbers, STRIDES, strict=True)
+        paddle.vision.ops.roi_align(
+            levels[i], parts[i], numbers[i], size, 1.0 / STRIDES[i], sampling_ratio=0, aligned=True
+        )
+        for i in range(len(STRIDES))
     ]
     return paddle.gather(paddle.concat(found), restore)
 

@@ -10,7 +10,17 @@ import pytest
 from segexport import preprocess as run
 from segexport.errors import InputError
 from segexport.reading.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
-from segexport.spec import LimitLong, Pad, PadToRatio, Preprocess, Resize, ResizeLong, ResizeShort, ResizeToMultiple
+from segexport.spec import (
+    LimitLong,
+    Pad,
+    PadToMultiple,
+    PadToRatio,
+    Preprocess,
+    Resize,
+    ResizeLong,
+    ResizeShort,
+    ResizeToMultiple,
+)
 
 HALF = Preprocess()
 
@@ -306,8 +316,61 @@ def test_bad_transforms(tmp_path, transform, message):
 
 
 def test_a_padding_of_paddlex_2_without_a_size(tmp_path):
-    with pytest.raises(InputError, match="Padding: no target_size\ncause: it pads to multiples of 32"):
-        x2(tmp_path, "Padding: {target_size: null}")
+    assert x2(tmp_path, "Padding: {target_size: null}").preprocess.geometry == (PadToMultiple(multiple=32),)
+
+
+def test_paddledetection(tmp_path):
+    """Its order is resize, normalize, pad: zeros behind the normalization are the mean before it."""
+    config = parse(
+        tmp_path,
+        """
+mode: paddle
+draw_threshold: 0.5
+arch: RCNN
+mask: true
+Preprocess:
+- {type: Resize, interp: 2, keep_ratio: true, target_size: [800, 1333]}
+- {type: NormalizeImage, is_scale: true, mean: [0.5, 0.25, 0.1], std: [0.2, 0.2, 0.2]}
+- {type: Permute}
+- {type: PadStride, stride: 32}
+label_list: [person, car]
+""",
+    )
+    resize, pad = config.preprocess.geometry
+    assert resize == ResizeShort(size=800, max_size=1333, interpolation="cubic")
+    assert pad.multiple == 32
+    assert pad.value == pytest.approx((127.5, 63.75, 25.5))
+    assert (config.labels, config.num_classes) == (("person", "car"), 2)
+    assert (config.preprocess.color, config.preprocess.scale) == ("rgb", 1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("transform", "geometry"),
+    [
+        ("type: Resize, keep_ratio: false, target_size: [480, 640]", Resize(width=640, height=480)),
+        ("type: Pad, size: [480, 640]", Pad(width=640, height=480, value=(114, 114, 114))),
+        ("type: PadStride, stride: 16", PadToMultiple(multiple=16, value=(0, 0, 0))),
+    ],
+)
+def test_transforms_of_paddledetection(tmp_path, transform, geometry):
+    config = parse(tmp_path, f"arch: RCNN\nPreprocess: [{{{transform}}}]\n")
+    assert config.preprocess.geometry == (geometry,)
+
+
+def test_a_detector_of_paddlex_2(tmp_path):
+    config = parse(
+        tmp_path,
+        """
+version: 2.1.0
+_Attributes: {model_type: detector, labels: [a, b], num_classes: 2}
+Transforms:
+- ResizeByShort: {short_size: 800, max_size: 1333, interp: CUBIC}
+- Normalize: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}
+- BatchPadding: {pad_to_stride: 32}
+""",
+    )
+    assert [op.op for op in config.preprocess.geometry] == ["resize_short", "pad_to_multiple"]
+    assert config.preprocess.geometry[1].value == pytest.approx((123.675, 116.28, 103.53))
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -322,7 +385,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("just words", "not a configuration\ncause: its top level is a str"),
         ("- 1\n- 2\n", "its top level is a list"),
         ("a: 1\nb: 2\n", "of no system that segexport knows\ncause: its keys are a, b;"),
-        ("arch: MaskRCNN\nPreprocess: []\n", "of PaddleDetection"),
+        ("arch: RCNN\nPreprocess: [{type: WarpAffine}]\n", "WarpAffine: cannot be said in the preprocessing contract"),
+        ("arch: RCNN\nPreprocess: 3\n", "Preprocess is a int, a list is expected"),
+        ("arch: RCNN\nPreprocess: [{type: PadStride, stride: x}]\n", "stride is 'x', a number of pixels"),
         ("Deploy:\n\ttransforms: []\n", "not valid YAML\ncause: .*line 2"),
         ("Deploy: {transforms: [}\n", "not valid YAML"),
         ("Deploy: {transforms: []}\nDeploy: {}\n", "line 2: 'Deploy' is given twice, first in line 1"),
@@ -340,7 +405,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("Transforms:\n- 3\n", "Transforms holds 3, which is no transform"),
         ("Transforms:\n- Resize: 3\n", "the parameters of Resize are 3"),
         ("Transforms: []\nstatus: Normal\n", "a training checkpoint of PaddleX .status Normal"),
-        ("Transforms: []\n_Attributes: {model_type: detector}\n", "a detector, not a segmenter"),
+        ("Transforms: []\n_Attributes: {model_type: detector}\n", "a detector of PaddleX 1\ncause: its program takes"),
+        ("Transforms: []\n_Attributes: {model_type: classifier}\n", "a classifier, not a segmenter"),
         ("Transforms: []\n_Attributes: {labels: [a], num_classes: 2}\n", "1 labels for 2 classes"),
         ("Transforms: []\n_Attributes: {fixed_input_shape: 5}\n", "fixed_input_shape is 5"),
     ],

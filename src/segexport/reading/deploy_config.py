@@ -1,4 +1,5 @@
-"""What the file beside an export says: PaddleSeg's `deploy.yaml`, PaddleX's `inference.yml` and `model.yml`."""
+"""What the file beside an export says: PaddleSeg's `deploy.yaml`, PaddleX's `inference.yml` and `model.yml`,
+PaddleDetection's `infer_cfg.yml`."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import yaml
 
 from segexport.errors import InputError
-from segexport.reading.deploy_params import PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect
+from segexport.reading.deploy_params import PADDLEDETECTION, PADDLESEG, PADDLEX_1, PADDLEX_2, PADDLEX_3, Dialect
 from segexport.reading.deploy_transforms import to_preprocess
 from segexport.reading.model_files import ModelFiles, find_model
 from segexport.spec import Frozen, Preprocess, Semantics
@@ -72,13 +73,13 @@ def parse_deploy_config(path: Path) -> DeployConfig:
         return _pre_process(path, content)
     if "Transforms" in content or "_Attributes" in content:
         return _model_yml(path, content)
-    keys = ", ".join(map(str, list(content)[:8]))
     if "Preprocess" in content and "arch" in content:
-        raise InputError(f"{path}: of PaddleDetection", cause="it describes boxes or instances, not a segmentation")
+        return _detection(path, content)
+    keys = ", ".join(map(str, list(content)[:8]))
     raise InputError(
         f"{path}: of no system that segexport knows",
-        cause=f"its keys are {keys}; one of Deploy (PaddleSeg, PaddleX 3), PreProcess (PaddleX 3) and Transforms "
-        "(PaddleX 1, 2) is expected",
+        cause=f"its keys are {keys}; one of Deploy (PaddleSeg, PaddleX 3), PreProcess (PaddleX 3), Transforms "
+        "(PaddleX 1, 2) and Preprocess with arch (PaddleDetection) is expected",
         hint="say the preprocessing yourself with --preprocess FILE",
     )
 
@@ -122,6 +123,25 @@ def _pre_process(path: Path, content: dict[str, Any]) -> DeployConfig:
     )
 
 
+def _detection(path: Path, content: dict[str, Any]) -> DeployConfig:
+    """PaddleDetection, and PaddleX 3 for detectors, which writes the same."""
+    transforms = _typed_list(path, content["Preprocess"], "Preprocess")
+    preprocess, notes = to_preprocess(transforms, PADDLEDETECTION, str(path))
+    if any(op.op == "resize_short" for op in preprocess.geometry):
+        notes = (
+            *notes,
+            "a resize that keeps the ratio samples by the rounded size, PaddleDetection by the exact ratio",
+        )
+    labels = _labels(path, content.get("label_list"))
+    return DeployConfig(
+        source=f"{path.name} ({PADDLEDETECTION.name})",
+        preprocess=preprocess,
+        labels=labels,
+        num_classes=len(labels) if labels else None,
+        notes=notes,
+    )
+
+
 def _model_yml(path: Path, content: dict[str, Any]) -> DeployConfig:
     """PaddleX 1 and 2."""
     status = content.get("status")
@@ -131,9 +151,16 @@ def _model_yml(path: Path, content: dict[str, Any]) -> DeployConfig:
             hint="export it first: `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`",
         )
     attributes = content.get("_Attributes") if isinstance(content.get("_Attributes"), dict) else {}
-    if attributes.get("model_type", "segmenter") != "segmenter":
-        raise InputError(f"{path}: a {attributes['model_type']}, not a segmenter")
+    kind = attributes.get("model_type", "segmenter")
     dialect, color = _paddlex_version(content)
+    if kind == "detector" and dialect is PADDLEX_1:
+        raise InputError(
+            f"{path}: a detector of PaddleX 1",
+            cause="its program takes im_info and gives masks in another form than its successors",
+            hint="export the model with PaddleX 2 or PaddleDetection",
+        )
+    if kind not in ("segmenter", "detector"):
+        raise InputError(f"{path}: a {kind}, not a segmenter")
     transforms = _named_list(path, "Transforms", content.get("Transforms"))
     preprocess, notes = to_preprocess(transforms, dialect, str(path), color)
     outputs = content.get("_ModelInputsOutputs")
@@ -183,12 +210,12 @@ def _tuples_to_lists(node: yaml.Node) -> None:
         _tuples_to_lists(child)
 
 
-def _typed_list(path: Path, value: Any) -> list[tuple[str, dict[str, Any]]]:
+def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
     """Transforms of the form `{type: Name, parameter: ...}`."""
     transforms = []
-    for item in _list(path, "Deploy.transforms", value):
+    for item in _list(path, where, value):
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            raise InputError(f"{path}: Deploy.transforms holds {item!r}, which has no `type`")
+            raise InputError(f"{path}: {where} holds {item!r}, which has no `type`")
         transforms.append((item["type"], {str(key): value for key, value in item.items() if key != "type"}))
     return transforms
 

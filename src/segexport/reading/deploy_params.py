@@ -5,6 +5,7 @@ Names, defaults and orders are those of each system's code:
 - PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height).
 - PaddleX 1 (`model.yml`): BGR where `TransformsMode` says so. Sizes are (width, height). `ResizeByShort` is nearest.
 - PaddleX 2 (`model.yml`, version 2): RGB. Sizes are (height, width). `Normalize` has ImageNet's mean and std.
+- PaddleDetection (`infer_cfg.yml`): RGB. Sizes are (height, width). Interpolations are OpenCV's numbers.
 - PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 unless it says otherwise.
 """
 
@@ -56,6 +57,7 @@ PADDLESEG = Dialect("PaddleSeg")
 PADDLEX_1 = Dialect("PaddleX 1", "bgr", short_size=800, short_max_size=1333, short_interp="NEAREST")
 PADDLEX_2 = Dialect("PaddleX 2", height_first=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, short_size=256)
 PADDLEX_3 = Dialect("PaddleX 3", keep_ratio=True, size_divisor=32)
+PADDLEDETECTION = Dialect("PaddleDetection", height_first=True, keep_ratio=True, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 class Params:
@@ -134,6 +136,8 @@ class Params:
     def interpolation(self, key: str, default: str = "LINEAR") -> str:
         """The contract's name of an interpolation."""
         value = self.take(key, default)
+        if isinstance(value, int) and not isinstance(value, bool) and value in range(5):
+            value = ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")[value]
         name = {"BILINEAR": "LINEAR", "BICUBIC": "CUBIC"}.get(str(value).upper(), str(value).upper())
         if name == "RANDOM":
             raise InputError(f"{self.what}: a random interpolation", cause=RANDOM_CAUSE, hint=RANDOM_HINT)

@@ -12,9 +12,11 @@ from pydantic import ValidationError
 
 from segexport.artifact import one_line
 from segexport.errors import InputError
+from segexport.reading import detection_transforms
 from segexport.reading.deploy_params import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    PADDLEDETECTION,
     PADDLESEG,
     PADDLEX_1,
     PADDLEX_2,
@@ -29,6 +31,7 @@ from segexport.spec import (
     Geometry,
     LimitLong,
     Pad,
+    PadToMultiple,
     PadToRatio,
     Preprocess,
     Resize,
@@ -57,10 +60,10 @@ def to_preprocess(
     Raises:
         InputError: A transform or a parameter that is unknown, random, or beyond the contract.
     """
-    state = _State(dialect, color or dialect.color)
+    state = State(dialect, color or dialect.color)
     for position, (name, params) in enumerate(transforms, start=1):
         what = f"{where}: transform {position}, {name}"
-        handler = _HANDLERS.get(name)
+        handler = (_OF_DETECTORS.get(name) if dialect is PADDLEDETECTION else None) or _HANDLERS.get(name)
         if handler is None:
             raise _unknown(what, name)
         reader = Params(what, name, dialect, params)
@@ -78,7 +81,7 @@ def to_preprocess(
 
 
 @dataclass
-class _State:
+class State:
     """The contract as it grows: geometry, and the normalisation (value * scale - mean) / std so far.
 
     Geometry that comes after a normalisation is moved before it. For a resize that changes nothing, since the weights
@@ -109,7 +112,7 @@ class _State:
         self.normalized = True
 
 
-def _resize(state: _State, params: Params) -> None:
+def _resize(state: State, params: Params) -> None:
     dialect = state.dialect
     value = params.take("target_size", [512, 512] if dialect is PADDLESEG else None)
     keep_ratio = params.flag("keep_ratio", dialect.keep_ratio)
@@ -132,7 +135,7 @@ def _resize(state: _State, params: Params) -> None:
     )
 
 
-def _resize_image(state: _State, params: Params) -> None:
+def _resize_image(state: State, params: Params) -> None:
     """PaddleX 3's general `ResizeImage`: to `size`, or the shorter side to `resize_short`."""
     short = params.optional_positive("resize_short")
     size = params.take("size")
@@ -146,7 +149,7 @@ def _resize_image(state: _State, params: Params) -> None:
     state.geometry.append(Resize(width=width, height=height, interpolation=interpolation))
 
 
-def _resize_by_short(state: _State, params: Params) -> None:
+def _resize_by_short(state: State, params: Params) -> None:
     dialect = state.dialect
     size = params.positive("short_size", dialect.short_size)
     max_size = params.optional_positive("max_size", dialect.short_max_size)
@@ -155,40 +158,40 @@ def _resize_by_short(state: _State, params: Params) -> None:
     state.geometry.append(ResizeShort(size=size, max_size=max_size, interpolation=interpolation))
 
 
-def _resize_by_long(state: _State, params: Params) -> None:
+def _resize_by_long(state: State, params: Params) -> None:
     size = params.positive("long_size", 256 if state.dialect is PADDLEX_2 else None)
     interpolation = params.interpolation("interp")
     _note_nearest(state, interpolation)
     state.geometry.append(ResizeLong(size=size, interpolation=interpolation))
 
 
-def _limit_long(state: _State, params: Params) -> None:
+def _limit_long(state: State, params: Params) -> None:
     low, high = params.optional_positive("min_long"), params.optional_positive("max_long")
     if low is not None and high is not None and low > high:
         raise InputError(f"{params.what}: min_long {low} is above max_long {high}")
     state.geometry.append(LimitLong(min_size=low, max_size=high))
 
 
-def _resize_range_scaling(state: _State, params: Params) -> None:
+def _resize_range_scaling(state: State, params: Params) -> None:
     low, high = params.positive("min_value", 400), params.positive("max_value", 600)
     if low != high:
         raise InputError(f"{params.what}: a random size from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     state.geometry.append(ResizeLong(size=low))
 
 
-def _resize_step_scaling(state: _State, params: Params) -> None:
+def _resize_step_scaling(state: State, params: Params) -> None:
     low, high = params.take("min_scale_factor", 0.75), params.take("max_scale_factor", 1.25)
     params.take("scale_step_size")
     if not (low == high == 1):
         raise InputError(f"{params.what}: a random scale from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
 
 
-def _to_multiple(state: _State, params: Params) -> None:
+def _to_multiple(state: State, params: Params) -> None:
     multiple = params.take("mult_int", 32)
     state.geometry.append(ResizeToMultiple(multiple=multiple))
 
 
-def _padding(state: _State, params: Params) -> None:
+def _padding(state: State, params: Params) -> None:
     size = params.take("target_size")
     value = params.triple("im_padding_value", _GREY)
     params.take("label_padding_value")
@@ -200,21 +203,20 @@ def _padding(state: _State, params: Params) -> None:
             f"{params.what}: pad_mode {mode}", cause="the contract pads at the right and the bottom only (pad_mode 0)"
         )
     if size is None and state.dialect is PADDLEX_2:
-        raise InputError(
-            f"{params.what}: no target_size", cause=f"it pads to multiples of {divisor or 32}, not to a size"
-        )
+        state.geometry.append(PadToMultiple(multiple=divisor or 32, value=state.padding_value(value)))
+        return
     width, height = params.size("target_size", size)
     state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))
 
 
-def _padding_by_ratio(state: _State, params: Params) -> None:
+def _padding_by_ratio(state: State, params: Params) -> None:
     ratio = params.take("aspect_ratio", 1)
     value = params.triple("im_padding_value", _GREY)
     params.take("label_padding_value")
     state.geometry.append(PadToRatio(ratio=ratio, value=state.padding_value(value)))
 
 
-def _normalize(state: _State, params: Params) -> None:
+def _normalize(state: State, params: Params) -> None:
     dialect = state.dialect
     mean, std = params.triple("mean", dialect.mean), params.triple("std", dialect.std)
     _require_divisor(params, "std", std)
@@ -238,7 +240,7 @@ def _normalize(state: _State, params: Params) -> None:
     )
 
 
-def _normalize_image(state: _State, params: Params) -> None:
+def _normalize_image(state: State, params: Params) -> None:
     """The general `NormalizeImage`: its `scale` may be the text `1./255.`."""
     mean, std = params.triple("mean", IMAGENET_MEAN), params.triple("std", IMAGENET_STD)
     _require_divisor(params, "std", std)
@@ -257,12 +259,12 @@ def _normalize_image(state: _State, params: Params) -> None:
     state.normalize(float(scale), mean, std)
 
 
-def _load_images(state: _State, params: Params) -> None:
+def _load_images(state: State, params: Params) -> None:
     if params.given("to_rgb"):
         state.color = "rgb" if params.flag("to_rgb", True) else "bgr"
 
 
-def _decode_image(state: _State, params: Params) -> None:
+def _decode_image(state: State, params: Params) -> None:
     mode = params.take("img_mode", "RGB")
     params.take("channel_first")
     if mode not in ("RGB", "BGR"):
@@ -270,7 +272,7 @@ def _decode_image(state: _State, params: Params) -> None:
     state.color = mode.lower()
 
 
-def _nothing(state: _State, params: Params) -> None:
+def _nothing(state: State, params: Params) -> None:
     """Changes containers, the axes' order or the label, but no pixel of the image."""
     params.ignore_all()
 
@@ -280,12 +282,12 @@ def _require_divisor(params: Params, key: str, values: Triple) -> None:
         raise InputError(f"{params.what}: {key} holds a 0, and is divided by: {list(values)}")
 
 
-def _note_nearest(state: _State, interpolation: str) -> None:
+def _note_nearest(state: State, interpolation: str) -> None:
     if interpolation == "nearest":
         state.notes.append("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
 
 
-_HANDLERS: dict[str, Callable[[_State, Params], None]] = {
+_HANDLERS: dict[str, Callable[[State, Params], None]] = {
     "Resize": _resize,
     "ResizeImage": _resize_image,
     "ResizeByShort": _resize_by_short,
@@ -297,6 +299,7 @@ _HANDLERS: dict[str, Callable[[_State, Params], None]] = {
     "ResizeToIntMult": _to_multiple,
     "Padding": _padding,
     "PaddingByAspectRatio": _padding_by_ratio,
+    "BatchPadding": detection_transforms.pad_stride,
     "Normalize": _normalize,
     "NormalizeImage": _normalize_image,
     "LoadImages": _load_images,
@@ -318,7 +321,16 @@ _HANDLERS: dict[str, Callable[[_State, Params], None]] = {
     ),
 }
 
+_OF_DETECTORS: dict[str, Callable[[State, Params], None]] = {
+    "Resize": detection_transforms.resize,
+    "NormalizeImage": detection_transforms.normalize_image,
+    "PadStride": detection_transforms.pad_stride,
+    "Pad": detection_transforms.pad,
+}
+
 _BEYOND = {
+    "LetterBoxResize": "it pads around the centre",
+    "WarpAffine": "it turns and moves the image",
     "ScalePadding": "it pads around the centre",
     "CenterCrop": "it cuts pixels off, which then have no class",
     "CropImage": "it cuts pixels off, which then have no class",

@@ -12,7 +12,9 @@ from segexport.yaml_reader import read_yaml
 
 Kind = Literal["paddle", "paddle-pir", "onnx", "paddle-lite", "artifact"]
 
-CONFIG_NAMES = ("deploy.yaml", "deploy.yml", "inference.yml", "inference.yaml", "model.yml", "model.yaml")
+CONFIG_NAMES = (
+    "deploy.yaml", "deploy.yml", "inference.yml", "inference.yaml", "infer_cfg.yml", "model.yml", "model.yaml",
+)  # fmt: skip
 _CHECKPOINT_SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
 _ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".zip")
 _EXPORT_HINT = (

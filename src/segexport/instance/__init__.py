@@ -1,0 +1,1 @@
+"""Models that find objects: each with its class, box, mask and score."""
