@@ -14,7 +14,8 @@ from segexport.errors import InputError
 from segexport.store import is_alive, storage_error
 
 # What a finished run leaves; a folder with nothing else may be replaced by the next run.
-_OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports"})
+_OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
+_OURS |= {"search.json", "search.html", "search.png", "journal.jsonl"}
 
 
 @contextmanager

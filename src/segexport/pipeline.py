@@ -48,10 +48,10 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
     Raises:
         InputError: A step that does not exist, parameters that it does not take, a chain that does not fit.
     """
-    shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps]
     start = digest_of([source.digest, source.manifest.source_sha256])  # the lineage travels with what is kept
     chains = {}
     for export in recipe.exports:
+        shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
         steps = [*shared, *steps_of(export)]
         check_chain(steps, source.manifest.format)
         key, chain = start, []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from segexport.judge.limits import Limits
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
+from segexport.step_order import fault_in
 
 # The name of the export's folder and of its pictures: no path.
 ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
@@ -39,6 +41,7 @@ class DataRecipe(Frozen):
         path: Folder, relative to the recipe.
         split: Images of the check.
         calibration_split: Images for steps that calibrate or train; never those of the check unless you say so.
+        part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
         label_map: Class of the model -> class of the data, by name, where the two differ.
         limit: At most so many images for the check, spread over the split.
     """
@@ -46,6 +49,7 @@ class DataRecipe(Frozen):
     path: str
     split: str = "val"
     calibration_split: str = "train"
+    part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
 
@@ -89,9 +93,11 @@ class _Export(Frozen):
     Attributes:
         head: What leaves the network; see `exporter.set_head`.
         mask_dtype: Of the mask, where the head is an argmax.
+        without: Steps of the recipe that this export does not go through: an ablation.
     """
 
     name: ExportName = ""
+    without: tuple[str, ...] = ()
     head: HeadKind = "keep"
     mask_dtype: MaskDtype = "int32"
     limits: Limits | None = None
@@ -156,6 +162,13 @@ class Recipe(Frozen):
     check: CheckRecipe = Field(default_factory=CheckRecipe)
     seed: int = Field(default=0, ge=0)
 
+    @field_validator("steps")
+    @classmethod
+    def _order_makes_sense(cls, steps: tuple[StepRecipe, ...]) -> tuple[StepRecipe, ...]:
+        if fault := fault_in([(entry.step, entry.params) for entry in steps]):
+            raise ValueError(fault)
+        return steps
+
     @field_validator("exports")
     @classmethod
     def _names_are_unique(cls, exports: tuple[ExportRecipe, ...]) -> tuple[ExportRecipe, ...]:
@@ -165,6 +178,36 @@ class Recipe(Frozen):
         if reserved := sorted(RESERVED_NAMES.intersection(names)):
             raise ValueError(f"{', '.join(reserved)}: not a name for an export, reports call the original so")
         return exports
+
+    @model_validator(mode="after")
+    def _only_its_steps_are_left_out(self) -> Recipe:
+        for export in self.exports:
+            self._require_steps(export.without)
+        return self
+
+    def steps_for(self, export: OnnxExport | PaddleLiteExport) -> tuple[StepRecipe, ...]:
+        """The steps that an export goes through before its own."""
+        return tuple(entry for entry in self.steps if entry.step not in export.without)
+
+    def ablated(self, kinds: Sequence[str]) -> Recipe:
+        """The recipe without its steps of these kinds.
+
+        Raises:
+            ValueError: It has none of one kind.
+        """
+        self._require_steps(kinds)
+        left = tuple(entry for entry in self.steps if entry.step not in kinds)
+        exports = [
+            export.model_copy(update={"without": tuple(kind for kind in export.without if kind not in kinds)})
+            for export in self.exports
+        ]
+        return self.model_copy(update={"steps": left, "exports": tuple(exports)})
+
+    def _require_steps(self, kinds: Sequence[str]) -> None:
+        known = [entry.step for entry in self.steps]
+        if unknown := [kind for kind in kinds if kind not in known]:
+            has = f"its steps are {', '.join(known)}" if known else "it has no steps"
+            raise ValueError(f"the recipe has no step {unknown[0]!r} to leave out; {has}")
 
 
 def export_name(export: OnnxExport | PaddleLiteExport) -> str:

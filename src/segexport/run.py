@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from segexport.recipe_yaml import read_recipe
 from segexport.recorded.playback import Playback
 from segexport.recorded.reference_file import recording_for
 from segexport.registry import make_step
+from segexport.spec import Format
+from segexport.step import check_chain
 from segexport.store import Store
 from segexport.verdict import Verdict
 
@@ -36,18 +38,41 @@ if TYPE_CHECKING:
 DEMO_RECIPE = Path(__file__).parent / "demo" / "recipe.yaml"
 
 
-def run_recipe(path: Path, output: Path, *, console: Console, store: Store | None = None) -> Report:
+def run_recipe(
+    path: Path, output: Path, *, without: Sequence[str] = (), console: Console, store: Store | None = None
+) -> Report:
     """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
+
+    Args:
+        without: Kinds of steps that are left out: what the others bring alone.
 
     Raises:
         SegexportError: The recipe, the model, the reference or the data cannot be used.
     """
     require_free(output, replace=True)
-    store = store or Store()
     recipe = read_recipe(path)
-    base = path.parent
+    if without:
+        try:
+            recipe = recipe.ablated(without)
+        except ValueError as error:
+            raise InputError(f"--without {without[0]}: {error}") from None
+    with new_folder(output, replace=True) as folder:
+        return carry_out(recipe, path.parent, folder, console=console, store=store or Store())
+
+
+def carry_out(recipe: Recipe, base: Path, folder: Path, *, console: Console, store: Store) -> Report:
+    """Does what a recipe says; `folder`, which is empty, gets reports, pictures and exports.
+
+    Args:
+        base: What the recipe's paths are relative to.
+
+    Raises:
+        SegexportError: The model, the reference or the data cannot be used.
+    """
     root = base / recipe.data.path
     whole = Dataset.open(root, recipe.data.split)
+    if recipe.data.part is not None:
+        whole = whole.part(*map(int, recipe.data.part.split("/")))
     data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     recorded = _recorded(base, recipe, whole, data)
@@ -55,12 +80,11 @@ def run_recipe(path: Path, output: Path, *, console: Console, store: Store | Non
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
-    with new_folder(output, replace=True) as folder:
-        found, again = _checked(recorded or source, subjects, data, folder, recipe, console, store)
-        for subject in subjects:
-            if subject.artifact is not None:
-                copy_tree(subject.artifact.path, folder / "exports" / subject.name)
-        reports.write(found, folder)
+    found, again = _checked(recorded or source, subjects, data, folder, recipe, console, store)
+    for subject in subjects:
+        if subject.artifact is not None:
+            copy_tree(subject.artifact.path, folder / "exports" / subject.name)
+    reports.write(found, folder)
     made = builder.made
     if not made.made and again:
         console.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
@@ -93,10 +117,9 @@ def export_to(
 def validate_recipe(path: Path) -> list[str]:
     """The names of the exports of a valid recipe; raises InputError with every fault of another."""
     recipe = read_recipe(path)
-    for entry in recipe.steps:
-        make_step(entry.step, dict(entry.params))
     for export in recipe.exports:
-        steps_of(export)
+        steps = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
+        check_chain([*steps, *steps_of(export)], Format.PADDLE)
     return [export_name(export) for export in recipe.exports]
 
 

@@ -319,3 +319,14 @@ def test_a_subset_holds_no_image_twice(tmp_path, count):
     for seed in range(20):
         chosen = Dataset(tmp_path, "val", entries).subset(count, seed)
         assert len({entry.image for entry in chosen.entries}) == len(chosen) == count
+
+
+def test_parts_are_runs_of_the_list_that_leave_none_out(tmp_path):
+    entries = tuple(Entry(f"{index}.png", None, index + 1) for index in range(11))
+    data = Dataset(tmp_path, "val", entries)
+    names = [[entry.image for entry in data.part(index, 3).entries] for index in (1, 2, 3)]
+    assert [len(part) for part in names] == [3, 4, 4]
+    assert [name for part in names for name in part] == [entry.image for entry in entries]
+    for index, count in ((0, 3), (4, 3), (1, 12)):
+        with pytest.raises(InputError, match=f"part {index}/{count} of 11 images is empty"):
+            data.part(index, count)

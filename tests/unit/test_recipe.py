@@ -210,3 +210,62 @@ def test_the_built_in_recipe_is_valid():
 
     names = [export_name(export) for export in read_recipe(DEMO_RECIPE).exports]
     assert {"onnx-fp32", "onnx-fp16", "onnx-int8", "paddle-lite-fp32", "paddle-lite-fp16", "paddle-lite-w8"} <= {*names}
+
+
+@pytest.mark.parametrize(
+    ("steps", "fault"),
+    [
+        (
+            "[{step: qat, params: {steps: 1}}, {step: prune, params: {ratio: 0.5}}]",
+            "'prune' stands after 'qat': pruning takes away the weights whose ranges quantization-aware training has "
+            "learned; put it before",
+        ),
+        (
+            "[{step: qat}, {step: finetune}]",
+            "'finetune' stands after 'qat': fine-tuning moves the weights away from the ranges that quantization-aware "
+            "training learned; put it before",
+        ),
+        (
+            "[{step: set_head, params: {head: argmax}}, {step: finetune}]",
+            "'finetune' stands after 'set_head', whose argmax has no gradient to train with; put it before",
+        ),
+    ],
+)
+def test_an_order_that_makes_no_sense(tmp_path, steps, fault):
+    assert faults(tmp_path, GOOD + f"steps: {steps}\n") == [f"line 5: steps: {fault}"]
+
+
+def test_orders_that_make_sense(tmp_path):
+    steps = "[{step: prune}, {step: finetune}, {step: prune}, {step: finetune}, {step: qat}, {step: set_head}]"
+    assert len(read(tmp_path, GOOD + f"steps: {steps}\n").steps) == 6
+
+
+ABLATION = """\
+model: {path: m}
+data: {path: d}
+steps: [{step: prune}, {step: finetune}]
+exports:
+  - {to: onnx}
+  - {to: onnx, name: unpruned, without: [prune, finetune]}
+"""
+
+
+def test_an_export_without_some_of_the_steps(tmp_path):
+    recipe = read(tmp_path, ABLATION)
+    assert [[entry.step for entry in recipe.steps_for(export)] for export in recipe.exports] == [
+        ["prune", "finetune"],
+        [],
+    ]
+    without = recipe.ablated(["finetune"])
+    assert [[entry.step for entry in without.steps_for(export)] for export in without.exports] == [["prune"], []]
+    with pytest.raises(ValueError, match="no step 'qat' to leave out; its steps are prune, finetune"):
+        recipe.ablated(["qat"])
+    assert faults(tmp_path, ABLATION.replace("prune, finetune]}", "qat]}")) == [
+        "line 1: recipe: the recipe has no step 'qat' to leave out; its steps are prune, finetune"
+    ]
+
+
+def test_a_part_of_the_images(tmp_path):
+    assert read(tmp_path, GOOD.replace("{path: d}", "{path: d, part: 2/3}")).data.part == "2/3"
+    (fault,) = faults(tmp_path, GOOD.replace("{path: d}", "{path: d, part: half}"))
+    assert fault.startswith("line 2: data.part: String should match pattern")

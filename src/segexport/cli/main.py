@@ -41,14 +41,15 @@ def cli(context: click.Context, color: str, quiet: bool) -> None:
 @cli.command()
 @click.argument("recipe", type=_FILE)
 @click.option("-o", "--output", type=_FILE, help="Folder for exports and reports.  [default: out/<recipe's name>]")
+@click.option("--without", metavar="STEP", multiple=True, help="Leave a step of the recipe out; may be repeated.")
 @click.pass_obj
-def run(console: Any, recipe: Path, output: Path | None) -> None:
+def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
     """Make, export and check everything that RECIPE names."""
     from segexport.run import run_recipe
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    _finish(say, run_recipe(recipe, folder, console=say), folder)
+    _finish(say, run_recipe(recipe, folder, without=without, console=say), folder)
 
 
 @cli.command("import")

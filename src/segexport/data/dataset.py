@@ -20,7 +20,7 @@ import numpy as np
 
 from segexport.artifact import file_digest
 from segexport.data.dataset_list import Entry, plain_folder, read_labels, read_list
-from segexport.data.images import decode_image, decode_label
+from segexport.data.images import decode_image, decode_label, image_size
 from segexport.errors import InputError
 
 _THREADS = 2
@@ -127,8 +127,25 @@ class Dataset:
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         if label is not None:
-            self._check_label(entry, image, label)
+            self._check_label(entry, image.shape[:2], label)
         return Sample(index, entry.image, image, label)
+
+    def read_label(self, index: int) -> np.ndarray:
+        """Decodes a label alone; of its image only the header is read.
+
+        Raises:
+            InputError: As `read`, as far as the image's header shows it; or the image has no label.
+        """
+        entry = self.entries[index]
+        try:
+            if entry.label is None:
+                raise InputError(f"{self.root / entry.image}: no label is named for it")
+            width, height = image_size(self.root / entry.image)
+            label = decode_label(self.root / entry.label)
+        except InputError as error:
+            raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
+        self._check_label(entry, (height, width), label)
+        return label
 
     def subset(self, count: int, seed: int = 0) -> Dataset:
         """At most `count` images, spread over the list: one from each of `count` equal parts, drawn by `seed`."""
@@ -150,6 +167,20 @@ class Dataset:
         if not 0 <= index < count:
             raise InputError(f"shard {index} of {count}", cause=f"shards of {count} are 0 to {count - 1}")
         return replace(self, entries=self.entries[index::count])
+
+    def part(self, index: int, count: int) -> Dataset:
+        """The `index`-th of `count` equal runs of the list, from 1 on: neighbours, as in a video, stay together.
+
+        Raises:
+            InputError: There is no such part, or no image in it.
+        """
+        edges = np.arange(count + 1) * len(self) // count
+        if not 1 <= index <= count or edges[index] == edges[index - 1]:
+            raise InputError(
+                f"{self.root}, split {self.split!r}: part {index}/{count} of {len(self)} images is empty",
+                cause="parts are 1/N to N/N, and each needs an image",
+            )
+        return replace(self, entries=self.entries[edges[index - 1] : edges[index]])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,12 +204,13 @@ class Dataset:
         except OSError as error:
             raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
 
-    def _check_label(self, entry: Entry, image: np.ndarray, label: np.ndarray) -> None:
+    def _check_label(self, entry: Entry, size: tuple[int, int], label: np.ndarray) -> None:
+        """`size`: (height, width) of the image."""
         path = f"{self.root / str(entry.label)}{self._where(entry)}"
-        if label.shape != image.shape[:2]:
+        if label.shape != size:
             raise InputError(
                 f"{path}: the label is {label.shape[1]}x{label.shape[0]}, its image {entry.image} is "
-                f"{image.shape[1]}x{image.shape[0]}",
+                f"{size[1]}x{size[0]}",
                 cause="a label says the class of each pixel of its image, so the sizes must be equal",
             )
         if self.num_classes is None:

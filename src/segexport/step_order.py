@@ -1,0 +1,23 @@
+"""Orders of steps that make no sense, whatever the model: told when a recipe is read, not after an hour of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_TRAINING = ("finetune", "qat")
+_NEVER_AFTER = {
+    ("prune", "qat"): "pruning takes away the weights whose ranges quantization-aware training has learned",
+    ("finetune", "qat"): "fine-tuning moves the weights away from the ranges that quantization-aware training learned",
+}
+
+
+def fault_in(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty where there is none."""
+    for place, (later, _) in enumerate(steps):
+        for earlier, params in steps[:place]:
+            if cause := _NEVER_AFTER.get((later, earlier)):
+                return f"{later!r} stands after {earlier!r}: {cause}; put it before"
+            if later in _TRAINING and earlier == "set_head" and str(params.get("head", "")).startswith("argmax"):
+                return f"{later!r} stands after 'set_head', whose argmax has no gradient to train with; put it before"
+    return ""
