@@ -14,6 +14,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,8 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
     """Head -> what was measured, or why it cannot be."""
     found: dict[str, dict] = {}
     with ExitStack() as stack:
-        sessions: dict[str, tuple[Session, list]] = {}
+        sessions: dict[str, Session] = {}
+        programs: dict[str, latency.Program] = {}
         tensors = [apply(source.manifest.preprocess, image)[0] for image in images]
         for head, dtype in HEADS:
             name = head if dtype == "int32" else f"{head}, {dtype}"
@@ -126,11 +128,12 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
             except SegexportError as error:
                 found[name] = {"refused": error.what}
                 continue
-            session = stack.enter_context(runtime_for(export.manifest.format).open(export, RunOptions()))
-            sessions[name] = session, [tensors[0]]
+            runtime = runtime_for(export.manifest.format)
+            sessions[name] = stack.enter_context(runtime.open(export, RunOptions()))
+            programs[name] = latency.Program(partial(runtime.open, export, RunOptions()), [tensors[0]])
             found[name] = {"size_bytes": export.size_bytes, "output": list(export.manifest.outputs[0].shape)}
         masks: dict[str, list[np.ndarray]] = {}
-        for name, (session, _) in sessions.items():
+        for name, session in sessions.items():
             predictions = [session.infer([tensor]) for tensor in tensors]
             masks[name] = [each.mask for each in predictions]
             found[name]["mask_ms"] = float(np.median([each.postprocess_ms for each in predictions]))
@@ -138,15 +141,15 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
             pairs = zip(masks[name], masks["logits"], strict=True)
             shares = [float((enlarge_mask(mask, own.shape) == own).mean()) for mask, own in pairs]
             found[name] |= {"agreement": float(np.mean(shares)), "agreement_worst": min(shares)}
-        timings = latency.measure(sessions, seconds)
-        for name in sessions:
-            ratio = latency_ratio(timings[name].blocks_ms, timings["logits"].blocks_ms)
-            found[name] |= {
-                "inference_ms": float(np.median(timings[name].samples_ms)),
-                "ratio": ratio.value,
-                "ratio_interval": ratio.interval,
-                "drifted": ratio.drift() is not None,
-            }
+    timings = latency.measure(programs, seconds)
+    for name, timing in timings.items():
+        ratio = latency_ratio(timing.sessions_ms, timings["logits"].sessions_ms)
+        found[name] |= {
+            "inference_ms": float(np.median(timing.samples_ms)),
+            "ratio": ratio.value,
+            "ratio_interval": ratio.interval,
+            "drifted": ratio.drift() is not None,
+        }
     return found
 
 

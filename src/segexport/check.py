@@ -142,10 +142,9 @@ def measure(
             entry.error = entry.tally.error
             entry.info = entry.session.info
             entry.worst = _worst(entry, classes, data, whole, folder)
-        timings = _times(None if playback is not None else own, contender, running, data, options, progress)
-        for entry in running:
             if entry.error is None:
                 _ask(entry, probes)
+    timings = _times(None if playback is not None else model, contender, running, data, options, progress)
     for entry in running:
         if entry.error is None:
             entry.operators, checks = _audited(entry, whole, options)
@@ -204,9 +203,13 @@ def _reference_run(
 
 
 def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    session = runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
+    session = _opened(artifact, options, device)
     stack.callback(session.close)
     return session
+
+
+def _opened(artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
+    return runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
 
 
 def _run_options(options: CheckRecipe, device: str) -> RunOptions:
@@ -253,22 +256,28 @@ def classes_of(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, 
 
 
 def _times(
-    own: Session | None,
+    own: ModelArtifact | None,
     contender: Contender,
     running: list[_Opened],
     data: Dataset,
     options: CheckRecipe,
     progress: Progress,
 ) -> dict[str, latency.Timing]:
+    """Times what ran; the sessions that gave the masks are closed by now, each measurement opens its own."""
     if not options.latency_seconds:
         return {}
     image = data.read(0).image
-    sessions = {} if own is None else {REFERENCE: (own, [preprocess.apply(contender.preprocess, image)[0]])}
+
+    def program(artifact: ModelArtifact, device: str, contract: Preprocess) -> latency.Program:
+        tensor, _ = preprocess.apply(contract, image)
+        return latency.Program(lambda: _opened(artifact, options, device), [tensor])
+
+    programs = {} if own is None else {REFERENCE: program(own, options.reference_device, contender.preprocess)}
     for entry in running:
         if entry.error is None:
-            tensor, _ = preprocess.apply(entry.artifact.manifest.preprocess, image)
-            sessions[entry.subject.name] = entry.session, [tensor]
-    timings = latency.measure_steadily(sessions, options.latency_seconds, progress=progress)
+            contract = entry.artifact.manifest.preprocess
+            programs[entry.subject.name] = program(entry.artifact, options.device, contract)
+    timings = latency.measure_steadily(programs, options.latency_seconds, progress=progress)
     for entry in running:
         entry.timing = timings.get(entry.subject.name)
         if entry.timing is not None and entry.timing.error is not None:

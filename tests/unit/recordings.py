@@ -139,6 +139,7 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     miou_delta=noise_miou_delta,
                 ),
                 times=Times(
+                    sessions=6,
                     blocks_ms=tuple((3.0 + 0.01 * block, 3.1) for block in range(12)),
                     first_ms=9.0,
                     warm_up_runs=11,

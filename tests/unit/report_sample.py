@@ -66,10 +66,12 @@ def _latency(median: float, threads: int) -> Latency:
     return Latency(
         inference_ms=Percentiles(p50=median, p90=median * 1.05, p99=median * 1.2),
         samples_ms=samples,
+        sessions_ms=tuple(median * (0.99 + 0.005 * index) for index in range(5)),
         load_ms=120.5,
         first_ms=median * 2,
         preprocess_ms=1.5,
         postprocess_ms=0.25,
+        peak_rss_bytes=123_456_789,
         threads=threads,
         device="Some CPU @ 2.0 GHz",
     )

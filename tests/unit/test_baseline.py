@@ -33,8 +33,8 @@ def found(report: Report, name: str) -> Check:
 
 def slower(report: Report, factor: float, **changes) -> Report:
     latency = report.exports[0].latency
-    samples = tuple(value * factor for value in latency.samples_ms)
-    return changed(report, latency=latency.model_copy(update={"samples_ms": samples, **changes}))
+    sessions = tuple(value * factor for value in latency.sessions_ms)
+    return changed(report, latency=latency.model_copy(update={"sessions_ms": sessions, **changes}))
 
 
 def test_the_same_again_passes():
@@ -124,9 +124,9 @@ class TestLatency:
         assert (check.verdict, report.verdict) == (Verdict.SKIPPED, Verdict.PASS)
         assert "not compared" in check.message
 
-    def test_no_samples_decide_nothing(self):
+    def test_a_report_without_sessions_decides_nothing(self):
         report = passing_report()
-        bare = report.exports[0].latency.model_copy(update={"samples_ms": (1.0,)})
+        bare = report.exports[0].latency.model_copy(update={"sessions_ms": ()})
         assert found(held(changed(report, latency=bare)), "latency").verdict is Verdict.SKIPPED
 
     def test_no_times_no_check(self):

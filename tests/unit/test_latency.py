@@ -1,6 +1,8 @@
-"""Interleaved timing, on a clock that is worked out by hand."""
+"""Interleaved timing in several sessions, on a clock that is worked out by hand."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ def steady_processor(monkeypatch):
 
 
 class Recorder(FakeSession):
-    """Writes its name down for every call of `bench`, and moves a shared clock on."""
+    """Writes its name down for everything that is done with it, and moves a shared clock on."""
 
     def __init__(self, name: str, log: list, clock: list[float], ms: float, **options) -> None:
         super().__init__(lambda x: x[0, 0].astype(np.uint8), bench_ms=lambda _: ms, **options)
         self._name, self._log, self._clock = name, log, clock
+        log.append((name, "open"))
 
     def bench(self, tensors, runs):
         times = super().bench(tensors, runs)
@@ -30,95 +33,158 @@ class Recorder(FakeSession):
         self._clock[0] += times.sum() / 1e3
         return times
 
+    def close(self) -> None:
+        self._log.append((self._name, "close"))
+        super().close()
 
-def measured(seconds: float, blocks: int = 4, **times_ms: float):
+
+def program(open_session: Callable[[], FakeSession]) -> latency.Program:
+    return latency.Program(open_session, X)
+
+
+def measured(seconds: float, **times_ms: float):
     log, clock = [], [0.0]
-    sessions = {name: (Recorder(name, log, clock, ms), X) for name, ms in times_ms.items()}
-    found = latency.measure(sessions, seconds, blocks=blocks, clock=lambda: clock[0])
+    programs = {name: program(lambda n=name, ms=ms: Recorder(n, log, clock, ms)) for name, ms in times_ms.items()}
+    found = latency.measure(programs, seconds, clock=lambda: clock[0])
     return found, log, clock[0]
+
+
+def sessions_of(log: list) -> list[list]:
+    """The log cut where a session's first program is opened."""
+    starts = [
+        place
+        for place, entry in enumerate(log)
+        if entry[1] == "open" and (place == 0 or log[place - 1][1] in ("close",))
+    ]
+    return [log[start:end] for start, end in zip(starts, [*starts[1:], len(log)], strict=True)]
+
+
+def test_every_session_opens_all_programs_and_closes_them():
+    _, log, _ = measured(0.0, a=10, b=20, c=30)
+    sessions = sessions_of(log)
+    assert len(sessions) == latency.LEAST_SESSIONS
+    for session in sessions:
+        assert sorted(name for name, what in session if what == "open") == ["a", "b", "c"]
+        assert sorted(name for name, what in session[-3:] if what == "close") == ["a", "b", "c"]
+    assert len({tuple(name for name, what in session if what == "open") for session in sessions}) > 1
 
 
 def test_blocks_run_abba():
     found, log, _ = measured(0.0, a=10, b=20, c=30)
-    first_block = log[-4 * 6 : -3 * 6]
-    assert first_block == [("a", 1), ("b", 1), ("c", 1), ("c", 1), ("b", 1), ("a", 1)]
-    assert log[-6:] == first_block
-    assert found["b"].blocks_ms.shape == (4, 2)
-    assert (found["b"].blocks_ms == 20).all()
+    for session in sessions_of(log):
+        names = [name for name, what in session if what == 1][-6:]
+        assert sorted(names[:3]) == ["a", "b", "c"]
+        assert names[3:] == names[2::-1]
+    assert found["b"].sessions_ms.shape == (5, 1, 2)
+    assert (found["b"].sessions_ms == 20).all()
 
 
 def test_runs_fill_the_time_and_a_fast_program_gets_more():
-    # 8 s over 4 blocks, 2 programs and 2 halves are 500 ms: 50 runs of 10 ms, 5 of 100 ms.
-    found, log, _ = measured(8.0, fast=10, slow=100)
-    assert {runs for name, runs in log[-16:] if name == "fast"} == {50}
-    assert {runs for name, runs in log[-16:] if name == "slow"} == {5}
-    assert found["fast"].samples_ms.shape == (400,)
+    # 24 s over 8 sessions of 3 blocks, 2 programs and 2 halves are 250 ms: 25 runs of 10 ms, 2 of 100 ms.
+    found, log, _ = measured(24.0, fast=10, slow=100)
+    blocks = sessions_of(log)[-1][-2 - 12 : -2]
+    assert {runs for name, runs in blocks if name == "fast"} == {25}
+    assert {runs for name, runs in blocks if name == "slow"} == {2}
+    assert found["fast"].sessions_ms.shape == (8, 3, 50)
+    assert found["slow"].samples_ms.shape == (8 * 3 * 4,)
 
 
-def test_the_first_run_is_kept_apart_and_the_warm_up_thrown_away():
+def test_slow_programs_get_one_block_and_fewer_sessions_but_five():
+    found, _, spent = measured(1.0, slow=3000)
+    assert found["slow"].sessions_ms.shape == (5, 1, 2)
+    assert spent == 5 * 3 * 3.0  # the first run, and both halves of the block
+
+
+def test_the_first_run_of_each_session_is_kept_apart_and_the_warm_up_thrown_away():
     times = [500.0, *[80.0, 60.0, 50.0, 40.0, 30.0], *[10.0] * 1000]
-    session = FakeSession(lambda x: x, bench_ms=lambda run: times[run])
-    timing = latency.measure({"a": (session, X)}, 0.0, blocks=4)["a"]
+    timing = latency.measure({"a": program(lambda: FakeSession(lambda x: x, bench_ms=lambda run: times[run]))}, 0.0)[
+        "a"
+    ]
     assert (timing.load_ms, timing.first_ms) == (3.0, 500.0)
-    assert timing.warm_up_runs >= 10
+    assert timing.firsts_ms == [500.0] * latency.LEAST_SESSIONS
+    assert timing.warm_up_runs >= latency.LEAST_SESSIONS * 10
     assert (timing.samples_ms == 10).all()
+    assert timing.info.runtime == "fake"
 
 
 def test_a_program_that_never_gets_steady_ends_its_warm_up():
-    session = FakeSession(lambda x: x, bench_ms=lambda run: 1.0 + 10.0 * (run // 5 % 2))
-    timing = latency.measure({"a": (session, X)}, 0.0, blocks=4)["a"]
-    assert timing.warm_up_runs <= latency.MOST_WARM_UP_RUNS + 2
-    slow = FakeSession(lambda x: x, bench_ms=lambda run: 4000.0 + 4000.0 * (run % 3))
-    assert latency.measure({"a": (slow, X)}, 0.0, blocks=4)["a"].warm_up_runs <= 6
+    def runs(bench_ms) -> int:
+        found = latency.measure({"a": program(lambda: FakeSession(lambda x: x, bench_ms=bench_ms))}, 0.0)["a"]
+        return found.warm_up_runs / len(found.sessions_ms)
+
+    assert runs(lambda run: 1.0 + 10.0 * (run // 5 % 2)) <= latency.MOST_WARM_UP_RUNS + 2
+    assert runs(lambda run: 4000.0 + 4000.0 * (run % 3)) == 1
 
 
-def test_a_slow_program_gets_fewer_blocks_but_four():
-    found, _, spent = measured(1.0, blocks=12, slow=1000)
-    assert found["slow"].blocks_ms.shape == (4, 2)
-    assert spent < 30
+def test_the_most_memory_of_all_sessions_is_kept():
+    class Growing(FakeSession):
+        def peak_rss_bytes(self) -> int:
+            return next(peaks)
+
+    peaks = iter([5, 9, 7, 6, 5, 4, 3, 2])
+    assert latency.measure({"a": program(lambda: Growing(lambda x: x))}, 0.0)["a"].peak_rss_bytes == 9
 
 
 class Dying(FakeSession):
     """Crashes at its n-th benchmark and says another thing afterwards."""
 
-    def __init__(self, dies_at: int) -> None:
+    def __init__(self, dies_at: int, calls: list[int]) -> None:
         super().__init__(lambda x: x)
-        self._calls, self._dies_at = 0, dies_at
+        self._calls, self._dies_at = calls, dies_at
 
     def bench(self, tensors, runs):
-        self._calls += 1
-        if self._calls == self._dies_at:
+        self._calls[0] += 1
+        if self._calls[0] == self._dies_at:
             raise WorkerCrashed("the process was killed by SIGSEGV")
-        if self._calls > self._dies_at:
+        if self._calls[0] > self._dies_at:
             raise WorkerCrashed("the process is gone")
         return super().bench(tensors, runs)
 
 
-@pytest.mark.parametrize("dies_at", [1, 2, 8, 9, 20])
+def dying(dies_at: int) -> latency.Program:
+    calls = [0]
+    return program(lambda: Dying(dies_at, calls))
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 8, 9, 20, 40])
 def test_one_that_dies_keeps_its_first_error_and_the_others_go_on(dies_at):
     log, clock = [], [0.0]
-    sessions = {"dying": (Dying(dies_at), X), "sound": (Recorder("sound", log, clock, 5.0), X)}
-    found = latency.measure(sessions, 1.0, blocks=8, clock=lambda: clock[0])
+    programs = {"dying": dying(dies_at), "sound": program(lambda: Recorder("sound", log, clock, 5.0))}
+    found = latency.measure(programs, 1.0, clock=lambda: clock[0])
     assert found["dying"].error.what == "the process was killed by SIGSEGV"
     assert found["sound"].error is None
-    assert len(found["sound"].blocks_ms) == 8
+    assert len(found["sound"].sessions_ms) == latency.SESSIONS
+
+
+def test_one_that_cannot_be_opened_again_keeps_its_error():
+    opened = []
+
+    def once() -> FakeSession:
+        if opened:
+            raise WorkerCrashed("the process cannot be started")
+        opened.append(FakeSession(lambda x: x))
+        return opened[0]
+
+    found = latency.measure({"a": program(once), "b": program(lambda: FakeSession(lambda x: x))}, 0.0)
+    assert found["a"].error.what == "the process cannot be started"
+    assert opened[0].closed
+    assert len(found["b"].sessions_ms) == latency.LEAST_SESSIONS
 
 
 def test_all_of_them_dying_is_no_crash_of_ours():
-    found = latency.measure({"a": (Dying(1), X), "b": (Dying(2), X)}, 1.0)
+    found = latency.measure({"a": dying(1), "b": dying(2)}, 1.0)
     assert all(timing.error is not None and not timing.samples_ms.size for timing in found.values())
 
 
-def drifting(first: float, last: float, blocks: int = 12) -> latency.Timing:
-    timing = latency.Timing(0.0)
-    timing.blocks_ms = np.repeat(np.linspace(first, last, blocks)[:, None], 4, axis=1)
-    return timing
+def drifting(first: float, last: float, sessions: int = 4) -> latency.Timing:
+    blocks = np.linspace(first, last, sessions * 3)
+    return latency.Timing(sessions_ms=np.repeat(blocks.reshape(sessions, 3, 1), 4, axis=2))
 
 
 def test_a_trend_or_another_clock_is_a_drift():
     assert not drifting(10, 10).drifted
     assert drifting(10, 14).drifted
-    assert not latency.Timing(0.0).drifted
+    assert not latency.Timing().drifted
     steady = drifting(10, 10)
     steady.mhz = [2000, 2100]
     assert not steady.drifted
@@ -127,12 +193,12 @@ def test_a_trend_or_another_clock_is_a_drift():
 
 
 def test_a_drifting_measurement_is_made_again(monkeypatch):
-    results = [{"a": drifting(10, 14)}, {"a": drifting(10, 10)}, {"a": drifting(10, 14)}]
+    results = [{"a": drifting(10, 14)}, {"a": drifting(10, 10)}]
     calls = []
     monkeypatch.setattr(latency, "measure", lambda *_, **__: results[calls.append(1) or len(calls) - 1])
     assert latency.measure_steadily({}, 1.0) == results[1]
     assert len(calls) == 2
     calls.clear()
     results[1] = results[0]
-    assert latency.measure_steadily({}, 1.0) == results[2]
-    assert len(calls) == 3
+    assert latency.measure_steadily({}, 1.0) == results[1]
+    assert len(calls) == 2

@@ -16,6 +16,7 @@ from segexport.check_command import recorded_or_model
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.judge.limits import Limits
+from segexport.measure import latency
 from segexport.measure.environment import now
 from segexport.measure.parity import Contender, compare, decided_pixels
 from segexport.recorded.archive import npy_array, npy_bytes
@@ -365,20 +366,40 @@ def test_times_are_shown_as_those_of_their_device(made, tmp_path):
     run = write_recording(tmp_path / "gpu.ref", made[0], gpu=True).playback().run()
     assert run.times.device == "Some GPU"
     assert run.times.inference_ms.p50 == pytest.approx(3.1)
-    assert run.timing.blocks_ms.shape == (12, 2)
+    assert run.timing.sessions_ms.shape == (6, 2, 2)
+    assert run.timing.sessions_ms[1].tolist() == [[3.02, 3.1], [3.03, 3.1]]
+
+
+def test_times_recorded_before_sessions_were_counted_are_those_of_one(copy):
+    header = read_reference(copy[1]).archive.header
+    times = {name: value for name, value in header["times"].items() if name != "sessions"}
+    recordings.rewrite(copy[1], header={"times": times})
+    assert read_reference(copy[1]).playback().timing.sessions_ms.shape == (1, 12, 2)
+    recordings.rewrite(copy[1], header={"times": {**times, "sessions": 5}})
+    with pytest.raises(InputError, match="not a valid reference") as caught:
+        read_reference(copy[1])
+    assert caught.value.cause == "12 blocks of times are not those of 5 sessions"
 
 
 def test_recorded_times_gate_on_the_same_device_only(made):
     from dataclasses import replace
 
-    from segexport.judge.conclude import Measured, _comparable
+    from segexport.judge.conclude import Measured, _ratio_to_reference
 
     run = read_reference(made[1]).playback().run()
-    same = replace(run.info, runtime="onnxruntime")
-    assert _comparable(run, Measured(subject(), same)) is run.timing
-    assert _comparable(run, Measured(subject(), replace(same, device="Another CPU"))) is None
-    assert _comparable(run, Measured(subject(), replace(same, threads=2))) is None
-    assert _comparable(replace(run, recorded=None), Measured(subject(), replace(same, threads=2))) is run.timing
+
+    def ratio(run, **other):
+        timing = latency.Timing(sessions_ms=2 * run.timing.sessions_ms[:5])
+        info = replace(run.info, runtime="onnxruntime", **other)
+        return _ratio_to_reference(run, Measured(subject(), info, timing=timing))
+
+    found = ratio(run)
+    assert found.value == pytest.approx(2, rel=0.02)
+    assert found.interval[0] < found.value < found.interval[1]
+    assert ratio(run, device="Another CPU") is None
+    assert ratio(run, threads=2) is None
+    beside = replace(run, recorded=None, timing=replace(run.timing, sessions_ms=run.timing.sessions_ms[:5]))
+    assert ratio(beside, threads=2).interval == pytest.approx((2, 2))
 
 
 class TestLogits:

@@ -15,7 +15,13 @@ from segexport.judge.bootstrap import PairedDelta, paired_delta
 from segexport.judge.limits import Limits, limits_for
 from segexport.measure import latency, metrics, parity
 from segexport.measure.environment import now
-from segexport.measure.latency_statistics import LatencyRatio, latency_ratio, percentiles
+from segexport.measure.latency_statistics import (
+    LatencyRatio,
+    latency_ratio,
+    percentiles,
+    ratio_of_separate,
+    session_times,
+)
 from segexport.measure.parity import Tally
 from segexport.report.schema import (
     DatasetInfo,
@@ -150,7 +156,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     limits = limits_for(subject.precision, overrides=subject.limits)
     delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
     boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
-    ratio = _ratio(entry.timing, base.timing if base is not None else _comparable(reference, entry))
+    ratio = _ratio_to(base.timing, entry.timing) if base is not None else _ratio_to_reference(reference, entry)
     against = base.subject.name if base is not None else REFERENCE
     agreement = float(np.mean(tally.agreement)) if tally.agreement else 0.0
     names = [label.name for label in measured.labels]
@@ -214,11 +220,15 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
     return None
 
 
-def _comparable(reference: ReferenceRun, entry: Measured) -> latency.Timing | None:
-    """The reference's times; recorded ones only where the same device gave them, with as many threads."""
+def _ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio | None:
+    """None for recorded times, except where the same device gave them, with as many threads."""
+    if reference.recorded is None:
+        return _ratio_to(reference.timing, entry.timing)
     own, info = reference.info, entry.info
     same = (own.device, own.threads) == (info.device, info.threads)
-    return reference.timing if reference.recorded is None or same else None
+    if not same or not _taken(reference.timing) or not _taken(entry.timing):
+        return None
+    return ratio_of_separate(session_times(entry.timing.sessions_ms), session_times(reference.timing.sessions_ms))
 
 
 def _accuracy_checks(
@@ -251,15 +261,19 @@ def _cost_checks(
     return checks
 
 
-def _ratio(timing: latency.Timing | None, baseline: latency.Timing | None) -> LatencyRatio | None:
-    if timing is None or baseline is None or not timing.blocks_ms.size or not baseline.blocks_ms.size:
+def _ratio_to(baseline: latency.Timing | None, timing: latency.Timing | None) -> LatencyRatio | None:
+    """Of two that were timed side by side."""
+    if not _taken(timing) or not _taken(baseline):
         return None
-    blocks = min(len(timing.blocks_ms), len(baseline.blocks_ms))
-    return latency_ratio(timing.blocks_ms[:blocks], baseline.blocks_ms[:blocks])
+    return latency_ratio(timing.sessions_ms, baseline.sessions_ms)
+
+
+def _taken(timing: latency.Timing | None) -> bool:
+    return timing is not None and bool(timing.sessions_ms.size) and timing.error is None
 
 
 def _percentiles(timing: latency.Timing | None) -> Percentiles | None:
-    if timing is None or not timing.blocks_ms.size:
+    if not _taken(timing):
         return None
     return Percentiles(**percentiles(timing.samples_ms)._asdict())
 
@@ -268,7 +282,7 @@ def latency_of(
     timing: latency.Timing | None, info: SessionInfo | None, tally: Tally, preprocess_ms: float
 ) -> Latency | None:
     """Times as the report holds them; None where none were taken."""
-    if timing is None or not timing.blocks_ms.size:
+    if not _taken(timing):
         return None
     return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(tally.postprocess_ms)))
 
@@ -277,14 +291,21 @@ def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: f
     """Raw times, and what came before and after them, as the report holds them."""
     return Latency(
         inference_ms=_percentiles(timing),
-        samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:_TIMES_KEPT]),
+        samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:: _step(timing)]),
+        sessions_ms=tuple(round(float(value), 4) for value in session_times(timing.sessions_ms)),
         load_ms=timing.load_ms,
         first_ms=timing.first_ms,
         preprocess_ms=preprocess_ms,
         postprocess_ms=postprocess_ms,
+        peak_rss_bytes=timing.peak_rss_bytes or None,
         threads=threads,
         device=device,
     )
+
+
+def _step(timing: latency.Timing) -> int:
+    """Every how manieth sample is kept."""
+    return -(-timing.samples_ms.size // _TIMES_KEPT)
 
 
 def _reference(run: ReferenceRun, comparison: parity.Comparison) -> Reference:

@@ -22,15 +22,15 @@ def size_check(size_bytes: int, baseline_bytes: int, limits: Limits, *, against:
 
 
 def latency_check(ratio: LatencyRatio, limits: Limits, *, against: str, on_target: bool = True) -> Check:
-    """Median latency against that of `against`, measured in turn with it.
+    """Latency against that of `against`, measured in turn with it.
 
     Args:
         on_target: Whether it ran on the hardware that it is made for; the host's twin of an ARM export says nothing
             about the phone, so then this only reports.
     """
-    found = f"median latency {ratio.value:.3f} of {against}"
+    found = f"latency {ratio.value:.3f} of {against}"
     if ratio.interval is not None:
-        found += f" (95 % interval {ratio.interval[0]:.3f} to {ratio.interval[1]:.3f})"
+        found += f" (95 % interval {ratio.interval[0]:.3f} to {ratio.interval[1]:.3f}, {ratio.sessions} sessions)"
     limit = limits.latency_ratio_max
     drift = ratio.drift(limits.latency_drift_max)
     if not on_target:
@@ -39,7 +39,7 @@ def latency_check(ratio: LatencyRatio, limits: Limits, *, against: str, on_targe
     if drift is not None:
         reason = f"the machine drifted by {100 * drift.change:+.0f} % during the run, so it decides nothing"
     elif ratio.interval is None:
-        reason = f"{ratio.blocks} blocks are too few for an interval"
+        reason = f"{ratio.sessions} sessions are too few for an interval"
     else:
         return _at_most("latency.ratio", ratio.value, ratio.interval, limit, found)
     if limit is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -25,13 +24,20 @@ _FREE_SIDE = 512  # pixels for an input that takes any size
 
 @dataclass(frozen=True)
 class Row:
-    """One export's times in milliseconds per image; the ratio is to the first row."""
+    """One export's times in milliseconds per image; the ratio is to the first row.
+
+    Attributes:
+        load_ms, first_ms: Of a cold start: loading, and the first run after it; medians over the sessions.
+        peak_rss_bytes: Of the process that ran it, interpreter and runtime included.
+        samples_ms: A row for each session.
+    """
 
     name: str
     runtime: str
     device: str
     threads: int
     input: tuple[int, ...]
+    sessions: int
     load_ms: float
     first_ms: float
     p50_ms: float
@@ -41,13 +47,19 @@ class Row:
     ratio_interval: tuple[float, float] | None
     drift: bool
     peak_rss_bytes: int
-    samples_ms: tuple[float, ...]
+    samples_ms: tuple[tuple[float, ...], ...]
 
 
 def bench_exports(
-    paths: Sequence[Path], *, threads: Sequence[int], device: str, seconds: float, progress: Progress = silent
+    paths: Sequence[Path],
+    *,
+    threads: Sequence[int],
+    device: str,
+    seconds: float,
+    sessions: int = latency.SESSIONS,
+    progress: Progress = silent,
 ) -> list[Row]:
-    """Opens all exports, each with every number of threads, and times them, interleaved.
+    """Times all exports, each with every number of threads, interleaved and in several sessions.
 
     Raises:
         InputError: Two exports of the same folder name, or times that could not be taken.
@@ -57,31 +69,28 @@ def bench_exports(
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
         raise InputError("the same export is named twice")
-    with ExitStack() as stack:
-        sessions = {}
-        for (name, path), count in product(zip(names, paths, strict=True), threads):
-            artifact = read_artifact(path)
-            runtime = runtime_for(artifact.manifest.format, device)
-            session = runtime.open(artifact, RunOptions(device=device, threads=count))
-            stack.callback(session.close)
-            sessions[name, count] = session, _tensors(artifact)
-        timings = latency.measure(sessions, seconds, progress=progress)
-        memory = {key: session.peak_rss_bytes() for key, (session, _) in sessions.items()}
-    first = timings[names[0], threads[0]]
-    rows = []
-    for (name, count), (session, tensors) in sessions.items():
-        timing = timings[name, count]
+    artifacts = {name: read_artifact(path) for name, path in zip(names, paths, strict=True)}
+    programs = {
+        (name, count): _program(artifact, RunOptions(device=device, threads=count))
+        for (name, artifact), count in product(artifacts.items(), dict.fromkeys(threads))
+    }
+    timings = latency.measure(programs, seconds, sessions=sessions, progress=progress)
+    for timing in timings.values():
         if timing.error is not None:
             raise timing.error
-        ratio = latency_ratio(timing.blocks_ms, first.blocks_ms)
+    first = next(iter(timings.values()))
+    rows = []
+    for (name, count), timing in timings.items():
+        ratio, info = latency_ratio(timing.sessions_ms, first.sessions_ms), timing.info
         p50, p90, p99 = percentiles(timing.samples_ms)
         rows.append(
             Row(
                 name=name,
-                runtime=f"{session.info.runtime} {session.info.version}",
-                device=session.info.device,
+                runtime=f"{info.runtime} {info.version}",
+                device=info.device,
                 threads=count,
-                input=tensors[0].shape,
+                input=programs[name, count].tensors[0].shape,
+                sessions=ratio.sessions,
                 load_ms=timing.load_ms,
                 first_ms=timing.first_ms,
                 p50_ms=p50,
@@ -90,8 +99,8 @@ def bench_exports(
                 ratio=ratio.value,
                 ratio_interval=ratio.interval,
                 drift=ratio.drift() is not None,
-                peak_rss_bytes=memory[name, count],
-                samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms),
+                peak_rss_bytes=timing.peak_rss_bytes,
+                samples_ms=tuple(tuple(round(float(ms), 4) for ms in row.reshape(-1)) for row in timing.sessions_ms),
             )
         )
     return rows
@@ -122,6 +131,11 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
     ]
     title = f"{rows[0].device}; {', '.join(dict.fromkeys(row.runtime for row in rows))}"
     return table(head, body, title=title, color=color, width=width)
+
+
+def _program(artifact: ModelArtifact, options: RunOptions) -> latency.Program:
+    runtime = runtime_for(artifact.manifest.format, options.device)
+    return latency.Program(lambda: runtime.open(artifact, options), _tensors(artifact))
 
 
 def _tensors(artifact: ModelArtifact) -> list[np.ndarray]:

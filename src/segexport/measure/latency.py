@@ -1,12 +1,18 @@
-"""Times the reference and the exports in turn, so that a busy or throttling machine hits all of them alike.
+"""Times programs in turn, in several sessions each, so that neither a busy machine nor one lucky process decides.
 
-Blocks run A B C C B A: each program meets the same drift. Times are taken inside the workers, around inference only.
+Two processes that run the same file differ by a per cent or two for as long as they live (where their memory lies, what
+the libraries chose), which no number of runs inside one process can show. So every program is opened anew for each
+session, and the session is what is counted (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013:
+repeat at the highest level that varies at random). Within a session blocks run A B C C B A: each program meets the same
+drift. Times are taken inside the workers, around inference only. Each opening is a cold start, which is kept as well.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,13 +24,22 @@ from segexport.measure.latency_statistics import is_warm, trend
 from segexport.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from segexport.runtimes.base import Session
+    from segexport.runtimes.base import Session, SessionInfo
 
-BLOCKS = 12
-LEAST_RUNS = 2
+SESSIONS = 8
+LEAST_SESSIONS = 5
+BLOCKS = 3  # of one session
 MOST_WARM_UP_RUNS = 30
-MOST_WARM_UP_MS = 5000.0
+MOST_WARM_UP_MS = 2000.0  # of one session
 FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is timed: how to open it, and the tensors of one image."""
+
+    open: Callable[[], Session]
+    tensors: Sequence[np.ndarray]
 
 
 @dataclass
@@ -32,104 +47,163 @@ class Timing:
     """Raw times of one program.
 
     Attributes:
-        first_ms: The first run after loading.
-        blocks_ms: (blocks, runs) float64, in the order taken; the runs of a block's two halves stand side by side.
-        warm_up_runs: Runs that were thrown away before.
+        sessions_ms: (sessions, blocks, runs) float64, in the order taken; the runs of a block's two halves stand side
+            by side.
+        loads_ms: How long each session took to load the model.
+        firsts_ms: The first run of each session.
+        warm_up_runs: Runs that were thrown away before, in all sessions.
+        peak_rss_bytes: The most memory that one of its processes held; 0 where the system does not say.
         mhz: The processor's frequency at the start of each block; empty where the system does not say.
+        info: What ran it.
     """
 
-    load_ms: float
-    first_ms: float = 0.0
+    sessions_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
+    loads_ms: list[float] = field(default_factory=list)
+    firsts_ms: list[float] = field(default_factory=list)
     warm_up_runs: int = 0
-    blocks_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    peak_rss_bytes: int = 0
     mhz: list[float] = field(default_factory=list)
+    info: SessionInfo | None = None
     error: SegexportError | None = None
 
     @property
     def samples_ms(self) -> np.ndarray:
-        return self.blocks_ms.reshape(-1)
+        """All runs, in the order taken."""
+        return self.sessions_ms.reshape(-1)
+
+    @property
+    def load_ms(self) -> float | None:
+        """Median over the sessions; None where there was none."""
+        return float(np.median(self.loads_ms)) if self.loads_ms else None
+
+    @property
+    def first_ms(self) -> float | None:
+        """Median over the sessions of the first run after loading."""
+        return float(np.median(self.firsts_ms)) if self.firsts_ms else None
 
     @property
     def drifted(self) -> bool:
         """Whether the blocks show a trend (a machine that heats up, or gets another guest) or its clock changed."""
         if self.mhz and max(self.mhz) > (1 + FREQUENCY_CHANGE) * min(self.mhz):
             return True
-        return bool(self.blocks_ms.size) and trend(np.median(self.blocks_ms, axis=1)).exceeds()
+        return bool(self.sessions_ms.size) and trend(np.median(self.sessions_ms, axis=2).reshape(-1)).exceeds()
 
 
 def measure(
-    sessions: Mapping[str, tuple[Session, Sequence[np.ndarray]]],
+    programs: Mapping[str, Program],
     seconds: float,
     *,
-    blocks: int = BLOCKS,
+    sessions: int = SESSIONS,
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """Times all sessions, interleaved.
+    """Times all programs, interleaved. One that fails keeps its error and drops out; the others go on.
 
     Args:
-        sessions: Name -> session and the tensors of one image.
-        seconds: Time for all blocks together, about; a slow program gets its `LEAST_RUNS` per block all the same.
-        blocks: Upper limit of blocks; fewer when they would take more than twice `seconds`.
+        seconds: Time for all runs together, about; what it takes to open and to warm up comes on top, and a slow
+            program gets its two runs per session all the same.
+        sessions: Upper limit; `LEAST_SESSIONS` when they would take more than twice `seconds`.
     """
-    timings = {name: Timing(session.info.load_ms) for name, (session, _) in sessions.items()}
-    estimate_ms = {}
-    for name, (session, tensors) in sessions.items():
-        with kept_in(timings[name]):
-            estimate_ms[name] = _warm_up(session, tensors, timings[name])
-    if not estimate_ms:
-        return timings
-    share_ms = seconds * 1e3 / blocks / len(estimate_ms) / 2
-    runs = {name: max(LEAST_RUNS // 2, int(share_ms / ms)) for name, ms in estimate_ms.items()}
-    samples: dict[str, list[np.ndarray]] = {name: [] for name in estimate_ms}
+    timings = {name: Timing() for name in programs}
+    taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
+    plan: _Plan | None = None
+    shuffle = random.Random(0).shuffle  # no program is always the first one
     start = clock()
-    with progress("timing", blocks) as bar:
-        for block in range(blocks):
-            order = [name for name in samples if timings[name].error is None]
-            if mhz := processor_mhz():
-                for name in order:
-                    timings[name].mhz.append(mhz)
-            halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
-            for name in (*order, *reversed(order)):
-                session, tensors = sessions[name]
-                if timings[name].error is not None:  # the second error would only say that it is gone
-                    continue
-                with kept_in(timings[name]):
-                    halves[name].append(session.bench(tensors, runs[name]))
-            for name, parts in halves.items():
-                if len(parts) == 2:
-                    samples[name].append(np.concatenate(parts))
+    with progress("timing", sessions) as bar:
+        for number in range(1, sessions + 1):
+            order = [name for name in programs if timings[name].error is None]
+            shuffle(order)
+            with ExitStack() as stack:
+                turn = _Turn(programs, order, timings, stack)
+                if plan is None:
+                    plan = _Plan.of(turn.estimate_ms, seconds * 1e3 / sessions)
+                for name, blocks in turn.blocks(plan).items():
+                    taken[name].append(blocks)
             bar.advance()
-            if clock() - start > 2 * seconds and block >= 3:
+            if number >= LEAST_SESSIONS and clock() - start > 2 * seconds:
                 break
-    for name, rows in samples.items():
-        if rows:
-            timings[name].blocks_ms = np.stack(rows)
+    for name, found in taken.items():
+        if found:
+            timings[name].sessions_ms = np.stack(found)
     return timings
 
 
 def measure_steadily(
-    sessions: Mapping[str, tuple[Session, Sequence[np.ndarray]]],
-    seconds: float,
-    *,
-    attempts: int = 3,
-    progress: Progress = silent,
+    programs: Mapping[str, Program], seconds: float, *, attempts: int = 2, progress: Progress = silent
 ) -> dict[str, Timing]:
     """`measure`, again when the machine drifted in the meantime: such a run decides nothing."""
     for _ in range(attempts):
-        timings = measure(sessions, seconds, progress=progress)
+        timings = measure(programs, seconds, progress=progress)
         if not any(timing.drifted for timing in timings.values()):
             break
     return timings
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How many blocks a session has, and how often each program runs in half of one; the same for all sessions."""
+
+    blocks: int
+    runs: dict[str, int]
+
+    @classmethod
+    def of(cls, estimate_ms: Mapping[str, float], session_ms: float) -> _Plan:
+        """Slow programs get fewer blocks, so that no session takes much longer than its share of the time."""
+        blocks = max(1, min(BLOCKS, int(session_ms / max(2 * sum(estimate_ms.values()), 1e-3))))
+        share_ms = session_ms / blocks / max(len(estimate_ms), 1) / 2
+        return cls(blocks, {name: max(1, int(share_ms / ms)) for name, ms in estimate_ms.items()})
+
+
+class _Turn:
+    """One session of every program, opened side by side in `stack` and warmed up."""
+
+    def __init__(
+        self, programs: Mapping[str, Program], order: Sequence[str], timings: dict[str, Timing], stack: ExitStack
+    ) -> None:
+        self._programs, self._order, self._timings = programs, order, timings
+        self._sessions: dict[str, Session] = {}
+        self.estimate_ms: dict[str, float] = {}
+        for name in order:
+            with kept_in(timings[name]):
+                session = programs[name].open()
+                stack.callback(session.close)
+                self._sessions[name] = session
+                self.estimate_ms[name] = _warm_up(session, programs[name].tensors, timings[name])
+
+    def blocks(self, plan: _Plan) -> dict[str, np.ndarray]:
+        """(blocks, runs) of every program that got through."""
+        found: dict[str, list[np.ndarray]] = {name: [] for name in self.estimate_ms}
+        for _ in range(plan.blocks):
+            order = [name for name in found if self._timings[name].error is None]
+            if mhz := processor_mhz():
+                for name in order:
+                    self._timings[name].mhz.append(mhz)
+            halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
+            for name in (*order, *reversed(order)):
+                timing = self._timings[name]
+                if timing.error is not None:  # the second error would only say that it is gone
+                    continue
+                with kept_in(timing):
+                    halves[name].append(self._sessions[name].bench(self._programs[name].tensors, plan.runs[name]))
+            for name, parts in halves.items():
+                if len(parts) == 2:
+                    found[name].append(np.concatenate(parts))
+        for name, session in self._sessions.items():
+            timing = self._timings[name]
+            timing.peak_rss_bytes = max(timing.peak_rss_bytes, session.peak_rss_bytes())
+        return {name: np.stack(blocks) for name, blocks in found.items() if len(blocks) == plan.blocks}
+
+
 def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing) -> float:
     """Runs until two medians in a row agree; returns milliseconds per run."""
-    timing.first_ms = float(session.bench(tensors, 1)[0])
+    first_ms = float(session.bench(tensors, 1)[0])
     samples: list[float] = []
-    spent_ms = timing.first_ms
+    spent_ms = first_ms
     while len(samples) < MOST_WARM_UP_RUNS and spent_ms < MOST_WARM_UP_MS and not is_warm(samples):
         samples += [float(value) for value in session.bench(tensors, 2)]
         spent_ms += sum(samples[-2:])
-    timing.warm_up_runs = len(samples) + 1
-    return max(float(np.median(samples[-5:])), 1e-3) if samples else timing.first_ms
+    timing.info = session.info
+    timing.loads_ms.append(session.info.load_ms)
+    timing.firsts_ms.append(first_ms)
+    timing.warm_up_runs += len(samples) + 1
+    return max(float(np.median(samples[-5:])), 1e-3) if samples else first_ms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field, ValidationError
 
 from segexport.artifact import one_line
@@ -12,13 +11,10 @@ from segexport.errors import InputError
 from segexport.judge import cost_gates
 from segexport.judge.gates import skipped
 from segexport.judge.limits import Limits
-from segexport.measure.latency_statistics import latency_ratio
+from segexport.measure.latency_statistics import ratio_of_separate
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
 from segexport.spec import Frozen
 from segexport.verdict import Check, Verdict, overall
-
-BLOCKS = 12
-"""Samples of a report are cut into so many blocks in the order taken, which are resampled whole."""
 
 
 class Tolerances(Frozen):
@@ -31,7 +27,7 @@ class Tolerances(Frozen):
         miou: Loss of mIoU, a fraction of 1.
         agreement: Loss of agreement with the reference, a fraction of 1.
         size: Growth, relative.
-        latency: Growth of the median, relative; only on the same device with as many threads.
+        latency: Growth, relative; only on the same device with as many threads.
     """
 
     miou: float = Field(default=0.001, ge=0, le=1)
@@ -182,22 +178,11 @@ def _latency(now: Latency | None, before: Latency | None, tolerance: float) -> C
     if (now.device, now.threads) != (before.device, before.threads):
         message = f"{before.device}, {before.threads} threads there; {now.device}, {now.threads} here: not compared."
         return skipped(name, message)
-    one, two = _blocks(now), _blocks(before)
-    if one is None or two is None:
-        return skipped(name, "too few samples were kept to compare times.")
-    count = min(len(one), len(two))
+    if not now.sessions_ms or not before.sessions_ms:
+        return skipped(name, "the times of single sessions were not kept, so times are not compared.")
+    found = ratio_of_separate(now.sessions_ms, before.sessions_ms)
     limits = Limits(latency_ratio_max=1 + tolerance)
-    return cost_gates.latency_check(latency_ratio(one[:count], two[:count]), limits, against="the baseline").model_copy(
-        update={"name": name}
-    )
-
-
-def _blocks(latency: Latency) -> np.ndarray | None:
-    samples = np.array(latency.samples_ms)
-    runs = len(samples) // BLOCKS
-    if not runs or not (np.isfinite(samples).all() and (samples > 0).all()):
-        return None
-    return samples[: runs * BLOCKS].reshape(BLOCKS, runs)
+    return cost_gates.latency_check(found, limits, against="the baseline").model_copy(update={"name": name})
 
 
 def _missing(before: ExportResult) -> ExportResult:

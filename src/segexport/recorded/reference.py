@@ -77,19 +77,19 @@ def record(
                     run.add(sample)
                     bar.advance()
             noise = run.noise()
-            times = run.times(latency_seconds, progress) if latency_seconds else None
-            recorder.finish(
-                Header(
-                    created=now(),
-                    segexport_version=__version__,
-                    model=source.manifest,
-                    data=run.described(),
-                    runner=_runner(engine, first),
-                    noise=noise,
-                    times=times,
-                    images=tuple(run.images),
-                )
+        times = run.times(engine, latency_seconds, progress) if latency_seconds else None
+        recorder.finish(
+            Header(
+                created=now(),
+                segexport_version=__version__,
+                model=source.manifest,
+                data=run.described(),
+                runner=_runner(engine, first),
+                noise=noise,
+                times=times,
+                images=tuple(run.images),
             )
+        )
     return read_reference(output)
 
 
@@ -198,14 +198,18 @@ class _Run:
             miou_delta=two - one,
         )
 
-    def times(self, seconds: float, progress: Progress) -> Times:
+    def times(self, engine: Engine, seconds: float, progress: Progress) -> Times:
         """Times the model on the first image."""
         tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
-        timing = latency.measure({"reference": (self._first, [tensor])}, seconds, progress=progress)["reference"]
+        program = latency.Program(engine.open, [tensor])
+        timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:
             raise timing.error
         return Times(
-            blocks_ms=tuple(tuple(round(float(value), 4) for value in row) for row in timing.blocks_ms),
+            sessions=len(timing.sessions_ms),
+            blocks_ms=tuple(
+                tuple(round(float(value), 4) for value in row) for session in timing.sessions_ms for row in session
+            ),
             first_ms=timing.first_ms,
             warm_up_runs=timing.warm_up_runs,
             preprocess_ms=float(np.median(self._preprocess_ms)),

@@ -104,8 +104,13 @@ class Noise(Frozen):
 
 
 class Times(Frozen):
-    """Milliseconds of inference, by block, in the order taken; and of what comes before and after it."""
+    """Milliseconds of inference, by block, in the order taken; and of what comes before and after it.
 
+    Attributes:
+        sessions: How many processes the blocks come from, one after the other, equally many from each.
+    """
+
+    sessions: int = Field(default=1, ge=1)
     blocks_ms: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...] = Field(min_length=1)
     first_ms: float
     warm_up_runs: int
@@ -272,7 +277,12 @@ class ReferenceFile:
         if times is None:
             return None
         blocks = np.array(times.blocks_ms, np.float64)
-        return latency.Timing(self.header.runner.load_ms, times.first_ms, times.warm_up_runs, blocks)
+        return latency.Timing(
+            sessions_ms=blocks.reshape(times.sessions, -1, blocks.shape[1]),
+            loads_ms=[self.header.runner.load_ms],
+            firsts_ms=[times.first_ms],
+            warm_up_runs=times.warm_up_runs,
+        )
 
     def _latency(self, timing: latency.Timing) -> Latency:
         from segexport.judge.conclude import times_of
@@ -325,6 +335,8 @@ def _fault(header: Header, members: frozenset[str]) -> str:
         return f"{min(missing)} is missing"
     if header.times is not None and len({len(row) for row in header.times.blocks_ms}) != 1:
         return "blocks of times of different lengths"
+    if header.times is not None and len(header.times.blocks_ms) % header.times.sessions:
+        return f"{len(header.times.blocks_ms)} blocks of times are not those of {header.times.sessions} sessions"
     if sum(entry.size_bytes for entry in header.model.files if entry.role in ("model", "params")) <= 0:
         return "the model has no bytes"
     return ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segexport.report import table, wording
 from segexport.report.charts import latency_chart
-from segexport.report.schema import ExportResult, Latency, Report, WorstImage
+from segexport.report.schema import ExportResult, Report, WorstImage
 from segexport.show.console import printable
 from segexport.show.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.verdict import Verdict
@@ -55,14 +55,6 @@ class Figure:
     absent: str
 
 
-@dataclass(frozen=True)
-class TimesRow:
-    """A line of the table below the latency plot."""
-
-    name: str
-    latency: Latency
-
-
 def render(report: Report, folder: Path | None = None) -> str:
     """The page.
 
@@ -79,7 +71,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         rows=table.rows(report),
         findings=[finding for export in report.exports for finding in wording.findings(export)],
         chart=latency_chart(report),
-        times=_times(report),
+        times=table.times_rows(report),
         classes=[_classes(report, export) for export in report.exports],
         figures=[[_figure(image, folder, budget) for image in export.worst_images] for export in report.exports],
         legend=[(label.name, _css(label.rgb)) for label in report.labels],
@@ -110,16 +102,6 @@ def _template() -> jinja2.Template:
 def _shown(value: Any) -> Any:
     """Names may hold characters that reorder or hide text; markup of our own (a str of another type) may not change."""
     return printable(value) if type(value) is str else value
-
-
-def _times(report: Report) -> list[TimesRow]:
-    reference = report.reference
-    found = [
-        TimesRow(f"{reference.name} (reference)", latency)
-        for latency in (reference.latency, reference.gpu_latency)
-        if latency is not None
-    ]
-    return found + [TimesRow(export.name, export.latency) for export in report.exports if export.latency is not None]
 
 
 def _classes(report: Report, export: ExportResult) -> list[ClassRow]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, Row, rows
+from segexport.report.table import NOTHING, TIMES_COLUMNS, Row, rows, times_rows
 from segexport.report.wording import compared, findings, headline, recorded
 from segexport.show.console import printable
 from segexport.verdict import Verdict
@@ -43,6 +43,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         escape(f"{headline(report)} {recorded(report)}"),
         _table(report),
         _findings(report),
+        _times(report),
         _behind_a_fold("What was compared", escape(compared(report))),
         _notes(report),
         f"segexport {escape(report.segexport_version)}, {escape(report.created)}",
@@ -67,6 +68,16 @@ def _table(report: Report) -> str:
     lines = [_line(_COLUMNS), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
     lines += [_line(_cells(row)) for row in rows(report)]
     return "\n".join(lines)
+
+
+def _times(report: Report) -> str:
+    found = times_rows(report)
+    if not found:
+        return ""
+    lines = [_line(("Model", *TIMES_COLUMNS)), "|:--|" + "--:|" * len(TIMES_COLUMNS)]
+    names = [f"{row.name}, {row.device}" if row.device else row.name for row in found]
+    lines += [_line((escape(name), *row.cells)) for name, row in zip(names, found, strict=True)]
+    return _behind_a_fold("Times in milliseconds, memory of the process", "\n".join(lines))
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -21,14 +21,23 @@ class Percentiles(Frozen):
 
 
 class Latency(Frozen):
-    """Times of one export or reference. `samples_ms` are the raw inference times, in the order taken."""
+    """Times of one export or reference.
+
+    Attributes:
+        samples_ms: Raw inference times, in the order taken.
+        sessions_ms: What each process that was started for it took for one image; ratios come from these.
+        load_ms, first_ms: Of a cold start: loading the model, and the first run after it; medians over the sessions.
+        peak_rss_bytes: The most memory that such a process held, interpreter and runtime included.
+    """
 
     inference_ms: Percentiles
     samples_ms: tuple[float, ...] = ()
+    sessions_ms: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] = ()
     load_ms: float | None = None
     first_ms: float | None = None
     preprocess_ms: float | None = None
     postprocess_ms: float | None = None
+    peak_rss_bytes: int | None = None
     threads: int = 1
     device: str = ""
 

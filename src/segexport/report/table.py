@@ -27,6 +27,32 @@ class Row:
     verdict: Verdict | None = None
 
 
+@dataclass(frozen=True)
+class TimesRow:
+    """What one program takes: the times in milliseconds, by `TIMES_COLUMNS`."""
+
+    name: str
+    device: str
+    cells: tuple[str, ...]
+
+
+TIMES_COLUMNS = ("Load", "First run", "Preprocess", "p50", "p90", "p99", "Postprocess", "Memory", "Threads")
+
+
+def times_rows(report: Report) -> tuple[TimesRow, ...]:
+    """Everything that was timed: the reference first, then the exports in the report's order."""
+    reference = report.reference
+    found = [(f"{reference.name} (reference)", times) for times in (reference.latency, reference.gpu_latency)]
+    found += [(export.name, export.latency) for export in report.exports]
+    return tuple(TimesRow(name, times.device, _times_cells(times)) for name, times in found if times is not None)
+
+
+def _times_cells(found: Latency) -> tuple[str, ...]:
+    run = found.inference_ms
+    spent = (found.load_ms, found.first_ms, found.preprocess_ms, run.p50, run.p90, run.p99, found.postprocess_ms)
+    return (*map(milliseconds, spent), size(found.peak_rss_bytes), str(found.threads))
+
+
 def rows(report: Report) -> tuple[Row, ...]:
     """The reference first, then the exports in the report's order."""
     return (_reference_row(report.reference), *(_export_row(export) for export in report.exports))
