@@ -13,20 +13,19 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import EnvironmentMissingError, InputError, SegexportError
+from segexport.errors import InputError, SegexportError
 from segexport.measure import metrics
 from segexport.predict.inputs import Picture, pictures
+from segexport.predict.opened import Opened
 from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
-from segexport.registry import runtime_for
-from segexport.runtimes.base import RunOptions, Runtime
 from segexport.spec import Preprocess
 
 _SCORES = ("logits", "probability")
 
 
-class Model:
+class Model(Opened):
     """A model in a process of its own. Use it in a `with` block, or call `close`.
 
     Args:
@@ -42,10 +41,8 @@ class Model:
     def __init__(
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
     ) -> None:
-        self.artifact, self._target_size = artifact, checked_size(target_size)
-        runtime = runtime_for(artifact.manifest.format, device)
-        require_device(runtime, device)
-        self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
+        self._target_size = checked_size(target_size)
+        super().__init__(artifact, device=device, threads=threads)
 
     def predict(
         self,
@@ -128,25 +125,6 @@ class Model:
             "kappa": scores.kappa,
         }
         return (found, {"confusion_matrix": total.tolist()}) if return_details else found
-
-    @property
-    def pid(self) -> int:
-        """Of the model's process."""
-        return self._session.pid
-
-    def peak_rss_bytes(self) -> int:
-        """Most memory that the model's process has held so far."""
-        return self._session.peak_rss_bytes()
-
-    def close(self) -> None:
-        """Ends the model's process."""
-        self._session.close()
-
-    def __enter__(self) -> Model:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -234,18 +212,3 @@ def _probabilities(scores: np.ndarray, semantics: str) -> np.ndarray:
         return scores
     scores = np.exp(scores - scores.max(axis=2, keepdims=True))
     return scores / scores.sum(axis=2, keepdims=True)
-
-
-def require_device(runtime: Runtime, device: str) -> None:
-    """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
-    kind, _, index = device.partition(":")
-    if device == "cpu" or kind == "adb":
-        return
-    found = runtime.probe()
-    if not found.ok:
-        raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
-    if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
-        here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
-        raise InputError(
-            f"device {device!r}: {runtime.name} here has {here}", hint="segexport doctor says what each runtime has"
-        )

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
-from collections.abc import Collection, Iterator, Mapping
-from io import BytesIO
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from segexport.data.images import IMAGE_SUFFIXES
-from segexport.errors import InputError
+from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
 from segexport.show.pictures import colorize, overlay
 from segexport.spec import Label
 from segexport.whole_file import write_whole
@@ -20,7 +18,6 @@ from segexport.whole_file import write_whole
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-KINDS = ("overlay", "color", "mask")
 _KEYS = ("input_path", "page_index", "pred", "label_map", "score_map")
 
 
@@ -92,17 +89,14 @@ class SegmentationResult(Mapping):
         """
         from PIL import Image
 
-        if kind not in KINDS:
-            raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        require_kind(kind)
         if kind == "overlay":
             return Image.fromarray(overlay(self.image, self.label_map, self.labels))
         return Image.fromarray(self.label_map if kind == "mask" else colorize(self.label_map, self.labels))
 
     def picture_name(self, kind: str = "overlay") -> str:
         """What `save_to_img` calls a picture in a folder."""
-        path = Path(self._file_name)
-        keeps = kind != "mask" and path.suffix.lower() in IMAGE_SUFFIXES
-        return path.stem + (path.suffix if keeps else ".png")
+        return picture_name(self.input_path, kind)
 
     def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
         """Prints the image's path and the share of each class; the mask itself is too long and printed as `...`.
@@ -138,7 +132,8 @@ class SegmentationResult(Mapping):
             rows = ",".join(start + " " * indent + dump(row) for row in content["pred"])
             lines.append(f'"pred": [{rows}{start}]')
             text = "{" + ",".join(start + line for line in lines) + "\n}\n"
-        return write_whole(self._place(save_path, f"{Path(self._file_name).stem}.json", (".json",)), text.encode())
+        name = f"{Path(file_name(self.input_path)).stem}.json"
+        return write_whole(place(self.input_path, save_path, name, (".json",)), text.encode())
 
     def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
         """Writes a picture to a file, or into a folder under the image's name.
@@ -155,33 +150,10 @@ class SegmentationResult(Mapping):
             InputError: No such kind, a format that cannot be written, or the image itself would be overwritten.
             StorageError: It cannot be written.
         """
-        path = self._place(save_path, self.picture_name(kind), IMAGE_SUFFIXES)
-        picture, content = self.picture(kind), BytesIO()
-        if kind == "mask" and path.suffix.lower() != ".png":
-            raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
-        from PIL import Image
-
-        try:
-            picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
-        return write_whole(path, content.getvalue())
+        path = place(self.input_path, save_path, self.picture_name(kind), IMAGE_SUFFIXES)
+        return save_picture(self.picture(kind), path, kind)
 
     @property
     def _head(self) -> dict[str, Any]:
         names = [label.name for label in self.labels]
         return {"input_path": self.input_path, "page_index": self.page_index, "label_list": names}
-
-    @property
-    def _file_name(self) -> str:
-        if self.input_path.startswith(("http://", "https://")):
-            return PurePosixPath(urlsplit(self.input_path).path).name or "download"
-        return Path(self.input_path).name
-
-    def _place(self, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:
-        path = Path(save_path)
-        if path.is_dir() or path.suffix.lower() not in suffixes:
-            path = path / name
-        if path.exists() and Path(self.input_path).exists() and path.samefile(self.input_path):
-            raise InputError(f"{path}: this is the image itself", hint="save to another folder")
-        return path

@@ -1,0 +1,62 @@
+"""Where a result is saved: a file, or a folder in which it is called as its image."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from segexport.data.images import IMAGE_SUFFIXES
+from segexport.errors import InputError
+from segexport.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+KINDS = ("overlay", "color", "mask")
+
+
+def require_kind(kind: str) -> None:
+    """Raises InputError for what is no kind of picture."""
+    if kind not in KINDS:
+        raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+
+
+def file_name(input_path: str) -> str:
+    """The name of an image's file, also of one that came from a URL."""
+    if input_path.startswith(("http://", "https://")):
+        return PurePosixPath(urlsplit(input_path).path).name or "download"
+    return Path(input_path).name
+
+
+def picture_name(input_path: str, kind: str) -> str:
+    """What a picture is called in a folder: as the image; the ids of `mask` are a PNG."""
+    path = Path(file_name(input_path))
+    keeps = kind != "mask" and path.suffix.lower() in IMAGE_SUFFIXES
+    return path.stem + (path.suffix if keeps else ".png")
+
+
+def place(input_path: str, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:
+    """`save_path` if it is a file with one of the suffixes, else `name` in that folder; never the image itself."""
+    path = Path(save_path)
+    if path.is_dir() or path.suffix.lower() not in suffixes:
+        path = path / name
+    if path.exists() and Path(input_path).exists() and path.samefile(input_path):
+        raise InputError(f"{path}: this is the image itself", hint="save to another folder")
+    return path
+
+
+def save_picture(picture: Image, path: Path, kind: str) -> Path:
+    """Writes a picture; raises InputError for a format that cannot be written, or that would change ids."""
+    if kind == "mask" and path.suffix.lower() != ".png":
+        raise InputError(f"{path}: class ids are kept by PNG only", hint=f"save to {path.with_suffix('.png')}")
+    from PIL import Image
+
+    content = BytesIO()
+    try:
+        picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
+    return write_whole(path, content.getvalue())
