@@ -17,7 +17,7 @@ import uvicorn
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
-from segexport.predict.model import require_device
+from segexport.predict.opened import require_device
 from segexport.predict.target_size import TargetSize, checked_size
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, WorkerSession
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # A thread that computes in Python makes others wait so long for the interpreter; the one that feeds the model's process
 # must not. Python's own 5 ms are as long as a small model takes.
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.005
 _STOP_MARGIN_S = 5.0
 
 
