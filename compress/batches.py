@@ -47,13 +47,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a training, by step."""
+    """The batches of a training, by step. Of `ranks` processes each one gets its share of a batch's images.
+
+    Attributes:
+        size: Images of a batch, all processes together.
+    """
 
     data: Dataset
     preprocess: Preprocess
     size: int
     seed: int
     augmentation: Augmentation = field(default_factory=Augmentation)
+    rank: int = 0
+    ranks: int = 1
 
     def at(self, step: int) -> Batch:
         """The batch of a step. Every epoch shuffles anew; an epoch's last images begin a batch that the next one fills.
@@ -61,7 +67,7 @@ class Batches:
         Raises:
             InputError: An image cannot be read, or the batch's images become tensors of different sizes.
         """
-        views = [self._view(place) for place in range(step * self.size, (step + 1) * self.size)]
+        views = [self._view(place) for place in range(step * self.size + self.rank, (step + 1) * self.size, self.ranks)]
         images = [image for image, _, _ in views]
         if len({image.shape for image in images}) > 1:
             first, other = views[0], next(view for view in views if view[0].shape != images[0].shape)

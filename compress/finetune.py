@@ -1,127 +1,297 @@
-"""Fine-tuning as a step of the pipe: a worker trains, this side follows."""
+"""Fine-tuning as a step of the pipe: processes of its own train, this side prepares and follows."""
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, model_validator
 
-from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of, file_digest, file_entry, read_artifact
+from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, file_entry
+from segexport.compress import checkpoint, processes
 from segexport.compress.batches import Augmentation
+from segexport.compress.job import Images, Job
+from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
-from segexport.compress.training_options import LOG, Losses, TrainingOptions
+from segexport.compress.survey import pixels_of_classes
+from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, Losses, TrainingOptions
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
-from segexport.process.worker import Worker
+from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.reading.model_files import find_model
-from segexport.spec import Format, Frozen
+from segexport.show.pictures import default_labels
+from segexport.spec import Format, Frozen, Label
 from segexport.step import StepContext, lineage_entry
-from segexport.store import default_root
+from segexport.store import Store, default_root
 
-_WORKER = Path(__file__).parent / "workers" / "finetune_worker.py"
-_REPORTS = 50  # how often progress is told
+_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
 
 
 class Finetune:
-    """Trains a program on the data's labels, on what a teacher says of its images, or on both."""
+    """Trains a program on the data's labels, on what a teacher says of its images, or on both.
+
+    Data with another number of classes gets a new head; classes with a name that the model knows keep their weights.
+    """
 
     kind = "finetune"
-    version = "1"
+    version = "2"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle",)
     uses_data = True
+    worker = processes.WORKER  # the worker file that trains
 
     class Params(Frozen):
-        """How to train; see `TrainingOptions`, whose fields these are.
+        """How to train; see `TrainingOptions` and `CourseOptions`, whose fields most of these are.
 
         Attributes:
+            steps, num_epochs: How long; one of them.
+            batch: Images per step, all processes together.
             teacher: A Paddle export to learn from, usually the one that was pruned.
-            batch: Images per step.
+            new_head: A new head although the number of classes stays.
+            device: `cpu` or `gpu:N`.
+            processes: Of `paddle.distributed.launch`, on one device each.
+            save_dir: Keeps checkpoint, logs and best weights; by default they lie in the cache until the end.
+            log_dir: For TensorBoard's files.
         """
 
-        steps: int = Field(gt=0)
+        steps: int | None = Field(default=None, gt=0)
+        num_epochs: int | None = Field(default=None, gt=0)
         batch: int = Field(default=4, gt=0)
         teacher: str = ""
-        optimizer: str = Field(default="adamw", pattern="^(adamw|momentum)$")
+        optimizer: Literal["adamw", "momentum"] = "adamw"
         learning_rate: float = Field(default=1e-3, gt=0)
-        schedule: str = Field(default="poly", pattern="^(poly|cosine)$")
+        schedule: Literal["poly", "cosine"] = "poly"
+        power: float = Field(default=0.9, ge=0)
         warmup: int = Field(default=0, ge=0)
         weight_decay: float = Field(default=1e-4, ge=0)
+        momentum: float = Field(default=0.9, ge=0, lt=1)
         losses: Losses = Losses()
+        class_weight: Literal["dynamic"] | tuple[NonNegativeFloat, ...] | None = None
         features: tuple[str, ...] = ()
         temperature: float = Field(default=1.0, gt=0)
         ema: float = Field(default=0.0, ge=0, lt=1)
         save_every: int = Field(default=200, gt=0)
+        save_interval_epochs: int = Field(default=1, gt=0)
+        early_stop: bool = False
+        early_stop_patience: int = Field(default=5, gt=0)
+        log_interval_steps: int = Field(default=10, gt=0)
         augmentation: Augmentation = Augmentation()
+        precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+        new_head: bool = False
+        device: str = "cpu"
+        processes: int = Field(default=1, ge=1)
+        save_dir: str = ""
+        log_dir: str = ""
+
+        @model_validator(mode="after")
+        def _one_length(self) -> Finetune.Params:
+            if (self.steps is None) == (self.num_epochs is None):
+                raise ValueError("give `steps` or `num_epochs`, one of them")
+            if self.batch < self.processes:
+                raise ValueError(f"{self.processes} processes share a batch of {self.batch} images")
+            return self
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.pdmodel`, `model.pdiparams` and `training.jsonl`, a line for each step.
+    def key_params(self) -> dict[str, Any]:
+        """The parameters by what they mean: the teacher by its content, and no place of this machine."""
+        values = self.params.model_dump(mode="json", exclude=set(_PLACES))
+        teacher = ""
+        if self.params.teacher:
+            files = find_model(Path(self.params.teacher))
+            teacher = digest_of([file_digest(file) for file in (files.model, files.params) if file is not None])
+        return {**values, "teacher": teacher}
 
-        A run that was killed goes on from its last checkpoint.
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.pdmodel`, `model.pdiparams`, `training.jsonl` with a line for each step, `evaluations.jsonl`.
+
+        A run that was killed goes on from its last checkpoint. With `context.validation` the model is measured between
+        epochs and the best weights are kept, else the last ones.
 
         Raises:
-            InputError: No images, images without labels and no teacher, a teacher that does not fit, an image that
-                cannot be read, or a training that diverged.
+            InputError: No images, images without labels and no teacher, other classes than the model's and no names, a
+                teacher that does not fit, a file that cannot be read, or a training that diverged.
         """
-        data = context.images("fine-tuning")
-        options = self._options(context)
-        if not data.labelled and not options.losses.needs_teacher:
+        data, validation = context.images("fine-tuning"), context.validation
+        if not data.labelled and not self.params.losses.needs_teacher:
             raise InputError(
                 f"{data.root}: the images have no labels, and no distillation loss has a weight",
                 hint="set losses.kl or losses.cwd, and name a teacher",
             )
-        arguments = {
-            "student": {role: str(source.file(role)) for role in ("model", "params")},
-            "teacher": self._teacher(),
-            "options": options.model_dump_json(),
-            "preprocess": source.manifest.preprocess.model_dump_json(),
-            "augmentation": self.params.augmentation.model_dump_json(),
-            "batch": self.params.batch,
-            "data": {
-                "root": str(data.root),
-                "split": data.split,
-                "num_classes": source.manifest.num_classes if data.labelled else None,
-                "ignore_index": data.ignore_index,
-            },
-            "folder": str(default_root() / "training" / (context.key or "unnamed")),
-        }
-        with Worker(_WORKER, needs="paddle", threads=context.threads, name="fine-tuning") as worker:
-            answer, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
-            step = answer["step"]
-            with context.progress("fine-tuning", options.steps) as bar:
-                bar.advance(step)
-                while step < options.steps:
-                    until = min(options.steps, step + max(1, options.steps // _REPORTS))
-                    answer, _ = worker.call("advance", {"until": until}, timeout_s=context.timeout_s)
-                    bar.advance(answer["step"] - step)
-                    step = answer["step"]
-            worker.call("finish", {"out": str(out_dir)}, timeout_s=context.timeout_s)
-        shutil.copyfile(Path(arguments["folder"]) / LOG, out_dir / LOG)
-        shutil.rmtree(arguments["folder"], ignore_errors=True)  # nothing is left to go on with
+        labels, origin = self._classes(source.manifest, data)
+        if validation is not None:
+            _require_same_classes(data, validation)
+        pixels = None
+        if data.labelled:
+            pixels = pixels_of_classes(_with_range(data, len(labels)), len(labels), context.progress)
+        if validation is not None:
+            pixels_of_classes(_with_range(validation, len(labels)), len(labels), context.progress)
+        key = context.key or "unnamed"
+        folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / "training" / key
+        folder.mkdir(parents=True, exist_ok=True)
+        student = {role: str(source.file(role)) for role in ("model", "params")}
+        if origin is not None:
+            before = program.read(source.file("model"), source.file("params"))
+            shares = None if pixels is None else pixels / pixels.sum()
+            model, params = with_classes(before, origin, shares).write(folder, "student")
+            student = {"model": str(model), "params": str(params)}
+        job = self._job(source, data, validation, student, len(labels), folder, context)
+        more = self._more_arguments(source, context)
+        if own_teacher := more.pop("teacher", None):
+            job = job.model_copy(update={"teacher": own_teacher})
+        notes = (*self._train(job, more, out_dir, context), *self._more_notes())
+        if origin is not None:
+            notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
+        for name in (LOG, EVALUATIONS):
+            shutil.copyfile(folder / name, out_dir / name)
+        if not self.params.save_dir:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
-        manifest = paddle_manifest(source, out_dir, trained, self._lineage(context, arguments["teacher"]))
-        return manifest.model_copy(update={"files": (*manifest.files, file_entry(out_dir, LOG, "other"))})
+        manifest = paddle_manifest(source, out_dir, trained, lineage_entry(self, context.key, notes))
+        logs = tuple(file_entry(out_dir, name, "other") for name in (LOG, EVALUATIONS))
+        return manifest.model_copy(update={"files": (*manifest.files, *logs), "labels": labels})
 
-    def _lineage(self, context: StepContext, teacher: dict[str, str]) -> LineageEntry:
-        """The teacher by its digest: an artifact holds no path of the machine that made it."""
-        entry = lineage_entry(self, context.key)
-        digest = digest_of({role: file_digest(Path(path)) for role, path in teacher.items()}) if teacher else ""
-        return entry.model_copy(update={"params": {**entry.params, "teacher": digest}})
+    # -- what a step that trains otherwise changes -----------------------------------------------------------------
 
-    def _options(self, context: StepContext) -> TrainingOptions:
-        own = self.params.model_dump(include=set(TrainingOptions.model_fields) & set(type(self.params).model_fields))
-        return TrainingOptions.model_validate({**own, "seed": context.seed})
+    def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
+        """What its worker wants to know besides the job; `teacher`: files to learn from where no other is named."""
+        return {}
 
-    def _teacher(self) -> dict[str, str]:
-        if not self.params.teacher:
-            return {}
-        files = find_model(Path(self.params.teacher))
-        if files.kind == "artifact":
-            artifact = read_artifact(files.folder)
-            return {role: str(artifact.file(role)) for role in ("model", "params")}
-        return {"model": str(files.model), "params": str(files.params)}
+    def _more_notes(self) -> tuple[str, ...]:
+        """What else its lineage says."""
+        return ()
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _classes(self, manifest: Manifest, data: Dataset) -> tuple[tuple[Label, ...], tuple[int | None, ...] | None]:
+        """The labels afterwards, and for a new head the model's class that each one is."""
+        own = manifest.labels
+        if not data.labelled or data.labels is None or (len(data.labels) == len(own) and not self.params.new_head):
+            if data.labelled and data.labels is None and data.num_classes not in (None, len(own)):
+                raise InputError(f"{data.root}: {data.num_classes} classes, the model has {len(own)}")
+            return own, None
+        if len(data.labels) < 2:
+            raise InputError(f"{data.root}/labels.txt: one class, at least two are needed")
+        known = {label.name: label.id for label in own}
+        return default_labels(data.labels), tuple(known.get(name) for name in data.labels)
+
+    def _job(
+        self,
+        source: ModelArtifact,
+        data: Dataset,
+        validation: Dataset | None,
+        student: dict[str, str],
+        classes: int,
+        folder: Path,
+        context: StepContext,
+    ) -> Job:
+        params = self.params
+        given = params.model_dump()
+        steps = params.steps or math.ceil((params.num_epochs or 1) * len(data) / params.batch)
+        own = {name: given[name] for name in TrainingOptions.model_fields if name in given}
+        options = TrainingOptions.model_validate(
+            {**own, "steps": steps, "seed": context.seed, "ignore_index": data.ignore_index}
+        )
+        images = Images.of(data, classes if data.labelled else None)
+        measured = Images.of(validation, classes) if validation is not None else None
+        seen = [images.model_dump(exclude={"root"}), params.batch, params.processes, classes]
+        seen.append(measured.model_dump(exclude={"root"}) if measured else None)
+        return Job(
+            student=student,
+            teacher=_teacher(params.teacher),
+            options=options,
+            course=CourseOptions.model_validate({name: given[name] for name in CourseOptions.model_fields}),
+            preprocess=source.manifest.preprocess,
+            augmentation=params.augmentation,
+            classes=classes,
+            batch=params.batch,
+            data=images,
+            validation=measured,
+            folder=str(folder),
+            log_folder=params.log_dir,
+            device=params.device,
+            data_digest=digest_of(seen),
+        )
+
+    def _train(self, job: Job, more: dict[str, Any], out_dir: Path, context: StepContext) -> tuple[str, ...]:
+        """Follows the training to its end; what there is to say of it afterwards."""
+        limits = {"threads": context.threads, "timeout_s": context.timeout_s}
+        answers: Iterator[dict[str, Any]]
+        if self.params.processes == 1:
+            answers = processes.alone(job, out_dir, script=self.worker, more=more, **limits)
+        elif self.worker is processes.WORKER:
+            answers = processes.several(job, self.params.processes, out_dir, **limits)
+        else:
+            raise InputError(f"step {self.kind} trains in one process, {self.params.processes} are asked for")
+        step, evaluations = 0, []
+        try:
+            with context.progress("fine-tuning", job.options.steps) as bar:
+                for answer in answers:
+                    bar.advance(answer["step"] - step)
+                    if not step and answer["step"]:
+                        context.say(f"fine-tuning goes on from step {answer['step']}")
+                    step = answer["step"]
+                    evaluations += answer["events"]
+                    for event in answer["events"]:
+                        context.say(_told_evaluation(event))
+        except Exception:
+            if (Path(job.folder) / checkpoint.NAME).is_file():
+                context.say(f"the training so far is kept in {job.folder}; the same command goes on from there")
+            raise
+        context.say(f"{step} steps, {answer['waited_s'] / max(answer['worked_s'], 1e-9):.1%} of the time for data")
+        return _told_course(step, job.options.steps, Path(job.folder))
+
+
+def _teacher(path: str) -> dict[str, str]:
+    """The files of any Paddle export, Paddle 3's too."""
+    if not path:
+        return {}
+    artifact = import_model(Path(path), ImportOptions(), Store())
+    if artifact.manifest.format is not Format.PADDLE:
+        raise InputError(
+            f"{path}: a {artifact.manifest.format.value} model cannot teach",
+            hint="give the Paddle export that it was made from",
+        )
+    return {role: str(artifact.file(role)) for role in ("model", "params")}
+
+
+def _with_range(data: Dataset, classes: int) -> Dataset:
+    return Images.of(data, classes).open()
+
+
+def _require_same_classes(data: Dataset, validation: Dataset) -> None:
+    if not validation.labelled:
+        raise InputError(f"{validation.root}: the images of {validation.split} have no labels to measure with")
+    if validation.labels != data.labels:
+        raise InputError(f"{validation.root} and {data.root} have other classes")
+
+
+def _told_head(before: int, labels: tuple[Label, ...], origin: tuple[int | None, ...]) -> str:
+    kept = [label.name for label, known in zip(labels, origin, strict=True) if known is not None]
+    named = f"; {', '.join(kept)} kept their weights" if kept else ""
+    return f"new head: {before} -> {len(labels)} classes{named}"
+
+
+def _told_evaluation(event: dict[str, Any]) -> str:
+    loss = "" if event["loss"] is None else f"loss {event['loss']:.4f}, "
+    miou = "–" if event["miou"] is None else f"{event['miou']:.4f}"
+    more = ", the best so far" if event["best"] else ""
+    stop = "; no better for a while, stopped" if event["stopped"] else ""
+    return f"epoch {event['epoch']:g}: {loss}mIoU {miou}{more}{stop}"
+
+
+def _told_course(step: int, steps: int, folder: Path) -> tuple[str, ...]:
+    import json
+
+    lines = (folder / EVALUATIONS).read_text().splitlines()
+    evaluations = [json.loads(line) for line in lines]
+    notes = [f"{step} of {steps} steps"]
+    if best := [entry for entry in evaluations if entry["best"] and entry["miou"] is not None]:
+        notes.append(f"kept: epoch {best[-1]['epoch']:g}, mIoU {best[-1]['miou']:.4f}")
+    return tuple(notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
 
-_DECIDES = frozenset({"softmax", "log_softmax", "arg_max", "top_k_v2"})
+_DECIDES = frozenset({"softmax", "log_softmax", "sigmoid", "arg_max", "top_k_v2"})
 _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "transpose2", "reshape2", "share_data"})
 
 
@@ -13,7 +13,7 @@ def logits_of(program: Program) -> tuple[str, int]:
     """The variable that holds the logits of the first output, and its class axis.
 
     Args:
-        program: Its first output is logits (batch, classes, height, width), or a softmax or argmax of them.
+        program: Its first output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.
 
     Raises:
         UnsupportedModelError: The graph ends in something else, so that there is nothing to train on.
@@ -25,7 +25,8 @@ def logits_of(program: Program) -> tuple[str, int]:
     while (op := producers.get(name)) is not None and op.type in _DECIDES | _PASSES:
         source = op.input("X") or ""
         if op.type in _DECIDES:
-            found, axis = source, op.attr("axis", -1) % max(1, len(program.shape(source)))
+            found = source
+            axis = 1 if op.type == "sigmoid" else op.attr("axis", -1) % max(1, len(program.shape(source)))
         name = source
     if len(program.shape(found)) != 4:
         raise UnsupportedModelError(

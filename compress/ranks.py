@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import paddle
 from paddle import Tensor, distributed
 
@@ -26,17 +27,23 @@ def count() -> int:
     return distributed.get_world_size()
 
 
+def own() -> int:
+    """This process's number, from 0."""
+    return distributed.get_rank()
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes files."""
-    return distributed.get_rank() == 0
+    return own() == 0
 
 
-def wait() -> None:
-    """Until every process is here."""
-    if count() > 1:
-        total = paddle.ones([1])
-        distributed.all_reduce(total)
-        float(total)
+def sum_of(counts: np.ndarray) -> np.ndarray:
+    """The sum of an int64 array over the processes."""
+    if count() == 1:
+        return counts
+    total = paddle.to_tensor(counts)
+    distributed.all_reduce(total)
+    return total.numpy()
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Trainer:
 
     Attributes:
         step: Steps done so far.
+        objective: The losses.
         state: Plain values that go into the checkpoint and come back from it.
         waited_s, worked_s: Time of this process spent waiting for batches, and all of `advance`'s time.
 
@@ -64,7 +65,7 @@ class Trainer:
         self.waited_s = self.worked_s = 0.0
         self.net = live(student)
         self.net.train()
-        self._objective = Objective(student, teacher, options)
+        self.objective = Objective(student, teacher, options)
         self._trained = [self.net.tensor(name) for name in self.net.trained_names()]
         self._optimizer = _optimizer(options, self._trained)
         _require_precision(options.precision)
@@ -108,12 +109,17 @@ class Trainer:
         self.worked_s += time.perf_counter() - started
         return {name: value / max(1, self.step - first) for name, value in sums.items()}
 
+    @property
+    def learning_rate(self) -> float:
+        """Of the last step."""
+        return float(self._optimizer.get_lr())
+
     def _train(self, batch: Batch) -> dict[str, float]:
         options = self.options
         # Dropout is drawn from the step alone, whatever ran before.
         paddle.seed(int(np.random.SeedSequence([options.seed, self.step]).generate_state(1)[0]))
         self._optimizer.set_lr(learning_rate(options, self.step))
-        each = self._objective.losses(self.net, batch)
+        each = self.objective.losses(self.net, batch)
         total = sum(getattr(options.losses, name) * value for name, value in each.items())
         found = float(total)
         if not math.isfinite(found):
@@ -162,6 +168,17 @@ class Trainer:
         """The student with its trained (or averaged) weights."""
         with self.kept_weights() as net:
             return net.program()
+
+    def kept_tensors(self) -> dict[str, np.ndarray]:
+        """All tensors of the net as `program` would give them."""
+        with self.kept_weights() as net:
+            return {name: np.array(tensor.numpy()) for name, tensor in net.tensors().items()}
+
+    def take(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Ends the training with these tensors, in place of the last and the averaged ones."""
+        for name, value in tensors.items():
+            self.net.tensor(name).set_value(value)
+        self._average = {}
 
     def _settle(self) -> None:
         """Running statistics of several processes become one."""

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, model_validator
 from segexport.spec import Frozen
 
 LOG = "training.jsonl"  # a line for each step: its number, the learning rate, the losses
+EVALUATIONS = "evaluations.jsonl"  # a line for each time that the model was measured between epochs
 
 
 class Losses(Frozen):
@@ -74,6 +75,21 @@ class TrainingOptions(Frozen):
         if bool(self.losses.attention) != bool(self.features):
             raise ValueError("the attention loss and `features` go together: give both or neither")
         return self
+
+
+class CourseOptions(Frozen):
+    """When the model that is trained is measured and saved, and when that is enough.
+
+    Attributes:
+        save_interval_epochs: Epochs between two measurements.
+        early_stop: Stop when `early_stop_patience` measurements in a row brought no better mIoU.
+        log_interval_steps: Steps whose mean is one point of the curves.
+    """
+
+    save_interval_epochs: int = Field(default=1, gt=0)
+    early_stop: bool = False
+    early_stop_patience: int = Field(default=5, gt=0)
+    log_interval_steps: int = Field(default=10, gt=0)
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:

@@ -11,63 +11,50 @@ from pathlib import Path
 
 from worker_host import Failure
 
-from segexport.compress.batches import Augmentation, Batches
-from segexport.compress.training import Trainer, TrainingOptions
-from segexport.data.dataset import Dataset
+from segexport.compress.job import Job
+from segexport.compress.live_program import LiveProgram
+from segexport.compress.running import Running
+from segexport.compress.training import Trainer
 from segexport.errors import SegexportError
-from segexport.exporter.program import Program, read
-from segexport.spec import Preprocess
 
+LIVE = LiveProgram  # the student's trainable form; a worker that trains another one sets it
 _state: dict = {}
 
 
-def _says_why(command):
+def says_why(command):
+    """A command that answers with segexport's own errors as the caller should see them."""
+
     @wraps(command)
     def run(arguments, arrays):
         try:
-            return command(arguments), []
+            return command(arguments, arrays), []
         except SegexportError as error:
             raise Failure(error.what, error.cause, error.hint) from error
 
     return run
 
 
-@_says_why
-def begin(arguments) -> dict:
+def trainer() -> Trainer:
+    return _state["running"].trainer
+
+
+@says_why
+def begin(arguments, _arrays) -> dict:
     """Opens student, teacher and data; goes on from the folder's checkpoint where there is one."""
-    options = TrainingOptions.model_validate_json(arguments["options"])
-    known = {name: arguments["data"][name] for name in ("num_classes", "ignore_index")}
-    data = Dataset.open(Path(arguments["data"]["root"]), arguments["data"]["split"], **known)
-    batches = Batches(
-        data=data,
-        preprocess=Preprocess.model_validate_json(arguments["preprocess"]),
-        size=arguments["batch"],
-        seed=options.seed,
-        augmentation=Augmentation.model_validate_json(arguments["augmentation"]),
-    )
-    teacher = _program(arguments["teacher"]) if arguments["teacher"] else None
-    trainer = Trainer(_program(arguments["student"]), teacher, options, Path(arguments["folder"]))
-    _state.update(trainer=trainer, batches=batches.following(trainer.step))
-    return {"step": trainer.step}
+    _state["running"] = Running(Job.model_validate_json(arguments["job"]), live=LIVE)
+    return _state["running"].advance(0)
 
 
-def _program(files: dict) -> Program:
-    return read(Path(files["model"]), Path(files["params"]))
+@says_why
+def advance(arguments, _arrays) -> dict:
+    """Trains up to a step; answers what happened on the way."""
+    return _state["running"].advance(arguments["until"])
 
 
-@_says_why
-def advance(arguments) -> dict:
-    """Trains up to a step; answers the mean losses on the way."""
-    trainer = _state["trainer"]
-    return {"losses": trainer.advance(_state["batches"], arguments["until"]), "step": trainer.step}
-
-
-@_says_why
-def finish(arguments) -> dict:
+@says_why
+def finish(arguments, _arrays) -> dict:
     """Writes the trained program."""
-    trainer = _state["trainer"]
-    trainer.save()
-    trainer.program().write(Path(arguments["out"]))
+    _state["running"].finish(Path(arguments["out"]))
     return {}
 
 

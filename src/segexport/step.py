@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.metadata
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +31,8 @@ class StepContext:
         seed: Everything random in a step comes from here.
         threads: Threads for native code.
         timeout_s: Longest wait for one native conversion.
+        validation: Labelled images for steps that measure the model while they train it; None: they do not.
+        say: Told in one line what a long step has reached.
     """
 
     key: str = ""
@@ -38,6 +41,8 @@ class StepContext:
     threads: int = 1
     timeout_s: float = 1800.0
     progress: Progress = field(default=silent, compare=False)
+    validation: Dataset | None = None
+    say: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
     def images(self, who: str) -> Dataset:
         """The images, for a step that cannot do without.
@@ -81,13 +86,19 @@ def content_key(step: Step, source_key: str, data_fingerprint: str, seed: int) -
     return digest_of(
         {
             "step": [step.kind, step.version],
-            "params": step.params.model_dump(mode="json"),
+            "params": key_params(step),
             "source": source_key,
             "data": data_fingerprint if step.uses_data else "",
             "seed": seed,
             "tools": tool_versions(step.needs),
         }
     )
+
+
+def key_params(step: Step) -> dict:
+    """The parameters, with the content of files in place of their paths where the step has such (`key_params`)."""
+    own = getattr(step, "key_params", None)
+    return step.params.model_dump(mode="json") if own is None else own()
 
 
 def tool_versions(modules: tuple[str, ...]) -> dict[str, str]:
@@ -112,9 +123,13 @@ def _version(module: str) -> str:
 
 def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:
     """How `step` is written into the manifest of what it made."""
-    params = step.params.model_dump(mode="json")
     return LineageEntry(
-        step=step.kind, version=step.version, params=params, key=key, tools=tool_versions(step.needs), notes=notes
+        step=step.kind,
+        version=step.version,
+        params=key_params(step),
+        key=key,
+        tools=tool_versions(step.needs),
+        notes=notes,
     )
 
 

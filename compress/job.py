@@ -1,0 +1,63 @@
+"""A training as it travels to the process that does it: plain values, without paddle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from segexport.compress.batches import Augmentation
+from segexport.compress.training_options import CourseOptions, TrainingOptions
+from segexport.data.dataset import Dataset
+from segexport.data.dataset_list import Entry
+from segexport.spec import Frozen, Preprocess
+
+
+class Images(Frozen):
+    """A data set as it travels to another process: the very images, be they a subset or a shard."""
+
+    root: str
+    split: str
+    entries: tuple[tuple[str, str | None, int], ...]
+    num_classes: int | None
+    ignore_index: int
+
+    @classmethod
+    def of(cls, data: Dataset, num_classes: int | None) -> Images:
+        entries = tuple((entry.image, entry.label, entry.line) for entry in data.entries)
+        root = str(data.root.resolve())
+        return cls(
+            root=root, split=data.split, entries=entries, num_classes=num_classes, ignore_index=data.ignore_index
+        )
+
+    def open(self) -> Dataset:
+        entries = tuple(Entry(*entry) for entry in self.entries)
+        return Dataset(Path(self.root), self.split, entries, None, self.num_classes, self.ignore_index)
+
+
+class Job(Frozen):
+    """All that a process needs to train.
+
+    Attributes:
+        student, teacher: Paths of `model` and `params`; no teacher: empty.
+        classes: Of the student.
+        batch: Images per step.
+        folder: Keeps checkpoint, logs and the best weights.
+        log_folder: For TensorBoard; empty: none.
+        data_digest: Of images, labels and batch size.
+    """
+
+    student: dict[str, str]
+    teacher: dict[str, str] = Field(default_factory=dict)
+    options: TrainingOptions
+    course: CourseOptions = CourseOptions()
+    preprocess: Preprocess
+    augmentation: Augmentation = Augmentation()
+    classes: int
+    batch: int = Field(gt=0)
+    data: Images
+    validation: Images | None = None
+    folder: str
+    log_folder: str = ""
+    device: str = "cpu"
+    data_digest: str = ""

@@ -1,0 +1,128 @@
+"""The processes that train: one worker, or several that Paddle's launcher starts; both tell how far they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from segexport.compress.job import Job
+from segexport.errors import InputError, WorkerCrashed, WorkerTimeout
+from segexport.process.interpreter import interpreter_for
+from segexport.process.worker import Worker
+
+_WORKERS = Path(__file__).parent / "workers"
+WORKER = _WORKERS / "finetune_worker.py"
+PARTS = 50  # how often progress is told
+_LOOK_EVERY_S = 0.2
+_END_S = 10.0
+
+
+def chunk(steps: int) -> int:
+    """Steps between two answers."""
+    return max(1, steps // PARTS)
+
+
+def alone(
+    job: Job,
+    out: Path,
+    *,
+    threads: int,
+    timeout_s: float,
+    script: Path = WORKER,
+    more: Mapping[str, Any] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Trains in one worker process and writes the program into `out`; yields what `Running.advance` answers.
+
+    Args:
+        script: The worker file.
+        more: What it wants to know besides the job.
+    """
+    steps = job.options.steps
+    with Worker(script, needs="paddle", threads=threads, name="fine-tuning") as worker:
+        answer, _ = worker.call("begin", {"job": job.model_dump_json(), **(more or {})}, timeout_s=timeout_s)
+        yield answer
+        while not answer["finished"]:
+            until = min(steps, answer["step"] + chunk(steps))
+            answer, _ = worker.call("advance", {"until": until}, timeout_s=timeout_s)
+            yield answer
+        worker.call("finish", {"out": str(out)}, timeout_s=timeout_s)
+
+
+def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) -> Iterator[dict[str, Any]]:
+    """The same in `count` processes of `python -m paddle.distributed.launch`.
+
+    Raises:
+        InputError: What a process says that it cannot do.
+        WorkerCrashed, WorkerTimeout: A process ended, or none told anything for `timeout_s` seconds.
+    """
+    folder = Path(job.folder) / "processes"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.json*"):
+        old.unlink()
+    (folder / "job.json").write_text(job.model_dump_json())
+    command = [str(interpreter_for("paddle")), "-m", "paddle.distributed.launch", "--nproc_per_node", str(count)]
+    command += ["--log_dir", str(folder), "--max_restart", "0"]
+    command += [str(_WORKERS / "finetune_process.py"), str(folder), str(out.resolve()), str(os.getpid())]
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    backend = {"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {}
+    with (folder / "launcher.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **limits, **backend}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            yield from _told(process, folder, timeout_s)
+            if process.wait() != 0:
+                raise _why(folder, count, process.returncode)
+        finally:
+            _end(process)
+
+
+def _told(process: subprocess.Popen, folder: Path, timeout_s: float) -> Iterator[dict[str, Any]]:
+    """The lines that the first process writes, until the launcher ends."""
+    seen, last = 0, time.monotonic()
+    while True:
+        ended = process.poll() is not None
+        file = folder / "progress.jsonl"
+        lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
+        for line in (line for line in lines[seen:] if line.endswith("\n")):
+            seen, last = seen + 1, time.monotonic()
+            yield json.loads(line)
+        if ended:
+            return
+        if time.monotonic() - last > timeout_s:
+            raise WorkerTimeout(f"fine-tuning: the processes said nothing for {timeout_s:g} s and were ended")
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _why(folder: Path, count: int, code: int) -> Exception:
+    for file in sorted(folder.glob("error.*.json")):
+        return InputError(**json.loads(file.read_text()))
+    tails = [_tail(file) for file in sorted(folder.glob("workerlog.*"))]
+    return WorkerCrashed(
+        f"fine-tuning: one of {count} processes ended (the launcher's exit code is {code})",
+        cause=next((tail for tail in tails if tail), _tail(folder / "launcher.log")),
+        hint=f"{folder} has the log of each",
+    )
+
+
+def _tail(file: Path) -> str:
+    if not file.is_file():
+        return ""
+    lines = [line.strip() for line in file.read_text(errors="replace").splitlines() if "Error" in line]
+    return " | ".join(lines[-2:])[:600]
+
+
+def _end(process: subprocess.Popen) -> None:
+    """The launcher ends its processes when it is asked to; they end themselves when this process is gone."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,45 @@
+"""How good the model is that is being trained: the metrics of `segexport evaluate`, on the replayed program.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.compress import ranks
+from segexport.compress.training import Trainer
+from segexport.data.dataset import Dataset
+from segexport.measure import metrics
+from segexport.spec import Preprocess
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Labelled images that the training does not see, and how the model takes them."""
+
+    data: Dataset
+    preprocess: Preprocess
+    classes: int
+
+    def measure(self, trainer: Trainer) -> dict[str, Any]:
+        """`miou`, `category_iou` and `pixel_accuracy` of the weights that `trainer` would keep now.
+
+        Raises:
+            InputError: An image cannot be read.
+        """
+        total = np.zeros((self.classes, self.classes), np.int64)
+        dtype = np.uint8 if self.classes <= 256 else np.uint16
+        with trainer.kept_weights() as net:
+            for sample in self.data.shard(ranks.own(), ranks.count()):
+                tensor, placement = preprocess.apply(self.preprocess, sample.image)
+                scores = trainer.objective.scores(net, tensor)[0]
+                mask = preprocess.restore_mask(scores.argmax(0).astype(dtype), placement)
+                ignored = self.data.ignore_index
+                total += metrics.confusion_matrix(sample.label, mask, self.classes, ignored, name=sample.name)
+        found = metrics.scores(ranks.sum_of(total))
+        return {"miou": found.miou, "category_iou": list(found.class_iou), "pixel_accuracy": found.pixel_accuracy}
