@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,7 +15,6 @@ from segexport.serve.refusal import Refused
 _STRUCTURE = (b",", b"[", b"{")
 _MAX_STRUCTURE = 1000
 _WRONG_SIZE = "targetSize: it is -1, a number of pixels, or [width, height]"
-_SPACE = re.compile(r"\s+")
 
 Side = Annotated[int, Field(strict=True)]
 
@@ -71,14 +69,14 @@ def image_bytes(text: str) -> bytes:
     Raises:
         Refused: Something else than Base64.
     """
-    text = _SPACE.sub("", text) if _SPACE.search(text) else text
+    text = "".join(text.split())
     try:
         data = binascii.a2b_base64(text)
     except (binascii.Error, ValueError) as error:
-        raise Refused(422, f"image: neither a URL nor Base64: {error}") from None
+        raise Refused(422, f"image: neither a URL nor Base64 ({str(error).lower()})") from None
     padding = len(text) - len(text.rstrip("="))
     if len(data) != len(text) // 4 * 3 - padding:  # the decoder skips letters that it does not know
-        raise Refused(422, "image: neither a URL nor Base64: it holds other letters")
+        raise Refused(422, "image: neither a URL nor Base64 (it holds other letters)")
     return data
 
 
