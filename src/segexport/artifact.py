@@ -15,6 +15,8 @@ from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, T
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
+TRAINING_STEPS = frozenset({"finetune", "qat"})
+"""Steps that move weights towards labels or a teacher."""
 MAX_MANIFEST_BYTES = 16 << 20
 _MAX_DEPTH = 64
 
@@ -91,6 +93,11 @@ class Manifest(Frozen):
     def image(self) -> TensorSpec:
         """The input that takes the image."""
         return next((spec for spec in self.inputs if spec.semantics == "image"), self.inputs[0])
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its weights were trained on the way here, so that it differs from the original on purpose."""
+        return any(entry.step in TRAINING_STEPS for entry in self.lineage)
 
     @property
     def source_sha256(self) -> str:

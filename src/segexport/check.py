@@ -14,7 +14,9 @@ from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, kept_in
 from segexport.exporter.set_head import declared_small_mask
-from segexport.judge.conclude import REFERENCE, Measured, Measurement, ReferenceRun, Subject, conclude, latency_of
+from segexport.judge.conclude import conclude
+from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
+from segexport.judge.times import latency_of
 from segexport.measure import latency, metrics, parity
 from segexport.measure.audit import audited
 from segexport.measure.environment import describe_machine

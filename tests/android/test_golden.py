@@ -11,7 +11,7 @@ from PIL import Image
 
 from segexport.artifact import LineageEntry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
-from segexport.judge.conclude import Subject
+from segexport.judge.measured import Subject
 from segexport.recorded.device_row import device_row
 from segexport.recorded.golden import make_pack
 from segexport.recorded.golden_pack import open_pack

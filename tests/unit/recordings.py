@@ -11,8 +11,8 @@ from PIL import Image as Pillow
 
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, Target, digest_of
 from segexport.data.dataset import Dataset
-from segexport.judge.conclude import Subject
 from segexport.judge.limits import Limits
+from segexport.judge.measured import Subject
 from segexport.measure import metrics
 from segexport.recorded.reference_file import (
     Data,

@@ -384,14 +384,15 @@ def test_times_recorded_before_sessions_were_counted_are_those_of_one(copy):
 def test_recorded_times_gate_on_the_same_device_only(made):
     from dataclasses import replace
 
-    from segexport.judge.conclude import Measured, _ratio_to_reference
+    from segexport.judge.measured import Measured
+    from segexport.judge.times import ratio_to_reference
 
     run = read_reference(made[1]).playback().run()
 
     def ratio(run, **other):
         timing = latency.Timing(sessions_ms=2 * run.timing.sessions_ms[:5])
         info = replace(run.info, runtime="onnxruntime", **other)
-        return _ratio_to_reference(run, Measured(subject(), info, timing=timing))
+        return ratio_to_reference(run, Measured(subject(), info, timing=timing))
 
     found = ratio(run)
     assert found.value == pytest.approx(2, rel=0.02)

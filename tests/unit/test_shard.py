@@ -10,7 +10,8 @@ import recordings
 from recordings import mask_of, subject, write_recording
 
 from segexport.errors import InputError, WorkerCrashed
-from segexport.judge.conclude import Measured, Measurement, conclude
+from segexport.judge.conclude import conclude
+from segexport.judge.measured import Measured, Measurement
 from segexport.measure import parity
 from segexport.measure.parity import Contender
 from segexport.recorded.merge import merge

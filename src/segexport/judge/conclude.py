@@ -2,110 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from segexport import __version__
 from segexport.artifact import ModelArtifact
-from segexport.errors import SegexportError
 from segexport.judge import cost_gates, gates
 from segexport.judge.bootstrap import PairedDelta, paired_delta
-from segexport.judge.limits import Limits, limits_for
-from segexport.measure import latency, metrics, parity
+from segexport.judge.limits import Limits
+from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
+from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
+from segexport.measure import metrics, parity
 from segexport.measure.environment import now
-from segexport.measure.latency_statistics import (
-    LatencyRatio,
-    latency_ratio,
-    percentiles,
-    ratio_of_separate,
-    session_times,
-)
-from segexport.measure.parity import Tally
-from segexport.report.schema import (
-    DatasetInfo,
-    ExportResult,
-    Latency,
-    Percentiles,
-    Recorded,
-    Reference,
-    Report,
-    WorstImage,
-)
-from segexport.runtimes.base import SessionInfo
-from segexport.spec import Format, Label, Precision
+from segexport.measure.latency_statistics import LatencyRatio
+from segexport.report.schema import ExportResult, Reference, Report
+from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
-
-REFERENCE = "reference"
-_TIMES_KEPT = 2000  # raw samples per export in the report
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An export that is to be checked: the artifact, or the error that kept it from being made."""
-
-    name: str
-    format: Format
-    precision: Precision
-    artifact: ModelArtifact | None = None
-    error: SegexportError | None = None
-    limits: Limits | None = None
-
-
-@dataclass
-class Measured:
-    """What was measured of one export.
-
-    Attributes:
-        info: What ran it; None where nothing could be opened.
-        worst: The images on which it agrees least, drawn.
-        operators: Precision -> operator -> how many ran so.
-        more: Checks beyond those that follow from the tally and the times.
-    """
-
-    subject: Subject
-    info: SessionInfo | None = None
-    tally: Tally | None = None
-    timing: latency.Timing | None = None
-    worst: tuple[WorstImage, ...] = ()
-    operators: dict[str, dict[str, int]] = field(default_factory=dict)
-    more: list[Check] = field(default_factory=list)
-    error: SegexportError | None = None
-
-
-@dataclass(frozen=True)
-class ReferenceRun:
-    """How the reference's masks came about.
-
-    Attributes:
-        artifact: The model; of a recording, its manifest alone.
-        times: As the report shows them.
-        timing: For ratios, where the times were taken in turn with the exports', or on the same device.
-        recorded: What is known of the recording; None where the reference ran just now.
-    """
-
-    artifact: ModelArtifact
-    info: SessionInfo
-    is_gpu: bool
-    times: Latency | None = None
-    timing: latency.Timing | None = None
-    recorded: Recorded | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A whole run, before anybody judged it."""
-
-    title: str
-    reference: ReferenceRun
-    exports: list[Measured]
-    comparison: parity.Comparison
-    labels: tuple[Label, ...]
-    dataset: DatasetInfo
-    environment: dict[str, object]
-    notes: tuple[str, ...] = ()
 
 
 def conclude(measured: Measurement) -> Report:
@@ -153,10 +66,10 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
     tally, own = entry.tally, comparison.reference
     base = _fp32_of_same_format(entry, measured.exports)
-    limits = limits_for(subject.precision, overrides=subject.limits)
+    limits = subject.held_to
     delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
     boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
-    ratio = _ratio_to(base.timing, entry.timing) if base is not None else _ratio_to_reference(reference, entry)
+    ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
     against = base.subject.name if base is not None else REFERENCE
     agreement = float(np.mean(tally.agreement)) if tally.agreement else 0.0
     names = [label.name for label in measured.labels]
@@ -199,7 +112,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
             None if a is None or b is None else a - b for a, b in zip(scores.class_iou, own_iou, strict=True)
         ),
         latency=latency_of(entry.timing, entry.info, tally, comparison.preprocess_ms),
-        latency_ms=_percentiles(entry.timing),
+        latency_ms=percentiles_of(entry.timing),
         latency_ratio=None if ratio is None else ratio.value,
         latency_ratio_interval=None if ratio is None else ratio.interval,
         latency_baseline="" if ratio is None else against,
@@ -210,25 +123,25 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
-    """The export that a smaller precision has to beat."""
+    """The export that a smaller precision has to beat; where there are several, the one with the same head."""
     if entry.subject.precision is Precision.FP32:
         return None
-    for other in others:
-        same = other.subject.format is entry.subject.format and other.subject.precision is Precision.FP32
-        if same and other.error is None and other.subject.artifact is not None:
-            return other
-    return None
+    found = [
+        other
+        for other in others
+        if other.subject.format is entry.subject.format
+        and other.subject.precision is Precision.FP32
+        and other.error is None
+        and other.subject.artifact is not None
+    ]
+    same_head = [other for other in found if _head(other) == _head(entry)]
+    return next(iter(same_head or found), None)
 
 
-def _ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio | None:
-    """None for recorded times, except where the same device gave them, with as many threads."""
-    if reference.recorded is None:
-        return _ratio_to(reference.timing, entry.timing)
-    own, info = reference.info, entry.info
-    same = (own.device, own.threads) == (info.device, info.threads)
-    if not same or not _taken(reference.timing) or not _taken(entry.timing):
-        return None
-    return ratio_of_separate(session_times(entry.timing.sessions_ms), session_times(reference.timing.sessions_ms))
+def _head(entry: Measured) -> dict[str, Any]:
+    """What was asked of the head; empty where it was kept."""
+    lineage = entry.subject.artifact.manifest.lineage
+    return next((step.params for step in reversed(lineage) if step.step == "set_head"), {})
 
 
 def _accuracy_checks(
@@ -259,53 +172,6 @@ def _cost_checks(
         cost_gates.compression_check(size_ratio, ratio, subject.precision, limits, against=against, on_target=on_target)
     )
     return checks
-
-
-def _ratio_to(baseline: latency.Timing | None, timing: latency.Timing | None) -> LatencyRatio | None:
-    """Of two that were timed side by side."""
-    if not _taken(timing) or not _taken(baseline):
-        return None
-    return latency_ratio(timing.sessions_ms, baseline.sessions_ms)
-
-
-def _taken(timing: latency.Timing | None) -> bool:
-    return timing is not None and bool(timing.sessions_ms.size) and timing.error is None
-
-
-def _percentiles(timing: latency.Timing | None) -> Percentiles | None:
-    if not _taken(timing):
-        return None
-    return Percentiles(**percentiles(timing.samples_ms)._asdict())
-
-
-def latency_of(
-    timing: latency.Timing | None, info: SessionInfo | None, tally: Tally, preprocess_ms: float
-) -> Latency | None:
-    """Times as the report holds them; None where none were taken."""
-    if not _taken(timing):
-        return None
-    return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(tally.postprocess_ms)))
-
-
-def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:
-    """Raw times, and what came before and after them, as the report holds them."""
-    return Latency(
-        inference_ms=_percentiles(timing),
-        samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:: _step(timing)]),
-        sessions_ms=tuple(round(float(value), 4) for value in session_times(timing.sessions_ms)),
-        load_ms=timing.load_ms,
-        first_ms=timing.first_ms,
-        preprocess_ms=preprocess_ms,
-        postprocess_ms=postprocess_ms,
-        peak_rss_bytes=timing.peak_rss_bytes or None,
-        threads=threads,
-        device=device,
-    )
-
-
-def _step(timing: latency.Timing) -> int:
-    """Every how manieth sample is kept."""
-    return -(-timing.samples_ms.size // _TIMES_KEPT)
 
 
 def _reference(run: ReferenceRun, comparison: parity.Comparison) -> Reference:

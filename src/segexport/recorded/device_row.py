@@ -11,8 +11,8 @@ from segexport.artifact import ModelArtifact
 from segexport.data.images import decode_label, image_size
 from segexport.errors import InputError
 from segexport.judge import gates
-from segexport.judge.conclude import Subject
-from segexport.judge.limits import Limits, limits_for
+from segexport.judge.limits import Limits
+from segexport.judge.measured import Subject
 from segexport.measure import metrics
 from segexport.recorded.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
@@ -96,7 +96,7 @@ def _digests(artifact: ModelArtifact) -> set[str]:
 def _limits(subject: Subject, pack: GoldenPack | None) -> Limits:
     if pack is not None:
         return pack.limits(subject.precision, subject.limits)
-    return limits_for(subject.precision, overrides=subject.limits)
+    return subject.held_to
 
 
 def _masks(

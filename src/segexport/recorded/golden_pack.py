@@ -28,9 +28,9 @@ from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError
-from segexport.judge.conclude import Subject
 from segexport.judge.gates import skipped
 from segexport.judge.limits import Limits
+from segexport.judge.measured import Subject
 from segexport.recorded.logits import LogitDigest, deviation, score_output
 from segexport.recorded.playback import Playback, RecordedImage
 from segexport.report.schema import Recorded, Report

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from segexport import errors
 from segexport.artifact import ModelArtifact, digest_of, one_line
 from segexport.errors import InputError, SegexportError
-from segexport.judge.conclude import Measured, Measurement, ReferenceRun, Subject
+from segexport.judge.measured import Measured, Measurement, ReferenceRun, Subject
 from segexport.measure.parity import Comparison, Tally
 from segexport.recorded.archive import Archive, npy_array, open_archive
 from segexport.recorded.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner

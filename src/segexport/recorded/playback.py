@@ -10,8 +10,8 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.judge.conclude import ReferenceRun, Subject
-from segexport.judge.limits import limits_for, require_margin_above_noise
+from segexport.judge.limits import require_margin_above_noise
+from segexport.judge.measured import ReferenceRun, Subject
 from segexport.measure import latency
 from segexport.preprocess import place
 from segexport.report.schema import Latency, Recorded
@@ -114,8 +114,7 @@ class Playback:
             self._require_same_model(subject)
             self._require_same_preprocess(subject)
             if self.recorded.noise_miou_delta is not None:
-                limits = limits_for(subject.precision, overrides=subject.limits)
-                require_margin_above_noise(limits, self.recorded.noise_miou_delta)
+                require_margin_above_noise(subject.held_to, self.recorded.noise_miou_delta)
 
     def _require_same_model(self, subject: Subject) -> None:
         own, found = self.artifact.manifest.source_sha256, subject.artifact.manifest.source_sha256

@@ -20,6 +20,7 @@ from segexport.artifact import Manifest, ModelArtifact, one_line
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
 from segexport.errors import InputError
+from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.parity import decided_pixels
 from segexport.recorded.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
@@ -285,8 +286,6 @@ class ReferenceFile:
         )
 
     def _latency(self, timing: latency.Timing) -> Latency:
-        from segexport.judge.conclude import times_of
-
         times, runner = self.header.times, self.header.runner
         return times_of(timing, runner.threads, runner.device, times.preprocess_ms, times.postprocess_ms)
 

@@ -16,8 +16,8 @@ from pydantic import Field
 from segexport import __version__
 from segexport.artifact import Manifest, digest_of
 from segexport.errors import InputError
-from segexport.judge.conclude import Measured, Measurement, ReferenceRun
 from segexport.judge.limits import Limits
+from segexport.judge.measured import Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Tally
 from segexport.recorded.archive import Writer, new_archive, npy_bytes
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage

@@ -1,0 +1,147 @@
+"""What a report makes of a measurement: who is compared with whom, and which limits hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from recordings import LABELS, manifest, subject
+
+from segexport.artifact import LineageEntry, ModelArtifact
+from segexport.judge.conclude import conclude
+from segexport.judge.limits import Limits
+from segexport.judge.measured import Measured, Measurement, ReferenceRun
+from segexport.judge.times import times_of
+from segexport.measure.latency import Timing
+from segexport.measure.parity import Comparison, Tally
+from segexport.report.schema import DatasetInfo
+from segexport.runtimes.base import SessionInfo
+from segexport.spec import Format, Precision
+
+IMAGES = 12
+INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
+
+
+def tally() -> Tally:
+    counts = np.tile([[40, 30, 20], [40, 30, 20], [40, 30, 20]], (IMAGES, 1, 1))
+    return Tally(
+        counts=list(counts),
+        boundary=list(counts),
+        confusion=np.diag([40, 30, 20]) * IMAGES,
+        mask_confusion=np.diag([40, 30, 20]) * IMAGES,
+        agreement=[1.0] * IMAGES,
+        decided_agreement=[1.0] * IMAGES,
+        postprocess_ms=[0.25] * IMAGES,
+    )
+
+
+def timing(ms: float) -> Timing:
+    samples = ms * (1 + 0.001 * np.arange(5 * 3 * 4).reshape(5, 3, 4) % 7)
+    return Timing(sessions_ms=samples, loads_ms=[7.0] * 5, firsts_ms=[9.0] * 5, peak_rss_bytes=5_000_000)
+
+
+def measured(name: str, ms: float, *steps: LineageEntry, limits: Limits | None = None, **changes) -> Measured:
+    lineage = (manifest().lineage[0], *steps)
+    found = subject(name, limits, lineage=lineage, **changes)
+    return Measured(found, INFO, tally(), timing(ms))
+
+
+def head(kind: str, dtype: str = "int32") -> LineageEntry:
+    return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
+
+
+def report(*exports: Measured):
+    own = manifest()
+    return conclude(
+        Measurement(
+            title="",
+            reference=ReferenceRun(ModelArtifact(None, own), INFO, False, timing=timing(10.0)),
+            exports=list(exports),
+            comparison=Comparison(tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), True, 1.5),
+            labels=LABELS,
+            dataset=DatasetInfo(path="x", split="val", images=IMAGES, labelled=True, fingerprint="f"),
+            environment={},
+        )
+    )
+
+
+def rows(*exports: Measured) -> dict:
+    return {row.name: row for row in report(*exports).exports}
+
+
+INT8 = {"precision": Precision.INT8}
+
+
+class TestWhoIsComparedWithWhom:
+    def test_an_fp32_export_with_the_reference(self):
+        found = rows(measured("fp32", 5.0))["fp32"]
+        assert found.latency_baseline == "reference"
+        assert found.latency_ratio == pytest.approx(0.5)
+
+    def test_int8_with_the_fp32_export_of_its_format(self):
+        found = rows(
+            measured("lite", 20.0, format=Format.PADDLE_LITE), measured("fp32", 5.0), measured("int8", 4.0, **INT8)
+        )["int8"]
+        assert found.latency_baseline == "fp32"
+        assert found.latency_ratio == pytest.approx(0.8)
+
+    def test_of_several_with_the_one_of_the_same_head(self):
+        exports = (
+            measured("scores", 5.0),
+            measured("small", 3.0, head("argmax_small")),
+            measured("classes", 8.0, head("argmax")),
+            measured("int8-classes", 4.0, head("argmax"), **INT8),
+            measured("int8-scores", 4.0, **INT8),
+            measured("int8-bytes", 4.0, head("argmax", "uint8"), **INT8),
+        )
+        found = {name: row.latency_baseline for name, row in rows(*exports).items()}
+        assert found["int8-classes"] == "classes"
+        assert found["int8-scores"] == "scores"
+        assert found["int8-bytes"] == "scores"  # none has its head: the first one
+
+    def test_not_with_one_that_failed(self):
+        from segexport.errors import WorkerCrashed
+
+        failed = measured("classes", 8.0, head("argmax"))
+        failed.error = WorkerCrashed("it died")
+        exports = (measured("scores", 5.0), failed, measured("int8", 4.0, head("argmax"), **INT8))
+        assert rows(*exports)["int8"].latency_baseline == "scores"
+
+
+class TestTrainedWeights:
+    @pytest.mark.parametrize("step", ["finetune", "qat"])
+    def test_have_limits_of_their_own(self, step):
+        entry = LineageEntry(step=step, version="1")
+        fp32 = measured("a", 5.0, entry).subject.held_to
+        assert (fp32.miou_margin, fp32.agreement_min, fp32.latency_ratio_max) == (0.005, 0.90, None)
+        int8 = measured("a", 5.0, entry, **INT8).subject.held_to
+        assert (int8.miou_margin, int8.agreement_min, int8.latency_ratio_max) == (0.005, 0.90, 0.95)
+
+    def test_pruning_alone_is_no_training(self):
+        pruned = measured("a", 5.0, LineageEntry(step="prune", version="1"), **INT8)
+        assert pruned.subject.held_to.miou_margin == 0.01
+
+    def test_a_recipe_still_changes_them(self):
+        entry = LineageEntry(step="qat", version="1")
+        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).subject.held_to.miou_margin == 0.02
+
+    def test_the_gate_uses_them(self):
+        plain, trained = measured("plain", 5.0), measured("trained", 5.0, LineageEntry(step="finetune", version="1"))
+        found = rows(plain, trained)
+        limits = {name: {check.name: check.limit for check in row.checks} for name, row in found.items()}
+        assert (limits["plain"]["miou.delta"], limits["trained"]["miou.delta"]) == (-0.0005, -0.005)
+        assert (limits["plain"]["agreement.pixels"], limits["trained"]["agreement.pixels"]) == (0.999, 0.90)
+
+
+def test_times_as_the_report_holds_them():
+    found = rows(measured("fp32", 5.0))["fp32"].latency
+    assert (found.load_ms, found.first_ms, found.preprocess_ms, found.postprocess_ms) == (7.0, 9.0, 1.5, 0.25)
+    assert found.peak_rss_bytes == 5_000_000
+    assert len(found.sessions_ms) == 5
+    assert len(found.samples_ms) == 60
+
+
+def test_of_many_samples_every_nth_is_kept_of_all_sessions():
+    many = Timing(sessions_ms=np.repeat(np.arange(1.0, 9.0), 3 * 500).reshape(8, 3, 500))
+    found = times_of(many, 1, "Some CPU", 1.0, 1.0)
+    assert len(found.samples_ms) == 2000
+    assert sorted(set(found.samples_ms)) == [1, 2, 3, 4, 5, 6, 7, 8]
