@@ -232,11 +232,11 @@ class Finetune:
         step, evaluations = 0, []
         try:
             with context.progress("fine-tuning", job.options.steps) as bar:
-                for answer in answers:
+                for number, answer in enumerate(answers):
                     bar.advance(answer["step"] - step)
-                    if not step and answer["step"]:
-                        context.say(f"fine-tuning goes on from step {answer['step']}")
                     step = answer["step"]
+                    if not number and step:
+                        context.say(f"fine-tuning goes on from step {step}")
                     evaluations += answer["events"]
                     for event in answer["events"]:
                         context.say(_told_evaluation(event))

@@ -19,6 +19,7 @@ from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
+from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
@@ -213,7 +214,7 @@ def doctor(console: Any, form: str) -> None:
     sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
 
 
-for _command in (data, evaluate, predict, pipeline, serve):
+for _command in (data, evaluate, finetune, pipeline, predict, serve):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)
