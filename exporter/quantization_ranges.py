@@ -24,7 +24,7 @@ _LEVELS = 256
 
 # What paddle2onnx and the simplifier fuse into the convolution before it, so that only the last output keeps a name.
 _FUSED = frozenset({"batch_norm", "elementwise_add"})
-_CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose"})
+CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose"})
 _SAME = {"Add": ("elementwise_add", ("X", "Y")), "Mul": ("elementwise_mul", ("X", "Y")), "Concat": ("concat", ("X",))}
 
 
@@ -74,7 +74,18 @@ class Ranges(Finite):
     def write(self, folder: Path) -> FileEntry:
         """Writes the file into an artifact's folder."""
         (folder / _FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        return file_entry(folder, _FILE, RANGES_ROLE)
+        return ranges_entry(folder)
+
+
+def ranges_entry(folder: Path) -> FileEntry:
+    """Describes the file that `Ranges.write` has written."""
+    return file_entry(folder, _FILE, RANGES_ROLE)
+
+
+def passed_on(source: ModelArtifact, folder: Path) -> tuple[FileEntry, ...]:
+    """The source's ranges, written into another artifact's folder; nothing where it has none."""
+    ranges = Ranges.of(source)
+    return () if ranges is None else (ranges.write(folder),)
 
 
 class OnnxNode(NamedTuple):
@@ -89,7 +100,7 @@ class OnnxNode(NamedTuple):
 def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
     """ONNX tensor -> variable of the program that it was converted from, for the tensors that have one.
 
-    paddle2onnx keeps the variables' names, but for what is fused into a convolution (found by the node's name) and for
+    paddle2onnx keeps the variables' names, but for what is fused into a convolution (found by the convolution) and for
     sums and concatenations (found by what goes into them).
 
     Args:
@@ -106,16 +117,29 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
     found = {name: name for name in program.feed_names}
     for node in nodes:
         out = node.outputs[0]
-        before = producers.get(node.name)
-        if out in program.vars:
+        op = _convolution(node, producers)
+        if op is not None and len(node.inputs) > 2:
+            found[out] = last_fused(program, op, consumers)
+        elif out in program.vars:
             found[out] = out
-        elif before is not None and before.type in _CONVOLUTIONS:
-            found[out] = last_fused(program, before, consumers)
         elif node.kind in _SAME and all(name in found for name in node.inputs):
             key = (_SAME[node.kind][0], tuple(sorted(found[name] for name in node.inputs)))
             if joined.get(key):
                 found[out] = joined[key]
     return found
+
+
+def onnx_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
+    """Name of an ONNX convolution -> output of the program's convolution that it was converted from."""
+    producers = program.producers()
+    pairs = ((node.name, _convolution(node, producers)) for node in nodes)
+    return {name: op.output("Output") or "" for name, op in pairs if op is not None}
+
+
+def _convolution(node: OnnxNode, producers: Mapping[str, Op]) -> Op | None:
+    """The program's convolution: paddle2onnx names the node, or what it gives, after the operator's output."""
+    found = (producers.get(name) for name in (node.name, node.outputs[0]))
+    return next((op for op in found if op is not None and op.type in CONVOLUTIONS), None)
 
 
 def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[Op]]) -> str:

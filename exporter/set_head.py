@@ -20,6 +20,7 @@ from segexport.exporter import program as programs
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.head import INTERPOLATION, is_identity_scale, recognise
 from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.quantization_ranges import passed_on
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype
 from segexport.step import StepContext, lineage_entry
 
@@ -59,7 +60,11 @@ class SetHead:
         kept = {spec.name: spec for spec in before.outputs}
         return before.model_copy(
             update={
-                "files": (file_entry(out_dir, model.name), file_entry(out_dir, params.name, "params")),
+                "files": (
+                    file_entry(out_dir, model.name),
+                    file_entry(out_dir, params.name, "params"),
+                    *passed_on(source, out_dir),
+                ),
                 "outputs": tuple(kept.get(spec.name, spec) for spec in changed.outputs()),
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,

@@ -9,9 +9,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from segexport.artifact import LineageEntry, Manifest, ModelArtifact, file_entry
+from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
+from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 from segexport.step import StepContext, lineage_entry
@@ -53,8 +54,10 @@ class ToOnnx:
             raw = Path(scratch) / "raw.onnx"
             opset = self._convert(model, params, raw, context)
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
-        lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"]))
-        return onnx_manifest(source, out_dir, answer, Precision.FP32, lineage)
+        ranges, more = _ranges(source, graph, out_dir, context)
+        lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"], *more))
+        manifest = onnx_manifest(source, out_dir, answer, Precision.FP32, lineage)
+        return manifest.model_copy(update={"files": (*manifest.files, *ranges)})
 
     def _convert(self, model: Path, params: Path, onnx: Path, context: StepContext) -> int:
         opsets = _OPSETS if self.params.opset == "auto" else (self.params.opset,)
@@ -72,6 +75,25 @@ class ToOnnx:
             cause=last.cause or last.what,
             hint="segexport inspect names the operators that ONNX export does not take",
         ) from last
+
+
+def _ranges(
+    source: ModelArtifact, graph: program.Program, out_dir: Path, context: StepContext
+) -> tuple[tuple[FileEntry, ...], tuple[str, ...]]:
+    """The source's activation ranges under the names that its tensors have in `model.onnx`, and a note."""
+    ranges = Ranges.of(source)
+    if ranges is None:
+        return (), ()
+    names = {var: name for name, var in onnx_to_program(graph, onnx_nodes(out_dir / "model.onnx", context)).items()}
+    found = ranges.renamed(names)
+    return (found.write(out_dir),), (f"passed on the ranges of {len(found.tensors)} of {len(ranges.tensors)} tensors",)
+
+
+def onnx_nodes(path: Path, context: StepContext) -> list[OnnxNode]:
+    """The nodes of an ONNX file, in order."""
+    with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+        answer, _ = worker.call("nodes", {"onnx": str(path)}, timeout_s=context.timeout_s)
+    return [OnnxNode(*node) for node in answer["nodes"]]
 
 
 def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, context: StepContext) -> dict:

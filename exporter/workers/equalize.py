@@ -97,7 +97,7 @@ def scale_pair(pair: Pair, weights: dict[str, np.ndarray]) -> bool:
 
 
 def power_of_two_factors(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """sqrt(r1 / r2), equation 11 of the paper, to the nearest power of two; 1 where a channel is all zeros.
+    """sqrt(r1 / r2), as section 4.1 has it, to the nearest power of two; 1 where a channel is all zeros.
 
     Args:
         first: Largest magnitude of each output channel's weights in the first convolution.

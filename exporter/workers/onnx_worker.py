@@ -1,4 +1,4 @@
-"""Edits ONNX files: simplify, check, metadata, fp16. Commands: finish, half."""
+"""Edits and reads ONNX files: simplify, check, metadata, fp16. Commands: finish, half, describe, nodes."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def describe(arguments, _arrays):
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
     return {**_io(model), "precision": precision}, []
+
+
+def nodes(arguments, _arrays):
+    """Every node in order: operator, name, inputs, outputs."""
+    graph = onnx.load(arguments["onnx"], load_external_data=False).graph
+    return {"nodes": [[node.op_type, node.name, list(node.input), list(node.output)] for node in graph.node]}, []
 
 
 def half(arguments, _arrays):
@@ -157,4 +163,4 @@ def _io(model) -> dict:
     }
 
 
-COMMANDS = {"finish": finish, "half": half, "describe": describe}
+COMMANDS = {"finish": finish, "half": half, "describe": describe, "nodes": nodes}

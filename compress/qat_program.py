@@ -1,0 +1,214 @@
+"""A live program that computes as its int8 export will, and can be trained so.
+
+Every tensor that the export rounds to 8 bits is rounded here too, with a straight-through gradient. BatchNorm is frozen
+and folded into the weights before they are rounded, as exporters fold it: what is trained is what is exported.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, Literal
+
+import numpy as np
+import paddle
+from paddle.autograd import PyLayer
+
+from segexport.compress.live_ops import Run, Tensors
+from segexport.compress.live_program import LiveProgram
+from segexport.exporter.program import Op, Program
+from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges, last_fused
+
+_TOP = 255.0  # unsigned activations
+_WEIGHT_TOP = 127.0  # signed weights, symmetric
+_DECAY = 0.99  # of observed ranges
+_FASTER = 10.0  # a scale's learning rate over a weight's: a weight moves by a small part of itself, and so may a scale
+
+
+class QuantizedProgram(LiveProgram):
+    """A `LiveProgram` with fake quantization.
+
+    Activations are rounded to the grids that are given; the weights of the named convolutions to 127 steps up to
+    their largest magnitude in each output channel, BatchNorm's factor included. Training moves the grids:
+
+    - `learned`: the scale by its gradient, as LSQ does (Esser et al., ICLR 2020, section 2.1), in the log domain as TQT
+      does (Jain et al., MLSys 2020, section 3.2), so that one learning rate fits every tensor. Zero points stay.
+    - `observed`: lowest and highest value follow those of the batches (Jacob et al., CVPR 2018, section 3.1).
+    - `fixed`: not at all.
+
+    The net stays in eval mode while it trains: BatchNorm keeps its statistics and dropout does nothing.
+
+    Args:
+        program: What to replay.
+        ranges: By variable of the program.
+        weights: Outputs of the convolutions whose weights are rounded.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        ranges: Ranges,
+        weights: Collection[str],
+        moving: Literal["learned", "observed", "fixed"] = "learned",
+    ) -> None:
+        super().__init__(program)
+        self._moving = moving
+        self._grids = {
+            name: _made(self, index, grid, moving) for index, (name, grid) in enumerate(ranges.tensors.items())
+        }
+        consumers = program.consumers()
+        rounded = set(weights)
+        for index, op in enumerate(self._ops):
+            run = self._runs[index]
+            if op.type in CONVOLUTIONS and op.output("Output") in rounded:
+                run = _with_rounded_weight(op, _norm_behind(program, op, consumers), run)
+            made = [name for name in op.output_names() if name in self._grids]
+            self._runs[index] = self._with_rounded_outputs(run, made) if made else run
+
+    def train(self) -> QuantizedProgram:
+        """Stays in eval mode; gradients flow all the same."""
+        self.eval()
+        return self
+
+    def tensors(self) -> dict[str, paddle.Tensor]:
+        """The program's, and two for each grid."""
+        own = {f"grid {name} {part}": tensor for name, grid in self._grids.items() for part, tensor in grid.items()}
+        return {**super().tensors(), **own}
+
+    def ranges(self) -> Ranges:
+        """The grids as they are now."""
+        found = {}
+        for name, grid in self._grids.items():
+            scale, zero_point = (float(value) for value in self._scale(grid))
+            found[name] = Grid(scale=scale, zero_point=round(zero_point))
+        return Ranges(tensors=found)
+
+    def _feeds(self, inputs: Any) -> Tensors:
+        feeds = super()._feeds(inputs)
+        return {name: self._round(name, value) if name in self._grids else value for name, value in feeds.items()}
+
+    def _with_rounded_outputs(self, run: Run, names: list[str]) -> Run:
+        def rounded(tensors: Tensors, training: bool) -> None:
+            run(tensors, training)
+            for name in names:
+                tensors[name] = self._round(name, tensors[name])
+
+        return rounded
+
+    def _round(self, name: str, value: paddle.Tensor) -> paddle.Tensor:
+        grid = self._grids[name]
+        if self._moving == "observed" and paddle.is_grad_enabled():
+            _observe(grid, value)
+        return RoundToGrid.apply(value, *self._scale(grid))
+
+    def _scale(self, grid: Tensors) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Scale and zero point, each of shape (1,)."""
+        if self._moving != "observed":
+            return paddle.exp(grid["log_scale"]), grid["zero_point"]
+        scale = (grid["high"] - grid["low"]) / _TOP
+        return scale, paddle.clip(paddle.round(-grid["low"] / scale), 0.0, _TOP)
+
+
+def _made(layer: paddle.nn.Layer, index: int, grid: Grid, moving: str) -> dict[str, paddle.Tensor]:
+    low, high = grid.limits
+    values = {"low": low, "high": high} if moving == "observed" else {"log_scale": math.log(grid.scale)}
+    if moving != "observed":
+        values["zero_point"] = float(grid.zero_point)
+    made = {}
+    for part, value in values.items():
+        array = np.array([value], np.float32)
+        if part == "log_scale" and moving == "learned":
+            attribute = paddle.ParamAttr(learning_rate=_FASTER, initializer=paddle.nn.initializer.Assign(array))
+            made[part] = layer.create_parameter([1], attr=attribute)
+            made[part].name = f"grid_{index}_{part}"  # its optimizer's state has the same name in every process
+            layer.add_parameter(f"grid {index} {part}", made[part])
+        else:
+            made[part] = paddle.to_tensor(array)
+            layer.register_buffer(f"grid {index} {part}", made[part])
+    return made
+
+
+@paddle.no_grad()
+def _observe(grid: Tensors, value: paddle.Tensor) -> None:
+    """Moves a grid a little towards a batch's lowest and highest value; 0 stays inside."""
+    seen = {"low": paddle.clip(value.min(), max=0.0), "high": paddle.clip(value.max(), min=1e-8)}
+    for part, found in seen.items():
+        grid[part].set_value(grid[part] * _DECAY + found.reshape([1]) * (1 - _DECAY))
+
+
+class RoundToGrid(PyLayer):
+    """x to the nearest of the values scale * (q - zero_point), q from 0 to 255, with LSQ's gradients.
+
+    Esser et al.: Learned Step Size Quantization (ICLR 2020), section 2.1: inside the range the gradient of x passes and
+    that of the scale is the rounding error in steps; outside, none and the end of the range. Section 2.2's factor
+    1 / sqrt(values of one image * 255) keeps the scale's gradient as small as a weight's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: paddle.Tensor, scale: paddle.Tensor, zero_point: paddle.Tensor) -> paddle.Tensor:
+        steps = x / scale
+        rounded = paddle.maximum(paddle.minimum(paddle.round(steps), _TOP - zero_point), -zero_point)
+        inside = ((steps >= -zero_point) & (steps <= _TOP - zero_point)).astype(x.dtype)
+        ctx.save_for_backward(rounded - steps * inside, inside)
+        ctx.wanted = (not x.stop_gradient, not scale.stop_gradient)
+        return rounded * scale
+
+    @staticmethod
+    def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, paddle.Tensor | None, None]:
+        error, inside = ctx.saved_tensor()
+        of_x, of_scale = ctx.wanted  # Paddle wants None for what does not train
+        size = gradient.size / max(1, gradient.shape[0])
+        summed = (gradient * error).sum().reshape([1]) / math.sqrt(size * _TOP) if of_scale else None
+        return gradient * inside if of_x else None, summed, None
+
+
+# -- weights -------------------------------------------------------------------------------------------------------
+
+
+def _with_rounded_weight(op: Op, norm: Op | None, run: Run) -> Run:
+    name, axis = op.input("Filter") or "", 1 if op.type.endswith("transpose") else 0
+
+    def rounded(tensors: Tensors, training: bool) -> None:
+        weight = tensors[name]
+        tensors[name] = round_weight(weight, axis, None if norm is None else _norm_factor(norm, tensors))
+        try:
+            run(tensors, training)
+        finally:
+            tensors[name] = weight
+
+    return rounded
+
+
+def round_weight(weight: paddle.Tensor, axis: int, factor: paddle.Tensor | None = None) -> paddle.Tensor:
+    """A weight whose product with `factor` holds at most 127 steps of each channel's largest magnitude.
+
+    The gradient passes straight through (Bengio et al. 2013).
+
+    Args:
+        weight: Of a convolution.
+        axis: Of the output channels.
+        factor: (channels,) What a BatchNorm behind the convolution multiplies with.
+    """
+    with paddle.no_grad():
+        shape = [-1 if position == axis else 1 for position in range(weight.ndim)]
+        others = [position for position in range(weight.ndim) if position != axis]
+        by = paddle.ones([1] * weight.ndim) if factor is None else factor.reshape(shape)
+        by = paddle.where(by.abs() < 1e-12, paddle.ones_like(by), by)
+        folded = weight * by
+        step = paddle.clip(folded.abs().max(axis=others, keepdim=True), min=1e-12) / _WEIGHT_TOP
+        change = paddle.round(folded / step) * step / by - weight
+    return weight + change
+
+
+def _norm_factor(norm: Op, tensors: Tensors) -> paddle.Tensor:
+    variance = tensors[norm.input("Variance")]
+    return tensors[norm.input("Scale")] / paddle.sqrt(variance + norm.attr("epsilon", 1e-5))
+
+
+def _norm_behind(program: Program, op: Op, consumers: dict[str, list[Op]]) -> Op | None:
+    """The BatchNorm that exporters fold into a convolution."""
+    producer = program.producers().get(last_fused(program, op, consumers))
+    return producer if producer is not None and producer.type == "batch_norm" else None
