@@ -20,8 +20,10 @@ from segexport.artifact import (
     read_artifact,
     write_artifact,
 )
-from segexport.errors import InputError
+from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import detections, head, pir, program
+from segexport.exporter.layers import layer_of
+from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
 from segexport.reading.model_files import ModelFiles, find_model
@@ -132,6 +134,7 @@ def _write(
         graph = fix_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     graph = settled(graph)
+    notes += _runnable(graph)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
     if detector:
         inputs, outputs = detections.described(graph, str(files.model))
@@ -139,7 +142,7 @@ def _write(
     classes = detections.num_classes(graph) if detector else head.num_classes(graph)
     fallback = options.fallback_labels
     names = options.labels or config.labels or (fallback if fallback and len(fallback) == classes else None)
-    labels = _labels(names, classes, files.model)
+    labels = _labels(names, classes, files.model, background=not detector)
     model, params = graph.write(folder)
     manifest = Manifest(
         name=name,
@@ -158,6 +161,24 @@ def _write(
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
     return next((spec for spec in inputs if spec.semantics == "image"), inputs[0])
+
+
+def _runnable(graph: program.Program) -> list[str]:
+    """Mends in place what Paddle exports and cannot run itself; returns notes for the lineage."""
+    if not any(has_free_size(op) for op in graph.ops):
+        return []
+    rewrite = UnpoolToArithmetic()
+    notes = rewrite.apply(graph) if rewrite.applies(graph) else []
+    left = next((op for op in graph.ops if has_free_size(op)), None)
+    if left is not None:
+        raise UnsupportedModelError(
+            f"unpool (layer {layer_of(graph, left)}): its output_size is {left.attr('output_size')}",
+            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
+            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
+        )
+    graph.prune()
+    graph.verify("the program with its unpools rewritten")
+    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
@@ -203,7 +224,8 @@ def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Prepro
     return preprocess.model_copy(update={"geometry": geometry}), [note]
 
 
-def _labels(names: tuple[str, ...] | None, classes: int, source: Path) -> tuple[Label, ...]:
+def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, background: bool = True) -> tuple[Label, ...]:
+    """The classes with their colours. With a background, the first one is black."""
     if names and classes and len(names) != classes:
         raise InputError(
             f"{source}: {len(names)} labels for a model of {classes} classes",
@@ -214,7 +236,11 @@ def _labels(names: tuple[str, ...] | None, classes: int, source: Path) -> tuple[
         raise InputError(
             f"{source}: the graph does not say how many classes there are", hint="name them: --labels FILE"
         )
-    return default_labels(names or [f"class_{index}" for index in range(classes)])
+    names = names or tuple(f"class_{index}" for index in range(classes))
+    if background:
+        return default_labels(names)
+    colors = default_labels(("", *names))[1:]
+    return tuple(label.model_copy(update={"id": label.id - 1}) for label in colors)
 
 
 def _name(path: Path) -> str:

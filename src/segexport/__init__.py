@@ -5,31 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segexport.instance.model import InstanceModel
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
 
 __version__ = "0.1.0"
 
 
-def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) -> Model:
+def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) -> Model | InstanceModel:
     """Opens a model for `predict` and `evaluate`: an artifact, an export, or a PaddleSeg or PaddleX folder.
+
+    A model that finds objects is an `InstanceModel`, any other a `Model`.
 
     Args:
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
-        options: `target_size`, the default of `predict`.
+        options: `target_size`, the default of `predict`, where a model takes any size.
 
     Raises:
         SegexportError: It cannot be read or run.
     """
     from pathlib import Path
 
+    from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
     from segexport.predict.model import Model
     from segexport.store import Store
 
-    return Model(import_model(Path(path), ImportOptions(), Store()), device=device, threads=threads, **options)
+    artifact = import_model(Path(path), ImportOptions(), Store())
+    if artifact.manifest.task == "instance":
+        from segexport.instance.model import InstanceModel
+
+        if options.pop("target_size", None) is not None:
+            raise InputError(f"{path}: target_size", cause="this model finds objects; its size is that of its export")
+        return InstanceModel(artifact, device=device, threads=threads, **options)
+    return Model(artifact, device=device, threads=threads, **options)
 
 
 def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
