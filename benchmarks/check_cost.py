@@ -123,10 +123,10 @@ def main() -> None:
             result = memory(reference, export, data, given.memory_images, Path(scratch))
         else:
             result = times(reference, export, data, given.rounds, Path(scratch))
-    text = json.dumps({**result, "environment": describe_machine()}, indent=2)
-    print(text)
-    if given.output:
-        given.output.write_text(text + "\n")
+    text = json.dumps({**result, "environment": describe_machine()}, indent=2) + "\n"
+    if given.output:  # first: whoever reads the other end of a pipe may stop
+        given.output.write_text(text)
+    print(text, end="")
 
 
 def times(reference, export, data: Dataset, rounds: int, scratch: Path) -> dict:

@@ -134,9 +134,9 @@ def main() -> None:
         },
     }
     text = json.dumps(result, indent=2)
-    print(text)
     if arguments.output:
         arguments.output.write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -343,12 +343,12 @@ def _main() -> None:
             for r in rows
         ]
     )
-    print(text)
     if arguments.json:
         told = {"environment": describe_machine(), "faults": rows}
         arguments.json.write_text(json.dumps(told, indent=2) + "\n")
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n")
+    print(text)
 
 
 def _row(fault: str, model: str, found: Diagnosis, kind: str, operator: str, variable: str) -> dict:

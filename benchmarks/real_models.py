@@ -128,9 +128,9 @@ def main() -> None:
                     "exports": rows,
                 }
     text = json.dumps({"models": found, "environment": describe_machine()}, indent=2)
-    print(text)
     if given.output:
         given.output.write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

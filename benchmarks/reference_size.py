@@ -19,11 +19,12 @@ from segexport.check import Subject, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.measure.environment import describe_machine
-from segexport.pipeline import Builder, context_of, plan
-from segexport.recipe import CheckRecipe, OnnxExport, Recipe, export_name
+from segexport.pipeline import Builder, planned, steps_of
+from segexport.recipe import CheckRecipe, OnnxExport
 from segexport.recorded.archive import HEADER
 from segexport.recorded.reference import record
 from segexport.spec import Format
+from segexport.step import StepContext
 from segexport.store import Store
 
 RESULT = Path(__file__).parent / "results" / "reference_size.json"
@@ -41,10 +42,8 @@ def main() -> None:
     store = Store()
     data = Dataset.open(options.images, options.split).subset(options.limit)
     source = import_model(options.model, ImportOptions.from_strings(options.input_size), store)
-    export = OnnxExport(to=Format.ONNX)
-    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
-    chain = plan(recipe, source, "").chains[export_name(export)]
-    artifact = Builder(store, context_of(recipe, None)).build("onnx-fp32", source, chain)
+    chain = planned(steps_of(OnnxExport(to=Format.ONNX)), source)
+    artifact = Builder(store, StepContext()).build("onnx-fp32", source, chain)
     subject = Subject("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.ref"
@@ -71,9 +70,9 @@ def main() -> None:
         figures["check_with_recording_s"] = round(min(times["recorded"]), 2)
         figures["verdict"] = report.verdict.value
     result = {"environment": describe_machine(), "figures": figures}
-    print(json.dumps(figures, indent=1))
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(figures, indent=1))
 
 
 def sizes(path: Path, images: int) -> dict[str, int]:

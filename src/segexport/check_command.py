@@ -20,11 +20,12 @@ from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.judge.conclude import conclude
+from segexport.judge.tolerances import Tolerances
 from segexport.output import new_folder, require_free
 from segexport.reading.model_files import find_model
 from segexport.recipe import RESERVED_NAMES, CheckRecipe
 from segexport.recorded.archive import looks_like_archive, require_new
-from segexport.recorded.baseline import Tolerances, against
+from segexport.recorded.baseline import held_against
 from segexport.recorded.device_row import with_device_rows
 from segexport.recorded.golden_pack import GoldenPack, agreement_only, open_pack
 from segexport.recorded.merge import merge
@@ -144,13 +145,7 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
-    """Holds a report against the baseline, where there is one; a bad baseline is told before anything runs."""
-    tolerances = Tolerances.from_strings(options["tolerance"])
-    path = options["baseline"]
-    if path is None:
-        return lambda report: report
-    baseline = reports.read(path)
-    return lambda report: against(report, baseline, tolerances, where=path)
+    return held_against(options["baseline"], Tolerances.from_strings(options["tolerance"]))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,18 +48,30 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
     Raises:
         InputError: A step that does not exist, parameters that it does not take, a chain that does not fit.
     """
-    start = digest_of([source.digest, source.manifest.source_sha256])  # the lineage travels with what is kept
     chains = {}
     for export in recipe.exports:
         shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
-        steps = [*shared, *steps_of(export)]
-        check_chain(steps, source.manifest.format)
-        key, chain = start, []
-        for step in steps:
-            key = content_key(step, key, calibration_fingerprint, recipe.seed)
-            chain.append(Planned(step, key))
-        chains[export_name(export)] = tuple(chain)
+        chains[export_name(export)] = planned(
+            [*shared, *steps_of(export)], source, calibration_fingerprint, recipe.seed
+        )
     return Plan(chains)
+
+
+def planned(
+    steps: Sequence[Step], source: ModelArtifact, calibration_fingerprint: str = "", seed: int = 0
+) -> tuple[Planned, ...]:
+    """One chain from `source`, each step with its key.
+
+    Raises:
+        InputError: A step cannot take what the one before it gives.
+    """
+    check_chain(list(steps), source.manifest.format)
+    key = digest_of([source.digest, source.manifest.source_sha256])  # the lineage travels with what is kept
+    chain = []
+    for step in steps:
+        key = content_key(step, key, calibration_fingerprint, seed)
+        chain.append(Planned(step, key))
+    return tuple(chain)
 
 
 def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:

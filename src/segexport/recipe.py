@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from segexport.judge.limits import Limits
+from segexport.judge.tolerances import Tolerances
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
 from segexport.step_order import fault_in
 
@@ -134,6 +135,8 @@ class CheckRecipe(Frozen):
 
     Attributes:
         reference: A recorded reference, relative to the recipe; without it the original runs beside the exports.
+        baseline: An earlier report.json, relative to the recipe; whoever got worse than there fails.
+        tolerances: What may be lost against it.
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
@@ -142,6 +145,8 @@ class CheckRecipe(Frozen):
     """
 
     reference: str | None = None
+    baseline: str | None = None
+    tolerances: Tolerances = Field(default_factory=Tolerances)
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)

@@ -8,27 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from segexport import __version__
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, digest_of, one_line, read_artifact
-from segexport.check import Subject, check
+from segexport.artifact import ModelArtifact, one_line, read_artifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.measure.environment import describe_machine
+from segexport.judge.measured import Subject
+from segexport.kept_check import kept_check
 from segexport.output import copy_tree, new_folder, require_free
-from segexport.pipeline import Builder, context_of, plan, steps_of
+from segexport.pipeline import Builder, context_of, plan, planned, steps_of
 from segexport.preprocess import place
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.recipe_yaml import read_recipe
+from segexport.recorded.baseline import held_against
 from segexport.recorded.playback import Playback
 from segexport.recorded.reference_file import recording_for
 from segexport.registry import make_step
 from segexport.spec import Format
-from segexport.step import check_chain
+from segexport.step import StepContext, check_chain
 from segexport.store import Store
-from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
     from segexport.diagnose.schema import Diagnosis
@@ -69,6 +68,8 @@ def carry_out(recipe: Recipe, base: Path, folder: Path, *, console: Console, sto
     Raises:
         SegexportError: The model, the reference or the data cannot be used.
     """
+    baseline = recipe.check.baseline
+    finish = held_against(None if baseline is None else base / baseline, recipe.check.tolerances)
     root = base / recipe.data.path
     whole = Dataset.open(root, recipe.data.split)
     if recipe.data.part is not None:
@@ -80,10 +81,11 @@ def carry_out(recipe: Recipe, base: Path, folder: Path, *, console: Console, sto
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
-    found, again = _checked(recorded or source, subjects, data, folder, recipe, console, store)
+    found, again = kept_check(recorded or source, subjects, data, folder, recipe, console, store)
     for subject in subjects:
         if subject.artifact is not None:
             copy_tree(subject.artifact.path, folder / "exports" / subject.name)
+    found = finish(found)
     reports.write(found, folder)
     made = builder.made
     if not made.made and again:
@@ -108,10 +110,9 @@ def export_to(
     if calibration is not None:
         source = fixed_to_data(model, importing, source, calibration, store)
     export = _export_recipe(options)
-    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
-    chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
-    builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
-    return _placed(builder.build(output.name, source, chains[export_name(export)]), output)
+    chain = planned(steps_of(export), source, calibration.fingerprint if calibration else "")
+    builder = Builder(store, StepContext(data=calibration, progress=console.progress), console.say)
+    return _placed(builder.build(output.name, source, chain), output)
 
 
 def validate_recipe(path: Path) -> list[str]:
@@ -209,62 +210,6 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
     return Subject(name, export.to, export.precision, artifact, error, export.limits)
-
-
-def _checked(
-    reference: ModelArtifact | Playback,
-    subjects: list[Subject],
-    data: Dataset,
-    folder: Path,
-    recipe: Recipe,
-    console: Console,
-    store: Store,
-) -> tuple[Report, bool]:
-    """The check's report, and whether it was found in the store; its pictures are put into `folder`."""
-    played = isinstance(reference, Playback)
-    model = reference.artifact if played else reference
-    key = digest_of(
-        {
-            "check": 3,
-            "segexport": __version__,
-            "reference": [model.manifest.name, model.digest, reference.recorded.digest if played else ""],
-            "exports": [
-                [s.name, s.artifact.digest if s.artifact else str(s.error), s.limits and s.limits.model_dump()]
-                for s in subjects
-            ],
-            "data": data.fingerprint,
-            "label_map": recipe.data.label_map,
-            "options": recipe.check.model_dump(),
-            "title": recipe.title,
-            "machine": describe_machine(),
-        }
-    )
-    found = store.find(key)
-    if found is not None:
-        try:
-            known = reports.read(found)
-            copy_tree(found, folder)
-            return known, True
-        except InputError:  # damaged since: checked again
-            store.discard(key)
-    result = check(
-        reference,
-        subjects,
-        data,
-        folder,
-        recipe.check,
-        title=recipe.title,
-        label_map=recipe.data.label_map,
-        progress=console.progress,
-    )
-    if result.verdict is not Verdict.ERROR:  # an error may be gone the next time
-
-        def keep(place: Path) -> None:
-            copy_tree(folder, place)
-            (place / reports.REPORT_NAME).write_text(reports.render(result, "json"), encoding="utf-8")
-
-        return reports.read(store.keep(key, keep)), False  # as the next run will read it, so that the forms are equal
-    return result, False
 
 
 def _asked(given: Mapping[str, Any]) -> str:

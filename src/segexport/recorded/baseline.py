@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import Field, ValidationError
-
-from segexport.artifact import one_line
+from segexport import report as reports
 from segexport.errors import InputError
 from segexport.judge import cost_gates
 from segexport.judge.gates import skipped
 from segexport.judge.limits import Limits
+from segexport.judge.tolerances import Tolerances
 from segexport.measure.latency_statistics import ratio_of_separate
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
-from segexport.spec import Frozen
 from segexport.verdict import Check, Verdict, overall
 
 
-class Tolerances(Frozen):
-    """What may be lost against the baseline before it counts.
+def held_against(path: Path | None, tolerances: Tolerances) -> Callable[[Report], Report]:
+    """Reads a baseline, so that a bad one is told before anything runs; reports are then given to what comes back.
 
-    Masks of one file on one runtime repeat to the last bit, so accuracy needs little room: what other versions of a
-    runtime move. Times need more.
+    Args:
+        path: A report.json or the folder that it lies in; with None nothing is done to a report.
 
-    Attributes:
-        miou: Loss of mIoU, a fraction of 1.
-        agreement: Loss of agreement with the reference, a fraction of 1.
-        size: Growth, relative.
-        latency: Growth, relative; only on the same device with as many threads.
+    Raises:
+        InputError: No report.
     """
-
-    miou: float = Field(default=0.001, ge=0, le=1)
-    agreement: float = Field(default=0.0005, ge=0, le=1)
-    size: float = Field(default=0.01, ge=0)
-    latency: float = Field(default=0.10, ge=0)
-
-    @classmethod
-    def from_strings(cls, given: tuple[str, ...]) -> Tolerances:
-        """From the command line: `miou=0.002`, ...
-
-        Raises:
-            InputError: Another name, or not a number in range.
-        """
-        pairs = dict(text.partition("=")[::2] for text in given)
-        try:
-            return cls.model_validate(pairs)
-        except ValidationError as error:
-            known = ", ".join(cls.model_fields)
-            raise InputError(
-                f"--tolerance {' '.join(given)}: not understood",
-                cause=one_line(error),
-                hint=f"NAME=NUMBER, where NAME is one of {known}",
-            ) from None
+    if path is None:
+        return lambda report: report
+    baseline = reports.read(path)
+    return lambda report: against(report, baseline, tolerances, where=path)
 
 
 def against(report: Report, baseline: Report, tolerances: Tolerances, *, where: Path) -> Report:

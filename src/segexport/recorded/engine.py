@@ -13,12 +13,13 @@ from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.judge.limits import limits_for
 from segexport.measure import metrics
-from segexport.pipeline import Builder, context_of, plan
+from segexport.pipeline import Builder, planned, steps_of
 from segexport.progress import Progress, silent
-from segexport.recipe import OnnxExport, Recipe, export_name
+from segexport.recipe import OnnxExport
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Format, Precision
+from segexport.step import StepContext
 from segexport.store import Store
 
 GUARDED_IMAGES = 4
@@ -91,10 +92,8 @@ def onnx_stand_in(
     Raises:
         InputError: It does not.
     """
-    export = OnnxExport(to=Format.ONNX)
-    recipe = Recipe.model_construct(model=None, data=None, exports=(export,))
-    builder = Builder(store, replace(context_of(recipe, None, progress), threads=options.threads))
-    artifact = builder.build("reference", source, plan(recipe, source, "").chains[export_name(export)])
+    builder = Builder(store, StepContext(threads=options.threads, progress=progress))
+    artifact = builder.build("reference", source, planned(steps_of(OnnxExport(to=Format.ONNX)), source))
     engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
     original = Engine(source, replace(options, device="cpu"))
     with engine.open() as found, original.open() as wanted:
