@@ -61,12 +61,15 @@ def _running(command: Callable) -> Callable:
 
 @click.command()
 @click.argument("model", type=FILE)
-@click.option("--data", type=FILE, required=True, help="A PaddleSeg data folder with labels.")
+@click.option(
+    "--data", type=FILE, required=True, help="A PaddleSeg data folder with labels; for objects, COCO's or Pascal VOC's."
+)
 @click.option("--split", default="val", show_default=True)
+@click.option("--metric", type=click.Choice(["COCO", "VOC"]), help="For objects.  [default: as the data's form is]")
 @click.option("--ignore-index", type=click.IntRange(0, 65535), default=255, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 where the model's runtime has one.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--details", is_flag=True, help="The confusion matrix too.")
+@click.option("--details", is_flag=True, help="The confusion matrix too; for objects, all of them.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option("-o", "--output", type=FILE, help="JSON file for the metrics.")
 @click.pass_obj
@@ -74,13 +77,14 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     """Metrics of MODEL, of any format, on labelled images."""
     import segexport
     from segexport.cli.model_command import evaluate, render
-    from segexport.data.dataset import Dataset
+    from segexport.instance.data import open_data
     from segexport.whole_file import write_whole
 
     say = console()
-    images = Dataset.open(data, split, ignore_index=options["ignore_index"])
+    images = open_data(data, split, ignore_index=options["ignore_index"])
     with segexport.load(str(model), device=options["device"], threads=options["threads"]) as opened:
-        found = evaluate(opened, images, details=options["details"], progress=say.progress)
+        asked = {"details": options["details"], "metric": options["metric"]}
+        found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
         write_whole(output, (render(found, "json", color=False, width=0) + "\n").encode())
     say.data(render(found, form, color=say.stdout_color, width=say.stdout_width))
@@ -91,14 +95,21 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 where the model's runtime has one.")
 @_running
-@click.option("-o", "--output", type=FILE, help="Folder for the pictures; without, only the classes' shares are told.")
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    help="Objects below it are left out.  [default: 0.5; only for models that find objects]",
+)
+@click.option("-o", "--output", type=FILE, help="Folder for the pictures; without, only what is there is told.")
 @click.pass_obj
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
     """Segment INPUTS with MODEL: image files, folders of images, URLs."""
     import segexport
+    from segexport.cli.model_command import runner
 
+    threshold = options.pop("score_threshold")
     with segexport.load(str(model), device=device, threads=threads) as opened:
-        _predict(console(), opened.predict, list(inputs), **options)
+        _predict(console(), runner(opened, threshold), list(inputs), **options)
 
 
 @click.command()

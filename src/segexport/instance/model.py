@@ -14,7 +14,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.instance.evaluate import Metric, evaluate
 from segexport.instance.objects import Objects
-from segexport.instance.result import InstanceResult
+from segexport.instance.result import DRAW_THRESHOLD, InstanceResult
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.opened import Opened
 from segexport.progress import Progress, silent
@@ -92,7 +92,8 @@ class InstanceModel(Opened):
 
     def _one(self, picture: Picture, score_threshold: float) -> InstanceResult:
         objects = self.objects(picture.name, picture.image).at_least(score_threshold)
-        return InstanceResult(picture.name, picture.image, objects, self.artifact.manifest.labels)
+        draw = score_threshold or DRAW_THRESHOLD  # who asks for a score wants to see what has it
+        return InstanceResult(picture.name, picture.image, objects, self.artifact.manifest.labels, draw)
 
 
 def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Placement, name: str) -> Objects:

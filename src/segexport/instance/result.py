@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DRAW_THRESHOLD = 0.5
-"""Objects below this score are kept in results, and left out of pictures."""
+"""Objects below this score are left out of pictures, unless one asks for them."""
 
 
 class InstanceResult(Sequence):
@@ -37,12 +37,21 @@ class InstanceResult(Sequence):
         image: (H, W, 3) uint8 RGB.
         objects: The same as arrays.
         labels: The classes.
+        draw_threshold: Score below which objects are left out of pictures, where nobody says another.
     """
 
     page_index = None
 
-    def __init__(self, input_path: str, image: np.ndarray, objects: Objects, labels: tuple[Label, ...]) -> None:
+    def __init__(
+        self,
+        input_path: str,
+        image: np.ndarray,
+        objects: Objects,
+        labels: tuple[Label, ...],
+        draw_threshold: float = DRAW_THRESHOLD,
+    ) -> None:
         self.input_path, self.image, self.objects, self.labels = input_path, image, objects, labels
+        self.draw_threshold = draw_threshold
 
     def __len__(self) -> int:
         return len(self.objects)
@@ -73,13 +82,13 @@ class InstanceResult(Sequence):
         """The image with the objects drawn over it, under the key `res`."""
         return {"res": self.picture("overlay")}
 
-    def picture(self, kind: str = "overlay", *, threshold: float = DRAW_THRESHOLD) -> Image:
+    def picture(self, kind: str = "overlay", *, threshold: float | None = None) -> Image:
         """The objects as a picture.
 
         Args:
             kind: `overlay`: over the image; `color`: each in a colour of its own, on black; `mask`: their numbers, 1
                 for the first of the result, 0 for none.
-            threshold: Score below which objects are left out.
+            threshold: Score below which objects are left out; None: `draw_threshold`.
 
         Raises:
             InputError: Another kind.
@@ -87,7 +96,7 @@ class InstanceResult(Sequence):
         from PIL import Image
 
         require_kind(kind)
-        shown = self.objects.at_least(threshold)
+        shown = self.objects.at_least(self.draw_threshold if threshold is None else threshold)
         if kind == "overlay":
             return Image.fromarray(draw.overlay(self.image, shown, self.labels))
         return Image.fromarray(draw.numbered(shown) if kind == "mask" else draw.colored(shown))
@@ -133,7 +142,7 @@ class InstanceResult(Sequence):
         name = f"{Path(file_name(self.input_path)).stem}.json"
         return write_whole(place(self.input_path, save_path, name, (".json",)), text.encode())
 
-    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay", threshold: float = DRAW_THRESHOLD) -> Path:
+    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay", threshold: float | None = None) -> Path:
         """Writes a picture to a file, or into a folder under the image's name; the image itself is never overwritten.
 
         Raises:

@@ -78,6 +78,11 @@ class SegmentationResult(Mapping):
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.labels)) / self.label_map.size
         return {label.name: float(counts[label.id]) for label in self.labels if counts[label.id]}
 
+    @property
+    def summary(self) -> str:
+        """The share of each class."""
+        return ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
+
     def picture(self, kind: str = "overlay") -> Image:
         """The mask as a picture.
 
