@@ -87,9 +87,10 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
         begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
         with context.progress("calibrating", len(data)) as bar:
             for index, sample in enumerate(data):
-                tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
+                tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
+                tensors = preprocess.feed(source.manifest.inputs, tensor, placement)
                 keep = bool(every) and index % every == 0
-                answer, _ = worker.call("observe", {"keep": keep}, [tensor], timeout_s=context.timeout_s)
+                answer, _ = worker.call("observe", {"keep": keep}, tensors, timeout_s=context.timeout_s)
                 if not answer["finite"]:
                     raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
                 bar.advance()

@@ -27,7 +27,7 @@ class ToOnnx:
     """Paddle program to fp32 ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "1"
+    version = "2"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -106,6 +106,7 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
         "segexport.outputs": json.dumps([spec.semantics for spec in manifest.outputs]),
     }
     arguments = {"raw": str(raw), "out": str(out), "metadata": metadata, "simplify": simplify, "seed": context.seed}
+    arguments["meanings"] = [spec.semantics for spec in manifest.inputs]
     with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("finish", arguments, timeout_s=context.timeout_s)
     return answer

@@ -17,8 +17,9 @@ def finish(arguments, _arrays):
     model = onnx.load(arguments["raw"])
     notes = []
     _empty_resize_inputs_left_out(model)
+    _one_box_stays_a_list(model)
     if arguments["simplify"]:
-        model, note = _simplified(model, arguments["seed"])
+        model, note = _simplified(model, arguments["seed"], arguments.get("meanings", ()))
         notes.append(note)
     _strip(model)
     for key, value in arguments["metadata"].items():
@@ -65,7 +66,7 @@ def half(arguments, _arrays):
     return {**_io(model), "notes": []}, []
 
 
-def _simplified(model, seed: int):
+def _simplified(model, seed: int, meanings=()):
     """The simplified model when it gives the same outputs on a random input, else the model as it was."""
     try:
         import onnxslim
@@ -75,7 +76,7 @@ def _simplified(model, seed: int):
     copy.CopyFrom(model)
     try:
         slim = onnxslim.slim(copy)
-        feed = _random_feed(model, seed)
+        feed = _random_feed(model, seed, meanings)
         before, after = _session(model).run(None, feed), _session(slim).run(None, feed)
         difference = max(_relative(a, b) for a, b in zip(before, after, strict=True))
     except Exception as error:
@@ -93,13 +94,22 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12)) if a.size else 0.0
 
 
-def _random_feed(model, seed: int) -> dict[str, np.ndarray]:
+def _random_feed(model, seed: int, meanings=()) -> dict[str, np.ndarray]:
+    """Noise; an input that means an image's size or its scale holds the size of the noise, and 1."""
     generator = np.random.default_rng(seed)
-    feed = {}
-    for value in _true_inputs(model):
+    feed, inputs = {}, _true_inputs(model)
+    shapes = {
+        value.name: [size if size > 0 else (1 if axis == 0 else 128) for axis, size in enumerate(_shape(value))]
+        for value in inputs
+    }
+    sides = next((shape[2:] for shape in shapes.values() if len(shape) == 4), [1, 1])
+    fixed = {"image_size": [sides], "scale_factor": [[1.0, 1.0]]}
+    meaning = dict(zip(shapes, meanings, strict=False))
+    for value in inputs:
         dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-        shape = [size if size > 0 else (1 if axis == 0 else 128) for axis, size in enumerate(_shape(value))]
-        feed[value.name] = generator.standard_normal(shape).astype(dtype)
+        known = fixed.get(meaning.get(value.name, ""))
+        drawn = generator.standard_normal(shapes[value.name]) if known is None else np.array(known)
+        feed[value.name] = drawn.astype(dtype)
     return feed
 
 
@@ -124,6 +134,25 @@ def _empty_resize_inputs_left_out(model) -> None:
             for index, name in enumerate(node.input):
                 if name in empty:
                     node.input[index] = ""
+
+
+def _one_box_stays_a_list(model) -> None:
+    """paddle2onnx squeezes a suppression's column of boxes without saying which axis: a single box becomes a scalar."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    for node in model.graph.node:
+        column = producers.get(node.input[0]) if node.op_type == "Squeeze" and len(node.input) == 1 else None
+        if column is None or node.attribute or column.op_type != "Gather":
+            continue
+        boxes = producers.get(column.input[0])
+        if boxes is None or boxes.op_type != "NonMaxSuppression":
+            continue
+        if opset < 13:
+            node.attribute.append(helper.make_attribute("axes", [1]))
+            continue
+        axes = f"{node.output[0]}.axes"
+        model.graph.initializer.append(helper.make_tensor(axes, TensorProto.INT64, [1], [1]))
+        node.input.append(axes)
 
 
 def _strip(model, *, keep_metadata: bool = False) -> None:
