@@ -1,6 +1,6 @@
 """A graph that was exported with a fixed input size, as the same network is exported with a free one.
 
-An export with a fixed size writes that size into the operators that resize and reshape. Here those sizes become
+An export with a fixed size writes that size into the operators that resize, reshape and fill. Here those sizes become
 fractions of the input's height and width again, computed in the graph as a free export computes them. What a size
 depends on is found by inferring all sizes for a second input, twice as high and three times as wide: a size that
 became twice as large follows the height, three times the width, six times the area.
@@ -15,6 +15,7 @@ from operator import mul
 from segexport.exporter import shapes
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import Builder
+from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 
 FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # what a size grows by
 _RATIOS = (FIXED, HEIGHT, WIDTH, AREA)
@@ -41,15 +42,15 @@ def free_size(program: Program) -> Program:
     """A copy whose image has free height and width.
 
     Raises:
-        SizeIsFixed: Operators other than resizes and reshapes hold the size; the first is named.
+        SizeIsFixed: Operators other than resizes, reshapes and fills hold the size; the first is named.
     """
     image = program.feed_names[0]
     if len(program.feed_names) > 1:
         raise SizeIsFixed("several inputs")
+    program = program.copy()
     for index, op in enumerate(program.ops):
         if op.attr("output_size"):
-            raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {op.attr('output_size')}")
-    program = program.copy()
+            _free_output_size(program, op, index)
     shapes.infer_shapes(program)  # sizes that are computed from the image's are recorded as unknown
     held = _held(program, image)
     freed = program.copy()
@@ -62,8 +63,21 @@ def free_size(program: Program) -> Program:
     first = next(op for op in freed.ops if op.type != "feed")
     freed.insert_before(first, *build.ops)
     shapes.infer_shapes(freed, [image])
+    if any(has_free_size(op) for op in freed.ops):  # Paddle cannot run it; imports rewrite it so
+        UnpoolToArithmetic().apply(freed)
+        freed.prune()
     freed.verify("the graph of free size")
     return freed
+
+
+def _free_output_size(program: Program, op: Op, index: int) -> None:
+    """Gives an unpool what Paddle writes in an export of free size."""
+    sizes, probe = op.attr("output_size"), op.copy()
+    probe.set_attr("output_size", [-2, -2])
+    found = shapes.output_sizes(program, probe, {}) if op.type == "unpool" else {}
+    if [list(dims[2:]) for dims in found.values()] != [sizes]:
+        raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {sizes}")
+    op.set_attr("output_size", [-2, -2])
 
 
 # -- which operators hold the size -----------------------------------------------------------------------------
@@ -86,6 +100,8 @@ def _held(program: Program, image: str) -> list[_Held]:
             one = _resize(probe, op, index, before)
         elif op.type == "reshape2" and grown:
             one = _reshape(probe, op, index, before)
+        elif op.type == "fill_constant":
+            one = _fill(probe, op, index, before)
         else:
             one = None
         if one is not None:
@@ -125,6 +141,23 @@ def _resize(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Hel
     for name, size, ratio in zip(names, sizes, ratios, strict=True):
         op.set_attr(name, size * ratio)
     return _Held(index, sizes, ratios)
+
+
+def _fill(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Held | None:
+    """A constant that is joined to a tensor that has grown: it must be as high and as wide."""
+    out = op.output("Out") or ""
+    for reader in probe.consumers().get(out, []):
+        for name in reader.input_names():
+            if reader.type != "concat" or name == out or len(before[name]) != len(before[out]):
+                continue
+            axis = reader.attr("axis", 0) % len(before[out])
+            grown = [new // size for size, new in zip(before[name], probe.shape(name), strict=True)]
+            ratios = tuple(FIXED if at == axis else ratio for at, ratio in enumerate(grown))
+            if set(ratios) != {FIXED}:
+                sizes = tuple(op.attr("shape"))
+                op.set_attr("shape", [size * ratio for size, ratio in zip(sizes, ratios, strict=True)])
+                return _Held(index, sizes, ratios)
+    return None
 
 
 def _partner_ratio(probe: Program, op: Op, before: dict[str, Dims]) -> int:
@@ -185,7 +218,7 @@ class _Sides(Builder):
                 return
             op.inputs["Shape"] = [self._list(held)]
             return
-        op.inputs["OutSize"] = [self._list(held)]
+        op.inputs["ShapeTensor" if op.type == "fill_constant" else "OutSize"] = [self._list(held)]
 
     def _list(self, held: _Held) -> str:
         parts = [self._size(size, ratio) for size, ratio in zip(held.sizes, held.ratios, strict=True)]

@@ -10,6 +10,7 @@ from segexport.errors import SegexportError
 from segexport.exporter import cost
 from segexport.exporter import supported_operators as tables
 from segexport.exporter.head import num_classes
+from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
@@ -26,7 +27,10 @@ _TABLES: dict[Target, tuple[str, frozenset[str]]] = {
 
 
 class Obstacle(Frozen):
-    """An operator that an export does not take. `layer`: the name of the tensor that it writes."""
+    """An operator that an export does not take.
+
+    `layer`: its layer's path, or the parameter that it reads or that comes before it (see `layers.layer_of`).
+    """
 
     operator: str
     layer: str = ""
@@ -111,18 +115,25 @@ def support_for(target: Target, program: Program) -> TargetSupport:
         reason = error.what + (f" ({error.cause})" if error.cause else "")
         obstacle = Obstacle(operator=error.what.split()[0], reason=reason)
         return TargetSupport(target=target, tool=tool, support="no", obstacles=(obstacle,))
+    parameters = _parameters(program)
     obstacles = tuple(
-        Obstacle(operator=op.type, layer=next(iter(op.output_names()), ""), number=number, reason=reason)
+        Obstacle(operator=op.type, layer=layer_of(rewritten, op, parameters), number=number, reason=reason)
         for number, op in enumerate(rewritten.all_ops())
-        if (reason := _obstacle(op, known, tool))
+        if (reason := _obstacle(rewritten, op, known, tool))
     )
     support: Support = "no" if obstacles else "after rewrites" if notes else "as it is"
     return TargetSupport(target=target, tool=tool, support=support, rewrites=tuple(notes), obstacles=obstacles)
 
 
-def _obstacle(op: Op, known: frozenset[str], tool: str) -> str:
+def _parameters(program: Program) -> set[str]:
+    return {name for name, var in program.vars.items() if var.persistable and var.is_tensor and var.dtype}
+
+
+def _obstacle(program: Program, op: Op, known: frozenset[str], tool: str) -> str:
     if op.type not in known:
-        return f"{tool} has no operator {op.type}"
+        free = any(-1 in program.shape(name) for name in op.output_names() if name in program.vars)
+        more = "; with a fixed input size (--input-size) it may be rewritten" if free else ""
+        return f"{tool} has no operator {op.type}{more}"
     for name, attr in op.attrs.items():
         if attr.type in ("SCALAR", "SCALARS"):
             return f"{tool} cannot read the attribute {name} of {op.type}: typed scalars"

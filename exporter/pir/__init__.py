@@ -11,11 +11,11 @@ from pathlib import Path
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, read_json
-from segexport.exporter.pir.translation import HINT, LAYER_PATH, Translation, rule_name
-from segexport.exporter.program import Op, Program
+from segexport.exporter.pir.translation import HINT, Translation, rule_name
+from segexport.exporter.program import Program
 from segexport.exporter.program_reader import read_params
 
-__all__ = ["LAYER_PATH", "layer_path", "read_graph", "read_program"]
+__all__ = ["read_graph", "read_program"]
 
 # They write statistics, or a tensor of their own, or nothing.
 _NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
@@ -40,11 +40,6 @@ def read_program(model: Path, params: Path) -> Program:
 def read_graph(model: Path) -> Program:
     """The same without the parameters' values (`params` stays empty)."""
     return _finished(_translate(model), model)
-
-
-def layer_path(op: Op) -> str:
-    """The layer that made an operator, `/` where its export does not say."""
-    return op.attr(LAYER_PATH, "/")
 
 
 def _translate(model: Path) -> Program:

@@ -7,6 +7,7 @@ from typing import Any
 
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
+from segexport.exporter.layers import LAYER_PATH
 from segexport.exporter.pir.attributes import typed as as_attribute
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, PirValue
 from segexport.exporter.pir.rules import RULES
@@ -14,7 +15,6 @@ from segexport.exporter.pir.special import SPECIAL
 from segexport.exporter.pir.words import Rule, attributes, operands, results
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 
-LAYER_PATH = "op_namescope"  # the legacy attribute that holds the path of the layer that made an operator
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
 # Attributes about devices, distributed training and the like: they change no result.
 _IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})

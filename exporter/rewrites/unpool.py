@@ -2,13 +2,17 @@
 
 The indices come from a max pooling over windows that do not overlap, so each value goes back into its own window. The
 window's positions are cut out of the pooled tensor; the first that equals the maximum (Paddle's rule for ties) is where
-the value goes, the others get 0, and pixel_shuffle puts the positions side by side again.
+the value goes, the others get 0, and pixel_shuffle puts the positions side by side again. Of a free height or width,
+which a reshape cannot name twice, the rows come first and the columns after them.
+
+An export of free size has an `output_size` that Paddle computed from -1, and Paddle cannot run it; the size is that of
+the pooled image.
 """
 
 from __future__ import annotations
 
 from segexport.exporter.program import Attr, Op, Program
-from segexport.exporter.rewrites.base import EVERY, binary, count, reshape
+from segexport.exporter.rewrites.base import EVERY, binary, count, reshape, transpose
 
 _END = 2**31 - 1
 
@@ -17,7 +21,7 @@ class UnpoolToArithmetic:
     """Rewrites every unpool whose indices come from a max_pool2d_with_index with square, adjoining windows."""
 
     name = "unpool_to_arithmetic"
-    version = "1"
+    version = "2"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
@@ -45,9 +49,16 @@ def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
     adjoining = window == list(pool.attr("strides", [])) and not any(pool.attr("paddings", [0, 0]))
     square = len(window) == 2 and window[0] == window[1]
     same = list(op.attr("ksize", [])) == window and program.shape(op.output("Out") or "")[1:] == source[1:]
-    known = len(source) == 4 and -1 not in source[1:] and all(size % window[0] == 0 for size in source[2:])
+    known = len(source) == 4 and source[1] > 0 and all(size == -1 or size % window[0] == 0 for size in source[2:])
+    if -1 in source[2:]:
+        same = list(op.attr("ksize", [])) == window and has_free_size(op)
     plain = not pool.attr("adaptive") and not pool.attr("global_pooling")
     return pool if adjoining and square and same and known and plain else None
+
+
+def has_free_size(op: Op) -> bool:
+    """Whether an unpool comes from an export of free size, which Paddle cannot run."""
+    return op.type == "unpool" and all(size <= 0 for size in op.attr("output_size", []))
 
 
 def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:
@@ -76,12 +87,30 @@ def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:
     batch, channels, height, width = dims
     stacked = program.add_var(f"{result}.stacked", (batch, channels, side * side, height, width), dtype)
     ops.append(Op("stack", {"X": placed}, {"Y": [stacked]}, {"axis": Attr("INT", 2)}))
-    merged, merge = reshape(program, stacked, (batch, channels * side * side, height, width))
-    merge.set_attr("shape", [0, channels * side * side, height, width])
-    shuffle = Op("pixel_shuffle", {"X": [merged]}, {"Out": [result]})
+    merged = (batch, channels * side * side, height, width)
+    if -1 in (height, width):
+        ops += _merged_rows_first(program, stacked, merged, side, result)
+        return ops
+    shuffled, merge = reshape(program, stacked, merged)
+    merge.set_attr("shape", [0, *merged[1:]])
+    return [*ops, merge, _shuffle(shuffled, result, side)]
+
+
+def _merged_rows_first(program: Program, stacked: str, merged: tuple[int, ...], side: int, result: str) -> list[Op]:
+    """The same where height or width is free: 0 stands for the height, -1 for the width."""
+    batch, channels, height, width = merged
+    turned, turn = transpose(program, stacked, [0, 3, 1, 2, 4])
+    rows, merge = reshape(program, turned, (batch, height, channels, width))
+    merge.set_attr("shape", [0, 0, channels, -1])
+    back, turn_back = transpose(program, rows, [0, 2, 1, 3])
+    return [turn, merge, turn_back, _shuffle(back, result, side)]
+
+
+def _shuffle(source: str, result: str, side: int) -> Op:
+    shuffle = Op("pixel_shuffle", {"X": [source]}, {"Out": [result]})
     shuffle.set_attr("upscale_factor", side)
     shuffle.set_attr("data_format", "NCHW")
-    return [*ops, merge, shuffle]
+    return shuffle
 
 
 def _every(program: Program, source: str, start: tuple[int, int], step: int, dims: tuple[int, ...]) -> tuple[str, Op]:

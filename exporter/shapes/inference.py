@@ -46,6 +46,10 @@ def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Pr
             )
         changed.vars[name].dims = after
     infer_shapes(changed, shapes)
+    for op in changed.compute_ops():  # an export of free size computed this attribute from -1
+        sizes = changed.shape(op.output("Out") or "")[2:] if op.type == "unpool" else ()
+        if sizes and -1 not in sizes:
+            op.set_attr("output_size", list(sizes))
     return changed
 
 

@@ -93,7 +93,13 @@ def _interp(context: Context) -> Dims:
 
 
 def _unpool(context: Context) -> Dims:
-    return (*context.dims()[:2], *context.op.attr("output_size"))
+    """An export of free size computed `output_size` from -1: then it is what the windows give."""
+    op, (batch, channels, *spatial) = context.op, context.dims()
+    wanted = op.attr("output_size")
+    if all(size > 0 for size in wanted):
+        return (batch, channels, *wanted)
+    windows = zip(spatial, op.attr("strides"), op.attr("paddings"), op.attr("ksize"), strict=True)
+    return (batch, channels, *(-1 if size < 0 else (size - 1) * step - 2 * pad + k for size, step, pad, k in windows))
 
 
 def _pad(context: Context) -> Dims:

@@ -60,14 +60,25 @@ def test_free_sizes_leave_costs_open_until_they_are_given() -> None:
 
 def test_an_unknown_operator_is_named_with_its_layer() -> None:
     graph = Graph()
-    out = graph.op("deformable_attention", {"X": graph.feed(1, 2)}, (1, 2))
-    program = graph.program(out)
+    image = graph.feed(1, 2)
+    program = graph.program(graph.op("deformable_attention", {"X": image, "W": "weight"}, (1, 2)))
     for target in ("onnx", "paddle-lite arm", "paddle-lite x86"):
         found = support_for(target, program)
         assert found.support == "no"
         (obstacle,) = found.obstacles
-        assert (obstacle.operator, obstacle.layer) == ("deformable_attention", out)
+        assert (obstacle.operator, obstacle.layer) == ("deformable_attention", "weight")
         assert "has no operator deformable_attention" in obstacle.reason
+
+
+def test_a_layer_is_a_path_or_the_nearest_parameter() -> None:
+    graph = Graph()
+    image, weight = graph.feed(1, 2), graph.noise(2, 2)
+    hidden = graph.op("matmul_v2", {"X": image, "Y": weight}, (1, 2))
+    out = graph.op("deformable_attention", {"X": graph.op("relu", {"X": hidden}, (1, 2))}, (1, 2))
+    program = graph.program(out)
+    assert support_for("onnx", program).obstacles[0].layer == f"behind {weight}"
+    next(op for op in program.ops if op.type == "deformable_attention").set_attr("op_namescope", "/decoder/attention/")
+    assert support_for("onnx", program).obstacles[0].layer == "/decoder/attention/"
 
 
 def test_a_refusal_of_a_rewrite_is_a_verdict() -> None:

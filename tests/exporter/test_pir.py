@@ -16,6 +16,7 @@ from toolchain import Toolchain
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import pir
 from segexport.exporter import program as programs
+from segexport.exporter.layers import layer_path
 from segexport.exporter.pir.rules import RULES
 from segexport.exporter.pir.special import SPECIAL
 from segexport.exporter.pir.words import attributes, operands, results
@@ -129,7 +130,7 @@ def test_layer_paths_travel_with_the_program(tmp_path: Path) -> None:
     program = pir.read_program(*CASES["segmentation"].write(tmp_path))
     program.strip_build_paths()
     written = programs.read(*program.write(tmp_path / "written"))
-    paths = {op.type: pir.layer_path(op) for op in written.ops}
+    paths = {op.type: layer_path(op) for op in written.ops}
     assert paths["conv2d"] == "/Sequential_2/Conv2D/"
     assert paths["hard_swish"] == "/Sequential_1/Hardswish/"
     assert paths["arg_max"] == "/"  # made by the net itself, which is not below another layer
@@ -170,7 +171,7 @@ def test_the_zoo_is_what_a_legacy_export_has(shared_dir: Path) -> None:
             for program in (translated, legacy)
         ]
         assert counts[0] == counts[1], file.stem
-        paths = {pir.layer_path(op) for op in translated.ops if op.type == "conv2d"}
+        paths = {layer_path(op) for op in translated.ops if op.type == "conv2d"}
         assert len(paths) >= 10
         assert all(re.fullmatch(r"(/\w+)+/", path) for path in paths)
 

@@ -1,0 +1,51 @@
+"""Which layer of the network an operator belongs to, as far as its export tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from segexport.exporter.graph import Op
+from segexport.exporter.program import Program
+
+LAYER_PATH = "op_namescope"  # the attribute that holds the path of the layer that made an operator
+
+
+def layer_path(op: Op) -> str:
+    """The path of the layer that made an operator, `/` where its export does not say; Paddle 3's files do."""
+    return op.attr(LAYER_PATH, "/")
+
+
+def layer_of(program: Program, op: Op, parameters: Collection[str] | None = None) -> str:
+    """How to name an operator to somebody who wrote the network.
+
+    Args:
+        program: The operator's program.
+        op: The operator.
+        parameters: Names that are known to that person; without them, those of the program.
+
+    Returns:
+        The path of its layer; of an older export the nearest parameter (its own, else one before it), and where there
+        is none, the tensor that it writes.
+    """
+    path = layer_path(op)
+    if path.strip("/"):
+        return path
+    known = program.params if parameters is None else parameters
+    own = next((name for name in op.input_names() if name in known), "")
+    before = own or _parameter_before(program, op, known)
+    return own or (f"behind {before}" if before else next(iter(op.output_names()), ""))
+
+
+def _parameter_before(program: Program, op: Op, known: Collection[str]) -> str:
+    producers, seen, waiting = program.producers(), set(), list(op.input_names())
+    while waiting:
+        name = waiting.pop(0)
+        maker = producers.get(name)
+        if name in seen or maker is None or maker.type == "feed":
+            continue
+        seen.add(name)
+        found = next((source for source in maker.input_names() if source in known), "")
+        if found:
+            return found
+        waiting += maker.input_names()
+    return ""
