@@ -81,9 +81,11 @@ def _moved(value: np.ndarray, axis: int, origin: Sequence[int | None]) -> np.nda
 
 def _begin_with(program: Program, carriers: list[Axis], shares: np.ndarray) -> None:
     """Adds the logarithm of the shares to the bias that is added last."""
-    names = {name for name, _ in carriers}
+    names, producers = {name for name, _ in carriers}, program.producers()
     for op in reversed(program.ops):
         bias = {"elementwise_add": op.input("Y"), "batch_norm": op.input("Bias")}.get(op.type)
+        while bias in producers and producers[bias].type in ("reshape2", "unsqueeze2"):  # to (1, classes, 1, 1)
+            bias = producers[bias].input("X")
         if bias in names and program.params[bias].size == len(shares):
             start = np.log(np.clip(shares, 1e-4, None)).reshape(program.params[bias].shape)
             program.params[bias] = (program.params[bias] + start).astype(np.float32)

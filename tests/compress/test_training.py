@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
 import paddle
 import programs
 import pytest
+from bands import write_data
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import read_artifact, write_artifact
 from segexport.compress.batches import Augmentation, Batches, augment, place_label
 from segexport.compress.finetune import Finetune
 from segexport.compress.logits import logits_of
@@ -27,36 +27,10 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError, UnsupportedModelError, WorkerFailed
 from segexport.exporter.program import Program, read
 from segexport.preprocess import Placement
-from segexport.spec import Format, Label, Precision, Preprocess, Resize
+from segexport.spec import Preprocess, Resize
 from segexport.step import StepContext
 
 _PLAIN = Augmentation(flip=0, zoom=1, brightness=0, contrast=0)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Dataset:
-    """Six 32x32 images of noise on three bands; the label is the band, the brightness tells it."""
-    return write_data(tmp_path_factory.mktemp("data"))
-
-
-def write_data(root: Path, labelled: bool = True) -> Dataset:
-    random = np.random.RandomState(0)
-    lines = []
-    for index in range(6):
-        label = np.repeat(np.minimum(np.arange(32) * (index + 3) // 64, 2), 32).reshape(32, 32).astype(np.uint8)
-        image = np.clip(label[..., None] * 100 + random.randint(0, 30, (32, 32, 3)), 0, 255).astype(np.uint8)
-        cv2.imwrite(str(root / f"image{index}.png"), image)
-        cv2.imwrite(str(root / f"label{index}.png"), label)
-        lines.append(f"image{index}.png label{index}.png" if labelled else f"image{index}.png")
-    (root / "train.txt").write_text("\n".join(lines) + "\n")
-    (root / "labels.txt").write_text("low\nmiddle\nhigh\n")
-    return Dataset.open(root, "train")
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory) -> Program:
-    paddle.seed(3)
-    return programs.export(programs.SmallSegmenter(), tmp_path_factory.mktemp("net"), [-1, 3, 32, 32])
 
 
 def batches(data: Dataset, **changes) -> Batches:
@@ -283,24 +257,6 @@ def test_teacher_must_fit(segmenter, tmp_path):
 
 
 # -- steps of the pipe -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def artifact(segmenter, tmp_path) -> ModelArtifact:
-    folder = tmp_path / "artifact"
-    model, params = segmenter.write(folder)
-    manifest = Manifest(
-        name="segmenter",
-        format=Format.PADDLE,
-        files=(file_entry(folder, model.name), file_entry(folder, params.name, "params")),
-        inputs=tuple(segmenter.inputs()),
-        outputs=tuple(segmenter.outputs()),
-        preprocess=Preprocess(),
-        labels=tuple(Label(id=i, name=name, rgb=(0, 0, i)) for i, name in enumerate(("low", "middle", "high"))),
-        target=Target(arch="any", precision=Precision.FP32),
-    )
-    write_artifact(folder, manifest)
-    return read_artifact(folder)
 
 
 def test_prune_then_finetune_as_steps(artifact, data, tmp_path, monkeypatch):
