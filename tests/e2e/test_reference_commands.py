@@ -278,6 +278,29 @@ class TestBaseline:
         found = check(done, *DATA, "--reference", "street.ref", "--baseline", "sky.json")
         assert (found.code, "the baseline has other classes" in found.error) == (2, True), found.stderr
 
+    def test_a_recipe_names_it(self, done):
+        def ran(**check):
+            quick = {"latency_seconds": 0, "worst_images": 0, **check}
+            recipe = done.recipe("held.yaml", exports=[{"to": "onnx"}], check=quick)
+            return done.segexport("run", recipe, "-o", "by-recipe-held"), done.report("by-recipe-held")
+
+        def verdicts(report):
+            checks = report["exports"][0]["checks"]
+            return {one["name"]: one["verdict"] for one in checks if one["name"].startswith("baseline.")}
+
+        first, report = ran()
+        assert (first.code, verdicts(report)) == (0, {})
+        report["exports"][0]["miou"] += 0.01
+        (done.root / "last.json").write_text(json.dumps(report))
+        worse, report = ran(baseline="last.json")
+        assert worse.code == 1
+        assert "found in the cache" in worse.stderr  # what a baseline says changes nothing of what was measured
+        assert verdicts(report) == {"baseline.miou": "FAIL", "baseline.agreement": "PASS", "baseline.size": "PASS"}
+        loose, report = ran(baseline="last.json", tolerances={"miou": 0.02})
+        assert (loose.code, verdicts(report)["baseline.miou"]) == (0, "PASS")
+        gone, _ = ran(baseline="gone.json")
+        assert (gone.code, gone.error.endswith("gone.json: cannot be read")) == (2, True), gone.stderr
+
 
 def test_shards_merge_to_the_same_bytes(done):
     clock = {"SOURCE_DATE_EPOCH": "1700000000"}
