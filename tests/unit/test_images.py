@@ -176,6 +176,13 @@ def test_what_is_no_image(tmp_path, data, cause):
         decode_image(data, name="upload")
 
 
+def test_a_png_whose_rows_are_broken_is_refused_not_filled_with_black(tmp_path):
+    rows = bytes([0, *range(9)]) + bytes([99, *range(9)])  # there is no filter 99
+    data = png(3, 2, data=rows)
+    with pytest.raises(InputError, match="the image cannot be decoded"):
+        decode_image(data, name="broken")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF", "PPM"])
 def test_a_truncated_file_is_refused_at_every_length(tmp_path, kind):
     buffer = io.BytesIO()

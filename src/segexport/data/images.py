@@ -86,6 +86,7 @@ def decode_image(
         TooLargeError: More pixels than the limits.
     """
     with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
+        image.load()  # before EXIF is looked for, which decodes a PNG too, and whose errors count for nothing
         orientation = _orientation(image)
         image = _to_rgb(image)
         if orientation in _TRANSPOSE:
