@@ -8,8 +8,8 @@ MODEL is of any format; IMAGES is a folder, its files are sent as they are, as B
   the bare runtime: the same tensor again and again in a process of its own, nothing sent and nothing done with outputs.
 - open: requests at random moments (Poisson), at 0.7 of the sustained speed, whether earlier ones are answered or not;
   times are from the moment when the request was due, so a stall of the server counts for all that it delays.
-- overload: the same at 10 times the sustained speed. Each request is answered, with 200 or 503; the figures say how many
-  of those that were accepted had a result.
+- overload: the same at 10 times the sustained speed. Each request is answered, with 200 or 503; the figures say how
+  many there were of each, and how long those with a result took.
 
 Client, server and model share the machine. Wall time needs a core for each; `processor_ms` says what each costs, and
 `ratio_by_processor_time` what the server's own process would allow, had it a core to itself.

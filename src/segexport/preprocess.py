@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from segexport.data.images import MAX_PIXELS
-from segexport.errors import InputError
+from segexport.errors import InputError, TooLargeError
 from segexport.spec import (
     Geometry,
     LimitLong,
@@ -83,7 +83,7 @@ def place(preprocess: Preprocess, width: int, height: int) -> Placement:
     for op in preprocess.geometry:
         size = _size_after(op, *sizes[-1])
         if size[0] * size[1] > MAX_PIXELS:
-            raise InputError(
+            raise TooLargeError(
                 f"an image of {width}x{height} would become {size[0]}x{size[1]} by {op.op}",
                 cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
             )

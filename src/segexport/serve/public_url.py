@@ -20,15 +20,17 @@ from segexport.errors import InputError
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Allowed = Callable[[Address], bool]
 
-_NAT64 = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48"))
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address lies in the public internet, and so does the IPv4 address that an IPv6 one may carry."""
+    """Whether an address lies in the public internet; of an IPv6 address that carries an IPv4 one, both have to."""
     if isinstance(address, ipaddress.IPv6Address):
-        carried = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-        if any(address in network for network in _NAT64):
-            carried.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        carried = (address.sixtofour, *(address.teredo or ()))
         if address.is_site_local or any(inner is not None and not is_public(inner) for inner in carried):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
