@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class Contender:
     Attributes:
         lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
         choose: Told the name of each image before it is run; for a session that plays back a recording.
+        inputs: All that the model takes, where that is more than the image.
         small_mask: (height, width) of a mask that is declared to be smaller than the tensor; None where it is not.
     """
 
@@ -45,6 +46,7 @@ class Contender:
     lookup: np.ndarray | None = None
     choose: Callable[[str], None] | None = None
     small_mask: tuple[int, int] | None = None
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 @dataclass
@@ -75,6 +77,22 @@ class Tally:
     worst: list[tuple[float, int, np.ndarray, np.ndarray]] = field(default_factory=list)  # -agreement, index, masks
     error: SegexportError | None = None
 
+    @property
+    def images(self) -> int:
+        """How many were counted."""
+        return len(self.counts)
+
+    def image_miou(self, index: int) -> float | None:
+        """The mIoU of one image; None where it has none."""
+        return metrics.mean_iou(metrics.iou_per_class(self.counts[index]))
+
+
+class Counter(Protocol):
+    """Counts what a task's models answer, and holds it against the reference's answer."""
+
+    def tally(self) -> Tally: ...
+    def __call__(self, round_: Round, own: Tally, tallies: dict[str, Tally]) -> None: ...
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -96,6 +114,7 @@ def compare(
     model_classes: int,
     ignore_index: int,
     worst_images: int = 10,
+    counter: Counter | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Runs everything over `data`. An export that fails keeps its error and drops out; the others go on.
@@ -103,22 +122,23 @@ def compare(
     Args:
         num_classes: Classes of the data (of the model where the data has no labels).
         model_classes: Classes of the model.
+        counter: Counts what the models answer; by default the pixels of their masks.
 
     Raises:
         SegexportError: The reference or the data fails; then there is nothing to compare with.
     """
-    tallies = {contender.name: Tally() for contender in exports}
-    own = Tally()
+    count = counter or PixelCounter(reference, (num_classes, model_classes), ignore_index, worst_images)
+    tallies = {contender.name: count.tally() for contender in exports}
+    own = count.tally()
     names: list[str] = []
     preprocess_ms: list[float] = []
-    count = _Counter(reference, own, (num_classes, model_classes), ignore_index, worst_images)
-    pending: _Round | None = None
+    pending: Round | None = None
     with progress("checking", len(data)) as bar:
         for prepared in _prefetched(data, [reference, *exports]):
-            running = _Round(prepared, reference, [c for c in exports if tallies[c.name].error is None])
+            running = Round(prepared, reference, [c for c in exports if tallies[c.name].error is None])
             running.submit(tallies)
             if pending is not None:  # counted while the workers are busy with the next image
-                count(pending, tallies)
+                count(pending, own, tallies)
             running.collect(tallies)
             if not names:
                 running.repeat(own, tallies)
@@ -128,7 +148,7 @@ def compare(
             bar.advance()
     if pending is None:
         raise InputError("no images to check on", cause=f"{data.root} has none in split {data.split!r}")
-    count(pending, tallies)
+    count(pending, own, tallies)
     return Comparison(own, tallies, tuple(names), data.labelled, float(np.median(preprocess_ms)))
 
 
@@ -166,7 +186,7 @@ def _prefetched(data: Dataset, contenders: Sequence[Contender]) -> Iterator[_Pre
             yield ahead.result()
 
 
-class _Round:
+class Round:
     """One image on its way through all sessions."""
 
     def __init__(self, prepared: _Prepared, reference: Contender, exports: list[Contender]) -> None:
@@ -174,16 +194,16 @@ class _Round:
         self.reference_prediction: Prediction | None = None
         self.predictions: dict[str, Prediction] = {}
 
-    def tensor(self, contender: Contender) -> np.ndarray:
-        return self.prepared.inputs[contender.preprocess][0]
+    def tensors(self, contender: Contender) -> list[np.ndarray]:
+        return preprocess.feed(contender.inputs or (contender.input,), *self.prepared.inputs[contender.preprocess])
 
     def submit(self, tallies: dict[str, Tally]) -> None:
         if self.reference.choose is not None:
             self.reference.choose(self.prepared.sample.name)
-        self.reference.session.submit([self.tensor(self.reference)], margin=True)
+        self.reference.session.submit(self.tensors(self.reference), margin=True)
         for contender in self.exports:
             with kept_in(tallies[contender.name]):
-                contender.session.submit([self.tensor(contender)])
+                contender.session.submit(self.tensors(contender))
 
     def collect(self, tallies: dict[str, Tally]) -> None:
         try:
@@ -200,31 +220,32 @@ class _Round:
 
     def repeat(self, own: Tally, tallies: dict[str, Tally]) -> None:
         """Runs the first image again: a result that changes from run to run cannot be trusted."""
-        again = self.reference.session.infer([self.tensor(self.reference)])
-        own.repeatable = np.array_equal(again.mask, self.reference_prediction.mask)
+        again = self.reference.session.infer(self.tensors(self.reference))
+        own.repeatable = again.same_as(self.reference_prediction)
         for contender in self.exports:
             tally = tallies[contender.name]
             if tally.error is None:
                 with kept_in(tally):
-                    again = contender.session.infer([self.tensor(contender)])
-                    tally.repeatable = np.array_equal(again.mask, self.predictions[contender.name].mask)
+                    again = contender.session.infer(self.tensors(contender))
+                    tally.repeatable = again.same_as(self.predictions[contender.name])
 
 
-class _Counter:
-    """Adds one round to the tallies."""
+class PixelCounter:
+    """Adds one round to the tallies, pixel by pixel."""
 
-    def __init__(
-        self, reference: Contender, own: Tally, classes: tuple[int, int], ignore_index: int, worst_images: int
-    ) -> None:
-        self._reference, self._own = reference, own
+    def __init__(self, reference: Contender, classes: tuple[int, int], ignore_index: int, worst_images: int) -> None:
+        self._reference = reference
         (self._classes, self._model_classes), self._ignore, self._keep = classes, ignore_index, worst_images
 
-    def __call__(self, round_: _Round, tallies: dict[str, Tally]) -> None:
+    def tally(self) -> Tally:
+        return Tally()
+
+    def __call__(self, round_: Round, own: Tally, tallies: dict[str, Tally]) -> None:
         prediction, sample = round_.reference_prediction, round_.prepared.sample
         _require_classes(prediction.mask, self._model_classes, sample.name)
         own_mask = self._restored(round_, self._reference, prediction)
         truth = sample.label if sample.label is not None else own_mask
-        self._add(self._own, sample, truth, own_mask, prediction)
+        self._add(own, sample, truth, own_mask, prediction)
         decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
         for contender in round_.exports:
             found = round_.predictions.get(contender.name)
@@ -258,7 +279,7 @@ class _Counter:
                 push = heapq.heappush if len(tally.worst) < self._keep else heapq.heappushpop
                 push(tally.worst, entry)
 
-    def _restored(self, round_: _Round, contender: Contender, prediction: Prediction) -> np.ndarray:
+    def _restored(self, round_: Round, contender: Contender, prediction: Prediction) -> np.ndarray:
         """The mask at the image's own size, in the data's classes."""
         _, placement = round_.prepared.inputs[contender.preprocess]
         mask = preprocess.restore_mask(prediction.mask, placement)
