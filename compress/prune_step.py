@@ -70,7 +70,10 @@ def paddle_manifest(source: ModelArtifact, out_dir: Path, changed: program.Progr
         update={
             "files": (file_entry(out_dir, model.name), file_entry(out_dir, params.name, "params")),
             "inputs": tuple(changed.inputs()),
-            "outputs": tuple(changed.outputs()),
+            "outputs": tuple(
+                new.model_copy(update={"semantics": old.semantics})
+                for new, old in zip(changed.outputs(), source.manifest.outputs, strict=True)
+            ),
             "lineage": (*source.manifest.lineage, lineage),
             "sample": None,
         }

@@ -23,6 +23,7 @@ from segexport.artifact import (
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import detections, head, pir, program
 from segexport.exporter.layers import layer_of
+from segexport.exporter.mask_output import choose_mask, mask_of
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
@@ -55,6 +56,7 @@ class ImportOptions(Frozen):
         preprocess: All of the preprocessing.
         color, mean, std: Single parts of it, over what the export or `preprocess` says.
         input_size: (width, height) that free sides of the input are fixed to.
+        mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
         labels: Class names, in the order of the model's classes.
         fallback_labels: Class names (of the data) for a model that has as many classes and no names.
     """
@@ -66,6 +68,7 @@ class ImportOptions(Frozen):
     labels: tuple[str, ...] | None = None
     fallback_labels: tuple[str, ...] | None = None
     input_size: tuple[int, int] | None = None
+    mask_output: str | None = None
     ignore_index: int = 255
 
     @classmethod
@@ -77,6 +80,7 @@ class ImportOptions(Frozen):
         color: Literal["rgb", "bgr"] | None = None,
         mean: str | None = None,
         std: str | None = None,
+        mask_output: str | None = None,
         ignore_index: int = 255,
     ) -> ImportOptions:
         """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
@@ -87,6 +91,7 @@ class ImportOptions(Frozen):
             input_size=_size(input_size) if input_size else None,
             labels=_names(labels) if labels else None,
             preprocess=_preprocess(preprocess) if preprocess else None,
+            mask_output=mask_output,
             ignore_index=ignore_index,
         )
 
@@ -107,7 +112,10 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
         )
     config = read_deploy_config(files)
     digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
-    described = {"config": config.model_dump(mode="json"), "options": options.model_dump(mode="json")}
+    stated = options.model_dump(mode="json")
+    if options.mask_output is None:  # so that what was imported before there was a choice is found again
+        del stated["mask_output"]
+    described = {"config": config.model_dump(mode="json"), "options": stated}
     key = digest_of({"import": IMPORT_VERSION, "name": _name(path), "files": digests, **described})
     found = store.find_artifact(key)
     if found is not None:
@@ -136,12 +144,16 @@ def _write(
     graph = settled(graph)
     notes += _runnable(graph)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
+    stated = options.labels or config.labels
     if detector:
         inputs, outputs = detections.described(graph, str(files.model))
+    else:
+        labels = len(stated or options.fallback_labels or ())
+        outputs = choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
     preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
-    classes = detections.num_classes(graph) if detector else head.num_classes(graph)
+    classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
     fallback = options.fallback_labels
-    names = options.labels or config.labels or (fallback if fallback and len(fallback) == classes else None)
+    names = stated or (fallback if fallback and len(fallback) == classes else None)
     labels = _labels(names, classes, files.model, background=not detector)
     model, params = graph.write(folder)
     manifest = Manifest(
@@ -157,6 +169,10 @@ def _write(
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)
+
+
+def _classes(graph: program.Program, mask: str) -> int:
+    return head.recognise(graph, mask).num_classes if mask else head.num_classes(graph)
 
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:

@@ -19,12 +19,12 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import program as programs
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.head import INTERPOLATION, is_identity_scale, recognise
+from segexport.exporter.mask_output import MASKS, mask_of
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.quantization_ranges import passed_on
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype
 from segexport.step import StepContext, lineage_entry
 
-_SEGMENTATION = ("logits", "probability", "class_index")
 _LAST_CLASS_OF_UINT8 = 255
 
 
@@ -55,7 +55,7 @@ class SetHead:
         """
         before = source.manifest
         original = programs.read(source.file("model"), source.file("params"))
-        changed, notes = set_head(original, self.params.head, self.params.dtype)
+        changed, notes = set_head(original, self.params.head, self.params.dtype, mask_of(before.outputs))
         model, params = changed.write(out_dir)
         kept = {spec.name: spec for spec in before.outputs}
         return before.model_copy(
@@ -82,7 +82,9 @@ def declared_small_mask(manifest: Manifest) -> tuple[int, int] | None:
     return spec.shape[spec.layout.index("H")], spec.shape[spec.layout.index("W")]
 
 
-def set_head(program: Program, head: HeadKind, dtype: MaskDtype = "int32") -> tuple[Program, list[str]]:
+def set_head(
+    program: Program, head: HeadKind, dtype: MaskDtype = "int32", output: str = ""
+) -> tuple[Program, list[str]]:
     """A copy of the program whose segmentation ends in another head.
 
     Args:
@@ -91,6 +93,7 @@ def set_head(program: Program, head: HeadKind, dtype: MaskDtype = "int32") -> tu
             (a sigmoid where there is one channel). "argmax": class indices; a softmax below it is taken off, since it
             changes no order. "argmax_small": class indices of the scores before their last upsampling, at that size.
         dtype: Of class indices.
+        output: The segmentation; without it, the first output that is one.
 
     Returns:
         The copy, and what was done, for the lineage.
@@ -101,7 +104,7 @@ def set_head(program: Program, head: HeadKind, dtype: MaskDtype = "int32") -> tu
     changed = program.copy()
     if head == "keep":
         return changed, []
-    fetch = _segmentation(changed)
+    fetch = _segmentation(changed, output)
     name = fetch.input("X") or ""
     found = recognise(changed, name)
     scores = _strip(changed, name)
@@ -135,12 +138,12 @@ class _Scores(NamedTuple):
     blocked: Op | None
 
 
-def _segmentation(program: Program) -> Op:
-    """The fetch of the first output that is a segmentation, which is the one that runtimes take masks from."""
+def _segmentation(program: Program, output: str) -> Op:
+    """The fetch of `output`, or of the first one that is a segmentation, which runtimes take masks from."""
     fetches = sorted((op for op in program.ops if op.type == "fetch"), key=lambda op: op.attr("col", 0))
     found = [recognise(program, op.input("X") or "").semantics for op in fetches]
     for op, semantics in zip(fetches, found, strict=True):
-        if semantics in _SEGMENTATION:
+        if semantics in MASKS and output in ("", op.input("X")):
             return op
     raise UnsupportedModelError(
         "no output can take another head",

@@ -26,12 +26,14 @@ class ModelRecipe(Frozen):
         preprocess: Only where the export does not say it, or says it wrong.
         labels: Class names; else the export's, else the data's `labels.txt`.
         input_size: (width, height) that a free input is fixed to.
+        mask_output: The output that the mask is made from, of a network with several heads.
     """
 
     path: str
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] | None = None
     input_size: tuple[PositiveInt, PositiveInt] | None = None
+    mask_output: str | None = None
     ignore_index: int = 255
 
 

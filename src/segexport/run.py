@@ -171,6 +171,7 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         labels=given.labels,
         fallback_labels=data.labels,
         input_size=given.input_size,
+        mask_output=given.mask_output,
         ignore_index=given.ignore_index,
     )
     return fixed_to_data(path, options, import_model(path, options, store), data, store)

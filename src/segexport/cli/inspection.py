@@ -9,6 +9,7 @@ from segexport.artifact import Manifest, ModelArtifact, read_artifact
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import Inspection, TargetSupport, inspect
+from segexport.exporter.mask_output import FIRST, MASKS, mask_of
 from segexport.reading.model_files import find_model
 from segexport.show.text_table import table
 from segexport.spec import Format, TensorSpec
@@ -29,14 +30,17 @@ def inspect_path(path: Path, options: ImportOptions, form: str, *, color: bool, 
         if artifact.manifest.format is not Format.PADDLE:
             return _export(artifact, form, color=color, width=width)
     else:
+        if options.mask_output is None:  # which one it is need not be known to look at them
+            options = options.model_copy(update={"mask_output": FIRST})
         artifact = import_model(path, options, Store())
-    found = inspect(program.read(artifact.file("model"), artifact.file("params")))
+    graph = program.read(artifact.file("model"), artifact.file("params"))
+    found = inspect(graph)
     if form == "json":
         described = {"manifest": artifact.manifest.model_dump(mode="json"), **found.model_dump(mode="json")}
         return json.dumps(described, indent=2, ensure_ascii=False)
     return "\n".join(
         (
-            _described(artifact.manifest, _costs(found), color=color, width=width),
+            _described(artifact.manifest, _mask(graph, artifact.manifest) + _costs(found), color=color, width=width),
             _operators(found, color=color, width=width),
             _targets(found.targets, color=color, width=width),
         )
@@ -63,6 +67,16 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
         *more,
     ]
     return table(("", ""), rows, title=manifest.name, color=color, width=width)
+
+
+def _mask(graph: program.Program, manifest: Manifest) -> list[tuple[str, str]]:
+    """Of several outputs that could be the mask, which one is."""
+    possible = [spec for spec in graph.outputs() if spec.semantics in MASKS]
+    if len(possible) < 2 or manifest.task == "instance":
+        return []
+    mask = mask_of(manifest.outputs)
+    names = ", ".join(spec.name for spec in possible)
+    return [("mask", f"made from {mask}, of {names}; another one: --mask-output NAME")]
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -20,6 +20,7 @@ def importing(command: Any) -> Any:
         click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Colour order that the network wants."),
         click.option("--preprocess", type=FILE, help="YAML file with all of the preprocessing."),
         click.option("--labels", type=FILE, help="Text file with a class name per line."),
+        click.option("--mask-output", metavar="NAME", help="The output that the mask is made from, of several."),
         click.option("--input-size", metavar="WxH", help="Fix free input sides."),
     ):
         command = option(command)
@@ -44,5 +45,5 @@ def against_baseline(command: Any) -> Any:
 def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.from_paddle import ImportOptions
 
-    known = ("input_size", "labels", "preprocess", "color", "mean", "std", "ignore_index")
+    known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
