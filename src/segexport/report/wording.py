@@ -54,10 +54,11 @@ def findings(export: ExportResult) -> tuple[Finding, ...]:
 
     An export that is not a pass has at least one gated finding, so that no form can look better than the verdict.
     """
+    told = export.error.splitlines()[:1] if export.error else []  # the error says more than the check that quotes it
     found = [
         Finding(export.name, check.name, check.verdict, check.message, check.gated)
         for check in export.checks
-        if check.verdict in _BAD
+        if check.verdict in _BAD and (check.message == export.error or check.message not in told)
     ]
     gated = {finding.verdict for finding in found if finding.gated}
     if export.error is not None and all(check.message != export.error for check in export.checks):
