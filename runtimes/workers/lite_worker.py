@@ -22,7 +22,11 @@ def probe(_arguments, _arrays):
 
 def open_model(arguments, _arrays):
     if arguments["device"] != "cpu":
-        raise Failure(f"device {arguments['device']!r}: Paddle-Lite runs on cpu here", hint="--device cpu")
+        raise Failure(
+            f"device {arguments['device']!r}: Paddle-Lite runs on the CPU here",
+            cause="its x86 twin of a .nb has no other kernels",
+            hint="--device cpu, or --device adb for a phone",
+        )
     if int(np.__version__.split(".")[0]) >= 2:  # Tensor.from_numpy then feeds garbage without a word
         raise Failure(
             f"numpy {np.__version__} makes paddlelite read wrong inputs",

@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import devices
 import mask as masks
 import onnxruntime as ort
 from worker_host import Failure
@@ -20,14 +21,16 @@ def probe(_arguments, _arrays):
 
 
 def open_model(arguments, _arrays):
-    kind, _, index = arguments["device"].partition(":")
-    provider = _PROVIDERS.get(kind)
+    kind, index = devices.parsed(arguments["device"], "ONNX Runtime")
+    provider = _PROVIDERS[kind]
     available = ort.get_available_providers()
     if provider not in available:
-        raise Failure(
-            f"device {arguments['device']!r}: ONNX Runtime here has no provider for it",
-            cause=f"its providers are {', '.join(available)}",
-            hint="pip install onnxruntime-gpu" if kind == "gpu" else "--device cpu",
+        raise devices.absent(
+            arguments["device"],
+            f"ONNX Runtime {ort.__version__}",
+            f"its providers are {', '.join(available)}",
+            "onnxruntime",
+            f"onnxruntime-gpu=={ort.__version__}",
         )
     options = ort.SessionOptions()
     options.intra_op_num_threads = arguments["threads"]
@@ -41,7 +44,7 @@ def open_model(arguments, _arrays):
         options.profile_file_prefix = extra["profile"]
     start = time.perf_counter()
     try:
-        chosen = (provider, {"device_id": index or "0"}) if kind == "gpu" else provider
+        chosen = (provider, {"device_id": str(index)}) if kind == "gpu" else provider
         session = ort.InferenceSession(arguments["files"]["model"], options, providers=[chosen])
     except Exception as error:
         raise Failure(f"ONNX Runtime cannot load {arguments['files']['model']}", cause=_short(error)) from error
@@ -49,11 +52,11 @@ def open_model(arguments, _arrays):
     if used != provider:  # it falls back to the CPU with a line on stderr only
         raise Failure(
             f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
-            cause="the provider is listed, but could not start",
-            hint="check the CUDA and cuDNN that this onnxruntime-gpu wants",
+            cause=f"the provider is listed, but could not start; {devices.nvidia()}",
+            hint="check the driver, and the CUDA and cuDNN that this onnxruntime-gpu wants; here: --device cpu",
         )
     _state.update(session=session, specs=arguments["outputs"], names=[i.name for i in session.get_inputs()])
-    device = masks.cpu_name() if kind == "cpu" else f"cuda:{index or '0'}"
+    device = masks.cpu_name() if kind == "cpu" else f"cuda:{index}"
     load_ms = (time.perf_counter() - start) * 1e3
     return {"version": ort.__version__, "provider": used, "device": device, "load_ms": load_ms}, []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding fail in the same process
 
+import devices
 import mask as masks
 import numpy as np
 import paddle
@@ -21,33 +22,37 @@ _state: dict = {}
 
 
 def probe(_arguments, _arrays):
-    devices = ["cpu"] + (["gpu"] if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else [])
-    return {"version": paddle.__version__, "devices": devices}, []
+    found = ["cpu"] + (["gpu"] if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else [])
+    return {"version": paddle.__version__, "devices": found}, []
 
 
 def open_model(arguments, _arrays):
-    kind, _, index = arguments["device"].partition(":")
-    if kind not in ("cpu", "gpu") or not (index or "0").isdigit():
-        raise Failure(f"device {arguments['device']!r}: Paddle Inference runs on cpu and gpu:N", hint="--device cpu")
+    version = paddle.__version__
+    kind, index = devices.parsed(arguments["device"], "Paddle Inference")
     if kind == "gpu" and not paddle.is_compiled_with_cuda():
-        raise Failure(
-            f"device {arguments['device']!r}: this paddlepaddle {paddle.__version__} has no CUDA",
-            hint="pip install paddlepaddle-gpu==2.6.2, or --device cpu",
+        raise devices.absent(
+            arguments["device"],
+            f"Paddle Inference {version}",
+            "its wheel was built without CUDA",
+            "paddlepaddle",
+            f"paddlepaddle-gpu=={version}",
         )
-    if kind == "gpu" and int(index or 0) >= paddle.device.cuda.device_count():
+    if kind == "gpu" and index >= paddle.device.cuda.device_count():
         count = paddle.device.cuda.device_count()
-        raise Failure(f"device {arguments['device']!r}: {count} GPUs are here", hint="--device cpu, or another gpu:N")
+        raise Failure(
+            f"device {arguments['device']!r}: Paddle Inference sees {count} GPUs here",
+            cause=devices.nvidia(),
+            hint="--device cpu, or another gpu:N",
+        )
     start = time.perf_counter()
     wants_onednn = kind == "cpu" and arguments["options"].get("onednn", True)
-    predictor = _predictor(
-        arguments, kind, int(index or 0), onednn=wants_onednn, optimize=kind == "gpu" or wants_onednn
-    )
+    predictor = _predictor(arguments, kind, index, onednn=wants_onednn, optimize=kind == "gpu" or wants_onednn)
     load_ms = (time.perf_counter() - start) * 1e3
     plain = _predictor(arguments, kind, 0, onednn=False, optimize=False) if wants_onednn else None
     _state.update(
         predictor=predictor, plain=plain, to_check=CHECKED_INPUTS if wants_onednn else 0, specs=arguments["outputs"]
     )
-    device = masks.cpu_name() if kind == "cpu" else paddle.device.cuda.get_device_name(int(index or 0))
+    device = masks.cpu_name() if kind == "cpu" else paddle.device.cuda.get_device_name(index)
     provider = {"cpu": "oneDNN" if wants_onednn else "plain", "gpu": "CUDA"}[kind]
     return {"version": paddle.__version__, "provider": provider, "device": device, "load_ms": load_ms}, []
 

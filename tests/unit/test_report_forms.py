@@ -26,6 +26,19 @@ def test_no_golden_is_left_behind() -> None:
     assert {path.name for path in GOLDENS.iterdir()} == set(golden_texts())
 
 
+def test_an_error_is_told_once_and_whole() -> None:
+    """The check quotes its first line, for machines."""
+    quoted = Check(name="export.runs", verdict=Verdict.ERROR, message="it died")
+    export = (
+        passing_report()
+        .exports[0]
+        .model_copy(update={"verdict": Verdict.ERROR, "checks": (quoted,), "error": "it died\nhint: feed it"})
+    )
+    assert [(one.check, one.message) for one in findings(export)] == [("", "it died\nhint: feed it")]
+    export = export.model_copy(update={"error": "it died"})
+    assert [(one.check, one.message) for one in findings(export)] == [("export.runs", "it died")]
+
+
 def test_unknown_form_names_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'pdf': not a form of the report\nhint: it is one of json, table"):
         render(full_report(), "pdf")

@@ -112,6 +112,8 @@ def measure(
     with progress("timing", sessions) as bar:
         for number in range(1, sessions + 1):
             order = [name for name in programs if timings[name].error is None]
+            if not order:
+                break
             shuffle(order)
             with ExitStack() as stack:
                 turn = _Turn(programs, order, timings, stack)
