@@ -11,17 +11,29 @@ from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess, Resize, TensorSpec
 
 
-def _artifact(folder: Path, nodes: list, constants: dict[str, np.ndarray], *, classes: int, side: int | None) -> Path:
+def _artifact(
+    folder: Path,
+    nodes: list,
+    constants: dict[str, np.ndarray],
+    *,
+    classes: int,
+    side: int | None,
+    argmax: bool = False,
+) -> Path:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    free = [1, 3, "h", "w"], [1, classes, "h", "w"]
-    shapes = free if side is None else ([1, 3, side, side], [1, classes, side, side])
+    height, width = ("h", "w") if side is None else (side, side)
+    channels = [] if argmax else [classes]
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shapes[0])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shapes[1])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, height, width])],
+        [
+            helper.make_tensor_value_info(
+                "y", TensorProto.INT64 if argmax else TensorProto.FLOAT, [1, *channels, height, width]
+            )
+        ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     net = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -48,10 +60,25 @@ def red(folder: Path) -> Path:
     """Class 1 where red is above one half, class 0 elsewhere; takes images of any size."""
     from onnx import helper
 
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"])]
+    return _artifact(folder, nodes, _red_weights(), classes=2, side=None)
+
+
+def red_argmax(folder: Path) -> Path:
+    """The same, with the mask made inside the model."""
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["scores"]),
+        helper.make_node("ArgMax", ["scores"], ["y"], axis=1, keepdims=0),
+    ]
+    return _artifact(folder, nodes, _red_weights(), classes=2, side=None, argmax=True)
+
+
+def _red_weights() -> dict[str, np.ndarray]:
     weights = np.zeros((2, 3, 1, 1), np.float32)
     weights[1, 0] = 1
-    constants = {"w": weights, "b": np.array([0.5, 0], np.float32)}
-    return _artifact(folder, [helper.make_node("Conv", ["x", "w", "b"], ["y"])], constants, classes=2, side=None)
+    return {"w": weights, "b": np.array([0.5, 0], np.float32)}
 
 
 def brightness(folder: Path, classes: int = 12) -> Path:

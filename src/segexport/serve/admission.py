@@ -10,21 +10,17 @@ from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
 from segexport.serve.refusal import Refused
 
-_SMOOTHING = 0.1  # of the mean time that a request keeps a process busy
+_SMOOTHING = 0.1  # of the mean time of a request
 _WORTH_WAITING = 0.8  # of a request's time: what would wait longer is refused at once, before it is lost to the clock
 
 
 class Admission:
-    """Counts the requests that were accepted and are not answered, and the bytes that they hold.
+    """Counts the requests that were accepted and are not answered, and the bytes that they hold."""
 
-    Args:
-        workers: Processes that run the model.
-    """
-
-    def __init__(self, limits: Limits, workers: int, metrics: Metrics) -> None:
-        self._limits, self._workers, self._metrics = limits, workers, metrics
+    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+        self._limits, self._metrics = limits, metrics
         self._inside = self._held_bytes = self._downloads = 0
-        self._busy_s = 0.0
+        self._each_s = 0.0
         self.stopping = False
 
     @property
@@ -81,12 +77,12 @@ class Admission:
         self._metrics.held_bytes.set(self._held_bytes)
 
     def took(self, seconds: float) -> None:
-        """Learns how long a process was busy with one request."""
-        self._busy_s += (seconds - self._busy_s) * (_SMOOTHING if self._busy_s else 1.0)
+        """Learns how long one request keeps those behind it waiting."""
+        self._each_s += (seconds - self._each_s) * (_SMOOTHING if self._each_s else 1.0)
 
     @property
     def _wait_s(self) -> float:
-        return self._inside * self._busy_s / self._workers
+        return self._inside * self._each_s
 
     def _count(self, change: int) -> None:
         self._inside += change

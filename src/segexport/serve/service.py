@@ -51,8 +51,9 @@ class Service:
     ) -> None:
         self._task, self._pool, self._limits, self._open_url = task, pool, limits, open_url
         self.metrics = metrics
-        self.admission = Admission(limits, workers, self.metrics)
-        self._turns = asyncio.Semaphore(2 * workers + 2)  # one computes, one is ready, one before it and one behind
+        self.admission = Admission(limits, metrics)
+        self._together = 2 * workers + 2  # of each process one computes and one is ready; one before it and one behind
+        self._turns = asyncio.Semaphore(self._together)
         self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="image")
         self._downloads = ThreadPoolExecutor(limits.downloads, thread_name_prefix="download")
 
@@ -107,13 +108,15 @@ class Service:
         try:
             if await left():
                 raise ClientLeft
+            start = time.perf_counter()
             with stage("prepare"):
                 prepared = await self._in_thread(self._task.prepare, data, size, request.visualize is not False)
             with stage("infer"):
                 prediction = await asyncio.wrap_future(self._pool.infer([prepared.tensor]))
-            self.admission.took((prediction.inference_ms + prediction.postprocess_ms) / 1e3)
             with stage("finish"):
-                return await self._in_thread(self._task.finish, prepared, prediction)
+                result = await self._in_thread(self._task.finish, prepared, prediction)
+            self.admission.took((time.perf_counter() - start) / self._together)
+            return result
         finally:
             self._turns.release()
 
