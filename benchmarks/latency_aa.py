@@ -40,19 +40,23 @@ def main() -> None:
         copy = Path(scratch) / "copy"
         shutil.copytree(given.export, copy)
         pair = read_artifact(given.export), read_artifact(copy)
-        arguments = given.repeats, given.seconds, given.sessions
-        result = {
-            "export": pair[0].manifest.name,
-            "precision": pair[0].manifest.target.precision.value,
-            "format": pair[0].manifest.format.value,
-            "seconds": given.seconds,
-            "against_itself": judged(*pair, *arguments),
-            "other_against_it": judged(read_artifact(given.other), pair[0], *arguments) if given.other else None,
-            "environment": describe_machine(),
-        }
-    text = json.dumps(result, indent=2) + "\n"
-    if given.output:  # first: whoever reads the other end of a pipe may stop
-        given.output.write_text(text)
+        other = read_artifact(given.other) if given.other else None
+        rows: dict[str, list[dict]] = {"against_itself": [], "other_against_it": []}
+        for _ in range(given.repeats):
+            rows["against_itself"].append(compared(*pair, given.seconds, given.sessions))
+            if other is not None:
+                rows["other_against_it"].append(compared(other, pair[0], given.seconds, given.sessions))
+            result = {
+                "export": pair[0].manifest.name,
+                "precision": pair[0].manifest.target.precision.value,
+                "format": pair[0].manifest.format.value,
+                "seconds": given.seconds,
+                **{name: judged(found) for name, found in rows.items() if found},
+                "environment": describe_machine(),
+            }
+            text = json.dumps(result, indent=2) + "\n"
+            if given.output:  # each time: a run that is cut off keeps what it has
+                given.output.write_text(text)
     print(text, end="")
 
 
@@ -81,9 +85,8 @@ def program(artifact: ModelArtifact) -> latency.Program:
     return latency.Program(lambda: runtime_for(artifact.manifest.format).open(artifact, RunOptions()), [tensor])
 
 
-def judged(one: ModelArtifact, two: ModelArtifact, repeats: int, seconds: float, sessions: int) -> dict:
-    """What many measurements of the two say about their ratio."""
-    rows = [compared(one, two, seconds, sessions) for _ in range(repeats)]
+def judged(rows: list[dict]) -> dict:
+    """What many measurements of two programs say about their ratio."""
     steady = [row for row in rows if not row["drift"]]
     lows, highs = ([row["interval"][end] for row in steady] for end in (0, 1))
     return {
