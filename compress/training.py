@@ -77,7 +77,7 @@ class Trainer:
     # -- training ------------------------------------------------------------------------------------------------------
 
     def advance(self, batches: Iterator[Batch], until: int) -> dict[str, float]:
-        """Trains up to step `until`. Saves a checkpoint every so often, and when a batch cannot be had.
+        """Trains up to step `until`. Saves a checkpoint every so often, and, alone, when a batch cannot be had.
 
         Returns:
             The mean of each loss over these steps, and `loss`, their weighted sum.
@@ -93,7 +93,8 @@ class Trainer:
                 try:
                     batch = next(batches)
                 except InputError:
-                    self.save()
+                    if ranks.count() == 1:  # the others do not know of it, and would wait for ever
+                        self.save()
                     raise
                 self.waited_s += time.perf_counter() - asked
                 found = self._train(batch)

@@ -158,7 +158,10 @@ class WorkerSession:
         return self.result()
 
     def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None:
-        """Starts a run; `result` gives its prediction. In between, the caller is free for other work."""
+        """Starts a run; `result` gives its prediction. In between, the caller is free for other work.
+
+        Up to `ahead` runs may be started before the first result is taken; results come in the order of the runs.
+        """
         check_tensors(self._inputs, tensors)
         self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self._timeout_s)
 
@@ -215,6 +218,10 @@ class WorkerSession:
         return self._worker.peak_rss_bytes()
 
     @property
+    def ahead(self) -> int:
+        return self._worker.ahead
+
+    @property
     def pid(self) -> int:
         return self._worker.pid
 
@@ -249,7 +256,7 @@ def open_worker_session(
     runtime: str, script: str, needs: str, artifact: ModelArtifact, options: RunOptions, files: dict[str, Path]
 ) -> WorkerSession:
     """Starts `workers/<script>` and opens the artifact in it."""
-    worker = Worker(WORKERS / script, needs=needs, threads=options.threads, name=runtime)
+    worker = Worker(WORKERS / script, needs=needs, threads=options.threads, name=runtime, shared=True)
     return WorkerSession(runtime, worker, artifact, options, files)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from segexport.errors import EnvironmentMissingError, StorageError, WorkerCrashed, WorkerFailed, WorkerTimeout
+from segexport.process import worker_host
 from segexport.process.worker import Worker
 
 SOURCE = """
@@ -87,6 +89,15 @@ def leave_a_child(_, __):
         os._exit(0)
     os._exit(7)
 
+def cut_shared_memory(_, __):
+    refused = 0
+    for descriptor in map(int, sys.argv[sys.argv.index("--shared") + 1].split(",")):
+        try:
+            os.ftruncate(descriptor, 0)
+        except PermissionError:
+            refused += 1
+    return {"refused": refused}, []
+
 def shapes(_, __):
     return {}, [np.zeros((0, 3), np.float32), np.float64(2.5) * np.ones(()), np.arange(6).reshape(2, 3).T,
                 np.array([1, 2], ">f4"), np.array([True, False]), np.array([1, 2], np.float16)]
@@ -102,9 +113,9 @@ def script(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def worker(script: Path):
-    with Worker(script, needs="numpy", name="fake") as opened:
+@pytest.fixture(params=[False, True], ids=["pipe", "shared memory"])
+def worker(script: Path, request):
+    with Worker(script, needs="numpy", name="fake", shared=request.param) as opened:
         yield opened
 
 
@@ -153,6 +164,74 @@ def test_a_hundred_megabytes_both_ways(worker):
     _, (found,) = worker.call("echo", {}, [large], timeout_s=60)
     assert np.array_equal(found, large)
     assert worker.peak_rss_bytes() > 100 << 20
+
+
+@pytest.fixture
+def sharing(script: Path):
+    if not hasattr(os, "memfd_create"):
+        pytest.skip("no files without a name on this system")
+    with Worker(script, needs="numpy", name="sharing", shared=True) as opened:
+        assert opened.ahead == 2
+        yield opened
+
+
+def test_two_calls_on_their_way_get_their_own_answers(sharing):
+    """Larger and larger ones, so that the memory grows while the other slot is in use."""
+    arrays = [np.full(100_000 * (index + 1), index, np.int32) for index in range(6)]
+    found = []
+    for index, array in enumerate(arrays):
+        if index >= 2:
+            found.append(sharing.receive(timeout_s=10)[1][0])
+        sharing.send("echo", {}, [array], timeout_s=10)
+    found += [sharing.receive(timeout_s=10)[1][0] for _ in range(2)]
+    for sent, got in zip(arrays, found, strict=True):
+        assert np.array_equal(sent, got)
+
+
+def test_an_answer_is_the_callers_own(sharing):
+    """What was received stays as it was when the memory is written again."""
+    _, (first,) = sharing.call("echo", {}, [np.zeros(50_000)], timeout_s=10)
+    for _ in range(3):
+        sharing.call("echo", {}, [np.ones(50_000)], timeout_s=10)
+    assert not first.any()
+    first[0] = 5  # and can be written
+
+
+def test_large_arrays_do_not_go_through_the_pipe(sharing):
+    sent = worker_host.encode({}, [np.zeros(1 << 20)], sharing._slots[0])
+    assert sum(len(part) for part in sent) < 200
+
+
+def test_shared_memory_cannot_be_made_smaller(sharing):
+    """Where it is cut short, the next look at it would end this process by a signal."""
+    sharing.call("echo", {}, [np.zeros(1 << 16)], timeout_s=10)
+    answer, _ = sharing.call("cut_shared_memory", timeout_s=10)
+    assert answer["refused"] == 2  # those of the first call and its answer; the others are empty still
+    _, (found,) = sharing.call("echo", {}, [np.arange(1 << 16)], timeout_s=10)
+    assert found[-1] == (1 << 16) - 1
+
+
+@pytest.mark.parametrize("place", [-1, 1 << 40])
+def test_an_answer_that_points_outside_is_a_crash(sharing, place):
+    text = b'{"arrays": [{"dtype": "<f4", "shape": [9], "at": %d}], "slot": 0}' % place
+    junk = b"segx" + len(text).to_bytes(4, "little") + text
+    with pytest.raises(WorkerCrashed, match="what came back from 'garbage' is no answer"):
+        sharing.call("garbage", {"hex": junk.hex()}, timeout_s=20)
+
+
+def test_shared_memory_is_gone_with_its_processes(script):
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:segexport")
+
+    before = mapped()
+    with Worker(script, needs="numpy", shared=True) as worker:
+        worker.call("echo", {}, [np.zeros(1 << 20)], timeout_s=10)
+        assert mapped() > before
+        with pytest.raises(WorkerCrashed, match="SIGKILL"):
+            worker.call("signal_self", {"number": int(signal.SIGKILL)}, timeout_s=20)
+    del worker
+    gc.collect()
+    assert mapped() == before
 
 
 @pytest.mark.parametrize(
@@ -353,7 +432,7 @@ def test_close_ends_a_busy_worker(script):
 def test_many_workers_leave_no_descriptor_open(script):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(5):
-        with Worker(script, needs="numpy") as worker, pytest.raises(WorkerCrashed):
+        with Worker(script, needs="numpy", shared=True) as worker, pytest.raises(WorkerCrashed):
             worker.call("leave", {"code": 0}, timeout_s=10)
     assert len(os.listdir("/proc/self/fd")) == before
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -137,21 +138,25 @@ class Model(Opened):
     def _masks(self, data: Dataset) -> Iterator[tuple[Sample, np.ndarray]]:
         """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
         contract, spec = self.artifact.manifest.preprocess, self.artifact.manifest.inputs[0]
-        before: tuple[Sample, preprocess.Placement] | None = None  # what the worker is at
+        waiting: deque[tuple[Sample, preprocess.Placement]] = deque()  # what the worker is at, or will be next
+
+        def answered() -> tuple[Sample, np.ndarray]:
+            sample, placement = waiting.popleft()
+            return sample, preprocess.restore_mask(self._session.result().mask, placement)
+
         try:
             for sample in data:
                 tensor, placement = preprocess.apply(contract, sample.image, input_spec=spec)
-                ready, before = before, None
+                ready = waiting.popleft() if len(waiting) == self._session.ahead else None
                 mask = self._session.result().mask if ready else None
                 self._session.submit([tensor])
-                before = sample, placement
+                waiting.append((sample, placement))
                 if ready:
                     yield ready[0], preprocess.restore_mask(mask, ready[1])
-            if before:
-                (sample, placement), before = before, None
-                yield sample, preprocess.restore_mask(self._session.result().mask, placement)
+            while waiting:
+                yield answered()
         finally:
-            if before:  # an error or a break: the next call must not get this answer
+            for _ in waiting:  # an error or a break: the next call must not get these answers
                 with suppress(SegexportError):
                     self._session.result()
 

@@ -37,6 +37,11 @@ class Worker:
         threads: What OpenMP, MKL and OpenBLAS may use.
         name: How messages call this worker.
         environment: More environment variables.
+        shared: Whether arrays of large messages travel in memory that both processes see. The worker must not keep
+            arrays that it was given beyond its answer.
+
+    Attributes:
+        ahead: How many calls may be sent before the first answer is received.
 
     Raises:
         EnvironmentMissingError: No interpreter here can import `needs`.
@@ -50,13 +55,20 @@ class Worker:
         threads: int = 1,
         name: str = "",
         environment: Mapping[str, str] | None = None,
+        shared: bool = False,
     ) -> None:
         self.name = name or script.stem
         self._needs = needs
         self._phase = "start"
         python = interpreter_for(needs)
+        self._slots = _anonymous_files(4) if shared else []
+        self.ahead = 2 if self._slots else 1
+        self._sent = 0
+        descriptors = [slot.descriptor for slot in self._slots]
         # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
         mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
+        if descriptors:
+            mortal += ["--shared", ",".join(map(str, descriptors))]
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
@@ -66,8 +78,10 @@ class Worker:
                 stderr=self._log,
                 env={**os.environ, **_thread_limits(threads), **_QUIET, **(environment or {})},
                 bufsize=0,
+                pass_fds=descriptors,
             )
         except OSError as error:
+            self._close_slots()
             raise WorkerCrashed(
                 f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
             ) from error
@@ -103,11 +117,13 @@ class Worker:
     def send(
         self, command: str, arguments: Mapping[str, Any] | None = None, arrays: Sequence[np.ndarray] = (), *, timeout_s
     ) -> None:
-        """Sends a command and returns; `receive` must follow before the next `send`."""
+        """Sends a command and returns; before more than `ahead` are on their way, `receive` must follow."""
         self._phase = command
         deadline = time.monotonic() + timeout_s
-        header = {"command": command, "arguments": dict(arguments or {})}
-        for buffer in worker_host.encode(header, list(arrays)):
+        header = {"command": command, "arguments": dict(arguments or {}), "slot": self._sent % 2}
+        slot = self._slots[self._sent % 2] if self._slots else None
+        self._sent += 1
+        for buffer in worker_host.encode(header, list(arrays), slot):
             view = memoryview(buffer)
             while len(view):
                 self._wait(deadline, timeout_s, write=True)
@@ -119,7 +135,7 @@ class Worker:
                     raise self._crashed() from None
 
     def receive(self, *, timeout_s: float) -> tuple[dict, list[np.ndarray]]:
-        """The answer to the last command; raises as `call` does."""
+        """The answer to the first command that has none yet; raises as `call` does."""
         deadline = time.monotonic() + timeout_s
 
         def read(count: int) -> bytearray:
@@ -137,9 +153,12 @@ class Worker:
             return buffer
 
         try:
-            answer, arrays = worker_host.decode(read)
+            answer, arrays = worker_host.decode(read, self._slots[2:])
+            if self._slots:  # the slot is written again before long
+                arrays = [array if array.base is None else array.copy() for array in arrays]
+            answer.pop("slot", None)
             succeeded = answer.pop("ok")
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             self._kill()
             raise WorkerCrashed(
                 f"{self.name}: what came back from {self._phase!r} is no answer; the process was ended",
@@ -184,6 +203,12 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             stream.close()
+        self._close_slots()
+
+    def _close_slots(self) -> None:
+        for slot in self._slots:
+            os.close(slot.descriptor)
+        self._slots = []
 
     def __enter__(self) -> Worker:
         return self
@@ -236,6 +261,25 @@ class Worker:
 _TELLING = re.compile(r"(?i:\berror\b|check fail|not (support|found|implement))|\bF .*\]")
 _EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |SignalInfo: ")
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}
+
+
+def _anonymous_files(count: int) -> list[worker_host.SharedSlot]:
+    """Slots of shared memory; none where the system has no files without a name (it is Linux that has)."""
+    if not hasattr(os, "memfd_create"):
+        return []
+    import fcntl
+
+    slots: list[worker_host.SharedSlot] = []
+    try:
+        for _ in range(count):
+            slots.append(worker_host.SharedSlot(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)))
+            # A process that made it smaller would end the other one, at its next look, by a signal.
+            fcntl.fcntl(slots[-1].descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    except OSError:  # not to be had in this container: only slower
+        for slot in slots:
+            os.close(slot.descriptor)
+        return []
+    return slots
 
 
 def _thread_limits(threads: int) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
-`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent]` reads calls from standard input and writes answers to
-what was standard output. File descriptor 1 itself is pointed at standard error first, because native libraries print
-there whenever they like.
+`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD]` reads calls from standard input
+and writes answers to what was standard output. File descriptor 1 itself is pointed at standard error first, because
+native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
-lists the arrays' dtypes and shapes under "arrays".
+lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message lie in memory that
+both processes see, and the header says where: two slots for calls and two for answers, used in turn, so that the next
+call can be written while one is worked at. Arrays that a command is given are valid until it has answered.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import ctypes
 import errno
 import importlib.util
 import json
+import mmap
 import os
 import signal
 import struct
@@ -31,6 +34,8 @@ _PREFIX = struct.Struct("<4sI")
 _MAGIC = b"segx"
 _MAX_HEADER_BYTES = 1 << 26
 _PR_SET_PDEATHSIG = 1
+_SHARED_FROM_BYTES = 1 << 15  # a smaller message is as quick through the pipe
+_ALIGNED_BYTES, _GROWN_BYTES = 64, 1 << 20
 
 
 class Failure(Exception):
@@ -41,19 +46,59 @@ class Failure(Exception):
         self.what, self.cause, self.hint = what, cause, hint
 
 
-def encode(header: dict, arrays: list[np.ndarray]) -> list[bytes | memoryview]:
-    """A message as buffers, ready to be written one after the other; the arrays are not copied."""
+class SharedSlot:
+    """Memory of two processes for the arrays of one message: a file without a name, gone when both are."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._map: mmap.mmap | None = None
+
+    def put(self, arrays: list[np.ndarray]) -> list[int]:
+        """Copies the arrays in; where each begins."""
+        places, end = [], 0
+        for array in arrays:
+            places.append(end)
+            end += -(-array.nbytes // _ALIGNED_BYTES) * _ALIGNED_BYTES
+        if end > os.fstat(self.descriptor).st_size:
+            os.ftruncate(self.descriptor, -(-end // _GROWN_BYTES) * _GROWN_BYTES)
+        for place, array in zip(places, arrays, strict=True):
+            np.copyto(self.view(place, array.dtype, array.shape), array)
+        return places
+
+    def view(self, place: int, dtype: np.dtype, shape: list[int]) -> np.ndarray:
+        """The array that begins at a byte; it is not copied.
+
+        Raises:
+            ValueError: It would lie outside.
+        """
+        count = int(np.prod(shape, dtype=np.int64))
+        end, size = place + count * dtype.itemsize, os.fstat(self.descriptor).st_size
+        if place < 0 or count < 0 or end > size:
+            raise ValueError(f"bytes {place} to {end} of {size}")
+        if self._map is None or len(self._map) < end:
+            self._map = mmap.mmap(self.descriptor, size)  # the old one lives as long as its arrays
+        return np.frombuffer(self._map, dtype, count, place).reshape(shape)
+
+
+def encode(header: dict, arrays: list[np.ndarray], slot: SharedSlot | None = None) -> list[bytes | memoryview]:
+    """A message as buffers, ready to be written one after the other; arrays are copied into a slot, or not at all."""
     arrays = [np.asarray(array, order="C") for array in arrays]
     layout = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
+    shared = slot is not None and sum(array.nbytes for array in arrays) >= _SHARED_FROM_BYTES
+    if shared:
+        layout = [{**entry, "at": at} for entry, at in zip(layout, slot.put(arrays), strict=True)]
     text = json.dumps({**header, "arrays": layout}).encode()
+    inline = () if shared else arrays
     return [
         _PREFIX.pack(_MAGIC, len(text)) + text,
-        *(memoryview(a.reshape(-1).view(np.uint8)) for a in arrays if a.nbytes),
+        *(memoryview(a.reshape(-1).view(np.uint8)) for a in inline if a.nbytes),
     ]
 
 
-def decode(read) -> tuple[dict, list[np.ndarray]] | None:
+def decode(read, slots: list[SharedSlot] | tuple = ()) -> tuple[dict, list[np.ndarray]] | None:
     """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None.
+
+    Its header's `slot` says which of `slots` holds arrays that did not come through the stream.
 
     Raises:
         ValueError, KeyError, TypeError: What comes is no message.
@@ -71,6 +116,9 @@ def decode(read) -> tuple[dict, list[np.ndarray]] | None:
     arrays = []
     for entry in header.pop("arrays"):
         dtype = np.dtype(entry["dtype"])
+        if "at" in entry:
+            arrays.append(slots[header["slot"]].view(entry["at"], dtype, entry["shape"]))
+            continue
         count = int(np.prod(entry["shape"], dtype=np.int64))
         data = read(count * dtype.itemsize) if count else bytearray()
         if data is None:
@@ -137,12 +185,24 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
         return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
 
 
+def _shared_slots() -> tuple[list[SharedSlot], list[SharedSlot]]:
+    """Those for calls and those for answers."""
+    if "--shared" not in sys.argv:
+        return [], []
+    descriptors = [int(text) for text in sys.argv[sys.argv.index("--shared") + 1].split(",")]
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    slots = [SharedSlot(descriptor) for descriptor in descriptors]
+    return slots[:2], slots[2:]
+
+
 def main() -> None:
     requests = os.fdopen(os.dup(0), "rb", buffering=0)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     _exit_with_parent(int(sys.argv[2]), "--die-with-parent" in sys.argv[3:])
+    calls, results_of = _shared_slots()
     commands, broken = {}, None
     try:
         commands = _load(sys.argv[1])
@@ -150,14 +210,15 @@ def main() -> None:
         traceback.print_exc()
         broken = error
     read = _reader(requests)
-    while (message := decode(read)) is not None:
+    while (message := decode(read, calls)) is not None:
+        slot = message[0].pop("slot", 0)
         if broken is not None:
             missing = broken.name if isinstance(broken, ModuleNotFoundError) else None
             what = f"{type(broken).__name__}: {broken}"
             answer, results = {"ok": False, "missing": missing, "what": what, "cause": "", "hint": ""}, []
         else:
             answer, results = _answer(commands, *message)
-        for buffer in encode(answer, results):
+        for buffer in encode({**answer, "slot": slot}, results, results_of[slot] if results_of else None):
             view = memoryview(buffer)
             while len(view):
                 view = view[answers.write(view) :]
