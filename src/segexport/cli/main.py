@@ -10,6 +10,7 @@ import click
 
 from segexport import __version__
 from segexport.cli.android import android
+from segexport.cli.compress import compress
 from segexport.cli.data import data
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
@@ -214,7 +215,7 @@ def doctor(console: Any, form: str) -> None:
     sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
 
 
-for _command in (data, evaluate, finetune, pipeline, predict, serve):
+for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)

@@ -1,0 +1,1 @@
+"""The search for the best compression that keeps what was promised: propose, evaluate, judge."""

@@ -1,0 +1,254 @@
+"""Measures one try: makes the export (or finds it), runs it on the search images, times it in turn with fp32."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.check import classes_of
+from segexport.data.dataset import Dataset
+from segexport.errors import SegexportError, WorkerFailed
+from segexport.exporter import cost, program
+from segexport.judge.bootstrap import paired_delta
+from segexport.measure import latency, parity
+from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
+from segexport.measure.parity import Contender, decided_pixels
+from segexport.pipeline import Builder, Planned, plan
+from segexport.progress import Progress, silent
+from segexport.recipe import Recipe, export_name
+from segexport.recorded.playback import PlaybackSession
+from segexport.registry import runtime_for
+from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
+from segexport.search.candidate import Candidate, Point, Rung, Try
+from segexport.spec import Format
+from segexport.step import StepContext
+from segexport.store import Store
+
+_SESSIONS = {"screen": 3, "full": 6}
+_SECONDS = {"screen": 1.5, "full": 6.0}  # of timing, over all sessions
+_REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What all tries have in common.
+
+    Attributes:
+        source: The model, as a Paddle artifact.
+        images: The search images.
+        learning: Images to calibrate and to train with.
+        label_map: Class of the model -> class of the data, by name.
+        screened: How many of the images a screening takes.
+    """
+
+    source: ModelArtifact
+    images: Dataset
+    learning: Dataset | None
+    store: Store
+    label_map: Mapping[str, str] | None = None
+    threads: int = 1
+    device: str = "cpu"
+    screened: int = 16
+    timeout_s: float = 300.0
+    progress: Progress = field(default=silent, compare=False)
+
+    @property
+    def options(self) -> RunOptions:
+        return RunOptions(device=self.device, threads=self.threads, timeout_s=self.timeout_s)
+
+    def shown(self, rung: Rung) -> Dataset:
+        """The images of a rung."""
+        return self.images.at_most(self.screened if rung == "screen" else None)
+
+    def chain(self, candidate: Candidate) -> tuple[Planned, ...]:
+        """The steps from the model to the candidate's export."""
+        recipe = Recipe.model_construct(model=None, data=None, steps=candidate.steps, exports=(candidate.export,))
+        fingerprint = self.learning.fingerprint if self.learning is not None else ""
+        return plan(recipe, self.source, fingerprint).chains[export_name(candidate.export)]
+
+    def make(self, candidate: Candidate) -> ModelArtifact:
+        """The candidate's export; found in the store where it was made before.
+
+        Raises:
+            SegexportError: A step failed.
+        """
+        return self._build(candidate, self.chain(candidate))
+
+    def program_macs(self, candidate: Candidate) -> int | None:
+        """Multiply-accumulates of the program that is exported; None where a size is free."""
+        if not candidate.steps:
+            return self._source_macs
+        return _macs(self._build(candidate, self.chain(candidate)[: len(candidate.steps)]))
+
+    @cached_property
+    def _source_macs(self) -> int | None:
+        return _macs(self.source)
+
+    def _build(self, candidate: Candidate, chain: tuple[Planned, ...]) -> ModelArtifact:
+        progress = self.progress if candidate.steps else silent  # a training takes minutes, a conversion seconds
+        context = StepContext(data=self.learning, threads=self.threads, progress=progress)
+        return Builder(self.store, context).build(export_name(candidate.export), self.source, chain)
+
+
+class Evaluator:
+    """Turns tries into points. An export that fails is a point with the reason."""
+
+    def __init__(self, bench: Workbench, baseline: Candidate) -> None:
+        self._bench, self._baseline = bench, baseline
+        self._classes = classes_of(bench.source, bench.images, bench.label_map)
+        self._reference = remember(bench)
+        self._candidates: dict[str, Candidate] = {baseline.key: baseline}
+
+    def know(self, candidate: Candidate) -> None:
+        """A candidate that later tries may be timed against."""
+        self._candidates[candidate.key] = candidate
+
+    def __call__(self, attempt: Try) -> Point:
+        start = time.monotonic()
+        self.know(attempt.candidate)
+        try:
+            found = self._measured(attempt)
+        except SegexportError as error:
+            found = {"error": str(error)}
+        return Point(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
+
+    def _measured(self, attempt: Try) -> dict[str, object]:
+        bench = self._bench
+        artifact = bench.make(attempt.candidate)
+        found = {
+            "size_bytes": artifact.size_bytes,
+            "macs": bench.program_macs(attempt.candidate),
+            "notes": artifact.manifest.lineage[-1].notes,
+        }
+        found |= self._accuracy(artifact, bench.shown(attempt.rung))
+        if attempt.timed:
+            found |= self._times(artifact, attempt)
+        return found
+
+    def _accuracy(self, artifact: ModelArtifact, images: Dataset) -> dict[str, object]:
+        bench, classes = self._bench, self._classes
+        played = PlaybackSession(self._reference.info, self._reference.predict)
+        manifest = bench.source.manifest
+        own = Contender(
+            _REFERENCE, played, manifest.preprocess, manifest.inputs[0], classes.lookup, choose=played.choose
+        )
+        with _opened(artifact, bench.options) as session:
+            other = Contender(
+                "export", session, artifact.manifest.preprocess, artifact.manifest.inputs[0], classes.lookup
+            )
+            comparison = parity.compare(
+                own,
+                [other],
+                images,
+                num_classes=len(classes.labels),
+                model_classes=manifest.num_classes,
+                ignore_index=images.ignore_index,
+                worst_images=0,
+            )
+        tally = comparison.exports["export"]
+        if tally.error is not None:
+            raise tally.error
+        if tally.not_finite:
+            raise WorkerFailed(f"NaN or infinity in the output on {len(tally.not_finite)} of {len(images)} images")
+        if tally.wrong_shape:
+            raise WorkerFailed(f"the output is {tally.wrong_shape}")
+        delta = paired_delta(np.stack(comparison.reference.counts), np.stack(tally.counts))
+        return {
+            "images": len(images),
+            "miou": delta.miou_export,
+            "miou_delta": delta.delta,
+            "miou_interval": delta.interval,
+            "agreement": float(np.mean(tally.agreement)),
+        }
+
+    def _times(self, artifact: ModelArtifact, attempt: Try) -> dict[str, object]:
+        """In turn with fp32, and on the full rung with the best candidate of the time as well."""
+        rung = attempt.rung
+        programs = {"export": self._timed(artifact)}
+        if attempt.candidate.key != self._baseline.key:
+            programs["fp32"] = self._timed(self._bench.make(self._baseline))
+        rival = self._candidates.get(attempt.against) if rung == "full" else None
+        if rival is not None and rival.key not in (attempt.candidate.key, self._baseline.key):
+            programs["against"] = self._timed(self._bench.make(rival))
+        timings = latency.measure(programs, _SECONDS[rung], sessions=_SESSIONS[rung])
+        if (error := next((t.error for t in timings.values() if t.error is not None), None)) is not None:
+            raise error
+        own = timings["export"]
+        found: dict[str, object] = {"latency_ms": float(np.median(own.samples_ms))}
+        if "fp32" in timings:
+            ratio = _ratio(own, timings["fp32"])
+            found |= {"latency_ratio": ratio.value, "latency_interval": ratio.interval}
+        else:
+            found["latency_ratio"] = 1.0
+        if "against" in timings:
+            ratio = _ratio(own, timings["against"])
+            found |= {"against_ratio": ratio.value, "against_interval": ratio.interval}
+        return found
+
+    def _timed(self, artifact: ModelArtifact) -> latency.Program:
+        tensor, _ = preprocess.apply(artifact.manifest.preprocess, self._bench.images.read(0).image)
+        return latency.Program(lambda: _opened(artifact, self._bench.options), [tensor])
+
+
+def _opened(artifact: ModelArtifact, options: RunOptions) -> Session:
+    return runtime_for(artifact.manifest.format, options.device).open(artifact, options)
+
+
+def _ratio(own: latency.Timing, other: latency.Timing) -> LatencyRatio:
+    return latency_ratio(own.sessions_ms, other.sessions_ms)
+
+
+def _macs(artifact: ModelArtifact) -> int | None:
+    return cost.flops(program.read(artifact.file("model"), artifact.file("params")))
+
+
+# -- the original ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the original said about every search image."""
+
+    info: SessionInfo
+    masks: dict[str, np.ndarray]
+    decided: dict[str, np.ndarray]
+
+    def predict(self, name: str) -> Prediction:
+        return Prediction(self.masks[name], None, True, 0.0, 0.0, self.decided.get(name))
+
+
+def remember(bench: Workbench) -> Remembered:
+    """Runs the original once on the search images, or reads what it said then."""
+    key = digest_of({"search reference": 1, "model": bench.source.digest, "data": bench.images.fingerprint})
+
+    def run(folder: Path) -> None:
+        arrays, manifest = {}, bench.source.manifest
+        options = RunOptions(threads=bench.threads, timeout_s=bench.timeout_s)
+        with (
+            runtime_for(Format.PADDLE).open(bench.source, options) as session,
+            bench.progress("running the original", len(bench.images)) as bar,
+        ):
+            for sample in bench.images:
+                tensor, _ = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
+                found = session.infer([tensor], margin=True)
+                arrays[f"mask/{sample.index}"] = found.mask
+                if (decided := decided_pixels(found.margin)) is not None:
+                    arrays[f"decided/{sample.index}"] = decided
+                bar.advance()
+        np.savez_compressed(folder / "reference.npz", **arrays)
+
+    path = (bench.store.find(key) or bench.store.keep(key, run)) / "reference.npz"
+    kinds: dict[str, dict[str, np.ndarray]] = {"mask": {}, "decided": {}}
+    with np.load(path, allow_pickle=False) as found:
+        for name in found.files:
+            kind, _, index = name.partition("/")
+            kinds[kind][bench.images.entries[int(index)].image] = found[name]
+    info = SessionInfo("paddle", "", "", "cpu", bench.threads, 0.0)
+    return Remembered(info, kinds["mask"], kinds["decided"])

@@ -1,0 +1,65 @@
+"""Every try, a line each, written at once: a search that was killed goes on with the next one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from segexport.artifact import one_line
+from segexport.errors import InputError
+from segexport.search.candidate import Point
+from segexport.store import storage_error
+
+
+class Journal:
+    """JSON lines on disk. A line that a kill has cut short is dropped; a damaged one is an error."""
+
+    def __init__(self, path: Path) -> None:
+        """Reads what is there.
+
+        Raises:
+            InputError: The file holds something else.
+        """
+        self.path = path
+        self.points: list[Point] = []
+        self._whole_bytes = 0
+        if path.is_file():
+            for line in _whole_lines(path.read_bytes()):
+                self.points.append(_point(path, len(self.points) + 1, line))
+                self._whole_bytes += len(line) + 1
+
+    def append(self, point: Point) -> None:
+        """Writes a point; it is on the disk when this returns.
+
+        Raises:
+            StorageError: The disk is full.
+        """
+        line = json.dumps(point.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.truncate(self._whole_bytes)  # what a killed run left of its last line
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise storage_error(error, self.path) from error
+        self._whole_bytes += len(line.encode())
+        self.points.append(point)
+
+
+def _whole_lines(data: bytes) -> Iterator[bytes]:
+    *lines, _unfinished = data.split(b"\n")
+    yield from lines
+
+
+def _point(path: Path, number: int, line: bytes) -> Point:
+    hint = f"remove {path} to search anew"
+    try:
+        return Point.model_validate_json(line)
+    except ValidationError as error:
+        raise InputError(f"{path}: line {number} is no try of a search", cause=one_line(error), hint=hint) from None

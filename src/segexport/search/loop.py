@@ -1,0 +1,130 @@
+"""Propose, measure, write down, until nothing is left to try or the time is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from segexport.errors import SegexportError
+from segexport.search.candidate import Point, Try
+from segexport.search.goal import Goal, baseline_of
+from segexport.search.journal import Journal
+from segexport.search.propose import propose
+from segexport.search.space import Space
+
+Evaluate = Callable[[Try], Point]
+_RESERVED_TRIES = 3  # full measurements that must still fit after every screening
+
+
+@dataclass
+class Outcome:
+    """How a search ended.
+
+    Attributes:
+        made, found: Tries that were measured in this run, and those that were in the journal already.
+        left_out: What the budget did not allow, in words.
+    """
+
+    points: list[Point]
+    made: int = 0
+    found: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def search(
+    space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, budget_s: float, say: Callable[[str], None]
+) -> Outcome:
+    """Fills the journal. The budget counts what earlier runs have spent on the same journal.
+
+    Raises:
+        SegexportError: The fp32 export itself cannot be made or run; the disk is full.
+    """
+    outcome = Outcome(journal.points, found=len(journal.points))
+    closed: set[str] = set()
+    while batch := propose(space, goal, journal.points, closed):
+        stage = batch[0].stage
+        left = budget_s - spent_s(journal.points)
+        expected = [expected_s(space, attempt, journal.points) for attempt in batch]
+        if journal.points:
+            many = "try" if len(batch) == 1 else "tries"
+            say(f"{stage}: {len(batch)} {many}, about {_minutes(sum(expected))}; {_minutes(left)} left")
+        for number, (attempt, seconds) in enumerate(zip(batch, expected, strict=True)):
+            left = budget_s - spent_s(journal.points) - reserved_s(stage, journal.points)
+            if journal.points and seconds > left:
+                closed.add(stage)
+                text = f"{stage}: {len(batch) - number} of {len(batch)} tries left out, about "
+                text += f"{_minutes(sum(expected[number:]))} of work"
+                outcome.left_out.append(text)
+                say(text)
+                break
+            point = evaluate(attempt)
+            journal.append(point)
+            outcome.made += 1
+            say(f"  {describe(point)}")
+        if stage == "baseline" and baseline_of(journal.points) is None:
+            raise SegexportError("the fp32 export cannot be measured", cause=journal.points[-1].error or "")
+    return outcome
+
+
+def spent_s(points: Sequence[Point]) -> float:
+    return sum(point.seconds for point in points)
+
+
+def expected_s(space: Space, attempt: Try, points: Sequence[Point]) -> float:
+    """About what a try will take, from those of its kind that were measured."""
+    plain = [p.seconds for p in points if not training_steps(p.attempt)]
+    alike = [
+        p.seconds
+        for p in points
+        if (p.attempt.rung, p.attempt.timed) == (attempt.rung, attempt.timed) and not training_steps(p.attempt)
+    ]
+    seconds = float(np.mean(alike or plain or [0.0]))
+    if steps := training_steps(attempt):
+        each = [
+            (p.seconds - seconds) / training_steps(p.attempt)
+            for p in points
+            if training_steps(p.attempt) and p.error is None
+        ]
+        per_step = max(each[-1], 0.0) if each else (space.training.step_seconds if space.training else 0.0)
+        seconds += 0.0 if _trained_before(attempt, points) else steps * per_step
+    return seconds
+
+
+def reserved_s(stage: str, points: Sequence[Point]) -> float:
+    """What is kept for measuring the best candidates carefully."""
+    if stage in ("baseline", "confirm"):
+        return 0.0
+    full = [p.seconds for p in points if p.attempt.rung == "full"]
+    screened = [p.seconds for p in points if p.attempt.timed and p.attempt.rung == "screen"]
+    each = float(np.mean(full)) if full else 2 * float(np.median(screened or [0.0]))
+    return _RESERVED_TRIES * each
+
+
+def training_steps(attempt: Try) -> int:
+    return sum(int(step.params.get("steps", 0)) for step in attempt.candidate.steps)
+
+
+def _trained_before(attempt: Try, points: Sequence[Point]) -> bool:
+    """Whether the trained model is in the store already, and only its export is another."""
+    return any(p.candidate.steps == attempt.candidate.steps and p.error is None for p in points)
+
+
+def describe(point: Point) -> str:
+    """One line about a try."""
+    words = [f"{point.attempt.idea}:"]
+    if point.error is not None:
+        return " ".join([*words, f"failed, {point.error.splitlines()[0]}"])
+    if point.miou_delta is not None:
+        words.append(f"mIoU {point.miou_delta:+.4f},")
+    if point.agreement is not None:
+        words.append(f"{point.agreement:.2%} agree")
+    if point.latency_ratio is not None:
+        words.append(f"at {point.latency_ratio:.2f}x the time")
+    words.append(f"({point.images} images, {point.seconds:.0f} s)")
+    return " ".join(words)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(seconds, 0) / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,304 @@
+"""From what was measured to what is to be measured next. Pure: the same points give the same tries.
+
+Stages run from cheap to dear. Each one says all that it wants, given the points so far; the first that wants something
+new is next. So a search that was killed goes on where it stopped, and a result that changes what an earlier stage
+wants sends the search back to it.
+
+On few images agreement with the original tells settings apart far better than mIoU, so it decides among screened
+candidates; the promise itself is about mIoU, and is judged on more images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from segexport.recipe import OnnxExport
+from segexport.search import training
+from segexport.search.candidate import Candidate, Point, Try
+from segexport.search.goal import Goal, baseline_of, carefully, ranked
+from segexport.search.space import Space
+from segexport.spec import Precision
+
+MOST_CONFIRMED = 3  # candidates at the head of the ranking that are measured on all images
+MOST_REFINED = 18
+
+Stage = Callable[[Space, Goal, Sequence[Point]], list[Try]]
+
+
+def propose(space: Space, goal: Goal, points: Sequence[Point], closed: Collection[str] = ()) -> list[Try]:
+    """The next tries, all of one stage; none when the search is at its end.
+
+    Args:
+        closed: Stages that are not asked any more, since the budget does not allow for them.
+    """
+    best = next(iter(ranked(goal, points)), None)
+    for name, stage in STAGES.items():
+        if name in closed:
+            continue
+        wanted = {attempt.id: attempt for attempt in reversed(stage(space, goal, points))}
+        new = [attempt for attempt in reversed(wanted.values()) if not _measured(attempt, points)]
+        if new:
+            against = "" if best is None else best.key
+            return [t.model_copy(update={"against": against}) if t.timed else t for t in new]
+    return []
+
+
+def _measured(attempt: Try, points: Sequence[Point]) -> bool:
+    return any(p.attempt.id == attempt.id and (p.attempt.timed or not attempt.timed) for p in points)
+
+
+# -- cheap -----------------------------------------------------------------------------------------------------
+
+
+def baseline(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    return [Try(candidate=space.baseline, stage="baseline", idea="fp32 as exported")]
+
+
+def precisions(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    if baseline_of(points) is None:
+        return []
+    return [
+        Try(candidate=Candidate(export=export), stage="precision", idea=f"all {export.precision.value}")
+        for export in space.precisions[1:]
+    ]
+
+
+def calibration(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """Other ways to choose ranges, one at a time; then what helped, together."""
+    start = _plain_int8(points)
+    if start is None:
+        return []
+    singles = [
+        Try(
+            candidate=start.candidate.calibrated(method=method),
+            stage="calibration",
+            idea=f"ranges by {method}",
+            subject=f"method={method}",
+            timed=False,
+        )
+        for method in space.methods
+    ]
+    singles += [
+        Try(
+            candidate=start.candidate.calibrated(**{switch: True}),
+            stage="calibration",
+            idea=switch.replace("_", " "),
+            subject=switch,
+            timed=False,
+        )
+        for switch in space.switches
+    ]
+    found = {point.key: point for point in carefully(points)}
+    if not all(attempt.candidate.key in found for attempt in singles):
+        return singles
+    method = _best_calibration(points).candidate.export.calibration.method
+    helped = [t.subject for t in singles if t.subject in space.switches and _agrees(found[t.candidate.key], start)]
+    if helped:
+        together = start.candidate.calibrated(method=method, **dict.fromkeys(helped, True))
+        words = ", ".join([f"ranges by {method}", *(name.replace("_", " ") for name in helped)])
+        singles.append(Try(candidate=together, stage="calibration", idea=words, subject="together", timed=False))
+    return singles
+
+
+def parts(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """The first and the last layer float, and each type of operator that is no product."""
+    best = _best_calibration(points)
+    if best is None:
+        return []
+    start = best.candidate
+    wanted = [Try(candidate=start, stage="parts", idea=_calibration_words(start))]
+    if space.layers:
+        first, last = space.layers[0].name, space.layers[-1].name
+        for names, words in (((first,), "first layer float"), ((last,), "last layer float")):
+            wanted.append(Try(candidate=start.calibrated(float_nodes=names), stage="parts", idea=words))
+        if first != last:
+            both = start.calibrated(float_nodes=(first, last))
+            wanted.append(Try(candidate=both, stage="parts", idea="first and last layer float"))
+    kept = start.export.calibration.float_operators
+    sets = [(name,) for name in space.operators]
+    if len(space.operators) > 1:
+        sets.append(space.operators)
+    for names in sets:
+        words = f"{names[0]} float" if len(names) == 1 else "products alone in int8"
+        changed = start.calibrated(float_operators=(*kept, *names))
+        wanted.append(Try(candidate=changed, stage="parts", idea=words, subject="operators"))
+    return wanted
+
+
+# -- layer by layer ----------------------------------------------------------------------------------------------
+
+
+def layers(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """Each group of layers alone in int8: what it costs in accuracy. Nobody needs to know where all of them hold."""
+    best = _best_calibration(points)
+    if best is None or len(space.groups) < 2 or goal.surely_holds(_screened(best, points)):
+        return []
+    names = [layer.name for layer in space.layers]
+    return [
+        Try(
+            candidate=best.candidate.calibrated(float_nodes=tuple(name for name in names if name not in group)),
+            stage="layers",
+            idea=f"only {_layer_words(group)} in int8",
+            subject=group[0],
+            timed=False,
+        )
+        for group in space.groups
+    ]
+
+
+def mix(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """Float where int8 brings no time; then, a few more each time, where it costs most accuracy for its time."""
+    start = _mixed_start(goal, points)
+    if start is None:
+        return []
+    slow, slower = _slow(space, 0.0), _slow(space, 0.1)
+    wanted = [_mixed(space, start.candidate, chosen, "mix") for chosen in (slow, slower) if chosen]
+    if not goal.surely_holds(start):
+        order = _dearest_first(space, points)
+        counts = [2**power for power in range(len(order).bit_length()) if 2**power <= max(1, len(order) // 2)]
+        for count in counts:
+            floats = frozenset(name for group in order[:count] for name in group)
+            wanted += [_mixed(space, start.candidate, chosen, "mix") for chosen in (floats, floats | slow)]
+    return [attempt for attempt in wanted if len(attempt.candidate.float_nodes) < len(space.layers)]
+
+
+def refine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """One group more or less than the best mix so far, as long as that helps."""
+    order = _dearest_first(space, points)
+    best = _incumbent(goal, [p for p in _int8(points) if p.attempt.stage != "layers"], points)
+    if best is None or not order or sum(p.attempt.stage == "refine" for p in points) >= MOST_REFINED:
+        return []
+    now = frozenset(best.candidate.float_nodes)
+    inside = [group for group in reversed(order) if now.issuperset(group)][:3]
+    outside = [group for group in order if now.isdisjoint(group)][:3]
+    if goal.surely_holds(best):  # nothing needs to be mended
+        outside = [group for group in outside if _gain_ms(space, group) <= 0]
+    changed = [now.difference(group) for group in inside] + [now.union(group) for group in outside]
+    return [_mixed(space, best.candidate, chosen, "refine") for chosen in changed]
+
+
+def confirm(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """The head of the ranking again, on all search images and with longer timing."""
+    return [
+        p.attempt.model_copy(update={"stage": "confirm", "rung": "full", "timed": True})
+        for p in ranked(goal, points)[:MOST_CONFIRMED]
+    ]
+
+
+# -- the choice of a base ----------------------------------------------------------------------------------------
+
+
+def _int8(points: Sequence[Point]) -> list[Point]:
+    return [
+        p
+        for p in carefully(points)
+        if p.error is None
+        and p.agreement is not None
+        and p.candidate.precision is Precision.INT8
+        and isinstance(p.candidate.export, OnnxExport)
+        and not p.candidate.steps
+    ]
+
+
+def _plain_int8(points: Sequence[Point]) -> Point | None:
+    return next((p for p in _int8(points) if p.attempt.stage == "precision"), None)
+
+
+def _best_calibration(points: Sequence[Point]) -> Point | None:
+    plain = _plain_int8(points)
+    others = [p for p in _int8(points) if p.attempt.stage == "calibration"]
+    pool = others if plain is None else [plain, *others]
+    return max(pool, key=_screened_agreement(points), default=None)
+
+
+def _screened_agreement(points: Sequence[Point]) -> Callable[[Point], float]:
+    """Agreement on the screening images, which all candidates have in common."""
+    screened = {p.key: p.agreement for p in points if p.attempt.rung == "screen" and p.agreement is not None}
+    return lambda point: screened.get(point.key, -1.0)
+
+
+def _incumbent(goal: Goal, pool: Sequence[Point], points: Sequence[Point]) -> Point | None:
+    """The cheapest that holds the promise; else the one that agrees best."""
+    keys = {point.key for point in pool}
+    held = [point for point in ranked(goal, points) if point.key in keys]
+    return held[0] if held else max(pool, key=_screened_agreement(points), default=None)
+
+
+def _mixed_start(goal: Goal, points: Sequence[Point]) -> Point | None:
+    """Calibration and operator types of the best candidate without layers of its own choice, as it was screened: what
+    a later, more careful measurement says of it is no reason to begin again."""
+    screened = [p for p in points if p.attempt.rung == "screen"]
+    pool = [p for p in _int8(screened) if not p.candidate.float_nodes]
+    return _incumbent(goal, pool, screened)
+
+
+def _screened(point: Point, points: Sequence[Point]) -> Point:
+    return next((p for p in points if p.key == point.key and p.attempt.rung == "screen"), point)
+
+
+def _slow(space: Space, less_than_ratio: float) -> frozenset[str]:
+    """Layers that int8 makes no faster, or by less than this share of their time."""
+    return frozenset(
+        layer.name
+        for layer in space.layers
+        if layer.float_ms is not None
+        and layer.int8_ms is not None
+        and layer.gain_ms <= less_than_ratio * layer.float_ms
+    )
+
+
+def _gain_ms(space: Space, group: Sequence[str]) -> float:
+    gains = {layer.name: layer.gain_ms for layer in space.layers}
+    return sum(gains[name] for name in group)
+
+
+def _dearest_first(space: Space, points: Sequence[Point]) -> list[tuple[str, ...]]:
+    """Groups of layers by the disagreement that each brings for the time that it saves; the slowest where no
+    sensitivity was measured."""
+    harm = {
+        p.attempt.subject: 1.0 - p.agreement
+        for p in points
+        if p.attempt.stage == "layers" and p.error is None and p.agreement is not None
+    }
+    gains = {group: _gain_ms(space, group) for group in space.groups}
+    if not any(gains.values()):
+        return sorted((group for group in space.groups if group[0] in harm), key=lambda g: harm[g[0]], reverse=True)
+    if not harm:
+        return sorted(space.groups, key=lambda group: gains[group])
+    least = max(max(gains.values()) * 1e-3, 1e-6)
+    known = [group for group in space.groups if group[0] in harm]
+    return sorted(known, key=lambda group: harm[group[0]] / max(gains[group], least), reverse=True)
+
+
+def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str) -> Try:
+    names = tuple(layer.name for layer in space.layers if layer.name in floats)
+    words = f"{len(names)} of {len(space.layers)} layers float"
+    return Try(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
+
+
+def _agrees(point: Point, start: Point) -> bool:
+    return point.error is None and (point.agreement or 0.0) > (start.agreement or 0.0)
+
+
+def _calibration_words(candidate: Candidate) -> str:
+    return f"all int8, ranges by {candidate.export.calibration.method}"
+
+
+def _layer_words(group: tuple[str, ...]) -> str:
+    return group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
+
+
+STAGES: dict[str, Stage] = {
+    "baseline": baseline,
+    "precision": precisions,
+    "calibration": calibration,
+    "parts": parts,
+    "layers": layers,
+    "mix": mix,
+    "refine": refine,
+    "confirm": confirm,
+    "qat": training.qat,
+    "prune": training.prune,
+    "train longer": training.longer,
+    "combine": training.combine,
+}

@@ -1,0 +1,130 @@
+"""The report of a search: one page with the plot and a table of everything that was tried, and why it was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from segexport.search.candidate import Point
+from segexport.search.goal import Goal, carefully
+from segexport.search.plot import pareto
+from segexport.search.space import Space
+from segexport.search.why import reason, slow_layers
+from segexport.show.console import printable
+from segexport.spec import Frozen
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+class Summary(Frozen):
+    """`search.json`: how the search ended.
+
+    Attributes:
+        sentence: The outcome, for a person.
+        images: Numbers of images: search, verdict, learning.
+        left_out: What the budget did not allow.
+        notes: What a reader should know: layers that do not pay, how the images were split.
+        front: Ideas of the candidates that no other beats.
+        tries: Every candidate at its most careful measurement, with the reason why it was not chosen.
+    """
+
+    sentence: str
+    goal: Goal
+    chosen: str = ""
+    images: dict[str, int]
+    spent_seconds: float
+    made: int
+    found: int
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    front: tuple[str, ...] = ()
+    environment: dict[str, Any]
+    tries: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table, as text."""
+
+    stage: str
+    idea: str
+    miou: str
+    interval: str
+    agreement: str
+    time: str
+    size: str
+    operations: str
+    images: str
+    reason: str
+    kind: str  # chosen, front, base, failed or nothing
+
+
+def rows(goal: Goal, points: Sequence[Point], chosen: Point | None) -> list[Row]:
+    """In the order in which things were tried."""
+    best = {point.key for point in pareto(goal, points)}
+    return [_row(point, goal, points, chosen, best) for point in carefully(points)]
+
+
+def tries(goal: Goal, points: Sequence[Point], chosen: Point | None) -> tuple[dict[str, Any], ...]:
+    """The same for machines."""
+    kept = {"attempt", "notes"}
+    return tuple(
+        {
+            "stage": point.attempt.stage,
+            "idea": point.attempt.idea,
+            "key": point.key,
+            "rung": point.attempt.rung,
+            **point.model_dump(mode="json", exclude=kept),
+            "reason": reason(point, goal, points, chosen),
+        }
+        for point in carefully(points)
+    )
+
+
+def notes(space: Space) -> tuple[str, ...]:
+    return tuple(slow_layers(space))
+
+
+def html(summary: Summary, goal: Goal, points: Sequence[Point], chosen: Point | None, svg: str) -> str:
+    """The page. It needs nothing else: no network, no script."""
+    return _template().render(summary=summary, goal=goal, rows=rows(goal, points, chosen), svg=svg)
+
+
+def _row(point: Point, goal: Goal, points: Sequence[Point], chosen: Point | None, best: set[str]) -> Row:
+    kind = "chosen" if chosen is not None and chosen.key == point.key else "failed" if point.error else ""
+    interval = point.miou_interval
+    return Row(
+        stage=point.attempt.stage,
+        idea=point.attempt.idea,
+        miou=_text(point.miou_delta, "{:+.4f}"),
+        interval="–" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}",
+        agreement=_text(point.agreement, "{:.2%}"),
+        time=_text(point.latency_ratio, "{:.2f}x"),
+        size=_text(point.size_bytes and point.size_bytes / 1e6, "{:.2f} MB"),
+        operations=_text(point.macs and point.macs / 1e6, "{:.0f} M"),
+        images=str(point.images or "–"),
+        reason=reason(point, goal, points, chosen),
+        kind=kind or ("front" if point.key in best else ""),
+    )
+
+
+def _text(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("segexport", "search"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    return environment.get_template("search.html.j2")

@@ -1,0 +1,116 @@
+"""The dear stages of the search: what needs training. Short trainings show which long ones are worth their time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segexport.recipe import StepRecipe
+from segexport.search.candidate import Candidate, Point, Try
+from segexport.search.goal import Goal, baseline_of, carefully, ranked
+from segexport.search.space import Space, Training
+from segexport.spec import Precision
+
+LONGER = 4  # each training is so many times as long as the one before
+MOST_LONGER = 2  # times that a training is made longer
+_HOPE_RATIO = 6.0  # a loss beyond so many times the promise after a short training is given up
+
+
+def qat(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """Everything in int8 after training with it, where int8 without training loses too much or leaves layers float."""
+    if not space.qat or space.training is None or baseline_of(points) is None:
+        return []
+    best = next((p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8), None)
+    if best is not None and goal.surely_holds(best) and not best.candidate.float_nodes:
+        return []
+    whole = _whole_int8(points)
+    if whole is None:
+        return []
+    step = StepRecipe(step="qat", params=_learning(space.training, space.training.steps))
+    candidate = Candidate(steps=(step,), export=whole.candidate.export)
+    return [Try(candidate=candidate, stage="qat", idea=f"all int8, trained with it for {space.training.steps} steps")]
+
+
+def prune(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """Some shares of the cost, each trained for a short while with the original as teacher."""
+    if space.training is None or baseline_of(points) is None:
+        return []
+    return [
+        Try(
+            candidate=_pruned(space, kept, space.training.steps),
+            stage="prune",
+            idea=f"{1 - kept:.0%} of the cost pruned, {space.training.steps} steps of training",
+            subject=f"{kept}",
+        )
+        for kept in space.kept_macs
+    ]
+
+
+def longer(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """The trained candidates that came near enough, trained longer: the cheapest of them first."""
+    if space.training is None:
+        return []
+    latest: dict[tuple, Point] = {}
+    for point in carefully(points):
+        if point.attempt.stage in ("prune", "qat", "train longer") and point.error is None:
+            kind = (point.attempt.subject, point.candidate.steps[0].step)
+            if kind not in latest or _steps(point) > _steps(latest[kind]):
+                latest[kind] = point
+    near = [
+        p
+        for p in latest.values()
+        if not goal.surely_holds(p)
+        and (p.miou_delta or 0.0) >= -_HOPE_RATIO * max(goal.max_miou_drop, 0.002)
+        and _steps(p) < space.training.steps * LONGER**MOST_LONGER
+    ]
+    wanted = []
+    for point in sorted(near, key=goal.cost)[:1]:
+        steps = _steps(point) * LONGER
+        *before, last = point.candidate.steps
+        trained = last.model_copy(update={"params": {**last.params, "steps": steps}})
+        candidate = point.candidate.model_copy(update={"steps": (*before, trained)})
+        idea = point.attempt.idea.replace(f"{_steps(point)} steps", f"{steps} steps")
+        wanted.append(Try(candidate=candidate, stage="train longer", idea=idea, subject=point.attempt.subject))
+    return wanted
+
+
+def combine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+    """The smallest trained model that holds the promise, in the best int8 that was found."""
+    int8 = next(
+        (p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8 and not p.candidate.steps), None
+    )
+    held = [
+        p
+        for p in ranked(goal, points)
+        if p.candidate.steps and p.candidate.steps[0].step == "prune" and p.candidate.precision is Precision.FP32
+    ]
+    if int8 is None or not held:
+        return []
+    candidate = Candidate(steps=held[0].candidate.steps, export=int8.candidate.export)
+    return [Try(candidate=candidate, stage="combine", idea=f"{held[0].attempt.idea}; then {int8.attempt.idea}")]
+
+
+def _pruned(space: Space, kept: float, steps: int) -> Candidate:
+    chain = (
+        StepRecipe(step="prune", params={"keep_macs": kept}),
+        StepRecipe(step="finetune", params=_learning(space.training, steps)),
+    )
+    return Candidate(steps=chain, export=space.precisions[0])
+
+
+def _learning(training: Training, steps: int) -> dict:
+    """Parameters of `finetune` and `qat`: labels where there are some, and always what the original says."""
+    losses = {"cross_entropy": 1.0 if training.labelled else 0.0, "kl": 1.0}
+    return {"steps": steps, "batch": training.batch, "teacher": training.teacher, "losses": losses}
+
+
+def _whole_int8(points: Sequence[Point]) -> Point | None:
+    found = [
+        p
+        for p in carefully(points)
+        if p.candidate.precision is Precision.INT8 and not p.candidate.steps and not p.candidate.float_nodes
+    ]
+    return max((p for p in found if p.agreement is not None), key=lambda p: p.agreement, default=None)
+
+
+def _steps(point: Point) -> int:
+    return int(point.candidate.steps[-1].params["steps"])

@@ -1,0 +1,262 @@
+"""The search itself, on made-up models: it finds the optimum that is known, stops in time, and repeats nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from worlds import INT8, World, best_subset
+
+from segexport.errors import InputError, SegexportError
+from segexport.search.candidate import Candidate
+from segexport.search.goal import Goal, finalists, ranked
+from segexport.search.journal import Journal
+from segexport.search.loop import search, spent_s
+from segexport.search.pareto import front
+from segexport.search.propose import propose
+from segexport.search.why import reason, slow_layers
+from segexport.spec import Precision
+
+NAMES = [f"conv{index}" for index in range(8)]
+
+
+def run(world: World, goal: Goal, folder: Path, *, budget_s: float = 1e6, training: bool = False):
+    journal = Journal(folder / "journal.jsonl")
+    said: list[str] = []
+    outcome = search(world.space(training=training), goal, journal, world, budget_s=budget_s, say=said.append)
+    return outcome, said
+
+
+def best_of(goal: Goal, outcome) -> Candidate:
+    return finalists(goal, outcome.points)[0].candidate
+
+
+def test_two_bad_layers_of_eight_stay_float(tmp_path):
+    harm = dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.02, "conv6": 0.01}
+    world = World(harm, dict.fromkeys(NAMES, 5.0))
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    best = best_of(goal, outcome)
+    ratio, floats = best_subset(world, NAMES, goal.max_miou_drop)
+    assert (ratio, floats) == (0.7, {"conv3", "conv6"})
+    assert set(best.float_nodes) == floats
+
+
+def test_layers_that_int8_makes_slower_stay_float_although_they_lose_nothing(tmp_path):
+    gains = dict.fromkeys(NAMES, 5.0) | {"conv1": -8.0, "conv2": -1.0}
+    world = World(dict.fromkeys(NAMES, 0.0), gains)
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    assert set(best_of(goal, outcome).float_nodes) == {"conv1", "conv2"} == best_subset(world, NAMES, 0.005)[1]
+    assert not any(point.attempt.stage == "layers" for point in outcome.points)  # nobody needed to know
+    in_all, slow = slow_layers(world.space())
+    assert in_all.startswith("8 of 8 layers were timed in both profiles: 80.00 ms in float, 59.00 ms in int8 ")
+    assert slow == "int8 brings 2 layers no time: conv1 (10.00 -> 18.00 ms), conv2 (10.00 -> 11.00 ms)"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mixed_gains_and_harms_come_near_the_optimum(tmp_path, seed):
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    world = World(
+        {name: float(value) for name, value in zip(NAMES, random.exponential(0.003, 8), strict=True)},
+        {name: float(value) for name, value in zip(NAMES, random.normal(4.0, 4.0, 8), strict=True)},
+    )
+    goal = Goal(max_miou_drop=0.006)
+    outcome, _ = run(world, goal, tmp_path)
+    loss, ratio, _ = world.exactly(best_of(goal, outcome))
+    assert loss <= goal.max_miou_drop
+    assert ratio <= best_subset(world, NAMES, goal.max_miou_drop)[0] * 1.05  # of 256 mixes, a few dozen were tried
+
+
+def test_a_cheap_mend_comes_before_a_dear_one(tmp_path):
+    world = World(
+        dict.fromkeys(NAMES, 0.002),
+        dict.fromkeys(NAMES, 5.0),
+        calibrations={"mse": 1.0, "minmax": 3.0, "entropy": 0.1},
+        pruned={0.5: 0.02},
+    )
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    best = best_of(goal, outcome)
+    assert (best.export.calibration.method, best.float_nodes, best.steps) == ("entropy", (), ())
+    stages = [attempt.stage for attempt in world.tried]
+    assert stages[:5] == ["baseline", "precision", "precision", "calibration", "calibration"]
+    assert not any(attempt.candidate.steps for attempt in world.tried)  # nothing can be trained here
+
+
+def test_pruning_is_trained_longer_where_that_may_help_and_combined_with_int8(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.0001), dict.fromkeys(NAMES, 5.0), pruned={0.75: 0.004, 0.5: 0.012, 0.3: 0.3})
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path, training=True)
+    best = best_of(goal, outcome)
+    assert [step.step for step in best.steps] == ["prune", "finetune"]
+    assert (best.steps[0].params["keep_macs"], best.steps[1].params["steps"]) == (0.5, 400)
+    assert best.precision is Precision.INT8
+    hopeless = [t for t in world.tried if t.candidate.steps and t.candidate.steps[0].params.get("keep_macs") == 0.3]
+    assert [t.candidate.steps[1].params["steps"] for t in hopeless] == [100]
+
+
+@pytest.mark.parametrize(("objective", "precision"), [("latency", None), ("size", "int8"), ("flops", None)])
+def test_int8_that_brings_no_time_is_chosen_for_its_size_alone(tmp_path, objective, precision):
+    world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 0.0))
+    goal = Goal(max_miou_drop=0.005, objective=objective)
+    outcome, _ = run(world, goal, tmp_path)
+    found = finalists(goal, outcome.points)
+    assert [point.candidate.precision.value for point in found[:1]] == ([precision] if precision else [])
+    if objective == "latency":
+        int8 = next(p for p in outcome.points if p.candidate.precision is Precision.INT8)
+        words = reason(int8, goal, outcome.points, None)
+        assert words == "brings nothing: 1.00x the time of fp32 (0.99 to 1.01)"
+        fp16 = next(p for p in outcome.points if p.candidate.precision is Precision.FP16)
+        assert reason(fp16, goal, outcome.points, None) == "slower: 1.50x the time of fp32 (1.49 to 1.51)"
+
+
+def test_int8_slower_than_fp32_is_not_chosen_even_for_its_size(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, -2.0))
+    goal = Goal(max_miou_drop=0.005, objective="size")
+    outcome, _ = run(world, goal, tmp_path)
+    chosen = finalists(goal, outcome.points)[0]
+    assert chosen.candidate.precision is Precision.FP16
+
+
+def test_what_a_screening_promised_and_all_images_deny_is_not_a_finalist(tmp_path):
+    """On few images everything looks 0.004 better than it is."""
+    world = World(dict.fromkeys(NAMES, 0.001), dict.fromkeys(NAMES, 5.0), noise=-0.004)
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    found = finalists(goal, outcome.points)
+    assert found
+    assert all(world.exactly(point.candidate)[0] <= 0.005 for point in found)
+    assert all(point.attempt.rung == "full" for point in found)
+    denied = [p for p in outcome.points if p.attempt.rung == "full" and not goal.holds(p)]
+    assert denied
+    assert reason(denied[0], goal, outcome.points, found[0]).endswith("mIoU, 0.005 is allowed")
+
+
+def test_the_bold_and_the_safe_finalist(tmp_path):
+    """0.004 is within 0.005, its interval of 0.002 to either side is not."""
+    harm = dict.fromkeys(NAMES, 0.0) | {"conv0": 0.004}
+    world = World(harm, dict.fromkeys(NAMES, 5.0))
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    bold, safe = finalists(goal, outcome.points)
+    assert (bold.candidate.float_nodes, safe.candidate.float_nodes) == ((), ("conv0",))
+
+
+def test_a_failing_export_is_a_row_and_not_the_end(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 5.0), broken=frozenset({Precision.INT8}))
+    goal = Goal(max_miou_drop=0.005)
+    outcome, said = run(world, goal, tmp_path)
+    assert finalists(goal, outcome.points) == []
+    failed = next(point for point in outcome.points if point.error)
+    assert reason(failed, goal, outcome.points, None) == "failed: no int8 here"
+    assert "  all int8: failed, no int8 here" in said
+
+
+def test_without_fp32_there_is_nothing_to_compare_with(tmp_path):
+    world = World({"a": 0.0}, {"a": 1.0}, broken=frozenset({Precision.FP32}))
+    with pytest.raises(SegexportError, match="the fp32 export cannot be measured") as caught:
+        run(world, Goal(max_miou_drop=0.01), tmp_path)
+    assert caught.value.cause == "no fp32 here"
+
+
+def test_a_search_that_was_killed_goes_on_and_repeats_nothing(tmp_path):
+    def world() -> World:
+        harm = dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.02, "conv6": 0.01}
+        return World(harm, dict.fromkeys(NAMES, 5.0), pruned={0.5: 0.01})
+
+    goal = Goal(max_miou_drop=0.005)
+    whole = world()
+    undisturbed, _ = run(whole, goal, tmp_path / "whole", training=True)
+
+    class Killed(Exception):
+        pass
+
+    tried = []
+    for stop in (1, 2, 7, 11, 10**6):
+        part = world()
+
+        def until(attempt, part=part, stop=stop):
+            if len(part.tried) == stop:
+                raise Killed
+            return part(attempt)
+
+        journal = Journal(tmp_path / "killed" / "journal.jsonl")
+        try:
+            outcome = search(part.space(training=True), goal, journal, until, budget_s=1e6, say=lambda _line: None)
+        except Killed:
+            with journal.path.open("ab") as file:  # as far as the line had got
+                file.write(b'{"attempt":{"candid')
+        tried += [attempt.id for attempt in part.tried]
+    assert tried == [attempt.id for attempt in whole.tried]
+    assert [p.model_dump() for p in outcome.points] == [p.model_dump() for p in undisturbed.points]
+    assert (outcome.found, outcome.made) == (21, len(whole.tried) - 21)
+
+    again = world()
+    last, _ = run(again, goal, tmp_path / "killed", training=True)
+    assert (again.tried, last.made, last.found) == ([], 0, len(whole.tried))
+
+
+def test_the_budget_holds_and_says_what_it_left_out(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0), pruned={0.5: 0.01}, seconds=2.0)
+    goal = Goal(max_miou_drop=0.005)
+    outcome, said = run(world, goal, tmp_path, budget_s=40.0, training=True)
+    assert spent_s(outcome.points) <= 40.0
+    assert any(point.attempt.rung == "full" for point in outcome.points)  # time was kept for it
+    assert "prune: 1 of 1 tries left out, about 1.7 min of work" in outcome.left_out
+    assert any(line.startswith("layers: 8 tries, about 16 s; ") for line in said)
+    richer, _ = run(world, goal, tmp_path, budget_s=1e4, training=True)
+    assert richer.found == len(outcome.points)
+    assert any(point.candidate.steps for point in richer.points)
+
+
+def test_equal_points_give_equal_proposals(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.002), dict.fromkeys(NAMES, 5.0))
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    for count in range(len(outcome.points)):
+        first, second = (propose(world.space(), goal, outcome.points[:count]) for _ in range(2))
+        assert first == second
+    assert propose(world.space(), goal, outcome.points) == []
+
+
+def test_many_layers_are_tried_in_groups(tmp_path):
+    names = [f"c{index}" for index in range(50)]
+    world = World(dict.fromkeys(names, 0.0) | {"c17": 0.02}, dict.fromkeys(names, 0.5))
+    goal = Goal(max_miou_drop=0.005)
+    journal = Journal(tmp_path / "j.jsonl")
+    outcome = search(world.space(groups=8), goal, journal, world, budget_s=1e6, say=lambda _line: None)
+    assert sum(point.attempt.stage == "layers" for point in outcome.points) == 8
+    best = finalists(goal, outcome.points)[0].candidate
+    assert "c17" in best.float_nodes
+    assert len(best.float_nodes) <= 7
+
+
+def test_a_journal_of_something_else(tmp_path):
+    path = tmp_path / "j.jsonl"
+    path.write_text('{"a": 1}\n')
+    with pytest.raises(InputError, match=r"j\.jsonl: line 1 is no try of a search") as caught:
+        Journal(path)
+    assert caught.value.hint == f"remove {path} to search anew"
+
+
+def test_candidates_are_the_same_when_their_bytes_are(tmp_path):
+    plain = Candidate(export=INT8)
+    assert plain.key == Candidate(export=INT8.model_copy(update={"name": "x"})).key
+    keys = {plain.key, plain.calibrated(method="minmax").key, plain.calibrated(float_nodes=("a",)).key}
+    assert len(keys) == 3
+
+
+def test_the_front_by_hand():
+    values = {"a": (1.0, 5.0), "b": (2.0, 3.0), "c": (2.5, 3.0), "d": (3.0, 1.0), "e": (1.0, 6.0), "f": (3.0, 1.0)}
+    assert front(values) == ["a", "b", "d", "f"]
+    assert front({}) == []
+
+
+def test_of_equals_the_one_that_agrees_best_is_first(tmp_path):
+    world = World(dict.fromkeys(NAMES, 0.0001), dict.fromkeys(NAMES, 5.0), calibrations={"mse": 1.0, "minmax": 0.5})
+    goal = Goal(max_miou_drop=0.005)
+    outcome, _ = run(world, goal, tmp_path)
+    assert ranked(goal, outcome.points)[0].candidate.export.calibration.method == "minmax"

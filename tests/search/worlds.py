@@ -1,0 +1,104 @@
+"""Made-up models whose best compression is known: what the search's core is tested with, in place of runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from segexport.recipe import ExportRecipe, OnnxExport
+from segexport.search.candidate import Candidate, Point, Try
+from segexport.search.space import Layer, Space, Training, grouped
+from segexport.spec import Format, Precision
+
+FP32, FP16, INT8 = (
+    OnnxExport(to=Format.ONNX, precision=one) for one in (Precision.FP32, Precision.FP16, Precision.INT8)
+)
+
+
+@dataclass
+class World:
+    """Losses and times add up over the layers that are int8.
+
+    Attributes:
+        harm: Layer -> mIoU that it loses in int8.
+        gain_ms: Layer -> time that int8 saves there; negative where it costs some.
+        fp32_ms: Of the whole model in float.
+        calibrations: Method -> by what it multiplies every loss.
+        noise: Of a screening: by how much its mIoU is off. A full measurement is exact.
+        pruned: Share of the cost that is kept -> mIoU lost after a short training; a quarter of it after a longer one.
+        broken: Precisions whose export fails.
+        tried: What was asked, in order.
+    """
+
+    harm: dict[str, float]
+    gain_ms: dict[str, float]
+    fp32_ms: float = 100.0
+    fp16_ratio: float = 1.5
+    calibrations: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
+    noise: float = 0.0
+    pruned: dict[float, float] = field(default_factory=dict)
+    broken: frozenset[Precision] = frozenset()
+    seconds: float = 1.0
+    tried: list[Try] = field(default_factory=list)
+
+    def space(self, *, groups: int = 32, training: bool = False) -> Space:
+        layers = tuple(
+            Layer(name=name, operator="Conv", float_ms=10.0, int8_ms=10.0 - self.gain_ms[name]) for name in self.harm
+        )
+        exports: tuple[ExportRecipe, ...] = (FP32, FP16, INT8)
+        return Space(
+            precisions=exports,
+            methods=tuple(name for name in self.calibrations if name != "mse"),
+            layers=layers,
+            groups=grouped(layers, groups),
+            kept_macs=tuple(self.pruned),
+            training=Training(teacher="original", labelled=True, steps=100, step_seconds=1.0) if training else None,
+        )
+
+    def __call__(self, attempt: Try) -> Point:
+        self.tried.append(attempt)
+        candidate = attempt.candidate
+        trained = sum(int(step.params.get("steps", 0)) for step in candidate.steps)
+        common = {"attempt": attempt, "seconds": self.seconds + trained}
+        if candidate.precision in self.broken:
+            return Point(**common, error=f"no {candidate.precision.value} here")
+        loss, ratio, kept = self.exactly(candidate)
+        loss += self.noise if attempt.rung == "screen" else 0.0
+        found = {"images": 10 if attempt.rung == "screen" else 50, "miou": 0.7 - loss, "miou_delta": -loss}
+        found |= {"miou_interval": (-loss - 0.002, -loss + 0.002), "agreement": 1 - 2 * loss}
+        found |= {"size_bytes": int(1e6 * kept * {"fp32": 1.0, "fp16": 0.5, "int8": 0.3}[candidate.precision.value])}
+        found |= {"macs": int(1e9 * kept)}
+        if attempt.timed:
+            found |= {"latency_ms": self.fp32_ms * ratio, "latency_ratio": ratio}
+            found["latency_interval"] = (ratio - 0.01, ratio + 0.01)
+        return Point(**common, **found)
+
+    def exactly(self, candidate: Candidate) -> tuple[float, float, float]:
+        """(mIoU lost, latency ratio, share of the cost) of a candidate."""
+        kept, loss = 1.0, 0.0
+        for step in candidate.steps:
+            if step.step == "prune":
+                kept = step.params["keep_macs"]
+            else:
+                loss += self.pruned[kept] * (1.0 if step.params["steps"] <= 100 else 0.25)
+        if candidate.precision is Precision.FP16:
+            return loss, self.fp16_ratio * kept, kept
+        saved = 0.0
+        if candidate.precision is Precision.INT8:
+            int8 = [name for name in self.harm if name not in candidate.float_nodes]
+            loss += self.calibrations[candidate.export.calibration.method] * sum(self.harm[name] for name in int8)
+            saved = sum(self.gain_ms[name] for name in int8)
+        return loss, (self.fp32_ms - saved) / self.fp32_ms * kept, kept
+
+
+def best_subset(world: World, names: Iterable[str], allowed: float) -> tuple[float, frozenset[str]]:
+    """The fastest set of float layers that keeps the promise, by trying all of them: (latency ratio, the set)."""
+    names = list(names)
+    best = (1.0, frozenset(names))
+    for bits in range(2 ** len(names)):
+        floats = frozenset(name for index, name in enumerate(names) if bits >> index & 1)
+        candidate = Candidate(export=INT8).calibrated(float_nodes=tuple(name for name in names if name in floats))
+        loss, ratio, _ = world.exactly(candidate)
+        if loss <= allowed and ratio < best[0]:
+            best = ratio, floats
+    return best
