@@ -145,6 +145,10 @@ class ChannelGraph:
         """Every axis of every parameter that the program uses."""
         return list(self._axes)
 
+    def sources(self) -> list[Axis]:
+        """Every axis of a parameter whose weights make channels, in execution order, frozen ones too."""
+        return list(self._sources)
+
     def finish(self) -> None:
         """Forms the groups, once every operator has spoken."""
         frozen: dict[int, str] = {}

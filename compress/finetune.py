@@ -81,6 +81,7 @@ class Finetune:
         early_stop_patience: int = Field(default=5, gt=0)
         log_interval_steps: int = Field(default=10, gt=0)
         augmentation: Augmentation = Augmentation()
+        losses_before_enlarging: bool = False
         precision: Literal["fp32", "fp16", "bf16"] = "fp32"
         new_head: bool = False
         device: str = "cpu"

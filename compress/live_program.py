@@ -107,11 +107,22 @@ class LiveProgram(paddle.nn.Layer):
         Raises:
             InputError: An input is missing or not known, or `keep` names no variable that the program writes.
         """
+        kept = self._replay(inputs, {*self.fetch_names, *keep})
+        return tuple(kept[name] for name in self.fetch_names), {name: kept[name] for name in keep}
+
+    def read(
+        self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor], names: Iterable[str]
+    ) -> dict[str, paddle.Tensor]:
+        """Runs the program only as far as these variables need, see `run`."""
+        return self._replay(inputs, set(names))
+
+    def _replay(self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor], wanted: set[str]) -> Tensors:
         tensors = dict(self._held)
         tensors.update(self._feeds(inputs))
-        wanted = {*self.fetch_names, *keep}
         kept: Tensors = {name: tensors[name] for name in wanted if name in tensors}
         for op, run, finished in zip(self._ops, self._runs, self._last_reads, strict=True):
+            if len(kept) == len(wanted):
+                break
             try:
                 run(tensors, self.training)
             except (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError) as error:
@@ -124,7 +135,7 @@ class LiveProgram(paddle.nn.Layer):
         missing = sorted(wanted - kept.keys())
         if missing:
             raise InputError(f"the program writes no variable {missing[0]!r}", hint="names are those of the .pdmodel")
-        return tuple(kept[name] for name in self.fetch_names), {name: kept[name] for name in keep}
+        return kept
 
     def _feeds(self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor]) -> Tensors:
         if isinstance(inputs, Mapping):

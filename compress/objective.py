@@ -12,6 +12,7 @@ from segexport.compress import distill, losses
 from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.logits import logits_of
+from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import TrainingOptions
 from segexport.errors import InputError
 from segexport.exporter.program import Program
@@ -29,7 +30,8 @@ class Objective:
     """
 
     def __init__(self, student: Program, teacher: Program | None, options: TrainingOptions) -> None:
-        self._options, self._logits = options, logits_of(student)
+        where = score_map_of if options.losses_before_enlarging else logits_of
+        self._options, self._logits, self._output = options, where(student), logits_of(student)
         self._teacher: LiveProgram | None = None
         self._teacher_logits = ("", 1)
         if options.losses.needs_teacher:
@@ -37,7 +39,7 @@ class Objective:
                 raise InputError(
                     "a distillation loss has a weight, and there is no teacher", hint="name one, or set it to 0"
                 )
-            self._teacher, self._teacher_logits = LiveProgram(teacher), logits_of(teacher)
+            self._teacher, self._teacher_logits = LiveProgram(teacher), where(teacher)
             self._teacher.eval()
             _require_fit(student, self._logits, teacher, self._teacher_logits)
         self._class_weight = _class_weight(options, max(2, student.shape(self._logits[0])[self._logits[1]]))
@@ -52,14 +54,14 @@ class Objective:
         images = paddle.to_tensor(batch.images)
         kind = "bfloat16" if options.precision == "bf16" else "float16"
         with paddle.amp.auto_cast(enable=options.precision != "fp32", dtype=kind):
-            _, own = student.run([images], keep=[self._logits[0], *options.features])
+            own = student.read([images], [self._logits[0], *options.features])
         scores = _classes_first(own[self._logits[0]], self._logits[1])
         found: dict[str, paddle.Tensor] = {}
         if wanted.needs_labels and batch.labels is not None:
-            found = self._on_labels(scores, paddle.to_tensor(batch.labels))
+            found = self._on_labels(scores, batch.labels)
         if self._teacher is not None:
             with paddle.no_grad():
-                _, known = self._teacher.run([images], keep=[self._teacher_logits[0], *options.features])
+                known = self._teacher.read([images], [self._teacher_logits[0], *options.features])
             taught = _classes_first(known[self._teacher_logits[0]], self._teacher_logits[1])
             found |= self._on_teacher(scores, taught)
             if wanted.attention:
@@ -75,11 +77,14 @@ class Objective:
     def scores(self, student: LiveProgram, images: np.ndarray) -> np.ndarray:
         """The student's scores (batch, classes, height, width) in the mode that it is in, without gradients."""
         with paddle.no_grad():
-            _, own = student.run([paddle.to_tensor(images)], keep=[self._logits[0]])
-        return losses.two_classes(_classes_first(own[self._logits[0]], self._logits[1])).numpy()
+            own = student.read([paddle.to_tensor(images)], [self._output[0]])
+        return losses.two_classes(_classes_first(own[self._output[0]], self._output[1])).numpy()
 
-    def _on_labels(self, scores: paddle.Tensor, labels: paddle.Tensor) -> dict[str, paddle.Tensor]:
+    def _on_labels(self, scores: paddle.Tensor, given: np.ndarray) -> dict[str, paddle.Tensor]:
         wanted, ignored = self._options.losses, self._options.ignore_index
+        if self._options.losses_before_enlarging:
+            given = at_size(given, *scores.shape[2:])
+        labels = paddle.to_tensor(given)
         if scores.shape[2:] != labels.shape[1:]:
             scores = paddle.nn.functional.interpolate(scores, size=labels.shape[1:], mode="bilinear")
         weights = self._class_weight

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import paddle
 
-from segexport.compress import losses
 from segexport.compress.batches import Batch
 from segexport.compress.live_program import LiveProgram
-from segexport.compress.logits import logits_of
+from segexport.compress.task_loss import TaskLoss
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
@@ -36,19 +34,11 @@ def saliency(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray
     """
     net = LiveProgram(program)
     net.eval()
-    name, axis = logits_of(program)
+    loss = TaskLoss(program)
     sums = {weight: np.zeros(net.tensor(weight).shape, np.float32) for weight in net.trained_names()}
     count = 0
     for batch in batches:
-        _, kept = net.run([paddle.to_tensor(batch.images)], keep=[name])
-        logits = kept[name] if axis == 1 else paddle.moveaxis(kept[name], axis, 1)
-        if batch.labels is None:
-            labels = logits.detach().argmax(1)
-        else:
-            labels = paddle.to_tensor(batch.labels)
-            if logits.shape[2:] != labels.shape[1:]:
-                logits = paddle.nn.functional.interpolate(logits, size=labels.shape[1:], mode="bilinear")
-        losses.cross_entropy(logits, labels).backward()
+        loss(net, batch).backward()
         for weight, total in sums.items():
             held = net.tensor(weight)
             if held.grad is not None:

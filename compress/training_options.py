@@ -49,6 +49,8 @@ class TrainingOptions(Frozen):
         temperature: Of the losses that soften the classes.
         ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
         save_every: Steps between checkpoints.
+        losses_before_enlarging: Take the losses on the net's own map of scores where the output only enlarges it: on a
+            CPU a step costs up to half as much. Labels are then read at that map's size, by nearest neighbour.
         precision: `fp16`, `bf16`: mixed precision (Micikevicius et al., ICLR 2018), on a GPU only.
     """
 
@@ -67,6 +69,7 @@ class TrainingOptions(Frozen):
     temperature: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     save_every: int = Field(default=200, gt=0)
+    losses_before_enlarging: bool = False
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     seed: int = 0
 

@@ -1,0 +1,110 @@
+"""How wide each group of channels becomes under a budget: cut first what costs much and matters little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segexport.compress.channel_cost import ChannelCost, Cost
+from segexport.compress.channel_graph import ChannelGraph
+from segexport.errors import InputError
+
+
+def allocate(
+    graph: ChannelGraph,
+    importance: Sequence[np.ndarray],
+    budgets: Mapping[Cost, float],
+    *,
+    align: int = 8,
+    least_kept: float = 0.0,
+) -> np.ndarray:
+    """The units to remove so that every cost comes within its budget and little importance goes.
+
+    Greedy: of all groups, the one loses its least important units next whose loss per cost saved is smallest, in
+    blocks that make a multiple of `align` channels; what is saved is worked out anew for the widths at that moment.
+    Scores are compared across groups, as in Group Fisher pruning (Liu et al., ICML 2021, section 3.3, there one
+    channel at a time).
+
+    Args:
+        graph: The analysis.
+        importance: For each group of the graph a score per unit, in one measure for all, e.g. `fisher`.
+        budgets: Cost -> the fraction of it that may stay. Of several, those not yet met count alike.
+        align: Channels that stay are a multiple of this where the group is at least that wide.
+        least_kept: No group comes down to less than this fraction of its units: the sum of scores says too little of
+            what it costs to lose nearly all of a layer.
+
+    Returns:
+        Roots of the units that go, sorted: for `cut`.
+
+    Raises:
+        InputError: A budget is out of reach.
+    """
+    return _Allocation(graph, importance, budgets, align, least_kept).removed()
+
+
+class _Allocation:
+    def __init__(
+        self,
+        graph: ChannelGraph,
+        importance: Sequence[np.ndarray],
+        budgets: Mapping[Cost, float],
+        align: int,
+        least_kept: float,
+    ) -> None:
+        self.graph, self.budgets = graph, budgets
+        self.costs = {what: ChannelCost(graph, what) for what in budgets}
+        self.units = [len(group.units) for group in graph.groups]
+        self.kept = list(self.units)
+        self.whole = {what: cost.at(self.units) for what, cost in self.costs.items()}
+        self.order = [np.argsort(scores, kind="stable") for scores in importance]
+        self.sums = [
+            np.concatenate([[0.0], np.cumsum(scores[index])])
+            for scores, index in zip(importance, self.order, strict=True)
+        ]
+        self.stops = [_widths(len(group.units), group.step(align), least_kept) for group in graph.groups]
+
+    def removed(self) -> np.ndarray:
+        while over := self._over_budget():
+            offers = [offer for group in range(len(self.kept)) if (offer := self._offer(group, over))]
+            if not offers:
+                raise self._out_of_reach(over[0])
+            _, group, width = min(offers)
+            self.kept[group] = width
+        gone = [
+            group.units[index[: len(index) - kept]]
+            for group, index, kept in zip(self.graph.groups, self.order, self.kept, strict=True)
+        ]
+        return np.sort(np.concatenate(gone)) if gone else np.empty(0, np.int64)
+
+    def _over_budget(self) -> list[Cost]:
+        return [
+            what
+            for what, ratio in self.budgets.items()
+            if self.costs[what].at(self.kept) > ratio * self.whole[what] * (1 + 1e-9)
+        ]
+
+    def _offer(self, group: int, over: Sequence[Cost]) -> tuple[float, int, int] | None:
+        """(loss per cost saved, group, the next narrower width)."""
+        width = next((width for width in self.stops[group] if width < self.kept[group]), None)
+        if width is None:
+            return None
+        saved = sum(self.costs[what].saved(self.kept, group, width) / self.whole[what] for what in over)
+        loss = self.sums[group][self.units[group] - width] - self.sums[group][self.units[group] - self.kept[group]]
+        return (float(loss) / saved, group, width) if saved > 0 else None
+
+    def _out_of_reach(self, what: Cost) -> InputError:
+        left = self.costs[what].at(self.kept) / self.whole[what]
+        frozen = self.graph.frozen_because
+        because = "; some channels cannot be cut (" + "; ".join(frozen) + ")" if frozen else ""
+        return InputError(
+            f"pruning cannot bring this model to {self.budgets[what]:.0%} of its {what}",
+            cause=f"{left:.0%} is the least" + because,
+            hint="allow more to stay",
+        )
+
+
+def _widths(count: int, step: int, least_kept: float) -> list[int]:
+    """The numbers of units that a group may come down to, widest first."""
+    least = max(1, least_kept * count)
+    return [width for width in range((count - 1) // step * step, 0, -step) if width >= least]

@@ -1,0 +1,43 @@
+"""Where a program's class scores are before it enlarges them: losses there cost a fraction, and say nearly the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.compress.logits import logits_of
+from segexport.exporter.program import Program
+
+_ENLARGES = frozenset({"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2"})
+_PASSES = frozenset({"assign", "scale", "share_data"})
+
+
+def score_map_of(program: Program) -> tuple[str, int]:
+    """The variable that holds the smallest map of logits that the output is only an enlargement of; its class axis.
+
+    Where two programs enlarge alike, equal maps give equal outputs. A program that does not end in an enlargement
+    gives what `logits_of` does.
+
+    Raises:
+        UnsupportedModelError: There are no logits.
+    """
+    producers = program.producers()
+    found, axis = logits_of(program)
+    name = found
+    while axis == 1 and (op := producers.get(name)) is not None and op.type in _ENLARGES | _PASSES:
+        if op.type == "scale" and (op.attr("scale", 1.0) != 1 or op.attr("bias", 0.0) != 0):
+            break
+        source = op.input("X") or ""
+        if op.type in _ENLARGES:
+            before, after = program.shape(source)[2:], program.shape(name)[2:]
+            if any(a > b or a < 0 for a, b in zip(before, after, strict=True)):
+                break
+            found = source
+        name = source
+    return found, axis
+
+
+def at_size(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Labels (batch, rows, columns) by nearest neighbour at (height, width)."""
+    rows = (2 * np.arange(height) + 1) * labels.shape[1] // (2 * height)
+    columns = (2 * np.arange(width) + 1) * labels.shape[2] // (2 * width)
+    return labels[:, rows][:, :, columns]
