@@ -20,6 +20,8 @@ from segexport.report.schema import ExportResult, Reference, Report
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
+_CHANGING = frozenset({"prune", "finetune", "qat"})  # steps after which the weights are others
+
 
 def conclude(measured: Measurement) -> Report:
     """The report of a run."""
@@ -123,8 +125,11 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
-    """The export that a smaller precision has to beat; where there are several, the one with the same head."""
-    if entry.subject.precision is Precision.FP32:
+    """The export that a smaller precision has to beat, and one whose weights were changed; with the same head if any.
+
+    None for an fp32 export of the model as it was.
+    """
+    if entry.subject.precision is Precision.FP32 and not _changed(entry):
         return None
     found = [
         other
@@ -133,9 +138,15 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
         and other.subject.precision is Precision.FP32
         and other.error is None
         and other.subject.artifact is not None
+        and (entry.subject.precision is not Precision.FP32 or not _changed(other))
     ]
     same_head = [other for other in found if _head(other) == _head(entry)]
     return next(iter(same_head or found), None)
+
+
+def _changed(entry: Measured) -> bool:
+    """Whether it was pruned or trained again."""
+    return any(step.step in _CHANGING for step in entry.subject.artifact.manifest.lineage)
 
 
 def _head(entry: Measured) -> dict[str, Any]:
