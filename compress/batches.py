@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from segexport import preprocess as contract
 from segexport.data.dataset import Dataset
@@ -29,20 +30,27 @@ class Augmentation(Frozen):
         flip: The probability of a mirror image.
         zoom: A window of the image is enlarged by up to this factor.
         brightness, contrast: Largest change, as a fraction.
+        views: So many different views are drawn of an image, one an epoch, over and over; 0: another one each epoch.
+            With few of them a teacher has to look at each only once, see `Objective`.
     """
 
     flip: float = 0.5
     zoom: float = 1.5
     brightness: float = 0.2
     contrast: float = 0.2
+    views: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`images`: float32 (batch, 3, height, width). `labels`: int64 (batch, height, width), or None."""
+    """`images`: float32 (batch, 3, height, width). `labels`: int64 (batch, height, width), or None.
+
+    `views`: a number for each image that stands for its very pixels; None where every view is another.
+    """
 
     images: np.ndarray
     labels: np.ndarray | None
+    views: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,8 @@ class Batches:
         Raises:
             InputError: An image cannot be read, or the batch's images become tensors of different sizes.
         """
-        views = [self._view(place) for place in range(step * self.size + self.rank, (step + 1) * self.size, self.ranks)]
+        places = range(step * self.size + self.rank, (step + 1) * self.size, self.ranks)
+        views = [self._view(place) for place in places]
         images = [image for image, _, _ in views]
         if len({image.shape for image in images}) > 1:
             first, other = views[0], next(view for view in views if view[0].shape != images[0].shape)
@@ -78,7 +87,8 @@ class Batches:
             )
         labels = [label for _, label, _ in views]
         stacked = None if any(label is None for label in labels) else np.stack(labels).astype(np.int64)
-        return Batch(np.concatenate(images), stacked)
+        numbers = tuple(self._number(place) for place in places) if self.augmentation.views else None
+        return Batch(np.concatenate(images), stacked, numbers)
 
     def following(self, step: int) -> Iterator[Batch]:
         """The batches from `step` on, prepared ahead while the model trains."""
@@ -94,14 +104,24 @@ class Batches:
 
     def _view(self, place: int) -> tuple[np.ndarray, np.ndarray | None, str]:
         epoch, position = divmod(place, len(self.data))
-        index = int(np.random.default_rng([self.seed, epoch]).permutation(len(self.data))[position])
-        sample = self.data.read(index)
-        random = np.random.default_rng([self.seed, epoch, position])
+        sample = self.data.read(self._index(place))
+        if self.augmentation.views:
+            random = np.random.default_rng([self.seed, self._number(place)])
+        else:
+            random = np.random.default_rng([self.seed, epoch, position])
         image, label = augment(sample.image, sample.label, self.augmentation, random)
         tensor, placement = contract.apply(self.preprocess, image)
         if label is not None:
             label = place_label(label, placement, self.data.ignore_index)
         return tensor, label, sample.name
+
+    def _index(self, place: int) -> int:
+        epoch, position = divmod(place, len(self.data))
+        return int(np.random.default_rng([self.seed, epoch]).permutation(len(self.data))[position])
+
+    def _number(self, place: int) -> int:
+        """Of a view: images in turn, as often as each has views."""
+        return place // len(self.data) % self.augmentation.views * len(self.data) + self._index(place)
 
 
 def augment(

@@ -34,6 +34,7 @@ class Objective:
         self._options, self._logits, self._output = options, where(student), logits_of(student)
         self._teacher: LiveProgram | None = None
         self._teacher_logits = ("", 1)
+        self._remembered: dict[int, np.ndarray] = {}
         if options.losses.needs_teacher:
             if teacher is None:
                 raise InputError(
@@ -60,9 +61,7 @@ class Objective:
         if wanted.needs_labels and batch.labels is not None:
             found = self._on_labels(scores, batch.labels)
         if self._teacher is not None:
-            with paddle.no_grad():
-                known = self._teacher.read([images], [self._teacher_logits[0], *options.features])
-            taught = _classes_first(known[self._teacher_logits[0]], self._teacher_logits[1])
+            taught, known = self._taught(images, batch)
             found |= self._on_teacher(scores, taught)
             if wanted.attention:
                 pairs = [distill.attention(own[name], known[name]) for name in options.features]
@@ -79,6 +78,24 @@ class Objective:
         with paddle.no_grad():
             own = student.read([paddle.to_tensor(images)], [self._output[0]])
         return losses.two_classes(_classes_first(own[self._output[0]], self._output[1])).numpy()
+
+    def _taught(self, images: paddle.Tensor, batch: Batch) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+        """The teacher's scores, and its features where they are compared.
+
+        Scores of views that come again are kept (as float16, and rounded so from the first time on, image by image:
+        what a view teaches does not depend on what the process has seen before).
+        """
+        wanted = [self._teacher_logits[0], *self._options.features]
+        with paddle.no_grad():
+            if batch.views is None or self._options.features:
+                known = self._teacher.read([images], wanted)
+                return _classes_first(known[wanted[0]], self._teacher_logits[1]), known
+            for place, view in enumerate(batch.views):
+                if view not in self._remembered:
+                    scores = self._teacher.read([images[place : place + 1]], wanted)[wanted[0]]
+                    self._remembered[view] = _classes_first(scores, self._teacher_logits[1]).numpy().astype(np.float16)
+        again = np.concatenate([self._remembered[view] for view in batch.views]).astype(np.float32)
+        return paddle.to_tensor(again), {}
 
     def _on_labels(self, scores: paddle.Tensor, given: np.ndarray) -> dict[str, paddle.Tensor]:
         wanted, ignored = self._options.losses, self._options.ignore_index
