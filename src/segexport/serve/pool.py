@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 
 import numpy as np
 
-from segexport.errors import SegexportError, WorkerError, WorkerFailed
+from segexport.errors import SegexportError, WorkerCrashed, WorkerError, WorkerFailed
 from segexport.runtimes.base import Prediction, WorkerSession
 
 log = logging.getLogger(__name__)
@@ -37,29 +37,23 @@ class Pool:
     def __init__(
         self, open_session: Callable[[], WorkerSession], count: int, on_restart: Callable[[], None] = lambda: None
     ) -> None:
-        self._open, self._on_restart = open_session, on_restart
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._lanes: list[_Lane] = []
         try:
-            for number in range(count):
-                self._lanes.append(_Lane(number, self._open()))
+            for _ in range(count):
+                self._lanes.append(_Lane(self._jobs, self._stop, open_session, on_restart))
         except BaseException:
             self._close_sessions()
             raise
-        for lane in self._lanes:
-            lane.thread = threading.Thread(target=self._work, args=(lane,), name=f"lane-{lane.number}", daemon=True)
-            lane.thread.start()
+        self._threads = [threading.Thread(target=lane.work, name="lane", daemon=True) for lane in self._lanes]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def ready(self) -> int:
         """Processes that run."""
         return sum(lane.ready for lane in self._lanes)
-
-    @property
-    def pids(self) -> list[int]:
-        """Of the processes."""
-        return [lane.session.pid for lane in self._lanes]
 
     def infer(self, tensors: Sequence[np.ndarray]) -> Future[Prediction]:
         """Puts an input in line for the next free process. Cancel the future to take it out again."""
@@ -72,66 +66,106 @@ class Pool:
         self._stop.set()
         for _ in self._lanes:
             self._jobs.put(None)
-        for lane in self._lanes:
-            if lane.thread is not None:
-                lane.thread.join()
+        for thread in self._threads:
+            thread.join()
         self._close_sessions()
 
     def _close_sessions(self) -> None:
         for lane in self._lanes:
             lane.session.close()
 
-    # -- in the threads ----------------------------------------------------------------------------------------
 
-    def _work(self, lane: _Lane) -> None:
-        while not self._stop.is_set():
-            if not lane.session.alive:
-                self._start_again(lane)
-                continue
-            with suppress(queue.Empty):
-                job = self._jobs.get(timeout=_LOOK_EVERY_S)
-                if job is None:
-                    return
-                if lane.session.alive:
-                    self._run(lane, *job)
-                else:  # it died while nobody asked: no fault of this input, which the next process gets
-                    self._jobs.put(job)
+class _Lane:
+    """A process, and the work of the thread that talks to it.
 
-    def _run(self, lane: _Lane, future: Future, tensors: Sequence[np.ndarray]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
+    Attributes:
+        ready: Whether the process runs.
+    """
+
+    def __init__(
+        self,
+        jobs: queue.SimpleQueue[_Job | None],
+        stop: threading.Event,
+        open_session: Callable[[], WorkerSession],
+        on_restart: Callable[[], None],
+    ) -> None:
+        self._jobs, self._stop, self._open, self._on_restart = jobs, stop, open_session, on_restart
+        self.session = open_session()
+        self.ready = True
+        self._sent: deque[_Job] = deque()  # what it is at, and will be next
+
+    def work(self) -> None:
+        """Until the pool is closed and all that was sent is answered."""
+        while True:
+            if not self._sent and not self.session.alive:
+                self._give_up()
+            if not self.ready and not self._start_again():
+                break
+            self._send()
+            if self._sent and self.ready:
+                self._receive()
+            elif self._stop.is_set() and not self._sent:
+                break
+        for future, _ in self._sent:
+            future.set_exception(WorkerCrashed("the server stopped before the model's process ran again"))
+
+    def _send(self) -> None:
+        """Hands the process its next inputs while it is at the last, so that it is never idle while there is work."""
+        while self.ready and len(self._sent) < self.session.ahead and not self._stop.is_set():
+            try:
+                job = self._jobs.get(block=not self._sent, timeout=_LOOK_EVERY_S)
+            except queue.Empty:
+                return
+            if job is None:
+                return
+            if job[0].set_running_or_notify_cancel():
+                self._submit(job)
+
+    def _submit(self, job: _Job) -> None:
         try:
-            future.set_result(lane.session.infer(tensors))
+            self.session.submit(job[1])
+        except WorkerError:
+            if not self._sent:  # it died while nobody asked: no fault of this input, which the next process gets
+                self._give_up()
         except Exception as error:
-            if isinstance(error, WorkerError) and not isinstance(error, WorkerFailed):
-                lane.ready = False
-                log.error("%s", error)
-            future.set_exception(error)
+            job[0].set_exception(error)
+            return
+        self._sent.append(job)
 
-    def _start_again(self, lane: _Lane) -> None:
-        """Until it runs, or the pool is closed."""
-        lane.ready = False
+    def _receive(self) -> None:
+        try:
+            prediction = self.session.result()
+        except Exception as error:
+            future, _ = self._sent.popleft()  # what it was at; those behind are innocent
+            if isinstance(error, WorkerError) and not isinstance(error, WorkerFailed):
+                log.error("%s", error)
+                self._give_up()
+            future.set_exception(error)
+        else:
+            self._sent.popleft()[0].set_result(prediction)
+
+    def _give_up(self) -> None:
+        self.ready = False
+        self.session.close()
+
+    def _start_again(self) -> bool:
+        """Tries until it runs; False when the pool was closed before."""
         attempt = 0
-        lane.session.close()
         while not self._stop.wait(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]):
             attempt += 1
             try:
-                lane.session = self._open()
+                self.session = self._open()
             except SegexportError as error:
                 log.error("the model's process cannot be started again: %s", error)
                 continue
             except Exception:
                 log.exception("the model's process cannot be started again")
                 continue
-            lane.ready = True
+            self.ready = True
             log.warning("the model's process died and was started again")
             self._on_restart()
-            return
-
-
-class _Lane:
-    """A process and its thread."""
-
-    def __init__(self, number: int, session: WorkerSession) -> None:
-        self.number, self.session, self.ready = number, session, True
-        self.thread: threading.Thread | None = None
+            again, self._sent = self._sent, deque()
+            for job in again:
+                self._submit(job)
+            return True
+        return False

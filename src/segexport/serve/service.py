@@ -52,7 +52,7 @@ class Service:
         self._task, self._pool, self._limits, self._open_url = task, pool, limits, open_url
         self.metrics = metrics
         self.admission = Admission(limits, metrics)
-        self._together = 2 * workers + 2  # of each process one computes and one is ready; one before it and one behind
+        self._together = 3 * workers + 2  # of each process one computes, one is there, one is ready; two are in threads
         self._turns = asyncio.Semaphore(self._together)
         self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="image")
         self._downloads = ThreadPoolExecutor(limits.downloads, thread_name_prefix="download")
