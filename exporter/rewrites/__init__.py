@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Program
+from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
-from segexport.exporter.rewrites.base import Rewrite, Target
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
@@ -18,9 +20,11 @@ from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
+from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
@@ -37,6 +41,10 @@ REWRITES: tuple[Rewrite, ...] = (
     FpnLevelsToIndices(),
     ClassNmsToSharedNms(),
     GatherByList(),
+    *(ActivationsToArithmetic(target) for target in (ONNX, LITE_ARM, LITE_X86)),
+    NormalizationDefaults(),
+    ChannelOrderToReshape(),
+    SwishBeta(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     SetValueAttributes(),

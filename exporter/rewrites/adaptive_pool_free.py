@@ -17,6 +17,8 @@ def pool_of_free_size(program: Program, op: Op) -> list[Op]:
     source, out = op.input("X") or "", op.output("Out") or ""
     build = _Averages(program, f"{out}.pool")
     dims, bins = program.shape(source), op.attr("ksize")
+    if isinstance(bins, str):  # one variable that holds both
+        bins = [build.element(bins, axis) for axis in (0, 1)]
     sizes = build.add("shape", {"Input": source}, (4,), "int32")
     rows = build.matrix(build.side(sizes, 2), bins[0])
     columns = build.matrix(build.side(sizes, 3), bins[1])
@@ -32,8 +34,12 @@ class _Averages(Builder):
 
     def side(self, sizes: str, axis: int) -> str:
         """One side of the image, float32 [1]."""
-        picked = self.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
-        return self.cast(picked, (1,), "float32")
+        return self.cast(self.element(sizes, axis), (1,), "float32")
+
+    def element(self, values: str, index: int) -> str:
+        """One element of a list of integers, [1]."""
+        dtype = self._program.dtype(values)
+        return self.add("slice", {"Input": values}, (1,), dtype, axes=[0], starts=[index], ends=[index + 1])
 
     def matrix(self, size: str, bins: int | str) -> str:
         """The [bins, size] matrix; `bins` is a number, or a variable that holds it."""

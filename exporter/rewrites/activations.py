@@ -1,0 +1,143 @@
+"""Activations that an export has not, or writes wrong, as arithmetic that it has.
+
+Each formula is the activation's own definition. paddle2onnx drops `beta` of softplus and takes the exact GELU for the
+one that is approximated by a tanh; Paddle-Lite on x86 does the latter too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from segexport.exporter import supported_operators as tables
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Builder, Target, count
+
+_TABLES: dict[Target, frozenset[str]] = {ONNX: tables.ONNX, LITE_ARM: tables.LITE_ARM, LITE_X86: tables.LITE_X86}
+_SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
+_GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016
+
+
+class ActivationsToArithmetic:
+    """Rewrites what one export does not take."""
+
+    name = "activations_to_arithmetic"
+    version = "1"
+
+    def __init__(self, target: Target) -> None:
+        self.targets = frozenset({target})
+        self._known = _TABLES[target]
+
+    def applies(self, program: Program) -> bool:
+        return any(self._changes(program, op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if self._changes(program, op)]
+        for op in changed:
+            build = _Arithmetic(program, op)
+            _FORMULAS[op.type](build, op)
+            program.replace(op, *build.ops)
+        types = sorted({op.type for op in changed})
+        return [
+            f"{count(len([op for op in changed if op.type == kind]), kind)} written as arithmetic" for kind in types
+        ]
+
+    def _changes(self, program: Program, op: Op) -> bool:
+        if op.type not in _FORMULAS or program.dtype(op.input("X") or "") != "float32":
+            return False
+        if op.type == "gelu":
+            return bool(op.attr("approximate", False))
+        if op.type == "softplus":
+            beta, threshold = op.attr("beta", 1.0), op.attr("threshold", 20.0)
+            return beta != 1.0 and threshold >= _SOFTPLUS_IS_LINEAR
+        return op.type not in self._known
+
+
+class _Arithmetic(Builder):
+    """Element by element, on tensors of one shape; the last call writes what the activation wrote."""
+
+    def __init__(self, program: Program, op: Op) -> None:
+        super().__init__(program, f"{op.output('Out')}.part")
+        self.x, self._out = op.input("X") or "", op.output("Out") or ""
+        self._dims = program.shape(self.x)
+
+    def one(self, kind: str, x: str, *, last: bool = False, **attrs: object) -> str:
+        """An operator of one tensor."""
+        return self.add(kind, {"X": x}, self._dims, out=self._out if last else None, **attrs)
+
+    def two(self, kind: str, x: str, y: str, *, last: bool = False) -> str:
+        """An elementwise operator of two tensors."""
+        return self.add(f"elementwise_{kind}", {"X": x, "Y": y}, self._dims, out=self._out if last else None, axis=-1)
+
+    def line(self, x: str, scale: float, bias: float = 0.0, *, last: bool = False) -> str:
+        """x * scale + bias."""
+        return self.one("scale", x, last=last, scale=float(scale), bias=float(bias), bias_after_scale=True)
+
+    def expm1(self, x: str) -> str:
+        """exp(x) - 1."""
+        return self.line(self.one("exp", x), 1.0, -1.0)
+
+    def below(self, x: str) -> str:
+        """min(x, 0), as -relu(-x)."""
+        return self.line(self.one("relu", self.line(x, -1.0)), -1.0)
+
+
+def _celu(b: _Arithmetic, op: Op) -> None:
+    alpha = op.attr("alpha", 1.0)
+    below = b.line(b.expm1(b.line(b.below(b.x), 1.0 / alpha)), alpha)
+    b.two("add", b.one("relu", b.x), below, last=True)
+
+
+def _selu(b: _Arithmetic, op: Op) -> None:
+    scale, alpha = op.attr("scale", 1.0507009873554805), op.attr("alpha", 1.6732632423543772)
+    below = b.line(b.expm1(b.below(b.x)), scale * alpha)
+    b.two("add", b.line(b.one("relu", b.x), scale), below, last=True)
+
+
+def _softsign(b: _Arithmetic, _op: Op) -> None:
+    magnitude = b.two("add", b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0)))
+    b.two("div", b.x, b.line(magnitude, 1.0, 1.0), last=True)
+
+
+def _tanh_shrink(b: _Arithmetic, _op: Op) -> None:
+    b.two("sub", b.x, b.one("tanh", b.x), last=True)
+
+
+def _softshrink(b: _Arithmetic, op: Op) -> None:
+    width = op.attr("lambda", 0.5)
+    above = b.one("relu", b.line(b.x, 1.0, -width))
+    b.two("sub", above, b.one("relu", b.line(b.x, -1.0, -width)), last=True)
+
+
+def _logsigmoid(b: _Arithmetic, _op: Op) -> None:
+    """min(x, 0) - log(1 + exp(-|x|)), which overflows nowhere."""
+    up, down = b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0))
+    tail = b.one("log", b.line(b.one("exp", b.line(b.two("add", up, down), -1.0)), 1.0, 1.0))
+    b.line(b.two("add", down, tail), -1.0, last=True)
+
+
+def _clipped(b: _Arithmetic, op: Op) -> None:
+    b.one("clip", b.x, last=True, min=float(op.attr("t_min", 0.0)), max=float(op.attr("t_max", 24.0)))
+
+
+def _softplus(b: _Arithmetic, op: Op) -> None:
+    beta = op.attr("beta")
+    b.line(b.one("softplus", b.line(b.x, beta), beta=1.0, threshold=20.0), 1.0 / beta, last=True)
+
+
+def _gelu(b: _Arithmetic, _op: Op) -> None:
+    """x * sigmoid(2 * u), which is x / 2 * (1 + tanh(u))."""
+    cubic = b.line(b.two("mul", b.x, b.x), _GELU_SLOPE * _GELU_CUBIC, _GELU_SLOPE)
+    b.two("mul", b.x, b.one("sigmoid", b.two("mul", b.x, cubic)), last=True)
+
+
+_FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
+    "celu": _celu,
+    "selu": _selu,
+    "softsign": _softsign,
+    "tanh_shrink": _tanh_shrink,
+    "softshrink": _softshrink,
+    "logsigmoid": _logsigmoid,
+    "brelu": _clipped,
+    "softplus": _softplus,
+    "gelu": _gelu,
+}

@@ -1,0 +1,57 @@
+"""Normalizations without scale or shift, or without the outputs that only training reads.
+
+`weight_attr=False` leaves them away. paddle2onnx aborts without them, Paddle-Lite aborts when it compiles or, worse,
+when it runs; newer Paddle does not write the statistics of an instance normalization, which Paddle-Lite insists on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import EVERY, count
+
+_STATISTICS = {"instance_norm": ("SavedMean", "SavedVariance"), "layer_norm": ("Mean", "Variance")}
+_TYPES = ("batch_norm", "layer_norm", "instance_norm", "group_norm")
+
+
+class NormalizationDefaults:
+    """Adds a scale of ones, a shift of zeros, and the outputs."""
+
+    name = "normalization_defaults"
+    version = "1"
+    targets = EVERY
+
+    def applies(self, program: Program) -> bool:
+        return any(_lacks(program, op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _lacks(program, op)]
+        for op in changed:
+            size = _size(program, op)
+            for slot, value in (("Scale", 1.0), ("Bias", 0.0)):
+                if not op.input(slot):
+                    op.inputs[slot] = [program.add_param(f"{op.output('Y')}.{slot}", np.full(size, value, np.float32))]
+            for slot in _STATISTICS.get(op.type, ()):
+                if not op.output(slot):
+                    op.outputs[slot] = [program.add_var(f"{op.output('Y')}.{slot}", (-1,))]
+        types = ", ".join(sorted({op.type for op in changed}))
+        return [f"{count(len(changed), types)} given all inputs and outputs"]
+
+
+def _lacks(program: Program, op: Op) -> bool:
+    if op.type not in _TYPES or _size(program, op) < 1:
+        return False
+    missing = [slot for slot in _STATISTICS.get(op.type, ()) if not op.output(slot)]
+    return not op.input("Scale") or not op.input("Bias") or bool(missing)
+
+
+def _size(program: Program, op: Op) -> int:
+    """Elements of the scale; -1 where a size is free."""
+    dims = program.shape(op.input("X") or "")
+    if op.type == "layer_norm":
+        kept = dims[op.attr("begin_norm_axis", 1) :]
+        return -1 if -1 in kept else int(np.prod(kept))
+    if len(dims) < 2:
+        return -1
+    return dims[-1] if (op.attr("data_layout") or "NCHW") == "NHWC" else dims[1]
