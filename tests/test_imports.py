@@ -26,7 +26,7 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
     {"artifact", "data.images", "data.dataset_list", "yaml_reader", "judge.limits", "measure.environment"}
-    | {"process.interpreter", "instance.objects", "judge.tolerances"},
+    | {"process.interpreter", "instance.objects", "judge.tolerances", "judge.student_t"},
     {"store", "data.dataset", "preprocess", "measure.metrics", "measure.boundary", "judge.bootstrap"}
     | {"process.worker_host", "recipe", "step_order"},
     {"measure.latency_statistics", "process.worker", "show", "reading"},

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from segexport.judge.bootstrap import ClassDelta, PairedDelta, holm, paired_delta, student_t_cdf, student_t_quantile
+from segexport.judge.bootstrap import ClassDelta, PairedDelta, holm, paired_delta
+from segexport.judge.student_t import student_t_cdf, student_t_quantile
 from segexport.measure.metrics import class_counts, scores
 
 

@@ -9,7 +9,16 @@ from pydantic import ValidationError
 from segexport.errors import InputError
 from segexport.judge.bootstrap import ClassDelta, PairedDelta, paired_delta
 from segexport.judge.cost_gates import compression_check, latency_check, size_check
-from segexport.judge.gates import agreement_checks, boundary_check, class_check, miou_check, tripwire_checks
+from segexport.judge.gates import (
+    PASS_IMAGES,
+    SEEN_SHARE,
+    agreement_checks,
+    boundary_check,
+    class_check,
+    miou_check,
+    tripwire_checks,
+    unseen_share,
+)
 from segexport.judge.limits import Limits, limits_for, require_margin_above_noise
 from segexport.measure.boundary import boundary_counts
 from segexport.measure.latency_statistics import Drift, LatencyRatio
@@ -174,6 +183,22 @@ def test_few_images_pass_only_when_the_masks_are_nearly_identical() -> None:
     single = miou_check(delta(-0.0001, None, images=1), FP32, agreement=0.9999)
     assert single.verdict is Verdict.INCONCLUSIVE
     assert "on 1 image:" in single.message
+
+
+def test_ten_images_can_fail_but_not_pass_what_a_fifth_of_the_images_could_hide() -> None:
+    inside = (-0.004, 0.001)
+    check = miou_check(delta(-0.002, inside, images=10), INT8, agreement=0.97)
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "one image of five in 11% of the cases; use at least 14" in check.message
+    assert miou_check(delta(-0.002, inside, images=14), INT8, agreement=0.97).verdict is Verdict.PASS
+    assert miou_check(delta(-0.002, inside, images=10), INT8, agreement=0.9995).verdict is Verdict.PASS
+    assert miou_check(delta(-0.05, (-0.06, -0.04), images=10), INT8, agreement=0.97).verdict is Verdict.FAIL
+
+
+def test_the_share_of_images_that_nobody_can_see() -> None:
+    assert [unseen_share(images) for images in (10, 14, 101)] == pytest.approx([0.2589, 0.1926, 0.0292], abs=1e-4)
+    assert (1 - SEEN_SHARE) ** PASS_IMAGES < 0.05 < (1 - SEEN_SHARE) ** (PASS_IMAGES - 1)
+    assert miou_check(delta(0.0, (0.0, 0.0), images=50), FP32, agreement=1).details["unseen_share"] == unseen_share(50)
 
 
 def test_identical_masks_pass_every_accuracy_gate_on_any_number_of_images() -> None:

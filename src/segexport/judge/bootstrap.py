@@ -9,7 +9,8 @@ the infinitesimal jackknife) and the percentile interval with t-expanded levels 
 Know About the Bootstrap", section 5.3). `benchmarks/gate_simulation.py` is the reason: on real per-image confusions the
 plain percentile interval passes exports at the margin in up to 11 % of the runs with 10 images, since losses are skewed
 (a few images lose most), and BCa is hardly better; the hull stays under 5 %. No interval can see a loss in images that
-are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases.
+are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases. `gates.PASS_IMAGES`
+is the answer to that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from segexport.judge.student_t import student_t_cdf, student_t_quantile
 from segexport.measure.metrics import iou_per_class, mean_iou
 
 RESAMPLES = 2000
@@ -269,34 +271,3 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return tuple(adjusted)
-
-
-def student_t_cdf(t: float, freedom: int) -> float:
-    """P(T <= t); Abramowitz and Stegun 26.7.3 and 26.7.4, with more than 200 degrees of freedom counted as 200."""
-    freedom = min(freedom, 200)
-    theta = math.atan(t / math.sqrt(freedom))
-    cosine_2 = math.cos(theta) ** 2
-    term = total = 1.0
-    if freedom % 2 == 0:
-        for k in range(1, freedom // 2):
-            term *= cosine_2 * (2 * k - 1) / (2 * k)
-            total += term
-        inside = math.sin(theta) * total
-    else:
-        for k in range(1, (freedom - 1) // 2):
-            term *= cosine_2 * 2 * k / (2 * k + 1)
-            total += term
-        tail = math.sin(theta) * math.cos(theta) * total if freedom > 1 else 0.0
-        inside = (theta + tail) * 2 / math.pi
-    return min(1.0, max(0.0, (1 + inside) / 2))
-
-
-def student_t_quantile(probability: float, freedom: int) -> float:
-    """The t with P(T <= t) = probability, for probabilities of at least 0.5, by bisection."""
-    low, high = 0.0, 1.0
-    while student_t_cdf(high, freedom) < probability:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_t_cdf(middle, freedom) < probability else (low, middle)
-    return high
