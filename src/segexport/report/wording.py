@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segexport.judge.gates import unseen_share
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
 from segexport.verdict import Verdict
 
@@ -79,6 +80,7 @@ def compared(report: Report) -> str:
         recorded(report),
         _truth(data),
         report.metric.rstrip(". ") + ".",
+        _unseen(data),
         _renamed(data),
         _times(report),
         _baseline(report),
@@ -148,6 +150,11 @@ def _truth(data: DatasetInfo) -> str:
         "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
         "not good ones."
     )
+
+
+def _unseen(data: DatasetInfo) -> str:
+    share = unseen_share(data.images)
+    return f"What goes wrong on fewer than {share:.1%} of such images may be on none of these." if data.images > 1 else ""
 
 
 def _renamed(data: DatasetInfo) -> str:
