@@ -153,8 +153,9 @@ def _truth(data: DatasetInfo) -> str:
 
 
 def _unseen(data: DatasetInfo) -> str:
-    share = unseen_share(data.images)
-    return f"What goes wrong on fewer than {share:.1%} of such images may be on none of these." if data.images > 1 else ""
+    if data.images < 2:
+        return ""
+    return f"What goes wrong on fewer than {unseen_share(data.images):.1%} of such images may be on none of these."
 
 
 def _renamed(data: DatasetInfo) -> str:
