@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
-from segexport.errors import UnsupportedModelError, WorkerCrashed
+from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
+from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
+from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.to_onnx import WORKERS
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
@@ -24,16 +26,23 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "2"
+    version = "3"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp32; fp16: kernels of ARMv8.2, the file keeps fp32 weights; w8: int8 weights, float kernels."""
+        """What it computes in.
 
-        precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+        Attributes:
+            precision: fp32; fp16: kernels of ARMv8.2, the file keeps fp32 weights; w8: int8 weights, float kernels;
+                int8: int8 kernels for convolutions, from the ranges that step `calibrate` or `qat` found.
+            weight_bits: Of w8: 8, or 16.
+        """
+
+        precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
+        weight_bits: Literal[8, 16] = 8
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
@@ -46,8 +55,17 @@ class ToPaddleLite:
         """
         original = program.read(source.file("model"), source.file("params"))
         _require_runnable_casts(original)
-        notes = self._compile("arm", original, out_dir / "model", context)
-        self._compile("x86", original, out_dir / "model.x86", context)
+        for_arm = for_x86 = original
+        more: list[str] = []
+        if self.params.precision is Precision.INT8:
+            ranges = _ranges(source)
+            for_arm, more = with_int8_marks(original, ranges)
+            for_x86, _ = with_int8_arithmetic(original, ranges)
+        notes = self._compile("arm", for_arm, out_dir / "model", context)
+        self._compile("x86", for_x86, out_dir / "model.x86", context)
+        notes += more
+        if self.params.precision is Precision.INT8:
+            notes.append("the x86 twin rounds as int8 does and computes in fp32: its times say nothing about the phone")
         if self.params.precision is Precision.FP16:
             notes.append("the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only")
         before = source.manifest
@@ -79,6 +97,7 @@ class ToPaddleLite:
                 "stem": str(stem),
                 "fp16": place == "arm" and precision is Precision.FP16,
                 "weight_int8": precision is Precision.W8,
+                "weight_bits": self.params.weight_bits,
             }
             try:
                 with Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt") as worker:
@@ -91,6 +110,17 @@ class ToPaddleLite:
                     hint="segexport inspect names the operators that Paddle-Lite does not take",
                 ) from error
         return notes
+
+
+def _ranges(source: ModelArtifact) -> Ranges:
+    found = Ranges.of(source)
+    if found is None:
+        raise InputError(
+            "Paddle-Lite int8 needs the ranges of activations, and this model has none",
+            cause="Paddle-Lite observes none itself",
+            hint="put step calibrate or qat before the export",
+        )
+    return found
 
 
 def _require_runnable_casts(graph: program.Program) -> None:

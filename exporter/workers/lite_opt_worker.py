@@ -19,7 +19,7 @@ def compile_nb(arguments, _arrays):
     opt.set_model_type("naive_buffer")
     if arguments["weight_int8"]:
         opt.set_quant_model(True)
-        opt.set_quant_type("QUANT_INT8")
+        opt.set_quant_type(f"QUANT_INT{arguments.get('weight_bits', 8)}")
     opt.set_optimize_out(arguments["stem"])
     opt.run()
     file = arguments["stem"] + ".nb"

@@ -80,7 +80,8 @@ def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
     if export.head != "keep":
         steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
     if export.to is Format.PADDLE_LITE:
-        return [*steps, make_step("to_paddle_lite", {"precision": export.precision})]
+        lite = {"precision": export.precision, "weight_bits": export.weight_bits}
+        return [*steps, make_step("to_paddle_lite", lite)]
     steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))
     if export.precision is Precision.FP16:
         steps.append(make_step("onnx_fp16", {}))

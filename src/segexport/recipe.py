@@ -123,10 +123,11 @@ class OnnxExport(_Export):
 
 
 class PaddleLiteExport(_Export):
-    """A Paddle-Lite export for ARM, with its x86 twin for the check."""
+    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
 
     to: Literal[Format.PADDLE_LITE]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
+    weight_bits: Literal[8, 16] = 8
 
 
 ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]

@@ -1,0 +1,119 @@
+"""What Paddle-Lite wants for int8: marks from which Opt makes int8 kernels, and a float twin that rounds as they do.
+
+Opt takes the operators that quantization-aware training leaves behind: one that rounds what goes into a convolution,
+one that rounds its weights. It reads the scales from their `OutScale` and takes the operators out again. Paddle-Lite
+rounds activations symmetrically to signed 8 bits: a ReLU's output gets 127 steps where ONNX Runtime gives it 255.
+
+Opt has int8 kernels for x86 too, but they are far from what the arithmetic should give: on a street model they change
+8 % of the pixels, where the same rounding in float changes 0.8 %. So the check's twin computes in float what an exact
+kernel would: rounded weights, and activations that are scaled, rounded, clipped and scaled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.quantization_ranges import Ranges
+
+Rounds = Callable[[Program, Op, str, float], str]
+"""Puts what rounds a tensor to 127 steps of a limit in front of an operator; the name of what comes out."""
+
+_QUANTIZED = frozenset(
+    {"conv2d", "depthwise_conv2d"}
+)  # others have int8 kernels on neither ARM nor x86 that were tried
+_TOP = 127.0
+_ATTRIBUTES = {"bit_length": 8, "is_test": True, "round_type": 0}
+
+
+def with_int8_marks(program: Program, ranges: Ranges) -> tuple[Program, list[str]]:
+    """A copy whose convolutions run in int8 in Paddle-Lite, where the range of their input is known.
+
+    Returns:
+        The copy, and a note on how many convolutions have a range.
+    """
+    return _rounded(program, ranges, _mark_activation, _mark_weight)
+
+
+def with_int8_arithmetic(program: Program, ranges: Ranges) -> tuple[Program, list[str]]:
+    """The same in float operators: what comes out is what exact int8 kernels give."""
+    return _rounded(program, ranges, _round_activation, _round_weight)
+
+
+def _rounded(
+    program: Program, ranges: Ranges, activation: Rounds, weight: Callable[[Program, Op, str], str]
+) -> tuple[Program, list[str]]:
+    changed = program.copy()
+    limits = {name: max(-low, high) for name, (low, high) in ranges.limits().items()}
+    done: dict[str, str] = {}
+    convolutions = [op for op in changed.ops if op.type in _QUANTIZED]
+    marked = [op for op in convolutions if (op.input("Input") or "") in limits and op.input("Filter") in changed.params]
+    for op in marked:
+        source, held = op.input("Input") or "", op.input("Filter") or ""
+        if source not in done:
+            done[source] = activation(changed, op, source, limits[source])
+        if held not in done:
+            done[held] = weight(changed, op, held)
+        op.rename(source, done[source])
+        op.rename(held, done[held])
+    changed.prune()
+    changed.verify("the program with int8 convolutions")
+    return changed, [f"int8: {len(marked)} of {len(convolutions)} convolutions have a range for their input"]
+
+
+def _mark_activation(program: Program, before: Op, name: str, limit: float) -> str:
+    scale = program.add_param(f"{name}.scale", np.array([limit], np.float32))
+    out = program.add_var(f"{name}.rounded", program.shape(name))
+    inputs, outputs = {"X": [name], "InScale": [scale]}, {"Out": [out], "OutScale": [scale]}
+    mark = Op("fake_quantize_dequantize_moving_average_abs_max", inputs, outputs)
+    for key, value in {**_ATTRIBUTES, "moving_rate": 0.9}.items():
+        mark.set_attr(key, value)
+    program.insert_before(before, mark)
+    return out
+
+
+def _weight_limits(value: np.ndarray) -> np.ndarray:
+    """The largest magnitude of each output channel, never 0: it is divided by."""
+    limits = np.abs(value).reshape(value.shape[0], -1).max(axis=1)
+    return np.where(limits > 0, limits, 1e-8).astype(np.float32)
+
+
+def _mark_weight(program: Program, before: Op, name: str) -> str:
+    value = program.params[name]
+    scale = program.add_param(f"{name}.scale", _weight_limits(value))
+    out = program.add_var(f"{name}.rounded", value.shape)
+    mark = Op("fake_channel_wise_quantize_dequantize_abs_max", {"X": [name]}, {"Out": [out], "OutScale": [scale]})
+    for key, attribute in {**_ATTRIBUTES, "quant_axis": 0}.items():
+        mark.set_attr(key, attribute)
+    program.insert_before(before, mark)
+    return out
+
+
+def _round_activation(program: Program, before: Op, name: str, limit: float) -> str:
+    step = limit / _TOP
+    chain = (
+        ("scale", _scaling(1 / step)),
+        ("round", {}),
+        ("clip", {"min": -_TOP, "max": _TOP}),
+        ("scale", _scaling(step)),
+    )
+    for kind, attributes in chain:
+        out = program.add_var(f"{before.input('Input')}.{kind}", program.shape(name))
+        op = Op(kind, {"X": [name]}, {"Out": [out]})
+        for key, value in attributes.items():
+            op.set_attr(key, value)
+        program.insert_before(before, op)
+        name = out
+    return name
+
+
+def _scaling(factor: float) -> dict[str, float | bool]:
+    return {"scale": factor, "bias": 0.0, "bias_after_scale": True}
+
+
+def _round_weight(program: Program, _before: Op, name: str) -> str:
+    value = program.params[name]
+    step = (_weight_limits(value) / _TOP).reshape(-1, *([1] * (value.ndim - 1)))
+    return program.add_param(f"{name}.rounded", (np.rint(value / step) * step).astype(np.float32))
