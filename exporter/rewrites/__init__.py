@@ -22,6 +22,7 @@ from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.proposals import ProposalsToNms
+from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.swish import SwishBeta
@@ -45,6 +46,7 @@ REWRITES: tuple[Rewrite, ...] = (
     NormalizationDefaults(),
     ChannelOrderToReshape(),
     SwishBeta(),
+    ReductionsOfFewAxes(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     SetValueAttributes(),

@@ -41,7 +41,7 @@ class ConstantArguments:
     """Moves the values of parameters that serve as arguments into the operators."""
 
     name = "constant_arguments"
-    version = "1"
+    version = "2"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
@@ -57,6 +57,8 @@ class ConstantArguments:
                 if changes.keys() & set(attrs):
                     op.inputs.pop(slot, None)
                     op.inputs.pop(many, None)
+            if changes and "infer_flags" in op.attrs and not _computed(op):  # else Paddle-Lite takes the sizes for -1
+                op.set_attr("infer_flags", [1] * len(op.attr("axes")))
             if changes:
                 changed[op.type] = changed.get(op.type, 0) + 1
         return [f"{count(number, kind)} given constant arguments" for kind, number in sorted(changed.items())]
@@ -82,6 +84,10 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
         if "out_w" in attrs:
             found["scale"] = Attr("FLOATS", [])
     return found
+
+
+def _computed(op: Op) -> bool:
+    return any(op.inputs.get(slot) for pair in _SLOTS.get(op.type, []) for slot in pair[:2])
 
 
 def _values(program: Program, names: list[str]) -> list[int] | None:
