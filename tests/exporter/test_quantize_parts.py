@@ -1,0 +1,265 @@
+"""Calibrators, equalization and bias correction on graphs small enough to be worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
+
+
+@pytest.fixture(autouse=True)
+def _workers_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKERS))
+    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+
+
+def histogram(values) -> object:
+    from histogram import Histogram
+
+    made = Histogram()
+    made.add(np.asarray(values, np.float32))
+    return made
+
+
+# -- calibrators -----------------------------------------------------------------------------------------------------
+
+
+def test_entropy_of_a_worked_example():
+    """Four bins, a range that holds the first three. P: the clipped bin's 2 join the last one, (4, 2, 4) of 10.
+
+    Levels 0, 128 and 255 hold one bin each, so Q is (4, 2, 2) of 8: KL = .4 ln .8 + .2 ln .8 + .4 ln 1.6 = 0.0541.
+    """
+    from histogram import Histogram
+
+    values, counts = np.array([0.0, 1.0, 2.0, 3.0]), np.array([4.0, 2.0, 2.0, 2.0])
+    expected = 0.6 * np.log(0.8) + 0.4 * np.log(1.6)
+    assert Histogram._divergence(values, counts, 0.0, 2.0) == pytest.approx(expected, rel=1e-12)
+    assert Histogram._divergence(values, counts, 0.0, 3.0) == 0.0
+
+
+def test_entropy_of_bins_that_share_a_level():
+    """Bins at 0 and 0.1 of a range of 255 become level 0: Q gives each half of their 4, where P has 3 and 1."""
+    from histogram import Histogram
+
+    values, counts = np.array([0.0, 0.1, 255.0]), np.array([3.0, 1.0, 4.0])
+    expected = 3 / 8 * np.log(3 / 2) + 1 / 8 * np.log(1 / 2)
+    assert Histogram._divergence(values, counts, 0.0, 255.0) == pytest.approx(expected, rel=1e-12)
+
+
+def test_entropy_clips_a_lone_outlier_and_minmax_does_not():
+    random = np.random.default_rng(0)
+    values = np.append(np.abs(random.normal(size=60_000)), 12.0)
+    found = histogram(values)
+    low, high = found.range("entropy", 99.9)
+    assert low == 0.0
+    assert 3.5 < high < 8.0  # a real search: neither all of it nor the smallest candidate
+    assert found.range("minmax", 99.9) == (0.0, 12.0)
+
+
+def test_entropy_keeps_a_flat_distribution_whole():
+    assert histogram(np.linspace(0, 1, 50_000)).range("entropy", 99.9) == (0.0, 1.0)
+
+
+def test_zeros_do_not_pull_the_threshold_down():
+    """ReLU makes most values 0, which every grid holds exactly: the range must be that of the other values."""
+    values = np.abs(np.random.default_rng(1).normal(size=15_000))
+    with_zeros = np.concatenate([values, np.zeros(45_000)])
+    assert histogram(with_zeros).range("entropy", 99.9) == histogram(values).range("entropy", 99.9)
+
+
+def test_least_squares_of_a_worked_example():
+    """One value at 0.5 in 10,000 lies outside of (0, 0.4): 0.1 squared against 1/12 of a step squared for each."""
+    from histogram import Histogram
+
+    values, counts = np.array([0.1, 0.5]), np.array([9_999.0, 1.0])
+    inside = 9_999 * (0.4 / 255) ** 2 / 12
+    assert Histogram._squared_error(values, counts, 0.0, 0.4) == pytest.approx(0.01 + inside, rel=1e-9)
+
+
+# -- cross-layer equalization ------------------------------------------------------------------------------------------
+
+
+def network(first, second, *, between=("Relu",), group=1, bias=None, extra_output=False) -> onnx.ModelProto:
+    """Conv, what is between, Conv."""
+    constants = {"w1": np.asarray(first, np.float32), "w2": np.asarray(second, np.float32)}
+    if bias is not None:
+        constants["b1"] = np.asarray(bias, np.float32)
+    nodes, name = [helper.make_node("Conv", ["x", "w1", *(["b1"] if bias is not None else [])], ["t0"], "first")], "t0"
+    for index, kind in enumerate(between, 1):
+        inputs = [name]
+        if kind == "PRelu":
+            constants["slope"] = np.full((len(first), 1, 1), 0.25, np.float32)
+            inputs.append("slope")
+        if kind == "Clip":
+            constants |= {"low": np.float32(0), "high": np.float32(6)}
+            inputs += ["low", "high"]
+        nodes.append(helper.make_node(kind, inputs, [f"t{index}"], kind))
+        name = f"t{index}"
+    nodes.append(helper.make_node("Conv", [name, "w2"], ["y"], "second", group=group))
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    if extra_output:
+        outputs.append(helper.make_tensor_value_info("t0", TensorProto.FLOAT, None))
+    shape = [1, np.shape(first)[1], 6, 6]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        outputs,
+        [numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+
+
+def weight(model, name):
+    return numpy_helper.to_array(next(value for value in model.graph.initializer if value.name == name))
+
+
+def run(model, seed=0):
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    shape = session.get_inputs()[0].shape
+    return session.run(None, {"x": np.random.default_rng(seed).normal(size=shape).astype(np.float32)})
+
+
+def column(*values):
+    """(channels, 1, 1, 1) weights of a 1x1 convolution with one input channel."""
+    return np.array(values, np.float32).reshape(-1, 1, 1, 1)
+
+
+def test_ranges_are_equal_afterwards():
+    """r1 = (16, 1/4), r2 = (1, 4): factors sqrt(r1/r2) = (4, 1/4), both ranges become sqrt(r1 r2) = (4, 1)."""
+    from equalize import equalize
+
+    model = network(column(16, 0.25), np.array([[1, 4]], np.float32).reshape(1, 2, 1, 1), bias=[8, 1])
+    before = run(model)
+    assert equalize(model) == [("first", "second")]
+    assert weight(model, "w1").reshape(-1).tolist() == [4.0, 1.0]
+    assert weight(model, "b1").tolist() == [2.0, 4.0]
+    assert weight(model, "w2").reshape(-1).tolist() == [4.0, 1.0]
+    np.testing.assert_array_equal(run(model)[0], before[0])
+
+
+def test_factors_are_the_nearest_powers_of_two():
+    from equalize import power_of_two_factors
+
+    found = power_of_two_factors(np.array([9.0, 7.0, 1.0, 0.0, 5.0]), np.array([1.0, 1.0, 16.0, 3.0, 0.0]))
+    assert found.tolist() == [4.0, 2.0, 0.25, 1.0, 1.0]  # sqrt: 3, 2.65, 0.25; a dead channel is left alone
+
+
+@pytest.mark.parametrize("between", [(), ("Relu",), ("PRelu",), ("LeakyRelu",), ("Relu", "GlobalAveragePool")])
+def test_float_output_is_the_same_to_the_last_bit(between):
+    from equalize import equalize
+
+    random = np.random.default_rng(3)
+    first = random.normal(size=(8, 3, 3, 3)) * np.exp2(random.integers(-4, 5, (8, 1, 1, 1)))
+    model = network(first, random.normal(size=(4, 8, 1, 1)), between=between, bias=random.normal(size=8))
+    before, weights = run(model), weight(model, "w1")
+    assert equalize(model)
+    assert not np.array_equal(weight(model, "w1"), weights)
+    np.testing.assert_array_equal(run(model)[0], before[0])
+
+
+def test_depthwise_with_a_multiplier():
+    """Input channel i of a depthwise convolution with multiplier 2 feeds outputs 2i and 2i + 1."""
+    from equalize import equalize
+
+    second = column(1, 0.5, 2, 4)
+    model = network(column(16, 1), second, group=2)
+    before = run(model)
+    assert equalize(model) == [("first", "second")]  # r1 = (16, 1), r2 = (1, 4): factors 4 and 1/2
+    assert weight(model, "w1").reshape(-1).tolist() == [4.0, 2.0]
+    assert weight(model, "w2").reshape(-1).tolist() == [4.0, 2.0, 1.0, 2.0]
+    np.testing.assert_array_equal(run(model)[0], before[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"between": ("Clip",)}, {"between": ("Sigmoid",)}, {"extra_output": True}, {"between": ("Relu", "Clip")}],
+)
+def test_what_would_change_an_output_is_left_alone(options):
+    from equalize import equalize
+
+    model = network(column(16, 0.25), np.array([[1, 4]], np.float32).reshape(1, 2, 1, 1), **options)
+    assert equalize(model) == []
+    assert weight(model, "w1").reshape(-1).tolist() == [16.0, 0.25]
+
+
+def test_a_tensor_that_two_read_is_left_alone():
+    from equalize import equalize
+
+    model = network(column(16, 0.25), np.array([[1, 4]], np.float32).reshape(1, 2, 1, 1))
+    model.graph.node.append(helper.make_node("Relu", ["t1"], ["z"], "other"))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    assert equalize(model) == []
+
+
+# -- bias correction ---------------------------------------------------------------------------------------------------
+
+
+def quantized_pair(means: dict[str, list[float]]):
+    """Conv -> Q -> DQ -> Conv with int32 biases of scale 0.5 and 0.25, and its corrector."""
+    from bias_correction import BiasCorrector
+
+    constants = {
+        "w": np.ones((2, 2, 1, 1), np.float32),
+        "q1": np.array([10, -4], np.int32), "s1": np.array([0.5, 0.5], np.float32),
+        "q2": np.array([0, 8], np.int32), "s2": np.array([0.25, 0.25], np.float32),
+        "s": np.float32(0.1), "z": np.uint8(0), "zero": np.zeros(2, np.int32),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q1", "s1", "zero"], ["b1"], axis=0),
+        helper.make_node("Conv", ["x", "w", "b1"], ["t"], "first"),
+        helper.make_node("QuantizeLinear", ["t", "s", "z"], ["tq"]),
+        helper.make_node("DequantizeLinear", ["tq", "s", "z"], ["td"]),
+        helper.make_node("DequantizeLinear", ["q2", "s2", "zero"], ["b2"], axis=0),
+        helper.make_node("Conv", ["td", "w", "b2"], ["y"], "second"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 1, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return model, BiasCorrector(model, {name: np.array(value) for name, value in means.items()})
+
+
+def test_shift_of_the_mean_is_taken_off_in_steps_of_the_bias():
+    model, corrector = quantized_pair({"first": [3.0, 1.0], "second": [0.0, 0.0]})
+    assert [[node.name for node in level] for level in corrector.levels] == [["first"], ["second"]]
+    shift = corrector.correct(0, [np.array([4.1, 0.0])])  # shifts 1.1 and -1: 2.2 and -2 steps of 0.5
+    assert shift == pytest.approx(1.1)
+    assert weight(model, "q1").tolist() == [10 - 2, -4 + 2]
+    corrector.correct(1, [np.array([1.0, -0.5])])
+    assert weight(model, "q2").tolist() == [0 - 4, 8 + 2]
+
+
+def test_a_level_is_measured_with_corrected_layers_before_it():
+    _, corrector = quantized_pair({"first": [5.0, -2.0], "second": [0.0, 0.0]})
+    feed = {"x": np.zeros((1, 2, 1, 1), np.float32)}
+
+    def outputs(level):
+        session = ort.InferenceSession(corrector.until(level).SerializeToString(), providers=["CPUExecutionProvider"])
+        return session.run(None, feed if session.get_inputs() else {})
+
+    np.testing.assert_allclose(outputs(0)[0].reshape(-1), [5.0, -2.0])  # the biases 10 * 0.5 and -4 * 0.5
+    before = outputs(1)[0].reshape(-1)
+    np.testing.assert_allclose(before, [5.0, 7.0], atol=1e-5)  # 5 + 0 (clipped), and the bias 8 * 0.25
+    corrector.correct(0, [np.array([6.0, -2.0])])
+    np.testing.assert_allclose(outputs(1)[0].reshape(-1), [4.0, 6.0], atol=1e-5)
+
+
+def test_zero_biases_are_added_where_none_are():
+    from bias_correction import add_missing_biases
+
+    model = network(column(1, 2), np.ones((4, 1, 1, 1), np.float32), group=2, bias=[1, 2])
+    add_missing_biases(model, {"first", "second"})
+    assert [list(node.input[2:]) for node in model.graph.node if node.op_type == "Conv"] == [["b1"], ["y_zero_bias"]]
+    assert weight(model, "y_zero_bias").tolist() == [0, 0, 0, 0]
