@@ -84,6 +84,8 @@ class Adb:
 class AdbSession:
     """A model on a phone. Every run starts the app anew; the times are those that the phone took."""
 
+    ahead = 1  # the phone takes one job
+
     def __init__(self, adb: AdbClient, artifact: ModelArtifact, options: RunOptions) -> None:
         self._adb, self._artifact, self._options = adb, artifact, options
         self._remote = f"{JOBS}/segexport-{uuid.uuid4().hex[:12]}"

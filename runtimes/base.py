@@ -53,7 +53,8 @@ class Prediction:
     """What a model says about one image.
 
     Attributes:
-        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found.
+        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found. Of a
+            batch of several images, here and in `margin`: (batch, H, W).
         margin: (H, W) float32, the distance between the two best scores, where it was asked for.
         finite: False when an output holds NaN or infinity.
         inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
@@ -90,9 +91,10 @@ class SessionInfo:
 
 
 class Session(Protocol):
-    """A loaded model."""
+    """A loaded model. Up to `ahead` runs may be submitted before the first result is taken."""
 
     info: SessionInfo
+    ahead: int
 
     def infer(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> Prediction: ...
     def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None: ...

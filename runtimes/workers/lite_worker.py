@@ -51,7 +51,7 @@ def _run(arrays) -> list[np.ndarray]:
 
 
 def infer(arguments, arrays):
-    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"])
+    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
 
 
 def outputs(_arguments, arrays):

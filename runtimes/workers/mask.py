@@ -68,15 +68,32 @@ def _scores(output: np.ndarray, layout: str) -> np.ndarray:
     return output.astype(np.float32, copy=False)
 
 
-def measured(run, specs: list[dict], want_margin: bool) -> tuple[dict, list[np.ndarray]]:
-    """Runs `run() -> list of outputs` and answers the `infer` command."""
+def to_masks(
+    output: np.ndarray, spec: dict, want_margin: bool, count: int
+) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """`to_mask` of `count` images' output; of several, masks and margins are (count, H, W)."""
+    if count == 1:
+        return to_mask(output, spec, want_margin)
+    if output.ndim < 3 or len(output) != count:
+        raise Failure(
+            f"{count} images went in, and the output {spec['name']!r} is {list(output.shape)}",
+            cause="the network takes batches of any size and gives no batch back",
+            hint="run it with batch size 1",
+        )
+    each = [to_mask(output[index : index + 1], spec, want_margin) for index in range(count)]
+    masks, margins, finite = zip(*each, strict=True)
+    return np.stack(masks), np.stack(margins) if margins[0] is not None else None, all(finite)
+
+
+def measured(run, specs: list[dict], want_margin: bool, count: int = 1) -> tuple[dict, list[np.ndarray]]:
+    """Runs `run() -> list of outputs` on `count` images and answers the `infer` command."""
     if instances.are_in(specs):
         return _measured_objects(run, specs)
     index = choose(specs)
     start = time.perf_counter()
     outputs = run()
     middle = time.perf_counter()
-    mask, margin, finite = to_mask(np.asarray(outputs[index]), specs[index], want_margin)
+    mask, margin, finite = to_masks(np.asarray(outputs[index]), specs[index], want_margin, count)
     end = time.perf_counter()
     times = {"inference_ms": (middle - start) * 1e3, "postprocess_ms": (end - middle) * 1e3}
     return {"finite": finite, **times}, [mask] if margin is None else [mask, margin]
@@ -97,12 +114,12 @@ def answers(specs: list[dict]) -> tuple[str, str]:
     return ("answer", "objects") if instances.are_in(specs) else ("mask", "pixels")
 
 
-def agreement(one: list[np.ndarray], two: list[np.ndarray], specs: list[dict]) -> float:
-    """How far the outputs of two runs say the same: the part of the pixels, or of the objects, that agree."""
+def agreement(one: list[np.ndarray], two: list[np.ndarray], specs: list[dict], count: int = 1) -> float:
+    """How far two runs' outputs of `count` images say the same: the part of the pixels, or of the objects."""
     if instances.are_in(specs):
         return instances.agreement(instances.objects(one, specs)[0], instances.objects(two, specs)[0])
     index = choose(specs)
-    masks = [to_mask(np.asarray(outputs[index]), specs[index], False)[0] for outputs in (one, two)]
+    masks = [to_masks(np.asarray(outputs[index]), specs[index], False, count)[0] for outputs in (one, two)]
     return float((masks[0] == masks[1]).mean())
 
 

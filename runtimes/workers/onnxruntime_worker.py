@@ -68,7 +68,7 @@ def _runner(arrays):
 
 
 def infer(arguments, arrays):
-    return masks.measured(_runner(arrays), _state["specs"], arguments["margin"])
+    return masks.measured(_runner(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
 
 
 def outputs(_arguments, arrays):

@@ -88,7 +88,7 @@ def _settle(arrays) -> dict:
         return {}
     _state["to_check"] -= 1
     fast, sure = (_run(_state[which], arrays) for which in ("predictor", "plain"))
-    agreement = masks.agreement(fast, sure, _state["specs"])
+    agreement = masks.agreement(fast, sure, _state["specs"], len(arrays[0]))
     changed = {}
     if agreement < LEAST_AGREEMENT:
         _state["predictor"], _state["to_check"] = _state["plain"], 0
@@ -102,7 +102,9 @@ def _settle(arrays) -> dict:
 
 def infer(arguments, arrays):
     changed = _settle(arrays)
-    answer, results = masks.measured(lambda: _run(_state["predictor"], arrays), _state["specs"], arguments["margin"])
+    answer, results = masks.measured(
+        lambda: _run(_state["predictor"], arrays), _state["specs"], arguments["margin"], len(arrays[0])
+    )
     return answer | changed, results
 
 

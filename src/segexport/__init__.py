@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segexport.exporter.from_paddle import ImportOptions
     from segexport.instance.model import InstanceModel
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) -> Model | InstanceModel:
+def load(
+    path: str, *, device: str = "cpu", threads: int = 1, importing: ImportOptions | None = None, **options: Any
+) -> Model | InstanceModel:
     """Opens a model for `predict` and `evaluate`: an artifact, an export, or a PaddleSeg or PaddleX folder.
 
     A model that finds objects is an `InstanceModel`, any other a `Model`.
@@ -21,6 +24,7 @@ def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) ->
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
+        importing: What an export does not say of itself, or says wrong: `labels`, `preprocess`, ...
         options: `target_size`, the default of `predict`, where a model takes any size.
 
     Raises:
@@ -33,7 +37,16 @@ def load(path: str, *, device: str = "cpu", threads: int = 1, **options: Any) ->
     from segexport.predict.model import Model
     from segexport.store import Store
 
-    artifact = import_model(Path(path), ImportOptions(), Store())
+    importing = importing or ImportOptions()
+    artifact = import_model(Path(path), importing, Store())
+    told = importing.model_dump(exclude={"fallback_labels", "ignore_index"}, exclude_none=True)
+    if told and artifact.path == Path(path):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
+        raise InputError(
+            f"{path}: {named} cannot be said of an artifact",
+            cause="it says all about itself",
+            hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
+        )
     if artifact.manifest.task == "instance":
         from segexport.instance.model import InstanceModel
 

@@ -12,9 +12,10 @@ from installed import require
 from PIL import Image
 
 import segexport
-from segexport.artifact import Manifest, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
+from segexport.exporter.from_paddle import ImportOptions
 from segexport.run import DEMO_RECIPE
 from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess, TensorSpec
@@ -362,3 +363,90 @@ def test_a_runtime_that_is_missing_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(ort.OnnxRuntime, "probe", lambda self: Availability(False, reason="no such module", hint="pip"))
     with pytest.raises(EnvironmentMissingError, match="onnxruntime: no such module"):
         segexport.load(of_red(tmp_path / "net"), device="gpu:0")
+
+
+# -- batches ---------------------------------------------------------------------------------------------------
+
+
+def free_batch(folder: Path) -> Path:
+    """`of_red` for batches of any size."""
+    import onnx
+
+    path = of_red(folder)
+    net = onnx.load(path / "model.onnx")
+    for value in (*net.graph.input, *net.graph.output):
+        value.type.tensor_type.shape.dim[0].ClearField("dim_value")
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    onnx.save(net, path / "model.onnx")
+    manifest = read_artifact(path, verify=False).manifest
+
+    def freed(specs):
+        return tuple(spec.model_copy(update={"shape": (-1, *spec.shape[1:])}) for spec in specs)
+
+    files = (file_entry(path, "model.onnx"),)
+    update = {"files": files, "inputs": freed(manifest.inputs), "outputs": freed(manifest.outputs)}
+    write_artifact(path, manifest.model_copy(update=update))
+    return path
+
+
+def sent_sizes(model, monkeypatch) -> list[int]:
+    """How many images each run of the worker had."""
+    sizes, send = [], model._session._worker.send
+
+    def noted(command, arguments=None, arrays=(), **options):
+        sizes.append(len(arrays[0]))
+        return send(command, arguments, arrays, **options)
+
+    monkeypatch.setattr(model._session._worker, "send", noted)
+    return sizes
+
+
+@pytest.mark.parametrize("score_map", [True, False])
+def test_a_batch_is_one_run_and_gives_what_single_images_give(tmp_path, monkeypatch, score_map):
+    require("onnx", "onnxruntime")
+    images = [noise(8, 9), noise(8, 9)[::-1].copy(), noise(8, 9)[:, ::-1].copy(), noise(5, 9), noise(8, 9)]
+    with segexport.load(free_batch(tmp_path / "net")) as model:
+        single = list(model.predict(images, score_map=score_map))
+        sizes = sent_sizes(model, monkeypatch)
+        together = list(model.predict(images, batch_size=2, score_map=score_map))
+    assert sizes == [2, 1, 1, 1]  # the fourth has another size
+    for one, other in zip(single, together, strict=True):
+        assert one.input_path == other.input_path
+        assert np.array_equal(one.label_map, other.label_map)
+        assert score_map is False or np.allclose(one.score_map, other.score_map, atol=1e-6)
+
+
+def test_evaluate_in_batches(tmp_path, monkeypatch):
+    require("onnx", "onnxruntime")
+    with segexport.load(free_batch(tmp_path / "net")) as model:
+        one = model.evaluate(DEMO / "data", split="all", return_details=True)
+        sizes = sent_sizes(model, monkeypatch)
+        assert model.evaluate(DEMO / "data", batch_size=5, split="all", return_details=True) == one
+    assert sizes == [5, 5, 5, 1]
+
+
+def test_an_export_for_single_images_runs_them_one_by_one(tmp_path, monkeypatch):
+    require("onnx", "onnxruntime")
+    with segexport.load(of_red(tmp_path / "net")) as model:
+        sizes = sent_sizes(model, monkeypatch)
+        assert len(list(model.predict([noise(8, 9)] * 3, batch_size=3))) == 3
+    assert sizes == [1, 1, 1]
+
+
+def test_several_devices_for_one_export_are_refused(tmp_path):
+    require("onnx", "onnxruntime")
+    with pytest.raises(InputError, match="device 'gpu:0,1': one export runs on one device"):
+        segexport.load(of_red(tmp_path / "net"), device="gpu:0,1")
+
+
+def test_what_an_export_does_not_say_can_be_told(tmp_path):
+    require("paddle")
+    shutil.copytree(DEMO / "model", tmp_path / "export")
+    (tmp_path / "export" / "deploy.yaml").unlink()
+    told = ImportOptions(labels=("nothing", "nucleus"), mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
+    with segexport.load(tmp_path / "export", importing=told) as model:
+        assert [label.name for label in model.artifact.manifest.labels] == ["nothing", "nucleus"]
+        assert model.artifact.manifest.preprocess.mean == (0.1, 0.2, 0.3)
+        artifact = model.artifact.path
+    with pytest.raises(InputError, match="--mean, --std, --labels cannot be said of an artifact"):
+        segexport.load(artifact, importing=told)

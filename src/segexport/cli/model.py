@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE
+from segexport.cli.options import FILE, import_options, importing
 
 
 class Size(click.ParamType):
@@ -35,6 +35,13 @@ class Size(click.ParamType):
         return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+_BATCH_SIZE = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images of one run, where the export takes batches of any size.  [default: 1]",
+)
+
+
 def _running(command: Callable) -> Callable:
     """Options of commands that save what a model says."""
     for option in (
@@ -46,6 +53,7 @@ def _running(command: Callable) -> Callable:
             show_default=True,
             help="Picture that is written; mask: the class ids, as PNG.",
         ),
+        _BATCH_SIZE,
         click.option("--slice-size", type=Size(), metavar="WxH", help="Cut large images into overlapping windows."),
         click.option(
             "--target-size",
@@ -66,11 +74,12 @@ def _running(command: Callable) -> Callable:
 )
 @click.option("--split", default="val", show_default=True)
 @click.option("--metric", type=click.Choice(["COCO", "VOC"]), help="For objects.  [default: as the data's form is]")
-@click.option("--ignore-index", type=click.IntRange(0, 65535), default=255, show_default=True)
+@_BATCH_SIZE
 @click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 where the model's runtime has one.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--details", is_flag=True, help="The confusion matrix too; for objects, all of them.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@importing
 @click.option("-o", "--output", type=FILE, help="JSON file for the metrics.")
 @click.pass_obj
 def evaluate(console: Any, model: Path, data: Path, split: str, form: str, output: Path | None, **options: Any) -> None:
@@ -82,8 +91,9 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 
     say = console()
     images = open_data(data, split, ignore_index=options["ignore_index"])
-    with segexport.load(str(model), device=options["device"], threads=options["threads"]) as opened:
-        asked = {"details": options["details"], "metric": options["metric"]}
+    opening = {name: options[name] for name in ("device", "threads")}
+    with segexport.load(str(model), **opening, importing=import_options(options)) as opened:
+        asked = {name: options[name] for name in ("details", "metric", "batch_size")}
         found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
         write_whole(output, (render(found, "json", color=False, width=0) + "\n").encode())
@@ -100,6 +110,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     type=click.FloatRange(0, 1),
     help="Objects below it are left out.  [default: 0.5; only for models that find objects]",
 )
+@importing
 @click.option("-o", "--output", type=FILE, help="Folder for the pictures; without, only what is there is told.")
 @click.pass_obj
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
@@ -108,7 +119,11 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
     from segexport.cli.model_command import runner
 
     threshold = options.pop("score_threshold")
-    with segexport.load(str(model), device=device, threads=threads) as opened:
+    given = import_options(options)
+    options = {
+        name: options[name] for name in ("target_size", "slice_size", "batch_size", "kind", "with_json", "output")
+    }
+    with segexport.load(str(model), device=device, threads=threads, importing=given) as opened:
         _predict(console(), runner(opened, threshold), list(inputs), **options)
 
 
@@ -150,6 +165,7 @@ def _predict(
     *,
     target_size: Any,
     slice_size: Any,
+    batch_size: int | None,
     kind: str,
     with_json: bool,
     output: Path | None,
@@ -157,6 +173,7 @@ def _predict(
     from segexport.cli.model_command import save
     from segexport.show.console import printable
 
-    results = run(inputs, target_size=target_size, slice_size=slice_size, score_map=False)
+    size = {} if batch_size is None else {"batch_size": batch_size}
+    results = run(inputs, target_size=target_size, slice_size=slice_size, score_map=False, **size)
     for line in save(results, output, kind=kind, with_json=with_json, progress=say.progress):
         say.data(printable(line))

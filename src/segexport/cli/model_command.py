@@ -22,12 +22,13 @@ def evaluate(
     *,
     details: bool,
     metric: str | None = None,
+    batch_size: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
     """The metrics with the names of model, data and classes; with `details`, what they were counted from too."""
-    options = {}
+    options: dict[str, Any] = {"batch_size": batch_size or 1}
     if model.artifact.manifest.task == "instance":
-        options = {"metric": metric}
+        options["metric"] = metric
     elif metric is not None:
         raise InputError(f"--metric {metric}", cause="this model gives the class of each pixel, not objects")
     found, more = model.evaluate(data, return_details=True, progress=progress, **options)
@@ -89,7 +90,7 @@ def runner(model: Model | InstanceModel, score_threshold: float | None) -> Calla
             raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
         return model.predict
 
-    def run(inputs: Any, *, target_size: Any, slice_size: Any, score_map: bool) -> Iterator[Any]:
+    def run(inputs: Any, *, target_size: Any, slice_size: Any, score_map: bool, batch_size: int = 1) -> Iterator[Any]:
         if target_size is not None or slice_size is not None:
             option = "--target-size" if target_size is not None else "--slice-size"
             raise InputError(option, cause="this model finds objects; images get the size that it was exported for")

@@ -16,6 +16,7 @@ from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError
 from segexport.measure import metrics
+from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.opened import Opened
 from segexport.predict.prediction import SegmentationResult
@@ -59,7 +60,8 @@ class Model(Opened):
         Args:
             input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
                 list of these.
-            batch_size: Accepted for PaddleX's sake: exports run one image at a time, as a phone does.
+            batch_size: Images of one run, where the export was made for batches of any size and neighbours have one
+                size; else images run one at a time, as on a phone.
             target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
                 a number: both sides; (width, height).
             slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
@@ -70,8 +72,7 @@ class Model(Opened):
         Raises:
             InputError: An input that cannot be read, or a size that the model does not take.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
+        limit = batch_limit(self.artifact.manifest, batch_size)
         size = checked_size(target_size)
         contract = with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
         window = None if slice_size is None else both_sides("slice_size", slice_size)
@@ -80,7 +81,10 @@ class Model(Opened):
                 f"{self.artifact.path}: slice_size needs a model whose output are scores",
                 cause="its head is an argmax, and classes cannot be averaged",
             )
-        return (self._one(picture, contract, window, score_map) for picture in pictures(input))
+        if window is not None:
+            return (self._in_windows(picture, contract, window, score_map) for picture in pictures(input))
+        placed = (self._placed(picture, picture.image, contract) for picture in pictures(input))
+        return (result for batch in batches(placed, limit) for result in self._results(batch, score_map))
 
     def evaluate(
         self,
@@ -95,7 +99,7 @@ class Model(Opened):
 
         Args:
             dataset: A dataset, or the folder of one.
-            batch_size: As in `predict`.
+            batch_size: As in `predict`; the metrics are the same.
             return_details: Whether to return the confusion matrix too, as ({...}, {"confusion_matrix": [[...]]}).
 
         Raises:
@@ -103,7 +107,7 @@ class Model(Opened):
         """
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
-        classes = manifest.num_classes
+        classes, limit = manifest.num_classes, batch_limit(manifest, batch_size)
         if not data.labelled:
             raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
         if data.labels and len(data.labels) != classes:
@@ -112,7 +116,7 @@ class Model(Opened):
                 hint="segexport check takes a --label-map where they are named differently",
             )
         total = np.zeros((classes, classes), np.int64)
-        with progress("evaluating", len(data)) as bar, closing(self._masks(data)) as masks:
+        with progress("evaluating", len(data)) as bar, closing(self._masks(data, limit)) as masks:
             for sample, mask in masks:
                 total += metrics.confusion_matrix(sample.label, mask, classes, data.ignore_index, name=sample.name)
                 bar.advance()
@@ -135,53 +139,63 @@ class Model(Opened):
         found = (i for i, spec in enumerate(self.artifact.manifest.outputs) if spec.semantics in _SCORES)
         return next(found, None)
 
-    def _masks(self, data: Dataset) -> Iterator[tuple[Sample, np.ndarray]]:
-        """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
-        contract, spec = self.artifact.manifest.preprocess, self.artifact.manifest.inputs[0]
-        waiting: deque[tuple[Sample, preprocess.Placement]] = deque()  # what the worker is at, or will be next
+    def _placed(self, of: Any, image: np.ndarray, contract: Preprocess) -> Placed:
+        tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
+        return Placed(of, tensor, placement)
 
-        def answered() -> tuple[Sample, np.ndarray]:
-            sample, placement = waiting.popleft()
-            return sample, preprocess.restore_mask(self._session.result().mask, placement)
+    def _masks(self, data: Dataset, limit: int) -> Iterator[tuple[Sample, np.ndarray]]:
+        """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
+        contract = self.artifact.manifest.preprocess
+        waiting: deque[list[Placed[Sample]]] = deque()  # what the worker is at, or will be next
+
+        def answered(batch: list[Placed[Sample]], answer: np.ndarray) -> Iterator[tuple[Sample, np.ndarray]]:
+            for one, mask in zip(batch, each_of(answer, len(batch)), strict=True):
+                yield one.of, preprocess.restore_mask(mask, one.placement)
 
         try:
-            for sample in data:
-                tensor, placement = preprocess.apply(contract, sample.image, input_spec=spec)
+            for batch in batches((self._placed(sample, sample.image, contract) for sample in data), limit):
                 ready = waiting.popleft() if len(waiting) == self._session.ahead else None
-                mask = self._session.result().mask if ready else None
-                self._session.submit([tensor])
-                waiting.append((sample, placement))
+                answer = self._session.result().mask if ready else None
+                self._session.submit([stacked(batch)])
+                waiting.append(batch)
                 if ready:
-                    yield ready[0], preprocess.restore_mask(mask, ready[1])
+                    yield from answered(ready, answer)
             while waiting:
-                yield answered()
+                yield from answered(waiting.popleft(), self._session.result().mask)
         finally:
             for _ in waiting:  # an error or a break: the next call must not get these answers
                 with suppress(SegexportError):
                     self._session.result()
 
-    def _one(
-        self, picture: Picture, contract: Preprocess, window: tuple[int, int] | None, score_map: bool
-    ) -> SegmentationResult:
-        image, labels = picture.image, self.artifact.manifest.labels
-        if window is not None and (window[0] < image.shape[1] or window[1] < image.shape[0]):
-            scores = self._sliced(image, contract, window)
-            return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+    def _results(self, batch: list[Placed[Picture]], score_map: bool) -> Iterator[SegmentationResult]:
+        labels = self.artifact.manifest.labels
         if not score_map or self._scores_output is None:
-            tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
-            mask = preprocess.restore_mask(self._session.infer([tensor]).mask, placement)
-            return SegmentationResult(picture.name, image, mask, None, labels)
-        scores, placement = self._scores(image, contract)
-        mask = preprocess.restore_mask(_classes(scores), placement)  # as `evaluate` and `segexport check` see it
-        return SegmentationResult(picture.name, image, mask, preprocess.restore_scores(scores, placement), labels)
+            masks = each_of(self._session.infer([stacked(batch)]).mask, len(batch))
+            for one, mask in zip(batch, masks, strict=True):
+                restored = preprocess.restore_mask(mask, one.placement)
+                yield SegmentationResult(one.of.name, one.of.image, restored, None, labels)
+            return
+        for one, scores in zip(batch, self._scores(batch), strict=True):
+            mask = preprocess.restore_mask(_classes(scores), one.placement)  # as `evaluate` and `check` see it
+            full = preprocess.restore_scores(scores, one.placement)
+            yield SegmentationResult(one.of.name, one.of.image, mask, full, labels)
 
-    def _scores(self, image: np.ndarray, contract: Preprocess) -> tuple[np.ndarray, preprocess.Placement]:
-        """Probabilities (h, w, C) float32 of the network's size, and how that lies in the image."""
-        manifest = self.artifact.manifest
-        tensor, placement = preprocess.apply(contract, image, input_spec=manifest.inputs[0])
-        spec, output = manifest.outputs[self._scores_output], self._session.outputs([tensor])[self._scores_output]
-        scores = output[0] if spec.layout.endswith("HWC") else output[0].transpose(1, 2, 0)
-        return _probabilities(scores.astype(np.float32), spec.semantics), placement
+    def _in_windows(
+        self, picture: Picture, contract: Preprocess, window: tuple[int, int], score_map: bool
+    ) -> SegmentationResult:
+        image = picture.image
+        if window[0] >= image.shape[1] and window[1] >= image.shape[0]:
+            return next(self._results([self._placed(picture, image, contract)], score_map))
+        scores = self._sliced(image, contract, window)
+        labels = self.artifact.manifest.labels
+        return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+
+    def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
+        """Probabilities (h, w, C) float32 of the network's size of each image."""
+        spec = self.artifact.manifest.outputs[self._scores_output]
+        output = self._session.outputs([stacked(batch)])[self._scores_output]
+        each = output if spec.layout.endswith("HWC") else output.transpose(0, 2, 3, 1)
+        return [_probabilities(scores.astype(np.float32), spec.semantics) for scores in each]
 
     def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray:
         """Scores of overlapping windows, averaged where they overlap."""
@@ -191,7 +205,8 @@ class Model(Opened):
         for top in _starts(image.shape[0], height):
             for left in _starts(image.shape[1], width):
                 window = np.s_[top : top + height, left : left + width]
-                scores = preprocess.restore_scores(*self._scores(image[window], contract))
+                part = self._placed(None, image[window], contract)
+                scores = preprocess.restore_scores(self._scores([part])[0], part.placement)
                 total = np.zeros((*image.shape[:2], scores.shape[2]), np.float32) if total is None else total
                 total[window] += scores
                 times[window] += 1

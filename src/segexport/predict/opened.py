@@ -58,6 +58,13 @@ def require_device(runtime: Runtime, device: str) -> None:
     kind, _, index = device.partition(":")
     if device == "cpu" or kind == "adb":
         return
+    if "," in index:
+        first = index.split(",")[0]
+        raise InputError(
+            f"device {device!r}: one export runs on one device",
+            cause="several are for training, and for several processes",
+            hint=f"--device {kind}:{first}; for each further one a process with a share of the images",
+        )
     found = runtime.probe()
     if not found.ok:
         raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
