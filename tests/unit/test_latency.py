@@ -62,7 +62,7 @@ def sessions_of(log: list) -> list[list]:
 def test_every_session_opens_all_programs_and_closes_them():
     _, log, _ = measured(0.0, a=10, b=20, c=30)
     sessions = sessions_of(log)
-    assert len(sessions) == latency.LEAST_SESSIONS
+    assert len(sessions) == latency.MIN_SESSIONS
     for session in sessions:
         assert sorted(name for name, what in session if what == "open") == ["a", "b", "c"]
         assert sorted(name for name, what in session[-3:] if what == "close") == ["a", "b", "c"]
@@ -75,7 +75,7 @@ def test_blocks_run_abba():
         names = [name for name, what in session if what == 1][-6:]
         assert sorted(names[:3]) == ["a", "b", "c"]
         assert names[3:] == names[2::-1]
-    assert found["b"].sessions_ms.shape == (5, 1, 2)
+    assert found["b"].sessions_ms.shape == (3, 1, 2)
     assert (found["b"].sessions_ms == 20).all()
 
 
@@ -89,10 +89,11 @@ def test_runs_fill_the_time_and_a_fast_program_gets_more():
     assert found["slow"].samples_ms.shape == (8 * 3 * 4,)
 
 
-def test_slow_programs_get_one_block_and_fewer_sessions_but_five():
+def test_slow_programs_get_one_block_and_fewer_sessions():
+    found, _, spent = measured(20.0, slow=3000)  # a session is 9 s: the first run, and both halves of the block
+    assert (found["slow"].sessions_ms.shape, spent) == ((5, 1, 2), 45.0)
     found, _, spent = measured(1.0, slow=3000)
-    assert found["slow"].sessions_ms.shape == (5, 1, 2)
-    assert spent == 5 * 3 * 3.0  # the first run, and both halves of the block
+    assert (found["slow"].sessions_ms.shape, spent) == ((3, 1, 2), 27.0)
 
 
 def test_the_first_run_of_each_session_is_kept_apart_and_the_warm_up_thrown_away():
@@ -101,8 +102,8 @@ def test_the_first_run_of_each_session_is_kept_apart_and_the_warm_up_thrown_away
         "a"
     ]
     assert (timing.load_ms, timing.first_ms) == (3.0, 500.0)
-    assert timing.firsts_ms == [500.0] * latency.LEAST_SESSIONS
-    assert timing.warm_up_runs >= latency.LEAST_SESSIONS * 10
+    assert timing.firsts_ms == [500.0] * latency.MIN_SESSIONS
+    assert timing.warm_up_runs >= latency.MIN_SESSIONS * 10
     assert (timing.samples_ms == 10).all()
     assert timing.info.runtime == "fake"
 
@@ -168,7 +169,7 @@ def test_one_that_cannot_be_opened_again_keeps_its_error():
     found = latency.measure({"a": program(once), "b": program(lambda: FakeSession(lambda x: x))}, 0.0)
     assert found["a"].error.what == "the process cannot be started"
     assert opened[0].closed
-    assert len(found["b"].sessions_ms) == latency.LEAST_SESSIONS
+    assert len(found["b"].sessions_ms) == latency.MIN_SESSIONS
 
 
 def test_all_of_them_dying_is_no_crash_of_ours():

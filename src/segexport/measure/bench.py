@@ -110,26 +110,24 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
     """The rows as a table or as JSON."""
     if form == "json":
         return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
+    from segexport.report.table import NOTHING, milliseconds
     from segexport.show.text_table import table
 
-    head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "memory")
+    head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "MB")
     body = [
         (
             row.name,
             str(row.threads),
-            "x".join(map(str, row.input)),
-            f"{row.load_ms:.0f} ms",
-            f"{row.first_ms:.1f} ms",
-            f"{row.p50_ms:.2f} ms",
-            f"{row.p90_ms:.2f} ms",
-            f"{row.p99_ms:.2f} ms",
+            "x".join(map(str, reversed(row.input[2:]))),
+            *map(milliseconds, (row.load_ms, row.first_ms, row.p50_ms, row.p90_ms, row.p99_ms)),
             f"{row.ratio:.2f}x" + (" (drift)" if row.drift else ""),
-            "–" if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}",
-            f"{row.peak_rss_bytes / 1e6:.0f} MB",
+            NOTHING if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}",
+            f"{row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else NOTHING,
         )
         for row in rows
     ]
-    title = f"{rows[0].device}; {', '.join(dict.fromkeys(row.runtime for row in rows))}"
+    runtimes = ", ".join(dict.fromkeys(row.runtime for row in rows))
+    title = f"{rows[0].device}; {runtimes}; milliseconds, medians of {min(row.sessions for row in rows)} sessions"
     return table(head, body, title=title, color=color, width=width)
 
 

@@ -20,14 +20,15 @@ import numpy as np
 
 from segexport.errors import SegexportError, kept_in
 from segexport.measure.environment import processor_mhz
-from segexport.measure.latency_statistics import is_warm, trend
+from segexport.measure.latency_statistics import MIN_SESSIONS, is_warm, trend
 from segexport.progress import Progress, silent
 
 if TYPE_CHECKING:
     from segexport.runtimes.base import Session, SessionInfo
 
 SESSIONS = 8
-LEAST_SESSIONS = 5
+ENOUGH = ((5, 2), (MIN_SESSIONS, 6))
+"""So many sessions, once they have taken so many times as long as was asked for."""
 BLOCKS = 3  # of one session
 MOST_WARM_UP_RUNS = 30
 MOST_WARM_UP_MS = 2000.0  # of one session
@@ -102,7 +103,7 @@ def measure(
     Args:
         seconds: Time for all runs together, about; what it takes to open and to warm up comes on top, and a slow
             program gets its two runs per session all the same.
-        sessions: Upper limit; `LEAST_SESSIONS` when they would take more than twice `seconds`.
+        sessions: Upper limit; fewer when they take much longer than `seconds` (`ENOUGH`).
     """
     timings = {name: Timing() for name in programs}
     taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
@@ -122,12 +123,17 @@ def measure(
                 for name, blocks in turn.blocks(plan).items():
                     taken[name].append(blocks)
             bar.advance()
-            if number >= LEAST_SESSIONS and clock() - start > 2 * seconds:
+            if _enough(number, clock() - start, seconds):
                 break
     for name, found in taken.items():
         if found:
             timings[name].sessions_ms = np.stack(found)
     return timings
+
+
+def _enough(sessions: int, spent_s: float, seconds: float) -> bool:
+    """Programs that are slow, or slow to open, get fewer sessions; three are the fewest that have an interval."""
+    return any(sessions >= least and spent_s > factor * seconds for least, factor in ENOUGH)
 
 
 def measure_steadily(
