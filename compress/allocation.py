@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segexport.compress.channel_cost import ChannelCost, Cost
+from segexport.compress.channel_cost import ChannelCost, Cost, out_of_reach
 from segexport.compress.channel_graph import ChannelGraph
-from segexport.errors import InputError
 
 
 def allocate(
@@ -68,7 +67,9 @@ class _Allocation:
         while over := self._over_budget():
             offers = [offer for group in range(len(self.kept)) if (offer := self._offer(group, over))]
             if not offers:
-                raise self._out_of_reach(over[0])
+                what = over[0]
+                least = self.costs[what].at(self.kept) / self.whole[what]
+                raise out_of_reach(self.graph, what, self.budgets[what], least)
             _, group, width = min(offers)
             self.kept[group] = width
         gone = [
@@ -92,16 +93,6 @@ class _Allocation:
         saved = sum(self.costs[what].saved(self.kept, group, width) / self.whole[what] for what in over)
         loss = self.sums[group][self.units[group] - width] - self.sums[group][self.units[group] - self.kept[group]]
         return (float(loss) / saved, group, width) if saved > 0 else None
-
-    def _out_of_reach(self, what: Cost) -> InputError:
-        left = self.costs[what].at(self.kept) / self.whole[what]
-        frozen = self.graph.frozen_because
-        because = "; some channels cannot be cut (" + "; ".join(frozen) + ")" if frozen else ""
-        return InputError(
-            f"pruning cannot bring this model to {self.budgets[what]:.0%} of its {what}",
-            cause=f"{left:.0%} is the least" + because,
-            hint="allow more to stay",
-        )
 
 
 def _widths(count: int, step: int, least_kept: float) -> list[int]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from segexport.compress.channel_graph import ChannelGraph
 from segexport.compress.cost import op_macs
+from segexport.errors import InputError
 from segexport.exporter.program import Op
 
-Cost = Literal["macs", "parameters", "activations"]
-COSTS: tuple[Cost, ...] = ("macs", "parameters", "activations")
+Cost = Literal["macs", "parameters", "bytes", "activations"]
+COSTS: tuple[Cost, ...] = ("macs", "parameters", "bytes", "activations")
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class ChannelCost:
 
     Args:
         graph: The analysis.
-        what: `macs`: multiply-accumulates. `parameters`: elements of all parameters and buffers. `activations`:
-            elements of all variables that operators write; memory traffic goes with it.
+        what: `macs`: multiply-accumulates. `parameters`: elements of all parameters and buffers; `bytes`: theirs.
+            `activations`: elements of all variables that operators write; memory traffic goes with it.
 
     Raises:
         UnsupportedModelError: Multiply-accumulates of a program with free height or width.
@@ -50,9 +51,9 @@ class ChannelCost:
         if what == "macs":
             for op in graph.program.compute_ops():
                 self._add(op_macs(graph.program, op), _factors(graph, op))
-        elif what == "parameters":
+        elif what in ("parameters", "bytes"):
             for name, value in graph.program.params.items():
-                self._add(value.size, graph.labels.get(name, []))
+                self._add(value.size if what == "parameters" else value.nbytes, graph.labels.get(name, []))
         else:
             for op in graph.program.compute_ops():
                 for name in op.output_names():
@@ -106,3 +107,22 @@ def _factors(graph: ChannelGraph, op: Op) -> list[np.ndarray | None]:
         turned = op.attr("trans_x", op.attr("transpose_X", False))
         return [*graph.of(op.output("Out")), x[-2 if turned and len(x) > 1 else -1]]
     return []
+
+
+NOUNS: dict[Cost, str] = {
+    "macs": "multiply-accumulates",
+    "parameters": "parameters",
+    "bytes": "bytes",
+    "activations": "activations",
+}
+
+
+def out_of_reach(graph: ChannelGraph, what: Cost, wanted: float, least: float) -> InputError:
+    """The error for a budget that the graph's frozen channels, or the least widths, do not allow."""
+    frozen = graph.frozen_because
+    because = "; some channels cannot be cut (" + "; ".join(frozen) + ")" if frozen else ""
+    return InputError(
+        f"pruning cannot bring this model to {wanted:.0%} of its {NOUNS[what]}",
+        cause=f"{least:.0%} is the least" + because,
+        hint="allow more to stay",
+    )

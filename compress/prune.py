@@ -5,20 +5,21 @@ No training happens here, and nothing is run: arrays and attributes are cut. A p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from segexport.compress.channel_cost import ChannelCost, Cost, out_of_reach
 from segexport.compress.channel_cut import cut
 from segexport.compress.channel_graph import ChannelGraph, ChannelGroup, analyze
 from segexport.compress.cost import macs, parameters
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
-Criterion = Literal["l1", "fpgm", "saliency"]
-CRITERIA: tuple[Criterion, ...] = ("l1", "fpgm", "saliency")
+Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
+CRITERIA: tuple[Criterion, ...] = ("l1", "fpgm", "saliency", "fisher")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def prune(
     *,
     criterion: Criterion = "l1",
     saliency: Mapping[str, np.ndarray] | None = None,
+    scores: Sequence[np.ndarray] | None = None,
     align: int = 8,
     graph: ChannelGraph | None = None,
 ) -> Pruned:
@@ -70,8 +72,10 @@ def prune(
             makes the group's channels (groups that are not named stay whole; the smallest named ratio counts).
         criterion: `l1`: the weights' absolute sum (Li et al., ICLR 2017, section 3.1). `fpgm`: the distance to all
             other filters, those nearest to the geometric median go (He et al., CVPR 2019, section 3.3). `saliency`:
-            the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8).
+            the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8). `fisher`:
+            what `fisher` measured.
         saliency: For the criterion of that name: a score of each weight, in the parameter's shape.
+        scores: For `fisher`: for each of the graph's groups a score per unit.
         align: Channels that stay are a multiple of this wherever the group is at least that wide.
         graph: The program's analysis, where it is at hand.
 
@@ -81,15 +85,26 @@ def prune(
     graph = graph or analyze(program)
     _require_ratios(ratio, graph)
     removed: list[np.ndarray] = []
-    widths = []
-    for group in graph.groups:
+    if criterion == "fisher" and (
+        scores is None or [len(each) for each in scores] != [len(g.units) for g in graph.groups]
+    ):
+        raise InputError("the fisher criterion has no scores for the channels of this program")
+    for index, group in enumerate(graph.groups):
         keep = kept_units(group, _ratio_of(group, ratio), align)
         count = len(group.units)
         if keep < count:
-            scores = importance(graph, group, criterion, saliency)
-            removed.append(group.units[np.argsort(scores, kind="stable")[: count - keep]])
-        widths.append(Width(group.name, count * group.copies, keep * group.copies))
-    gone = np.sort(np.concatenate(removed)) if removed else np.empty(0, np.int64)
+            worth = scores[index] if criterion == "fisher" else importance(graph, group, criterion, saliency)
+            removed.append(group.units[np.argsort(worth, kind="stable")[: count - keep]])
+    return remove(graph, np.sort(np.concatenate(removed)) if removed else np.empty(0, np.int64))
+
+
+def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:
+    """Cuts these units out of the graph's program."""
+    program = graph.program
+    widths = []
+    for group in graph.groups:
+        kept = len(group.units) - int(np.isin(group.units, gone).sum())
+        widths.append(Width(group.name, len(group.units) * group.copies, kept * group.copies))
     smaller = cut(graph, gone)
     smaller.verify("the pruned program")
     return Pruned(
@@ -104,30 +119,45 @@ def prune(
     )
 
 
-def prune_to(program: Program, macs_kept_ratio: float, *, steps: int = 12, **options: object) -> Pruned:
+def prune_to(
+    program: Program, macs_kept_ratio: float, *, graph: ChannelGraph | None = None, **options: object
+) -> Pruned:
     """Prunes by the smallest uniform ratio that leaves at most `macs_kept_ratio` of the multiply-accumulates.
 
     Raises:
         InputError: No ratio gets there.
     """
-    graph = analyze(program)
+    graph = graph or analyze(program)
+    ratio = uniform_ratio(graph, {"macs": macs_kept_ratio}, align=options.get("align", 8))
+    return prune(program, ratio, graph=graph, **options)
+
+
+def uniform_ratio(graph: ChannelGraph, budgets: Mapping[Cost, float], *, align: int = 8, steps: int = 14) -> float:
+    """The smallest ratio for all groups alike that brings every cost within its budget.
+
+    Args:
+        budgets: Cost -> the fraction of it that may stay.
+
+    Raises:
+        InputError: No ratio gets there.
+    """
+    costs = {what: ChannelCost(graph, what) for what in budgets}
+
+    def shares(ratio: float) -> dict[Cost, float]:
+        kept = [kept_units(group, ratio, align) for group in graph.groups]
+        return {what: cost.at(kept) / max(1, cost.at(cost.units)) for what, cost in costs.items()}
+
     low, high = 0.0, 0.97
-    best = prune(program, high, graph=graph, **options)
-    if 1 - best.macs_cut_ratio > macs_kept_ratio:
-        raise InputError(
-            f"pruning cannot bring this model to {macs_kept_ratio:.0%} of its cost",
-            cause=f"{1 - best.macs_cut_ratio:.0%} is the least; some channels cannot be cut ("
-            + "; ".join(graph.frozen_because)
-            + ")",
-        )
+    for what, least in shares(high).items():
+        if least > budgets[what] * (1 + 1e-9):
+            raise out_of_reach(graph, what, budgets[what], least)
     for _ in range(steps):
         middle = (low + high) / 2
-        found = prune(program, middle, graph=graph, **options)
-        if 1 - found.macs_cut_ratio <= macs_kept_ratio:
-            high, best = middle, found
+        if all(share <= budgets[what] * (1 + 1e-9) for what, share in shares(middle).items()):
+            high = middle
         else:
             low = middle
-    return best
+    return high
 
 
 def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:

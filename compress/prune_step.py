@@ -1,66 +1,244 @@
-"""Pruning as a step of the pipe."""
+"""Pruning as a step of the pipe. Where it looks at images, a worker does it."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, model_validator
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry
-from segexport.compress.prune import Pruned, prune, prune_to
+from segexport.artifact import Manifest, ModelArtifact, file_digest, file_entry
+from segexport.compress import sensitivity
+from segexport.compress.channel_graph import analyze
+from segexport.compress.cost import macs, parameters
+from segexport.compress.job import Images
+from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
+from segexport.compress.prune import Pruned, prune, uniform_ratio
+from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
+from segexport.errors import InputError
 from segexport.exporter import program
-from segexport.spec import Format, Frozen
+from segexport.process.worker import Worker
+from segexport.spec import Format
 from segexport.step import StepContext, lineage_entry
 
+REPORT = "pruning.json"  # what was cut, what each stage took
+_WORKER = Path(__file__).parent / "workers" / "prune_worker.py"
 _LISTED = 4  # names per reason in the notes; a hundred would bury the rest
+_MEASURED_AT_ONCE = 3  # sensitivities between two words about progress
 
 
 class Prune:
     """Cuts whole channels out of a program and all that is tied to them. What it makes needs fine-tuning."""
 
     kind = "prune"
-    version = "1"
+    version = "2"
     accepts = Format.PADDLE
     produces = Format.PADDLE
-    needs = ("numpy",)
-    uses_data = False
 
-    class Params(Frozen):
-        """`ratio`: the fraction of each group that goes; or `keep_macs`: the fraction of the cost that stays.
+    class Params(PruneOptions):
+        """How much goes, by one of three ways, and how; see `PruneOptions` for the fields that are not here.
 
         Attributes:
-            criterion: `l1` or `fpgm`, see `segexport.compress.prune.prune`.
-            align: Channels that stay are a multiple of this.
+            ratio: The fraction of each group of channels that goes.
+            keep_macs, keep_parameters, keep_bytes: The fractions of these that may stay; several may be given.
+            keep_latency: The fraction of the time that may stay, measured on this machine in `latency_in`.
+            sensitivities_file: Ratios of their own for all groups, so that each loses at most `eval_metric_loss` of
+                the metric. A file that is not there, or not complete, is measured on the images and written.
         """
 
         ratio: float | None = Field(default=None, ge=0, lt=1)
         keep_macs: float | None = Field(default=None, gt=0, lt=1)
-        criterion: str = Field(default="l1", pattern="^(l1|fpgm)$")
-        align: int = Field(default=8, ge=1)
+        keep_parameters: float | None = Field(default=None, gt=0, lt=1)
+        keep_bytes: float | None = Field(default=None, gt=0, lt=1)
+        keep_latency: float | None = Field(default=None, gt=0, lt=1)
+        latency_in: Where = "onnxruntime"
+        sensitivities_file: str = ""
+        eval_metric_loss: float = Field(default=0.05, ge=0)
+
+        @property
+        def budgets(self) -> Budgets:
+            given = {"macs": self.keep_macs, "parameters": self.keep_parameters, "bytes": self.keep_bytes}
+            return {what: share for what, share in given.items() if share is not None}
 
         @model_validator(mode="after")
         def _one_target(self) -> Prune.Params:
-            if (self.ratio is None) == (self.keep_macs is None):
-                raise ValueError("give `ratio` or `keep_macs`, one of them")
+            ways = [self.ratio is not None, bool(self.budgets) or self.keep_latency is not None]
+            if sum([*ways, bool(self.sensitivities_file)]) != 1:
+                raise ValueError(
+                    "give `ratio`, or `keep_macs` (`keep_parameters`, `keep_bytes`, `keep_latency`), or "
+                    "`sensitivities_file`: one of them"
+                )
+            if self.widths == "global" and (self.criterion != "fisher" or not ways[1]):
+                raise ValueError("`widths: global` goes with `criterion: fisher` and one of the keep_ targets")
+            if self.stages > 1 and (not ways[1] or self.criterion not in ("fisher", "saliency")):
+                raise ValueError(
+                    "`stages` go with a criterion that is measured anew (fisher, saliency) and a keep_ target"
+                )
             return self
 
     def __init__(self, params: Params) -> None:
         self.params = params
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("paddle",) if self.uses_data else ("numpy",)
+
+    @property
+    def uses_data(self) -> bool:
+        params = self.params
+        return params.criterion in ("fisher", "saliency") or params.reconstruct or bool(params.sensitivities_file)
+
+    def key_params(self) -> dict[str, Any]:
+        """The parameters, the file of sensitivities by its content."""
+        file = Path(self.params.sensitivities_file)
+        known = file_digest(file) if self.params.sensitivities_file and file.is_file() else ""
+        return {**self.params.model_dump(mode="json"), "sensitivities_file": known}
+
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.pdmodel` and `model.pdiparams`.
+        """Writes `model.pdmodel`, `model.pdiparams` and `pruning.json`.
 
         Raises:
-            InputError: The target cannot be reached.
+            InputError: The target cannot be reached, or there are no images and some are needed.
             UnsupportedModelError: Height or width is free, so that cost has no number.
         """
-        graph = program.read(source.file("model"), source.file("params"))
-        options = {"criterion": self.params.criterion, "align": self.params.align}
-        if self.params.ratio is not None:
-            found = prune(graph, self.params.ratio, **options)
+        started = time.monotonic()
+        before = program.read(source.file("model"), source.file("params"))
+        macs(before)  # a program without a cost is refused before images are looked at
+        maker = _FromImages if self.uses_data else _FromWeights
+        with maker(source, before, self.params, context) as pruning:
+            report = pruning.run(out_dir)
+        after = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
+        lines = notes(before, after, analyze(before).frozen_because)
+        report |= {"costs": _costs(before, after), "seconds": round(time.monotonic() - started, 2)}
+        (out_dir / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+        lineage = lineage_entry(self, context.key, lines)
+        if self.params.sensitivities_file:
+            lineage = lineage.model_copy(update={"params": {**lineage.params, **self.key_params()}})
+        manifest = paddle_manifest(source, out_dir, after, lineage)
+        return manifest.model_copy(update={"files": (*manifest.files, file_entry(out_dir, REPORT, "other"))})
+
+
+class _Pruning:
+    """One run of the step: a way to cut to budgets, and to ratios."""
+
+    def __init__(
+        self, source: ModelArtifact, before: program.Program, params: Prune.Params, context: StepContext
+    ) -> None:
+        self.source, self.before, self.params, self.context = source, before, params, context
+
+    def run(self, out: Path) -> dict[str, Any]:
+        """Writes the pruned program into `out`; what happened."""
+        params, report = self.params, {}
+        if params.keep_latency is not None:
+            share, tried = self._macs_for_latency(params.keep_latency)
+            budgets = {**params.budgets, "macs": min(share, params.keep_macs or 1.0)}
+            report["latency"] = {"in": params.latency_in, "tried": [asdict(each) for each in tried]}
         else:
-            found = prune_to(graph, self.params.keep_macs, **options)
-        return paddle_manifest(source, out_dir, found.program, lineage_entry(self, context.key, notes(found)))
+            budgets = params.budgets
+        ratio = self._ratios() if params.sensitivities_file else params.ratio
+        if isinstance(ratio, dict):
+            report["ratios"] = ratio
+        return report | self.prune(out, budgets=budgets or None, ratio=None if budgets else ratio)
+
+    def _macs_for_latency(self, wanted: float):
+        with (
+            Stopwatch(self.source, self.params.latency_in, self.context) as watch,
+            tempfile.TemporaryDirectory(prefix="segexport-prune-") as scratch,
+        ):
+
+            def make(share: float) -> ModelArtifact:
+                folder = Path(scratch) / f"{share:.4f}"
+                folder.mkdir()
+                self.cut(folder, {**self.params.budgets, "macs": share})
+                cut = program.read(folder / "model.pdmodel", folder / "model.pdiparams")
+                manifest = paddle_manifest(self.source, folder, cut, self.source.manifest.lineage[-1:])
+                return ModelArtifact(folder, manifest)
+
+            return macs_for_latency(make, watch.ratio, wanted)
+
+
+class _FromWeights(_Pruning):
+    """Only the weights are looked at."""
+
+    def __enter__(self) -> _FromWeights:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def cut(self, out: Path, budgets: Budgets) -> None:
+        graph = analyze(self.before)
+        self._to_ratio(uniform_ratio(graph, budgets, align=self.params.align)).program.write(out)
+
+    def prune(self, out: Path, *, budgets: Budgets | None, ratio: float | None) -> dict[str, Any]:
+        if budgets:
+            self.cut(out, budgets)
+        else:
+            self._to_ratio(ratio).program.write(out)
+        return {}
+
+    def _to_ratio(self, ratio: float) -> Pruned:
+        return prune(self.before, ratio, criterion=self.params.criterion, align=self.params.align)
+
+
+class _FromImages(_Pruning):
+    """A worker looks at images."""
+
+    def __enter__(self) -> _FromImages:
+        data, manifest, context = self.context.images("pruning by what images show"), self.source.manifest, self.context
+        same = data.labelled and data.num_classes == manifest.num_classes
+        classes = manifest.num_classes if same else None
+        job = PruneJob(
+            model={role: str(self.source.file(role)) for role in ("model", "params")},
+            options=PruneOptions.model_validate(self.params.model_dump(include=set(PruneOptions.model_fields))),
+            classes=classes,
+            preprocess=manifest.preprocess,
+            data=Images.of(data, classes),
+            seed=context.seed,
+        )
+        self._worker = Worker(_WORKER, needs="paddle", threads=context.threads, name="pruning")
+        try:
+            self._call("begin", job=job.model_dump_json())
+        except BaseException:
+            self._worker.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.close()
+
+    def _call(self, command: str, **arguments: Any) -> dict[str, Any]:
+        return self._worker.call(command, arguments, timeout_s=self.context.timeout_s)[0]
+
+    def cut(self, out: Path, budgets: Budgets) -> None:
+        self._call("cut", budgets=budgets, out=str(out))
+
+    def prune(self, out: Path, *, budgets: Budgets | None, ratio: float | dict[str, float] | None) -> dict[str, Any]:
+        return self._call("prune", budgets=budgets, ratio=ratio, out=str(out))
+
+    def _ratios(self) -> dict[str, float]:
+        file = Path(self.params.sensitivities_file)
+        if not file.is_file() or sensitivity.is_measured_here(file):
+            left = 1
+            with self.context.progress("sensitivities", None) as bar:
+                while left:
+                    left = self._call("sensitivities", file=str(file.resolve()), most=_MEASURED_AT_ONCE)["left"]
+                    bar.advance(_MEASURED_AT_ONCE)
+        return self._known(sensitivity.ratios_by_loss(sensitivity.load(file), self.params.eval_metric_loss), file)
+
+    def _known(self, ratios: dict[str, float], file: Path) -> dict[str, float]:
+        names = {name for group in analyze(self.before).groups for name, _ in group.sources}
+        if not names & ratios.keys():
+            raise InputError(
+                f"{file}: the sensitivities of another model",
+                cause=f"it names {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}; of this model's channels none",
+                hint="name a file that is not there yet: it is measured then",
+            )
+        return {name: ratio for name, ratio in ratios.items() if name in names}
 
 
 def paddle_manifest(source: ModelArtifact, out_dir: Path, changed: program.Program, lineage) -> Manifest:
@@ -80,13 +258,19 @@ def paddle_manifest(source: ModelArtifact, out_dir: Path, changed: program.Progr
     )
 
 
-def notes(pruned: Pruned) -> tuple[str, ...]:
+def notes(before: program.Program, after: program.Program, frozen_because: dict[str, list[str]]) -> tuple[str, ...]:
     """What was cut and what could not be."""
+    costs = _costs(before, after)
     lines = [
-        f"multiply-accumulates {pruned.macs_before:,} -> {pruned.macs_after:,} ({pruned.macs_cut_ratio:.1%} less)",
-        f"parameters {pruned.parameters_before:,} -> {pruned.parameters_after:,}",
+        f"multiply-accumulates {costs['macs'][0]:,} -> {costs['macs'][1]:,} "
+        f"({1 - costs['macs'][1] / max(1, costs['macs'][0]):.1%} less)",
+        f"parameters {costs['parameters'][0]:,} -> {costs['parameters'][1]:,}",
     ]
-    for reason, names in pruned.frozen_because.items():
+    for reason, names in frozen_because.items():
         more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
         lines.append(f"not cut, {reason}: {', '.join(names[:_LISTED])}{more}")
     return tuple(lines)
+
+
+def _costs(before: program.Program, after: program.Program) -> dict[str, tuple[int, int]]:
+    return {"macs": (macs(before), macs(after)), "parameters": (parameters(before), parameters(after))}

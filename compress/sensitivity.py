@@ -1,27 +1,38 @@
 """How much of a metric each group of channels is worth, and the pruning ratios that follow from a loss that is allowed.
 
 The file holds what PaddleSlim's `sensitivity` gives and PaddleX takes as `sensitivities_file`, `{parameter: {ratio:
-loss}}`, as JSON in place of a pickle and with the baseline: losses are fractions of the unpruned model's metric.
+loss}}`, as JSON in place of a pickle and with the baseline: losses are fractions of the unpruned model's metric. Their
+pickles are read too.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import pickle
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from segexport.compress.channel_cut import mask
 from segexport.compress.channel_graph import analyze
-from segexport.compress.prune import prune
+from segexport.compress.prune import Criterion, Pruned, prune
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
 Evaluate = Callable[[Program], float]
 """The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
 
+Cut = Callable[[dict[str, float]], Pruned]
+"""Prunes a program by ratios for the groups that they name."""
+
+RATIOS = (0.25, 0.5, 0.75)
 _BASELINE = "baseline"
+_UNREADABLE = (OSError, ValueError, AttributeError, TypeError, EOFError, LookupError, ArithmeticError)
 
 
 def measure(
@@ -29,8 +40,9 @@ def measure(
     evaluate: Evaluate,
     file: Path,
     *,
-    ratios: Sequence[float] = (0.25, 0.5, 0.75),
-    criterion: str = "l1",
+    ratios: Sequence[float] = RATIOS,
+    criterion: Criterion = "l1",
+    cut: Cut | None = None,
 ) -> dict[str, dict[float, float]]:
     """Prunes one group at a time and measures what is lost.
 
@@ -43,6 +55,7 @@ def measure(
         file: Where the results are kept.
         ratios: Fractions of a group's channels.
         criterion: As in `prune`.
+        cut: Prunes by ratios, where the criterion needs more than the program.
 
     Returns:
         Group's parameter -> ratio -> the fraction of the baseline that is lost.
@@ -50,7 +63,24 @@ def measure(
     Raises:
         InputError: The file is damaged, or the metric is not a positive number to begin with.
     """
+    while measure_some(program, evaluate, file, most=1000, ratios=ratios, criterion=criterion, cut=cut):
+        pass
+    return load(file)
+
+
+def measure_some(
+    program: Program,
+    evaluate: Evaluate,
+    file: Path,
+    *,
+    most: int,
+    ratios: Sequence[float] = RATIOS,
+    criterion: Criterion = "l1",
+    cut: Cut | None = None,
+) -> int:
+    """The next results of `measure`, `most` at most; how many are missing then."""
     graph = analyze(program)
+    by_ratio = cut or partial(prune, program, criterion=criterion, graph=graph)
     found = _read(file)
     if _BASELINE not in found:
         found[_BASELINE] = {"0": float(evaluate(program))}
@@ -58,16 +88,19 @@ def measure(
     baseline = found[_BASELINE]["0"]
     if not baseline > 0:
         raise InputError(f"the model's metric before pruning is {baseline}", cause="losses are fractions of it")
-    for group in graph.groups:
-        losses = found.setdefault(group.name, {})
-        for ratio in ratios:
-            if str(ratio) in losses:
-                continue
-            removed = prune(program, {group.name: ratio}, criterion=criterion, graph=graph).removed
-            metric = evaluate(mask(graph, removed)) if len(removed) else baseline
-            losses[str(ratio)] = (baseline - float(metric)) / baseline
-            _write(file, found)
-    return _numbers(found)
+    missing = [(group.name, ratio) for group in graph.groups for ratio in ratios if ratio not in _of(found, group.name)]
+    for name, ratio in missing[:most]:
+        removed = by_ratio({name: ratio}).removed
+        metric = evaluate(mask(graph, removed)) if len(removed) else baseline
+        found.setdefault(name, {})[str(ratio)] = (baseline - float(metric)) / baseline
+        _write(file, found)
+    if not missing:
+        _write(file, found)
+    return max(0, len(missing) - most)
+
+
+def _of(found: dict[str, dict[str, float]], name: str) -> set[float]:
+    return {float(ratio) for ratio in found.get(name, {})}
 
 
 def ratios_by_loss(sensitivities: dict[str, dict[float, float]], eval_metric_loss: float) -> dict[str, float]:
@@ -100,6 +133,11 @@ def load(file: Path) -> dict[str, dict[float, float]]:
     return _numbers(_read(file))
 
 
+def is_measured_here(file: Path) -> bool:
+    """Whether `measure` wrote the file, so that it may go on with it; another tool's is taken as it is."""
+    return _BASELINE in _read(file)
+
+
 def _numbers(found: dict[str, dict[str, float]]) -> dict[str, dict[float, float]]:
     return {
         name: {float(ratio): loss for ratio, loss in losses.items()}
@@ -112,17 +150,35 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text())
+        content = file.read_bytes()
+        found = _pickled(content) if content[:1] == b"\x80" else json.loads(content)
         good = all(
             math.isfinite(float(loss)) and 0 <= float(ratio) < 1
             for losses in found.values()
             for ratio, loss in losses.items()
         )
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (*_UNREADABLE, pickle.UnpicklingError) as error:
         raise InputError(f"{file}: not a file of sensitivities", cause=str(error)) from error
     if not good:
         raise InputError(f"{file}: not a file of sensitivities", cause="ratios lie in [0, 1) and losses are finite")
     return found
+
+
+class _Numbers(pickle.Unpickler):
+    """Takes dictionaries of numbers, and NumPy's scalars; nothing in the file can be run."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "scalar":
+            return lambda dtype, content: np.frombuffer(content, dtype)[0].item()
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        raise pickle.UnpicklingError(f"it holds a {module}.{name}")
+
+
+def _pickled(content: bytes) -> dict[str, dict[str, float]]:
+    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write."""
+    found = _Numbers(io.BytesIO(content), encoding="latin1").load()
+    return {str(name): {str(float(ratio)): float(loss) for ratio, loss in each.items()} for name, each in found.items()}
 
 
 def _write(file: Path, found: dict[str, dict[str, float]]) -> None:

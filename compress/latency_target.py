@@ -1,0 +1,123 @@
+"""How much of a model may stay for it to run in a given fraction of its time, measured where it is to run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact, read_artifact, write_artifact
+from segexport.errors import InputError
+from segexport.exporter.to_onnx import ToOnnx
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.ort import OnnxRuntime
+from segexport.runtimes.paddle import Paddle
+from segexport.step import StepContext
+
+Where = Literal["onnxruntime", "paddle"]
+_TRIES = 6
+_ROUNDS = 5
+_RUNS = 4  # of one model in a round
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was tried: the share of the multiply-accumulates that stayed, and of the time."""
+
+    macs_kept: float
+    latency_kept: float
+
+
+def macs_for_latency(
+    make: Callable[[float], ModelArtifact],
+    ratio_of: Callable[[ModelArtifact], float],
+    wanted: float,
+    tries: int = _TRIES,
+) -> tuple[float, list[Timed]]:
+    """The largest share of the multiply-accumulates, of those tried, that runs in `wanted` of the time.
+
+    Bisection over shares; what cannot be made is too small.
+
+    Args:
+        make: A pruned model that keeps a share of the multiply-accumulates; raises InputError where none can.
+        ratio_of: Its time over the original's.
+
+    Raises:
+        InputError: No try was quick enough.
+    """
+    low, high, best = 0.0, 1.0, None
+    told: list[Timed] = []
+    for _ in range(tries):
+        share = (low + high) / 2
+        try:
+            made = make(share)
+        except InputError:
+            low = share
+            continue
+        told.append(Timed(round(share, 4), round(ratio_of(made), 4)))
+        if told[-1].latency_kept <= wanted:
+            low = best = share
+        else:
+            high = share
+    if best is None:
+        least = min((each.latency_kept for each in told), default=1.0)
+        raise InputError(
+            f"pruning does not bring this model to {wanted:.0%} of its time",
+            cause=f"the quickest of {len(told)} tries took {least:.0%}",
+            hint="allow more time",
+        )
+    return best, told
+
+
+class Stopwatch:
+    """Times pruned models against the original, in turn and in processes of their own.
+
+    Args:
+        source: The original.
+        where: The runtime that counts; for ONNX Runtime each model is exported first.
+    """
+
+    def __init__(self, source: ModelArtifact, where: Where, context: StepContext) -> None:
+        self._where, self._context = where, context
+        self._folder = tempfile.TemporaryDirectory(prefix="segexport-latency-")
+        self._count = 0
+        self._original = self._placed(source)
+        random = np.random.default_rng(0)
+        shapes = [tuple(max(1, size) for size in spec.shape) for spec in source.manifest.inputs]
+        self._tensors = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+    def ratio(self, artifact: ModelArtifact) -> float:
+        """Median over rounds of its median time over the original's."""
+        runtime = OnnxRuntime() if self._where == "onnxruntime" else Paddle()
+        options = RunOptions(threads=self._context.threads, timeout_s=self._context.timeout_s)
+        placed = self._placed(artifact)
+        with runtime.open(self._original, options) as first, runtime.open(placed, options) as second:
+            for session in (first, second):
+                session.bench(self._tensors, _RUNS)
+            ratios = [
+                np.median(second.bench(self._tensors, _RUNS)) / np.median(first.bench(self._tensors, _RUNS))
+                for _ in range(_ROUNDS)
+            ]
+        return float(np.median(ratios))
+
+    def _placed(self, artifact: ModelArtifact) -> ModelArtifact:
+        if self._where == "paddle":
+            return artifact
+        self._count += 1
+        folder = Path(self._folder.name) / str(self._count)
+        folder.mkdir()
+        write_artifact(folder, ToOnnx().run(artifact, folder, self._context))
+        return read_artifact(folder)
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+    def __enter__(self) -> Stopwatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,158 @@
+"""Pruning that looks at images: what channels are worth is measured, and what was cut is made up for, in stages.
+
+Imports paddle: for worker processes and tests only.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from segexport.compress.allocation import allocate
+from segexport.compress.batches import Batch
+from segexport.compress.channel_cost import ChannelCost, Cost
+from segexport.compress.channel_graph import ChannelGraph, analyze
+from segexport.compress.cost import macs, parameters
+from segexport.compress.fisher import fisher
+from segexport.compress.prune import Pruned, Width, prune, remove, uniform_ratio
+from segexport.compress.prune_job import PruneOptions
+from segexport.compress.reconstruct import kept_rows, reconstruct
+from segexport.compress.saliency import saliency
+from segexport.exporter.program import Program
+
+Goal = float | Mapping[str, float]
+"""A ratio of channels that go: one for all groups, or by the name of a parameter that makes a group's channels."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one cut did and what it took."""
+
+    macs_kept: float
+    parameters_kept: float
+    score_seconds: float
+    reconstruct_seconds: float
+    peak_rss_bytes: int
+
+
+class Scored:
+    """A program whose channels' worth is known, so that several cuts can be tried.
+
+    Args:
+        batches: Of one image each.
+    """
+
+    def __init__(self, program: Program, options: PruneOptions, batches: Sequence[Batch]) -> None:
+        self.graph: ChannelGraph = analyze(program)
+        self.options = options
+        self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
+        self._saliency = saliency(program, batches) if options.criterion == "saliency" else None
+
+    def to_ratio(self, ratio: Goal) -> Pruned:
+        options = self.options
+        return prune(
+            self.graph.program,
+            ratio,
+            criterion=options.criterion,
+            saliency=self._saliency,
+            scores=self._scores,
+            align=options.align,
+            graph=self.graph,
+        )
+
+    def to_budgets(self, budgets: Mapping[Cost, float]) -> Pruned:
+        """Raises InputError where a budget is out of reach."""
+        options = self.options
+        if options.widths == "global":
+            gone = allocate(self.graph, self._scores, budgets, align=options.align, least_kept=options.least_kept)
+            return remove(self.graph, gone)
+        return self.to_ratio(uniform_ratio(self.graph, budgets, align=options.align))
+
+
+def prune_in_stages(
+    program: Program,
+    options: PruneOptions,
+    batches: Sequence[Batch],
+    *,
+    budgets: Mapping[Cost, float] | None = None,
+    ratio: Goal | None = None,
+    first: Scored | None = None,
+    tell: Callable[[], None] = lambda: None,
+) -> tuple[Pruned, list[Stage]]:
+    """Cuts a program down to budgets, or by ratios, and mends it.
+
+    With several stages each approaches the budgets by the same factor and measures anew what the channels that are
+    left are worth, as Molchanov et al. (CVPR 2019, section 3.3) prune between updates; here the weights are
+    reconstructed in between, not trained.
+
+    Args:
+        batches: Of one image each; the worth is measured on these and the weights are fitted to these.
+        budgets, ratio: The goal, one of them; ratios are reached in one stage.
+        first: The program's scores, where they are known.
+        tell: Called after each stage.
+
+    Returns:
+        The pruned program, as compared with the first one, and what each stage did.
+
+    Raises:
+        InputError: A budget is out of reach.
+    """
+    stages: list[Stage] = []
+    present, count = program, options.stages if budgets else 1
+    before = macs(program), parameters(program)
+    pruned = None
+    for number in range(1, count + 1):
+        started = time.monotonic()
+        scored = first if first is not None and number == 1 else Scored(present, options, batches)
+        scores_s = time.monotonic() - started
+        if budgets:
+            left = {what: share ** (number / count) for what, share in budgets.items()}
+            pruned = scored.to_budgets(_of_present(program, present, left))
+        else:
+            pruned = scored.to_ratio(ratio if ratio is not None else 0.0)
+        started = time.monotonic()
+        if options.reconstruct and len(pruned.removed):
+            images = [batch.images for batch in batches]
+            mended = reconstruct(present, pruned.program, kept_rows(scored.graph, pruned.removed), images)
+        else:
+            mended = pruned.program
+        present = mended
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        kept = macs(present) / max(1, before[0]), parameters(present) / max(1, before[1])
+        mend_s = time.monotonic() - started
+        stages.append(Stage(round(kept[0], 4), round(kept[1], 4), round(scores_s, 2), round(mend_s, 2), peak))
+        tell()
+    whole = Pruned(
+        program=present,
+        removed=pruned.removed if count == 1 else np.empty(0, np.int64),
+        widths=_widths(program, present),
+        frozen_because=pruned.frozen_because,
+        macs_before=before[0],
+        macs_after=macs(present),
+        parameters_before=before[1],
+        parameters_after=parameters(present),
+    )
+    return whole, stages
+
+
+def _of_present(original: Program, present: Program, shares: Mapping[Cost, float]) -> dict[Cost, float]:
+    """Shares of the original's costs as shares of the present program's."""
+    if present is original:
+        return dict(shares)
+    whole, now = analyze(original), analyze(present)
+    found = {}
+    for what, share in shares.items():
+        costs = [ChannelCost(graph, what) for graph in (whole, now)]
+        first, last = (cost.at(cost.units) for cost in costs)
+        found[what] = min(1.0, share * first / max(1, last))
+    return found
+
+
+def _widths(original: Program, present: Program) -> list[Width]:
+    left = {width.name: width.before for width in remove(analyze(present), np.empty(0, np.int64)).widths}
+    first = remove(analyze(original), np.empty(0, np.int64)).widths
+    return [Width(width.name, width.before, left.get(width.name, width.before)) for width in first]
