@@ -25,7 +25,9 @@ def qat(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     whole = _whole_int8(points)
     if whole is None:
         return []
-    step = StepRecipe(step="qat", params=_learning(space.training, space.training.steps))
+    steps, batch = space.training.steps, space.training.batch
+    calibration = whole.candidate.export.calibration.model_dump(mode="json", exclude_defaults=True)
+    step = StepRecipe(step="qat", params={"steps": steps, "batch": batch, "calibration": calibration})
     candidate = Candidate(steps=(step,), export=whole.candidate.export)
     return [Try(candidate=candidate, stage="qat", idea=f"all int8, trained with it for {space.training.steps} steps")]
 
@@ -66,7 +68,8 @@ def longer(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     for point in sorted(near, key=goal.cost)[:1]:
         steps = _steps(point) * LONGER
         *before, last = point.candidate.steps
-        trained = last.model_copy(update={"params": {**last.params, "steps": steps}})
+        warmup = {"warmup": steps // 10} if "warmup" in last.params else {}
+        trained = last.model_copy(update={"params": {**last.params, "steps": steps, **warmup}})
         candidate = point.candidate.model_copy(update={"steps": (*before, trained)})
         idea = point.attempt.idea.replace(f"{_steps(point)} steps", f"{steps} steps")
         wanted.append(Try(candidate=candidate, stage="train longer", idea=idea, subject=point.attempt.subject))
@@ -98,9 +101,16 @@ def _pruned(space: Space, kept: float, steps: int) -> Candidate:
 
 
 def _learning(training: Training, steps: int) -> dict:
-    """Parameters of `finetune` and `qat`: labels where there are some, and always what the original says."""
-    losses = {"cross_entropy": 1.0 if training.labelled else 0.0, "kl": 1.0}
-    return {"steps": steps, "batch": training.batch, "teacher": training.teacher, "losses": losses}
+    """Parameters of `finetune`: labels where there are some, and always what the original says."""
+    return {
+        "steps": steps,
+        "batch": training.batch,
+        "teacher": training.teacher,
+        "losses": {"cross_entropy": 1.0 if training.labelled else 0.0, "kl": 1.0},
+        "learning_rate": 2e-3,
+        "warmup": steps // 10,
+        "ema": 0.99,
+    }
 
 
 def _whole_int8(points: Sequence[Point]) -> Point | None:
