@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,11 @@ from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, kept_in
 from segexport.exporter.set_head import declared_small_mask
+from segexport.instance.classes import class_lookup
+from segexport.instance.compare import InstanceTally, ObjectCounter
+from segexport.instance.data import InstanceData
+from segexport.instance.draw import object_panel
+from segexport.instance.judge import ObjectTruth
 from segexport.judge.conclude import conclude
 from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
 from segexport.judge.times import latency_of
@@ -109,7 +114,9 @@ def measure(
     whole = whole or data
     playback = reference if isinstance(reference, Playback) else None
     model = playback.artifact if playback is not None else reference
-    classes = classes_of(model, data, label_map)
+    is_instance = model.manifest.task == "instance"
+    require_fitting(model, data, [subject.artifact for subject in subjects])
+    classes = object_classes(model, data, label_map) if is_instance else classes_of(model, data, label_map)
     opened = [_Opened(subject, error=subject.error) for subject in subjects]
     if playback is not None:
         playback.require_fit([subject for subject in subjects if subject.artifact is not None])
@@ -125,18 +132,23 @@ def measure(
             REFERENCE,
             own,
             contract or model.manifest.preprocess,
-            model.manifest.inputs[0],
-            classes.lookup,
+            model.manifest.image,
+            None if is_instance else classes.lookup,
             None if playback is None else own.choose,
+            inputs=model.manifest.inputs,
         )
+        counter = None
+        if is_instance:
+            counter = ObjectCounter(contender, model.manifest, data, classes.lookup, options.worst_images)
         comparison = parity.compare(
             contender,
-            [_contender(entry, classes.lookup) for entry in running],
+            [_contender(entry, contender.lookup) for entry in running],
             data,
             num_classes=len(classes.labels),
             model_classes=model.manifest.num_classes,
             ignore_index=data.ignore_index,
             worst_images=options.worst_images,
+            counter=counter,
             progress=progress,
         )
         for entry in running:
@@ -169,6 +181,7 @@ def measure(
         ),
         environment=describe_machine(),
         notes=notes,
+        truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
 
 
@@ -180,7 +193,8 @@ def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
 
 def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[str, dict[str, int]], list[Check]]:
     images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
-    inputs = [[preprocess.apply(entry.artifact.manifest.preprocess, image)[0]] for image in images]
+    manifest = entry.artifact.manifest
+    inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
     return audited(entry.artifact, inputs, _run_options(options, options.device))
 
 
@@ -222,17 +236,57 @@ def _contender(entry: _Opened, lookup: np.ndarray | None) -> Contender:
     manifest = entry.artifact.manifest
     small = declared_small_mask(manifest)
     return Contender(
-        entry.subject.name, entry.session, manifest.preprocess, manifest.inputs[0], lookup, small_mask=small
+        entry.subject.name,
+        entry.session,
+        manifest.preprocess,
+        manifest.image,
+        lookup,
+        small_mask=small,
+        inputs=manifest.inputs,
     )
 
 
 def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Preprocess | None:
     """The exports' preprocessing where the reference takes any size: both must see the same tensor."""
     contracts = {entry.artifact.manifest.preprocess for entry in running}
-    free = -1 in reference.manifest.inputs[0].shape[2:]
+    free = -1 in reference.manifest.image.shape[2:]
     if free and len(contracts) == 1 and contracts != {reference.manifest.preprocess}:
         return contracts.pop()
     return None
+
+
+def require_fitting(reference: ModelArtifact, data: Dataset, exports: Sequence[ModelArtifact | None]) -> None:
+    """Refuses data, or exports, that answer another question than the reference does.
+
+    Raises:
+        InputError: Objects on one side, classes of pixels on the other.
+    """
+    task = reference.manifest.task
+    for export in exports:
+        if export is not None and export.manifest.task != task:
+            raise InputError(f"{export.path}: its task is {export.manifest.task}, that of the reference {task}")
+    if task == "semantic" and isinstance(data, InstanceData):
+        raise InputError(
+            f"{data.source}: annotated objects, and the model gives the class of each pixel",
+            hint="segexport data convert makes label images of them",
+        )
+    if task == "instance" and data.labelled and not isinstance(data, InstanceData):
+        raise InputError(
+            f"{data.root}: labels of pixels, and the model finds objects",
+            hint="give a folder with COCO's JSON or Pascal VOC's Annotations, or the images alone",
+        )
+
+
+def object_classes(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
+    """The same as `classes_of` where a model finds objects."""
+    manifest = reference.manifest
+    if not isinstance(data, InstanceData):
+        return _Classes(manifest.labels, np.arange(manifest.num_classes))
+    lookup = class_lookup(manifest, data, label_map)
+    own = [label.name for label in manifest.labels]
+    pairs = {one: data.labels[to] for one, to in zip(own, lookup, strict=True) if to >= 0}
+    shown = pairs if any(one != to for one, to in pairs.items()) else {}
+    return _Classes(default_labels(data.labels), lookup, shown)
 
 
 def classes_of(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
@@ -271,8 +325,8 @@ def _times(
     image = data.read(0).image
 
     def program(artifact: ModelArtifact, device: str, contract: Preprocess) -> latency.Program:
-        tensor, _ = preprocess.apply(contract, image)
-        return latency.Program(lambda: _opened(artifact, options, device), [tensor])
+        tensors = preprocess.feed(artifact.manifest.inputs, *preprocess.apply(contract, image))
+        return latency.Program(lambda: _opened(artifact, options, device), tensors)
 
     programs = {} if own is None else {REFERENCE: program(own, options.reference_device, contender.preprocess)}
     for entry in running:
@@ -299,7 +353,10 @@ def _worst(entry: _Opened, classes: _Classes, data: Dataset, whole: Dataset, fol
             continue
         index = -negative_index
         sample = data.read(index)
-        drawn = panel(sample.image, sample.label, own_mask, mask, classes.labels, data.ignore_index)
+        if isinstance(entry.tally, InstanceTally):
+            drawn = object_panel(sample, data, own_mask, mask, entry.artifact.manifest.labels)
+        else:
+            drawn = panel(sample.image, sample.label, own_mask, mask, classes.labels, data.ignore_index)
         pictures.mkdir(parents=True, exist_ok=True)
         name = f"{entry.subject.name}-{whole.entries.index(data.entries[index]):05d}{suffix(drawn)}"
         (pictures / name).write_bytes(drawn)
@@ -307,12 +364,8 @@ def _worst(entry: _Opened, classes: _Classes, data: Dataset, whole: Dataset, fol
             WorstImage(
                 image=sample.name,
                 agreement=-negative,
-                miou=_image_miou(entry.tally.counts[index]),
+                miou=entry.tally.image_miou(index),
                 picture=f"images/{name}",
             )
         )
     return tuple(found)
-
-
-def _image_miou(counts: np.ndarray) -> float | None:
-    return metrics.mean_iou(metrics.iou_per_class(counts))

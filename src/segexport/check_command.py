@@ -19,6 +19,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.instance.data import open_data
 from segexport.judge.conclude import conclude
 from segexport.judge.tolerances import Tolerances
 from segexport.output import new_folder, require_free
@@ -137,7 +138,7 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
-    data = Dataset.open(root, options["split"])
+    data = open_data(root, options["split"])
     limited = data.at_most(options["limit"])
     against_what = recorded_or_model(reference, data, limited)
     model = against_what.artifact if isinstance(against_what, Playback) else against_what

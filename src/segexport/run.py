@@ -14,6 +14,7 @@ from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.instance.data import open_data
 from segexport.judge.measured import Subject
 from segexport.kept_check import kept_check
 from segexport.output import copy_tree, new_folder, require_free
@@ -71,13 +72,13 @@ def carry_out(recipe: Recipe, base: Path, folder: Path, *, console: Console, sto
     baseline = recipe.check.baseline
     finish = held_against(None if baseline is None else base / baseline, recipe.check.tolerances)
     root = base / recipe.data.path
-    whole = Dataset.open(root, recipe.data.split)
+    whole = open_data(root, recipe.data.split)
     if recipe.data.part is not None:
         whole = whole.part(*map(int, recipe.data.part.split("/")))
     data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     recorded = _recorded(base, recipe, whole, data)
-    calibration = Dataset.open(root, recipe.data.calibration_split) if _calibrates(recipe) else None
+    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
@@ -105,7 +106,7 @@ def export_to(
     """Exports a model to one target. `options` are the command line's."""
     require_free(output)
     store = Store()
-    calibration = Dataset.open(options["calibration"], "train") if options["calibration"] else None
+    calibration = open_data(options["calibration"], "train") if options["calibration"] else None
     source = import_model(model, importing, store)
     if calibration is not None:
         source = fixed_to_data(model, importing, source, calibration, store)

@@ -15,7 +15,7 @@ import numpy as np
 
 from segexport.instance.average_precision import ClassMatches
 from segexport.instance.data import Annotation
-from segexport.instance.detections import MAX_PER_IMAGE, Detections, mask_tools
+from segexport.instance.detections import MAX_PER_IMAGE, Detections, code_of, mask_tools
 
 Kind = Literal["bbox", "segm"]
 
@@ -75,7 +75,7 @@ def _annotations(truth: Sequence[Sequence[Annotation]], sizes: Sequence[tuple[in
             "image_id": index,
             "category_id": one.class_id,
             "bbox": list(one.bbox),
-            "segmentation": _readable(one.segmentation, sizes[index]),
+            "segmentation": one.segmentation and code_of(one.segmentation, sizes[index]),
             "area": one.area,
             "iscrowd": int(one.crowd),
             "ignore": int(one.crowd or one.difficult),
@@ -83,13 +83,6 @@ def _annotations(truth: Sequence[Sequence[Annotation]], sizes: Sequence[tuple[in
         for index, objects in enumerate(truth)
         for one in objects
     ]
-
-
-def _readable(shape: Any, size: tuple[int, int]) -> Any:
-    """A run-length code in either form as pycocotools takes it; polygons as they are."""
-    if isinstance(shape, dict) and isinstance(shape.get("counts"), list):
-        return mask_tools().frPyObjects(shape, size[1], size[0])
-    return shape
 
 
 def _results(found: Sequence[Detections], kind: Kind) -> list[dict[str, Any]]:

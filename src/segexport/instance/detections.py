@@ -52,6 +52,21 @@ def encoded(mask: np.ndarray) -> dict[str, Any]:
     return mask_tools().encode(np.asfortranarray(mask, np.uint8))
 
 
+def code_of(shape: Any, size: tuple[int, int]) -> dict[str, Any]:
+    """COCO's compressed run-length code of a segmentation in any of its forms; `size` is (width, height)."""
+    width, height = size
+    if isinstance(shape, list):
+        return mask_tools().merge(mask_tools().frPyObjects(shape, height, width))
+    if isinstance(shape["counts"], list):
+        return mask_tools().frPyObjects(shape, height, width)
+    return shape
+
+
+def decoded(shape: Any, size: tuple[int, int]) -> np.ndarray:
+    """(height, width) uint8 of 0 and 1."""
+    return mask_tools().decode(code_of(shape, size))
+
+
 def mask_tools() -> Any:
     """pycocotools' masks.
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from segexport.data.dataset import Dataset, Sample
+from segexport.instance.data import Annotation, InstanceData
+from segexport.instance.detections import decoded
 from segexport.instance.objects import Objects
-from segexport.show.pictures import default_labels
+from segexport.show.pictures import default_labels, panel
 from segexport.spec import Label
 
 _TINT = 0.5
@@ -69,6 +72,35 @@ def class_map(objects: Objects, classes: int) -> np.ndarray:
         picture[mask > 0] = 0
         picture[inner > 0] = int(objects.classes[index]) + 1
     return picture
+
+
+def object_panel(
+    sample: Sample, data: Dataset, reference: np.ndarray, export: np.ndarray, labels: Sequence[Label]
+) -> bytes:
+    """Image, annotated masks, reference, export and their difference side by side, as `show.pictures.panel`.
+
+    Args:
+        sample: The image.
+        data: With its annotations, where there are any.
+        reference, export: What `class_map` drew of each.
+        labels: The model's classes.
+    """
+    nothing = Label(id=0, name="nothing", rgb=(0, 0, 0))
+    shifted = (nothing, *(label.model_copy(update={"id": label.id + 1}) for label in labels))
+    truth = None
+    if isinstance(data, InstanceData) and data.has_masks and set(data.labels) <= {label.name for label in labels}:
+        truth = class_map(annotated(data.of(sample.name), sample.image.shape[1::-1]), len(data.labels))
+        ids = {label.name: label.id + 1 for label in labels}
+        truth = np.array([0, *(ids[name] for name in data.labels)], truth.dtype)[truth]
+    return panel(sample.image, truth, reference, export, shifted, None)
+
+
+def annotated(annotations: Sequence[Annotation], size: tuple[int, int]) -> Objects:
+    """Annotations as objects of score 1, with masks, the largest last."""
+    ordered = sorted(annotations, key=lambda one: one.area)
+    masks = [decoded(one.segmentation, size) for one in ordered]
+    boxes = [(x, y, x + width, y + height) for x, y, width, height in (one.bbox for one in ordered)]
+    return Objects.of([one.class_id for one in ordered], [1.0] * len(ordered), boxes, masks, size)
 
 
 def _write(picture: np.ndarray, text: str, left: int, top: int, color: tuple[int, int, int]) -> None:

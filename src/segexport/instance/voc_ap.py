@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from segexport.instance.data import Annotation
-from segexport.instance.detections import Detections, mask_tools
+from segexport.instance.detections import Detections, code_of, mask_tools
 
 Rule = Literal["11point", "integral"]
 IOU = 0.5
@@ -77,17 +77,8 @@ def _overlaps(
     if not masks:
         boxes = np.concatenate([detections.boxes[rows, :2], detections.boxes[rows, 2:] - detections.boxes[rows, :2]], 1)
         return np.asarray(tools.iou(boxes.astype(np.float64), np.array([one.bbox for one in mine]), plain))
-    codes = [_code(one.segmentation, size) for one in mine]
+    codes = [code_of(one.segmentation, size) for one in mine]
     return np.asarray(tools.iou([detections.masks[row] for row in rows], codes, plain))
-
-
-def _code(shape: object, size: tuple[int, int]) -> dict:
-    tools, (width, height) = mask_tools(), size
-    if isinstance(shape, list):
-        return tools.merge(tools.frPyObjects(shape, height, width))
-    if isinstance(shape, dict) and isinstance(shape["counts"], list):
-        return tools.frPyObjects(shape, height, width)
-    return shape
 
 
 def _ap(pairs: Sequence[tuple[float, bool]], positives: int, rule: Rule) -> float:

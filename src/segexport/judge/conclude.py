@@ -8,14 +8,16 @@ import numpy as np
 
 from segexport import __version__
 from segexport.artifact import ModelArtifact
+from segexport.instance.judge import AP_CONVENTION, judged, reference_scores
 from segexport.judge import cost_gates, gates
 from segexport.judge.bootstrap import PairedDelta, paired_delta
 from segexport.judge.limits import Limits
 from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
-from segexport.measure import metrics, parity
+from segexport.measure import metrics
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
+from segexport.measure.parity import Tally
 from segexport.report.schema import ExportResult, Reference, Report
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
@@ -31,10 +33,11 @@ def conclude(measured: Measurement) -> Report:
         created=now(),
         title=measured.title or measured.reference.artifact.manifest.name,
         verdict=overall(result.verdict for result in results),
-        metric=metrics.MIOU_CONVENTION,
+        metric=metrics.MIOU_CONVENTION if measured.truth is None else AP_CONVENTION,
+        task="semantic" if measured.truth is None else "instance",
         labels=measured.labels,
         dataset=measured.dataset,
-        reference=_reference(measured.reference, measured.comparison),
+        reference=_reference(measured.reference, measured),
         exports=results,
         environment=measured.environment,
         notes=measured.notes,
@@ -61,7 +64,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
         info = entry.info
         common |= {"runtime": f"{info.runtime} {info.version}", "provider": info.provider, "device": info.device}
         common["notes"] = (*common["notes"], *info.notes)
-    if entry.error is not None or not entry.tally.counts:
+    if entry.error is not None or not entry.tally.images:
         message = str(entry.error) if entry.error is not None else "no image was run"
         failed = Check(name="export.runs", verdict=Verdict.ERROR, message=message.splitlines()[0])
         return ExportResult(**common, verdict=Verdict.ERROR, checks=(failed,), error=message)
@@ -69,10 +72,37 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     tally, own = entry.tally, comparison.reference
     base = _fp32_of_same_format(entry, measured.exports)
     limits = subject.held_to
-    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
-    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
     against = base.subject.name if base is not None else REFERENCE
+    if measured.truth is None:
+        found, figures = _pixels(tally, own, limits, measured)
+    else:
+        found, figures = judged(tally, own, measured.truth, limits, comparison.names)
+    checks = [
+        *found,
+        *_cost_checks(subject, reference.artifact, base, ratio, limits, against),
+        *entry.more,
+    ]
+    return ExportResult(
+        **common,
+        **figures,
+        verdict=overall(found.verdict for found in checks if found.gated),
+        latency=latency_of(entry.timing, entry.info, tally, comparison.preprocess_ms),
+        latency_ms=percentiles_of(entry.timing),
+        latency_ratio=None if ratio is None else ratio.value,
+        latency_ratio_interval=None if ratio is None else ratio.interval,
+        latency_baseline="" if ratio is None else against,
+        checks=tuple(checks),
+        operators=entry.operators,
+        worst_images=entry.worst,
+    )
+
+
+def _pixels(tally: Tally, own: Tally, limits: Limits, measured: Measurement) -> tuple[list[Check], dict[str, Any]]:
+    """The checks of a model that gives the class of each pixel, and the figures of its row."""
+    comparison = measured.comparison
+    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
+    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
     agreement = float(np.mean(tally.agreement)) if tally.agreement else 0.0
     names = [label.name for label in measured.labels]
     checks = [
@@ -90,38 +120,27 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
             confident=tally.decided_agreement,
             mask_counts=None if tally.mask_confusion is None else metrics.class_counts(tally.mask_confusion),
             images=comparison.names,
-            labels=[label.name for label in reference.artifact.manifest.labels],
+            labels=[label.name for label in measured.reference.artifact.manifest.labels],
         ),
         *_accuracy_checks(delta, boundary, limits, agreement, names, comparison.labelled),
-        *_cost_checks(subject, reference.artifact, base, ratio, limits, against),
-        *entry.more,
     ]
     scores = metrics.scores(tally.confusion)
     own_iou = metrics.scores(own.confusion).class_iou
-    return ExportResult(
-        **common,
-        verdict=overall(found.verdict for found in checks if found.gated),
-        miou=delta.miou_export,
-        miou_reference=delta.miou_reference,
-        miou_delta=delta.delta,
-        miou_delta_interval=delta.interval,
-        pixel_accuracy=scores.pixel_accuracy,
-        kappa=scores.kappa,
-        agreement=agreement if tally.agreement else None,
-        agreement_worst=min(tally.agreement, default=None),
-        class_iou=scores.class_iou,
-        class_iou_delta=tuple(
+    figures = {
+        "miou": delta.miou_export,
+        "miou_reference": delta.miou_reference,
+        "miou_delta": delta.delta,
+        "miou_delta_interval": delta.interval,
+        "pixel_accuracy": scores.pixel_accuracy,
+        "kappa": scores.kappa,
+        "agreement": agreement if tally.agreement else None,
+        "agreement_worst": min(tally.agreement, default=None),
+        "class_iou": scores.class_iou,
+        "class_iou_delta": tuple(
             None if a is None or b is None else a - b for a, b in zip(scores.class_iou, own_iou, strict=True)
         ),
-        latency=latency_of(entry.timing, entry.info, tally, comparison.preprocess_ms),
-        latency_ms=percentiles_of(entry.timing),
-        latency_ratio=None if ratio is None else ratio.value,
-        latency_ratio_interval=None if ratio is None else ratio.interval,
-        latency_baseline="" if ratio is None else against,
-        checks=tuple(checks),
-        operators=entry.operators,
-        worst_images=entry.worst,
-    )
+    }
+    return checks, figures
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
@@ -185,9 +204,21 @@ def _cost_checks(
     return checks
 
 
-def _reference(run: ReferenceRun, comparison: parity.Comparison) -> Reference:
-    scores = metrics.scores(comparison.reference.confusion)
+def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
+    own, labelled = measured.comparison.reference, measured.comparison.labelled
+    figures: dict[str, Any]
+    if measured.truth is not None:
+        figures = {"objects": reference_scores(own, measured.truth)}
+    else:
+        scores = metrics.scores(own.confusion)
+        figures = {
+            "miou": scores.miou if labelled else None,
+            "pixel_accuracy": scores.pixel_accuracy if labelled else None,
+            "kappa": scores.kappa if labelled else None,
+            "class_iou": scores.class_iou,
+        }
     return Reference(
+        **figures,
         name=run.artifact.manifest.name,
         runtime=f"{run.info.runtime} {run.info.version}",
         provider=run.info.provider,
@@ -195,10 +226,6 @@ def _reference(run: ReferenceRun, comparison: parity.Comparison) -> Reference:
         is_gpu=run.is_gpu,
         recorded=run.recorded,
         digest=run.artifact.digest,
-        miou=scores.miou if comparison.labelled else None,
-        pixel_accuracy=scores.pixel_accuracy if comparison.labelled else None,
-        kappa=scores.kappa if comparison.labelled else None,
-        class_iou=scores.class_iou,
         size_bytes=run.artifact.size_bytes,
         latency=None if run.is_gpu else run.times,
         gpu_latency=run.times if run.is_gpu else None,

@@ -132,13 +132,13 @@ def agreement_checks(
     worst = int(np.argmin(per_image))
     where = images[worst] if worst < len(images) else f"image {worst}"
     checks = [
-        _at_least(
+        at_least(
             "agreement.pixels",
             float(per_image.mean()),
             limits.agreement_min,
             f"of the pixels agree with the reference on {len(per_image)} images",
         ),
-        _at_least(
+        at_least(
             "agreement.worst_image",
             float(per_image[worst]),
             limits.agreement_worst_image_min,
@@ -149,7 +149,7 @@ def agreement_checks(
     sure = sure[~np.isnan(sure)]
     if sure.size:
         what = "of the pixels agree where the reference was sure"
-        checks.append(_at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
+        checks.append(at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
     else:
         checks.append(
             skipped("agreement.confident", "the reference gives classes only, so nobody knows where it was sure.")
@@ -165,7 +165,7 @@ def _common_classes(counts: np.ndarray, limit: float | None, labels: Sequence[st
     iou = np.where(common, iou_per_class(counts), np.inf)
     worst = int(np.argmin(iou))
     what = f"is the IoU with the reference's mask of the class that agrees least, {_label(worst, labels)}"
-    return _at_least("agreement.classes", float(iou[worst]), limit, what)
+    return at_least("agreement.classes", float(iou[worst]), limit, what)
 
 
 def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
@@ -179,6 +179,16 @@ def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled
     return _non_inferiority("miou.delta", "mIoU", delta, limits.miou_margin, agreement, labelled)
 
 
+def box_ap_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
+    """Non-inferiority of the boxes' average precision (`instance.ap_delta`), for models that find objects."""
+    return _non_inferiority("bbox_ap.delta", "box AP", delta, limits.ap_margin, agreement, labelled)
+
+
+def mask_ap_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
+    """The same of the masks."""
+    return _non_inferiority("segm_ap.delta", "mask AP", delta, limits.ap_margin, agreement, labelled)
+
+
 def boundary_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
     """The same for boundary IoU (`boundary.boundary_counts`), which a shifted resize cannot hide from."""
     return _non_inferiority("boundary.delta", "boundary IoU", delta, limits.boundary_iou_margin, agreement, labelled)
@@ -188,10 +198,12 @@ def _non_inferiority(
     name: str, what: str, delta: PairedDelta, margin: float | None, agreement: float, labelled: bool
 ) -> Check:
     if delta.delta is None:
-        message = f"no labelled pixel of a known class on any image: there is no {what} to compare."
+        nothing = "annotated object" if what.endswith("AP") else "labelled pixel of a known class"
+        message = f"no {nothing} on any image: there is no {what} to compare."
         return Check(name=name, verdict=Verdict.ERROR, message=message, limit=margin)
     if not labelled:
-        message = f"no labels: {what} against the reference's own masks is {delta.miou_export:.4f}, reported only."
+        own = "objects" if what.endswith("AP") else "masks"
+        message = f"no labels: {what} against the reference's own {own} is {delta.miou_export:.4f}, reported only."
         return skipped(name, message, value=delta.delta)
     found = f"{what} {delta.miou_reference:.4f} -> {delta.miou_export:.4f}, delta {_signed(delta.delta)}"
     if delta.interval is not None:
@@ -229,7 +241,10 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
     inside = low >= -margin
     if delta.images < MIN_IMAGES:
         if inside and agreement >= NEARLY_IDENTICAL:
-            return Verdict.PASS, f"few images, but the masks are nearly identical, and inside the margin of {margin:g}"
+            return (
+                Verdict.PASS,
+                f"few images, but nearly identical answers, and inside the margin of {margin:g}",
+            )
         return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {MIN_IMAGES}"
     if inside and delta.images < PASS_IMAGES and agreement < NEARLY_IDENTICAL:
         unseen = f"{(1 - SEEN_SHARE) ** delta.images:.0%}"
@@ -313,7 +328,7 @@ def skipped(name: str, message: str, value: float | None = None, interval: tuple
     return Check(name=name, verdict=Verdict.SKIPPED, message=message, value=value, interval=interval, gated=False)
 
 
-def _at_least(name: str, value: float, limit: float | None, what: str) -> Check:
+def at_least(name: str, value: float, limit: float | None, what: str) -> Check:
     found = f"{_share(value)} {what}"
     if limit is None:
         return skipped(name, f"{found}; not gated.", value=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
@@ -13,6 +14,9 @@ from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
 from segexport.verdict import Check
+
+if TYPE_CHECKING:
+    from segexport.instance.judge import ObjectTruth
 
 REFERENCE = "reference"
 
@@ -82,7 +86,11 @@ class ReferenceRun:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A whole run, before anybody judged it."""
+    """A whole run, before anybody judged it.
+
+    Attributes:
+        truth: Where models find objects: what they are measured against.
+    """
 
     title: str
     reference: ReferenceRun
@@ -92,3 +100,4 @@ class Measurement:
     dataset: DatasetInfo
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
+    truth: ObjectTruth | None = None

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.instance.match import agreement as matched_objects
 from segexport.registry import runtime_for
-from segexport.runtimes.base import RunOptions
+from segexport.runtimes.base import Prediction, RunOptions
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.arm_rounding"
 LEAST_AGREEMENT = 0.999  # pixels with the same class; two int8 roundings of one model differ by 1e-4 to 1e-2
+LEAST_OBJECTS = 0.95  # sure objects with a partner; a score may fall to either side of any threshold
 _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b")
 
 
@@ -39,18 +41,28 @@ def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.nda
     as_on_arm = replace(options, options={**options.options, "int8_as_on_arm": True})
     with runtime.open(artifact, options) as here, runtime.open(artifact, as_on_arm) as there:
         for tensors in inputs:
-            shares.append(float((here.infer(tensors).mask == there.infer(tensors).mask).mean()))
+            shares.append(_agreement(here.infer(tensors), there.infer(tensors)))
     agreement, worst = float(np.mean(shares)), min(shares)
-    good = agreement >= LEAST_AGREEMENT
-    same = "the same masks" if worst == 1 else f"{agreement:.4%} of the pixels agree, {worst:.4%} on the worst image"
+    finds = artifact.manifest.task == "instance"
+    least, parts = (LEAST_OBJECTS, "objects") if finds else (LEAST_AGREEMENT, "pixels")
+    good = agreement >= least
+    same = f"{agreement:.4%} of the {parts} agree, {worst:.4%} on the worst image"
+    if worst == 1:
+        same = f"the same {'objects' if finds else 'masks'}"
     return Check(
         name=CHECK,
         verdict=Verdict.PASS if good else Verdict.FAIL,
         message=f"int8 as on ARM against int8 as on this CPU, {len(shares)} images: {same}; {_dot_products()}.",
         value=agreement,
-        limit=LEAST_AGREEMENT,
+        limit=least,
         details={"images": len(shares), "worst": worst},
     )
+
+
+def _agreement(one: Prediction, two: Prediction) -> float:
+    if one.objects is not None and two.objects is not None:
+        return matched_objects(one.objects, two.objects).share
+    return float((one.mask == two.mask).mean())
 
 
 def _dot_products() -> str:

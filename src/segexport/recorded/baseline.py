@@ -12,6 +12,7 @@ from segexport.judge.gates import skipped
 from segexport.judge.limits import Limits
 from segexport.judge.tolerances import Tolerances
 from segexport.measure.latency_statistics import ratio_of_separate
+from segexport.report import table
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
 from segexport.verdict import Check, Verdict, overall
 
@@ -91,13 +92,14 @@ def _compared(
         return _with(now, [skipped("baseline.present", "not in the baseline: nothing to compare with.")])
     if now.verdict is Verdict.ERROR:
         return now
-    if before.miou is None and before.agreement is None:
+    (accuracy, _, _), (accuracy_before, _, _) = table.accuracy(now), table.accuracy(before)
+    if accuracy_before is None and before.agreement is None:
         return _with(
             now, [skipped("baseline.present", f"it was {before.verdict.value} in the baseline, without figures.")]
         )
     why = _why(_changed(now, before, report, baseline))
     checks = [
-        _two_sided("baseline.miou", "mIoU", now.miou, before.miou, tolerances.miou, why),
+        _two_sided(*_accuracy_of(report), accuracy, accuracy_before, tolerances.miou, why),
         _two_sided(
             "baseline.agreement",
             "agreement with the reference",
@@ -110,6 +112,11 @@ def _compared(
         _latency(now.latency, before.latency, tolerances.latency),
     ]
     return _with(now, [check for check in checks if check is not None])
+
+
+def _accuracy_of(report: Report) -> tuple[str, str]:
+    """The check's name, and the metric's."""
+    return ("baseline.miou" if report.task == "semantic" else "baseline.ap"), table.metric_name(report)
 
 
 def _two_sided(

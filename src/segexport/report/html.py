@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segexport.report import table, wording
 from segexport.report.charts import latency_chart
-from segexport.report.schema import ExportResult, Report, WorstImage
+from segexport.report.schema import ExportResult, Reference, Report, WorstImage
 from segexport.show.console import printable
 from segexport.show.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.verdict import Verdict
@@ -35,7 +35,7 @@ _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class of one export: its IoU there and in the reference, as text and as per cent of a bar."""
+    """A class of one export: its IoU or AP there and in the reference, as text and as per cent of a bar."""
 
     name: str
     rgb: str
@@ -69,6 +69,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         compared=wording.compared(report),
         baselines=wording.baselines(report),
         rows=table.rows(report),
+        metric=table.metric_name(report),
         findings=[finding for export in report.exports for finding in wording.findings(export)],
         chart=latency_chart(report),
         times=table.times_rows(report),
@@ -106,11 +107,12 @@ def _shown(value: Any) -> Any:
 
 def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
     found = []
+    (values, deltas), (own_values, _) = _by_class(export), _by_class(report.reference)
     for index, label in enumerate(report.labels):
-        own, reference = _at(export.class_iou, index), _at(report.reference.class_iou, index)
+        own, reference = _at(values, index), _at(own_values, index)
         if own is None and reference is None:
             continue
-        difference = _at(export.class_iou_delta, index)
+        difference = _at(deltas, index)
         if difference is None and own is not None and reference is not None:
             difference = own - reference
         found.append(
@@ -124,7 +126,14 @@ def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
                 export_bar=_bar(own),
             )
         )
-    return found if export.class_iou else []
+    return found if values else []
+
+
+def _by_class(row: ExportResult | Reference) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    """The metric of each class and its delta, whatever the task is."""
+    if row.objects is not None:
+        return row.objects.class_ap, row.objects.class_ap_delta
+    return row.class_iou, () if isinstance(row, Reference) else row.class_iou_delta
 
 
 def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:

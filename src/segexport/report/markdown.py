@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, TIMES_COLUMNS, Row, rows, times_rows
+from segexport.report.table import NOTHING, TIMES_COLUMNS, Row, metric_name, rows, times_rows
 from segexport.report.wording import compared, findings, headline, recorded
 from segexport.show.console import printable
 from segexport.verdict import Verdict
@@ -21,8 +21,8 @@ _MARKS = {
 
 _COLUMNS = (
     "Model",
-    "mIoU",
-    "Δ mIoU (95 %)",
+    "{metric}",
+    "Δ {metric} (95 %)",
     "agreement",
     "GPU ms",
     "CPU ms",
@@ -65,7 +65,8 @@ def _defused(match: re.Match[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    lines = [_line(_COLUMNS), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
+    titles = [title.format(metric=metric_name(report)) for title in _COLUMNS]
+    lines = [_line(titles), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
     lines += [_line(_cells(row)) for row in rows(report)]
     return "\n".join(lines)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from segexport.spec import Frozen, Label
+from segexport.spec import Frozen, Label, Task
 from segexport.verdict import Check, Verdict
 
 REPORT_SCHEMA_VERSION = 1
@@ -52,6 +52,44 @@ class WorstImage(Frozen):
     picture: str | None = None
 
 
+class ObjectScores(Frozen):
+    """What a model that finds objects is measured by. Fractions of 1; deltas are export minus reference.
+
+    Attributes:
+        bbox_mmap, segm_mmap: COCO's average precision of boxes and of masks, mean over the IoU from 0.5 to 0.95.
+        class_ap: Of each class: of masks, or of boxes where nothing else is annotated.
+        found: Objects with a score of 0.5 or more, in all images.
+        box_iou, mask_iou: Mean over the pairs of the same object in both models' answers.
+    """
+
+    bbox_mmap: float | None = None
+    bbox_mmap_delta: float | None = None
+    bbox_mmap_delta_interval: tuple[float, float] | None = None
+    segm_mmap: float | None = None
+    segm_mmap_delta: float | None = None
+    segm_mmap_delta_interval: tuple[float, float] | None = None
+    class_ap: tuple[float | None, ...] = ()
+    class_ap_delta: tuple[float | None, ...] = ()
+    found: int = 0
+    box_iou: float | None = None
+    mask_iou: float | None = None
+
+    @property
+    def mmap(self) -> float | None:
+        """Of masks, or of boxes where nothing else is annotated."""
+        return self.bbox_mmap if self.segm_mmap is None else self.segm_mmap
+
+    @property
+    def mmap_delta(self) -> float | None:
+        """The change of `mmap`."""
+        return self.bbox_mmap_delta if self.segm_mmap is None else self.segm_mmap_delta
+
+    @property
+    def mmap_delta_interval(self) -> tuple[float, float] | None:
+        """Its 95 % interval."""
+        return self.bbox_mmap_delta_interval if self.segm_mmap is None else self.segm_mmap_delta_interval
+
+
 class ExportResult(Frozen):
     """One row of the table. mIoU, IoU and agreement are fractions of 1; deltas are export minus reference."""
 
@@ -74,6 +112,7 @@ class ExportResult(Frozen):
     agreement_worst: float | None = None
     class_iou: tuple[float | None, ...] = ()
     class_iou_delta: tuple[float | None, ...] = ()
+    objects: ObjectScores | None = None
     size_bytes: int | None = None
     size_ratio: float | None = None  # export / reference model
     latency: Latency | None = None
@@ -124,6 +163,7 @@ class Reference(Frozen):
     pixel_accuracy: float | None = None
     kappa: float | None = None
     class_iou: tuple[float | None, ...] = ()
+    objects: ObjectScores | None = None
     size_bytes: int | None = None
     latency: Latency | None = None
     gpu_latency: Latency | None = None
@@ -165,7 +205,8 @@ class Report(Frozen):
     created: str  # ISO 8601, UTC
     title: str
     verdict: Verdict
-    metric: str  # the mIoU convention, in one sentence
+    metric: str  # the convention of mIoU or AP, in one sentence
+    task: Task = "semantic"
     labels: tuple[Label, ...]
     dataset: DatasetInfo
     reference: Reference

@@ -12,7 +12,10 @@ NOTHING = "–"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, ready to be shown; `verdict` is None for the reference."""
+    """One line of the table, ready to be shown; `verdict` is None for the reference.
+
+    `miou` and its delta are those of the task's metric (`metric_name`).
+    """
 
     name: str
     miou: str = NOTHING
@@ -51,6 +54,25 @@ def _times_cells(found: Latency) -> tuple[str, ...]:
     run = found.inference_ms
     spent = (found.load_ms, found.first_ms, found.preprocess_ms, run.p50, run.p90, run.p99, found.postprocess_ms)
     return (*map(milliseconds, spent), size(found.peak_rss_bytes), str(found.threads))
+
+
+def metric_name(report: Report) -> str:
+    """What the exports are measured by, as a column's title."""
+    if report.task == "semantic":
+        return "mIoU"
+    scored = (one.objects for one in (report.reference, *report.exports) if one.objects is not None)
+    return "mask AP" if any(objects.segm_mmap is not None for objects in scored) else "box AP"
+
+
+def accuracy(
+    row: ExportResult | Reference,
+) -> tuple[float | None, float | None, tuple[float, float] | None]:
+    """The metric, its delta and the delta's interval, whatever the task is."""
+    if row.objects is not None:
+        return row.objects.mmap, row.objects.mmap_delta, row.objects.mmap_delta_interval
+    if isinstance(row, Reference):
+        return row.miou, None, None
+    return row.miou, row.miou_delta, row.miou_delta_interval
 
 
 def rows(report: Report) -> tuple[Row, ...]:
@@ -120,7 +142,7 @@ def _reference_row(reference: Reference) -> Row:
     own, gpu = reference.latency, reference.gpu_latency
     return Row(
         name=f"{reference.name} (reference)",
-        miou=fraction(reference.miou),
+        miou=fraction(accuracy(reference)[0]),
         gpu_ms=_median(gpu or (own if reference.is_gpu else None)),
         cpu_ms=_median(None if reference.is_gpu else own),
         size=size(reference.size_bytes),
@@ -131,11 +153,12 @@ def _export_row(export: ExportResult) -> Row:
     found = percentiles(export)
     median, on_gpu = milliseconds(found.p50 if found else None), runs_on_gpu(export)
     bounds = export.latency_ratio_interval
+    value, change, sure = accuracy(export)
     return Row(
         name=export.name,
-        miou=fraction(export.miou),
-        miou_delta=delta(export.miou_delta),
-        miou_delta_interval=interval(export.miou_delta_interval),
+        miou=fraction(value),
+        miou_delta=delta(change),
+        miou_delta_interval=interval(sure),
         agreement=agreement(export.agreement),
         gpu_ms=median if on_gpu else NOTHING,
         cpu_ms=NOTHING if on_gpu else median,

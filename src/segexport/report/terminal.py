@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, Row, rows
+from segexport.report.table import NOTHING, Row, metric_name, rows
 from segexport.report.wording import baselines, findings, headline, recorded
 from segexport.show.console import PLAIN_WIDTH, printable
 from segexport.show.text_table import to_text
@@ -40,8 +40,8 @@ class _Column:
 
 _COLUMNS = (
     _Column("Model", lambda row: row.name),
-    _Column("mIoU", lambda row: row.miou, drop=2),
-    _Column("Δ mIoU", lambda row: row.miou_delta, drop=1),
+    _Column("{metric}", lambda row: row.miou, drop=2),
+    _Column("Δ {metric}", lambda row: row.miou_delta, drop=1),
     _Column("agree", lambda row: row.agreement, drop=6),
     _Column("GPU ms", lambda row: row.gpu_ms, drop=5),
     _Column("CPU ms", lambda row: row.cpu_ms, drop=4),
@@ -61,7 +61,7 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
         color: Whether to colour the verdicts.
     """
     shown = rows(report)
-    columns, gap, left_out = _fitting(shown, width)
+    columns, gap, left_out = _fitting(shown, width, metric_name(report))
     parts = [
         Text(_one_line(report.title), style="bold"),
         _table(shown, columns, gap),
@@ -72,12 +72,13 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
     return to_text(Group(*(part for part in parts if part is not None)), width, color)
 
 
-def _fitting(shown: tuple[Row, ...], width: int) -> tuple[list[tuple[_Column, int]], int, list[str]]:
+def _fitting(shown: tuple[Row, ...], width: int, metric: str) -> tuple[list[tuple[_Column, int]], int, list[str]]:
     """The columns with their widths, the gap between two, and the titles of the columns that had to go.
 
     The first column gets what the others leave.
     """
-    names, *columns = [(column, _natural_width(column, shown)) for column in _COLUMNS]
+    titled = (replace(column, title=column.title.format(metric=metric)) for column in _COLUMNS)
+    names, *columns = [(column, _natural_width(column, shown)) for column in titled]
     gap, left_out = _GAP, []
     least = min(names[1], _NAME_AT_LEAST)
     if width - _total(columns, gap) < least:

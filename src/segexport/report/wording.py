@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from segexport.judge.gates import unseen_share
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
+from segexport.spec import Task
 from segexport.verdict import Verdict
 
 MEANING = {
@@ -16,6 +17,10 @@ MEANING = {
     Verdict.SKIPPED: "not asked for",
 }
 
+_HELD: dict[Task, str] = {
+    "semantic": "its masks were held, pixel by pixel, against the masks",
+    "instance": "its objects were held, one by one, against the objects",
+}
 _BAD = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE)
 _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
@@ -74,11 +79,10 @@ def compared(report: Report) -> str:
     """One plain paragraph: which images, which reference, what each figure is measured against."""
     data, reference = report.dataset, report.reference
     sentences = [
-        f"Each export ran on {_images(data)}, and its masks were held, pixel by pixel, against the masks that the "
-        f"reference gave for the same images.",
+        f"Each export ran on {_images(data)}, and {_HELD[report.task]} that the reference gave for the same images.",
         f"The reference is {_described(reference)}.",
         recorded(report),
-        _truth(data),
+        _truth(data, report.task),
         report.metric.rstrip(". ") + ".",
         _unseen(data),
         _renamed(data),
@@ -143,7 +147,14 @@ def _described(reference: Reference) -> str:
     return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
 
 
-def _truth(data: DatasetInfo) -> str:
+def _truth(data: DatasetInfo, task: Task) -> str:
+    if task == "instance":
+        if data.labelled:
+            return "AP is measured against the annotations of the images."
+        return (
+            "The images have no annotations, so AP is measured against the objects that the reference is sure of: "
+            "1 means the same objects, not good ones."
+        )
     if data.labelled:
         return "mIoU is measured against the labels of the images."
     return (
