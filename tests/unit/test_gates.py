@@ -177,7 +177,7 @@ def test_few_images_pass_only_when_the_masks_are_nearly_identical() -> None:
     assert miou_check(tiny, FP32, agreement=0.9999).verdict is Verdict.PASS
     check = miou_check(tiny, FP32, agreement=0.97)
     assert check.verdict is Verdict.INCONCLUSIVE
-    assert "too few images for the margin of 0.0005; use at least 10" in check.message
+    assert "too few images for the margin of 0.0005; use at least 14" in check.message
     far = delta(-0.3, (-0.31, -0.29), images=3)
     assert miou_check(far, FP32, agreement=0.5).verdict is Verdict.INCONCLUSIVE
     single = miou_check(delta(-0.0001, None, images=1), FP32, agreement=0.9999)
@@ -189,7 +189,7 @@ def test_ten_images_can_fail_but_not_pass_what_a_fifth_of_the_images_could_hide(
     inside = (-0.004, 0.001)
     check = miou_check(delta(-0.002, inside, images=10), INT8, agreement=0.97)
     assert check.verdict is Verdict.INCONCLUSIVE
-    assert "one image of five in 11% of the cases; use at least 14" in check.message
+    assert "one image of five in 11 % of the cases; use at least 14" in check.message
     assert miou_check(delta(-0.002, inside, images=14), INT8, agreement=0.97).verdict is Verdict.PASS
     assert miou_check(delta(-0.002, inside, images=10), INT8, agreement=0.9995).verdict is Verdict.PASS
     assert miou_check(delta(-0.05, (-0.06, -0.04), images=10), INT8, agreement=0.97).verdict is Verdict.FAIL

@@ -236,7 +236,7 @@ def _non_inferiority(
 
 def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdict, str]:
     if delta.interval is None:
-        return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {MIN_IMAGES}"
+        return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
     low, high = delta.interval
     inside = low >= -margin
     if delta.images < MIN_IMAGES:
@@ -245,9 +245,9 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
                 Verdict.PASS,
                 f"few images, but nearly identical answers, and inside the margin of {margin:g}",
             )
-        return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {MIN_IMAGES}"
+        return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {PASS_IMAGES}"
     if inside and delta.images < PASS_IMAGES and agreement < NEARLY_IDENTICAL:
-        unseen = f"{(1 - SEEN_SHARE) ** delta.images:.0%}"
+        unseen = f"{100 * (1 - SEEN_SHARE) ** delta.images:.0f} %"
         return Verdict.INCONCLUSIVE, (
             f"inside the margin of {margin:g}, but so few images all miss a loss that sits in one image of five in "
             f"{unseen} of the cases; use at least {PASS_IMAGES}"

@@ -98,10 +98,13 @@ class Playback:
         if not faults and self.fingerprint and data.fingerprint != self.fingerprint:
             faults = ["the files are the same, but not their order, the class names or ignore_index"]
         if faults:
+            hint = f"give the data that it was recorded with, or make it again: {self.again}"
+            if unknown and not missing and not changed:
+                hint = f"it holds {len(self.images)} of these images: --limit {len(self.images)}, or {self.again}"
             raise InputError(
                 f"{self.source}: recorded with other images than {data.root}, split {data.split!r}",
                 cause="; ".join(faults),
-                hint=f"give the data that it was recorded with, or make it again: {self.again}",
+                hint=hint,
             )
 
     def require_fit(self, subjects: Sequence[Subject]) -> None:

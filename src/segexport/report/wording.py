@@ -166,7 +166,8 @@ def _truth(data: DatasetInfo, task: Task) -> str:
 def _unseen(data: DatasetInfo) -> str:
     if data.images < 2:
         return ""
-    return f"What goes wrong on fewer than {unseen_share(data.images):.1%} of such images may be on none of these."
+    share = 100 * unseen_share(data.images)
+    return f"What goes wrong on fewer than {share:.1f} % of such images may be on none of these."
 
 
 def _renamed(data: DatasetInfo) -> str:
