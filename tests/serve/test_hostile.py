@@ -128,7 +128,10 @@ BODIES = {
     "a number": (b"5", "the body is not a JSON object"),
     "null": (b"null", "the body is not a JSON object"),
     "no image": (b"{}", "image: it is wanted"),
-    "another key": ({"image": IMAGE, "target_size": 5}, "target_size: no such key; there are image, targetSize"),
+    "another key": (
+        {"image": IMAGE, "target_size": 5},
+        "target_size: no such key; there are image, visualize, targetSize",
+    ),
     "an image of a number": ({"image": 5}, "image: input should be a valid string"),
     "an image of null": ({"image": None}, "image: input should be a valid string"),
     "images": ({"image": [IMAGE]}, "image: input should be a valid string"),

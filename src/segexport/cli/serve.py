@@ -61,7 +61,8 @@ from segexport.cli.options import FILE
 def serve(console: Any, model: Path | None, pipeline: Path | None, access_log: bool, **options: Any) -> None:
     """Answer HTTP requests with MODEL, in the forms of PaddleX's basic serving.
 
-    POST /semantic-segmentation takes {"image": Base64 or URL}; GET /health and /metrics tell how the server is.
+    POST /semantic-segmentation, or /instance-segmentation for models that find objects, takes {"image": Base64 or
+    URL}; GET /health and /metrics tell how the server is.
     SIGTERM or Ctrl-C answers what was accepted, and ends it.
     """
     if (model is None) == (pipeline is None):

@@ -30,10 +30,14 @@ def segmentation(mask: np.ndarray, jpeg: bytes | None) -> bytes:
         jpeg: The picture's file.
     """
     height, width = mask.shape
-    parts = [b'{"labelMap": [', label_map(mask), b'], "size": [%d, %d]' % (height, width)]
-    if jpeg is not None:
-        parts += [b', "image": "', base64.b64encode(jpeg), b'"']
-    return b"".join((*parts, b"}"))
+    return with_picture(b'{"labelMap": [%s], "size": [%d, %d]}' % (label_map(mask), height, width), jpeg)
+
+
+def with_picture(result: bytes, jpeg: bytes | None) -> bytes:
+    """A result, already JSON, with `image` where there is a picture's file."""
+    if jpeg is None:
+        return result
+    return b"".join((result[:-1], b', "image": "', base64.b64encode(jpeg), b'"}'))
 
 
 def label_map(mask: np.ndarray) -> bytes:

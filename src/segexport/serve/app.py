@@ -18,7 +18,6 @@ from segexport.serve import answer
 from segexport.serve.body import receive_body, respond, respond_early
 from segexport.serve.limits import Limits
 from segexport.serve.refusal import Refused, refused
-from segexport.serve.segmentation import PATH
 from segexport.serve.service import ClientLeft, Service
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ _CLIENT_LEFT = 499  # as nginx counts them; nobody reads the answer
 
 
 def make_app(service: Service, limits: Limits) -> ASGIApp:
-    """POST /semantic-segmentation, GET /health, GET /metrics."""
+    """POST to the task's address, GET /health, GET /metrics."""
 
     async def health(_request: Request) -> Response:
         if service.admission.stopping:
@@ -45,7 +44,7 @@ def make_app(service: Service, limits: Limits) -> ASGIApp:
 
     return Starlette(
         routes=[
-            Route(PATH, Inference(service, limits), methods=["POST"]),
+            Route(service.path, Inference(service, limits), methods=["POST"]),
             Route("/health", health),
             Route("/metrics", metrics),
         ],

@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import binascii
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segexport.errors import InputError
-from segexport.predict.target_size import TargetSize, checked_size
 from segexport.serve.refusal import Refused
 
 # Base64 has none of these, so a sound request has but a few. Each value of a JSON text costs many times its bytes.
 _STRUCTURE = (b",", b"[", b"{")
 _MAX_STRUCTURE = 1000
-_WRONG_SIZE = "targetSize: it is -1, a number of pixels, or [width, height]"
+_TYPES = {
+    "targetSize": "it is -1, a number of pixels, or [width, height]",
+    "threshold": "it is a number from 0 to 1",
+}
 
 Side = Annotated[int, Field(strict=True)]
 
 
-class SegmentationRequest(BaseModel):
-    """PaddleX's `InferRequest` of semantic segmentation.
+class ImageRequest(BaseModel):
+    """What all requests say.
 
     Attributes:
         image: Base64 of an image file, or an http(s) URL.
-        targetSize: As `target_size` of `predict`: -1, a side, or [width, height].
         visualize: Whether the answer holds the picture too; null: yes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     image: Annotated[str, Field(strict=True, min_length=1)]
-    targetSize: Side | tuple[Side, Side] | None = None
     visualize: Annotated[bool, Field(strict=True)] | None = None
 
     @property
@@ -40,15 +39,27 @@ class SegmentationRequest(BaseModel):
         return self.image[:8].lower().startswith(("http://", "https://"))
 
     @property
-    def target_size(self) -> TargetSize:
-        """Checked; raises Refused for a size that is none."""
-        try:
-            return checked_size(self.targetSize)
-        except InputError:
-            raise Refused(422, _WRONG_SIZE) from None
+    def with_picture(self) -> bool:
+        """Whether somebody wants the picture."""
+        return self.visualize is not False
 
 
-def read_request(body: bytes) -> SegmentationRequest:
+class SegmentationRequest(ImageRequest):
+    """PaddleX's `InferRequest` of semantic segmentation; `targetSize` as `target_size` of `predict`."""
+
+    targetSize: Side | tuple[Side, Side] | None = None
+
+
+class InstanceRequest(ImageRequest):
+    """PaddleX's `InferRequest` of instance segmentation; objects whose score is below `threshold` are left out."""
+
+    threshold: Annotated[float, Field(strict=True, ge=0, le=1)] | None = None
+
+
+AnyRequest = TypeVar("AnyRequest", bound=ImageRequest)
+
+
+def read_request(kind: type[AnyRequest], body: bytes) -> AnyRequest:
     """Reads a body.
 
     Raises:
@@ -57,9 +68,9 @@ def read_request(body: bytes) -> SegmentationRequest:
     if sum(body.count(letter) for letter in _STRUCTURE) > _MAX_STRUCTURE:
         raise Refused(422, f"the body holds more than {_MAX_STRUCTURE} values; it is one object with an image")
     try:
-        return SegmentationRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
-        faults = dict.fromkeys(_fault(fault) for fault in error.errors(include_input=False))  # each once, in order
+        faults = dict.fromkeys(_fault(kind, fault) for fault in error.errors(include_input=False))  # each once
         raise Refused(422, "; ".join(faults)) from None
 
 
@@ -80,16 +91,19 @@ def image_bytes(text: str) -> bytes:
     return data
 
 
-def _fault(fault: dict[str, Any]) -> str:
+def wrong(key: str) -> Refused:
+    """A value that is not what the key wants."""
+    return Refused(422, f"{key}: {_TYPES[key]}")
+
+
+def _fault(kind: type[ImageRequest], fault: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in fault["loc"][:1])
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}"
     if fault["type"] == "model_type":
         return 'the body is not a JSON object such as {"image": "..."}'
     if fault["type"] == "extra_forbidden":
-        return f"{place}: no such key; there are {', '.join(SegmentationRequest.model_fields)}"
+        return f"{place}: no such key; there are {', '.join(kind.model_fields)}"
     if fault["type"] == "missing":
         return f"{place}: it is wanted"
-    if place == "targetSize":
-        return _WRONG_SIZE
-    return f"{place}: {fault['msg'].lower()}"
+    return f"{place}: {_TYPES.get(place, fault['msg'].lower())}"

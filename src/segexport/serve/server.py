@@ -18,7 +18,7 @@ import uvicorn
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
 from segexport.predict.opened import require_device
-from segexport.predict.target_size import TargetSize, checked_size
+from segexport.predict.target_size import TargetSize
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, WorkerSession
 from segexport.serve.app import make_app
@@ -27,8 +27,9 @@ from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.protocol import limited_protocol
 from segexport.serve.public_url import public_opener
-from segexport.serve.segmentation import PATH, Segmentation
+from segexport.serve.segmentation import Segmentation
 from segexport.serve.service import Service
+from segexport.serve.task import Task, trial
 
 log = logging.getLogger(__name__)
 
@@ -73,13 +74,12 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
         SegexportError: The model's process cannot be started.
     """
     limits = settings.limits
-    checked_size(settings.target_size)
+    task = _task(artifact, settings)
     with _listen(settings.host, settings.port) as listener:
         cv2.setNumThreads(1)  # the cores are the model's
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        task = Segmentation(artifact.manifest, settings.target_size, limits)
         metrics = Metrics()
-        pool = Pool(partial(_open, artifact, settings, task), settings.workers, metrics.restarts.inc)
+        pool = Pool(partial(_open, artifact, settings), settings.workers, metrics.restarts.inc)
         openers = {"public": public_opener(), "any": urlopen, "none": None}
         service = Service(task, pool, settings.workers, limits, metrics, openers[settings.urls])
         try:
@@ -108,7 +108,7 @@ def _run(service: Service, limits: Limits, listener: socket.socket, announce: Ca
         signal.signal(number, lambda *_: None)
     host, port = listener.getsockname()[:2]
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    _Server(config, service, partial(announce, f"{address}{PATH}")).run(sockets=[listener])
+    _Server(config, service, partial(announce, f"{address}{service.path}")).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -128,7 +128,19 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _open(artifact: ModelArtifact, settings: Settings, task: Segmentation) -> WorkerSession:
+def _task(artifact: ModelArtifact, settings: Settings) -> Task:
+    if artifact.manifest.task == "semantic":
+        return Segmentation(artifact.manifest, settings.target_size, settings.limits)
+    if settings.target_size is not None:
+        raise InputError(
+            f"{artifact.path}: target_size", cause="this model finds objects; its size is that of its export"
+        )
+    from segexport.serve.instances import Instances
+
+    return Instances(artifact.manifest, settings.limits)
+
+
+def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:
     """Starts a process and runs the model once: the first run is slow, and a model that cannot run should not wait for
     a request to say so."""
     runtime = runtime_for(artifact.manifest.format, settings.device)
@@ -136,9 +148,9 @@ def _open(artifact: ModelArtifact, settings: Settings, task: Segmentation) -> Wo
     options = RunOptions(settings.device, settings.threads, timeout_s=settings.limits.request_s)
     session = runtime.open(artifact, options)
     try:
-        session.infer([task.trial()])
+        session.infer(trial(artifact.manifest))
     except WorkerFailed as error:
-        if all(side > 0 for side in artifact.manifest.inputs[0].shape):
+        if all(side > 0 for side in artifact.manifest.image.shape):
             session.close()
             raise
         log.info("the model did not run on a trial size, which need not be one that it takes: %s", error)

@@ -20,8 +20,8 @@ from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.refusal import Refused
-from segexport.serve.request import SegmentationRequest, image_bytes, read_request
-from segexport.serve.segmentation import Segmentation
+from segexport.serve.request import ImageRequest, image_bytes
+from segexport.serve.task import Task
 
 OpenUrl = Callable[..., Any]
 
@@ -42,13 +42,14 @@ class Service:
 
     def __init__(
         self,
-        task: Segmentation,
+        task: Task,
         pool: Pool,
         workers: int,
         limits: Limits,
         metrics: Metrics,
         open_url: OpenUrl | None,
     ) -> None:
+        self.path = task.path
         self._task, self._pool, self._limits, self._open_url = task, pool, limits, open_url
         self.metrics = metrics
         self.admission = Admission(limits, metrics)
@@ -97,8 +98,7 @@ class Service:
     async def _result(self, body: bytes, left: Callable[[], Awaitable[bool]]) -> bytes:
         stage = self.metrics.stage
         with stage("read"):
-            request = await self._in_thread(read_request, body)
-            size = request.target_size
+            request = await self._in_thread(self._task.read, body)
             data = None if request.is_url else await self._in_thread(image_bytes, request.image)
         if data is None:
             with stage("download"), self.admission.downloading():
@@ -110,9 +110,9 @@ class Service:
                 raise ClientLeft
             start = time.perf_counter()
             with stage("prepare"):
-                prepared = await self._in_thread(self._task.prepare, data, size, request.visualize is not False)
+                prepared = await self._in_thread(self._task.prepare, request, data)
             with stage("infer"):
-                prediction = await asyncio.wrap_future(self._pool.infer([prepared.tensor]))
+                prediction = await asyncio.wrap_future(self._pool.infer(prepared.tensors))
             with stage("finish"):
                 result = await self._in_thread(self._task.finish, prepared, prediction)
             self.admission.took((time.perf_counter() - start) / self._together)
@@ -120,7 +120,7 @@ class Service:
         finally:
             self._turns.release()
 
-    async def _download(self, request: SegmentationRequest) -> bytes:
+    async def _download(self, request: ImageRequest) -> bytes:
         if self._open_url is None:
             raise Refused(422, "image: URLs are not fetched here; send the file as Base64")
         limits, opener = self._limits, self._open_url

@@ -1,0 +1,72 @@
+"""Instance segmentation: objects, each with its class, score, box and mask."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from segexport.artifact import Manifest
+from segexport.errors import EnvironmentMissingError
+from segexport.instance.draw import overlay
+from segexport.instance.model import checked
+from segexport.instance.objects import Objects
+from segexport.instance.result import DRAW_THRESHOLD
+from segexport.runtimes.base import Prediction
+from segexport.serve import answer
+from segexport.serve.limits import Limits
+from segexport.serve.request import InstanceRequest, read_request
+from segexport.serve.task import Prepared, jpeg, prepared
+
+
+class Instances:
+    """The task of a model that finds objects.
+
+    Args:
+        manifest: The model's.
+        limits: `image_pixels` and `network_pixels` count.
+
+    Raises:
+        EnvironmentMissingError: No pycocotools, whose form of masks the answers have.
+    """
+
+    path = "/instance-segmentation"
+
+    def __init__(self, manifest: Manifest, limits: Limits) -> None:
+        try:
+            import pycocotools.mask
+        except ImportError as error:
+            raise EnvironmentMissingError(
+                "pycocotools cannot be imported", cause=str(error), hint="pip install 'segexport[coco]'"
+            ) from None
+        self._rle = pycocotools.mask
+        self._manifest, self._limits = manifest, limits
+
+    def read(self, body: bytes) -> InstanceRequest:
+        return read_request(InstanceRequest, body)
+
+    def prepare(self, request: InstanceRequest, data: bytes) -> Prepared:
+        return prepared(request, data, self._manifest.preprocess, self._manifest, self._limits)
+
+    def finish(self, prepared: Prepared, prediction: Prediction) -> bytes:
+        threshold = prepared.request.threshold
+        found = checked(prediction, self._manifest, prepared.placement, "image")
+        found = found.at_least(DRAW_THRESHOLD if threshold is None else threshold)
+        result = json.dumps({"instances": [self._instance(found, index) for index in range(len(found))]}).encode()
+        image = prepared.image
+        return answer.with_picture(
+            result, None if image is None else jpeg(overlay(image, found, self._manifest.labels))
+        )
+
+    def _instance(self, found: Objects, index: int) -> dict[str, Any]:
+        label = self._manifest.labels[int(found.classes[index])]
+        mask = found.mask(index)
+        counts = self._rle.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+        return {
+            "bbox": [float(side) for side in found.boxes[index]],
+            "categoryId": label.id,
+            "categoryName": label.name,
+            "score": float(found.scores[index]),
+            "mask": {"rleResult": counts, "size": list(mask.shape)},
+        }
