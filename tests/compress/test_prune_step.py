@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.compress import latency_target, sensitivity
 from segexport.compress.channel_graph import analyze
 from segexport.compress.cost import macs, parameters
+from segexport.compress.finetune import Finetune
 from segexport.compress.prune_step import REPORT, Prune
 from segexport.errors import InputError, WorkerFailed
 from segexport.exporter.program import Program, read
@@ -163,3 +166,11 @@ def test_a_measured_latency_is_a_target(artifact, segmenter, tmp_path):
     assert report["latency"]["in"] == "paddle"
     assert macs(program) <= 0.6 * macs(segmenter)
     assert all(0 < each["latency_kept"] < 20 for each in report["latency"]["tried"])
+
+
+def test_the_recipe_of_the_page_holds():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "pruning.md").read_text(encoding="utf-8")
+    recipe = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    params = {step["step"]: step["params"] for step in recipe["steps"]}
+    assert Prune.Params.model_validate(params["prune"]).reconstruct
+    assert Finetune.Params.model_validate(params["finetune"]).augmentation.views == 3
