@@ -134,6 +134,9 @@ class _Tracer:
                 op.type == "top_k_v2" and (op.attr("k") != 1 or name != op.output("Indices"))
             ):
                 return ("other" if changed else "class_index"), op
+            if op.type == "where" and (chosen := self._chosen(op)):  # a class where it is sure, else a constant
+                name = chosen
+                continue
             if op.type in _THRESHOLD:
                 return ("other" if changed else "class_index"), op
             if op.type in _PROBABILITY:
@@ -143,6 +146,25 @@ class _Tracer:
             changed |= op.type == "scale" and not is_identity_scale(op)
             name = op.input("X") or op.input("Input") or ""
         return "other", None
+
+    def _chosen(self, op: Op) -> str:
+        """The branch of a `where` that is computed from the image, if the other one is not; else nothing."""
+        branches = [op.input("X") or "", op.input("Y") or ""]
+        computed = [name for name in branches if self._sees_image(name)]
+        return computed[0] if len(computed) == 1 else ""
+
+    def _sees_image(self, name: str) -> bool:
+        seen, stack = set(), [name]
+        while stack:
+            current = stack.pop()
+            op = self.producers.get(current)
+            if current in seen or op is None or op.type in ("shape", "fill_any_like"):
+                continue
+            if op.type == "feed":
+                return True
+            seen.add(current)
+            stack.extend(op.input_names())
+        return False
 
     def index_classes(self, op: Op | None) -> int:
         """How many classes an argmax or a threshold tells apart."""
@@ -161,6 +183,8 @@ class _Tracer:
         if op.type in INTERPOLATION or op.type.startswith(("conv2d", "depthwise_conv2d", "pool2d", "batch_norm")):
             return data_format if data_format in ("NCHW", "NHWC") else "NCHW"
         source = op.input("X") or op.input("Input")
+        if op.type == "where":
+            source = self._chosen(op) or source
         if source is None:
             return ""
         letters = self.layout(source, depth + 1)

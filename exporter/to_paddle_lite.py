@@ -141,4 +141,4 @@ def rounded_to_half(value: np.ndarray) -> np.ndarray:
 
 
 def _int32_mask(spec):
-    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype == "int64" else spec
+    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec

@@ -42,7 +42,7 @@ def _slice(op: Op, inputs: Inputs) -> np.ndarray:
 
 def _set_value(op: Op, inputs: Inputs) -> np.ndarray:
     x = only(inputs, "Input").copy()
-    if op.attr("none_axes") or op.attr("decrease_axes"):
+    if op.attr("none_axes"):
         raise ValueError("set_value that changes the rank")
     starts = int_list(op, inputs, "starts", "", "StartsTensorList")
     ends = int_list(op, inputs, "ends", "", "EndsTensorList")
@@ -51,7 +51,9 @@ def _set_value(op: Op, inputs: Inputs) -> np.ndarray:
         value = inputs["ValueTensor"][0]
     else:
         value = np.array(op.attr("values")).reshape(bounded(op.attr("shape")))
-    x[_slices(op, x, starts, ends, steps)] = value
+    if value.size > 1:  # an axis that was indexed by one number is missing in the value
+        value = np.expand_dims(value, sorted(axis % x.ndim for axis in op.attr("decrease_axes") or ()))
+    x[_slices(op, x, starts, ends, steps)] = value.reshape([]) if value.size == 1 else value
     return x
 
 

@@ -40,6 +40,10 @@ def _shape(_op: Op, inputs: Inputs) -> np.ndarray:
     return np.array(only(inputs, "Input").shape, np.int32)
 
 
+def _size(_op: Op, inputs: Inputs) -> np.ndarray:
+    return np.array(only(inputs, "Input").size, np.int64)
+
+
 def _fill_any_like(op: Op, inputs: Inputs) -> np.ndarray:
     x = only(inputs)
     return np.full(x.shape, op.attr("value", 0.0)).astype(dtype_of(op.attr("dtype", -1), x))
@@ -51,4 +55,5 @@ RULES: dict[str, Rule] = {
     "fill_any_like": _fill_any_like,
     "range": _range,
     "shape": _shape,
+    "size": _size,
 }

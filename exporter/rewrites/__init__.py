@@ -5,14 +5,18 @@ from __future__ import annotations
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
+from segexport.exporter.rewrites.along_axis import TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
+from segexport.exporter.rewrites.boolean_mask import BooleanMask
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
+from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
@@ -21,9 +25,12 @@ from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
+from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
+from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
+from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
@@ -46,7 +53,15 @@ REWRITES: tuple[Rewrite, ...] = (
     NormalizationDefaults(),
     ChannelOrderToReshape(),
     SwishBeta(),
+    PowerToProduct(),
     ReductionsOfFewAxes(),
+    ExpandAsToExpand(),
+    TakeAlongAxisToGather(),
+    BicubicToMatmul(),
+    CircularPadToConcat(),
+    PadInTwoDimensions(),
+    ExplicitPadding(),
+    BooleanMask(),
     BmmToMatmul(),
     LinearInterpToBilinear(),
     SetValueAttributes(),

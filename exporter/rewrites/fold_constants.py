@@ -78,7 +78,7 @@ def _folded(program: Program, *, only_first: bool = False) -> dict[str, np.ndarr
 
 
 def _constant_inputs(program: Program, op: Op, known: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]] | None:
-    if op.type == "shape":  # of a variable whose sizes are all known, whatever its values are
+    if op.type in ("shape", "size"):  # of a variable whose sizes are all known, whatever its values are
         dims = program.shape(op.input("Input") or "")
         return None if not dims or -1 in dims else {"Input": [np.broadcast_to(np.float32(0), dims)]}
     if op.type == "fill_any_like":

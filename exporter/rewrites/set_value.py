@@ -22,19 +22,30 @@ class SetValueAttributes:
     """Writes the value in the older form."""
 
     name = "set_value_attributes"
-    version = "1"
+    version = "2"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
-        return any(_is_typed(op) for op in program.ops)
+        return any(_is_typed(op) or _drops_axes(op) for op in program.ops)
 
     def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_typed(op)]
+        changed = [op for op in program.ops if _is_typed(op) or _drops_axes(op)]
         for op in changed:
+            op.set_attr("decrease_axes", op.attr("decrease_axes", []) if not _drops_axes(op) else [], "LONGS")
+            if not _is_typed(op):
+                continue
             name, kind, convert = _LISTS[DTYPE_NAME[op.attr("dtype")]]
             op.attrs[name] = Attr(kind, [convert(value) for value in op.attr("values")])
             del op.attrs["values"]
         return [f"{count(len(changed), 'set_value')} given values in plain lists"]
+
+
+def _drops_axes(op: Op) -> bool:
+    """Whether axes are named that a value of one element does not need to know; paddle2onnx aborts on them."""
+    values = op.attr("values", [])
+    return (
+        op.type == "set_value" and bool(op.attr("decrease_axes")) and len(values) == 1 and not op.input("ValueTensor")
+    )
 
 
 def _is_typed(op: Op) -> bool:

@@ -53,6 +53,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
     ("fill_constant", {}, {"shape": [2], "dtype": 5, "str_value": "", "value": 1.5}, 1),
     ("fill_any_like", {"X": X}, {"value": 2.5, "dtype": -1}, 1),
     ("fill_any_like", {"X": X}, {"value": 2.0, "dtype": 3}, 1),
+    ("size", {"Input": X}, {}, 1),
     ("cast", {"X": X * 3}, {"in_dtype": 5, "out_dtype": 2}, 1),
     ("cast", {"X": WHOLE}, {"in_dtype": 2, "out_dtype": 0}, 1),
     ("reshape2", {"X": X}, {"shape": [0, -1, 2]}, 1),

@@ -1,0 +1,167 @@
+"""Operators that no network of the zoo has: with their rewrite as in Paddle, without it wrong or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from graphs import Graph
+from toolchain import Toolchain
+
+from segexport.errors import SegexportError
+from segexport.exporter import rewrites
+from segexport.exporter.program import Program
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
+from segexport.exporter.rewrites.bicubic import bicubic_matrix
+
+DIMS = (1, 4, 6, 8)
+Make = Callable[[Graph, str], str]
+
+
+def one(type: str, dims: tuple[int, ...] = DIMS, slot: str = "Out", **attrs: object) -> Make:
+    return lambda graph, image: graph.op(type, {"X": image}, dims, slot=slot, **attrs)
+
+
+def normalized(type: str, **attrs: object) -> Make:
+    """Without scale and shift."""
+
+    def make(graph: Graph, image: str) -> str:
+        statistics = {"Mean": (24,), "Variance": (24,)} if type == "layer_norm" else {}
+        return graph.op(type, {"X": image}, {"Y": DIMS, **statistics}, epsilon=1e-5, **attrs)
+
+    return make
+
+
+def batch_norm(graph: Graph, image: str) -> str:
+    statistics = {"Mean": graph.param(np.arange(4) / 4), "Variance": graph.param(np.arange(4) + 0.5)}
+    attrs = {"epsilon": 1e-5, "is_test": True, "data_layout": "NCHW", "use_global_stats": True, "momentum": 0.9}
+    out = graph.op("batch_norm", {"X": image, **statistics}, {"Y": DIMS, "SavedMean": (4,)}, **attrs)
+    graph.last().outputs |= {"MeanOut": [statistics["Mean"]], "VarianceOut": [statistics["Variance"]]}
+    return out
+
+
+def padded(mode: str) -> Make:
+    """One pixel to the left, two to the right, three above, none below."""
+
+    def make(graph: Graph, image: str) -> str:
+        sizes = {"axes": [2]}
+        deep = graph.op("unsqueeze2", {"X": image}, {"Out": (1, 4, 1, 6, 8), "XShape": (0, *DIMS)}, **sizes)
+        attrs = {"paddings": [1, 2, 3, 0, 0, 0], "mode": mode, "value": 0.5, "data_format": "NCDHW"}
+        wide = graph.op("pad3d", {"X": deep}, (1, 4, 1, 9, 11), **attrs)
+        return graph.op("squeeze2", {"X": wide}, {"Out": (1, 4, 9, 11), "XShape": (0, 1, 4, 1, 9, 11)}, **sizes)
+
+    return make
+
+
+def summed_over_five(graph: Graph, image: str) -> str:
+    five = graph.op("reshape2", {"X": image}, {"Out": (1, 2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[1, 2, 2, 6, 8])
+    return graph.op("reduce_sum", {"X": five}, (1, 2, 6, 8), dim=[2], keep_dim=False, reduce_all=False)
+
+
+def same_convolution(graph: Graph, image: str) -> str:
+    attrs = {"strides": [1, 1], "paddings": [0, 0], "dilations": [2, 2], "groups": 1, "padding_algorithm": "SAME"}
+    inputs = {"Input": image, "Filter": graph.noise(3, 4, 3, 3)}
+    return graph.op("conv2d", inputs, (1, 3, 6, 8), slot="Output", data_format="NCHW", **attrs)
+
+
+def taken(graph: Graph, image: str) -> str:
+    index = graph.param(np.random.default_rng(5).integers(0, 4, (1, 2, 6, 8)), "int64")
+    return graph.op("take_along_axis", {"Input": image, "Index": index}, (1, 2, 6, 8), slot="Result", Axis=1)
+
+
+def bicubic(**attrs: object) -> Make:
+    given = {"interp_method": "bicubic", "data_layout": "NCHW", "out_d": -1, "align_mode": 1} | attrs
+    return one("bicubic_interp_v2", (1, 4, given["out_h"], given["out_w"]), typed={"scale": ("FLOATS", [])}, **given)
+
+
+def above_zero(graph: Graph, image: str) -> str:
+    return graph.op("greater_than", {"X": image, "Y": graph.param([0.0])}, DIMS, dtype="bool", axis=-1)
+
+
+# what it is: (rewrite, target, network)
+CASES: dict[str, tuple[str, Target, Make]] = {
+    "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
+    "selu": ("activations_to_arithmetic", LITE_X86, one("selu", scale=1.05, alpha=1.67)),
+    "logsigmoid": ("activations_to_arithmetic", LITE_X86, one("logsigmoid")),
+    "softshrink": ("activations_to_arithmetic", LITE_X86, one("softshrink", **{"lambda": 0.3})),
+    "tanh_shrink": ("activations_to_arithmetic", LITE_X86, one("tanh_shrink")),
+    "steep softplus": ("activations_to_arithmetic", ONNX, one("softplus", beta=2.0, threshold=20.0)),
+    "gelu by tanh": ("activations_to_arithmetic", ONNX, one("gelu", approximate=True)),
+    "swish": ("swish_beta", LITE_X86, one("swish")),
+    "batch_norm": ("normalization_defaults", ONNX, batch_norm),
+    "layer_norm": ("normalization_defaults", LITE_X86, normalized("layer_norm", begin_norm_axis=1)),
+    "instance_norm": ("normalization_defaults", LITE_X86, normalized("instance_norm")),
+    "pixel_unshuffle": (
+        "channel_order_to_reshape", ONNX, one("pixel_unshuffle", (1, 16, 3, 4), downscale_factor=2, data_format="NCHW"),
+    ),
+    "channel_shuffle": ("channel_order_to_reshape", LITE_X86, one("channel_shuffle", groups=2, data_format="NCHW")),
+    "square": ("power_to_product", LITE_X86, one("pow", factor=2.0)),
+    "sum over one of five axes": ("reductions_of_few_axes", LITE_X86, summed_over_five),
+    "take_along_axis": ("take_along_axis_to_gather", LITE_X86, taken),
+    "bicubic to a size": (
+        "bicubic_to_matmul", LITE_X86, bicubic(out_h=13, out_w=9, align_corners=False),
+    ),
+    "bicubic with corners": ("bicubic_to_matmul", LITE_X86, bicubic(out_h=3, out_w=20, align_corners=True)),
+    "constant pad": ("pad_in_two_dimensions", LITE_X86, padded("constant")),
+    "reflected pad": ("pad_in_two_dimensions", LITE_X86, padded("reflect")),
+    "replicated pad": ("pad_in_two_dimensions", LITE_X86, padded("replicate")),
+    "circular pad, Paddle-Lite": ("circular_pad_to_concat", LITE_X86, padded("circular")),
+    "circular pad, ONNX": ("circular_pad_to_concat", ONNX, padded("circular")),
+    "padding SAME with dilation": ("explicit_padding", ONNX, same_convolution),
+    "boolean mask": ("boolean_mask", LITE_X86, above_zero),
+}  # fmt: skip
+IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
+
+
+def built(make: Make) -> Program:
+    graph = Graph()
+    return graph.program(make(graph, graph.feed(*DIMS)))
+
+
+def difference(program: Program, expected: np.ndarray, target: Target, tools: Toolchain) -> float:
+    """Of the export from Paddle, over the largest value."""
+    changed, _ = rewrites.rewrite_for(target, program)
+    (found,) = (tools.onnx if target == ONNX else tools.lite)(changed, [IMAGE])
+    if found.shape != expected.shape:
+        return np.inf
+    return float(np.abs(found.astype(np.float64) - expected).max() / np.abs(expected).astype(np.float64).max())
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_with_its_rewrite_it_is_what_paddle_gives(what: str, tools: Toolchain) -> None:
+    name, target, make = CASES[what]
+    program = built(make)
+    notes = rewrites.rewrite_for(target, program)[1]
+    assert name in {note.split()[0] for note in notes}
+    assert difference(program, tools.paddle(program, [IMAGE])[0], target, tools) <= 1e-5
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_without_its_rewrite_it_fails_or_is_wrong(what: str, tools: Toolchain, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, target, make = CASES[what]
+    program = built(make)
+    expected = tools.paddle(program, [IMAGE])[0]
+    monkeypatch.setattr(rewrites, "REWRITES", tuple(one for one in rewrites.REWRITES if one.name != name))
+    try:
+        found = difference(program, expected, target, tools)
+    except SegexportError:
+        return
+    assert not found <= 1e-5
+
+
+def test_a_phone_takes_what_x86_takes(tools: Toolchain) -> None:
+    """All of them in one program: each through its own output."""
+    graph = Graph()
+    image = graph.feed(*DIMS)
+    program = graph.program(*[make(graph, image) for _, target, make in CASES.values() if target == LITE_X86])
+    changed, _ = rewrites.rewrite_for(LITE_ARM, program)
+    assert tools.opt(changed, "arm").stat().st_size > 0
+
+
+def test_weights_of_a_bicubic_line() -> None:
+    """Keys' kernel at distances 1.25, 0.25, 0.75 and 1.75, by hand; at the edge they add up on the outermost pixel."""
+    quarter = [-0.10546875, 0.87890625, 0.26171875, -0.03515625]
+    assert bicubic_matrix(8, 16, False)[5] == pytest.approx([0, *quarter, 0, 0, 0])
+    assert bicubic_matrix(8, 16, False)[1] == pytest.approx([quarter[0] + quarter[1], *quarter[2:], 0, 0, 0, 0, 0])
+    assert bicubic_matrix(5, 9, True)[8] == pytest.approx([0, 0, 0, 0, 1])
