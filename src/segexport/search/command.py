@@ -69,6 +69,11 @@ def compress(
     """
     require_free(output, replace=True)
     goal = Goal(max_miou_drop=options["max_miou_drop"], objective=options["objective"])
+    if goal.objective == "latency" and not options["latency_seconds"] > 0:
+        raise InputError(
+            f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
+            hint="--objective size or flops needs none",
+        )
     images = split(options)
     if not images.apart:
         console.warn("the search and the verdict share images: the verdict is a little too good")
@@ -100,7 +105,7 @@ def compress(
         outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=console.say)
         described = _described(model, importing, source)
         judge = _Judge(described, images.recipe, options, goal, space, store, console)
-        chosen, checked, sentence = judge.verdict(outcome.points, out)
+        chosen, checked, sentence = judge.verdict(outcome, out)
         counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
         _write(out, summary, goal, outcome, chosen, console)
@@ -171,10 +176,10 @@ class _Judge:
         }
         self._store, self._console = store, console
 
-    def verdict(self, points: list[Point], out: Path) -> tuple[Point | None, Report, str]:
+    def verdict(self, outcome: Outcome, out: Path) -> tuple[Point | None, Report, str]:
         """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
         failed = []
-        for point in finalists(self._goal, points):
+        for point in finalists(self._goal, outcome.points):
             self._console.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
             result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
@@ -185,7 +190,7 @@ class _Judge:
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
-        return None, checked, self._nothing(points, failed)
+        return None, checked, self._nothing(outcome, failed)
 
     def _checked(self, point: Point | None, out: Path) -> tuple[Recipe, Report]:
         candidate = None if point is None else point.candidate
@@ -209,15 +214,14 @@ class _Judge:
             words += f", {result.latency_ratio:.2f}x its time"
         return words + "."
 
-    def _nothing(self, points: list[Point], failed: list[str]) -> str:
+    def _nothing(self, outcome: Outcome, failed: list[str]) -> str:
         if failed:
-            return (
-                "fp32 is shipped: what the search found did not hold on the verdict images. " + "; ".join(failed) + "."
-            )
+            return f"fp32 is shipped: what the search found is not proven on the verdict images. {'; '.join(failed)}."
         words = f"fp32 is shipped: nothing that loses at most {self._goal.max_miou_drop:g} mIoU is "
         words += {"latency": "faster", "size": "smaller", "flops": "cheaper to compute"}[self._goal.objective]
-        tried = sum(p.error is None for p in carefully(points)) - 1
-        return f"{words} than it, of {tried} candidates that were measured."
+        tried = sum(p.error is None for p in carefully(outcome.points)) - 1
+        words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
+        return words + (f"; for lack of time, {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
 
 
 def _not_passed(result: ExportResult) -> str:
