@@ -40,8 +40,20 @@ def conclude(measured: Measurement) -> Report:
         reference=_reference(measured.reference, measured),
         exports=results,
         environment=measured.environment,
-        notes=measured.notes,
+        notes=(*measured.notes, *_remarks(measured)),
     )
+
+
+def _remarks(measured: Measurement) -> list[str]:
+    """What is odd about the data."""
+    counts = measured.comparison.reference.counts
+    if not measured.comparison.labelled or not len(counts):
+        return []
+    there = np.flatnonzero(np.sum(counts, axis=0)[1])
+    if len(there) != 1:
+        return []
+    name = measured.labels[there[0]].name
+    return [f"the labels hold one class only, {name}: mIoU tells little about a model with {len(measured.labels)} classes"]
 
 
 def _result(entry: Measured, measured: Measurement) -> ExportResult:

@@ -247,7 +247,7 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
             )
         return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {PASS_IMAGES}"
     if inside and delta.images < PASS_IMAGES and agreement < NEARLY_IDENTICAL:
-        unseen = f"{100 * (1 - SEEN_SHARE) ** delta.images:.0f} %"
+        unseen = f"{100 * (1 - SEEN_SHARE) ** delta.images:.1f} %"
         return Verdict.INCONCLUSIVE, (
             f"inside the margin of {margin:g}, but so few images all miss a loss that sits in one image of five in "
             f"{unseen} of the cases; use at least {PASS_IMAGES}"
