@@ -49,14 +49,14 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
     return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
 
 
-def report(*exports: Measured):
-    own = manifest()
+def report(*exports: Measured, own: Tally | None = None):
+    model = ModelArtifact(None, manifest())
     return conclude(
         Measurement(
             title="",
-            reference=ReferenceRun(ModelArtifact(None, own), INFO, False, timing=timing(10.0)),
+            reference=ReferenceRun(model, INFO, False, timing=timing(10.0)),
             exports=list(exports),
-            comparison=Comparison(tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), True, 1.5),
+            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), True, 1.5),
             labels=LABELS,
             dataset=DatasetInfo(path="x", split="val", images=IMAGES, labelled=True, fingerprint="f"),
             environment={},
@@ -130,6 +130,14 @@ class TestTrainedWeights:
         limits = {name: {check.name: check.limit for check in row.checks} for name, row in found.items()}
         assert (limits["plain"]["miou.delta"], limits["trained"]["miou.delta"]) == (-0.0005, -0.005)
         assert (limits["plain"]["agreement.pixels"], limits["trained"]["agreement.pixels"]) == (0.999, 0.90)
+
+
+def test_labels_of_one_class_are_remarked():
+    assert report(measured("fp32", 5.0)).notes == ()
+    lonely = tally()
+    lonely.counts = [np.array([[40, 0, 0], [90, 0, 0], [40, 30, 20]])] * IMAGES
+    (note,) = report(measured("fp32", 5.0), own=lonely).notes
+    assert note == "the labels hold one class only, ground: mIoU tells little about a model with 3 classes"
 
 
 def test_times_as_the_report_holds_them():

@@ -52,8 +52,8 @@ def _remarks(measured: Measurement) -> list[str]:
     there = np.flatnonzero(np.sum(counts, axis=0)[1])
     if len(there) != 1:
         return []
-    name = measured.labels[there[0]].name
-    return [f"the labels hold one class only, {name}: mIoU tells little about a model with {len(measured.labels)} classes"]
+    name, classes = measured.labels[there[0]].name, len(measured.labels)
+    return [f"the labels hold one class only, {name}: mIoU tells little about a model with {classes} classes"]
 
 
 def _result(entry: Measured, measured: Measurement) -> ExportResult:

@@ -108,14 +108,15 @@ def measure(
     timings = {name: Timing() for name in programs}
     taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
     plan: _Plan | None = None
-    shuffle = random.Random(0).shuffle  # no program is always the first one
+    order, shuffle = list(programs), random.Random(0).shuffle
     start = clock()
     with progress("timing", sessions) as bar:
         for number in range(1, sessions + 1):
-            order = [name for name in programs if timings[name].error is None]
+            order = [name for name in reversed(order) if timings[name].error is None]
             if not order:
                 break
-            shuffle(order)
+            if number % 2:  # the next session is this one the other way round: nobody is the first one too often
+                shuffle(order)
             with ExitStack() as stack:
                 turn = _Turn(programs, order, timings, stack)
                 if plan is None:
