@@ -67,6 +67,7 @@ class QuantizedProgram(LiveProgram):
                 run = _with_rounded_weight(op, _norm_behind(program, op, consumers), run)
             made = [name for name in op.output_names() if name in self._grids]
             self._runs[index] = self._with_rounded_outputs(run, made) if made else run
+        self.eval()
 
     def train(self) -> QuantizedProgram:
         """Stays in eval mode; gradients flow all the same."""

@@ -46,7 +46,7 @@ def _rounded(
     program: Program, ranges: Ranges, activation: Rounds, weight: Callable[[Program, Op, str], str]
 ) -> tuple[Program, list[str]]:
     changed = program.copy()
-    limits = {name: max(-low, high) for name, (low, high) in ranges.limits().items()}
+    limits = _limits(changed, ranges)
     done: dict[str, str] = {}
     convolutions = [op for op in changed.ops if op.type in _QUANTIZED]
     marked = [op for op in convolutions if (op.input("Input") or "") in limits and op.input("Filter") in changed.params]
@@ -61,6 +61,16 @@ def _rounded(
     changed.prune()
     changed.verify("the program with int8 convolutions")
     return changed, [f"int8: {len(marked)} of {len(convolutions)} convolutions have a range for their input"]
+
+
+def _limits(program: Program, ranges: Ranges) -> dict[str, float]:
+    """Variable -> largest magnitude, also for what only passes a variable with a range on."""
+    found = {name: max(-low, high) for name, (low, high) in ranges.limits().items()}
+    for op in program.compute_ops():
+        same = op.type == "assign" or (op.type == "dropout" and op.attr("dropout_implementation") == "upscale_in_train")
+        if same and (op.input("X") or "") in found:
+            found.setdefault(op.output("Out") or "", found[op.input("X") or ""])
+    return found
 
 
 def _mark_activation(program: Program, before: Op, name: str, limit: float) -> str:
