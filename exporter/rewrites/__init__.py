@@ -5,7 +5,7 @@ from __future__ import annotations
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
-from segexport.exporter.rewrites.along_axis import TakeAlongAxisToGather
+from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
@@ -23,6 +23,7 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
+from segexport.exporter.rewrites.known_faults import KnownFaults
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -33,6 +34,7 @@ from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.swish import SwishBeta
+from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
@@ -57,6 +59,8 @@ REWRITES: tuple[Rewrite, ...] = (
     ReductionsOfFewAxes(),
     ExpandAsToExpand(),
     TakeAlongAxisToGather(),
+    PutAlongAxisToScatter(),
+    TopKOfLastAxis(),
     BicubicToMatmul(),
     CircularPadToConcat(),
     PadInTwoDimensions(),
@@ -71,6 +75,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ComparisonAttributes(),
     FlattenXShape(),
     Int32Mask(),
+    *(KnownFaults(target) for target in (ONNX, LITE_ARM, LITE_X86)),
 )
 
 

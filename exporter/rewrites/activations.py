@@ -44,6 +44,8 @@ class ActivationsToArithmetic:
     def _changes(self, program: Program, op: Op) -> bool:
         if op.type not in _FORMULAS or program.dtype(op.input("X") or "") != "float32":
             return False
+        if op.type == "abs":  # behind an elementwise operator, Paddle-Lite fuses it into one that x86 has not
+            return LITE_X86 in self.targets
         if op.type == "gelu":
             return bool(op.attr("approximate", False))
         if op.type == "softplus":
@@ -93,6 +95,10 @@ def _selu(b: _Arithmetic, op: Op) -> None:
     b.two("add", b.line(b.one("relu", b.x), scale), below, last=True)
 
 
+def _abs(b: _Arithmetic, _op: Op) -> None:
+    b.two("add", b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0)), last=True)
+
+
 def _softsign(b: _Arithmetic, _op: Op) -> None:
     magnitude = b.two("add", b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0)))
     b.two("div", b.x, b.line(magnitude, 1.0, 1.0), last=True)
@@ -131,6 +137,7 @@ def _gelu(b: _Arithmetic, _op: Op) -> None:
 
 
 _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
+    "abs": _abs,
     "celu": _celu,
     "selu": _selu,
     "softsign": _softsign,

@@ -1,13 +1,14 @@
-"""take_along_axis as a gather from the flat tensor: Paddle-Lite has no other form of it."""
+"""take_along_axis as a gather from the flat tensor, put_along_axis as a scatter into it.
+
+Paddle-Lite has neither of the two, paddle2onnx not the second.
+"""
 
 from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, count
+from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, Builder, count
 
 
 class TakeAlongAxisToGather:
@@ -31,21 +32,52 @@ def _is_known(program: Program, op: Op) -> bool:
     if op.type != "take_along_axis":
         return False
     source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
-    return -1 not in (*source, *index) and prod(source) < 1 << 24  # float32 counts so far exactly
+    return -1 not in (*source, *index) and prod(source) < MOST_ELEMENTS
 
 
 def _gathered(program: Program, op: Op) -> list[Op]:
     source, index, out = op.input("Input") or "", op.input("Index") or "", op.output("Result") or ""
     build = Builder(program, f"{out}.take")
     dims, wanted = program.shape(source), program.shape(index)
-    axis = op.attr("Axis", 0) % len(dims)
-    strides = [prod(dims[at + 1 :]) for at in range(len(dims))]
-    starts = sum(np.arange(size).reshape([-1] + [1] * (len(wanted) - at - 1)) * strides[at]
-                 for at, size in enumerate(wanted) if at != axis)  # fmt: skip
-    starts = np.broadcast_to(np.asarray(starts, np.float32), wanted)
-    number = build.affine(build.cast(index, wanted, "float32"), wanted, strides[axis])
-    place = build.binary("elementwise_add", number, build.param(starts), wanted)
-    flat = build.cast(build.reshape(place, (prod(wanted),)), (prod(wanted),), "int32")
+    flat = build.flat_index(index, dims, op.attr("Axis", 0))
     found = build.rows(build.reshape(source, (prod(dims),)), flat, (prod(wanted),))
     build.reshape(found, wanted, out=out)
+    return build.ops
+
+
+class PutAlongAxisToScatter:
+    """Rewrites those that overwrite, of known sizes."""
+
+    name = "put_along_axis_to_scatter"
+    version = "1"
+    targets = frozenset({ONNX})
+
+    def applies(self, program: Program) -> bool:
+        return any(_is_put(program, op) for op in program.ops)
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in program.ops if _is_put(program, op)]
+        for op in changed:
+            program.replace(op, *_scattered(program, op))
+        return [f"{count(len(changed), 'put_along_axis')} written as scatter"]
+
+
+def _is_put(program: Program, op: Op) -> bool:
+    if op.type != "put_along_axis" or op.attr("Reduce", "assign") != "assign":
+        return False
+    source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
+    return (
+        -1 not in (*source, *index) and program.shape(op.input("Value") or "") == index and prod(source) < MOST_ELEMENTS
+    )
+
+
+def _scattered(program: Program, op: Op) -> list[Op]:
+    source, index, out = op.input("Input") or "", op.input("Index") or "", op.output("Result") or ""
+    build = Builder(program, f"{out}.put")
+    dims, wanted = program.shape(source), program.shape(index)
+    flat = build.flat_index(index, dims, op.attr("Axis", 0))
+    values = build.reshape(op.input("Value") or "", (prod(wanted), 1))
+    inputs = {"X": build.reshape(source, (prod(dims), 1)), "Ids": flat, "Updates": values}
+    put = build.add("scatter", inputs, (prod(dims), 1), program.dtype(source), overwrite=True)
+    build.reshape(put, dims, out=out)
     return build.ops

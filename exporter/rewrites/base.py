@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Literal, Protocol
 
 import numpy as np
@@ -36,6 +37,9 @@ class Rewrite(Protocol):
 
     def apply(self, program: Program) -> list[str]:
         """Changes the program in place; returns a sentence per kind of change."""
+
+
+MOST_ELEMENTS = 1 << 24  # of a tensor that `Builder.flat_index` points into
 
 
 def has(program: Program, *types: str) -> bool:
@@ -144,6 +148,20 @@ class Builder:
     def rows(self, x: str, index: str, dims: tuple[int, ...]) -> str:
         """The rows of `x` at a list of indices."""
         return self.add("gather", {"X": x, "Index": index}, dims, self._program.dtype(x), axis=0)
+
+    def flat_index(self, index: str, dims: tuple[int, ...], axis: int) -> str:
+        """Where `index`, which counts along an axis of a tensor of sizes `dims`, points to in that tensor made flat.
+
+        Returns:
+            int32, as many as `index` has elements. All sizes must be known; float32 counts to 2^24 exactly.
+        """
+        wanted, axis = self._program.shape(index), axis % len(dims)
+        strides = [prod(dims[at + 1 :]) for at in range(len(dims))]
+        counts = np.indices(wanted, dtype=np.float32)
+        starts = sum(counts[at] * strides[at] for at in range(len(dims)) if at != axis) + np.zeros(wanted, np.float32)
+        number = self.affine(self.cast(index, wanted, "float32"), wanted, strides[axis])
+        place = self.binary("elementwise_add", number, self.param(starts), wanted)
+        return self.cast(self.reshape(place, (prod(wanted),)), (prod(wanted),), "int32")
 
     def param(self, value: np.ndarray) -> str:
         """A parameter."""

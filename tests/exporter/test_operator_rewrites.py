@@ -9,8 +9,9 @@ import pytest
 from graphs import Graph
 from toolchain import Toolchain
 
-from segexport.errors import SegexportError
+from segexport.errors import SegexportError, UnsupportedModelError
 from segexport.exporter import rewrites
+from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.rewrites.bicubic import bicubic_matrix
@@ -36,7 +37,8 @@ def normalized(type: str, **attrs: object) -> Make:
 def batch_norm(graph: Graph, image: str) -> str:
     statistics = {"Mean": graph.param(np.arange(4) / 4), "Variance": graph.param(np.arange(4) + 0.5)}
     attrs = {"epsilon": 1e-5, "is_test": True, "data_layout": "NCHW", "use_global_stats": True, "momentum": 0.9}
-    out = graph.op("batch_norm", {"X": image, **statistics}, {"Y": DIMS, "SavedMean": (4,)}, **attrs)
+    sizes = {"Y": DIMS, "SavedMean": (4,), "SavedVariance": (4,)}
+    out = graph.op("batch_norm", {"X": image, **statistics}, sizes, **attrs)
     graph.last().outputs |= {"MeanOut": [statistics["Mean"]], "VarianceOut": [statistics["Variance"]]}
     return out
 
@@ -70,6 +72,31 @@ def taken(graph: Graph, image: str) -> str:
     return graph.op("take_along_axis", {"Input": image, "Index": index}, (1, 2, 6, 8), slot="Result", Axis=1)
 
 
+def put(graph: Graph, image: str) -> str:
+    index = graph.param(
+        np.random.default_rng(5).permuted(np.tile(np.arange(4).reshape(1, 4, 1, 1), (1, 1, 6, 8)), axis=1)[:, :2],
+        "int64",
+    )
+    attrs = {"Axis": 1, "Reduce": "assign"}
+    inputs = {"Input": image, "Index": index, "Value": graph.noise(1, 2, 6, 8)}
+    return graph.op("put_along_axis", inputs, DIMS, slot="Result", **attrs)
+
+
+def smallest(slot: str) -> Make:
+    def make(graph: Graph, image: str) -> str:
+        sizes = {"Out": (1, 2, 6, 8), "Indices": (1, 2, 6, 8)}
+        out = graph.op("top_k_v2", {"X": image}, sizes, axis=1, k=2, largest=False, sorted=True)
+        return out if slot == "Out" else graph.last().outputs["Indices"][0]
+
+    return make
+
+
+def magnitude(graph: Graph, image: str) -> str:
+    return graph.op(
+        "abs", {"X": graph.op("elementwise_mul", {"X": image, "Y": graph.param([2.0])}, DIMS, axis=-1)}, DIMS
+    )
+
+
 def bicubic(**attrs: object) -> Make:
     given = {"interp_method": "bicubic", "data_layout": "NCHW", "out_d": -1, "align_mode": 1} | attrs
     return one("bicubic_interp_v2", (1, 4, given["out_h"], given["out_w"]), typed={"scale": ("FLOATS", [])}, **given)
@@ -88,6 +115,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "tanh_shrink": ("activations_to_arithmetic", LITE_X86, one("tanh_shrink")),
     "steep softplus": ("activations_to_arithmetic", ONNX, one("softplus", beta=2.0, threshold=20.0)),
     "gelu by tanh": ("activations_to_arithmetic", ONNX, one("gelu", approximate=True)),
+    "abs": ("activations_to_arithmetic", LITE_X86, magnitude),
     "swish": ("swish_beta", LITE_X86, one("swish")),
     "batch_norm": ("normalization_defaults", ONNX, batch_norm),
     "layer_norm": ("normalization_defaults", LITE_X86, normalized("layer_norm", begin_norm_axis=1)),
@@ -99,6 +127,8 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "square": ("power_to_product", LITE_X86, one("pow", factor=2.0)),
     "sum over one of five axes": ("reductions_of_few_axes", LITE_X86, summed_over_five),
     "take_along_axis": ("take_along_axis_to_gather", LITE_X86, taken),
+    "put_along_axis": ("put_along_axis_to_scatter", ONNX, put),
+    "the two smallest": ("top_k_of_last_axis", LITE_X86, smallest("Out")),
     "bicubic to a size": (
         "bicubic_to_matmul", LITE_X86, bicubic(out_h=13, out_w=9, align_corners=False),
     ),
@@ -165,3 +195,24 @@ def test_weights_of_a_bicubic_line() -> None:
     assert bicubic_matrix(8, 16, False)[5] == pytest.approx([0, *quarter, 0, 0, 0])
     assert bicubic_matrix(8, 16, False)[1] == pytest.approx([quarter[0] + quarter[1], *quarter[2:], 0, 0, 0, 0, 0])
     assert bicubic_matrix(5, 9, True)[8] == pytest.approx([0, 0, 0, 0, 1])
+
+
+FAULTS: dict[str, tuple[Target, Make]] = {
+    "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
+    "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
+    "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
+    "max_pool2d_with_index": (
+        ONNX, one("max_pool2d_with_index", (1, 4, 4, 4), ksize=[4, 4], strides=[1, 1], paddings=[0, 0], adaptive=True),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type", FAULTS)
+def test_what_would_come_out_wrong_is_refused(type: str) -> None:
+    target, make = FAULTS[type]
+    program = built(make)
+    with pytest.raises(UnsupportedModelError, match=rf"^{type} \(layer .*weight\) cannot be exported to {target}"):
+        rewrites.rewrite_for(target, program)
+    (obstacle,) = support_for(target, program).obstacles
+    assert obstacle.operator == type
+    assert "weight) cannot be exported" in obstacle.reason
