@@ -102,7 +102,8 @@ def compress(
         for point in journal.points:
             evaluate.know(point.candidate)
         budget_s = options["budget_minutes"] * 60
-        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=console.say)
+        ratio = max(2.0, len(images.search) / bench.screened)
+        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=console.say, full_ratio=ratio)
         described = _described(model, importing, source)
         judge = _Judge(described, images.recipe, options, goal, space, store, console)
         chosen, checked, sentence = judge.verdict(outcome, out)

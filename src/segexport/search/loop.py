@@ -34,9 +34,19 @@ class Outcome:
 
 
 def search(
-    space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, budget_s: float, say: Callable[[str], None]
+    space: Space,
+    goal: Goal,
+    journal: Journal,
+    evaluate: Evaluate,
+    *,
+    budget_s: float,
+    say: Callable[[str], None],
+    full_ratio: float = 2.0,
 ) -> Outcome:
     """Fills the journal. The budget counts what earlier runs have spent on the same journal.
+
+    Args:
+        full_ratio: About how many times as long as a screening a full measurement takes; until one was made.
 
     Raises:
         SegexportError: The fp32 export itself cannot be made or run; the disk is full.
@@ -46,12 +56,12 @@ def search(
     while batch := propose(space, goal, journal.points, closed):
         stage = batch[0].stage
         left = budget_s - spent_s(journal.points)
-        expected = [expected_s(space, attempt, journal.points) for attempt in batch]
+        expected = [expected_s(space, attempt, journal.points, full_ratio) for attempt in batch]
         if journal.points:
             many = "try" if len(batch) == 1 else "tries"
             say(f"{stage}: {len(batch)} {many}, about {_minutes(sum(expected))}; {_minutes(left)} left")
         for number, (attempt, seconds) in enumerate(zip(batch, expected, strict=True)):
-            left = budget_s - spent_s(journal.points) - reserved_s(stage, journal.points)
+            left = budget_s - spent_s(journal.points) - reserved_s(stage, journal.points, full_ratio)
             if journal.points and seconds > left:
                 closed.add(stage)
                 text = f"{stage}: {len(batch) - number} of {len(batch)} tries left out, about "
@@ -72,7 +82,7 @@ def spent_s(points: Sequence[Point]) -> float:
     return sum(point.seconds for point in points)
 
 
-def expected_s(space: Space, attempt: Try, points: Sequence[Point]) -> float:
+def expected_s(space: Space, attempt: Try, points: Sequence[Point], full_ratio: float = 2.0) -> float:
     """About what a try will take, from those of its kind that were measured."""
     plain = [p.seconds for p in points if not training_steps(p.attempt)]
     alike = [
@@ -80,7 +90,8 @@ def expected_s(space: Space, attempt: Try, points: Sequence[Point]) -> float:
         for p in points
         if (p.attempt.rung, p.attempt.timed) == (attempt.rung, attempt.timed) and not training_steps(p.attempt)
     ]
-    seconds = float(np.mean(alike or plain or [0.0]))
+    seconds = float(np.mean(alike)) if alike else _full_s(points, full_ratio) if attempt.rung == "full" else 0.0
+    seconds = seconds or float(np.mean(plain or [0.0]))
     if steps := training_steps(attempt):
         each = [
             (p.seconds - seconds) / training_steps(p.attempt)
@@ -92,14 +103,17 @@ def expected_s(space: Space, attempt: Try, points: Sequence[Point]) -> float:
     return seconds
 
 
-def reserved_s(stage: str, points: Sequence[Point]) -> float:
+def reserved_s(stage: str, points: Sequence[Point], full_ratio: float = 2.0) -> float:
     """What is kept for measuring the best candidates carefully."""
     if stage in ("baseline", "confirm"):
         return 0.0
     full = [p.seconds for p in points if p.attempt.rung == "full"]
-    screened = [p.seconds for p in points if p.attempt.timed and p.attempt.rung == "screen"]
-    each = float(np.mean(full)) if full else 2 * float(np.median(screened or [0.0]))
-    return _RESERVED_TRIES * each
+    return _RESERVED_TRIES * (float(np.mean(full)) if full else _full_s(points, full_ratio))
+
+
+def _full_s(points: Sequence[Point], full_ratio: float) -> float:
+    screened = [p.seconds for p in points if p.attempt.timed and not training_steps(p.attempt)]
+    return full_ratio * float(np.median(screened or [0.0]))
 
 
 def training_steps(attempt: Try) -> int:

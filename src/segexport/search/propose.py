@@ -152,13 +152,18 @@ def mix(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     if start is None:
         return []
     slow, slower = _slow(space, 0.0), _slow(space, 0.1)
-    wanted = [_mixed(space, start.candidate, chosen, "mix") for chosen in (slow, slower) if chosen]
+    wanted = [
+        _mixed(space, start.candidate, chosen, "mix", words)
+        for chosen, words in ((slow, "no faster in int8"), (slower, "hardly faster in int8"))
+        if chosen
+    ]
     if not goal.surely_holds(start):
         order = _dearest_first(space, points)
         counts = [2**power for power in range(len(order).bit_length()) if 2**power <= max(1, len(order) // 2)]
         for count in counts:
             floats = frozenset(name for group in order[:count] for name in group)
-            wanted += [_mixed(space, start.candidate, chosen, "mix") for chosen in (floats, floats | slow)]
+            sets = (floats, "what loses most"), (floats | slow, "what loses most, and is no faster in int8")
+            wanted += [_mixed(space, start.candidate, chosen, "mix", words) for chosen, words in sets]
     return [attempt for attempt in wanted if len(attempt.candidate.float_nodes) < len(space.layers)]
 
 
@@ -173,8 +178,9 @@ def refine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     outside = [group for group in order if now.isdisjoint(group)][:3]
     if goal.surely_holds(best):  # nothing needs to be mended
         outside = [group for group in outside if _gain_ms(space, group) <= 0]
-    changed = [now.difference(group) for group in inside] + [now.union(group) for group in outside]
-    return [_mixed(space, best.candidate, chosen, "refine") for chosen in changed]
+    changed = [(now.difference(group), f"{_layer_words(group)} in int8 after all") for group in inside]
+    changed += [(now.union(group), f"{_layer_words(group)} too") for group in outside]
+    return [_mixed(space, best.candidate, chosen, "refine", words) for chosen, words in changed]
 
 
 def confirm(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
@@ -270,9 +276,9 @@ def _dearest_first(space: Space, points: Sequence[Point]) -> list[tuple[str, ...
     return sorted(known, key=lambda group: harm[group[0]] / max(gains[group], least), reverse=True)
 
 
-def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str) -> Try:
+def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str, why: str) -> Try:
     names = tuple(layer.name for layer in space.layers if layer.name in floats)
-    words = f"{len(names)} of {len(space.layers)} layers float"
+    words = f"{len(names)} of {len(space.layers)} layers float: {why}"
     return Try(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
 
 

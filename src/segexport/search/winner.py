@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -28,7 +29,7 @@ def recipe_of(
         plain = baseline.model_copy(update={"name": BASELINE, "without": tuple(step.step for step in steps)})
         named = candidate.export.model_copy(update={"name": COMPRESSED, "limits": limits_of(candidate, goal)})
         exports = (plain, named)
-    title = f"{data.path}: at most {goal.max_miou_drop:g} mIoU lost, least {goal.objective}"
+    title = f"{Path(model.path).name}: at most {goal.max_miou_drop:g} mIoU lost, least {goal.objective}"
     return Recipe(
         title=title, model=model, data=data, steps=steps, exports=exports, check=CheckRecipe.model_validate(check)
     )
