@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -358,13 +357,21 @@ def commands_of(workflow: dict) -> list[list[str]]:
     return found
 
 
-def test_the_workflow_calls_commands_that_exist():
+WORKFLOWS = {"segexport.yml": {"check", "merge", "report"}, "segexport-recipe.yml": {"run", "report"}}
+
+
+def workflow_of(name: str) -> dict:
+    return yaml.safe_load((REPOSITORY / "docs" / "ci" / name).read_text())
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_workflows_call_commands_that_exist(name):
     from segexport.cli.main import cli
 
-    workflow = yaml.safe_load((REPOSITORY / "docs" / "ci" / "segexport.yml").read_text())
+    workflow = workflow_of(name)
     assert workflow[True].keys() >= {"pull_request"}  # YAML 1.1 reads `on` so
     calls = commands_of(workflow)
-    assert {call[0] for call in calls} >= {"check", "merge", "report"}
+    assert {call[0] for call in calls} == WORKFLOWS[name]
     for call in calls:
         command, words = cli, list(call)
         while isinstance(command, click.Group):
@@ -374,8 +381,9 @@ def test_the_workflow_calls_commands_that_exist():
             assert not word.startswith("-") or word.split("=")[0] in known, (call, word)
 
 
-def test_the_workflow_is_a_workflow():
-    workflow = yaml.safe_load((REPOSITORY / "docs" / "ci" / "segexport.yml").read_text())
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_the_workflows_are_workflows(name):
+    workflow = workflow_of(name)
     for name, job in workflow["jobs"].items():
         assert job["runs-on"], name
         needs = job.get("needs", [])
@@ -384,4 +392,12 @@ def test_the_workflow_is_a_workflow():
             assert ("uses" in step) != ("run" in step), step
             if "uses" in step:
                 assert re.fullmatch(r"[\w.-]+/[\w./-]+@v\d+", step["uses"]), step
-    assert os.path.getsize(REPOSITORY / "docs" / "ci" / "segexport.yml") < 6000
+
+
+def test_the_recipe_that_a_workflow_names_is_one():
+    from segexport.recipe import CheckRecipe
+
+    text = (REPOSITORY / "docs" / "ci" / "segexport-recipe.yml").read_text()
+    lines = re.findall(r"^#   {20,}((?:check|  \w+):.*)", text, re.MULTILINE)
+    check = yaml.safe_load("\n".join(lines))["check"]
+    assert CheckRecipe.model_validate(check).baseline == "baseline.json"
