@@ -125,6 +125,12 @@ class Finetune:
                 f"{data.root}: the images have no labels, and no distillation loss has a weight",
                 hint="set losses.kl or losses.cwd, and name a teacher",
             )
+        if self.params.precision != "fp32" and self.params.device == "cpu":
+            raise InputError(
+                f"precision {self.params.precision}: mixed precision trains on a GPU only",
+                cause="Paddle computes fp32 on a CPU whatever it is told",
+                hint="leave it out, or train with device gpu:0",
+            )
         labels, origin = self._classes(source.manifest, data)
         if validation is not None:
             _require_same_classes(data, validation)

@@ -13,7 +13,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.output import copy_tree, new_folder, require_free
 from segexport.pipeline import Builder, Planned
 from segexport.registry import make_step
-from segexport.step import StepContext, content_key
+from segexport.step import StepContext, check_chain, content_key
 from segexport.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def finetune(
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, importing, store)
     step = make_step("finetune", _params(options))
+    check_chain([step], source.manifest.format)
     if options["early_stop"] and validation is None:
         raise InputError("--early-stop needs images to measure the model on", hint="name their list: --val-split val")
     seen = digest_of([data.fingerprint, validation.fingerprint if validation else ""])
@@ -107,11 +108,17 @@ def _params(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _losses(given: tuple[str, ...]) -> dict[str, float]:
     """`dice=0.5` and `lovasz` to weights; what is not named has none."""
+    from segexport.compress.training_options import Losses
+
     losses = {"cross_entropy": 0.0} if given else {}
     for text in given:
         name, _, weight = text.partition("=")
+        if name not in Losses.model_fields:
+            raise InputError(
+                f"--loss {text}: there is no loss {name!r}", hint=f"there are {', '.join(Losses.model_fields)}"
+            )
         try:
-            losses[name.strip()] = float(weight) if weight else 1.0
+            losses[name] = float(weight) if weight else 1.0
         except ValueError:
             raise InputError(f"--loss {text}: {weight!r} is no weight", hint="for example --loss dice=0.5") from None
     return losses
