@@ -79,6 +79,11 @@ def compress(
         console.warn("the search and the verdict share images: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
+    if source.manifest.task != "semantic":
+        raise InputError(
+            f"{model}: finds objects, and mIoU is about models that say the class of each pixel",
+            hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
+        )
     learning = Dataset.open(options["data"], options["calibration_split"])
     bench = Workbench(
         source=source,
