@@ -26,6 +26,15 @@ def test_no_golden_is_left_behind() -> None:
     assert {path.name for path in GOLDENS.iterdir()} == set(golden_texts())
 
 
+def test_masks_that_disagree_lead_to_the_diagnosis() -> None:
+    report = passing_report()
+    assert "diagnose" not in render(report, "table")
+    wrong = Check(name="agreement.pixels", verdict=Verdict.FAIL, message="90 %")
+    broken = report.exports[0].model_copy(update={"verdict": Verdict.FAIL, "checks": (wrong,)})
+    shown = " ".join(render(report.model_copy(update={"exports": (broken,)}), "table").split())
+    assert "segexport diagnose onnx-fp32 --reference MODEL --image images/0001.jpg" in shown
+
+
 def test_an_error_is_told_once_and_whole() -> None:
     """The check quotes its first line, for machines."""
     quoted = Check(name="export.runs", verdict=Verdict.ERROR, message="it died")

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, metric_name, rows
-from segexport.report.wording import baselines, findings, headline, recorded
+from segexport.report.wording import baselines, findings, headline, recorded, where_to_look
 from segexport.show.console import PLAIN_WIDTH, printable
 from segexport.show.text_table import to_text
 from segexport.verdict import Verdict
@@ -151,8 +151,7 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
         notes = [f"ratio: latency against {name}, below 1 is faster" for name in baselines(report)]
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
-    if told := recorded(report):
-        notes.append(told)
+    notes += [told for told in (recorded(report), where_to_look(report)) if told]
     return [Text(_one_line(note), style="dim") for note in notes]
 
 

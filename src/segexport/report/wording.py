@@ -108,6 +108,16 @@ def recorded(report: Report) -> str:
     return f"The reference's masks are those of a {record.kind} made on {where}, {record.created[:10]}{noise}."
 
 
+def where_to_look(report: Report) -> str:
+    """How to find the layer that broke an export whose masks disagree; empty where none does."""
+    for export in report.exports:
+        failed = [check for check in export.checks if check.gated and check.verdict is Verdict.FAIL]
+        if export.worst_images and any(check.name.startswith("agreement.") for check in failed):
+            image = export.worst_images[0].image
+            return f"the layer behind it: segexport diagnose {export.name} --reference MODEL --image {image}"
+    return ""
+
+
 def baselines(report: Report) -> tuple[str, ...]:
     """What the latency ratios are ratios to; mostly one."""
     named = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
