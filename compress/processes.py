@@ -65,7 +65,11 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
     for old in folder.glob("*.json*"):
         old.unlink()
     (folder / "job.json").write_text(job.model_dump_json())
-    command = [str(interpreter_for("paddle")), "-m", "paddle.distributed.launch", "--nproc_per_node", str(count)]
+    command = [str(interpreter_for("paddle")), "-m", "paddle.distributed.launch"]
+    if job.device == "cpu":
+        command += ["--nproc_per_node", str(count)]
+    else:
+        command += ["--devices", ",".join(map(str, range(count)))]
     command += ["--log_dir", str(folder), "--max_restart", "0"]
     command += [str(_WORKERS / "finetune_process.py"), str(folder), str(out.resolve()), str(os.getpid())]
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))

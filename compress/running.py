@@ -5,6 +5,7 @@ Imports paddle: for worker processes and tests only.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,4 +107,6 @@ def _use(device: str) -> None:
             raise InputError(f"device {device!r}: this paddlepaddle {paddle.__version__} has no GPU here", hint=hint)
         if int(index or 0) >= there:
             raise InputError(f"device {device!r}: {there} GPUs are here", hint="--device gpu:0")
+    if kind == "gpu" and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:  # the launcher gives each one its own
+        device = f"gpu:{paddle.distributed.ParallelEnv().device_id}"
     paddle.set_device(device)
