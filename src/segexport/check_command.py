@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, read_artifact
+from segexport.artifact import ModelArtifact, read_artifact, require_semantic
 from segexport.check import Probe, Subject, check, measure
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
@@ -86,6 +86,8 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
     settings = _check_recipe({**options, "latency_seconds": 0.0})
     arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
+        if isinstance(job.reference, ModelArtifact):
+            require_semantic(job.reference, "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
             raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segexport.artifact import ModelArtifact, digest_of, read_artifact, write_artifact
+from segexport.artifact import ModelArtifact, digest_of, read_artifact, require_semantic, write_artifact
 from segexport.errors import SegexportError
 from segexport.progress import Progress, silent
 from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe, export_name
@@ -51,6 +51,8 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
     chains = {}
     for export in recipe.exports:
         shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
+        if shared:
+            require_semantic(source, f"step {shared[0].kind!r}")
         chains[export_name(export)] = planned(
             [*shared, *steps_of(export)], source, calibration_fingerprint, recipe.seed
         )
@@ -80,7 +82,7 @@ def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
     if export.head != "keep":
         steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
     if export.to is Format.PADDLE_LITE:
-        lite = {"precision": export.precision, "weight_bits": export.weight_bits}
+        lite = export.model_dump(include={"precision", "weight_bits", "calibration"})
         return [*steps, make_step("to_paddle_lite", lite)]
     steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))
     if export.precision is Precision.FP16:

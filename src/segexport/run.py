@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, one_line, read_artifact
+from segexport.artifact import ModelArtifact, one_line, read_artifact, require_semantic
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import InputError, SegexportError
@@ -140,6 +140,7 @@ def diagnose_export(
     if output is not None:
         require_free(output)
     export, pixels = read_artifact(path), decode_image(image)
+    require_semantic(export, "diagnose")
     names = tuple(label.name for label in export.manifest.labels)
     options, store = ImportOptions(fallback_labels=names), Store()
     own = import_model(reference, options, store)
@@ -186,7 +187,7 @@ def fixed_to_data(
     A phone runs one size, and operators that depend on the size can only be exported for one.
     """
     manifest = source.manifest
-    if -1 not in manifest.inputs[0].shape[2:] or options.input_size is not None:
+    if -1 not in manifest.image.shape[2:] or options.input_size is not None:
         return source
     sizes = {place(manifest.preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
     if len(sizes) != 1:
@@ -225,9 +226,9 @@ def _asked(given: Mapping[str, Any]) -> str:
 def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:
     given: dict[str, Any] = {key: options[key] for key in ("to", "precision", "head", "mask_dtype")}
     try:
-        if options["to"] == "paddle-lite":
-            return PaddleLiteExport.model_validate(given)
         calibration = {"method": options["calibration_method"], "images": options["calibration_images"]}
+        if options["to"] == "paddle-lite":
+            return PaddleLiteExport.model_validate(given | {"calibration": calibration})
         return OnnxExport.model_validate(given | {"opset": options["opset"] or "auto", "calibration": calibration})
     except ValidationError as error:
         raise InputError(

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 import segexport
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.artifact import one_line, require_semantic
+from segexport.errors import InputError, SegexportError
 from segexport.predict.model import Model, TargetSize
 from segexport.predict.prediction import SegmentationResult
 from segexport.spec import Frozen
@@ -120,6 +120,11 @@ def create_pipeline(
         threads=threads,
         target_size=settings.target_size if target_size is None else target_size,
     )
+    try:
+        require_semantic(opened.artifact, "the pipeline semantic_segmentation")
+    except SegexportError:
+        opened.close()
+        raise
     return SegmentationPipeline(opened, settings.batch_size if batch_size is None else batch_size)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segexport.artifact import ModelArtifact
+from segexport.artifact import ModelArtifact, require_semantic
 from segexport.check_command import read_label_map
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
@@ -62,7 +62,9 @@ def make_golden(
 def _imported(model: Path, importing: ImportOptions, data: Dataset) -> ModelArtifact:
     store = Store()
     options = importing.model_copy(update={"fallback_labels": data.labels})
-    return fixed_to_data(model, options, import_model(model, options, store), data, store)
+    source = import_model(model, options, store)
+    require_semantic(source, "a recording of masks")
+    return fixed_to_data(model, options, source, data, store)
 
 
 def summary(found: ReferenceFile, path: Path) -> str:
