@@ -71,13 +71,18 @@ def free_size(program: Program) -> Program:
 
 
 def _free_output_size(program: Program, op: Op, index: int) -> None:
-    """Gives an unpool what Paddle writes in an export of free size."""
+    """Gives an unpool what Paddle writes in an export of free size, a transposed convolution its output_padding."""
     sizes, probe = op.attr("output_size"), op.copy()
-    probe.set_attr("output_size", [-2, -2])
-    found = shapes.output_sizes(program, probe, {}) if op.type == "unpool" else {}
-    if [list(dims[2:]) for dims in found.values()] != [sizes]:
+    probe.set_attr("output_size", [-2, -2] if op.type == "unpool" else [], "INTS")
+    (dims,) = shapes.output_sizes(program, probe, {}).values()
+    left = [size - own for size, own in zip(sizes, dims[2:], strict=True)]
+    if op.type == "conv2d_transpose" and not any(op.attr("output_padding") or []):
+        if all(0 <= more < stride for more, stride in zip(left, op.attr("strides"), strict=True)):
+            op.set_attr("output_padding", left, "INTS")
+            left = [0]
+    if any(left):
         raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {sizes}")
-    op.set_attr("output_size", [-2, -2])
+    op.set_attr("output_size", probe.attr("output_size"), "INTS")
 
 
 # -- which operators hold the size -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from segexport.errors import SegexportError
+from segexport.errors import SegexportError, UnsupportedModelError
 from segexport.exporter import cost
 from segexport.exporter import supported_operators as tables
 from segexport.exporter.head import num_classes
@@ -123,6 +123,18 @@ def support_for(target: Target, program: Program) -> TargetSupport:
     )
     support: Support = "no" if obstacles else "after rewrites" if notes else "as it is"
     return TargetSupport(target=target, tool=tool, support=support, rewrites=tuple(notes), obstacles=obstacles)
+
+
+def in_the_way(target: Target, rewritten: Program, error: UnsupportedModelError) -> UnsupportedModelError:
+    """A tool's refusal, with the operators and layers that its list lacks; the refusal itself where there are none."""
+    obstacles = support_for(target, rewritten).obstacles
+    if not obstacles:
+        return error
+    named = ", ".join(
+        f"{each.operator} (layer {each.layer})" if each.layer else each.operator for each in obstacles[:8]
+    )
+    cause = "; ".join(dict.fromkeys(each.reason for each in obstacles[:8]))
+    return UnsupportedModelError(f"cannot be exported to {target}: {named}", cause=cause, hint=error.hint)
 
 
 def _parameters(program: Program) -> set[str]:

@@ -102,8 +102,10 @@ def _var(message: Any) -> Var:
         tensor = described if field == "selected_rows" else described.tensor
         lod_level = 0 if field == "selected_rows" else described.lod_level
         dtype, dims = proto.DTYPE_NAME.get(tensor.data_type, ""), tuple(tensor.dims)
-    if len(dims) > MAX_RANK or any(not -1 <= size <= MAX_SIZE for size in dims):
+    least = -1 if message.persistable else -MAX_SIZE
+    if len(dims) > MAX_RANK or any(not least <= size <= MAX_SIZE for size in dims):
         raise ValueError(f"variable {message.name!r} has impossible sizes {list(dims)[:8]}")
+    dims = tuple(max(size, -1) for size in dims)  # Paddle multiplies free sizes too: -1 * 24 channels
     return Var(
         message.name,
         kind,

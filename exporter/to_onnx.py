@@ -12,6 +12,7 @@ from pydantic import Field
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
+from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
@@ -52,7 +53,10 @@ class ToOnnx:
         with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"
-            opset = self._convert(model, params, raw, context)
+            try:
+                opset = self._convert(model, params, raw, context)
+            except UnsupportedModelError as error:
+                raise in_the_way("onnx", graph, error) from error
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
         ranges, more = _ranges(source, graph, out_dir, context)
         lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"], *more))

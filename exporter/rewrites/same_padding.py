@@ -1,4 +1,4 @@
-"""Convolutions with padding "SAME" or "VALID" as ones with numbers.
+"""Dilated convolutions with padding "SAME" as ones with numbers.
 
 With SAME, Paddle ignores the dilation; paddle2onnx keeps it and writes a model that does not run.
 """
@@ -6,7 +6,7 @@ With SAME, Paddle ignores the dilation; paddle2onnx keeps it and writes a model 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count
+from segexport.exporter.rewrites.base import ONNX, count
 
 _TYPES = ("conv2d", "depthwise_conv2d")
 
@@ -16,7 +16,7 @@ class ExplicitPadding:
 
     name = "explicit_padding"
     version = "1"
-    targets = EVERY
+    targets = frozenset({ONNX})
 
     def applies(self, program: Program) -> bool:
         return any(_paddings(program, op) for op in program.ops)
@@ -24,8 +24,7 @@ class ExplicitPadding:
     def apply(self, program: Program) -> list[str]:
         changed = [(op, pads) for op in program.ops if (pads := _paddings(program, op))]
         for op, pads in changed:
-            if op.attr("padding_algorithm") == "SAME":
-                op.set_attr("dilations", [1, 1], "INTS")
+            op.set_attr("dilations", [1, 1], "INTS")
             op.set_attr("paddings", pads, "INTS")
             op.set_attr("padding_algorithm", "EXPLICIT")
         types = ", ".join(sorted({op.type for op, _ in changed}))
@@ -34,10 +33,8 @@ class ExplicitPadding:
 
 def _paddings(program: Program, op: Op) -> list[int]:
     """Top, bottom, left, right; none where they stay as they are."""
-    if op.type not in _TYPES or op.attr("padding_algorithm") not in ("SAME", "VALID"):
+    if op.type not in _TYPES or op.attr("padding_algorithm") != "SAME" or set(op.attr("dilations")) == {1}:
         return []
-    if op.attr("padding_algorithm") == "VALID":
-        return [0, 0, 0, 0]
     dims, kernel = program.shape(op.input("Input") or ""), program.shape(op.input("Filter") or "")[2:]
     spatial = dims[1:3] if op.attr("data_format") == "NHWC" else dims[2:]
     pads = []

@@ -11,7 +11,7 @@ from toolchain import Toolchain
 
 from segexport.errors import SegexportError, UnsupportedModelError
 from segexport.exporter import rewrites
-from segexport.exporter.inspect import support_for
+from segexport.exporter.inspect import in_the_way, support_for
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.rewrites.bicubic import bicubic_matrix
@@ -216,3 +216,11 @@ def test_what_would_come_out_wrong_is_refused(type: str) -> None:
     (obstacle,) = support_for(target, program).obstacles
     assert obstacle.operator == type
     assert "weight) cannot be exported" in obstacle.reason
+
+
+def test_a_refusal_names_operator_and_layer() -> None:
+    refusal = UnsupportedModelError("paddle2onnx cannot convert this program")
+    named = in_the_way("onnx", built(one("maxout", (1, 2, 6, 8), groups=2, axis=1)), refusal)
+    assert named.what == "cannot be exported to onnx: maxout (layer behind weight)"
+    assert "has no operator maxout" in named.cause
+    assert in_the_way("onnx", built(one("relu")), refusal) is refusal
