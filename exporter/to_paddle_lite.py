@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
-from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed
+from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
+from segexport.exporter.calibrate import Calibrate, where_it_rounds
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.to_onnx import WORKERS
 from segexport.process.worker import Worker
+from segexport.recipe import Calibration
 from segexport.spec import Format, Frozen, Precision
 from segexport.step import StepContext, lineage_entry
 from segexport.store import require_room
@@ -30,22 +32,29 @@ class ToPaddleLite:
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
-    uses_data = False
 
     class Params(Frozen):
         """What it computes in.
 
         Attributes:
             precision: fp32; fp16: kernels of ARMv8.2, the file keeps fp32 weights; w8: int8 weights, float kernels;
-                int8: int8 kernels for convolutions, from the ranges that step `calibrate` or `qat` found.
+                int8: int8 kernels for convolutions, with the ranges that step `calibrate` or `qat` found, or its own.
             weight_bits: Of w8: 8, or 16.
+            calibration: Of int8, where no step before has found ranges.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
         weight_bits: Literal[8, 16] = 8
+        calibration: Calibration = Calibration()
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
+        if self.params.precision is Precision.INT8:
+            self.needs = ("paddlelite", *Calibrate.needs)
+
+    @property
+    def uses_data(self) -> bool:
+        return self.params.precision is Precision.INT8
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         """Writes both files.
@@ -58,9 +67,10 @@ class ToPaddleLite:
         for_arm = for_x86 = original
         more: list[str] = []
         if self.params.precision is Precision.INT8:
-            ranges = _ranges(source)
+            ranges, found = self._ranges(source, context)
             for_arm, more = with_int8_marks(original, ranges)
             for_x86, _ = with_int8_arithmetic(original, ranges)
+            more += found
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         self._compile("x86", for_x86, out_dir / "model.x86", context)
         notes += more
@@ -82,6 +92,14 @@ class ToPaddleLite:
                 "sample": None,
             }
         )
+
+    def _ranges(self, source: ModelArtifact, context: StepContext) -> tuple[Ranges, tuple[str, ...]]:
+        """The source's ranges, or those of a calibration now; and its notes."""
+        known = Ranges.of(source)
+        if known is not None:
+            return known, ()
+        found = where_it_rounds(source, self.params.calibration, context)
+        return found.ranges, found.notes
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         graph, notes = rewrites.rewrite_for(f"paddle-lite {place}", original)
@@ -110,17 +128,6 @@ class ToPaddleLite:
                     hint="segexport inspect names the operators that Paddle-Lite does not take",
                 ) from error
         return notes
-
-
-def _ranges(source: ModelArtifact) -> Ranges:
-    found = Ranges.of(source)
-    if found is None:
-        raise InputError(
-            "Paddle-Lite int8 needs the ranges of activations, and this model has none",
-            cause="Paddle-Lite observes none itself",
-            hint="put step calibrate or qat before the export",
-        )
-    return found
 
 
 def _require_runnable_casts(graph: program.Program) -> None:

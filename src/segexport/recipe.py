@@ -128,6 +128,7 @@ class PaddleLiteExport(_Export):
     to: Literal[Format.PADDLE_LITE]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
     weight_bits: Literal[8, 16] = 8
+    calibration: Calibration = Field(default_factory=Calibration)
 
 
 ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]

@@ -17,7 +17,7 @@ from segexport.step import Step
 STEPS = {
     "prune": "segexport.compress.prune_step:Prune",
     "finetune": "segexport.compress.finetune:Finetune",
-    "calibrate": "segexport.compress.qat:Calibrate",
+    "calibrate": "segexport.exporter.calibrate:Calibrate",
     "qat": "segexport.compress.qat:Qat",
     "set_head": "segexport.exporter.set_head:SetHead",
     "to_onnx": "segexport.exporter.to_onnx:ToOnnx",

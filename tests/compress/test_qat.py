@@ -15,10 +15,11 @@ from paddle import nn
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
 from segexport.compress.live_program import LiveProgram
-from segexport.compress.qat import Calibrate, Qat
+from segexport.compress.qat import Qat
 from segexport.compress.qat_program import QuantizedProgram, RoundToGrid, round_weight
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, WorkerFailed
+from segexport.exporter.calibrate import Calibrate
 from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges
 from segexport.exporter.to_onnx import ToOnnx
@@ -258,12 +259,14 @@ def test_paddle_lite_runs_in_int8_from_the_same_ranges(trained, tmp_path):
     assert lite.file("model").stat().st_size < lite.file("host_model").stat().st_size
 
 
-def test_paddle_lite_without_ranges_says_what_to_do(trained, tmp_path):
-    with pytest.raises(InputError, match="needs the ranges of activations") as caught:
-        made(
-            ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8)), trained["fp32"], tmp_path / "a", StepContext()
-        )
-    assert "step calibrate or qat" in caught.value.hint
+def test_paddle_lite_calibrates_where_no_ranges_are(trained, tmp_path):
+    step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8, calibration=Calibration(images=3)))
+    assert step.uses_data
+    with pytest.raises(InputError, match="needs images, and none are given"):
+        made(step, trained["fp32"], tmp_path / "none", StepContext())
+    lite = made(step, trained["fp32"], tmp_path / "lite", trained["context"])
+    assert "int8: 3 of 3 convolutions have a range for their input" in lite.manifest.lineage[-1].notes
+    assert not ToPaddleLite().uses_data
 
 
 def test_calibrate_changes_no_weight(trained, tmp_path):

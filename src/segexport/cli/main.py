@@ -81,7 +81,10 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--mask-dtype", type=click.Choice(["int32", "uint8"]), default="int32", show_default=True)
 @click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
 @click.option(
-    "--calibration-method", type=click.Choice(["minmax", "percentile", "mse"]), default="mse", show_default=True
+    "--calibration-method",
+    type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
+    default="mse",
+    show_default=True,
 )
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
