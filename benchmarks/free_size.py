@@ -76,10 +76,10 @@ def _free_output_size(program: Program, op: Op, index: int) -> None:
     probe.set_attr("output_size", [-2, -2] if op.type == "unpool" else [], "INTS")
     (dims,) = shapes.output_sizes(program, probe, {}).values()
     left = [size - own for size, own in zip(sizes, dims[2:], strict=True)]
-    if op.type == "conv2d_transpose" and not any(op.attr("output_padding") or []):
-        if all(0 <= more < stride for more, stride in zip(left, op.attr("strides"), strict=True)):
-            op.set_attr("output_padding", left, "INTS")
-            left = [0]
+    is_padding = all(0 <= more < stride for more, stride in zip(left, op.attr("strides"), strict=True))
+    if op.type == "conv2d_transpose" and is_padding and not any(op.attr("output_padding") or []):
+        op.set_attr("output_padding", left, "INTS")
+        left = [0]
     if any(left):
         raise SizeIsFixed(f"{op.type} (operator {index}): its output_size is {sizes}")
     op.set_attr("output_size", probe.attr("output_size"), "INTS")

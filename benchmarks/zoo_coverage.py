@@ -30,7 +30,7 @@ from segexport.exporter import program as programs
 from segexport.exporter.program import Program
 from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
-from segexport.measure.audit import Ran, _precision
+from segexport.measure.audit import Ran, precision_of
 from segexport.process.worker import Worker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -178,7 +178,7 @@ def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
         options = {"profile": str(Path(scratch) / "profile")}
         found = run(workers, "onnxruntime", int8, outputs, filled.feed, options)
         operators = workers.ask("onnxruntime", "operators", {}, filled.feed)[0]["operators"]
-    ran = [Ran(kind, _precision(kind, dtype), provider) for kind, dtype, provider, _ in operators]
+    ran = [Ran(kind, precision_of(kind, dtype), provider) for kind, dtype, provider, _ in operators]
     products = [one.precision for one in ran if one.is_product]
     return {
         **compare(found, filled.outputs),

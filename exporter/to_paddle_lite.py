@@ -11,6 +11,7 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
+from segexport.exporter.inspect import in_the_way
 from segexport.exporter.calibrate import Calibrate, where_it_rounds
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
@@ -122,11 +123,12 @@ class ToPaddleLite:
                     worker.call("compile", arguments, timeout_s=context.timeout_s)
             except WorkerCrashed as error:
                 require_room(stem.parent, error)
-                raise UnsupportedModelError(
+                refusal = UnsupportedModelError(
                     f"Paddle-Lite's Opt cannot compile this program for {place}",
                     cause=f"{error.what}; {error.cause}",
                     hint="segexport inspect names the operators that Paddle-Lite does not take",
-                ) from error
+                )
+                raise in_the_way(f"paddle-lite {place}", graph, refusal) from error
         return notes
 
 

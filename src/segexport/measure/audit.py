@@ -107,10 +107,11 @@ def _onnx(artifact: ModelArtifact, tensors: Sequence[np.ndarray], options: RunOp
         profiled = RunOptions(options.device, options.threads, options.timeout_s, extra)
         with runtime_for(Format.ONNX).open(artifact, profiled) as session:
             found = session.operators(tensors)
-    return tuple(Ran(kind, _precision(kind, dtype), provider, _plain(node)) for kind, dtype, provider, node in found)
+    return tuple(Ran(kind, precision_of(kind, dtype), provider, _plain(node)) for kind, dtype, provider, node in found)
 
 
-def _precision(kind: str, dtype: str) -> str:
+def precision_of(kind: str, dtype: str) -> str:
+    """What an operator computes in, from its type and the type of its data."""
     if _MOVES.search(kind):
         return MOVES
     return _DTYPES.get(dtype, dtype or "unknown")
