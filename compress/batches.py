@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 from pydantic import Field
 
 from segexport import preprocess as contract
+from segexport.compress import albumentation
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.preprocess import Placement
@@ -32,6 +34,7 @@ class Augmentation(Frozen):
         brightness, contrast: Largest change, as a fraction.
         views: So many different views are drawn of an image, one an epoch, over and over; 0: another one each epoch.
             With few of them a teacher has to look at each only once, see `Objective`.
+        pipeline: What albumentations changes after that, as its `save` writes it.
     """
 
     flip: float = 0.5
@@ -39,6 +42,7 @@ class Augmentation(Frozen):
     brightness: float = 0.2
     contrast: float = 0.2
     views: int = Field(default=0, ge=0)
+    pipeline: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ class Batches:
         else:
             random = np.random.default_rng([self.seed, epoch, position])
         image, label = augment(sample.image, sample.label, self.augmentation, random)
+        if self.augmentation.pipeline is not None:
+            image, label = albumentation.apply(self.augmentation.pipeline, image, label, int(random.integers(1 << 31)))
         tensor, placement = contract.apply(self.preprocess, image)
         if label is not None:
             label = place_label(label, placement, self.data.ignore_index)

@@ -12,7 +12,7 @@ from typing import Any
 
 import paddle
 
-from segexport.compress import ranks
+from segexport.compress import albumentation, ranks
 from segexport.compress.batches import Batches
 from segexport.compress.course import Course, tensorboard
 from segexport.compress.job import Job
@@ -33,6 +33,8 @@ class Running:
     def __init__(self, job: Job, *, live: Callable[[Program], LiveProgram] = LiveProgram) -> None:
         _use(job.device)
         ranks.begin()
+        if job.augmentation.pipeline is not None:
+            albumentation.require(job.augmentation.pipeline)
         options = job.options
         data = job.data.open()
         teacher = _program(job.teacher) if job.teacher else None

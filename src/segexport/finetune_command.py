@@ -15,6 +15,7 @@ from segexport.pipeline import Builder, Planned
 from segexport.registry import make_step
 from segexport.step import StepContext, check_chain, content_key
 from segexport.store import Store
+from segexport.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
     from segexport.show.console import Console
@@ -93,6 +94,8 @@ def _params(options: Mapping[str, Any]) -> dict[str, Any]:
     params |= {name: options[given] for name, given in renamed.items()}
     params["losses"] = _losses(options["losses"])
     params["class_weight"] = _class_weight(options["class_weight"])
+    if options["augmentation"] is not None:
+        params["augmentation"] = {"pipeline": _pipeline(options["augmentation"])}
     params["teacher"] = str(options["teacher"] or "")
     params["log_dir"] = str(options["log_dir"].resolve()) if options["log_dir"] else ""
     resumed, save_dir = options["resume_checkpoint"], options["save_dir"]
@@ -122,6 +125,16 @@ def _losses(given: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             raise InputError(f"--loss {text}: {weight!r} is no weight", hint="for example --loss dice=0.5") from None
     return losses
+
+
+def _pipeline(path: Path) -> dict[str, Any]:
+    found = read_yaml(path)
+    if not isinstance(found, dict) or "transform" not in found:
+        raise InputError(
+            f"{path}: no pipeline of albumentations",
+            hint="write one with albumentations.save(transform, FILE, data_format='yaml')",
+        )
+    return found
 
 
 def _class_weight(given: str | None) -> str | tuple[float, ...] | None:

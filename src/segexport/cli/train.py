@@ -37,6 +37,7 @@ _FRACTION = click.FloatRange(0, 1, max_open=True)
     "[default: cross_entropy]",
 )
 @click.option("--class-weight", metavar="dynamic|W,W,...", help="What a pixel of each class counts.")
+@click.option("--augmentation", type=FILE, help="YAML of albumentations.save: more than mirror, zoom and brightness.")
 @click.option("--ema", type=_FRACTION, default=0.0, show_default=True, help="Decay of averaged weights; 0: none.")
 @click.option("--save-interval-epochs", type=click.IntRange(1), default=1, show_default=True, help="Measure so often.")
 @click.option("--early-stop", is_flag=True, help="Stop when the mIoU gets no better.")

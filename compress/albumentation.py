@@ -1,0 +1,77 @@
+"""Augmentation by albumentations: a pipeline as its `A.save` writes it, the same view for the same seed.
+
+The four changes that `Augmentation` has of its own need no further package and are enough for most fine-tuning; what
+goes beyond them is that library's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from segexport.errors import InputError
+
+_own = threading.local()  # a pipeline keeps its random state: each thread needs one
+
+
+def apply(
+    pipeline: Mapping[str, Any], image: np.ndarray, label: np.ndarray | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A view of an image (height, width, 3) uint8 RGB and of its label (height, width).
+
+    Raises:
+        InputError: albumentations is not installed, or this is no pipeline of it that gives an image.
+    """
+    text = json.dumps(pipeline, sort_keys=True)
+    if getattr(_own, "text", None) != text:
+        _own.text, _own.transform = text, build(text)
+    _own.transform.set_random_seed(seed)
+    try:
+        found = _own.transform(image=image, **({} if label is None else {"mask": label}))
+    except Exception as error:  # whatever a transform says of arguments that do not suit the image
+        raise InputError(
+            f"the augmentation fails: {type(error).__name__}", cause=" ".join(str(error).split())
+        ) from None
+    image, label = found["image"], found.get("mask")
+    if image.dtype != np.uint8 or image.ndim != 3 or (label is not None and label.shape != image.shape[:2]):
+        raise InputError(
+            f"the augmentation gives {image.dtype} {list(image.shape)}",
+            cause="an image stays uint8 (height, width, 3): normalization is the model's own, and comes after it",
+        )
+    return np.ascontiguousarray(image), label
+
+
+def require(pipeline: Mapping[str, Any]) -> None:
+    """Raises InputError as `apply` does, before anything is trained."""
+    apply(pipeline, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), 0)
+
+
+def build(text: str) -> Any:
+    """The pipeline of its JSON."""
+    library = _library()
+    try:
+        return library.from_dict(json.loads(text))
+    except Exception as error:  # the library says unknown names and wrong types in many ways
+        raise InputError(
+            "the augmentation is no pipeline of albumentations",
+            cause=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            hint="write one with albumentations.save(transform, FILE, data_format='yaml')",
+        ) from None
+
+
+@lru_cache
+def _library() -> Any:
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
+    try:
+        import albumentations
+    except ImportError as error:
+        raise InputError(
+            "this augmentation needs albumentations", cause=str(error), hint="pip install 'segexport[augment]'"
+        ) from error
+    return albumentations
