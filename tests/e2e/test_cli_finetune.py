@@ -90,3 +90,17 @@ def test_a_bad_label_is_said_before_the_training(bare):
     assert done.code == 2
     assert "not a label image" in done.stderr
     assert "fine-tuning" not in done.stderr
+
+
+def test_an_augmentation_of_albumentations(tuned):
+    library = pytest.importorskip("albumentations")
+    work, _, _ = tuned
+    more = library.Compose([library.Rotate(limit=15, p=0.5), library.GaussNoise(p=0.3)])
+    library.save(more, work.root / "more.yaml", data_format="yaml")
+    command = ["finetune", "model", "--data", "data", "-o", "varied", "--steps", "2", "--val-split", "none"]
+    done = work.segexport(*command, "--augmentation", "more.yaml")
+    assert done.code == 0, done.stderr
+    (work.root / "other.yaml").write_text("flip: 1\n")
+    done = work.segexport(*command[:4], "-o", "other", "--steps", "2", "--augmentation", "other.yaml")
+    assert done.code == 2
+    assert "other.yaml: no pipeline of albumentations" in done.stderr
