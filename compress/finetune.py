@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -236,15 +238,14 @@ class Finetune:
             answers = processes.several(job, self.params.processes, out_dir, **limits)
         else:
             raise InputError(f"step {self.kind} trains in one process, {self.params.processes} are asked for")
-        step, evaluations = 0, []
         try:
-            with context.progress("fine-tuning", job.options.steps) as bar:
-                for number, answer in enumerate(answers):
+            first = next(answers)
+            if step := first["step"]:
+                context.say(f"fine-tuning goes on from step {step}")
+            with context.progress("fine-tuning", max(1, job.options.steps - step)) as bar:
+                for answer in chain([first], answers):
                     bar.advance(answer["step"] - step)
                     step = answer["step"]
-                    if not number and step:
-                        context.say(f"fine-tuning goes on from step {step}")
-                    evaluations += answer["events"]
                     for event in answer["events"]:
                         context.say(_told_evaluation(event))
         except Exception:
@@ -294,8 +295,6 @@ def _told_evaluation(event: dict[str, Any]) -> str:
 
 
 def _told_course(step: int, steps: int, folder: Path) -> tuple[str, ...]:
-    import json
-
     lines = (folder / EVALUATIONS).read_text().splitlines()
     evaluations = [json.loads(line) for line in lines]
     notes = [f"{step} of {steps} steps"]

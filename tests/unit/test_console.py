@@ -158,7 +158,7 @@ def test_a_log_gets_few_lines(streams) -> None:
             clock.now += 0.1
             progress.advance()
     lines = streams[1].getvalue().splitlines()
-    assert lines[0] == "working: 100/1000, 10 s"
+    assert lines[0] == "working: 100/1000, 10 s, 90 s left"
     assert lines[-1] == "working: 1000 in 100.0 s"
     assert len(lines) == 11
 
@@ -170,7 +170,7 @@ def test_a_slow_job_is_never_silent_for_long(streams) -> None:
             clock.now += 30.0
             progress.advance()
     assert streams[1].getvalue().splitlines() == [
-        *(f"working: {done}/1000, {done * 30} s" for done in (2, 4, 6, 8, 10)),
+        *(f"working: {done}/1000, {done * 30} s, {30_000 - done * 30} s left" for done in (2, 4, 6, 8, 10)),
         "working: 10 in 300.0 s",
     ]
 

@@ -185,7 +185,8 @@ class Console:
             now = self._clock()
             further = total is None or done - said_done >= total * _LINE_EVERY_RATIO
             if (now - said >= _LINE_EVERY_S and further) or now - said >= _LINE_AT_LEAST_EVERY_S:
-                self.say(f"{title}: {_count(done, total)}, {now - started:.0f} s")
+                left = "" if not (total and done) else f", {(now - started) / done * (total - done):.0f} s left"
+                self.say(f"{title}: {_count(done, total)}, {now - started:.0f} s{left}")
                 said, said_done = now, done
 
         progress = Progress(show)
