@@ -114,9 +114,7 @@ def test_metrics(server):
     [("GET", "/nothing", 404, "Not Found"), ("GET", "/semantic-segmentation", 405, "Method Not Allowed")],
 )
 def test_other_addresses(server, method, path, code, message):
-    import httpx
-
-    answer = httpx.request(method, server.root + path)
+    answer = server.client.request(method, server.root + path)
     assert answer.status_code == code
     assert (answer.json()["errorCode"], answer.json()["errorMsg"]) == (code, message)
 

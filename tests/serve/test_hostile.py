@@ -161,11 +161,9 @@ BODIES = {
 
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies(unharmed, name):
-    import httpx
-
     body, message = BODIES[name]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = httpx.post(unharmed.url, content=content, timeout=30)
+    answer = unharmed.client.post(unharmed.url, content=content)
     checked(answer, 422, message)
     assert len(answer.json()["errorMsg"]) < 700
 
@@ -178,15 +176,11 @@ def test_an_input_of_the_network_that_would_be_too_large(unharmed, size):
 
 
 def test_a_body_that_says_to_be_too_large(unharmed):
-    import httpx
-
-    answer = httpx.post(unharmed.url, content=b" " * (5 << 20), timeout=30)
+    answer = unharmed.client.post(unharmed.url, content=b" " * (5 << 20))
     checked(answer, 413, "the request's body has more than 4 MiB")
 
 
 def test_a_body_that_grows_too_large(unharmed):
     """Chunked: no length is told before."""
-    import httpx
-
-    answer = httpx.post(unharmed.url, content=(b" " * 65536 for _ in range(100)), timeout=30)
+    answer = unharmed.client.post(unharmed.url, content=(b" " * 65536 for _ in range(100)))
     checked(answer, 413, "the request's body has more than 4 MiB")

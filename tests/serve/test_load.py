@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import nets
 import numpy as np
 import pytest
 from conftest import png
+
+httpx = pytest.importorskip("httpx")
 
 IMAGE = png(np.zeros((8, 8, 3), np.uint8))
 REQUEST = {"image": base64.b64encode(IMAGE).decode()}
