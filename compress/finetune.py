@@ -28,7 +28,7 @@ from segexport.reading.model_files import find_model
 from segexport.show.pictures import default_labels
 from segexport.spec import Format, Frozen, Label
 from segexport.step import StepContext, lineage_entry
-from segexport.store import Store, default_root
+from segexport.store import TRAINING, Store, default_root
 
 _PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
 
@@ -142,7 +142,7 @@ class Finetune:
         if validation is not None:
             pixels_of_classes(_with_range(validation, len(labels)), len(labels), context.progress)
         key = context.key or "unnamed"
-        folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / "training" / key
+        folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / TRAINING / key
         folder.mkdir(parents=True, exist_ok=True)
         student = {role: str(source.file(role)) for role in ("model", "params")}
         if origin is not None:

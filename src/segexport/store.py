@@ -17,7 +17,9 @@ from segexport.errors import InputError, StorageError
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
 OVERRIDE = "SEGEXPORT_CACHE"
+TRAINING = "training"  # folder for what is trained and not finished, by content key
 _FULL_BYTES = 1 << 18
+_DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         base = (root or default_root()) / LAYOUT_VERSION
         self.objects, self.unfinished = base / "objects", base / "unfinished"
+        self._trainings = base.parent / TRAINING
 
     def find(self, key: str) -> Path | None:
         """The folder kept under `key`; its time of use is renewed."""
@@ -105,7 +108,7 @@ class Store:
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
         """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""
-        limit = time.time() - older_than_days * 86400
+        limit = time.time() - older_than_days * _DAY_S
         removed = freed = 0
         for entry in list(self.entries()):
             if entry.used <= limit:
@@ -120,6 +123,14 @@ class Store:
             pid = leftover.name.split("-")[1]
             if pid.isdigit() and not is_alive(int(pid)):
                 shutil.rmtree(leftover, ignore_errors=True)
+        # A training that was killed leaves its checkpoint; one that is under way writes now and then.
+        for folder in self._trainings.glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # finished in this moment
+                last = max(file.stat().st_mtime for file in (folder, *folder.glob("*")))
+                if last <= min(limit, time.time() - _DAY_S):
+                    freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
         return removed, freed
 
     def _remove(self, path: Path) -> None:

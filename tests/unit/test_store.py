@@ -175,6 +175,20 @@ def test_finding_renews_the_time_of_use(store):
     assert store.collect(older_than_days=1) == (0, 0)
 
 
+def test_gc_removes_trainings_that_nobody_went_on_with(store):
+    """One that may be under way stays, whatever age is asked for."""
+    root = store.objects.parent.parent / "training"
+    for name, age_days in (("left", 40), ("young", 0.5)):
+        (root / name).mkdir(parents=True)
+        (root / name / "checkpoint.npz").write_bytes(b"1234")
+        then = time.time() - age_days * 86400
+        for path in (root / name / "checkpoint.npz", root / name):
+            os.utime(path, (then, then))
+    assert store.collect(older_than_days=50) == (0, 0)
+    assert store.collect(older_than_days=0) == (1, 4)
+    assert [folder.name for folder in root.iterdir()] == ["young"]
+
+
 def test_gc_of_a_store_that_is_not_there_or_holds_strange_things(store, tmp_path):
     assert store.collect(older_than_days=0) == (0, 0)
     store.keep(KEY, write("x"))
