@@ -17,14 +17,14 @@ from segexport.process.worker import Worker
 
 _WORKERS = Path(__file__).parent / "workers"
 WORKER = _WORKERS / "finetune_worker.py"
-PARTS = 50  # how often progress is told
+_PARTS, _MOST_STEPS = 50, 20  # how often progress is told
 _LOOK_EVERY_S = 0.2
 _END_S = 10.0
 
 
 def chunk(steps: int) -> int:
     """Steps between two answers."""
-    return max(1, steps // PARTS)
+    return max(1, min(steps // _PARTS, _MOST_STEPS))
 
 
 def alone(

@@ -52,7 +52,7 @@ _FRACTION = click.FloatRange(0, 1, max_open=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:N.")
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="They share each batch.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each process.")
-@click.option("--timeout-s", type=_POSITIVE, default=3600.0, show_default=True, help="For 2 % of the steps.")
+@click.option("--timeout-s", type=_POSITIVE, default=3600.0, show_default=True, help="For 20 steps and a measurement.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @importing
 @click.option("-o", "--output", type=FILE, required=True, help="Folder of the new artifact.")
