@@ -8,7 +8,7 @@ Imports paddle: for worker processes and tests only.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,24 @@ class LiveProgram(paddle.nn.Layer):
         """Runs the program only as far as these variables need, see `run`."""
         return self._replay(inputs, set(names))
 
+    def walk(self, images: Sequence[Sequence[paddle.Tensor]]) -> Iterator[tuple[Op, list[Tensors]]]:
+        """Runs the program on several inputs side by side, operator by operator.
+
+        Args:
+            images: For each run its inputs in feed order.
+
+        Yields:
+            Each operator before it runs, and for each input the tensors that are still to be read, by name.
+            Parameters that the caller changes in between count from that operator on.
+        """
+        runs = [{**self._held, **self._feeds(inputs)} for inputs in images]
+        for op, run, finished in zip(self._ops, self._runs, self._last_reads, strict=True):
+            yield op, runs
+            for tensors in runs:
+                self._run(op, run, tensors)
+                for name in finished:
+                    tensors.pop(name, None)
+
     def _replay(self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor], wanted: set[str]) -> Tensors:
         tensors = dict(self._held)
         tensors.update(self._feeds(inputs))
@@ -123,10 +141,7 @@ class LiveProgram(paddle.nn.Layer):
         for op, run, finished in zip(self._ops, self._runs, self._last_reads, strict=True):
             if len(kept) == len(wanted):
                 break
-            try:
-                run(tensors, self.training)
-            except (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError) as error:
-                raise unsupported(op, f"Paddle refuses it: {_reason(error)}") from error
+            self._run(op, run, tensors)
             for name in op.output_names():
                 if name in wanted and name in tensors:
                     kept[name] = tensors[name]
@@ -136,6 +151,12 @@ class LiveProgram(paddle.nn.Layer):
         if missing:
             raise InputError(f"the program writes no variable {missing[0]!r}", hint="names are those of the .pdmodel")
         return kept
+
+    def _run(self, op: Op, run: Run, tensors: Tensors) -> None:
+        try:
+            run(tensors, self.training)
+        except (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError) as error:
+            raise unsupported(op, f"Paddle refuses it: {_reason(error)}") from error
 
     def _feeds(self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor]) -> Tensors:
         if isinstance(inputs, Mapping):

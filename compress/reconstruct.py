@@ -52,22 +52,24 @@ def reconstruct(
     picks = {
         op.output("Output"): _positions(pruned.shape(op.output("Output")), each, len(images), random) for op in layers
     }
-    targets: dict[str, list[np.ndarray]] = {name: [] for name in picks}
+    feeds = [[paddle.to_tensor(image)] for image in images]
     with paddle.no_grad():
-        for number, image in enumerate(images):
-            found = known.read([paddle.to_tensor(image)], picks)
+        targets: dict[str, list[np.ndarray]] = {name: [] for name in picks}
+        for number, inputs in enumerate(feeds):
+            found = known.read(inputs, picks)
             for name, places in picks.items():
                 rows, columns = places[number]
                 targets[name].append(found[name].numpy()[0][:, rows, columns].T)
-        for op in layers:
-            name, weight, read = op.output("Output"), op.input("Filter"), op.input("Input")
-            inputs = []
-            for number, image in enumerate(images):
-                found = net.read([paddle.to_tensor(image)], [read])
-                inputs.append(_patches(found[read].numpy()[0], op, pruned.shape(weight)[2:], *picks[name][number]))
-            x, y = np.concatenate(inputs), np.concatenate(targets[name])
-            y = y[:, kept[weight]] if weight in kept else y
-            _mend(net, pruned, op, x, y, ridge)
+        for op, runs in net.walk(feeds):
+            name = op.output("Output")
+            if name in picks:
+                weight, read = op.input("Filter"), op.input("Input")
+                seen = [
+                    _patches(tensors[read].numpy()[0], op, pruned.shape(weight)[2:], *places)
+                    for tensors, places in zip(runs, picks[name], strict=True)
+                ]
+                y = np.concatenate(targets.pop(name))
+                _mend(net, pruned, op, np.concatenate(seen), y[:, kept[weight]] if weight in kept else y, ridge)
     return net.program()
 
 
