@@ -23,19 +23,22 @@ a fixed size; `benchmarks/free_size.py` takes it out of them, and the freed grap
 gives (to 1e-6, else the row is an error). *fixed* names the operator that holds the size: export that network with
 `--input-size`. A row below 99.99 % here is one whose *nudged* is below it too.
 *int8 products*: static ONNX quantization on three images of noise, loaded and run: convolutions and matrix products
-that ONNX Runtime's profile shows in int8, out of all. How exact int8 is, random weights cannot tell.
+that ONNX Runtime's profile shows in int8, out of all. *int8*: pixels with the same class as Paddle's. Random weights
+cannot tell how exact int8 is of a trained network: *8-bit weights* is what Paddle itself agrees with itself, all in
+float, when only the weights of convolutions and matrix products are rounded to 8 bits for each channel.
 *PIR*: the same network as Paddle 3 writes it, translated, with the same weights: pixels with the same class as the
 legacy export. Empty where there is no such file.
 `gcnet`, `icnet`, `lanenet` and `spatial_embedding` are `tests/exporter/networks.py`, with small widths; the last two
-have two heads. *not run*: not measured yet. All figures: `benchmarks/results/zoo_coverage.json`; the command merges new
-ones into it.
+have two heads. `gcnet_r50` and `segformer_b5` are `tests/exporter/networks_full.py`, of full width and depth. *not
+run*: not measured yet. All figures: `benchmarks/results/zoo_coverage.json`; the command merges new ones into it.
 
 """
 FOOT = "\nTools: {}.\n"
 COLUMNS = (
     ("graph", "---"), ("operators", "---:"), ("ONNX", "---:"), ("difference", "---:"), ("ONNX, free size", "---:"),
-    ("int8 products", "---:"), ("Lite x86", "---:"), ("difference", "---:"), ("Lite arm64", "---:"), ("PIR", "---:"),
-    ("nudged", "---:"), ("seconds", "---:"), ("rewrites", "---"),
+    ("int8 products", "---:"), ("int8", "---:"), ("8-bit weights", "---:"), ("Lite x86", "---:"),
+    ("difference", "---:"), ("Lite arm64", "---:"), ("PIR", "---:"), ("nudged", "---:"),
+    ("seconds", "---:"), ("rewrites", "---"),
 )  # fmt: skip
 TIMED = ("onnx", "paddle-lite x86", "paddle-lite arm")
 PACKAGES = ("paddlepaddle", "paddle2onnx", "onnxruntime", "paddlelite", "numpy")
@@ -55,6 +58,8 @@ def markdown(rows: list[dict]) -> str:
             _difference(onnx),
             _agreement(row.get("onnx free", {})),
             _products(row.get("onnx int8", {})),
+            _share(row.get("onnx int8", {})),
+            _share(row["int8 weights"]) if "int8 weights" in row else "",
             _agreement(lite),
             _difference(lite),
             _size(row.get("paddle-lite arm", {})),
@@ -83,6 +88,10 @@ def _failed(found: dict) -> str:
 
 def _agreement(found: dict) -> str:
     return _failed(found) or f"{found['agreement'] * 100:.4f} %"
+
+
+def _share(found: dict) -> str:
+    return _failed(found) or f"{found['agreement'] * 100:.1f} %"
 
 
 def _difference(found: dict) -> str:

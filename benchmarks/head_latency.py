@@ -1,6 +1,6 @@
 """What each head costs and changes: size, time of inference and of making the mask, agreement with the logits' mask.
 
-    python benchmarks/head_latency.py --shared SHARED --images FOLDER [--seconds 6] [-o FILE]
+    python benchmarks/head_latency.py --shared SHARED --images FOLDER [--models NAME ...] [--seconds 6] [-o FILE]
 
 Models: a trained portrait net (2 classes) and a trained street net (11 classes) on real images, and a graph of the zoo
 with seeded weights, with its 19 classes and widened to 150, on noise. All heads of one format are timed in turn.
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="A folder of photographs.")
     parser.add_argument("--limit", type=int, default=20, help="At most so many photographs.")
     parser.add_argument("--seconds", type=float, default=6.0, help="Timing of all heads of one model and format.")
+    parser.add_argument("--models", nargs="*", metavar="NAME", help="Only these: portraits, streets, zoo19, zoo150.")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
     every = sorted(path for path in given.images.iterdir() if path.suffix in (".png", ".jpg"))
@@ -63,6 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, (source, images) in sources(given.shared, folder, photographs).items():
+            if given.models and name.replace(", ", "").split()[0] not in given.models:
+                continue
             result["models"][name] = {
                 "classes": source.manifest.num_classes,
                 "input": list(source.manifest.inputs[0].shape),
