@@ -15,6 +15,7 @@ from segexport.compress.logits import logits_of
 from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import TrainingOptions
 from segexport.errors import InputError
+from segexport.exporter.head import num_classes
 from segexport.exporter.program import Program
 
 
@@ -43,7 +44,7 @@ class Objective:
             self._teacher, self._teacher_logits = LiveProgram(teacher), where(teacher)
             self._teacher.eval()
             _require_fit(student, self._logits, teacher, self._teacher_logits)
-        self._class_weight = _class_weight(options, max(2, student.shape(self._logits[0])[self._logits[1]]))
+        self._class_weight = _class_weight(options, num_classes(student))
 
     def losses(self, student: LiveProgram, batch: Batch) -> dict[str, paddle.Tensor]:
         """Runs the student on a batch; each loss by its name in the options.
@@ -142,10 +143,11 @@ def _classes_first(logits: paddle.Tensor, axis: int) -> paddle.Tensor:
 
 
 def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | None:
+    """`classes`: 0 where the program does not tell."""
     given = options.class_weight
     if given is None or given == "dynamic":
         return None
-    if len(given) != classes or not any(given):
+    if len(given) != (classes or len(given)) or not any(given):
         what = f"has {len(given)} weights, the model {classes} classes" if any(given) else "is 0 for every class"
         raise InputError(
             f"class_weight {what}", hint="one weight for each class in the order of labels.txt, or 'dynamic'"

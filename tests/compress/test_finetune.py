@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,11 +26,14 @@ from segexport.compress.finetune import Finetune
 from segexport.compress.job import Images
 from segexport.compress.training import Trainer
 from segexport.compress.training_options import Losses, TrainingOptions
+from segexport.compress.validation import Validation
 from segexport.errors import InputError, SegexportError
+from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
 from segexport.measure import metrics
 from segexport.spec import Preprocess
 from segexport.step import StepContext, content_key
+from segexport.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +197,23 @@ def test_a_teacher_that_does_not_fit_is_refused_before_the_first_step(artifact, 
         tune(artifact, tmp_path / "four_", context(data), teacher=str(tmp_path / "onnx.onnx"), **teach)
 
 
+def test_paddle_3s_json_can_teach_and_be_trained(tmp_path):
+    path = Path(__file__).resolve().parents[1] / "exporter" / "pir_cases.py"
+    spec = importlib.util.spec_from_file_location("pir_cases", path)
+    pir_cases = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault("pir_cases", pir_cases)
+    spec.loader.exec_module(pir_cases)
+    cases = pir_cases.read(path.parents[1] / "golden" / "pir" / "cases.zip")
+    (tmp_path / "export").mkdir()
+    teacher, _ = cases["segmentation_dynamic"].write(tmp_path / "export")
+    assert teacher.suffix == ".json"
+    data = write_data(tmp_path / "data", names="abcd")
+    source = import_model(tmp_path / "export", ImportOptions(fallback_labels=data.labels), Store())
+    losses = Losses(cross_entropy=1, kl=1)
+    tuned = tune(source, tmp_path / "tuned", context(data), steps=3, teacher=str(tmp_path / "export"), losses=losses)
+    assert all(np.isfinite(entry["kl"]) for entry in lines(tuned, "training.jsonl"))
+
+
 # -- data --------------------------------------------------------------------------------------------------------------
 
 
@@ -284,6 +306,26 @@ def test_every_loss_lowers_itself(losses, class_weight, segmenter, data, tmp_pat
     trainer.advance(source, 18)
     assert set(first) == {"loss", *losses}
     assert trainer.advance(source, 24)["loss"] < first["loss"]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce", "dice", "lovasz"])
+def test_one_channel_of_two_classes_is_trained_and_measured(loss, tmp_path):
+    """A sigmoid at the end: the mask is where it is above a half, and the measurement agrees with Paddle Inference."""
+    nn = programs.nn
+    net = nn.Sequential(nn.Conv2D(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2D(8, 1, 1), nn.Sigmoid())
+    program = programs.export(net, tmp_path, [1, 3, 32, 32])
+    data = write_data(tmp_path / "data", names=("low", "high"))
+    options = TrainingOptions(steps=60, learning_rate=2e-2, losses=Losses(**{"cross_entropy": 0, loss: 1}))
+    trainer = Trainer(program, None, options, tmp_path / "work")
+    trainer.advance((Batches(data, Preprocess(), 2, 0).at(step) for step in range(60)), 60)
+    found = Validation(data, Preprocess(), 2).measure(trainer)
+    assert found["miou"] > 0.9
+    trained, total = trainer.program(), np.zeros((2, 2), np.int64)
+    for sample in data:
+        tensor, _ = preprocess.apply(Preprocess(), sample.image)
+        (likely,) = programs.infer(trained, tmp_path, {trained.feed_names[0]: tensor})
+        total += metrics.confusion_matrix(sample.label, (likely[0, 0] > 0.5).astype(np.uint8), 2)
+    assert found["miou"] == pytest.approx(metrics.scores(total).miou, abs=1e-9)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
