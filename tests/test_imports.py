@@ -30,7 +30,7 @@ LAYERS = (
     {"store", "data.dataset", "preprocess", "measure.metrics", "measure.boundary", "judge.bootstrap"}
     | {"process.worker_host", "recipe", "step_order"},
     {"measure.latency_statistics", "process.worker", "show", "reading"},
-    {"step", "measure.parity", "measure.latency", "judge.gates", "judge.cost_gates", "report"}
+    {"step", "measure.parity", "measure.latency", "judge.gates", "judge.agreement_gates", "judge.cost_gates", "report"}
     | {"measure.calibration_stability"},
     {"exporter", "compress", "runtimes"},
     {"registry", "pipeline", "check"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,15 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.dataset import Dataset
-from segexport.errors import InputError, kept_in
+from segexport.errors import kept_in
 from segexport.exporter.set_head import declared_small_mask
-from segexport.instance.classes import class_lookup
 from segexport.instance.compare import InstanceTally, ObjectCounter
-from segexport.instance.data import InstanceData
 from segexport.instance.draw import object_panel
 from segexport.instance.judge import ObjectTruth
 from segexport.judge.conclude import conclude
 from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
 from segexport.judge.times import latency_of
-from segexport.measure import latency, metrics, parity
+from segexport.measure import latency, parity
 from segexport.measure.audit import audited
 from segexport.measure.environment import describe_machine
 from segexport.measure.parity import Contender
@@ -32,8 +30,9 @@ from segexport.recorded.playback import Playback
 from segexport.registry import runtime_for
 from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
-from segexport.show.pictures import default_labels, panel, suffix
-from segexport.spec import Label, Preprocess
+from segexport.scored_classes import Classes, classes_of, object_classes, require_fitting
+from segexport.show.pictures import panel, suffix
+from segexport.spec import Preprocess
 from segexport.verdict import Check
 
 _AUDITED_IMAGES = 4
@@ -53,15 +52,6 @@ class _Opened(Measured):
     @property
     def artifact(self) -> ModelArtifact:
         return self.subject.artifact
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """Which classes are scored, and how the model's become the data's."""
-
-    labels: tuple[Label, ...]
-    lookup: np.ndarray | None
-    label_map: dict[str, str] = field(default_factory=dict)
 
 
 def check(
@@ -255,59 +245,6 @@ def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Prep
     return None
 
 
-def require_fitting(reference: ModelArtifact, data: Dataset, exports: Sequence[ModelArtifact | None]) -> None:
-    """Refuses data, or exports, that answer another question than the reference does.
-
-    Raises:
-        InputError: Objects on one side, classes of pixels on the other.
-    """
-    task = reference.manifest.task
-    for export in exports:
-        if export is not None and export.manifest.task != task:
-            raise InputError(f"{export.path}: its task is {export.manifest.task}, that of the reference {task}")
-    if task == "semantic" and isinstance(data, InstanceData):
-        raise InputError(
-            f"{data.source}: annotated objects, and the model gives the class of each pixel",
-            hint="segexport data convert makes label images of them",
-        )
-    if task == "instance" and data.labelled and not isinstance(data, InstanceData):
-        raise InputError(
-            f"{data.root}: labels of pixels, and the model finds objects",
-            hint="give a folder with COCO's JSON or Pascal VOC's Annotations, or the images alone",
-        )
-
-
-def object_classes(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
-    """The same as `classes_of` where a model finds objects."""
-    manifest = reference.manifest
-    if not isinstance(data, InstanceData):
-        return _Classes(manifest.labels, np.arange(manifest.num_classes))
-    lookup = class_lookup(manifest, data, label_map)
-    own = [label.name for label in manifest.labels]
-    pairs = {one: data.labels[to] for one, to in zip(own, lookup, strict=True) if to >= 0}
-    shown = pairs if any(one != to for one, to in pairs.items()) else {}
-    return _Classes(default_labels(data.labels), lookup, shown)
-
-
-def classes_of(reference: ModelArtifact, data: Dataset, label_map: Mapping[str, str] | None) -> _Classes:
-    """Decides the classes, or raises InputError where model and data do not fit."""
-    model = tuple(label.name for label in reference.manifest.labels)
-    if not data.labelled:
-        return _Classes(reference.manifest.labels, None)
-    names = data.labels or model
-    if label_map or (set(names) == set(model) and names != model):
-        lookup = metrics.label_map_lookup(model, names, label_map or {})
-        shown = {one: names[to] if to < len(names) else "other" for one, to in zip(model, lookup, strict=True)}
-        return _Classes(default_labels(names), lookup, shown)
-    if len(names) != len(model):
-        raise InputError(
-            f"the model has {len(model)} classes, {data.root} has {len(names)}",
-            cause=f"model: {', '.join(model[:20])}; data: {', '.join(names[:20])}",
-            hint="say which is which with a label_map (model class: data class)",
-        )
-    return _Classes(reference.manifest.labels if names == model else default_labels(names), None)
-
-
 # -- times -----------------------------------------------------------------------------------------------------
 
 
@@ -344,7 +281,7 @@ def _times(
 # -- pictures -----------------------------------------------------------------------------------------------------
 
 
-def _worst(entry: _Opened, classes: _Classes, data: Dataset, whole: Dataset, folder: Path) -> tuple[WorstImage, ...]:
+def _worst(entry: _Opened, classes: Classes, data: Dataset, whole: Dataset, folder: Path) -> tuple[WorstImage, ...]:
     """Draws the images on which the export agrees least, worst first; those that agree in every pixel show nothing."""
     found = []
     pictures = folder / "images"

@@ -7,12 +7,12 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
+from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.bootstrap import ClassDelta, PairedDelta, paired_delta
 from segexport.judge.cost_gates import compression_check, latency_check, size_check
 from segexport.judge.gates import (
     PASS_IMAGES,
     SEEN_SHARE,
-    agreement_checks,
     boundary_check,
     class_check,
     miou_check,

@@ -10,6 +10,7 @@ from segexport import __version__
 from segexport.artifact import ModelArtifact
 from segexport.instance.judge import AP_CONVENTION, judged, reference_scores
 from segexport.judge import cost_gates, gates
+from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.bootstrap import PairedDelta, paired_delta
 from segexport.judge.limits import Limits
 from segexport.judge.measured import REFERENCE, Measured, Measurement, ReferenceRun, Subject
@@ -126,7 +127,7 @@ def _pixels(tally: Tally, own: Tally, limits: Limits, measured: Measurement) -> 
             wrong_shape=tally.wrong_shape,
             repeatable=tally.repeatable,
         ),
-        *gates.agreement_checks(
+        *agreement_checks(
             tally.agreement,
             limits,
             confident=tally.decided_agreement,

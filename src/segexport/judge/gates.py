@@ -1,8 +1,8 @@
 """Gates on what an export computes: each holds a measurement against a limit and answers with a readable `Check`.
 
-Agreement with the reference is counted on the images at hand, so it rejects a wrong conversion however few they are.
 Accuracy is estimated, so it must be proven: non-inferiority, PASS only when the whole interval is inside the margin.
-Classes are many and some are rare, so there the gate looks for proven harm.
+Classes are many and some are rare, so there the gate looks for proven harm. Agreement is counted, and cost is measured:
+`agreement_gates`, `cost_gates`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, holm
 from segexport.judge.limits import Limits
-from segexport.measure.metrics import iou_per_class
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999
@@ -30,9 +27,6 @@ three), which every report says. To ask for less would let a rare fault through 
 for one in ten, 59 for one in twenty) would leave small sets without a verdict, and rarer losses to the worst image's
 agreement all the same.
 """
-
-COMMON_CLASS_SHARE = 0.01
-"""A class below this share of the reference's pixels is too small for an agreement of its own."""
 
 FAMILY_LEVEL = 0.02
 """Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
@@ -102,70 +96,6 @@ def tripwire_checks(
             )
         )
     return checks
-
-
-def agreement_checks(
-    per_image: Sequence[float] | np.ndarray,
-    limits: Limits,
-    *,
-    confident: Sequence[float] | np.ndarray | None = None,
-    mask_counts: np.ndarray | None = None,
-    images: Sequence[str] = (),
-    labels: Sequence[str] = (),
-) -> list[Check]:
-    """Holds the masks themselves against the reference's. No statistics: what was counted was counted.
-
-    Pixel agreement alone is blind where one class fills the images, since a dead export agrees on all of that; so each
-    common class must agree on its own.
-
-    Args:
-        per_image: (N,) share of pixels with the reference's class.
-        confident: (N,) the same where the reference was sure; NaN or None where it gives no scores.
-        mask_counts: (3, C) class counts with the reference's masks as truth, all images pooled.
-        images: Names, for messages.
-        labels: Class names, for messages.
-    """
-    per_image = np.asarray(per_image, np.float64)
-    if not per_image.size:
-        message = "no image was compared with the reference."
-        return [Check(name="agreement.pixels", verdict=Verdict.ERROR, message=message)]
-    worst = int(np.argmin(per_image))
-    where = images[worst] if worst < len(images) else f"image {worst}"
-    checks = [
-        at_least(
-            "agreement.pixels",
-            float(per_image.mean()),
-            limits.agreement_min,
-            f"of the pixels agree with the reference on {len(per_image)} images",
-        ),
-        at_least(
-            "agreement.worst_image",
-            float(per_image[worst]),
-            limits.agreement_worst_image_min,
-            f"of the pixels agree on the worst image, {where}",
-        ),
-    ]
-    sure = np.asarray([] if confident is None else confident, np.float64)
-    sure = sure[~np.isnan(sure)]
-    if sure.size:
-        what = "of the pixels agree where the reference was sure"
-        checks.append(at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
-    else:
-        checks.append(
-            skipped("agreement.confident", "the reference gives classes only, so nobody knows where it was sure.")
-        )
-    if mask_counts is not None:
-        checks.append(_common_classes(np.asarray(mask_counts), limits.agreement_class_min, labels))
-    return checks
-
-
-def _common_classes(counts: np.ndarray, limit: float | None, labels: Sequence[str]) -> Check:
-    pixels = counts[1]
-    common = pixels >= COMMON_CLASS_SHARE * max(int(pixels.sum()), 1)
-    iou = np.where(common, iou_per_class(counts), np.inf)
-    worst = int(np.argmin(iou))
-    what = f"is the IoU with the reference's mask of the class that agrees least, {_label(worst, labels)}"
-    return at_least("agreement.classes", float(iou[worst]), limit, what)
 
 
 def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
@@ -279,7 +209,7 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
     name, margin = "iou.classes", limits.class_iou_margin
     gated = [c for c in delta.classes if c.delta is not None and c.images >= limits.min_images_per_class]
     others = [c for c in delta.classes if c not in gated and (c.images or c.delta is not None)]
-    few = f"; too few images for {', '.join(_label(c.index, labels) for c in others)}" if others else ""
+    few = f"; too few images for {', '.join(label_of(c.index, labels) for c in others)}" if others else ""
     if margin is None or not labelled:
         return skipped(name, "IoU of single classes is not gated" + ("." if labelled else " without labels."))
     if not gated:
@@ -289,12 +219,12 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
     worst = min(gated, key=lambda c: c.delta)
     proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and c.delta < -margin]
     suspected = [c for c in gated if c.delta < -margin]
-    found = f"largest loss {_signed(worst.delta)} ({_label(worst.index, labels)}, on {worst.images} images)"
+    found = f"largest loss {_signed(worst.delta)} ({label_of(worst.index, labels)}, on {worst.images} images)"
     if proven:
-        which = ", ".join(f"{_label(c.index, labels)} {_signed(c.delta)}" for c in proven)
+        which = ", ".join(f"{label_of(c.index, labels)} {_signed(c.delta)}" for c in proven)
         verdict, reason = Verdict.FAIL, f"proven beyond the margin of {margin:g}: {which}"
     elif suspected:
-        which = ", ".join(_label(c.index, labels) for c in suspected)
+        which = ", ".join(label_of(c.index, labels) for c in suspected)
         verdict, reason = Verdict.INCONCLUSIVE, f"beyond the margin of {margin:g}, but not proven: {which}"
     else:
         verdict, reason = Verdict.PASS, f"no class lost more than {margin:g}"
@@ -307,7 +237,7 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
         limit=-margin,
         details={
             "classes": {
-                _label(c.index, labels): {
+                label_of(c.index, labels): {
                     "delta": c.delta,
                     "interval": c.interval,
                     "images": c.images,
@@ -315,7 +245,7 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
                 }
                 for c in delta.classes
             },
-            "not_gated": [_label(c.index, labels) for c in others],
+            "not_gated": [label_of(c.index, labels) for c in others],
         },
     )
 
@@ -337,7 +267,7 @@ def at_least(name: str, value: float, limit: float | None, what: str) -> Check:
     return Check(name=name, verdict=Verdict.PASS if good else Verdict.FAIL, message=message, value=value, limit=limit)
 
 
-def _label(index: int, labels: Sequence[str]) -> str:
+def label_of(index: int, labels: Sequence[str]) -> str:
     return labels[index] if index < len(labels) else f"class {index}"
 
 

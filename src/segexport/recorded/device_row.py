@@ -10,7 +10,7 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.images import decode_label, image_size
 from segexport.errors import InputError
-from segexport.judge import gates
+from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.limits import Limits
 from segexport.judge.measured import Subject
 from segexport.measure import metrics
@@ -48,7 +48,7 @@ def device_row(
     per_image = [metrics.agreement(found, wanted) for found, wanted in pairs]
     classes = artifact.manifest.num_classes
     counted = sum(metrics.confusion_matrix(wanted, found, classes, None) for found, wanted in pairs)
-    checks = gates.agreement_checks(
+    checks = agreement_checks(
         per_image,
         limits,
         mask_counts=metrics.class_counts(counted),

@@ -8,7 +8,6 @@ import numpy as np
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.check import classes_of
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
 from segexport.judge.bootstrap import MIN_IMAGES
@@ -31,6 +30,7 @@ from segexport.recorded.reference_file import (
     read_reference,
 )
 from segexport.runtimes.base import Prediction, RunOptions, Session
+from segexport.scored_classes import classes_of
 from segexport.spec import Label
 from segexport.store import Store
 

@@ -1,0 +1,79 @@
+"""Whether an export's masks are the reference's. They are counted on the images at hand, however few they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segexport.judge.gates import at_least, label_of, skipped
+from segexport.judge.limits import Limits
+from segexport.measure.metrics import iou_per_class
+from segexport.verdict import Check, Verdict
+
+COMMON_CLASS_SHARE = 0.01
+"""A class below this share of the reference's pixels is too small for an agreement of its own."""
+
+
+def agreement_checks(
+    per_image: Sequence[float] | np.ndarray,
+    limits: Limits,
+    *,
+    confident: Sequence[float] | np.ndarray | None = None,
+    mask_counts: np.ndarray | None = None,
+    images: Sequence[str] = (),
+    labels: Sequence[str] = (),
+) -> list[Check]:
+    """Holds the masks themselves against the reference's. No statistics: what was counted was counted.
+
+    Pixel agreement alone is blind where one class fills the images, since a dead export agrees on all of that; so each
+    common class must agree on its own.
+
+    Args:
+        per_image: (N,) share of pixels with the reference's class.
+        confident: (N,) the same where the reference was sure; NaN or None where it gives no scores.
+        mask_counts: (3, C) class counts with the reference's masks as truth, all images pooled.
+        images: Names, for messages.
+        labels: Class names, for messages.
+    """
+    per_image = np.asarray(per_image, np.float64)
+    if not per_image.size:
+        message = "no image was compared with the reference."
+        return [Check(name="agreement.pixels", verdict=Verdict.ERROR, message=message)]
+    worst = int(np.argmin(per_image))
+    where = images[worst] if worst < len(images) else f"image {worst}"
+    checks = [
+        at_least(
+            "agreement.pixels",
+            float(per_image.mean()),
+            limits.agreement_min,
+            f"of the pixels agree with the reference on {len(per_image)} images",
+        ),
+        at_least(
+            "agreement.worst_image",
+            float(per_image[worst]),
+            limits.agreement_worst_image_min,
+            f"of the pixels agree on the worst image, {where}",
+        ),
+    ]
+    sure = np.asarray([] if confident is None else confident, np.float64)
+    sure = sure[~np.isnan(sure)]
+    if sure.size:
+        what = "of the pixels agree where the reference was sure"
+        checks.append(at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
+    else:
+        checks.append(
+            skipped("agreement.confident", "the reference gives classes only, so nobody knows where it was sure.")
+        )
+    if mask_counts is not None:
+        checks.append(_common_classes(np.asarray(mask_counts), limits.agreement_class_min, labels))
+    return checks
+
+
+def _common_classes(counts: np.ndarray, limit: float | None, labels: Sequence[str]) -> Check:
+    pixels = counts[1]
+    common = pixels >= COMMON_CLASS_SHARE * max(int(pixels.sum()), 1)
+    iou = np.where(common, iou_per_class(counts), np.inf)
+    worst = int(np.argmin(iou))
+    what = f"is the IoU with the reference's mask of the class that agrees least, {label_of(worst, labels)}"
+    return at_least("agreement.classes", float(iou[worst]), limit, what)
