@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib import metadata
 
 from segexport.errors import EnvironmentMissingError
 from segexport.measure.environment import describe_machine
 from segexport.process.interpreter import interpreter_for, probe
 from segexport.registry import RUNTIMES, runtime_for
+from segexport.serve import needs
 from segexport.store import Store
 
 # (module, what it is for, whether nothing works without it)
@@ -52,10 +54,18 @@ def examine() -> list[Finding]:
         findings.append(Finding(f"runtime {runtime.name}", found.ok, found.version, detail, found.hint or odd))
     for module, purpose, required in _CONVERTERS:
         findings.append(_module(module, purpose, required))
+    findings.append(_serving())
     store = Store()
     kept = sum(entry.size_bytes for entry in store.entries())
     findings.append(Finding("cache", True, "", f"{store.objects.parent}, {kept / 1e6:.0f} MB", ""))
     return findings
+
+
+def _serving() -> Finding:
+    absent = needs.missing()
+    if absent:
+        return Finding("server", False, "", f"serves models over HTTP: {', '.join(absent)} missing", needs.HINT)
+    return Finding("server", True, metadata.version("uvicorn"), "serves models over HTTP, with uvicorn", "")
 
 
 def _module(module: str, purpose: str, required: bool) -> Finding:

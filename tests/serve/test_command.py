@@ -76,6 +76,19 @@ def test_what_is_not_installed_is_named_with_its_command(net, tmp_path):
     assert "hint: pip install 'segexport[serve]'" in done.stderr
 
 
+def test_doctor_tells_of_the_server(monkeypatch):
+    from segexport import doctor
+    from segexport.serve import needs
+
+    found = doctor._serving()
+    assert (found.name, found.ok) == ("server", True)
+    monkeypatch.setattr(needs, "_NAMES", {"no_such_module": "no-such-module"})
+    found = doctor._serving()
+    assert not found.ok
+    assert "no-such-module missing" in found.detail
+    assert found.hint == "pip install 'segexport[serve]'"
+
+
 def test_the_built_in_paddle_model(start):
     require("paddle")
     with segexport.load(DEMO / "model") as model:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
 from pathlib import Path
@@ -12,15 +11,9 @@ from segexport.errors import EnvironmentMissingError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.predict.model_pipeline import read_config
 from segexport.serve.limits import Limits
+from segexport.serve.needs import HINT, missing
 from segexport.show.console import Console
 from segexport.store import Store
-
-_NEEDS = {
-    "starlette": "starlette",
-    "uvicorn": "uvicorn",
-    "httptools": "httptools",
-    "prometheus_client": "prometheus-client",
-}
 
 
 def serve_model(
@@ -32,9 +25,8 @@ def serve_model(
         EnvironmentMissingError: The server's libraries are not installed.
         SegexportError: The model cannot be read or run, or the address is taken.
     """
-    missing = [name for module, name in _NEEDS.items() if importlib.util.find_spec(module) is None]
-    if missing:
-        raise EnvironmentMissingError(f"serving needs {', '.join(missing)}", hint="pip install 'segexport[serve]'")
+    if absent := missing():
+        raise EnvironmentMissingError(f"serving needs {', '.join(absent)}", hint=HINT)
     from segexport.serve.server import Settings, serve
 
     device, target_size = options["device"], options["target_size"]
