@@ -22,7 +22,7 @@ from segexport.process.worker import Worker
 from segexport.spec import Format, Precision, TensorSpec
 from segexport.store import Store
 
-_VERSION = "1"
+_VERSION = "2"
 
 
 def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
@@ -55,7 +55,7 @@ def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None
         format=Format.ONNX,
         files=(file_entry(folder, "model.onnx"),),
         inputs=inputs,
-        outputs=tuple(_output(new, before) for new in answer["outputs"]),
+        outputs=_outputs(answer["outputs"], before, path),
         preprocess=before.preprocess,
         labels=before.labels,
         ignore_index=before.ignore_index,
@@ -70,6 +70,21 @@ def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None
         ),
     )
     write_artifact(folder, manifest)
+
+
+def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:
+    """Of objects, the reference's in their order; of pixels, each as its type and shape say."""
+    if reference.task == "semantic":
+        return tuple(_output(new, reference) for new in found)
+    if len(found) != len(reference.outputs):
+        raise InputError(
+            f"{path}: {len(found)} outputs, but the reference has {len(reference.outputs)}",
+            hint="check it against the model that it was made from",
+        )
+    return tuple(
+        spec.model_copy(update={"name": new["name"], "dtype": new["dtype"], "shape": tuple(new["shape"])})
+        for spec, new in zip(reference.outputs, found, strict=True)
+    )
 
 
 def _output(new: dict, reference: Manifest) -> TensorSpec:

@@ -68,15 +68,21 @@ def class_ap(found: ClassMatches, weights: np.ndarray) -> np.ndarray:
 def _ap(found: ClassMatches, weights: np.ndarray, positives: np.ndarray) -> np.ndarray:
     if not found.images.size:
         return np.zeros(len(weights))
-    own = weights[:, None, found.images]  # (B, 1, D)
+    exact = len(weights) == 1  # a figure of its own; of resamples only their spread is read, so those are quick
+    own = weights[:, None, found.images].astype(np.float64 if exact else np.float32)  # (B, 1, D)
     hits = np.cumsum(own * found.right, axis=2)
-    misses = np.cumsum(own * found.wrong, axis=2)
-    precision = hits / (hits + misses + np.spacing(1.0))
-    precision = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
+    counted = np.cumsum(own * found.wrong, axis=2)
+    counted += hits
+    precision = hits / np.maximum(counted, np.spacing(1.0))
+    np.maximum.accumulate(precision[:, :, ::-1], axis=2, out=precision[:, :, ::-1])
+    recall = hits / positives[:, None, None].astype(own.dtype)
     # How many of the recalls each detection is the first to reach.
-    reached = np.searchsorted(RECALLS, hits / positives[:, None, None], side="right")
+    if exact:
+        reached = np.searchsorted(RECALLS, recall, side="right")
+    else:
+        reached = np.floor(recall * np.float32(100) + np.float32(1.0001))
     new = np.diff(reached, axis=2, prepend=0)
-    return (new * precision).sum(axis=2).mean(axis=1) / len(RECALLS)
+    return (new * precision).sum(axis=2, dtype=np.float64).mean(axis=1) / len(RECALLS)
 
 
 def mean_ap(classes: Sequence[ClassMatches], weights: np.ndarray | None = None) -> np.ndarray:
