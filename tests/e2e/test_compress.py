@@ -54,6 +54,10 @@ def test_without_time_fp32_is_shipped_and_said(workplace):
         ((*SAME, "--calibration-split", "nope"), "data/nope.txt: no such list"),
         ((*SAME, "--latency-seconds", "0"), "--latency-seconds 0: without times nobody knows what is faster"),
         (
+            (*SAME, "--to", "paddle-lite"),
+            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+        ),
+        (
             ("compress", "nothing", "--data", "data", "--split", "all", "--verdict-split", "all"),
             "nothing: no such file",
         ),

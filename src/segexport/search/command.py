@@ -74,6 +74,11 @@ def compress(
             f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
             hint="--objective size or flops needs none",
         )
+    if goal.objective == "latency" and options["to"] == "paddle-lite" and not options["device"].startswith("adb"):
+        raise InputError(
+            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            hint="--device adb measures on the connected one; --objective size or flops needs none",
+        )
     images = split(options)
     if not images.apart:
         console.warn("the search and the verdict share images: the verdict is a little too good")

@@ -39,51 +39,52 @@ def draw(goal: Goal, points: Sequence[Point], chosen: Point | None) -> tuple[str
     Raises:
         EnvironmentMissingError: matplotlib is not installed.
     """
-    figure = _figure(goal, points, chosen)
+    try:
+        import matplotlib
+    except ImportError:
+        raise EnvironmentMissingError(
+            "the plot needs matplotlib, which is not installed", hint="pip install 'segexport[plot]'"
+        ) from None
     svg, png = io.StringIO(), io.BytesIO()
-    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    with matplotlib.rc_context({"svg.hashsalt": "segexport", "font.size": 9, "svg.fonttype": "none"}):
+        figure = _figure(goal, points, chosen)
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
     text = svg.getvalue()
     return text[text.index("<svg") :], png.getvalue()
 
 
 def _figure(goal: Goal, points: Sequence[Point], chosen: Point | None) -> Figure:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise EnvironmentMissingError(
-            "the plot needs matplotlib, which is not installed", hint="pip install 'segexport[plot]'"
-        ) from None
-    with matplotlib.rc_context({"svg.hashsalt": "segexport", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(8.4, 4.8), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axhspan(-goal.max_miou_drop, 0, color="#2f855a", alpha=0.08, lw=0)
-        axes.axhline(-goal.max_miou_drop, color="#2f855a", lw=1, ls="--", label="the promise")
-        found = shown(points)
-        for family, (name, color, marker) in enumerate(_FAMILIES):
-            for full in (False, True):
-                mine = [p for p in found if _family(p) == family and (p.attempt.rung == "full") == full]
-                if mine:
-                    style = {"facecolors": color if full else "none", "edgecolors": color, "marker": marker, "s": 34}
-                    label = f"{name}, {'all' if full else 'few'} images"
-                    axes.scatter([_x(p, goal) for p in mine], [p.miou_delta for p in mine], label=label, **style)
-        for point in found:
-            if point.attempt.rung == "full" and point.miou_interval is not None:
-                axes.vlines(_x(point, goal), *point.miou_interval, color="#8a8f98", lw=0.8, zorder=0)
-        edge = pareto(goal, points)
-        axes.plot([_x(p, goal) for p in edge], [p.miou_delta for p in edge], color="#8a8f98", lw=1, label="the front")
-        if chosen is not None:
-            place = _x(chosen, goal), chosen.miou_delta
-            axes.annotate("chosen", place, xytext=(8, 10), textcoords="offset points", fontweight="bold")
-            axes.scatter(*zip(place, strict=True), s=150, facecolors="none", edgecolors="#c05621", linewidths=1.8)
-        _limit_y(axes, goal, found)
-        base = baseline_of(points)
-        axes.set_ylabel("mIoU against the original" + (f" ({base.miou:.4f})" if base and base.miou else ""))
-        axes.set_xlabel(_AXES[goal.objective])
-        axes.grid(alpha=0.25)
-        axes.legend(loc="best", fontsize=8)
-        return figure
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhspan(-goal.max_miou_drop, 0, color="#2f855a", alpha=0.08, lw=0)
+    axes.axhline(-goal.max_miou_drop, color="#2f855a", lw=1, ls="--", label="the promise")
+    found = shown(points)
+    for family, (name, color, marker) in enumerate(_FAMILIES):
+        for full in (False, True):
+            mine = [p for p in found if _family(p) == family and (p.attempt.rung == "full") == full]
+            if mine:
+                style = {"facecolors": color if full else "none", "edgecolors": color, "marker": marker, "s": 34}
+                label = f"{name}, {'all' if full else 'few'} images"
+                axes.scatter([_x(p, goal) for p in mine], [p.miou_delta for p in mine], label=label, **style)
+    for point in found:
+        if point.attempt.rung == "full" and point.miou_interval is not None:
+            axes.vlines(_x(point, goal), *point.miou_interval, color="#8a8f98", lw=0.8, zorder=0)
+    edge = pareto(goal, points)
+    axes.plot([_x(p, goal) for p in edge], [p.miou_delta for p in edge], color="#8a8f98", lw=1, label="the front")
+    if chosen is not None:
+        place = _x(chosen, goal), chosen.miou_delta
+        axes.annotate("chosen", place, xytext=(8, 10), textcoords="offset points", fontweight="bold")
+        axes.scatter(*zip(place, strict=True), s=150, facecolors="none", edgecolors="#c05621", linewidths=1.8)
+    _limit_y(axes, goal, found)
+    base = baseline_of(points)
+    axes.set_ylabel("mIoU against the original" + (f" ({base.miou:.4f})" if base and base.miou else ""))
+    axes.set_xlabel(_AXES[goal.objective])
+    axes.grid(alpha=0.25)
+    axes.legend(loc="best", fontsize=8)
+    return figure
 
 
 def _limit_y(axes, goal: Goal, found: Sequence[Point]) -> None:

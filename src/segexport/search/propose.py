@@ -57,10 +57,8 @@ def baseline(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
 def precisions(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     if baseline_of(points) is None:
         return []
-    return [
-        Try(candidate=Candidate(export=export), stage="precision", idea=f"all {export.precision.value}")
-        for export in space.precisions[1:]
-    ]
+    candidates = [*(Candidate(export=export) for export in space.precisions[1:]), *space.more]
+    return [Try(candidate=one, stage="precision", idea=f"all {one.precision.value}") for one in candidates]
 
 
 def calibration(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:

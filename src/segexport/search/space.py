@@ -49,6 +49,7 @@ class Space(Frozen):
 
     Attributes:
         precisions: Exports of the target without any setting, fp32 first.
+        more: Candidates of the first stage that need a step of their own.
         methods: Ways to choose activation ranges.
         switches: Settings of the calibration that are off by default.
         operators: Operator types besides products that the exporter turns into int8, and that may stay float.
@@ -60,6 +61,7 @@ class Space(Frozen):
     """
 
     precisions: tuple[ExportRecipe, ...]
+    more: tuple[Candidate, ...] = ()
     methods: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
 from segexport.exporter.to_onnx import WORKERS
 from segexport.process.worker import Worker
-from segexport.recipe import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport
+from segexport.recipe import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
 from segexport.registry import STEPS
 from segexport.search.candidate import Candidate
 from segexport.search.evaluate import Workbench
@@ -71,6 +71,9 @@ def _looked_at(bench: Workbench, to: Format, teacher: str, train: bool) -> Space
     if to is Format.ONNX:
         found |= {"methods": calibration_methods(), "switches": calibration_switches()}
         found |= _layers(bench)
+    if to is Format.PADDLE_LITE and "calibrate" in STEPS:
+        int8 = PaddleLiteExport(to=to, precision=Precision.INT8)
+        found["more"] = (Candidate(steps=(StepRecipe(step="calibrate"),), export=int8),)
     if train and "finetune" in STEPS:
         found |= {"training": _training(bench, teacher), "qat": "qat" in STEPS and to is Format.ONNX}
         if _prunable(bench.source):

@@ -1,0 +1,117 @@
+"""What a person sees of a search: the page, the plot, and a recipe that can be read again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from worlds import FP32, INT8, World
+
+from segexport.errors import EnvironmentMissingError
+from segexport.recipe import DataRecipe, ModelRecipe, StepRecipe
+from segexport.recipe_yaml import read_recipe
+from segexport.search import plot, report, winner
+from segexport.search.candidate import Candidate
+from segexport.search.goal import Goal, finalists
+from segexport.search.journal import Journal
+from segexport.search.loop import search
+from segexport.spec import Precision
+
+NAMES = [f"conv{index}" for index in range(6)] + ["<b>conv</b>"]
+GOAL = Goal(max_miou_drop=0.005)
+
+
+@pytest.fixture
+def ended(tmp_path):
+    """(points, space, the chosen one) of a search with a failure, a loser and a slow layer in it."""
+    gains = dict.fromkeys(NAMES, 5.0) | {"<b>conv</b>": -9.0}
+    world = World(
+        dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.04}, gains, calibrations={"mse": 1.0, "minmax": 2.0},
+        broken=frozenset({Precision.FP16}),
+    )  # fmt: skip
+    outcome = search(world.space(), GOAL, Journal(tmp_path / "j.jsonl"), world, budget_s=1e6, say=lambda _line: None)
+    return outcome.points, world.space(), finalists(GOAL, outcome.points)[0]
+
+
+def summary(points, space, chosen) -> report.Summary:
+    return report.Summary(
+        sentence="it <held>",
+        goal=GOAL,
+        chosen=chosen.key,
+        images={"search": 50, "verdict": 51, "learning": 367},
+        spent_seconds=90.0,
+        made=len(points),
+        found=0,
+        left_out=("prune: 3 of 3 tries left out, about 10 min of work",),
+        notes=report.notes(space),
+        environment={},
+        tries=report.tries(GOAL, points, chosen),
+    )
+
+
+def test_the_page_holds_everything_and_needs_nothing(ended):
+    points, space, chosen = ended
+    svg, png = plot.draw(GOAL, points, chosen)
+    page = report.html(summary(points, space, chosen), GOAL, points, chosen, svg)
+    assert png.startswith(b"\x89PNG")
+    assert re.findall(r"(?:src|href)=\"(?!#|report\.html)", page.replace("xlink:", "")) == []
+    assert "<script" not in page
+    assert "it &lt;held&gt;" in page
+    assert "<b>conv</b>" not in page
+    assert "&lt;b&gt;conv&lt;/b&gt; (10.00 -&gt; 19.00 ms)" in page
+    assert "prune: 3 of 3 tries left out" in page
+    rows = report.rows(GOAL, points, chosen)
+    assert len(rows) == page.count("<tr class=")
+    by_idea = {row.idea: row for row in rows}
+    assert by_idea["fp32 as exported"].reason == "what everything is compared with"
+    assert by_idea["all fp16"].reason == "failed: no fp16 here"
+    assert by_idea["all int8"].reason == "loses 0.0412 mIoU, 0.005 is allowed"
+    assert by_idea["ranges by minmax"].reason == "loses 0.0824 mIoU, 0.005 is allowed"
+    assert by_idea["only conv3 in int8"].reason == "to know the layer: 8.00% of the pixels change"
+    assert [row.reason for row in rows].count("chosen") == 1
+    assert {"conv3", "<b>conv</b>"} == set(chosen.candidate.float_nodes)
+
+
+def test_equal_searches_give_equal_plots(ended):
+    points, _, chosen = ended
+    assert plot.draw(GOAL, points, chosen) == plot.draw(GOAL, points, chosen)
+    for objective in ("size", "flops"):
+        assert plot.draw(Goal(max_miou_drop=0.005, objective=objective), points, None)[0].startswith("<svg")
+
+
+def test_without_matplotlib_the_error_says_what_to_install(ended, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    points, _, chosen = ended
+    with pytest.raises(EnvironmentMissingError) as caught:
+        plot.draw(GOAL, points, chosen)
+    assert caught.value.hint == "pip install 'segexport[plot]'"
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_recipe_of_the_winner_is_read_back_as_it_was(tmp_path, trained):
+    steps = (StepRecipe(step="prune", params={"keep_macs": 0.5}), StepRecipe(step="finetune", params={"steps": 9}))
+    candidate = Candidate(steps=steps if trained else (), export=INT8).calibrated(
+        float_nodes=("conv3",), method="minmax"
+    )
+    recipe = winner.recipe_of(
+        candidate, FP32, GOAL, ModelRecipe(path="/m"), DataRecipe(path="/d", part="2/2"), latency_seconds=7.0
+    )
+    path = tmp_path / "recipe.yaml"
+    path.write_text(winner.to_yaml(recipe, {"Found by": "a search", "What it is": "1 of 6 layers float"}))
+    assert path.read_text().startswith("# Found by: a search\n# What it is: 1 of 6 layers float\n")
+    again = read_recipe(path)
+    assert again.model_dump() == recipe.model_dump()
+    plain, found = again.exports
+    assert (plain.name, plain.without) == ("fp32", ("prune", "finetune") if trained else ())
+    assert (found.name, found.calibration.float_nodes, found.limits.miou_margin) == ("compressed", ("conv3",), 0.005)
+    assert again.steps_for(plain) == ()
+    assert found.limits.latency_ratio_max == 1.0
+    assert ("agreement_min" in found.limits.model_fields_set) == trained
+
+
+def test_fp32_alone_where_nothing_was_chosen():
+    recipe = winner.recipe_of(None, FP32, GOAL, ModelRecipe(path="/m"), DataRecipe(path="/d"))
+    assert [export.name for export in recipe.exports] == ["fp32"]
+    assert Path(recipe.model.path).name in recipe.title
