@@ -144,7 +144,8 @@ class CheckRecipe(Frozen):
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
-        latency_seconds: Time for all latency measurements together; 0 leaves them out.
+        latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
+            eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
     """
 

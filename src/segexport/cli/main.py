@@ -112,7 +112,13 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--adb", "device", flag_value="adb", help="On the connected phone: the same as --device adb.")
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--latency-seconds", type=float, default=10.0, show_default=True, help="0 leaves timing out.")
+@click.option(
+    "--latency-seconds",
+    type=float,
+    default=10.0,
+    show_default=True,
+    help="Timed runs of all exports together; opening each up to 8 times comes on top. 0 leaves timing out.",
+)
 @click.option("--device-result", type=_FILE, multiple=True, help="result.json of a phone: one more row.")
 @click.option("--shard", metavar="I/N", help="Measure the I-th of N shares of the images only; -o is the part's file.")
 @_against_baseline
@@ -166,7 +172,13 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
 @click.option("--threads", type=click.IntRange(1, 256), multiple=True, default=(1,), help="Give it again for a sweep.")
 @click.option("--device", default="cpu", show_default=True)
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="Time for all measurements together.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600),
+    default=10.0,
+    show_default=True,
+    help="Timed runs of all exports together; opening each up to 8 times comes on top.",
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def bench(

@@ -95,6 +95,7 @@ def _at_most(name: str, value: float, interval: tuple[float, float] | None, limi
     elif low > limit:
         verdict, reason = Verdict.FAIL, f"over the limit of {limit:g}"
     else:
-        verdict, reason = Verdict.INCONCLUSIVE, f"the interval crosses the limit of {limit:g}"
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"the interval crosses the limit of {limit:g}; a quieter machine or more seconds would narrow it"
     message = f"{found}: {reason}."
     return Check(name=name, verdict=verdict, message=message, value=value, interval=interval, limit=limit)
