@@ -15,6 +15,7 @@ from PIL import Image
 import segexport
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.instance.data import InstanceData, open_data
 from segexport.instance.model import InstanceModel
@@ -258,3 +259,9 @@ def test_evaluate_wants_objects(model: InstanceModel, coco: Path) -> None:
 def test_target_size_is_not_for_objects(detector: Path) -> None:
     with pytest.raises(InputError, match="target_size\ncause: this model finds objects"):
         segexport.load(str(detector), target_size=64)
+
+
+def test_a_bare_onnx_file_is_adopted(imported: ModelArtifact, onnx: ModelArtifact, store: Store) -> None:
+    adopted = adopt_onnx(onnx.file("model"), imported, store)
+    assert adopted.manifest.task == "instance"
+    assert [spec.semantics for spec in adopted.manifest.outputs] == ["boxes", "box_count", "instance_masks"]
