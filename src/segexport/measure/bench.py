@@ -19,6 +19,7 @@ from segexport.progress import Progress, silent
 from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 
+_MOST_SECONDS = 3600
 _FREE_SIDE = 512  # pixels for an input that takes any size
 
 
@@ -62,8 +63,11 @@ def bench_exports(
     """Times all exports, each with every number of threads, interleaved and in several sessions.
 
     Raises:
-        InputError: Two exports of the same folder name, or times that could not be taken.
+        InputError: Two exports of the same folder name, or a time that is none.
+        SegexportError: An export cannot be opened or run.
     """
+    if not 0 <= seconds <= _MOST_SECONDS:  # NaN too
+        raise InputError(f"{seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
