@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segexport.errors import UnsupportedModelError
-from segexport.exporter.program import Op, Program
+from segexport.exporter.program import Program
 
 _DECIDES = frozenset({"softmax", "log_softmax", "sigmoid", "arg_max", "top_k_v2"})
 _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "transpose2", "reshape2", "share_data"})
@@ -18,11 +18,13 @@ def logits_of(program: Program) -> tuple[str, int]:
     Raises:
         UnsupportedModelError: The graph ends in something else, so that there is nothing to train on.
     """
-    producers = program.producers()
     name = found = program.fetch_names[0]
     axis = 1
-    op: Op | None
-    while (op := producers.get(name)) is not None and op.type in _DECIDES | _PASSES:
+    for op in reversed(list(program.compute_ops())):  # one may write what it reads, as a model saved twice has it
+        if name not in op.output_names():
+            continue
+        if op.type not in _DECIDES | _PASSES:
+            break
         source = op.input("X") or ""
         if op.type in _DECIDES:
             found = source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.compress.logits import logits_of
-from segexport.exporter.program import Program
+from segexport.exporter.program import Op, Program
 
 _ENLARGES = frozenset({"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2"})
 _PASSES = frozenset({"assign", "scale", "share_data"})
@@ -20,11 +20,12 @@ def score_map_of(program: Program) -> tuple[str, int]:
     Raises:
         UnsupportedModelError: There are no logits.
     """
-    producers = program.producers()
     found, axis = logits_of(program)
     name = found
-    while axis == 1 and (op := producers.get(name)) is not None and op.type in _ENLARGES | _PASSES:
-        if op.type == "scale" and (op.attr("scale", 1.0) != 1 or op.attr("bias", 0.0) != 0):
+    for op in reversed(list(program.compute_ops())):
+        if name not in op.output_names():
+            continue
+        if axis != 1 or op.type not in _ENLARGES | _PASSES or _rescales(op):
             break
         source = op.input("X") or ""
         if op.type in _ENLARGES:
@@ -34,6 +35,10 @@ def score_map_of(program: Program) -> tuple[str, int]:
             found = source
         name = source
     return found, axis
+
+
+def _rescales(op: Op) -> bool:
+    return op.type == "scale" and (op.attr("scale", 1.0) != 1 or op.attr("bias", 0.0) != 0)
 
 
 def at_size(labels: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import programs
+import pytest
 from paddle import nn
 
 from segexport.compress.batches import Batch
@@ -48,3 +49,18 @@ def test_a_step_on_the_small_map_pulls_the_same_way(tmp_path):
         found["cross_entropy"].backward()
         gradients.append(net.tensor(bias).grad.numpy())
     np.testing.assert_allclose(gradients[1], gradients[0], rtol=0.02)
+
+
+@pytest.mark.parametrize("head", [None, nn.Softmax(axis=1)])
+def test_a_model_saved_twice_ends_in_operators_that_write_what_they_read(head, tmp_path):
+    """`load_inference_model` and `save_inference_model` put a `scale` by 1 behind the output, the second in place."""
+    net = programs.SmallSegmenter()
+    program = programs.export(nn.Sequential(net, head) if head else net, tmp_path, [1, 3, 32, 32])
+    expected = logits_of(program), score_map_of(program)
+    last = next(op for op in program.ops if op.type == "scale" and op.output("Out") == program.fetch_names[0])
+    last.inputs["X"] = [*last.inputs["X"]]
+    again = last.copy()
+    again.inputs["X"] = list(last.outputs["Out"])
+    program.blocks[0].ops.insert(program.blocks[0].ops.index(last) + 1, again)
+    assert again.input("X") == again.output("Out")
+    assert (logits_of(program), score_map_of(program)) == expected
