@@ -140,6 +140,7 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                 ),
                 times=Times(
                     sessions=6,
+                    peak_rss_bytes=222_000_000,
                     blocks_ms=tuple((3.0 + 0.01 * block, 3.1) for block in range(12)),
                     first_ms=9.0,
                     warm_up_runs=11,

@@ -365,6 +365,7 @@ def test_who_made_it_is_told_in_every_report(made, tmp_path):
 def test_times_are_shown_as_those_of_their_device(made, tmp_path):
     run = write_recording(tmp_path / "gpu.ref", made[0], gpu=True).playback().run()
     assert run.times.device == "Some GPU"
+    assert run.times.peak_rss_bytes == 222_000_000
     assert run.times.inference_ms.p50 == pytest.approx(3.1)
     assert run.timing.sessions_ms.shape == (6, 2, 2)
     assert run.timing.sessions_ms[1].tolist() == [[3.02, 3.1], [3.03, 3.1]]

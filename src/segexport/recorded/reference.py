@@ -207,6 +207,7 @@ class _Run:
             raise timing.error
         return Times(
             sessions=len(timing.sessions_ms),
+            peak_rss_bytes=timing.peak_rss_bytes,
             blocks_ms=tuple(
                 tuple(round(float(value), 4) for value in row) for session in timing.sessions_ms for row in session
             ),

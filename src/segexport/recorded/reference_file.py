@@ -109,9 +109,11 @@ class Times(Frozen):
 
     Attributes:
         sessions: How many processes the blocks come from, one after the other, equally many from each.
+        peak_rss_bytes: The most memory that one of them held; 0 where nobody looked.
     """
 
     sessions: int = Field(default=1, ge=1)
+    peak_rss_bytes: int = Field(default=0, ge=0)
     blocks_ms: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...] = Field(min_length=1)
     first_ms: float
     warm_up_runs: int
@@ -283,6 +285,7 @@ class ReferenceFile:
             loads_ms=[self.header.runner.load_ms],
             firsts_ms=[times.first_ms],
             warm_up_runs=times.warm_up_runs,
+            peak_rss_bytes=times.peak_rss_bytes,
         )
 
     def _latency(self, timing: latency.Timing) -> Latency:
