@@ -65,7 +65,7 @@ def markdown(rows: list[dict]) -> str:
             _size(row.get("paddle-lite arm", {})),
             _agreement(row["pir"]) if "pir" in row else "",
             _agreement(row["nudged"]) if "nudged" in row else "",
-            f"{sum(row.get(target, {}).get('seconds', 0) for target in TIMED):.0f}",
+            _seconds([row.get(target, {}).get("seconds") for target in TIMED]),
             ", ".join(sorted(names)),
         ]
         lines.append(_line(cells))
@@ -88,6 +88,10 @@ def _failed(found: dict) -> str:
 
 def _agreement(found: dict) -> str:
     return _failed(found) or f"{found['agreement'] * 100:.4f} %"
+
+
+def _seconds(parts: list[float | None]) -> str:
+    return "" if None in parts else f"{sum(part for part in parts if part is not None):.0f}"
 
 
 def _share(found: dict) -> str:

@@ -125,9 +125,9 @@ def support_for(target: Target, program: Program) -> TargetSupport:
     return TargetSupport(target=target, tool=tool, support=support, rewrites=tuple(notes), obstacles=obstacles)
 
 
-def in_the_way(target: Target, rewritten: Program, error: UnsupportedModelError) -> UnsupportedModelError:
+def in_the_way(target: Target, original: Program, error: UnsupportedModelError) -> UnsupportedModelError:
     """A tool's refusal, with the operators and layers that its list lacks; the refusal itself where there are none."""
-    obstacles = support_for(target, rewritten).obstacles
+    obstacles = support_for(target, original).obstacles
     if not obstacles:
         return error
     named = ", ".join(

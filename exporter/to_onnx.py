@@ -49,14 +49,15 @@ class ToOnnx:
         Raises:
             UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
         """
-        graph, notes = rewrites.rewrite_for("onnx", program.read(source.file("model"), source.file("params")))
+        original = program.read(source.file("model"), source.file("params"))
+        graph, notes = rewrites.rewrite_for("onnx", original)
         with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"
             try:
                 opset = self._convert(model, params, raw, context)
             except UnsupportedModelError as error:
-                raise in_the_way("onnx", graph, error) from error
+                raise in_the_way("onnx", original, error) from error
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
         ranges, more = _ranges(source, graph, out_dir, context)
         lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"], *more))

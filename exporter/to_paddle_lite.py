@@ -128,7 +128,7 @@ class ToPaddleLite:
                     cause=f"{error.what}; {error.cause}",
                     hint="segexport inspect names the operators that Paddle-Lite does not take",
                 )
-                raise in_the_way(f"paddle-lite {place}", graph, refusal) from error
+                raise in_the_way(f"paddle-lite {place}", original, refusal) from error
         return notes
 
 
