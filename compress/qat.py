@@ -40,7 +40,7 @@ class Qat(Finetune):
         """
 
         steps: int = Field(default=200, gt=0)
-        learning_rate: float = Field(default=1e-4, gt=0)
+        learning_rate: float = Field(default=2e-5, gt=0)
         weight_decay: float = Field(default=0.0, ge=0)
         losses: Losses = Losses(cross_entropy=0, kl=1)
         ranges: Literal["learned", "observed", "fixed"] = "learned"
