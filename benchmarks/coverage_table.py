@@ -25,7 +25,8 @@ gives (to 1e-6, else the row is an error). *fixed* names the operator that holds
 *int8 products*: static ONNX quantization on three images of noise, loaded and run: convolutions and matrix products
 that ONNX Runtime's profile shows in int8, out of all. *int8*: pixels with the same class as Paddle's. Random weights
 cannot tell how exact int8 is of a trained network: *8-bit weights* is what Paddle itself agrees with itself, all in
-float, when only the weights of convolutions and matrix products are rounded to 8 bits for each channel.
+float, when only the weights of convolutions and matrix products are rounded to 8 bits for each channel. Empty where it
+was not measured.
 *PIR*: the same network as Paddle 3 writes it, translated, with the same weights: pixels with the same class as the
 legacy export. Empty where there is no such file.
 `gcnet`, `icnet`, `lanenet` and `spatial_embedding` are `tests/exporter/networks.py`, with small widths; the last two

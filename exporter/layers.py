@@ -7,6 +7,7 @@ from collections.abc import Collection
 from segexport.exporter.graph import Op
 from segexport.exporter.program import Program
 
+_TENSOR = ".tmp_"  # in Paddle's names of what operators write
 LAYER_PATH = "op_namescope"  # the attribute that holds the path of the layer that made an operator
 
 
@@ -30,7 +31,8 @@ def layer_of(program: Program, op: Op, parameters: Collection[str] | None = None
     path = layer_path(op)
     if path.strip("/"):
         return path
-    known = program.params if parameters is None else parameters
+    # Constants that rewrites made keep the names of the tensors that they stand for: those say nothing of a layer.
+    known = {name for name in (program.params if parameters is None else parameters) if _TENSOR not in name}
     own = next((name for name in op.input_names() if name in known), "")
     before = own or _parameter_before(program, op, known)
     return own or (f"behind {before}" if before else next(iter(op.output_names()), ""))

@@ -45,10 +45,20 @@ def _is_long(program: Program, op: Op) -> bool:
     return program.dtype(op.input("X") or "") == "int64"
 
 
+def _has_axes(_program: Program, op: Op) -> bool:
+    return len(op.attr("axes") or []) > 1
+
+
+def _is_computed(program: Program, op: Op) -> bool:
+    return any(name not in program.params for name in op.input_names())
+
+
 _FAULTS = (
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
+    _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
+    _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
     _Fault("pad3d", EVERY, _is_channels_last, "exporters take its sides in the order of channels first"),
     _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
     _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
@@ -81,7 +91,7 @@ class KnownFaults:
         raise UnsupportedModelError(
             f"{op.type} (layer {layer_of(program, op)}) cannot be exported to {self._target}",
             cause=fault.cause,
-            hint="write this layer otherwise, then export the model again",
+            hint="fix the size of the input (--input-size WIDTHxHEIGHT) if it is free, else write this layer otherwise",
         )
 
     def _first(self, program: Program) -> tuple[Op, _Fault] | None:

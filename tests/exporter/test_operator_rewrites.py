@@ -201,6 +201,7 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
     "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
+    "set_value": (ONNX, one("set_value", slot="Out", axes=[2, 3], starts=[0, 0], ends=[1, 1], steps=[1, 1])),
     "max_pool2d_with_index": (
         ONNX, one("max_pool2d_with_index", (1, 4, 4, 4), ksize=[4, 4], strides=[1, 1], paddings=[0, 0], adaptive=True),
     ),
