@@ -21,6 +21,11 @@ __all__ = ["BUILD_ATTRIBUTES", "Attr", "Block", "Op", "Program", "Var", "attr_ty
 BUILD_ATTRIBUTES = frozenset({"op_callstack", "op_device", "op_role_var"})
 
 
+def _changes_nothing(op: Op) -> bool:
+    by_one = op.attr("scale", 1.0) == 1 and op.attr("bias", 0.0) == 0
+    return op.type == "scale" and by_one and not op.input("ScaleTensor")
+
+
 @dataclass
 class Program:
     """A program and its parameters.
@@ -82,8 +87,17 @@ class Program:
         return self.vars[name].dtype
 
     def producers(self) -> dict[str, Op]:
-        """Variable -> the operator that writes it (the last one where several do)."""
-        return {name: op for op in self.ops for name in op.output_names()}
+        """Variable -> the operator that writes it (the last one where several do, but for a `scale` by 1 in place).
+
+        A model that was loaded and saved again has such a scale behind each output; who goes back from there would
+        come to the same operator for ever.
+        """
+        found: dict[str, Op] = {}
+        for op in self.ops:
+            for name in op.output_names():
+                if name not in found or not (name in op.input_names() and _changes_nothing(op)):
+                    found[name] = op
+        return found
 
     def consumers(self) -> dict[str, list[Op]]:
         """Variable -> the operators that read it, in execution order."""

@@ -12,6 +12,7 @@ from segexport.compress.logits import logits_of
 from segexport.compress.objective import Objective
 from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import Losses, TrainingOptions
+from segexport.exporter.head import recognise
 
 
 def test_the_map_before_the_enlargement_is_found(tmp_path):
@@ -56,11 +57,12 @@ def test_a_model_saved_twice_ends_in_operators_that_write_what_they_read(head, t
     """`load_inference_model` and `save_inference_model` put a `scale` by 1 behind the output, the second in place."""
     net = programs.SmallSegmenter()
     program = programs.export(nn.Sequential(net, head) if head else net, tmp_path, [1, 3, 32, 32])
-    expected = logits_of(program), score_map_of(program)
+    output = program.fetch_names[0]
+    expected = logits_of(program), score_map_of(program), recognise(program, output)
     last = next(op for op in program.ops if op.type == "scale" and op.output("Out") == program.fetch_names[0])
     last.inputs["X"] = [*last.inputs["X"]]
     again = last.copy()
     again.inputs["X"] = list(last.outputs["Out"])
     program.blocks[0].ops.insert(program.blocks[0].ops.index(last) + 1, again)
     assert again.input("X") == again.output("Out")
-    assert (logits_of(program), score_map_of(program)) == expected
+    assert (logits_of(program), score_map_of(program), recognise(program, output)) == expected
