@@ -81,6 +81,9 @@ class Translation:
                     attrs[word.attr] = self.typed(op, word.type, [-1] * len(inputs[word.list_slot]))
             elif word.slot:
                 inputs[word.slot] = [self.tensor(op, index)]
+                sizes = self.program.shape(inputs[word.slot][0])
+                if word.type in ("INTS", "BOUNDS") and len(sizes) == 1 and sizes[0] > 0:  # exporters look for these
+                    attrs[word.attr] = self.typed(op, word.type, [-1] * sizes[0])
             elif word.attr:
                 raise self.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
             elif word.list_slot:
