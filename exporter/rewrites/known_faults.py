@@ -1,4 +1,4 @@
-"""Operators that an exporter takes and gets wrong without a word, and no rewrite mends: refused by name."""
+"""Operators that an exporter says it takes and gets wrong, and no rewrite mends: refused by name."""
 
 from __future__ import annotations
 
@@ -61,6 +61,8 @@ _FAULTS = (
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
     _Fault("pad3d", EVERY, _is_channels_last, "exporters take its sides in the order of channels first"),
     _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
+    _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
+    _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
     _Fault("elementwise_mod", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
 )
