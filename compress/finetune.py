@@ -248,7 +248,7 @@ class Finetune:
                     step = answer["step"]
                     for event in answer["events"]:
                         context.say(_told_evaluation(event))
-        except Exception:
+        except (Exception, KeyboardInterrupt):
             if (Path(job.folder) / checkpoint.NAME).is_file():
                 context.say(f"the training so far is kept in {job.folder}; the same command goes on from there")
             raise

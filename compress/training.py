@@ -28,6 +28,8 @@ from segexport.compress.training_options import LOG, TrainingOptions, learning_r
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
+_SAVE_AFTER_S = 60.0
+
 
 class Trainer:
     """Trains a program against labels and a teacher, and keeps its state in a folder.
@@ -63,6 +65,7 @@ class Trainer:
         self.options, self.folder, self.step = options, folder, 0
         self.state: dict[str, Any] = {}
         self.waited_s = self.worked_s = 0.0
+        self._saved_s = time.monotonic()
         self.net = live(student)
         self.net.train()
         self.objective = Objective(student, teacher, options)
@@ -104,11 +107,15 @@ class Trainer:
                 if ranks.is_first():
                     entry = {"step": self.step, "learning_rate": self._optimizer.get_lr(), **found}
                     log.write(json.dumps(entry) + "\n")
-                if self.step % self.options.save_every == 0:
+                if self.step % self.options.save_every == 0 or self._is_long_ago():
                     log.flush()
                     self.save()
         self.worked_s += time.perf_counter() - started
         return {name: value / max(1, self.step - first) for name, value in sums.items()}
+
+    def _is_long_ago(self) -> bool:
+        """Whether a kill would cost minutes; several processes save at the same steps only."""
+        return ranks.count() == 1 and time.monotonic() - self._saved_s > _SAVE_AFTER_S
 
     @property
     def learning_rate(self) -> float:
@@ -192,6 +199,7 @@ class Trainer:
     def save(self) -> None:
         """Writes all that the next step depends on; the old checkpoint stays whole until the new one is."""
         self._settle()
+        self._saved_s = time.monotonic()
         if not ranks.is_first():
             return
         optimizer = self._optimizer.state_dict().items()

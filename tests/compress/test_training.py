@@ -203,6 +203,13 @@ def test_killed_training_ends_with_the_same_weights(changes, segmenter, data, tm
     assert (tmp_path / "whole/training.jsonl").read_text() == (tmp_path / "killed/training.jsonl").read_text()
 
 
+def test_a_slow_training_is_saved_by_the_clock(segmenter, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("segexport.compress.training._SAVE_AFTER_S", 0.0)
+    options = TrainingOptions(steps=9, save_every=100)
+    Trainer(segmenter, None, options, tmp_path).advance(batches(data).following(0), 3)
+    assert Trainer(segmenter, None, options, tmp_path).step == 3
+
+
 def test_average_is_kept_in_place_of_the_last_weights(segmenter, data, tmp_path):
     options = TrainingOptions(steps=4, learning_rate=1e-2, ema=0.9)
     trainer = Trainer(segmenter, None, options, tmp_path)
