@@ -248,3 +248,24 @@ def test_what_takes_no_objects_says_so(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe(detector: Path, coco: Path, store: Store, tmp_path: Path) -> None:
+    """Export, int8 calibration and check of the same data; steps that train are refused."""
+    recipe = {
+        "model": {"path": str(detector)},
+        "data": {"path": str(coco), "calibration_split": "val"},
+        "exports": [{"to": "onnx", "precision": "int8", "calibration": {"images": 4}}],
+        "check": {"latency_seconds": 0, "worst_images": 1},
+    }
+    path, cache = tmp_path / "recipe.yaml", store.objects.parent.parent
+    path.write_text(json.dumps(recipe))
+    done = segexport("run", path, "-o", tmp_path / "out", cache=cache)
+    assert done.returncode in (0, 1), done.stderr
+    found = read(tmp_path / "out")
+    assert found.task == "instance"
+    assert found.exports[0].objects.segm_mmap > 0.5 * found.reference.objects.segm_mmap
+    path.write_text(json.dumps(recipe | {"steps": [{"step": "finetune", "params": {"steps": 2}}]}))
+    done = segexport("run", path, "-o", tmp_path / "other", cache=cache)
+    assert done.returncode == 2
+    assert "step 'finetune' takes models that give the class of each pixel" in done.stderr
