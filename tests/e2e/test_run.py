@@ -225,7 +225,7 @@ def test_times_are_taken_in_the_time_that_was_given(workplace):
         exports=[{"to": "onnx"}, {"to": "paddle-lite", "precision": "w8"}],
         check={"latency_seconds": 0.2, "worst_images": 0},
     )
-    workplace.segexport("run", recipe, "-o", "out")
+    workplace.segexport("run", recipe, "-o", "out", timeout=300)
     for export in workplace.report()["exports"]:
         latency = export["latency_ms"]
         assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"]

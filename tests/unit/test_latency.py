@@ -194,13 +194,15 @@ def test_a_trend_or_another_clock_is_a_drift():
     assert steady.drifted
 
 
-def test_a_drifting_measurement_is_made_again(monkeypatch):
-    results = [{"a": drifting(10, 14)}, {"a": drifting(10, 10)}]
-    calls = []
-    monkeypatch.setattr(latency, "measure", lambda *_, **__: results[calls.append(1) or len(calls) - 1])
-    assert latency.measure_steadily({}, 1.0) == results[1]
-    assert len(calls) == 2
-    calls.clear()
-    results[1] = results[0]
-    assert latency.measure_steadily({}, 1.0) == results[1]
-    assert len(calls) == 2
+@pytest.mark.parametrize(("first", "takes_s", "calls"), [((10, 14), 30.0, 2), ((10, 14), 41.0, 1), ((10, 10), 5.0, 1)])
+def test_a_drifting_measurement_is_made_once_more_where_time_allows_it(monkeypatch, first, takes_s, calls):
+    results, made, clock = [{"a": drifting(*first)}, {"a": drifting(10, 14)}], [], [0.0]
+
+    def measure(*_, **__):
+        clock[0] += takes_s
+        made.append(results[len(made)])
+        return made[-1]
+
+    monkeypatch.setattr(latency, "measure", measure)
+    assert latency.measure_steadily({}, 10.0, clock=lambda: clock[0]) is results[calls - 1]
+    assert len(made) == calls
