@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.compress.finetune import Finetune
 from segexport.compress.training_options import Losses
+from segexport.errors import InputError
 from segexport.exporter.calibrate import where_it_rounds
 from segexport.exporter.quantization_ranges import ranges_entry
 from segexport.recipe import Calibration
@@ -58,8 +60,21 @@ class Qat(Finetune):
             UnsupportedModelError: Nothing of the model would run in int8, or nothing of it can be found again in the
                 program.
         """
-        manifest = super().run(source, out_dir, context)
+        manifest = super().run(source, out_dir, self._with_own_classes(source, context))
         return manifest.model_copy(update={"files": (*manifest.files, ranges_entry(out_dir))})
+
+    def _with_own_classes(self, source: ModelArtifact, context: StepContext) -> StepContext:
+        """The context without labels where those are of other classes: the head stays, and the teacher needs none."""
+        data, own = context.images("quantization-aware training"), source.manifest.num_classes
+        if not data.labelled or data.labels is None or len(data.labels) == own:
+            return context
+        if self.params.losses.needs_labels:
+            raise InputError(
+                f"{data.root}: labels of {len(data.labels)} classes, the model has {own}",
+                hint="learn from the float original alone (losses: {cross_entropy: 0, kl: 1}), or put finetune before",
+            )
+        entries = tuple(replace(entry, label=None) for entry in data.entries)
+        return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
         found = where_it_rounds(source, self.params.calibration, context)

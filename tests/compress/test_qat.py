@@ -330,6 +330,21 @@ def test_weights_that_are_nan_are_named(small, tmp_path):
         made(QuantizeOnnx(), onnx, tmp_path / "int8", context)
 
 
+def test_labels_of_other_classes_are_not_needed(trained, tmp_path):
+    """3 classes against 2: the head must stay, so labels are left out, or refused where a loss wants them."""
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((32, 32, 3), 50 + index, np.uint8))
+        cv2.imwrite(str(tmp_path / f"label{index}.png"), np.zeros((32, 32), np.uint8))
+    (tmp_path / "train.txt").write_text("0.png label0.png\n1.png label1.png\n")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    context = StepContext(data=Dataset.open(tmp_path, "train"), validation=Dataset.open(tmp_path, "train"))
+    found = Qat()._with_own_classes(trained["fp32"], context)
+    assert not found.data.labelled
+    assert found.validation is None
+    with pytest.raises(InputError, match="labels of 2 classes, the model has 3"):
+        Qat(Qat.Params(losses={"cross_entropy": 1})).run(trained["fp32"], tmp_path, context)
+
+
 def test_the_log_tells_of_every_step(trained):
     lines = (trained["qat"].path / "training.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4]
