@@ -150,7 +150,9 @@ def _write(
     else:
         labels = len(stated or options.fallback_labels or ())
         outputs = choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
-    preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
+    preprocess, more = _fitting(
+        _stated(options, config), _image(inputs) if detector else inputs[0], files.model, pads=detector
+    )
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
     fallback = options.fallback_labels
     names = stated or (fallback if fallback and len(fallback) == classes else None)
