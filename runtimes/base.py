@@ -124,12 +124,15 @@ class WorkerSession:
         artifact: Its manifest says which output is the mask and in which layout.
         options: Passed on to the worker.
         files: The model's files by role, as this runtime calls them.
+
+    Attributes:
+        timeout_s: Longest wait for one answer; may be set anew.
     """
 
     def __init__(
         self, runtime: str, worker: Worker, artifact: ModelArtifact, options: RunOptions, files: dict[str, Path]
     ) -> None:
-        self._worker, self._timeout_s = worker, options.timeout_s
+        self._worker, self.timeout_s = worker, options.timeout_s
         self._inputs = artifact.manifest.inputs
         self._slowest_ms = 0.0  # of the benchmarked runs
         arguments = {
@@ -165,10 +168,10 @@ class WorkerSession:
         Up to `ahead` runs may be started before the first result is taken; results come in the order of the runs.
         """
         check_tensors(self._inputs, tensors)
-        self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self._timeout_s)
+        self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self.timeout_s)
 
     def result(self) -> Prediction:
-        answer, arrays = self._worker.receive(timeout_s=self._timeout_s)
+        answer, arrays = self._worker.receive(timeout_s=self.timeout_s)
         self._take_note(answer)
         if size := answer.get("objects_size"):
             return _objects(answer, arrays, tuple(size))
@@ -183,7 +186,7 @@ class WorkerSession:
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The model's raw outputs, in the order of the manifest."""
         check_tensors(self._inputs, tensors)
-        answer, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self._timeout_s)
+        answer, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
         self._take_note(answer)
         return arrays
 
@@ -197,8 +200,8 @@ class WorkerSession:
         while (left := runs - sum(len(part) for part in parts)) > 0:
             at_once = 1  # nothing is known yet
             if self._slowest_ms:
-                at_once = min(left, max(1, int(self._timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
-            answer, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self._timeout_s)
+                at_once = min(left, max(1, int(self.timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
+            answer, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
             self._take_note(answer)
             self._slowest_ms = max(self._slowest_ms, float(arrays[0].max()))
             parts.append(arrays[0])
@@ -213,7 +216,7 @@ class WorkerSession:
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
         """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""
         check_tensors(self._inputs, tensors)
-        answer, _ = self._worker.call("operators", {}, tensors, timeout_s=self._timeout_s)
+        answer, _ = self._worker.call("operators", {}, tensors, timeout_s=self.timeout_s)
         return answer["operators"]
 
     def peak_rss_bytes(self) -> int:

@@ -9,8 +9,8 @@ import sys
 import nets
 import numpy as np
 import pytest
-from conftest import png
 from installed import require
+from served import png
 
 import segexport
 from segexport.run import DEMO_RECIPE

@@ -8,7 +8,7 @@ import socket
 import time
 
 import numpy as np
-from conftest import png
+from served import png
 
 TIMEOUT_S = 1.5  # --receive-timeout of the server
 

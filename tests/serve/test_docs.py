@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import png
 from PIL import Image
+from served import png
 
 from segexport.cli.serve import serve
 from segexport.serve.limits import Limits

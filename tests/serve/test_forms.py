@@ -9,8 +9,8 @@ import uuid
 import nets
 import numpy as np
 import pytest
-from conftest import png
 from PIL import Image
+from served import png
 
 import segexport
 

@@ -14,8 +14,8 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import png
 from PIL import Image
+from served import png
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (40, 30), **options) -> bytes:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Server, png
 from installed import require
 from PIL import Image
+from served import Server, png
 
 import segexport
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import nets
 import numpy as np
 import pytest
-from conftest import png
+from served import png
 
 httpx = pytest.importorskip("httpx")
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
-from conftest import png
+from served import png
 
 from segexport.errors import InputError
 from segexport.predict.download import download

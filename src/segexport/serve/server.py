@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,10 +32,8 @@ from segexport.serve.task import Task, trial
 
 log = logging.getLogger(__name__)
 
-# A thread that computes in Python makes others wait so long for the interpreter; the one that feeds the model's process
-# must not. Python's own 5 ms are as long as a small model takes.
-_SWITCH_INTERVAL_S = 0.005
 _STOP_MARGIN_S = 5.0
+_OPEN_S = 300.0  # what a process gets to load the model and to run it for the first time
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,6 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
     task = _task(artifact, settings)
     with _listen(settings.host, settings.port) as listener:
         cv2.setNumThreads(1)  # the cores are the model's
-        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         metrics = Metrics()
         pool = Pool(partial(_open, artifact, settings), settings.workers, metrics.restarts.inc)
         openers = {"public": public_opener(), "any": urlopen, "none": None}
@@ -145,8 +141,7 @@ def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:
     a request to say so."""
     runtime = runtime_for(artifact.manifest.format, settings.device)
     require_device(runtime, settings.device)
-    options = RunOptions(settings.device, settings.threads, timeout_s=settings.limits.request_s)
-    session = runtime.open(artifact, options)
+    session = runtime.open(artifact, RunOptions(settings.device, settings.threads, timeout_s=_OPEN_S))
     try:
         session.infer(trial(artifact.manifest))
     except WorkerFailed as error:
@@ -157,6 +152,7 @@ def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:
     except BaseException:
         session.close()
         raise
+    session.timeout_s = settings.limits.request_s
     return session
 
 
