@@ -33,6 +33,7 @@ from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
 from segexport.measure.audit import Ran, precision_of
 from segexport.process.worker import Worker
+from segexport.recipe import Calibration
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
@@ -170,11 +171,12 @@ def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
             to_onnx(program, folder / "onnx", raw, workers)
         arguments = {"raw": str(raw), "out": str(fp32), "metadata": {}, "simplify": True, "seed": 0}
         answer, _ = workers.ask("onnx", "finish", arguments)
-        settings = {"method": "mse", "percentile": 99.99, "float_operators": ["Resize"], "float_nodes": []}
-        workers.call("onnx int8", "begin", {"fp32": str(fp32), "scratch": scratch, **settings})
+        settings = {**Calibration().model_dump(mode="json"), "bias_correction": False}
+        workers.call("onnx int8", "begin", {"fp32": str(fp32), "scratch": scratch, "ranges": {}, **settings})
         for feed in (filled.feed, zoo.seeded_feed(program, 8), zoo.seeded_feed(program, 9)):
-            workers.call("onnx int8", "observe", {}, feed)
-        workers.call("onnx int8", "quantize", {"out": str(int8)})
+            workers.call("onnx int8", "observe", {"keep": False}, feed)
+        workers.call("onnx int8", "quantize", {})
+        workers.call("onnx int8", "save", {"out": str(int8)})
         outputs = [{"name": one["name"]} for one in answer["outputs"]]
         options = {"profile": str(Path(scratch) / "profile")}
         found = run(workers, "onnxruntime", int8, outputs, filled.feed, options)
