@@ -46,6 +46,18 @@ def test_without_time_fp32_is_shipped_and_said(workplace):
     assert (summary(workplace)["made"], summary(workplace)["found"]) == (0, 1)
 
 
+def test_images_without_labels(workplace):
+    """The original's masks are the truth then, and the sentence at the end is the same."""
+    arguments = ("compress", "model", "--data", "data/images", "--verdict-split", "val", "--screen-images", "4")
+    done = workplace.segexport(
+        *arguments, "--objective", "flops", "--budget-minutes", "0.001", "--latency-seconds", "0", "-o", "out"
+    )
+    assert done.code == 0, done.stderr
+    (fp32,) = summary(workplace)["tries"]
+    assert (fp32["miou"], fp32["miou_delta"], fp32["agreement"]) == (1.0, 0.0, 1.0)
+    assert "fp32 is shipped" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

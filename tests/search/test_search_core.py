@@ -98,6 +98,25 @@ def test_pruning_is_trained_longer_where_that_may_help_and_combined_with_int8(tm
     assert [t.candidate.steps[1].params["steps"] for t in hopeless] == [100]
 
 
+def test_training_with_the_rounding_is_the_last_resort(tmp_path):
+    """Every layer loses, so that floats cost all the time that int8 saves; one mend is cheap in one world only."""
+    goal = Goal(max_miou_drop=0.005)
+    harm, gains = dict.fromkeys(NAMES, 0.01), dict.fromkeys(NAMES, 5.0)
+    dear = World(harm, gains, learned=0.02)
+    outcome, _ = run(dear, goal, tmp_path / "dear", training=True)
+    best = best_of(goal, outcome)
+    assert [step.step for step in best.steps] == ["qat"]
+    assert best.steps[0].params == {"steps": 100, "batch": 8, "calibration": {}}
+    assert (best.precision, best.float_nodes) == (Precision.INT8, ())
+    stages = [attempt.stage for attempt in dear.tried]
+    assert stages.index("qat") > stages.index("layers")
+
+    cheap = World(harm, gains, learned=0.02, calibrations={"mse": 1.0, "entropy": 0.02})
+    outcome, _ = run(cheap, goal, tmp_path / "cheap", training=True)
+    assert best_of(goal, outcome).steps == ()
+    assert not any(attempt.candidate.steps for attempt in cheap.tried)
+
+
 @pytest.mark.parametrize(("objective", "precision"), [("latency", None), ("size", "int8"), ("flops", None)])
 def test_int8_that_brings_no_time_is_chosen_for_its_size_alone(tmp_path, objective, precision):
     world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 0.0))

@@ -26,6 +26,7 @@ class World:
         calibrations: Method -> by what it multiplies every loss.
         noise: Of a screening: by how much its mIoU is off. A full measurement is exact.
         pruned: Share of the cost that is kept -> mIoU lost after a short training; a quarter of it after a longer one.
+        learned: By what training with the rounding multiplies every loss; None where there is no such training.
         broken: Precisions whose export fails.
         tried: What was asked, in order.
     """
@@ -37,6 +38,7 @@ class World:
     calibrations: dict[str, float] = field(default_factory=lambda: {"mse": 1.0})
     noise: float = 0.0
     pruned: dict[float, float] = field(default_factory=dict)
+    learned: float | None = None
     broken: frozenset[Precision] = frozenset()
     seconds: float = 1.0
     tried: list[Try] = field(default_factory=list)
@@ -52,6 +54,7 @@ class World:
             layers=layers,
             groups=grouped(layers, groups),
             kept_macs=tuple(self.pruned),
+            qat=self.learned is not None,
             training=Training(teacher="original", labelled=True, steps=100, step_seconds=1.0) if training else None,
         )
 
@@ -75,10 +78,12 @@ class World:
 
     def exactly(self, candidate: Candidate) -> tuple[float, float, float]:
         """(mIoU lost, latency ratio, share of the cost) of a candidate."""
-        kept, loss = 1.0, 0.0
+        kept, loss, rounding = 1.0, 0.0, 1.0
         for step in candidate.steps:
             if step.step == "prune":
                 kept = step.params["keep_macs"]
+            elif step.step == "qat":
+                rounding = self.learned
             else:
                 loss += self.pruned[kept] * (1.0 if step.params["steps"] <= 100 else 0.25)
         if candidate.precision is Precision.FP16:
@@ -86,7 +91,11 @@ class World:
         saved = 0.0
         if candidate.precision is Precision.INT8:
             int8 = [name for name in self.harm if name not in candidate.float_nodes]
-            loss += self.calibrations[candidate.export.calibration.method] * sum(self.harm[name] for name in int8)
+            loss += (
+                rounding
+                * self.calibrations[candidate.export.calibration.method]
+                * sum(self.harm[name] for name in int8)
+            )
             saved = sum(self.gain_ms[name] for name in int8)
         return loss, (self.fp32_ms - saved) / self.fp32_ms * kept, kept
 

@@ -29,12 +29,19 @@ def survey(bench: Workbench, to: Format, *, teacher: str, train: bool, file: Pat
     """The space of a model; kept in `file`, since it holds times that a second look would find a little different."""
     if file.is_file():
         try:
-            return Space.model_validate_json(file.read_bytes())
+            return _with_teacher(Space.model_validate_json(file.read_bytes()), teacher)
         except ValueError:
             file.unlink()
     found = _looked_at(bench, to, teacher, train)
     write_whole(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
     return found
+
+
+def _with_teacher(space: Space, teacher: str) -> Space:
+    """The space with the original where it lies now, if it was moved since."""
+    if space.training is None or Path(space.training.teacher).exists():
+        return space
+    return space.model_copy(update={"training": space.training.model_copy(update={"teacher": teacher})})
 
 
 def space_key(bench: Workbench, to: Format, train: bool) -> str:
@@ -133,11 +140,11 @@ def _training(bench: Workbench, teacher: str) -> Training:
 
 
 def _prunable(source: ModelArtifact) -> bool:
-    from segexport.compress.prune import prune_to
+    from segexport.compress.prune import prune
     from segexport.exporter import program
 
     try:
-        prune_to(program.read(source.file("model"), source.file("params")), max(KEPT_MACS), steps=1)
+        found = prune(program.read(source.file("model"), source.file("params")), 1 - min(KEPT_MACS) ** 0.5)
     except SegexportError:
         return False
-    return True
+    return found.macs_cut_ratio > 1 - max(KEPT_MACS)

@@ -16,14 +16,11 @@ _HOPE_RATIO = 6.0  # a loss beyond so many times the promise after a short train
 
 
 def qat(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
-    """Everything in int8 after training with it, where int8 without training loses too much or leaves layers float."""
+    """Everything in int8 after training with it, where int8 without training may lose too much."""
     if not space.qat or space.training is None or baseline_of(points) is None:
         return []
-    best = next((p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8), None)
-    if best is not None and goal.surely_holds(best) and not best.candidate.float_nodes:
-        return []
     whole = _whole_int8(points)
-    if whole is None:
+    if whole is None or goal.surely_holds(whole):
         return []
     steps, batch = space.training.steps, space.training.batch
     calibration = whole.candidate.export.calibration.model_dump(mode="json", exclude_defaults=True)
@@ -38,7 +35,7 @@ def prune(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
         return []
     return [
         Try(
-            candidate=_pruned(space, kept, space.training.steps),
+            candidate=_pruned(space, goal, kept, space.training.steps),
             stage="prune",
             idea=f"{1 - kept:.0%} of the cost pruned, {space.training.steps} steps of training",
             subject=f"{kept}",
@@ -68,8 +65,7 @@ def longer(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     for point in sorted(near, key=goal.cost)[:1]:
         steps = _steps(point) * LONGER
         *before, last = point.candidate.steps
-        warmup = {"warmup": steps // 10} if "warmup" in last.params else {}
-        trained = last.model_copy(update={"params": {**last.params, "steps": steps, **warmup}})
+        trained = last.model_copy(update={"params": {**last.params, "steps": steps}})
         candidate = point.candidate.model_copy(update={"steps": (*before, trained)})
         idea = point.attempt.idea.replace(f"{_steps(point)} steps", f"{steps} steps")
         wanted.append(Try(candidate=candidate, stage="train longer", idea=idea, subject=point.attempt.subject))
@@ -92,9 +88,11 @@ def combine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     return [Try(candidate=candidate, stage="combine", idea=f"{held[0].attempt.idea}; then {int8.attempt.idea}")]
 
 
-def _pruned(space: Space, kept: float, steps: int) -> Candidate:
+def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
+    """By what the channels are worth on images, and with the weights that are left mended: see docs/pruning.md."""
+    target = "keep_bytes" if goal.objective == "size" else "keep_macs"
     chain = (
-        StepRecipe(step="prune", params={"keep_macs": kept}),
+        StepRecipe(step="prune", params={target: kept, "criterion": "fisher", "reconstruct": True, "images": 48}),
         StepRecipe(step="finetune", params=_learning(space.training, steps)),
     )
     return Candidate(steps=chain, export=space.precisions[0])
@@ -106,10 +104,12 @@ def _learning(training: Training, steps: int) -> dict:
         "steps": steps,
         "batch": training.batch,
         "teacher": training.teacher,
-        "losses": {"cross_entropy": 1.0 if training.labelled else 0.0, "kl": 1.0},
-        "learning_rate": 2e-3,
-        "warmup": steps // 10,
+        "losses": {"cross_entropy": 0.25 if training.labelled else 0.0, "kl": 1.0},
+        "learning_rate": 1.5e-3,
+        "schedule": "cosine",
         "ema": 0.99,
+        "losses_before_enlarging": True,
+        "augmentation": {"views": 3},
     }
 
 
