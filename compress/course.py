@@ -101,10 +101,11 @@ class Course:
         return next((due for due in later if self._trainer.step < due <= steps), steps)
 
     def _is_due(self, step: int) -> bool:
+        """Before the first step too: weights that training made no better are not taken for better ones."""
         number = round(step / (self._options.save_interval_epochs * self._epoch_steps))
-        done = self._state["evaluations"][-1]["step"] if self._state["evaluations"] else 0
+        done = self._state["evaluations"][-1]["step"] if self._state["evaluations"] else -1
         is_end = step == self._trainer.options.steps
-        return self._validation is not None and step > done and (is_end or (number > 0 and step == self._due(number)))
+        return self._validation is not None and step > done and (is_end or step in (0, self._due(number)))
 
     def _measure(self) -> dict[str, Any]:
         assert self._validation is not None
@@ -136,6 +137,8 @@ class Course:
 
     def _mean_loss(self, since: int) -> float | None:
         """Of the steps after `since`, from the log: what was trained before a resumption counts too."""
+        if not self._trainer.step:
+            return None
         lines = (self._trainer.folder / LOG).read_text().splitlines()[since : self._trainer.step]
         return sum(json.loads(line)["loss"] for line in lines) / len(lines) if lines else None
 

@@ -289,9 +289,10 @@ def _told_head(before: int, labels: tuple[Label, ...], origin: tuple[int | None,
 def _told_evaluation(event: dict[str, Any]) -> str:
     loss = "" if event["loss"] is None else f"loss {event['loss']:.4f}, "
     miou = "–" if event["miou"] is None else f"{event['miou']:.4f}"
-    more = ", the best so far" if event["best"] else ""
+    more = ", the best so far" if event["best"] and event["step"] else ""
     stop = "; no better for a while, stopped" if event["stopped"] else ""
-    return f"epoch {event['epoch']:g}: {loss}mIoU {miou}{more}{stop}"
+    when = f"epoch {event['epoch']:g}" if event["step"] else "before training"
+    return f"{when}: {loss}mIoU {miou}{more}{stop}"
 
 
 def _told_course(step: int, steps: int, folder: Path) -> tuple[str, ...]:
@@ -299,5 +300,8 @@ def _told_course(step: int, steps: int, folder: Path) -> tuple[str, ...]:
     evaluations = [json.loads(line) for line in lines]
     notes = [f"{step} of {steps} steps"]
     if best := [entry for entry in evaluations if entry["best"] and entry["miou"] is not None]:
-        notes.append(f"kept: epoch {best[-1]['epoch']:g}, mIoU {best[-1]['miou']:.4f}")
+        when = (
+            f"epoch {best[-1]['epoch']:g}" if best[-1]["step"] else "the weights from before, which training made worse"
+        )
+        notes.append(f"kept: {when}, mIoU {best[-1]['miou']:.4f}")
     return tuple(notes)

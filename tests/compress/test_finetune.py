@@ -63,9 +63,10 @@ def test_the_model_is_measured_between_epochs_and_the_best_weights_are_kept(arti
     said = []
     tuned = tune(artifact, tmp_path / "tuned", context(data, validation=data, say=said.append), num_epochs=4, ema=0.5)
     found = lines(tuned, "evaluations.jsonl")
-    assert [(entry["step"], entry["epoch"]) for entry in found] == [(3, 1), (6, 2), (9, 3), (12, 4)]
+    assert [(entry["step"], entry["epoch"]) for entry in found] == [(0, 0), (3, 1), (6, 2), (9, 3), (12, 4)]
     steps = lines(tuned, "training.jsonl")
-    assert found[1]["loss"] == pytest.approx(np.mean([entry["loss"] for entry in steps[3:6]]))
+    assert found[0]["loss"] is None
+    assert found[2]["loss"] == pytest.approx(np.mean([entry["loss"] for entry in steps[3:6]]))
     best = max(entry["miou"] for entry in found)
     assert found[0]["best"]
     assert measured(tuned, data) == pytest.approx(best, abs=1e-9)
@@ -103,7 +104,18 @@ def test_training_stops_when_it_gets_no_better(artifact, data, tmp_path):
     found = [entry["miou"] for entry in lines(flat, "evaluations.jsonl")]
     best = found.index(max(found))
     assert len(found) == best + 3 < 50
-    assert flat.manifest.lineage[-1].notes[0] == f"{3 * len(found)} of 150 steps"
+    assert flat.manifest.lineage[-1].notes[0] == f"{3 * len(found) - 3} of 150 steps"
+
+
+def test_weights_that_training_made_worse_are_not_kept(artifact, data, tmp_path):
+    good = tune(artifact, tmp_path / "good", context(data, validation=data), num_epochs=8)
+    assert measured(good, data) > 0.5
+    spoil = {"num_epochs": 2, "learning_rate": 1.0, "optimizer": "momentum"}
+    kept = tune(good, tmp_path / "kept", context(data, key="b", validation=data), **spoil)
+    before = read(good.file("model"), good.file("params")).params
+    after = read(kept.file("model"), kept.file("params")).params
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+    assert kept.manifest.lineage[-1].notes[-1].startswith("kept: the weights from before, which training made worse")
 
 
 def test_without_validation_the_last_weights_are_kept(artifact, data, tmp_path):
@@ -336,7 +348,7 @@ def test_two_processes_train_one_model(artifact, data, tmp_path):
     """They share the batch; the weights stay the same in both, and a bad image ends both with its name."""
     options = {"num_epochs": 6, "processes": 2, "batch": 2, "save_dir": str(tmp_path / "kept")}
     tuned = tune(artifact, tmp_path / "tuned", context(data, validation=data), **options)
-    assert [entry["step"] for entry in lines(tuned, "evaluations.jsonl")] == [3, 6, 9, 12, 15, 18]
+    assert [entry["step"] for entry in lines(tuned, "evaluations.jsonl")] == [0, 3, 6, 9, 12, 15, 18]
     losses = [entry["loss"] for entry in lines(tuned, "training.jsonl")]
     assert len(losses) == 18
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
