@@ -44,13 +44,18 @@ class Scored:
 
     Args:
         batches: Of one image each.
+
+    Attributes:
+        seconds: What the measuring took.
     """
 
     def __init__(self, program: Program, options: PruneOptions, batches: Sequence[Batch]) -> None:
         self.graph: ChannelGraph = analyze(program)
         self.options = options
+        started = time.monotonic()
         self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
         self._saliency = saliency(program, batches) if options.criterion == "saliency" else None
+        self.seconds = time.monotonic() - started
 
     def to_ratio(self, ratio: Goal) -> Pruned:
         options = self.options
@@ -106,10 +111,10 @@ def prune_in_stages(
     before = macs(program), parameters(program)
     pruned = None
     for number in range(1, count + 1):
-        started = time.monotonic()
         scored = first if first is not None and number == 1 else Scored(present, options, batches)
-        scores_s = time.monotonic() - started
         if budgets:
+            if count > 1 and number == 1:
+                scored.to_budgets(budgets)  # out of reach is said before anything is mended, in the caller's numbers
             left = {what: share ** (number / count) for what, share in budgets.items()}
             pruned = scored.to_budgets(_of_present(program, present, left))
         else:
@@ -124,7 +129,7 @@ def prune_in_stages(
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         kept = macs(present) / max(1, before[0]), parameters(present) / max(1, before[1])
         mend_s = time.monotonic() - started
-        stages.append(Stage(round(kept[0], 4), round(kept[1], 4), round(scores_s, 2), round(mend_s, 2), peak))
+        stages.append(Stage(round(kept[0], 4), round(kept[1], 4), round(scored.seconds, 2), round(mend_s, 2), peak))
         tell()
     whole = Pruned(
         program=present,

@@ -65,6 +65,7 @@ def test_images_decide_in_stages(widths, artifact, segmenter, context, tmp_path)
     assert 0.5 < first["macs_kept"] <= 0.5**0.5 + 1e-4
     assert second["macs_kept"] == pytest.approx(macs(program) / macs(segmenter), abs=1e-3)
     assert second["peak_rss_bytes"] > 1e7
+    assert first["score_seconds"] > 0
 
 
 def test_sensitivities_are_measured_once_and_chosen_from(artifact, segmenter, context, tmp_path):
@@ -136,8 +137,9 @@ def test_what_makes_no_sense_is_refused(params, message):
 def test_what_leaves_no_channel_is_refused_before_images_are_looked_at(artifact, context, tmp_path):
     with pytest.raises(InputError, match="to 1% of its multiply-accumulates"):
         pruned(artifact, tmp_path / "plain", keep_macs=0.01)
+    params = {"criterion": "fisher", "widths": "global", "stages": 3, "images": 1}
     with pytest.raises(WorkerFailed, match="to 1% of its multiply-accumulates"):
-        pruned(artifact, tmp_path / "seen", context, keep_macs=0.01, criterion="fisher", widths="global", images=1)
+        pruned(artifact, tmp_path / "seen", context, keep_macs=0.01, **params)
     with pytest.raises(InputError, match="images"):
         pruned(artifact, tmp_path / "none", keep_macs=0.5, criterion="fisher")
 
