@@ -11,7 +11,7 @@ from segexport.serve.metrics import Metrics
 from segexport.serve.refusal import Refused
 
 _SMOOTHING = 0.1  # of the mean time of a request
-_WORTH_WAITING = 0.8  # of a request's time: what would wait longer is refused at once, before it is lost to the clock
+_WORTH_WAITING = 0.5  # of a request's time: what would wait longer is refused at once, not lost to the clock
 
 
 class Admission:
