@@ -57,7 +57,7 @@ class ToOnnx:
             try:
                 opset = self._convert(model, params, raw, context)
             except UnsupportedModelError as error:
-                raise in_the_way("onnx", original, error) from error
+                raise in_the_way("onnx", original, error) from error.__cause__
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
         ranges, more = _ranges(source, graph, out_dir, context)
         lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"], *more))
