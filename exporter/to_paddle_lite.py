@@ -11,8 +11,8 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
-from segexport.exporter.inspect import in_the_way
 from segexport.exporter.calibrate import Calibrate, where_it_rounds
+from segexport.exporter.inspect import in_the_way
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.to_onnx import WORKERS
