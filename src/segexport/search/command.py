@@ -119,6 +119,8 @@ def compress(
         chosen, checked, sentence = judge.verdict(outcome, out)
         counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
+        unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
+        summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
         _write(out, summary, goal, outcome, chosen, console)
     return Compressed(summary, checked)
 
@@ -186,10 +188,11 @@ class _Judge:
             "latency_seconds": options["latency_seconds"],
         }
         self._store, self._console = store, console
+        self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
 
     def verdict(self, outcome: Outcome, out: Path) -> tuple[Point | None, Report, str]:
         """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
-        failed = []
+        failed = self.failed
         for point in finalists(self._goal, outcome.points):
             self._console.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
