@@ -15,6 +15,7 @@ from segexport.exporter.calibrate import Calibrate, where_it_rounds
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
+from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
 from segexport.process.worker import Worker
 from segexport.recipe import Calibration
@@ -29,7 +30,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "3"
+    version = "4"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -103,8 +104,9 @@ class ToPaddleLite:
         return found.ranges, found.notes
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
-        graph, notes = rewrites.rewrite_for(f"paddle-lite {place}", original)
         precision = self.params.precision
+        of_small_weights = (WeightProductToMul(),) if precision is Precision.W8 else ()
+        graph, notes = rewrites.rewrite_for(f"paddle-lite {place}", original, *of_small_weights)
         if place == "x86" and precision is Precision.FP16:
             graph.params = {name: rounded_to_half(value) for name, value in graph.params.items()}
         with tempfile.TemporaryDirectory(dir=stem.parent) as scratch:

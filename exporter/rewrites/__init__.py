@@ -79,12 +79,13 @@ REWRITES: tuple[Rewrite, ...] = (
 )
 
 
-def rewrite_for(target: Target, program: Program) -> tuple[Program, list[str]]:
+def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Program, list[str]]:
     """Applies every rewrite that this export needs.
 
     Args:
         target: What the program is exported to.
         program: Left as it is.
+        more: Rewrites that only this kind of export needs, after the others.
 
     Returns:
         The rewritten copy, and a note per change for the lineage.
@@ -93,7 +94,7 @@ def rewrite_for(target: Target, program: Program) -> tuple[Program, list[str]]:
         UnsupportedModelError: The export would come out wrong and no rewrite can help; the operator is named.
     """
     changed, notes = program.copy(), []
-    for rewrite in REWRITES:
+    for rewrite in (*REWRITES, *more):
         if target in rewrite.targets and rewrite.applies(changed):
             made = rewrite.apply(changed)
             notes += [f"{rewrite.name} {rewrite.version}: {note}" for note in made]

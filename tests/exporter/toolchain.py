@@ -38,15 +38,16 @@ class Toolchain:
         self._call("paddle2onnx", "convert", arguments)
         return self._run("onnxruntime", {"model": str(out)}, program, feed)
 
-    def lite(self, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
+    def lite(self, program: Program, feed: list[np.ndarray], *, int8_weights: bool = False) -> list[np.ndarray]:
         """Paddle-Lite's Opt for x86, then its runtime."""
-        return self._run("paddlelite", {"model": str(self.opt(program, "x86"))}, program, feed)
+        compiled = self.opt(program, "x86", int8_weights=int8_weights)
+        return self._run("paddlelite", {"model": str(compiled)}, program, feed)
 
-    def opt(self, program: Program, places: str) -> Path:
+    def opt(self, program: Program, places: str, *, int8_weights: bool = False) -> Path:
         """Paddle-Lite's Opt alone."""
         model, params = program.write(self._new_folder())
         files = {"model": str(model), "params": str(params), "stem": str(model.with_suffix(""))}
-        self._call("paddlelite opt", "compile", {**files, "places": places, "fp16": False, "weight_int8": False})
+        self._call("paddlelite opt", "compile", {**files, "places": places, "fp16": False, "weight_int8": int8_weights})
         return model.with_suffix(".nb")
 
     def _run(self, tool: str, files: dict, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
