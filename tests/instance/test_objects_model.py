@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detector_export import written
 from PIL import Image
 
 import segexport
@@ -45,8 +46,6 @@ def test_what_an_export_of_paddledetection_says(imported: ModelArtifact) -> None
 
 
 def test_boxes_without_masks_are_no_instances(tmp_path: Path, store: Store) -> None:
-    from conftest import written
-
     with pytest.raises(UnsupportedModelError, match="it finds boxes, but gives no mask of each"):
         import_model(written(tmp_path / "boxes", "128x128", "boxes"), ImportOptions(), store)
 
