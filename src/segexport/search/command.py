@@ -13,7 +13,7 @@ from segexport.check_command import read_label_map
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.judge.bootstrap import MIN_IMAGES
+from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
 from segexport.output import new_folder, require_free
 from segexport.recipe import DataRecipe, ModelRecipe, Recipe
@@ -138,19 +138,19 @@ def split(options: Mapping[str, Any]) -> Images:
     if verdict is not None:
         found = Images(whole, Dataset.open(root, verdict), DataRecipe(split=verdict, **common))
     else:
-        if len(whole) < 2 * MIN_IMAGES:
+        if len(whole) < 2 * PASS_IMAGES:
             raise InputError(
                 f"{root}, split {held_out!r}: {len(whole)} images are too few to search with and to judge by others",
-                cause=f"both halves need {MIN_IMAGES} images to decide anything",
+                cause=f"both halves need {PASS_IMAGES} images to pass anything",
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
         first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
         found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
     for name, part in (("search", found.search), ("verdict", found.verdict)):
-        if len(part) < MIN_IMAGES:
+        if len(part) < PASS_IMAGES:
             raise InputError(
                 f"{root}, split {part.split!r}: {len(part)} images for the {name}",
-                cause=f"fewer than {MIN_IMAGES} images decide nothing",
+                cause=f"fewer than {PASS_IMAGES} images pass nothing",
             )
     return found
 
