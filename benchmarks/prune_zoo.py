@@ -86,8 +86,21 @@ def paddle(program: Program, feed: list[np.ndarray], folder: Path, workers: cove
     return workers.call("paddle", "outputs", {}, feed)
 
 
+HEAD = """\
+# Every graph of the zoo, pruned by a uniform ratio of 0.5
+
+`benchmarks/prune_zoo.py` (and `prune_zoo_slim.py` for PaddleSlim's static pruner, cut as PaddleSlim counts it). Random weights, no
+training: the table says what is cut, and that the cut program computes what the masked one does and runs in three runtimes.
+`masked` is the largest difference, over the largest output, to the program at full width with zeros in place of what was cut;
+means, norms and attention statistics over channels count those zeros, so that PP-LiteSeg and nets with layer norm differ there by
+nature. `not run` and an empty PaddleSlim cell: not measured. Costs are multiply-accumulates of convolutions and matrix products.
+"""
+
+
 def markdown(rows: list[dict], slim: dict[str, dict]) -> str:
     lines = [
+        *HEAD.splitlines(),
+        "",
         "| graph | GMAC | cut | PaddleSlim | parameters | cut | masked | ONNX agrees | Lite x86 agrees | frozen |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
