@@ -89,11 +89,12 @@ def paddle(program: Program, feed: list[np.ndarray], folder: Path, workers: cove
 HEAD = """\
 # Every graph of the zoo, pruned by a uniform ratio of 0.5
 
-`benchmarks/prune_zoo.py` (and `prune_zoo_slim.py` for PaddleSlim's static pruner, cut as PaddleSlim counts it). Random weights, no
-training: the table says what is cut, and that the cut program computes what the masked one does and runs in three runtimes.
-`masked` is the largest difference, over the largest output, to the program at full width with zeros in place of what was cut;
-means, norms and attention statistics over channels count those zeros, so that PP-LiteSeg and nets with layer norm differ there by
-nature. `not run` and an empty PaddleSlim cell: not measured. Costs are multiply-accumulates of convolutions and matrix products.
+`benchmarks/prune_zoo.py` (and `prune_zoo_slim.py` for PaddleSlim's static pruner, cut as PaddleSlim counts it).
+Random weights, no training: the table says what is cut, and that the cut program computes what the masked one does
+and runs in three runtimes. `masked` is the largest difference, over the largest output, to the program at full width
+with zeros in place of what was cut; means, norms and attention statistics over channels count those zeros, so that
+PP-LiteSeg and nets with layer norm differ there by nature. `not run` and an empty PaddleSlim cell: not measured.
+Costs are multiply-accumulates of convolutions and matrix products.
 """
 
 
