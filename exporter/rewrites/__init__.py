@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
@@ -92,13 +93,26 @@ def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Progr
 
     Raises:
         UnsupportedModelError: The export would come out wrong and no rewrite can help; the operator is named.
+        InputError: An operator lacks an input or attribute that Paddle always writes.
     """
     changed, notes = program.copy(), []
     for rewrite in (*REWRITES, *more):
-        if target in rewrite.targets and rewrite.applies(changed):
-            made = rewrite.apply(changed)
+        if target in rewrite.targets:
+            made = _applied(rewrite, changed)
             notes += [f"{rewrite.name} {rewrite.version}: {note}" for note in made]
     if notes:
         changed.prune()
         changed.verify("the rewritten program")
     return changed, notes
+
+
+def _applied(rewrite: Rewrite, program: Program) -> list[str]:
+    """Rewrites take operators as Paddle writes them: one without what it needs is a damaged file."""
+    try:
+        return rewrite.apply(program) if rewrite.applies(program) else []
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"{rewrite.name}: an operator lacks what Paddle always writes",
+            cause=f"{type(error).__name__}: {error}",
+            hint="export the model again; if it is sound, this is a fault of segexport's",
+        ) from error
