@@ -68,7 +68,8 @@ def planned(
         InputError: A step cannot take what the one before it gives.
     """
     check_chain(list(steps), source.manifest.format)
-    key = digest_of([source.digest, source.manifest.source_sha256])  # the lineage travels with what is kept
+    made_by = [entry.key for entry in source.manifest.lineage]
+    key = digest_of([source.digest, source.manifest.name, made_by])  # name and lineage travel with what is kept
     chain = []
     for step in steps:
         key = content_key(step, key, calibration_fingerprint, seed)
