@@ -101,6 +101,8 @@ def test_keys_change_with_what_decides_the_bytes_and_only_that(source):
     assert keys(recipe(*exports, seed=1), source)["onnx-int8"] != before["onnx-int8"]
     other = ModelArtifact(source.path, source.manifest.model_copy(update={"preprocess": Preprocess(color="bgr")}))
     assert not set(keys(recipe(*exports), other).values()) & set(before.values())
+    named = ModelArtifact(source.path, source.manifest.model_copy(update={"name": "another"}))
+    assert not set(keys(recipe(*exports), named).values()) & set(before.values())  # what is kept carries the name
 
 
 def test_the_key_knows_the_versions_of_step_and_tools(monkeypatch):
