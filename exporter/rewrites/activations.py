@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from segexport.exporter import supported_operators as tables
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Builder, Target, count
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Builder, EachOperator, Target, count
 
 _TABLES: dict[Target, frozenset[str]] = {ONNX: tables.ONNX, LITE_ARM: tables.LITE_ARM, LITE_X86: tables.LITE_X86}
 _SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
 _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016
 
 
-class ActivationsToArithmetic:
+class ActivationsToArithmetic(EachOperator):
     """Rewrites what one export does not take."""
 
     name = "activations_to_arithmetic"
@@ -27,15 +27,15 @@ class ActivationsToArithmetic:
         self.targets = frozenset({target})
         self._known = _TABLES[target]
 
-    def applies(self, program: Program) -> bool:
-        return any(self._changes(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return self._changes(program, op)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if self._changes(program, op)]
-        for op in changed:
-            build = _Arithmetic(program, op)
-            _FORMULAS[op.type](build, op)
-            program.replace(op, *build.ops)
+    def change(self, program: Program, op: Op) -> None:
+        build = _Arithmetic(program, op)
+        _FORMULAS[op.type](build, op)
+        program.replace(op, *build.ops)
+
+    def notes(self, changed: list[Op]) -> list[str]:
         types = sorted({op.type for op in changed})
         return [
             f"{count(len([op for op in changed if op.type == kind]), kind)} written as arithmetic" for kind in types

@@ -12,24 +12,23 @@ import numpy as np
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.adaptive_pool_free import pool_of_free_size
-from segexport.exporter.rewrites.base import ONNX, count, matmul
+from segexport.exporter.rewrites.base import ONNX, EachOperator, matmul
 
 
-class AdaptivePoolToMatmul:
+class AdaptivePoolToMatmul(EachOperator):
     """Rewrites the pools whose bins do not divide the size; one bin (a global average) needs nothing."""
 
     name = "adaptive_pool_to_matmul"
     version = "1"
     targets = frozenset({ONNX})
+    what = "adaptive pool2d"
+    became = "written as two matrix products"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_adaptive(op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return _is_adaptive(op) and not _divides(program, op)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_adaptive(op) and not _divides(program, op)]
-        for op in changed:
-            _change(program, op)
-        return [f"{count(len(changed), 'adaptive pool2d')} written as two matrix products"] if changed else []
+    def change(self, program: Program, op: Op) -> None:
+        _change(program, op)
 
 
 def pooling_matrix(bins: int, size: int) -> np.ndarray:

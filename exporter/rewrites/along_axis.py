@@ -8,31 +8,26 @@ from __future__ import annotations
 from math import prod
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, Builder, count
+from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, Builder, EachOperator
 
 
-class TakeAlongAxisToGather:
+class TakeAlongAxisToGather(EachOperator):
     """Rewrites those of known sizes: index * stride of the axis + where its line starts."""
 
     name = "take_along_axis_to_gather"
     version = "1"
     targets = LITE
+    what = "take_along_axis"
+    became = "written as gather"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_known(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "take_along_axis":
+            return False
+        source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
+        return -1 not in (*source, *index) and prod(source) < MOST_ELEMENTS
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_known(program, op)]
-        for op in changed:
-            program.replace(op, *_gathered(program, op))
-        return [f"{count(len(changed), 'take_along_axis')} written as gather"]
-
-
-def _is_known(program: Program, op: Op) -> bool:
-    if op.type != "take_along_axis":
-        return False
-    source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
-    return -1 not in (*source, *index) and prod(source) < MOST_ELEMENTS
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_gathered(program, op))
 
 
 def _gathered(program: Program, op: Op) -> list[Op]:
@@ -45,30 +40,27 @@ def _gathered(program: Program, op: Op) -> list[Op]:
     return build.ops
 
 
-class PutAlongAxisToScatter:
+class PutAlongAxisToScatter(EachOperator):
     """Rewrites those that overwrite, of known sizes."""
 
     name = "put_along_axis_to_scatter"
     version = "1"
     targets = frozenset({ONNX})
+    what = "put_along_axis"
+    became = "written as scatter"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_put(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "put_along_axis" or op.attr("Reduce", "assign") != "assign":
+            return False
+        source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
+        return (
+            -1 not in (*source, *index)
+            and program.shape(op.input("Value") or "") == index
+            and prod(source) < MOST_ELEMENTS
+        )
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_put(program, op)]
-        for op in changed:
-            program.replace(op, *_scattered(program, op))
-        return [f"{count(len(changed), 'put_along_axis')} written as scatter"]
-
-
-def _is_put(program: Program, op: Op) -> bool:
-    if op.type != "put_along_axis" or op.attr("Reduce", "assign") != "assign":
-        return False
-    source, index = program.shape(op.input("Input") or ""), program.shape(op.input("Index") or "")
-    return (
-        -1 not in (*source, *index) and program.shape(op.input("Value") or "") == index and prod(source) < MOST_ELEMENTS
-    )
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_scattered(program, op))
 
 
 def _scattered(program: Program, op: Op) -> list[Op]:

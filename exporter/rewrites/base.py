@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Literal, Protocol
 
@@ -37,6 +38,44 @@ class Rewrite(Protocol):
 
     def apply(self, program: Program) -> list[str]:
         """Changes the program in place; returns a sentence per kind of change."""
+
+
+class EachOperator:
+    """A rewrite of single operators, one after the other: `takes` says which, `change` how.
+
+    Attributes:
+        what: What the note counts, usually the operators' type.
+        became: What the note says of them.
+        everywhere: Whether operators of inner blocks count, too.
+    """
+
+    what: str
+    became: str
+    everywhere = False
+
+    def takes(self, program: Program, op: Op) -> bool:
+        """Whether this operator is to be changed."""
+        raise NotImplementedError
+
+    def change(self, program: Program, op: Op) -> None:
+        """Changes it, or puts others in its place."""
+        raise NotImplementedError
+
+    def notes(self, changed: list[Op]) -> list[str]:
+        """What is said of those that were changed."""
+        return [f"{count(len(changed), self.what)} {self.became}"]
+
+    def applies(self, program: Program) -> bool:
+        return any(self.takes(program, op) for op in self._operators(program))
+
+    def apply(self, program: Program) -> list[str]:
+        changed = [op for op in self._operators(program) if self.takes(program, op)]
+        for op in changed:
+            self.change(program, op)
+        return self.notes(changed)
+
+    def _operators(self, program: Program) -> Iterable[Op]:
+        return program.all_ops() if self.everywhere else program.ops
 
 
 MOST_ELEMENTS = 1 << 24  # of a tensor that `Builder.flat_index` points into

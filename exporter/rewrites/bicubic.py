@@ -9,36 +9,40 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, count, matmul
+from segexport.exporter.rewrites.base import LITE, EachOperator, matmul
 
 _A = -0.75
 
 
-class BicubicToMatmul:
+class BicubicToMatmul(EachOperator):
     """Rewrites every resize of known sizes (NCHW)."""
 
     name = "bicubic_to_matmul"
     version = "1"
     targets = LITE
+    what = "bicubic_interp_v2"
+    became = "written as two matrix products"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_known(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "bicubic_interp_v2" or op.attr("data_layout", "NCHW") != "NCHW":
+            return False
+        if any(op.inputs.get(slot) for slot in ("OutSize", "SizeTensor", "Scale")):
+            return False
+        dims = (*program.shape(op.input("X") or ""), *program.shape(op.output("Out") or ""))
+        return len(dims) == 8 and -1 not in dims[2:4] + dims[6:]
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_known(program, op)]
-        for op in changed:
-            source, out = op.input("X") or "", op.output("Out") or ""
-            dims, after = program.shape(source), program.shape(out)
-            scales = list(op.attr("scale") or [])
-            given = scales * 2 if len(scales) == 1 else scales or [0.0, 0.0]
-            corners = bool(op.attr("align_corners"))
-            lines = [bicubic_matrix(dims[2 + at], after[2 + at], corners, given[at]) for at in (0, 1)]
-            rows = program.add_param(f"{out}.rows", lines[0])
-            columns = program.add_param(f"{out}.columns", np.ascontiguousarray(lines[1].T))
-            wide, over_columns = matmul(program, source, columns, (*dims[:3], after[3]))
-            _, over_rows = matmul(program, rows, wide, after, out=out)
-            program.replace(op, over_columns, over_rows)
-        return [f"{count(len(changed), 'bicubic_interp_v2')} written as two matrix products"]
+    def change(self, program: Program, op: Op) -> None:
+        source, out = op.input("X") or "", op.output("Out") or ""
+        dims, after = program.shape(source), program.shape(out)
+        scales = list(op.attr("scale") or [])
+        given = scales * 2 if len(scales) == 1 else scales or [0.0, 0.0]
+        corners = bool(op.attr("align_corners"))
+        lines = [bicubic_matrix(dims[2 + at], after[2 + at], corners, given[at]) for at in (0, 1)]
+        rows = program.add_param(f"{out}.rows", lines[0])
+        columns = program.add_param(f"{out}.columns", np.ascontiguousarray(lines[1].T))
+        wide, over_columns = matmul(program, source, columns, (*dims[:3], after[3]))
+        _, over_rows = matmul(program, rows, wide, after, out=out)
+        program.replace(op, over_columns, over_rows)
 
 
 def bicubic_matrix(before: int, after: int, align_corners: bool, scale: float = 0.0) -> np.ndarray:
@@ -60,12 +64,3 @@ def _cubic(distance: np.ndarray) -> np.ndarray:
     near = ((_A + 2) * distance - (_A + 3)) * distance**2 + 1
     far = ((_A * distance - 5 * _A) * distance + 8 * _A) * distance - 4 * _A
     return np.where(distance <= 1, near, far)
-
-
-def _is_known(program: Program, op: Op) -> bool:
-    if op.type != "bicubic_interp_v2" or op.attr("data_layout", "NCHW") != "NCHW":
-        return False
-    if any(op.inputs.get(slot) for slot in ("OutSize", "SizeTensor", "Scale")):
-        return False
-    dims = (*program.shape(op.input("X") or ""), *program.shape(op.output("Out") or ""))
-    return len(dims) == 8 and -1 not in dims[2:4] + dims[6:]

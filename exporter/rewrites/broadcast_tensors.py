@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator
 
 _TYPE = "broadcast_tensors"
 
 
-class BroadcastTensors:
+class BroadcastTensors(EachOperator):
     """One assign or expand_v2 per input."""
 
     name = "broadcast_tensors"
     version = "1"
     targets = EVERY
+    what = _TYPE
+    became = "written as assign or expand_v2"
 
-    def applies(self, program: Program) -> bool:
-        return any(_can_change(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != _TYPE:
+            return False
+        pairs = [
+            (program.shape(x), program.shape(out)) for x, out in zip(op.inputs["X"], op.outputs["Out"], strict=True)
+        ]
+        return all(source == out or -1 not in out for source, out in pairs)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _can_change(program, op)]
-        for op in changed:
-            program.replace(
-                op, *(_copy(program, x, out) for x, out in zip(op.inputs["X"], op.outputs["Out"], strict=True))
-            )
-        return [f"{count(len(changed), _TYPE)} written as assign or expand_v2"]
-
-
-def _can_change(program: Program, op: Op) -> bool:
-    if op.type != _TYPE:
-        return False
-    pairs = [(program.shape(x), program.shape(out)) for x, out in zip(op.inputs["X"], op.outputs["Out"], strict=True)]
-    return all(source == out or -1 not in out for source, out in pairs)
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *(_copy(program, x, out) for x, out in zip(op.inputs["X"], op.outputs["Out"], strict=True)))
 
 
 def _copy(program: Program, source: str, out: str) -> Op:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count, reshape, transpose
+from segexport.exporter.rewrites.base import EVERY, EachOperator, count, reshape, transpose
 
 _TYPES = ("pixel_unshuffle", "channel_shuffle", "shuffle_channel")
 
 
-class ChannelOrderToReshape:
+class ChannelOrderToReshape(EachOperator):
     """Rewrites those of known height and width; NCHW only."""
 
     name = "channel_order_to_reshape"
     version = "1"
     targets = EVERY
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_plain(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type not in _TYPES or op.attr("data_format", "NCHW") != "NCHW":
+            return False
+        dims = program.shape(op.input("X") or "")
+        return len(dims) == 4 and -1 not in dims[1:]
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_plain(program, op)]
-        for op in changed:
-            program.replace(op, *_rearranged(program, op))
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_rearranged(program, op))
+
+    def notes(self, changed: list[Op]) -> list[str]:
         types = sorted({op.type for op in changed})
         return [f"{count(len(changed), ', '.join(types))} written as a transposition"]
-
-
-def _is_plain(program: Program, op: Op) -> bool:
-    if op.type not in _TYPES or op.attr("data_format", "NCHW") != "NCHW":
-        return False
-    dims = program.shape(op.input("X") or "")
-    return len(dims) == 4 and -1 not in dims[1:]
 
 
 def _rearranged(program: Program, op: Op) -> list[Op]:

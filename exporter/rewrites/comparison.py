@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, count
+from segexport.exporter.rewrites.base import LITE, EachOperator
 
 _TYPES = ("equal", "not_equal", "less_than", "less_equal", "greater_than", "greater_equal")
 
 
-class ComparisonAttributes:
+class ComparisonAttributes(EachOperator):
     """Writes `force_cpu` = false where it is missing."""
 
     name = "comparison_attributes"
     version = "1"
     targets = LITE
+    what = "of comparison"
+    became = "given the attribute force_cpu"
+    everywhere = True
 
-    def applies(self, program: Program) -> bool:
-        return any(_lacks(op) for op in program.all_ops())
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type in _TYPES and "force_cpu" not in op.attrs
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.all_ops() if _lacks(op)]
-        for op in changed:
-            op.set_attr("force_cpu", False)
-        return [f"{count(len(changed), 'of comparison')} given the attribute force_cpu"]
-
-
-def _lacks(op: Op) -> bool:
-    return op.type in _TYPES and "force_cpu" not in op.attrs
+    def change(self, program: Program, op: Op) -> None:
+        op.set_attr("force_cpu", False)

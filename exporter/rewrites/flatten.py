@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from segexport.exporter.program import Program
-from segexport.exporter.rewrites.base import LITE, count
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import LITE, EachOperator
 
 _TYPE = "flatten_contiguous_range"
 
 
-class FlattenXShape:
+class FlattenXShape(EachOperator):
     """Adds the output; its sizes are 0 and then the input's, as Paddle itself once wrote them."""
 
     name = "flatten_xshape"
     version = "1"
     targets = LITE
+    what = _TYPE
+    became = "given the output XShape"
 
-    def applies(self, program: Program) -> bool:
-        return any(op.type == _TYPE and op.output("XShape") is None for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == _TYPE and op.output("XShape") is None
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if op.type == _TYPE and op.output("XShape") is None]
-        for op in changed:
-            source = op.input("X") or ""
-            shadow = program.add_var(f"{op.output('Out')}.xshape", (0, *program.shape(source)), program.dtype(source))
-            op.outputs["XShape"] = [shadow]
-        return [f"{count(len(changed), _TYPE)} given the output XShape"]
+    def change(self, program: Program, op: Op) -> None:
+        source = op.input("X") or ""
+        shadow = program.add_var(f"{op.output('Out')}.xshape", (0, *program.shape(source)), program.dtype(source))
+        op.outputs["XShape"] = [shadow]

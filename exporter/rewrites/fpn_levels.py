@@ -10,30 +10,25 @@ from __future__ import annotations
 from math import log
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, count
+from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
 
 _TYPE = "distribute_fpn_proposals"
 
 
-class FpnLevelsToIndices:
+class FpnLevelsToIndices(EachOperator):
     """One image at a time; a box's corners are continuous (`pixel_offset` false)."""
 
     name = "fpn_levels_to_indices"
     version = "1"
     targets = frozenset({ONNX})
+    what = _TYPE
+    became = "written as comparisons, where_index and argsort"
 
-    def applies(self, program: Program) -> bool:
-        return any(_can_change(op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == _TYPE and not op.attr("pixel_offset", True)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _can_change(op)]
-        for op in changed:
-            program.replace(op, *_written_out(program, op))
-        return [f"{count(len(changed), _TYPE)} written as comparisons, where_index and argsort"]
-
-
-def _can_change(op: Op) -> bool:
-    return op.type == _TYPE and not op.attr("pixel_offset", True)
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_written_out(program, op))
 
 
 def _written_out(program: Program, op: Op) -> list[Op]:

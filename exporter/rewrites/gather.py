@@ -6,28 +6,23 @@ paddle2onnx writes the ONNX operator as it is, and the result has another rank, 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, count, reshape
+from segexport.exporter.rewrites.base import ONNX, EachOperator, reshape
 
 
-class GatherByList:
+class GatherByList(EachOperator):
     """Flattens the indices first."""
 
     name = "gather_by_list"
     version = "1"
     targets = frozenset({ONNX})
+    what = "gather"
+    became = "given a list of indices in place of a column"
 
-    def applies(self, program: Program) -> bool:
-        return any(_by_column(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        dims = program.shape(op.input("Index") or "") if op.type == "gather" else ()
+        return len(dims) == 2 and dims[1] == 1
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _by_column(program, op)]
-        for op in changed:
-            indices, flatten = reshape(program, op.input("Index") or "", (-1,))
-            program.insert_before(op, flatten)
-            op.inputs["Index"] = [indices]
-        return [f"{count(len(changed), 'gather')} given a list of indices in place of a column"]
-
-
-def _by_column(program: Program, op: Op) -> bool:
-    dims = program.shape(op.input("Index") or "") if op.type == "gather" else ()
-    return len(dims) == 2 and dims[1] == 1
+    def change(self, program: Program, op: Op) -> None:
+        indices, flatten = reshape(program, op.input("Index") or "", (-1,))
+        program.insert_before(op, flatten)
+        op.inputs["Index"] = [indices]

@@ -7,39 +7,34 @@ from __future__ import annotations
 
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_ARM, count
+from segexport.exporter.rewrites.base import LITE_ARM, EachOperator
 
 
-class IntegerMinMax:
+class IntegerMinMax(EachOperator):
     """Casts before and behind."""
 
     name = "integer_min_max"
     version = "1"
     targets = frozenset({LITE_ARM})
+    what = "elementwise_min or elementwise_max of integers"
+    became = "computed as float"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_integer(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type in ("elementwise_min", "elementwise_max") and program.dtype(op.input("X") or "") in (
+            "int32",
+            "int64",
+        )
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_integer(program, op)]
-        for op in changed:
-            for slot in ("X", "Y"):
-                name = op.input(slot) or ""
-                number = program.add_var(f"{name}.float", program.shape(name), "float32")
-                program.insert_before(op, _cast(program, name, number))
-                op.inputs[slot] = [number]
-            out = op.output("Out") or ""
-            number = program.add_var(f"{out}.float", program.shape(out), "float32")
-            op.outputs["Out"] = [number]
-            program.insert_after(op, _cast(program, number, out))
-        return [f"{count(len(changed), 'elementwise_min or elementwise_max of integers')} computed as float"]
-
-
-def _is_integer(program: Program, op: Op) -> bool:
-    return op.type in ("elementwise_min", "elementwise_max") and program.dtype(op.input("X") or "") in (
-        "int32",
-        "int64",
-    )
+    def change(self, program: Program, op: Op) -> None:
+        for slot in ("X", "Y"):
+            name = op.input(slot) or ""
+            number = program.add_var(f"{name}.float", program.shape(name), "float32")
+            program.insert_before(op, _cast(program, name, number))
+            op.inputs[slot] = [number]
+        out = op.output("Out") or ""
+        number = program.add_var(f"{out}.float", program.shape(out), "float32")
+        op.outputs["Out"] = [number]
+        program.insert_after(op, _cast(program, number, out))
 
 
 def _cast(program: Program, source: str, out: str) -> Op:

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, count
+from segexport.exporter.rewrites.base import LITE_X86, EachOperator
 
 _TYPE = "linear_interp_v2"
 
 
-class LinearInterpToBilinear:
+class LinearInterpToBilinear(EachOperator):
     """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, W']; needs sizes that are known."""
 
     name = "linear_interp_to_bilinear"
     version = "1"
     targets = frozenset({LITE_X86})
+    what = _TYPE
+    became = "written as bilinear_interp_v2 of one row"
 
-    def applies(self, program: Program) -> bool:
-        return any(_can_change(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != _TYPE or op.attr("data_layout", "NCHW") != "NCHW":
+            return False
+        source, out = program.shape(op.input("X") or ""), program.shape(op.output("Out") or "")
+        return len(source) == len(out) == 3 and source[2] > 0 and out[2] > 0
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _can_change(program, op)]
-        for op in changed:
-            _change(program, op)
-        return [f"{count(len(changed), _TYPE)} written as bilinear_interp_v2 of one row"]
-
-
-def _can_change(program: Program, op: Op) -> bool:
-    if op.type != _TYPE or op.attr("data_layout", "NCHW") != "NCHW":
-        return False
-    source, out = program.shape(op.input("X") or ""), program.shape(op.output("Out") or "")
-    return len(source) == len(out) == 3 and source[2] > 0 and out[2] > 0
+    def change(self, program: Program, op: Op) -> None:
+        _change(program, op)
 
 
 def _change(program: Program, op: Op) -> None:

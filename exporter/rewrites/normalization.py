@@ -9,41 +9,37 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator, count
 
 _STATISTICS = {"instance_norm": ("SavedMean", "SavedVariance"), "layer_norm": ("Mean", "Variance")}
 _TYPES = ("batch_norm", "layer_norm", "instance_norm", "group_norm")
 
 
-class NormalizationDefaults:
+class NormalizationDefaults(EachOperator):
     """Adds a scale of ones, a shift of zeros, and the outputs."""
 
     name = "normalization_defaults"
     version = "1"
     targets = EVERY
 
-    def applies(self, program: Program) -> bool:
-        return any(_lacks(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type not in _TYPES or _size(program, op) < 1:
+            return False
+        missing = [slot for slot in _STATISTICS.get(op.type, ()) if not op.output(slot)]
+        return not op.input("Scale") or not op.input("Bias") or bool(missing)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _lacks(program, op)]
-        for op in changed:
-            size = _size(program, op)
-            for slot, value in (("Scale", 1.0), ("Bias", 0.0)):
-                if not op.input(slot):
-                    op.inputs[slot] = [program.add_param(f"{op.output('Y')}.{slot}", np.full(size, value, np.float32))]
-            for slot in _STATISTICS.get(op.type, ()):
-                if not op.output(slot):
-                    op.outputs[slot] = [program.add_var(f"{op.output('Y')}.{slot}", (-1,))]
+    def change(self, program: Program, op: Op) -> None:
+        size = _size(program, op)
+        for slot, value in (("Scale", 1.0), ("Bias", 0.0)):
+            if not op.input(slot):
+                op.inputs[slot] = [program.add_param(f"{op.output('Y')}.{slot}", np.full(size, value, np.float32))]
+        for slot in _STATISTICS.get(op.type, ()):
+            if not op.output(slot):
+                op.outputs[slot] = [program.add_var(f"{op.output('Y')}.{slot}", (-1,))]
+
+    def notes(self, changed: list[Op]) -> list[str]:
         types = ", ".join(sorted({op.type for op in changed}))
         return [f"{count(len(changed), types)} given all inputs and outputs"]
-
-
-def _lacks(program: Program, op: Op) -> bool:
-    if op.type not in _TYPES or _size(program, op) < 1:
-        return False
-    missing = [slot for slot in _STATISTICS.get(op.type, ()) if not op.output(slot)]
-    return not op.input("Scale") or not op.input("Bias") or bool(missing)
 
 
 def _size(program: Program, op: Op) -> int:

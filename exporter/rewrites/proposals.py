@@ -10,35 +10,30 @@ from __future__ import annotations
 from math import log
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, count
+from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
 
 _TYPE = "generate_proposals_v2"
 _LARGEST_EXPONENT = log(1000.0 / 16.0)  # Paddle's bound of a box's growth
 _DROPPED = -1e30
 
 
-class ProposalsToNms:
+class ProposalsToNms(EachOperator):
     """One image at a time, with sizes that are known; a box's corners are continuous (`pixel_offset` false)."""
 
     name = "proposals_to_nms"
     version = "1"
     targets = frozenset({ONNX})
+    what = _TYPE
+    became = "written as top_k_v2, box arithmetic and multiclass_nms3"
 
-    def applies(self, program: Program) -> bool:
-        return any(_can_change(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != _TYPE or op.attr("pixel_offset", True) or op.attr("eta", 1.0) != 1.0:
+            return False
+        scores = program.shape(op.input("Scores") or "")
+        return len(scores) == 4 and scores[0] == 1 and -1 not in scores
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _can_change(program, op)]
-        for op in changed:
-            program.replace(op, *_written_out(program, op))
-        return [f"{count(len(changed), _TYPE)} written as top_k_v2, box arithmetic and multiclass_nms3"]
-
-
-def _can_change(program: Program, op: Op) -> bool:
-    if op.type != _TYPE or op.attr("pixel_offset", True) or op.attr("eta", 1.0) != 1.0:
-        return False
-    scores = program.shape(op.input("Scores") or "")
-    return len(scores) == 4 and scores[0] == 1 and -1 not in scores
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_written_out(program, op))
 
 
 def _written_out(program: Program, op: Op) -> list[Op]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from segexport.exporter.program import Attr, Program
-from segexport.exporter.rewrites.base import LITE, count
+from segexport.exporter.program import Attr, Op, Program
+from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
-class Relu6Threshold:
+class Relu6Threshold(EachOperator):
     """Writes `threshold` = 6.0 where it is missing."""
 
     name = "relu6_threshold"
     version = "1"
     targets = LITE
+    what = "relu6"
+    became = "given the threshold 6.0"
+    everywhere = True
 
-    def applies(self, program: Program) -> bool:
-        return any(op.type == "relu6" and "threshold" not in op.attrs for op in program.all_ops())
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == "relu6" and "threshold" not in op.attrs
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.all_ops() if op.type == "relu6" and "threshold" not in op.attrs]
-        for op in changed:
-            op.attrs["threshold"] = Attr("FLOAT", 6.0)
-        return [f"{count(len(changed), 'relu6')} given the threshold 6.0"]
+    def change(self, program: Program, op: Op) -> None:
+        op.attrs["threshold"] = Attr("FLOAT", 6.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.program import Attr, Op, Program
-from segexport.exporter.rewrites.base import EVERY, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator
 
 _LISTS = {
     "float32": ("fp32_values", "FLOATS", float),
@@ -18,26 +18,25 @@ _LISTS = {
 }
 
 
-class SetValueAttributes:
+class SetValueAttributes(EachOperator):
     """Writes the value in the older form."""
 
     name = "set_value_attributes"
     version = "2"
     targets = EVERY
+    what = "set_value"
+    became = "given values in plain lists"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_typed(op) or _drops_axes(op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return _is_typed(op) or _drops_axes(op)
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_typed(op) or _drops_axes(op)]
-        for op in changed:
-            op.set_attr("decrease_axes", op.attr("decrease_axes", []) if not _drops_axes(op) else [], "LONGS")
-            if not _is_typed(op):
-                continue
-            name, kind, convert = _LISTS[DTYPE_NAME[op.attr("dtype")]]
-            op.attrs[name] = Attr(kind, [convert(value) for value in op.attr("values")])
-            del op.attrs["values"]
-        return [f"{count(len(changed), 'set_value')} given values in plain lists"]
+    def change(self, program: Program, op: Op) -> None:
+        op.set_attr("decrease_axes", op.attr("decrease_axes", []) if not _drops_axes(op) else [], "LONGS")
+        if not _is_typed(op):
+            return
+        name, kind, convert = _LISTS[DTYPE_NAME[op.attr("dtype")]]
+        op.attrs[name] = Attr(kind, [convert(value) for value in op.attr("values")])
+        del op.attrs["values"]
 
 
 def _drops_axes(op: Op) -> bool:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from segexport.exporter.program import Program
-from segexport.exporter.rewrites.base import LITE, count
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
-class SwishBeta:
+class SwishBeta(EachOperator):
     """Writes `beta` = 1.0 where it is missing."""
 
     name = "swish_beta"
     version = "1"
     targets = LITE
+    what = "swish"
+    became = "given the beta 1.0"
+    everywhere = True
 
-    def applies(self, program: Program) -> bool:
-        return any(op.type == "swish" and "beta" not in op.attrs for op in program.all_ops())
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == "swish" and "beta" not in op.attrs
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.all_ops() if op.type == "swish" and "beta" not in op.attrs]
-        for op in changed:
-            op.set_attr("beta", 1.0)
-        return [f"{count(len(changed), 'swish')} given the beta 1.0"]
+    def change(self, program: Program, op: Op) -> None:
+        op.set_attr("beta", 1.0)

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, count, transpose
+from segexport.exporter.rewrites.base import LITE, EachOperator, transpose
 
 
-class TopKOfLastAxis:
+class TopKOfLastAxis(EachOperator):
     """Turns the axis to the end and back, and the sign around and back."""
 
     name = "top_k_of_last_axis"
     version = "1"
     targets = LITE
+    what = "top_k_v2"
+    became = "given the last axis and the largest"
 
-    def applies(self, program: Program) -> bool:
-        return any(_is_other(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "top_k_v2" or op.input("K"):
+            return False
+        rank = len(program.shape(op.input("X") or ""))
+        return rank > 1 and (op.attr("axis", -1) % rank != rank - 1 or not op.attr("largest", True))
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _is_other(program, op)]
-        for op in changed:
-            program.replace(op, *_turned(program, op))
-        return [f"{count(len(changed), 'top_k_v2')} given the last axis and the largest"]
-
-
-def _is_other(program: Program, op: Op) -> bool:
-    if op.type != "top_k_v2" or op.input("K"):
-        return False
-    rank = len(program.shape(op.input("X") or ""))
-    return rank > 1 and (op.attr("axis", -1) % rank != rank - 1 or not op.attr("largest", True))
+    def change(self, program: Program, op: Op) -> None:
+        program.replace(op, *_turned(program, op))
 
 
 def _turned(program: Program, op: Op) -> list[Op]:

@@ -8,40 +8,35 @@ from __future__ import annotations
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator
 
 _TYPES = ("conv2d_transpose", "depthwise_conv2d_transpose")
 
 
-class TransposedConvPadding:
+class TransposedConvPadding(EachOperator):
     """Takes the extra rows and columns off the bottom and right paddings."""
 
     name = "transposed_conv_padding"
     version = "1"
     targets = EVERY
+    what = "conv2d_transpose"
+    became = "given uneven paddings in place of an output size"
 
-    def applies(self, program: Program) -> bool:
-        return any(_chooses(op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type in _TYPES and bool(op.attr("output_size")) and not op.input("OutputSizeTensor")
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [op for op in program.ops if _chooses(op)]
-        for op in changed:
-            top, bottom, left, right = _paddings(op)
-            below, beside = _extra(program, op)
-            if below > bottom or beside > right:
-                raise UnsupportedModelError(
-                    f"{op.type} adds {below}x{beside} pixels of output padding to paddings of {bottom}x{right}",
-                    cause="the exporters cannot add rows that the convolution does not compute",
-                    hint="export the model with an output padding no larger than its padding",
-                )
-            op.set_attr("paddings", [top, bottom - below, left, right - beside])
-            op.set_attr("output_padding", [], "INTS")
-            op.set_attr("output_size", [], "INTS")
-        return [f"{count(len(changed), 'conv2d_transpose')} given uneven paddings in place of an output size"]
-
-
-def _chooses(op: Op) -> bool:
-    return op.type in _TYPES and bool(op.attr("output_size")) and not op.input("OutputSizeTensor")
+    def change(self, program: Program, op: Op) -> None:
+        top, bottom, left, right = _paddings(op)
+        below, beside = _extra(program, op)
+        if below > bottom or beside > right:
+            raise UnsupportedModelError(
+                f"{op.type} adds {below}x{beside} pixels of output padding to paddings of {bottom}x{right}",
+                cause="the exporters cannot add rows that the convolution does not compute",
+                hint="export the model with an output padding no larger than its padding",
+            )
+        op.set_attr("paddings", [top, bottom - below, left, right - beside])
+        op.set_attr("output_padding", [], "INTS")
+        op.set_attr("output_size", [], "INTS")
 
 
 def _paddings(op: Op) -> tuple[int, int, int, int]:
