@@ -43,6 +43,8 @@ def wheel(tmp_path_factory) -> zipfile.ZipFile:
         if (REPOSITORY / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(REPOSITORY / name, source / name)
+    for link in filter(Path.is_symlink, (REPOSITORY / "src/segexport").iterdir()):
+        (source / "src/segexport" / link.name).symlink_to(link.readlink())
     if not (source / "README.md").is_file():
         (source / "README.md").write_text("# segexport\n")
     build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
