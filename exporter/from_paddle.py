@@ -45,7 +45,7 @@ from segexport.spec import (
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
-IMPORT_VERSION = "2"
+IMPORT_VERSION = "3"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 

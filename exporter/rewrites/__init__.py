@@ -34,6 +34,7 @@ from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
@@ -43,6 +44,7 @@ from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
+    ShapeTensorInt32(),
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),

@@ -180,6 +180,18 @@ def test_without_its_rewrite_it_fails_or_is_wrong(what: str, tools: Toolchain, m
     assert not found <= 1e-5
 
 
+def test_sizes_that_are_computed_in_64_bits(tools: Toolchain) -> None:
+    graph = Graph()
+    image, sizes = graph.feed(*DIMS), graph.feed(2, dtype="int64")
+    program = graph.program(graph.op("reshape2", {"X": image, "Shape": sizes}, {"Out": (-1, -1), "XShape": (0, *DIMS)}))
+    feed = [IMAGE, np.array([16, 12])]
+    changed, notes = rewrites.rewrite_for(LITE_X86, program)
+    assert notes == ["shape_tensor_int32 1: 1 operator reshape2 given its sizes in 32 bits"]
+    np.testing.assert_array_equal(tools.lite(changed, feed)[0], IMAGE.reshape(16, 12))
+    with pytest.raises(SegexportError):
+        tools.lite(program, feed)
+
+
 def test_a_phone_takes_what_x86_takes(tools: Toolchain) -> None:
     """All of them in one program: each through its own output."""
     graph = Graph()
@@ -197,7 +209,25 @@ def test_weights_of_a_bicubic_line() -> None:
     assert bicubic_matrix(5, 9, True)[8] == pytest.approx([0, 0, 0, 0, 1])
 
 
+def by_tensor(type: str, slot: str, count: int, dims: tuple[int, ...] = (-1,) * 4, **attrs: object) -> Make:
+    """An operator whose argument is computed: `count` numbers in one tensor, or a tensor for each (a `...List`)."""
+
+    def make(graph: Graph, image: str) -> str:
+        many = slot.endswith("List") or slot == "repeat_times_tensor"
+        given = [graph.feed(1, dtype="int32") for _ in range(count)] if many else graph.feed(count, dtype="int32")
+        source = "Input" if type == "strided_slice" else "X"
+        return graph.op(type, {source: image, slot: given}, dims, **attrs)
+
+    return make
+
+
+_PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
 FAULTS: dict[str, tuple[Target, Make]] = {
+    "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
+    "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
+    "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),
+    "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 2, repeat_times=[-1, -1])),
+    "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
     "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
