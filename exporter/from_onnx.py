@@ -18,8 +18,8 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.errors import InputError
-from segexport.external_data import external_data, require_inside
 from segexport.exporter.to_onnx import WORKERS
+from segexport.external_data import external_data, require_inside
 from segexport.process.worker import Worker
 from segexport.spec import Format, Precision, TensorSpec
 from segexport.store import Store
@@ -54,19 +54,24 @@ def _weights(path: Path) -> tuple[str, ...]:
 
 
 def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folder: Path, key: str) -> None:
+    model = folder / (path.name if weights else "model.onnx")  # the weights' files keep their names, which may be any
+    notes = ["made by somebody else; preprocessing and labels are the reference's"]
     with Worker(WORKERS / "onnx_worker.py", needs="onnx", name="onnx") as worker:
         answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
+        if weights:
+            found, _ = worker.call("small_inside", {"onnx": str(path), "out": str(model)}, timeout_s=300)
+            notes.append(f"weights are in {', '.join(weights)}; {found['moved']} small tensors went into the model")
+        else:
+            shutil.copyfile(path, model)
+    for name in weights:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, folder / name)
     before = reference.manifest
     if len(answer["inputs"]) != len(before.inputs):
         raise InputError(
             f"{path}: {len(answer['inputs'])} inputs, but the reference has {len(before.inputs)}",
             hint="check it against the model that it was made from",
         )
-    model = path.name if weights else "model.onnx"  # the weights' files keep their names, which may be any
-    shutil.copyfile(path, folder / model)
-    for name in weights:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path.parent / name, folder / name)
     inputs = tuple(
         spec.model_copy(update={"name": new["name"], "dtype": new["dtype"], "shape": tuple(new["shape"])})
         for spec, new in zip(before.inputs, answer["inputs"], strict=True)
@@ -74,7 +79,7 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
     manifest = Manifest(
         name=path.stem,
         format=Format.ONNX,
-        files=(file_entry(folder, model), *(file_entry(folder, name, "params") for name in weights)),
+        files=(file_entry(folder, model.name), *(file_entry(folder, name, "params") for name in weights)),
         inputs=inputs,
         outputs=_outputs(answer["outputs"], before, path),
         preprocess=before.preprocess,
@@ -86,7 +91,7 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
                 step="adopt",
                 version=_VERSION,
                 key=key,
-                notes=("made by somebody else; preprocessing and labels are the reference's",),
+                notes=tuple(notes),
             ),
         ),
     )
