@@ -25,7 +25,15 @@ IN_PROCESS = {"segexport.compress"}
 # Each layer may import those before it in this list, and its own. What is named nowhere puts the others together.
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
-    {"artifact", "data.images", "data.dataset_list", "yaml_reader", "judge.limits", "measure.environment"}
+    {
+        "artifact",
+        "external_data",
+        "data.images",
+        "data.dataset_list",
+        "yaml_reader",
+        "judge.limits",
+        "measure.environment",
+    }
     | {"process.interpreter", "instance.objects", "judge.tolerances", "judge.student_t"},
     {"store", "data.dataset", "preprocess", "measure.metrics", "measure.boundary", "judge.bootstrap"}
     | {"process.worker_host", "recipe", "step_order"},
