@@ -20,11 +20,10 @@ from segexport.artifact import (
     read_artifact,
     write_artifact,
 )
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError
 from segexport.exporter import detections, head, pir, program
-from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choose_mask, mask_of
-from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
+from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.reading.deploy_config import DeployConfig, read_deploy_config
 from segexport.reading.model_files import ModelFiles, find_model
@@ -45,7 +44,7 @@ from segexport.spec import (
 from segexport.store import Store
 from segexport.yaml_reader import read_yaml
 
-IMPORT_VERSION = "3"
+IMPORT_VERSION = "4"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -132,6 +131,7 @@ def _write(
     notes = [f"read from {config.source}", *config.notes]
     if files.kind == "paddle-pir":
         notes.append("translated from Paddle 3's .json into a legacy program")
+    notes += mend(graph, AS_READ)
     detector = detections.finds_objects(graph)
     if options.input_size is not None:
         width, height = options.input_size
@@ -142,7 +142,7 @@ def _write(
         graph = fix_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     graph = settled(graph)
-    notes += _runnable(graph)
+    notes += mend(graph, OF_ITS_SIZE)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
     stated = options.labels or config.labels
     if detector:
@@ -179,24 +179,6 @@ def _classes(graph: program.Program, mask: str) -> int:
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
     return next((spec for spec in inputs if spec.semantics == "image"), inputs[0])
-
-
-def _runnable(graph: program.Program) -> list[str]:
-    """Mends in place what Paddle exports and cannot run itself; returns notes for the lineage."""
-    if not any(has_free_size(op) for op in graph.ops):
-        return []
-    rewrite = UnpoolToArithmetic()
-    notes = rewrite.apply(graph) if rewrite.applies(graph) else []
-    left = next((op for op in graph.ops if has_free_size(op)), None)
-    if left is not None:
-        raise UnsupportedModelError(
-            f"unpool (layer {layer_of(graph, left)}): its output_size is {left.attr('output_size')}",
-            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
-            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
-        )
-    graph.prune()
-    graph.verify("the program with its unpools rewritten")
-    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
