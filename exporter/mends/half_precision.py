@@ -36,9 +36,8 @@ def widen_halves(program: Program) -> list[str]:
         if op.type == "cast" and op.attr("in_dtype") == op.attr("out_dtype"):
             _copy_instead(op)
     precisions = " and ".join({"float16": "fp16", "bfloat16": "bf16"}[name] for name in sorted(found))
-    return [
-        f"{precisions} widened to fp32 ({weights} of {len(program.params)} parameters): a CPU has no kernels for half precision"
-    ]
+    amount = f"{weights} of {len(program.params)} parameters"
+    return [f"{precisions} widened to fp32 ({amount}): a CPU has no kernels for half precision"]
 
 
 def _wide(value: np.ndarray, dtype: str) -> np.ndarray:
