@@ -8,6 +8,7 @@ from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
@@ -70,6 +71,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ExplicitPadding(),
     BooleanMask(),
     BmmToMatmul(),
+    OneFormOfBias(),
     LinearInterpToBilinear(),
     SetValueAttributes(),
     ZeroDimConstants(),
