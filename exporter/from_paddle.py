@@ -22,12 +22,10 @@ from segexport.artifact import (
 )
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
-from segexport.errors import InputError, UnsupportedModelError
-from segexport.exporter import detections, pir, program
-from segexport.exporter import output_semantics as head
-from segexport.exporter.layers import layer_of
+from segexport.errors import InputError
+from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.mask_output import choose_mask, mask_of
-from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
+from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
@@ -49,7 +47,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "2"
+IMPORT_VERSION = "4"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -136,6 +134,7 @@ def _write(
     notes = [f"read from {config.source}", *config.notes]
     if files.kind == "paddle-pir":
         notes.append("translated from Paddle 3's .json into a legacy program")
+    notes += mend(graph, AS_READ)
     detector = detections.finds_objects(graph)
     if options.input_size is not None:
         width, height = options.input_size
@@ -146,7 +145,7 @@ def _write(
         graph = fix_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     graph = settled(graph)
-    notes += _runnable(graph)
+    notes += mend(graph, OF_ITS_SIZE)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
     stated = options.labels or config.labels
     if detector:
@@ -178,29 +177,11 @@ def _write(
 
 
 def _classes(graph: program.Program, mask: str) -> int:
-    return head.recognise(graph, mask).num_classes if mask else head.num_classes(graph)
+    return output_semantics.recognise(graph, mask).num_classes if mask else output_semantics.num_classes(graph)
 
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
     return next((spec for spec in inputs if spec.semantics == "image"), inputs[0])
-
-
-def _runnable(graph: program.Program) -> list[str]:
-    """Mends in place what Paddle exports and cannot run itself; returns notes for the lineage."""
-    if not any(has_free_size(op) for op in graph.ops):
-        return []
-    rewrite = UnpoolToArithmetic()
-    notes = rewrite.apply(graph) if rewrite.applies(graph) else []
-    left = next((op for op in graph.ops if has_free_size(op)), None)
-    if left is not None:
-        raise UnsupportedModelError(
-            f"unpool (layer {layer_of(graph, left)}): its output_size is {left.attr('output_size')}",
-            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
-            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
-        )
-    graph.prune()
-    graph.verify("the program with its unpools rewritten")
-    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:

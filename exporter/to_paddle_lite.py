@@ -18,9 +18,9 @@ from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.store import require_room
-from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.pipeline.plan.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.schema import Calibration
 from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"
@@ -30,7 +30,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "4"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)

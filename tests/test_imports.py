@@ -26,7 +26,14 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
-    {"artifact", "data.images", "task.instance.objects", "measure.environment", "measure.student_t"},
+    {
+        "artifact",
+        "files.external_data",
+        "data.images",
+        "task.instance.objects",
+        "measure.environment",
+        "measure.student_t",
+    },
     {"files", "recipe"},
     {"process", "preprocess", "ui"},
     {"data"},

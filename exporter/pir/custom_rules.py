@@ -29,6 +29,9 @@ def _fetch(t: Translation, op: PirOp) -> None:
 
 def _parameter(t: Translation, op: PirOp) -> None:
     """A parameter keeps its name whatever else is called so: the file of parameters goes by names."""
+    if not op.attrs["persistable"]:
+        t.unsaved[t.result(op, 0)] = op.attrs["name"]
+        return
     name = t.declare(op, 0, op.attrs["name"])
     if name != op.attrs["name"]:
         raise t.damaged(op, f"a second variable is called {op.attrs['name']!r}")
@@ -115,6 +118,7 @@ def _shape(t: Translation, op: PirOp) -> None:
 
 
 def _cast(t: Translation, op: PirOp) -> None:
+    t.attr(op, "dtype")  # that of the result
     t.emit_cast(op, t.tensor(op, 0), t.declare(op, 0))
 
 

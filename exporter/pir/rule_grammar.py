@@ -6,6 +6,7 @@ operator as long as it is a constant, and an input slot otherwise:
     operands   "X"                        a tensor, into the slot X
                "X*"                       a list of tensors
                "X?"                       may be left out
+               "Size!int32", "Sizes*!int32"  cast to this element type where they are of another
                "axis:INT"                 a constant, into the attribute axis
                "axis:INT|AxisTensor"      the same, or, where it is computed, into the slot AxisTensor
                "shape:INTS|Shape|Sizes*"  the same with a second slot for a list of tensors, one for each size
@@ -42,13 +43,17 @@ class Rule(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """Where an operand goes: into a slot, or an attribute, or, when it is not constant, a slot after all."""
+    """Where an operand goes: into a slot, or an attribute, or, when it is not constant, a slot after all.
+
+    `dtype` is that of a tensor in a slot, empty where any will do.
+    """
 
     slot: str
     list_slot: str
     is_optional: bool
     attr: str
     type: str
+    dtype: str
 
 
 class Result(NamedTuple):
@@ -71,7 +76,7 @@ class Attribute(NamedTuple):
 
 
 _OPERAND = re.compile(
-    r"(?P<name>-|\w+)(?P<many>\*)?(:(?P<type>[A-Z0-9]+)(\|(?P<slot>\w*)(\|(?P<list>\w+)\*)?)?)?(?P<optional>\?)?"
+    r"(?P<name>-|\w+)(?P<many>\*)?(:(?P<type>[A-Z0-9]+)(\|(?P<slot>\w*)(\|(?P<list>\w+)\*)?)?)?(!(?P<dtype>\w+))?(?P<optional>\?)?"
 )
 _RESULT = re.compile(r"(?P<new>\+)?(?P<name>-|\w+)(?P<many>\*)?(:(?P<dtype>\w+))?")
 _ATTRIBUTE = re.compile(r"(?P<new>\+)?(?P<name>\w+)(>(?P<legacy>\w+))?(:(?P<type>[A-Z0-9]+))?(=(?P<value>\S+))?")
@@ -89,7 +94,7 @@ def operands(words: str) -> tuple[Operand, ...]:
         else:
             name = match["name"].strip("-")
             slots, attr = ("", name) if match["many"] else (name, ""), ""
-        found.append(Operand(*slots, bool(match["optional"]), attr, match["type"] or ""))
+        found.append(Operand(*slots, bool(match["optional"]), attr, match["type"] or "", match["dtype"] or ""))
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
@@ -33,6 +34,7 @@ from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
@@ -43,6 +45,7 @@ from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
+    ShapeTensorInt32(),
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),
@@ -68,6 +71,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ExplicitPadding(),
     BooleanMask(),
     BmmToMatmul(),
+    OneFormOfBias(),
     LinearInterpToBilinear(),
     SetValueAttributes(),
     ZeroDimConstants(),

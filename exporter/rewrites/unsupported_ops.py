@@ -53,6 +53,31 @@ def _is_computed(program: Program, op: Op) -> bool:
     return any(name not in program.params for name in op.input_names())
 
 
+def _computed(*slots: str) -> Callable[[Program, Op], bool]:
+    """Whether a tensor gives what an attribute could."""
+    return lambda _program, op: any(op.inputs.get(slot) for slot in slots)
+
+
+def _is_short(program: Program, op: Op) -> bool:
+    times = op.inputs.get("repeat_times_tensor") or []
+    return bool(times) and len(times) != len(program.shape(op.input("X") or ""))
+
+
+def _is_plain(_program: Program, op: Op) -> bool:
+    return op.attr("mode") not in ("LSTM", "GRU")
+
+
+def _hands_on_its_state(program: Program, op: Op) -> bool:
+    read = program.consumers()
+    return any(name in read for name in op.outputs.get("State", []))
+
+
+def _hands_on_several_states(program: Program, op: Op) -> bool:
+    return op.attr("num_layers", 1) > 1 and _hands_on_its_state(program, op)
+
+
+_STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
+
 _FAULTS = (
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
@@ -65,6 +90,16 @@ _FAULTS = (
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
     _Fault("elementwise_mod", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
+    _Fault("rnn", EVERY, _is_plain, "exporters take LSTM and GRU only"),
+    _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters do not stop at a sequence's own length"),
+    _Fault("rnn", LITE, _hands_on_its_state, "Paddle-Lite does not write its last state, which is read"),
+    _Fault("rnn", frozenset({ONNX}), _hands_on_several_states, "paddle2onnx gives the state of its last layer alone"),
+    _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
+    _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
+    _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
+    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
+    _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
 )
 
 
@@ -72,7 +107,7 @@ class KnownFaults:
     """Changes nothing: refuses what is left of the operators above."""
 
     name = "known_faults"
-    version = "1"
+    version = "2"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})

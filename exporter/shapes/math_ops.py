@@ -80,6 +80,12 @@ def _where(context: Context) -> Dims:
     return broadcast(broadcast(context.dims("X"), context.dims("Y")), context.dims("Condition"))
 
 
+def _rnn(context: Context) -> Dims:
+    """[time, batch, hidden units of each direction]."""
+    op, (steps, batch, _) = context.op, context.dims("Input")
+    return (steps, batch, op.attr("hidden_size") * (2 if op.attr("is_bidirec") else 1))
+
+
 def _fill_constant(context: Context) -> Dims:
     return tuple(context.integers("shape", "ShapeTensor", "ShapeTensorList"))
 
@@ -112,6 +118,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("arg_max", "arg_min"), _arg_max),
     "fill_constant": _fill_constant,
     "einsum": _einsum,
+    "rnn": _rnn,
     "top_k_v2": _top_k,
     "shape": _shape,
     "size": lambda _context: (),
