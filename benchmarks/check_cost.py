@@ -29,7 +29,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
 from segexport.measure.parity import ModelUnderTest, compare
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 
 _BARE = {

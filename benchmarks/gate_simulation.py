@@ -36,7 +36,7 @@ from segexport.judge.bootstrap import holm, paired_delta
 from segexport.judge.gates import FAMILY_LEVEL, PASS_IMAGES, miou_check
 from segexport.measure.metrics import class_counts, confusion_matrix
 from segexport.measure.student_t import student_t_quantile
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.verdict import Verdict
 
 RESULT = Path(__file__).parent / "results" / "gate_simulation.json"

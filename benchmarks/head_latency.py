@@ -32,8 +32,8 @@ from segexport.files.store import Store
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio
-from segexport.pipeline.plan.registry import runtime_for
-from segexport.pipeline.plan.step import Step, StepContext
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import Step, StepContext
 from segexport.preprocess import apply, enlarge_mask
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Preprocess, Resize

@@ -33,7 +33,7 @@ from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.plan.step import StepContext
+from segexport.pipeline.step import StepContext
 from segexport.spec import Resize
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -23,7 +23,7 @@ from segexport.compress.training_options import Losses
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.pipeline.plan.step import Step, StepContext
+from segexport.pipeline.step import Step, StepContext
 
 
 @contextmanager

@@ -15,14 +15,14 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from segexport.check.compare.compare import Export, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.plan.plan import Builder, planned, steps_of
-from segexport.pipeline.plan.step import StepContext
-from segexport.recipe.schema.schema import CheckRecipe, OnnxExport
+from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import CheckRecipe, OnnxExport
 from segexport.references.archive import HEADER
 from segexport.references.reference import record
 from segexport.spec import Format

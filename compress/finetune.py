@@ -26,7 +26,7 @@ from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Frozen, Label
 from segexport.ui.pictures import default_labels
 

@@ -21,7 +21,7 @@ from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import Images
 from segexport.errors import InputError
 from segexport.exporter import program
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format
 

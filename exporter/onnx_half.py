@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
 

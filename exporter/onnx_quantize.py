@@ -19,9 +19,9 @@ from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema.schema import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Precision
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do

@@ -22,7 +22,7 @@ from segexport.exporter.mask_output import MASKS, mask_of
 from segexport.exporter.output_semantics import INTERPOLATION, is_identity_scale, recognise
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.quantization_ranges import passed_on
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype
 
 _LAST_CLASS_OF_UINT8 = 255

@@ -15,7 +15,7 @@ from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.files.store import require_room
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 

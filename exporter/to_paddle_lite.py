@@ -18,9 +18,9 @@ from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.store import require_room
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema.schema import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"

@@ -32,7 +32,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
 from segexport.files.store import Store
 from segexport.measure import metrics
-from segexport.pipeline.plan.step import StepContext, content_key
+from segexport.pipeline.step import StepContext, content_key
 from segexport.spec import Preprocess
 
 
@@ -370,7 +370,7 @@ from segexport.artifact import read_artifact
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
 from segexport.data.dataset import Dataset
-from segexport.pipeline.plan.step import StepContext
+from segexport.pipeline.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
 data = Dataset.open(data, "train")
 step = Finetune(Finetune.Params(num_epochs=12, batch=2, save_every=5, ema=0.9, optimizer="momentum"))

@@ -19,7 +19,7 @@ from segexport.compress.finetune import Finetune
 from segexport.compress.prune_step import REPORT, Prune
 from segexport.errors import InputError, WorkerFailed
 from segexport.exporter.program import Program, read
-from segexport.pipeline.plan.step import StepContext
+from segexport.pipeline.step import StepContext
 
 
 def pruned(artifact: ModelArtifact, folder, context=None, **params) -> tuple[Program, dict]:

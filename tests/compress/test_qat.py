@@ -25,8 +25,8 @@ from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.measure.audit import audit
-from segexport.pipeline.plan.step import StepContext
-from segexport.recipe.schema.schema import Calibration
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import Calibration
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label, Precision, Preprocess
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx_models
 import pytest
 
-from segexport.check.compare.compare import Export, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.recipe.schema.schema import CheckRecipe
+from segexport.recipe.schema import CheckRecipe
 
 FAILS = {
     "constant": "tripwire.constant",

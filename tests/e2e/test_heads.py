@@ -9,7 +9,7 @@ import pytest
 
 from segexport.artifact import read_artifact
 from segexport.data.images import decode_image
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.preprocess import apply
 from segexport.runtimes.base import RunOptions
 

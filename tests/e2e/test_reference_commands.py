@@ -395,7 +395,7 @@ def test_the_workflows_are_workflows(name):
 
 
 def test_the_recipe_that_a_workflow_names_is_one():
-    from segexport.recipe.schema.schema import CheckRecipe
+    from segexport.recipe.schema import CheckRecipe
 
     text = (REPOSITORY / "docs" / "ci" / "segexport-recipe.yml").read_text()
     lines = re.findall(r"^#   {20,}((?:check|  \w+):.*)", text, re.MULTILINE)

@@ -15,7 +15,7 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Program
 from segexport.exporter.set_head import SetHead, declared_small_mask, set_head
 from segexport.exporter.to_paddle_lite import ToPaddleLite
-from segexport.pipeline.plan.step import StepContext, lineage_entry
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.preprocess import enlarge_mask
 
 CLASSES, SMALL, FULL = 5, (4, 6), (16, 24)

@@ -14,7 +14,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.files.store import Store
-from segexport.pipeline.plan.step import Step, StepContext
+from segexport.pipeline.step import Step, StepContext
 
 
 def made(step: Step, source: ModelArtifact, folder: Path) -> ModelArtifact:

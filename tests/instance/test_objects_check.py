@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from segexport.artifact import ModelArtifact
-from segexport.check.compare.compare import Export, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.recipe.schema.schema import CheckRecipe
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.baseline import Tolerances, against
 from segexport.report import FORMS, read, render, write
 from segexport.report.schema import Report

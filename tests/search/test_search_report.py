@@ -10,8 +10,8 @@ import pytest
 from worlds import FP32, INT8, World
 
 from segexport.errors import EnvironmentMissingError
-from segexport.recipe.schema.reader import read_recipe
-from segexport.recipe.schema.schema import DataRecipe, ModelRecipe, StepRecipe
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import DataRecipe, ModelRecipe, StepRecipe
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Candidate

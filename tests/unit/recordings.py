@@ -13,7 +13,7 @@ from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact,
 from segexport.data.dataset import Dataset
 from segexport.judge.results import Export
 from segexport.measure import metrics
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.references.reference_file import (
     Data,
     Header,

@@ -14,9 +14,9 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.measure.arm_rounding import arm_rounding_check
 from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
-from segexport.pipeline.plan.plan import Builder, plan
-from segexport.pipeline.plan.step import StepContext
-from segexport.recipe.schema.schema import OnnxExport, PaddleLiteExport, Recipe
+from segexport.pipeline.plan import Builder, plan
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Verdict

@@ -9,7 +9,7 @@ import pytest
 from report_sample import passing_report
 
 from segexport.errors import InputError
-from segexport.recipe.schema.tolerances import Tolerances
+from segexport.recipe.tolerances import Tolerances
 from segexport.references.baseline import against
 from segexport.report import render
 from segexport.report.schema import Report

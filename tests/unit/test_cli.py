@@ -12,7 +12,7 @@ import pytest
 
 from segexport.cli import main as cli
 from segexport.errors import InputError
-from segexport.recipe.schema.schema import Recipe
+from segexport.recipe.schema import Recipe
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:

@@ -12,7 +12,7 @@ from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
 from segexport.measure.latency import Timing
 from segexport.measure.parity import Comparison, Counts
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.report.schema import DatasetInfo
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision

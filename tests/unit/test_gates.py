@@ -22,7 +22,7 @@ from segexport.judge.gates import (
 from segexport.measure.boundary import boundary_counts
 from segexport.measure.latency_statistics import Drift, LatencyRatio
 from segexport.measure.metrics import class_counts, confusion_matrix
-from segexport.recipe.schema.limits import Limits, limits_for, require_margin_above_noise
+from segexport.recipe.limits import Limits, limits_for, require_margin_above_noise
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 

@@ -17,7 +17,7 @@ from report_sample import passing_report
 from segexport.artifact import digest_of
 from segexport.commands.check import check_exports
 from segexport.errors import InputError, WorkerFailed
-from segexport.recipe.schema.limits import limits_for
+from segexport.recipe.limits import limits_for
 from segexport.references.device_result import device_row, with_device_rows
 from segexport.references.golden import _png, _tolerances, _write_header, _write_job
 from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack

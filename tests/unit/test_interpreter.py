@@ -10,7 +10,7 @@ import pytest
 from fakes import make_python, make_shim
 
 from segexport.errors import EnvironmentMissingError
-from segexport.pipeline.plan.step import _version, tool_versions
+from segexport.pipeline.step import _version, tool_versions
 from segexport.process.interpreter import OVERRIDE, interpreter_for, probe
 from segexport.process.worker import Worker
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
-from segexport.recipe.schema.reader import read_recipe
-from segexport.recipe.schema.schema import Recipe, export_name
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import Recipe, export_name
 from segexport.spec import Precision
 
 GOOD = """\

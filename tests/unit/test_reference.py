@@ -18,7 +18,7 @@ from segexport.errors import InputError
 from segexport.measure import latency
 from segexport.measure.environment import now
 from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.references.archive import npy_array, npy_bytes
 from segexport.references.logits import POINTS, deviation, digest_logits, point_places, score_output
 from segexport.references.recorded_reference import Playback, effective

@@ -16,7 +16,7 @@ from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.output_folder import new_folder
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from segexport import __version__
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check.compare.compare import Export, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.recipe.schema.schema import Recipe
+from segexport.recipe.schema import Recipe
 from segexport.references.recorded_reference import Playback
 from segexport.verdict import Verdict
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.check.compare.classes import Classes, classes_of, object_classes, require_fitting
+from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
 from segexport.data.dataset import Dataset
 from segexport.errors import capture_error
 from segexport.exporter.set_head import declared_small_mask
@@ -22,9 +22,9 @@ from segexport.measure import latency, parity
 from segexport.measure.audit import audited
 from segexport.measure.environment import describe_machine
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.schema import CheckRecipe
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.recorded_reference import Playback
 from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session

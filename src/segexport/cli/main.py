@@ -286,7 +286,7 @@ def recipe_schema(console: Any) -> None:
     """Print the JSON schema of recipes."""
     import json
 
-    from segexport.recipe.schema.schema import Recipe
+    from segexport.recipe.schema import Recipe
 
     console().data(json.dumps(Recipe.model_json_schema(), indent=2))
 

@@ -15,7 +15,7 @@ from segexport.errors import InputError
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio, percentiles
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import RunOptions
 

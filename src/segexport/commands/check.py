@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, read_artifact, require_semantic
-from segexport.check.compare.compare import Export, Probe, check, measure
+from segexport.check.compare import Export, Probe, check, measure
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.from_onnx import adopt_onnx
@@ -24,8 +24,8 @@ from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.model_files import find_model
 from segexport.judge.build_report import conclude
-from segexport.recipe.schema.schema import RESERVED_NAMES, CheckRecipe
-from segexport.recipe.schema.tolerances import Tolerances
+from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
+from segexport.recipe.tolerances import Tolerances
 from segexport.references.archive import looks_like_archive, require_new
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.device_result import with_device_rows

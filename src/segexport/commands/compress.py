@@ -18,7 +18,7 @@ from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
-from segexport.recipe.schema.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial

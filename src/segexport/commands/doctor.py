@@ -10,7 +10,7 @@ from importlib import metadata
 from segexport.errors import EnvironmentMissingError
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.plan.registry import RUNTIMES, runtime_for
+from segexport.pipeline.registry import RUNTIMES, runtime_for
 from segexport.process.interpreter import interpreter_for, probe
 from segexport.serve import dependencies as needs
 

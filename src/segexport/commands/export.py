@@ -13,9 +13,9 @@ from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
-from segexport.pipeline.plan.plan import Builder, planned, steps_of
-from segexport.pipeline.plan.step import StepContext
-from segexport.recipe.schema.schema import OnnxExport, PaddleLiteExport
+from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import OnnxExport, PaddleLiteExport
 from segexport.task.open_data import open_data
 
 if TYPE_CHECKING:

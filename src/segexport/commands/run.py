@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from segexport import report as reports
 from segexport.artifact import ModelArtifact
-from segexport.check.compare.cached import kept_check
+from segexport.check.cached import kept_check
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
-from segexport.pipeline.plan.plan import Builder, context_of, plan, steps_of
-from segexport.recipe.schema.reader import read_recipe
-from segexport.recipe.schema.schema import Recipe, export_name
+from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import Recipe, export_name
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.recorded_reference import Playback
 from segexport.references.reference_file import recording_for

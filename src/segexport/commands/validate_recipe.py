@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.pipeline.plan.plan import steps_of
-from segexport.pipeline.plan.registry import make_step
-from segexport.pipeline.plan.step import check_chain
-from segexport.recipe.schema.reader import read_recipe
-from segexport.recipe.schema.schema import export_name
+from segexport.pipeline.plan import steps_of
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import check_chain
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import export_name
 from segexport.spec import Format
 
 

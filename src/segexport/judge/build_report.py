@@ -17,7 +17,7 @@ from segexport.measure import metrics
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
 from segexport.measure.parity import Counts
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.report.schema import ExportResult, Reference, Report
 from segexport.spec import Precision
 from segexport.task.instance.judge import AP_CONVENTION, judged, reference_scores

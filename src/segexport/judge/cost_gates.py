@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segexport.judge.gates import skipped
 from segexport.measure.latency_statistics import LatencyRatio
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 

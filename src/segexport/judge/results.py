@@ -9,7 +9,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.measure import latency, parity
 from segexport.measure.parity import Counts
-from segexport.recipe.schema.limits import Limits, limits_for
+from segexport.recipe.limits import Limits, limits_for
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision

@@ -19,7 +19,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict

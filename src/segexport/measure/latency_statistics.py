@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segexport.measure.student_t import student_t_quantile
-from segexport.recipe.schema.limits import DRIFT_LIMIT
+from segexport.recipe.limits import DRIFT_LIMIT
 
 MIN_SESSIONS = 3
 """Two would give an interval as well, thirteen times as wide as their standard error."""

@@ -10,10 +10,10 @@ from pathlib import Path
 from segexport.artifact import ModelArtifact, digest_of, read_artifact, require_semantic, write_artifact
 from segexport.errors import SegexportError
 from segexport.files.store import Store
-from segexport.pipeline.plan.registry import make_step
-from segexport.pipeline.plan.step import Step, StepContext, check_chain, content_key
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import Step, StepContext, check_chain, content_key
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.schema import OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe, export_name
 from segexport.spec import Format, Precision
 
 Say = Callable[[str], None]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from segexport.artifact import one_line
 from segexport.errors import InputError
-from segexport.pipeline.plan.step import Step
+from segexport.pipeline.step import Step
 from segexport.runtimes.base import Runtime
 from segexport.spec import Format
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Runtime
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from segexport.errors import InputError
 from segexport.files.yaml_reader import compose, to_data
-from segexport.recipe.schema.schema import Recipe
+from segexport.recipe.schema import Recipe
 
 
 def read_recipe(path: Path) -> Recipe:

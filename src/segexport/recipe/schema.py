@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from segexport.recipe.schema.limits import Limits
-from segexport.recipe.schema.step_order import fault_in
-from segexport.recipe.schema.tolerances import Tolerances
+from segexport.recipe.limits import Limits
+from segexport.recipe.step_order import fault_in
+from segexport.recipe.tolerances import Tolerances
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
 
 # The name of the export's folder and of its pictures: no path.

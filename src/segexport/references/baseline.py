@@ -10,8 +10,8 @@ from segexport.errors import InputError
 from segexport.judge import cost_gates
 from segexport.judge.gates import skipped
 from segexport.measure.latency_statistics import ratio_of_separate
-from segexport.recipe.schema.limits import Limits
-from segexport.recipe.schema.tolerances import Tolerances
+from segexport.recipe.limits import Limits
+from segexport.recipe.tolerances import Tolerances
 from segexport.report import table
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
 from segexport.verdict import Check, Verdict, overall

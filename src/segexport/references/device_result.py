@@ -13,7 +13,7 @@ from segexport.errors import InputError
 from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.results import Export
 from segexport.measure import metrics
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.references.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
 from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result

@@ -23,9 +23,9 @@ from segexport.errors import InputError
 from segexport.files.output_folder import new_folder
 from segexport.files.store import storage_error
 from segexport.measure.environment import now
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.limits import limits_for
+from segexport.recipe.limits import limits_for
 from segexport.references.archive import require_new
 from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
 from segexport.references.logits import digest_logits, score_output

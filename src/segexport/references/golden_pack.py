@@ -30,7 +30,7 @@ from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.references.logits import LogitDigest, deviation, score_output
 from segexport.references.recorded_reference import Playback, RecordedImage
 from segexport.report.schema import Recorded, Report

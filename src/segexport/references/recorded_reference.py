@@ -13,7 +13,7 @@ from segexport.errors import InputError
 from segexport.judge.results import Export, ReferenceRun
 from segexport.measure import latency
 from segexport.preprocess import place
-from segexport.recipe.schema.limits import require_margin_above_noise
+from segexport.recipe.limits import require_margin_above_noise
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Preprocess

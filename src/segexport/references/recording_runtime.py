@@ -13,12 +13,12 @@ from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.files.store import Store
 from segexport.measure import metrics
-from segexport.pipeline.plan.plan import Builder, planned, steps_of
-from segexport.pipeline.plan.registry import runtime_for
-from segexport.pipeline.plan.step import StepContext
+from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.limits import limits_for
-from segexport.recipe.schema.schema import OnnxExport
+from segexport.recipe.limits import limits_for
+from segexport.recipe.schema import OnnxExport
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Format, Precision
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.check.compare.classes import classes_of
+from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
 from segexport.files.store import Store

@@ -18,7 +18,7 @@ from segexport.artifact import Manifest, digest_of
 from segexport.errors import InputError
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Counts
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.references.archive import Writer, new_archive, npy_bytes
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo

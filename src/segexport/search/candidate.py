@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import digest_of
-from segexport.recipe.schema.schema import ExportRecipe, OnnxExport, StepRecipe
+from segexport.recipe.schema import ExportRecipe, OnnxExport, StepRecipe
 from segexport.spec import Frozen, Precision
 
 Fidelity = Literal["screen", "full"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check.compare.compare import classes_of
+from segexport.check.compare import classes_of
 from segexport.data.dataset import Dataset
 from segexport.errors import SegexportError, WorkerFailed
 from segexport.exporter import cost, program
@@ -21,11 +21,11 @@ from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
 from segexport.measure.parity import ModelUnderTest, decided_pixels
-from segexport.pipeline.plan.plan import Builder, Planned, plan
-from segexport.pipeline.plan.registry import runtime_for
-from segexport.pipeline.plan.step import StepContext
+from segexport.pipeline.plan import Builder, Planned, plan
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.schema import Recipe, export_name
+from segexport.recipe.schema import Recipe, export_name
 from segexport.references.recorded_reference import PlaybackSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial

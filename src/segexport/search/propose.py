@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from segexport.recipe.schema.schema import OnnxExport
+from segexport.recipe.schema import OnnxExport
 from segexport.search import training
 from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.objective import Goal, baseline_of, carefully, ranked

@@ -12,9 +12,9 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.atomic import write_whole
-from segexport.pipeline.plan.registry import STEPS
+from segexport.pipeline.registry import STEPS
 from segexport.process.worker import Worker
-from segexport.recipe.schema.schema import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
+from segexport.recipe.schema import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
 from segexport.search.candidate import Candidate
 from segexport.search.evaluate import Workbench
 from segexport.search.space import Layer, Space, Training, grouped
@@ -131,7 +131,7 @@ def _layers(bench: Workbench) -> dict[str, object]:
 def _training(bench: Workbench, teacher: str) -> Training:
     """A step runs the original and the student forwards, and the student backwards, on each image of a batch."""
     training = Training(teacher=teacher, labelled=bench.learning.labelled)
-    from segexport.pipeline.plan.registry import runtime_for
+    from segexport.pipeline.registry import runtime_for
 
     tensor, _ = preprocess.apply(bench.source.manifest.preprocess, bench.images.read(0).image)
     with runtime_for(Format.PADDLE).open(bench.source, bench.options) as session:

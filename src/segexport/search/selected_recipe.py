@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from segexport.recipe.schema.limits import Limits, limits_for
-from segexport.recipe.schema.schema import CheckRecipe, DataRecipe, ExportRecipe, ModelRecipe, Recipe
+from segexport.recipe.limits import Limits, limits_for
+from segexport.recipe.schema import CheckRecipe, DataRecipe, ExportRecipe, ModelRecipe, Recipe
 from segexport.search.candidate import Candidate
 from segexport.search.objective import Goal
 

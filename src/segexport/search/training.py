@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segexport.recipe.schema.schema import StepRecipe
+from segexport.recipe.schema import StepRecipe
 from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space, Training

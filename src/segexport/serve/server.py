@@ -16,7 +16,7 @@ import uvicorn
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
-from segexport.pipeline.plan.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.predict.model_session import require_device
 from segexport.predict.target_size import TargetSize
 from segexport.runtimes.base import RunOptions, WorkerSession

@@ -10,7 +10,7 @@ import numpy as np
 from segexport.judge import gates
 from segexport.judge.bootstrap import PairedDelta
 from segexport.measure.parity import Counts
-from segexport.recipe.schema.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.report.schema import ObjectScores
 from segexport.task.instance import coco_ap
 from segexport.task.instance.ap_delta import paired_ap_delta
