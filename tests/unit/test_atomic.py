@@ -70,7 +70,8 @@ def test_the_next_run_removes_what_a_killed_one_left(tmp_path, kind):
     source = (
         "import sys, time; from pathlib import Path; from segexport.files import atomic\n"
         f"with atomic.{kind}(Path(sys.argv[1])) as work:\n"
-        "    (work / 'half' if work.is_dir() else work).write_text('x'); print('writing', flush=True); time.sleep(600)\n"
+        "    (work / 'half' if work.is_dir() else work).write_text('x')\n"
+        "    print('writing', flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", source, str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
