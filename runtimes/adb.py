@@ -183,6 +183,9 @@ class AdbSession:
         result, _ = self.run([JobItem(tensors[0], runs=runs)], warmup=2)
         return np.array(result.items[0].inference_ms)
 
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise WorkerFailed(f"{self.info.device}: the app does not profile single operators")
+
     def peak_rss_bytes(self) -> int:
         """Not measured on a phone: 0."""
         return 0
