@@ -16,13 +16,12 @@ from segexport.artifact import (
     digest_of,
     file_digest,
     file_entry,
-    one_line,
     read_artifact,
     write_artifact,
 )
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.mask_output import choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend

@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.importers import detection_transforms
 from segexport.importers.deploy_params import (
     IMAGENET_MEAN,

@@ -61,7 +61,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     subject, reference, comparison = entry.subject, measured.reference, measured.comparison
     common: dict[str, Any] = {
         "name": subject.name,
-        "format": subject.format.value,
+        "format": subject.format,
         "precision": subject.precision.value,
     }
     if subject.artifact is not None:
@@ -166,7 +166,7 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
     found = [
         other
         for other in others
-        if other.subject.format is entry.subject.format
+        if other.subject.format == entry.subject.format
         and other.subject.precision is Precision.FP32
         and other.error is None
         and other.subject.artifact is not None
