@@ -226,7 +226,7 @@ def test_transforms_that_touch_no_pixel(tmp_path):
 def test_without_normalize_the_model_gets_grey_levels(tmp_path):
     config = parse(tmp_path, "Deploy: {transforms: null}")
     assert config.preprocess == Preprocess(scale=1, mean=(0, 0, 0), std=(1, 1, 1))
-    assert config.notes == ("no Normalize: the model gets grey levels from 0 to 255",)
+    assert config.notes == ("warning: no Normalize: the model gets grey levels from 0 to 255",)
 
 
 def test_one_number_counts_for_all_channels(tmp_path):
