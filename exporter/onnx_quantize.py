@@ -19,10 +19,10 @@ from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Precision
-from segexport.step import StepContext, lineage_entry
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
 

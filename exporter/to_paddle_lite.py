@@ -17,11 +17,11 @@ from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
+from segexport.files.store import require_room
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Frozen, Precision
-from segexport.step import StepContext, lineage_entry
-from segexport.store import require_room
 
 LITE_VERSION = "2.13"
 
@@ -30,7 +30,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "5"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)

@@ -106,6 +106,21 @@ def above_zero(graph: Graph, image: str) -> str:
     return graph.op("greater_than", {"X": image, "Y": graph.param([0.0])}, DIMS, dtype="bool", axis=-1)
 
 
+def line_and_image(graph: Graph, image: str) -> str:
+    """A Conv1D with bias (over the rows as one line) behind a Conv2D with bias, as Paddle writes them."""
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": image, "Filter": graph.noise(4, 4, 1, 1)}
+    found = graph.op("conv2d", inputs, DIMS, slot="Output", paddings=[0, 0], **attrs)
+    found = graph.op("elementwise_add", {"X": found, "Y": graph.noise(1, 4, 1, 1)}, DIMS, axis=-1)
+    flat = (1, 4, 1, 48)
+    line = graph.op("reshape2", {"X": found}, {"Out": flat, "XShape": (0, *DIMS)}, shape=list(flat))
+    filter = graph.op(
+        "unsqueeze2", {"X": graph.noise(4, 4, 3)}, {"Out": (4, 4, 1, 3), "XShape": (0, 4, 4, 3)}, axes=[-2]
+    )
+    found = graph.op("conv2d", {"Input": line, "Filter": filter}, flat, slot="Output", paddings=[0, 1], **attrs)
+    return graph.op("elementwise_add", {"X": found, "Y": graph.noise(4)}, flat, axis=1)
+
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -139,6 +154,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "circular pad, Paddle-Lite": ("circular_pad_to_concat", LITE_X86, padded("circular")),
     "circular pad, ONNX": ("circular_pad_to_concat", ONNX, padded("circular")),
     "padding SAME with dilation": ("explicit_padding", ONNX, same_convolution),
+    "biases in two forms": ("one_form_of_bias", LITE_X86, line_and_image),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
