@@ -43,7 +43,8 @@ class DeployConfig(Frozen):
         num_classes: Number of classes, where the file gives it.
         input_shape: NCHW, -1 where free, where the file gives it.
         declared_head: What the output is, as the file says; the graph has the last word.
-        notes: What could not be taken over literally.
+        multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
+        notes: What could not be taken over literally; some are warnings.
     """
 
     source: str
@@ -54,6 +55,7 @@ class DeployConfig(Frozen):
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
     declared_head: Semantics | None = None
+    multi_label: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -154,6 +156,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
         num_classes=len(labels) if labels else None,
         input_shape=_shape(path, deploy.get("input_shape")),
         declared_head=_HEADS.get(head) if isinstance(head, str) else None,
+        multi_label="AddMultiLabelAuxiliaryCategory" in _types(deploy.get("transforms")),
         notes=notes,
     )
 
@@ -285,6 +288,11 @@ def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> lis
             raise InputError(f"{path}: {where} holds {item!r}, which has no `type`")
         transforms.append((item["type"], {str(key): value for key, value in item.items() if key != "type"}))
     return transforms
+
+
+def _types(transforms: Any) -> list[Any]:
+    """The names of transforms of that form, also of those that are not read."""
+    return [item.get("type") for item in transforms if isinstance(item, dict)] if isinstance(transforms, list) else []
 
 
 def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
