@@ -191,16 +191,13 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
             hint="export the network with the image as its only input",
         )
     spec = inputs[0]
-    if len(spec.shape) != 4 or spec.layout != "NCHW" or spec.dtype != "float32":
+    if spec.layout != "NCHW" or spec.dtype != "float32":
+        last = spec.layout == "NHWC"
         raise InputError(
-            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}",
+            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}"
+            + (": its channels come last" if last else ""),
             cause="segexport feeds images as float32 [batch, channels, height, width]",
-        )
-    if spec.shape[3] in (1, 3, 4) and not 0 < spec.shape[1] <= spec.shape[3]:
-        raise InputError(
-            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}: its channels come last",
-            cause="segexport feeds images as float32 [batch, channels, height, width]",
-            hint="export the network with its channels first",
+            hint="export the network with its channels first" if last else "",
         )
     return spec
 

@@ -16,7 +16,7 @@ from segexport.spec import Semantics, TensorSpec
 
 _ARGMAX = frozenset({"arg_max", "top_k_v2"})
 _PROBABILITY = frozenset({"softmax", "sigmoid", "hard_sigmoid"})
-_THRESHOLD = frozenset({"greater_than", "greater_equal", "less_than", "less_equal"})
+_THRESHOLD = frozenset({"greater_than", "greater_equal", "less_than", "less_equal", "round"})
 INTERPOLATION = frozenset(
     {"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "bilinear_interp", "nearest_interp"}
 )
@@ -157,7 +157,7 @@ class _Tracer:
                 continue
             if op.type == "round":  # of a probability: whether it is over a half
                 semantics, decided = self.meaning(op.input("X") or "")
-                return ("class_index" if semantics == "probability" and not changed else semantics), decided
+                return ("class_index", op) if semantics == "probability" and not changed else (semantics, decided)
             if op.type in _THRESHOLD:
                 return ("other" if changed else "class_index"), op
             if op.type in _PROBABILITY:
