@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
-from segexport.compress.channel_graph import analyze
 from segexport.compress.prune import Criterion, Pruned, prune
 from segexport.errors import InputError
 from segexport.exporter.program import Program

@@ -12,9 +12,9 @@ from segexport.exporter import program
 from segexport.exporter.onnx_quantize import quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
-from segexport.recipe import Calibration
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format
-from segexport.step import StepContext, lineage_entry
 
 _ROLES = ("model", "params")
 _NAMED = 3  # tensors that a note names

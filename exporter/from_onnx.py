@@ -19,10 +19,10 @@ from segexport.artifact import (
 )
 from segexport.errors import InputError
 from segexport.exporter.to_onnx import WORKERS
-from segexport.external_data import external_data, require_inside
+from segexport.files.external_data import external_data, require_inside
+from segexport.files.store import Store
 from segexport.process.worker import Worker
 from segexport.spec import Format, Precision, TensorSpec
-from segexport.store import Store
 
 _VERSION = "2"
 

@@ -20,14 +20,18 @@ from segexport.artifact import (
     read_artifact,
     write_artifact,
 )
+from segexport.data.dataset import Dataset
+from segexport.data.images import image_size
 from segexport.errors import InputError
-from segexport.exporter import detections, head, pir, program
+from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.mask_output import choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
 from segexport.exporter.shapes import fix_input_shape, settled
-from segexport.reading.deploy_config import DeployConfig, read_deploy_config
-from segexport.reading.model_files import ModelFiles, find_model
-from segexport.show.pictures import default_labels
+from segexport.files.store import Store
+from segexport.files.yaml_reader import read_yaml
+from segexport.importers.deploy_config import DeployConfig, read_deploy_config
+from segexport.importers.model_files import ModelFiles, find_model
+from segexport.preprocess import place
 from segexport.spec import (
     Format,
     Frozen,
@@ -41,8 +45,7 @@ from segexport.spec import (
     ResizeShort,
     TensorSpec,
 )
-from segexport.store import Store
-from segexport.yaml_reader import read_yaml
+from segexport.ui.pictures import default_labels
 
 IMPORT_VERSION = "4"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
@@ -174,7 +177,7 @@ def _write(
 
 
 def _classes(graph: program.Program, mask: str) -> int:
-    return head.recognise(graph, mask).num_classes if mask else head.num_classes(graph)
+    return output_semantics.recognise(graph, mask).num_classes if mask else output_semantics.num_classes(graph)
 
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
@@ -288,3 +291,19 @@ def _preprocess(file: Path) -> Preprocess:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:
         raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
+
+
+def fix_input_size(
+    path: Path, options: ImportOptions, source: ModelArtifact, data: Dataset, store: Store
+) -> ModelArtifact:
+    """The model with its free sides fixed to the size that all images have after preprocessing, if they have one.
+
+    A phone runs one size, and operators that depend on the size can only be exported for one.
+    """
+    manifest = source.manifest
+    if -1 not in manifest.image.shape[2:] or options.input_size is not None:
+        return source
+    sizes = {place(manifest.preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
+    if len(sizes) != 1:
+        return source
+    return import_model(path, options.model_copy(update={"input_size": sizes.pop()}), store)

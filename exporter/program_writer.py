@@ -12,12 +12,13 @@ import numpy as np
 
 from segexport.errors import StorageError
 from segexport.exporter import framework_proto as proto
-from segexport.exporter.program import BUILD_ATTRIBUTES, Attr, Block, Op, Program, Var
+from segexport.exporter.graph import Attr, Block, Op, Var
+from segexport.exporter.program_graph import BUILD_ATTRIBUTES, ProgramGraph
 from segexport.exporter.program_reader import param_names
-from segexport.store import storage_error
+from segexport.files.store import storage_error
 
 
-def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
+def write(program: ProgramGraph, folder: Path, stem: str) -> tuple[Path, Path]:
     """See `Program.write`."""
     model, params = folder / f"{stem}.pdmodel", folder / f"{stem}.pdiparams"
     missing = [name for name in param_names(program) if name not in program.params]
@@ -47,7 +48,7 @@ def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
     return model, params
 
 
-def model_bytes(program: Program) -> bytes:
+def model_bytes(program: ProgramGraph) -> bytes:
     """The `.pdmodel` file's bytes: variables, slots and attributes sorted by name, build attributes left out."""
     message = proto.ProgramDesc()
     for block in program.blocks:

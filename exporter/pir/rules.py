@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segexport.exporter.pir.words import Rule
+from segexport.exporter.pir.rule_grammar import Rule
 
 # -- words that many rules share -------------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.layers import LAYER_PATH
 from segexport.exporter.pir.attributes import typed as as_attribute
+from segexport.exporter.pir.custom_rules import SPECIAL
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, PirValue
+from segexport.exporter.pir.rule_grammar import Rule, attributes, operands, results
 from segexport.exporter.pir.rules import RULES
-from segexport.exporter.pir.special import SPECIAL
-from segexport.exporter.pir.words import Rule, attributes, operands, results
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes

@@ -25,7 +25,6 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
-from segexport.exporter.rewrites.known_faults import KnownFaults
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -40,6 +39,8 @@ from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
+from segexport.exporter.rewrites.unsupported_ops import KnownFaults
+from segexport.exporter.rewrites.x86_twin import TwinOperators
 from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -73,6 +74,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BmmToMatmul(),
     OneFormOfBias(),
     LinearInterpToBilinear(),
+    TwinOperators(),
     SetValueAttributes(),
     ZeroDimConstants(),
     IntegerMinMax(),

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.external_data import external_data, require_inside
+from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"

@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx_models
 import pytest
 
-from segexport.check import Subject, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.recipe import CheckRecipe
-from segexport.store import Store
+from segexport.files.store import Store
+from segexport.recipe.schema import CheckRecipe
 
 FAILS = {
     "constant": "tripwire.constant",
@@ -179,7 +179,7 @@ def test_a_hang_is_an_error_of_its_export_and_its_process_is_gone(workplace, exp
     endless = adopt_onnx(onnx_models.endless(tmp_path / "endless.onnx"), reference, store)
     sound = adopt_onnx(exported / "model.onnx", reference, store)
     subjects = [
-        Subject(name, found.manifest.format, found.manifest.target.precision, found)
+        Export(name, found.manifest.format, found.manifest.target.precision, found)
         for name, found in (("endless", endless), ("sound", sound))
     ]
     start = time.monotonic()

@@ -17,11 +17,10 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import pir
 from segexport.exporter import program as programs
 from segexport.exporter.layers import layer_path
+from segexport.exporter.pir.custom_rules import SPECIAL
+from segexport.exporter.pir.rule_grammar import attributes, operands, results
 from segexport.exporter.pir.rules import RULES
-from segexport.exporter.pir.special import SPECIAL
-from segexport.exporter.pir.words import attributes, operands, results
-from segexport.exporter.program import Attr, Program
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.program import Attr, Program, read_graph
 
 CASES = pir_cases.read(Path(__file__).resolve().parent.parent / "golden" / "pir" / "cases.zip")
 REFUSED = {name for name in CASES if name.startswith("refused_")}

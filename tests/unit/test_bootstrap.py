@@ -11,8 +11,8 @@ from scipy import stats
 
 from segexport.judge.bootstrap import ClassDelta, PairedDelta, autocorrelation, holm, paired_delta
 from segexport.judge.groups import Grouping
-from segexport.judge.student_t import student_t_cdf, student_t_quantile
 from segexport.measure.metrics import class_counts, scores
+from segexport.measure.student_t import student_t_cdf, student_t_quantile
 
 
 def confusions(images: int, classes: int = 4, seed: int = 0, loss: float = 0.02) -> tuple[np.ndarray, np.ndarray]:

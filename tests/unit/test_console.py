@@ -11,12 +11,12 @@ import sys
 import pytest
 
 from segexport.errors import InputError
-from segexport.show.console import PLAIN_WIDTH, Console, printable
+from segexport.ui.console import PLAIN_WIDTH, Console, printable
 
 _ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
 
 SPEAK = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 from segexport.errors import InputError
 console = Console({color!r})
 console.say("saying")
@@ -144,7 +144,7 @@ def test_stdout_color_and_width(streams, monkeypatch) -> None:
     assert _console(streams).stdout_width == PLAIN_WIDTH
     assert not _console(streams).stdout_color
     assert _console(streams, color="always").stdout_color
-    code = "from segexport.show.console import Console; c = Console(); c.data(f'{c.stdout_color} {c.stdout_width}')"
+    code = "from segexport.ui.console import Console; c = Console(); c.data(f'{c.stdout_color} {c.stdout_width}')"
     assert _on_a_terminal(code) == "True 90\r\n"
 
 
@@ -194,7 +194,7 @@ def test_a_job_that_fails_says_where(streams) -> None:
 
 NESTED = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 with console.progress("outer [b]", 2) as outer:
     for _ in range(2):
@@ -220,7 +220,7 @@ def test_bars_on_a_terminal_leave_only_their_last_line() -> None:
 
 def test_a_bar_that_is_interrupted_gives_the_cursor_back() -> None:
     code = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 try:
     with Console().progress("working", 3) as progress:
         progress.advance()
@@ -240,7 +240,7 @@ except KeyboardInterrupt:
 def test_a_reader_that_leaves_is_no_error() -> None:
     code = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 sys.stdin.read()
 for _ in range(1000):
@@ -265,7 +265,7 @@ sys.exit(7)
 def test_a_listener_that_leaves_does_not_stop_the_data() -> None:
     code = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 sys.stdin.read()
 console.say("nobody listens")
@@ -288,7 +288,7 @@ console.data("data")
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_an_error() -> None:
     code = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 from segexport.errors import StorageError
 try:
     Console().data("x" * 100_000)
@@ -308,5 +308,5 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
 
 
 def test_the_console_imports_nothing_heavy() -> None:
-    code = "import sys, segexport.show.console; print(sorted({'rich', 'numpy', 'pydantic', 'cv2'} & set(sys.modules)))"
+    code = "import sys, segexport.ui.console; print(sorted({'rich', 'numpy', 'pydantic', 'cv2'} & set(sys.modules)))"
     assert _run(code, capture_output=True).stdout == b"[]\n"

@@ -9,7 +9,7 @@ import pytest
 
 from segexport import preprocess as run
 from segexport.errors import InputError
-from segexport.reading.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
+from segexport.importers.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
 from segexport.spec import (
     LimitLong,
     Pad,

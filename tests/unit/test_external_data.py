@@ -9,7 +9,7 @@ import pytest
 
 from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
 from segexport.errors import InputError
-from segexport.external_data import external_data, require_inside
+from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 
 onnx = pytest.importorskip("onnx")

@@ -22,10 +22,10 @@ from segexport.judge.gates import (
     tripwire_checks,
     unseen_share,
 )
-from segexport.judge.limits import Limits, limits_for, require_margin_above_noise
 from segexport.measure.boundary import boundary_counts
 from segexport.measure.latency_statistics import Drift, LatencyRatio
 from segexport.measure.metrics import class_counts, confusion_matrix
+from segexport.recipe.limits import Limits, limits_for, require_margin_above_noise
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 

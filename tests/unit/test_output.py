@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from segexport.errors import InputError, StorageError
-from segexport.output import copy_tree, new_folder, require_free
+from segexport.files.output_folder import copy_tree, new_folder, require_free
 
 
 def names(folder: Path) -> list[str]:

@@ -15,8 +15,8 @@ from segexport import preprocess
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.output import new_folder
-from segexport.registry import runtime_for
+from segexport.files.output_folder import new_folder
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label
 

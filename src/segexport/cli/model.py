@@ -85,9 +85,9 @@ def _running(command: Callable) -> Callable:
 def evaluate(console: Any, model: Path, data: Path, split: str, form: str, output: Path | None, **options: Any) -> None:
     """Metrics of MODEL, of any format, on labelled images."""
     import segexport
-    from segexport.cli.model_command import evaluate, render
-    from segexport.instance.data import open_data
-    from segexport.whole_file import write_whole
+    from segexport.commands.evaluate import evaluate, render
+    from segexport.files.atomic import write_whole
+    from segexport.task.open_data import open_data
 
     say = console()
     images = open_data(data, split, ignore_index=options["ignore_index"])
@@ -116,7 +116,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
     """Segment INPUTS with MODEL: image files, folders of images, URLs."""
     import segexport
-    from segexport.cli.model_command import runner
+    from segexport.commands.predict import runner
 
     threshold = options.pop("score_threshold")
     given = import_options(options)
@@ -140,8 +140,8 @@ def pipeline(
     console: Any, pipeline: str | None, get_config: str | None, inputs: tuple[str, ...], **options: Any
 ) -> None:
     """Run PIPELINE, a YAML file that names a model and its settings, on images; or write such a file."""
+    from segexport.files.atomic import write_whole
     from segexport.predict.model_pipeline import config_text, create_pipeline
-    from segexport.whole_file import write_whole
 
     say = console()
     if get_config is not None:
@@ -170,8 +170,8 @@ def _predict(
     with_json: bool,
     output: Path | None,
 ) -> None:
-    from segexport.cli.model_command import save
-    from segexport.show.console import printable
+    from segexport.commands.predict import save
+    from segexport.ui.console import printable
 
     size = {} if batch_size is None else {"batch_size": batch_size}
     results = run(inputs, target_size=target_size, slice_size=slice_size, score_map=False, **size)

@@ -12,7 +12,7 @@ from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.errors import InputError
-from segexport.store import storage_error
+from segexport.files.store import storage_error
 
 SPLITS = ("train", "val", "test")
 _LABEL_FOLDERS = ("labels", "annotations", "masks")

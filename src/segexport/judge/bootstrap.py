@@ -30,8 +30,8 @@ from statistics import NormalDist
 import numpy as np
 
 from segexport.judge.groups import Grouping
-from segexport.judge.student_t import student_t_cdf, student_t_quantile
 from segexport.measure.metrics import iou_per_class, mean_iou
+from segexport.measure.student_t import student_t_cdf, student_t_quantile
 
 RESAMPLES = 2000
 MIN_IMAGES = 10

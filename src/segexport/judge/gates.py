@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, autocorrelation_limit, holm
-from segexport.judge.limits import Limits
+from segexport.recipe.limits import Limits
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999

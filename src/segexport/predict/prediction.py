@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segexport.data.images import IMAGE_SUFFIXES
+from segexport.files.atomic import write_whole
 from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
-from segexport.show.pictures import colorize, overlay
 from segexport.spec import Label
-from segexport.whole_file import write_whole
+from segexport.ui.pictures import colorize, overlay
 
 if TYPE_CHECKING:
     from PIL.Image import Image

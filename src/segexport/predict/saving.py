@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.errors import InputError
-from segexport.whole_file import write_whole
+from segexport.files.atomic import write_whole
 
 if TYPE_CHECKING:
     from PIL.Image import Image
