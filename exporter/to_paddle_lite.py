@@ -22,7 +22,7 @@ from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
-from segexport.files.store import require_room
+from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.recipe.schema import Calibration
