@@ -6,7 +6,6 @@ Imports paddle: for worker processes and tests only.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from segexport.compress.training import Trainer
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions
 from segexport.compress.validation import Validation
 from segexport.errors import InputError
+from segexport.files.atomic import whole_file
 
 _BEST = "best.npz"
 
@@ -154,9 +154,8 @@ class Course:
 
 
 def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
-    part = path.with_name("best.part.npz")
-    np.savez(part, **tensors)
-    os.replace(part, path)
+    with whole_file(path) as work, work.open("wb") as stream:
+        np.savez(stream, **tensors)
 
 
 def tensorboard(folder: Path, step: int) -> Writer:

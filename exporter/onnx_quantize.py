@@ -47,7 +47,7 @@ class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
 
     kind = "onnx_int8"
-    version = "4"
+    version = "5"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

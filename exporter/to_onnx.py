@@ -14,7 +14,7 @@ from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
-from segexport.files.store import require_room
+from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec

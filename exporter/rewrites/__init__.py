@@ -40,6 +40,7 @@ from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.unsupported_ops import KnownFaults
+from segexport.exporter.rewrites.x86_twin import TwinOperators
 from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 
 REWRITES: tuple[Rewrite, ...] = (
@@ -73,6 +74,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BmmToMatmul(),
     OneFormOfBias(),
     LinearInterpToBilinear(),
+    TwinOperators(),
     SetValueAttributes(),
     ZeroDimConstants(),
     IntegerMinMax(),

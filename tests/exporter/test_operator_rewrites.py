@@ -121,6 +121,22 @@ def line_and_image(graph: Graph, image: str) -> str:
     return graph.op("elementwise_add", {"X": found, "Y": graph.noise(4)}, flat, axis=1)
 
 
+def depthwise_transposed(graph: Graph, image: str) -> str:
+    attrs = {"strides": [2, 2], "paddings": [1, 1], "dilations": [1, 1], "groups": 4, "data_format": "NCHW"}
+    attrs |= {"padding_algorithm": "EXPLICIT", "typed": {"output_size": ("INTS", []), "output_padding": ("INTS", [])}}
+    inputs = {"Input": image, "Filter": graph.noise(4, 1, 4, 4)}
+    return graph.op("depthwise_conv2d_transpose", inputs, (1, 4, 12, 16), slot="Output", **attrs)
+
+
+def added(graph: Graph, image: str) -> str:
+    return graph.op("sum", {"X": [image, graph.noise(*DIMS), image]}, DIMS)
+
+
+def centred(graph: Graph, image: str) -> str:
+    mean = graph.op("mean", {"X": image}, ())
+    return graph.op("elementwise_sub", {"X": image, "Y": mean}, DIMS, axis=-1)
+
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -155,6 +171,10 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "circular pad, ONNX": ("circular_pad_to_concat", ONNX, padded("circular")),
     "padding SAME with dilation": ("explicit_padding", ONNX, same_convolution),
     "biases in two forms": ("one_form_of_bias", LITE_X86, line_and_image),
+    "sign": ("activations_to_arithmetic", LITE_X86, one("sign")),
+    "depthwise transposed convolution": ("twin_operators", LITE_X86, depthwise_transposed),
+    "a sum of three": ("twin_operators", LITE_X86, added),
+    "a mean over all": ("twin_operators", LITE_X86, centred),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)

@@ -86,7 +86,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     """Metrics of MODEL, of any format, on labelled images."""
     import segexport
     from segexport.commands.evaluate import evaluate, render
-    from segexport.files.atomic import write_whole
+    from segexport.files.atomic import write_file
     from segexport.task.open_data import open_data
 
     say = console()
@@ -97,7 +97,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
         say.warn_of(opened.artifact)
         found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
-        write_whole(output, (render(found, "json", color=False, width=0) + "\n").encode())
+        write_file(output, (render(found, "json", color=False, width=0) + "\n").encode())
     say.data(render(found, form, color=say.stdout_color, width=say.stdout_width))
 
 
@@ -143,7 +143,7 @@ def pipeline(
     console: Any, pipeline: str | None, get_config: str | None, inputs: tuple[str, ...], **options: Any
 ) -> None:
     """Run PIPELINE, a YAML file that names a model and its settings, on images; or write such a file."""
-    from segexport.files.atomic import write_whole
+    from segexport.files.atomic import write_file
     from segexport.predict.model_pipeline import config_text, create_pipeline
 
     say = console()
@@ -152,7 +152,7 @@ def pipeline(
         if output is None:
             say.data(text)
         else:
-            say.say(f"{write_whole(output, text.encode(), replace=False)}: name your model in it")
+            say.say(f"{write_file(output, text.encode(), replace=False)}: name your model in it")
         return
     if pipeline is None or not inputs:
         raise click.UsageError("PIPELINE and --input are wanted, or --get-config")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.errors import InputError
-from segexport.files.store import is_alive, storage_error
+from segexport.files.atomic import whole_folder
 
 # What a finished run leaves; a folder with nothing else may be replaced by the next run.
 _OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
@@ -30,32 +28,9 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         StorageError: The disk is full, or the place cannot be written.
     """
     require_free(path, replace=replace)
-    path = path.resolve()
-    work = path.parent / f"{_prefix(path)}{os.getpid()}"
-    try:
-        _remove_leftovers(path)
-        work.mkdir(parents=True)
+    with whole_folder(path) as work:
         yield work
         require_free(path, replace=replace)  # it took a while
-        if path.exists():
-            shutil.rmtree(path)
-        work.replace(path)
-    except OSError as error:
-        raise storage_error(error, work) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}.unfinished-"
-
-
-def _remove_leftovers(path: Path) -> None:
-    """What runs that were killed have left beside `path`, and this process's own."""
-    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
-        pid = leftover.name.rpartition("-")[2]
-        if pid.isdigit() and (int(pid) == os.getpid() or not is_alive(int(pid))):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def require_free(path: Path, *, replace: bool = False) -> None:

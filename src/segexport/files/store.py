@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact, read_artifact
-from segexport.errors import InputError, StorageError
+from segexport.errors import InputError
+from segexport.files.atomic import is_abandoned, remove_whole, working_name
+from segexport.files.disk import CACHE_VARIABLE, storage_error
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
-OVERRIDE = "SEGEXPORT_CACHE"
 TRAINING = "training"  # folder for what is trained and not finished, by content key
-_FULL_BYTES = 1 << 18
 _DAY_S = 86400.0
 
 
@@ -34,7 +33,7 @@ class Entry:
 
 def default_root() -> Path:
     """$SEGEXPORT_CACHE, else the user's cache folder."""
-    if chosen := os.environ.get(OVERRIDE):
+    if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segexport"
 
@@ -74,8 +73,9 @@ class Store:
             StorageError: The disk is full or the store cannot be written.
         """
         place = self._place(key)
-        work = self._working_name(key)
+        work = working_name(place, self.unfinished)
         try:
+            self._remove_leftovers(key)
             work.mkdir(parents=True)
             place.parent.mkdir(parents=True, exist_ok=True)
             build(work)
@@ -119,10 +119,7 @@ class Store:
                 except OSError as error:
                     raise storage_error(error, entry.path) from error
                 removed, freed = removed + 1, freed + entry.size_bytes
-        for leftover in self.unfinished.glob("*-*-*"):
-            pid = leftover.name.split("-")[1]
-            if pid.isdigit() and not is_alive(int(pid)):
-                shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_leftovers("*")
         # A training that was killed leaves its checkpoint; one that is under way writes now and then.
         for folder in self._trainings.glob("*"):
             with contextlib.suppress(FileNotFoundError):  # finished in this moment
@@ -134,46 +131,13 @@ class Store:
         return removed, freed
 
     def _remove(self, path: Path) -> None:
-        """Takes an entry out at once, then deletes its files: a half-deleted entry is never found."""
-        grave = self._working_name(path.name)
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(grave)
-        shutil.rmtree(grave, ignore_errors=True) if grave.is_dir() else grave.unlink()
+        remove_whole(path, self.unfinished)
 
-    def _working_name(self, key: str) -> Path:
-        """A name of its own: process ids repeat among containers that share a store."""
-        return self.unfinished / f"{key}-{os.getpid()}-{secrets.token_hex(4)}"
+    def _remove_leftovers(self, key: str) -> None:
+        """Removes what killed runs left of one output, or of all (`*`)."""
+        for leftover in self.unfinished.glob(f".{key}.*"):
+            if is_abandoned(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def _place(self, key: str) -> Path:
         return self.objects / key[:2] / key
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process, anybody's."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def require_room(folder: Path, error: Exception) -> None:
-    """Raises StorageError where the disk is full: a native tool that cannot write says many things, but not that."""
-    if shutil.disk_usage(folder).free < _FULL_BYTES:
-        raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder) from error
-
-
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """An OSError as something that a person can act on."""
-    hints = {
-        errno.ENOSPC: "free some space; `segexport cache gc` removes old outputs",
-        errno.EDQUOT: "the quota is used up; `segexport cache gc` removes old outputs",
-        errno.EACCES: f"choose another place: ${OVERRIDE} for the cache, -o for the output",
-        errno.EROFS: f"choose another place: ${OVERRIDE} for the cache, -o for the output",
-    }
-    where = error.filename2 or error.filename or path  # of a copy, the second one is the target
-    return StorageError(
-        f"{where}: cannot be written", cause=os.strerror(error.errno or 0), hint=hints.get(error.errno, "")
-    )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
-from segexport.files.store import storage_error
+from segexport.files.disk import storage_error
 from segexport.process import worker_host
 from segexport.process.interpreter import interpreter_for
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tokenize
 import zipfile
 import zlib
@@ -23,7 +22,7 @@ import numpy as np
 
 from segexport.artifact import digest_of
 from segexport.errors import InputError
-from segexport.files.store import storage_error
+from segexport.files.atomic import whole_file
 
 HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip knows: equal contents give equal bytes
@@ -72,21 +71,13 @@ def new_archive(path: Path) -> Iterator[Writer]:
         InputError: `path` exists.
         StorageError: The disk is full, or the place cannot be written.
     """
-    require_new(path)
-    work = path.with_name(f".{path.name}.unfinished-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, replace=False) as work:
         writer = Writer(work)
         try:
             yield writer
         finally:
             writer.close()
         assert writer.finished, "an archive without a header"
-        work.replace(path)
-    except OSError as error:
-        raise storage_error(error, work) from error
-    finally:
-        work.unlink(missing_ok=True)
 
 
 def require_new(path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -20,8 +19,8 @@ from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
+from segexport.files.atomic import whole_file
 from segexport.files.output_folder import new_folder
-from segexport.files.store import storage_error
 from segexport.measure.environment import now
 from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
@@ -175,15 +174,8 @@ def _place(output: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as scratch:
         yield Path(scratch)
-        unfinished = output.with_name(f".{output.name}.unfinished-{os.getpid()}")
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            _zip(Path(scratch), unfinished)
-            unfinished.replace(output)
-        except OSError as error:
-            raise storage_error(error, unfinished) from error
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with whole_file(output, replace=False) as work:
+            _zip(Path(scratch), work)
 
 
 def _zip(folder: Path, output: Path) -> None:

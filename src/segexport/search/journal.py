@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from segexport.artifact import one_line
 from segexport.errors import InputError
-from segexport.files.store import storage_error
+from segexport.files.disk import storage_error
 from segexport.search.candidate import Trial
 
 

@@ -11,7 +11,7 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
 from segexport.exporter.to_onnx import WORKERS
-from segexport.files.atomic import write_whole
+from segexport.files.atomic import write_file
 from segexport.pipeline.registry import STEPS
 from segexport.process.worker import Worker
 from segexport.recipe.schema import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
@@ -33,7 +33,7 @@ def survey(bench: Workbench, to: Format, *, teacher: str, train: bool, file: Pat
         except ValueError:
             file.unlink()
     found = _looked_at(bench, to, teacher, train)
-    write_whole(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
+    write_file(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
     return found
 
 
