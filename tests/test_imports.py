@@ -42,7 +42,7 @@ LAYERS = (
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure", "task.instance.match", "judge.bootstrap"},
+    {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},
     {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
     {"pipeline", "predict", "report", "task"},
     {"judge"},

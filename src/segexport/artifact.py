@@ -47,7 +47,24 @@ class LineageEntry(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
     key: str = ""
     tools: dict[str, str] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...
+    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...; some are `warning`s
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the notes that a person should be told, without their mark."""
+        return tuple(note.removeprefix(_WARNING) for note in self.notes if is_warning(note))
+
+
+_WARNING = "warning: "
+
+
+def warning(text: str) -> str:
+    """A note that the command line says in yellow: what had to be assumed, what comes out otherwise than it was."""
+    return _WARNING + text
+
+
+def is_warning(note: str) -> bool:
+    return note.startswith(_WARNING)
 
 
 class Target(Frozen):
@@ -99,6 +116,11 @@ class Manifest(Frozen):
     def is_trained(self) -> bool:
         """Whether its weights were trained on the way here, so that it differs from the original on purpose."""
         return any(entry.step in TRAINING_STEPS for entry in self.lineage)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should be told of the steps that made it, each once."""
+        return tuple(dict.fromkeys(text for entry in self.lineage for text in entry.warnings))
 
     @property
     def source_sha256(self) -> str:

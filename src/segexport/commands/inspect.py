@@ -64,6 +64,7 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
         *(("output", _tensor(spec)) for spec in manifest.outputs),
         ("preprocess", _preprocess(manifest)),
         ("classes", f"{len(names)}: {', '.join(names)}"),
+        *(("warning", text) for text in manifest.warnings),
         *more,
     ]
     return table(("", ""), rows, title=manifest.name, color=color, width=width)
