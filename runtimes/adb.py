@@ -94,7 +94,7 @@ class AdbSession:
         self.info = SessionInfo(
             runtime="adb",
             version="",
-            provider=artifact.manifest.format.value,
+            provider=artifact.manifest.format,
             device=adb.phone_name(),
             threads=options.threads,
             load_ms=0.0,

@@ -52,6 +52,10 @@ class _Job:
     pack: GoldenPack | None = None
 
     @property
+    def models(self) -> tuple[ModelArtifact, ...]:
+        return self.reference.artifact, *(subject.artifact for subject in self.subjects if subject.artifact is not None)
+
+    @property
     def probes(self) -> tuple[Probe, ...]:
         return () if self.pack is None else (self.pack.probe,)
 
@@ -62,6 +66,7 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
     if output is not None:
         require_free(output, replace=True)
     with _job(exports, options) as job, _folder(output) as folder:
+        console.warn_of(*job.models)
         arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
         found = check(
             job.reference, job.subjects, job.data, folder, _check_recipe(options), probes=job.probes, **arguments
@@ -87,6 +92,7 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
     settings = _check_recipe({**options, "latency_seconds": 0.0})
     arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
+        console.warn_of(*job.models)
         require_semantic(job.reference.artifact, "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):

@@ -70,6 +70,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         whole = whole.part(*map(int, recipe.data.part.split("/")))
     data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
+    console.warn_of(source)
     reference = _reference(base, recipe, source, whole, data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
@@ -114,6 +115,7 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
     name = export_name(export)
     try:
         artifact, error = builder.build(name, source, chain), None
+        console.warn_of(artifact)
     except SegexportError as caught:
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))

@@ -23,11 +23,11 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from segexport import preprocess
-from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, one_line
+from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import decode_image, decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits

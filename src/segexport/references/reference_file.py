@@ -16,10 +16,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from segexport.artifact import Manifest, ModelArtifact, one_line
+from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.parity import decided_pixels
