@@ -95,7 +95,7 @@ class AdbSession:
         self.info = SessionInfo(
             runtime="adb",
             version="",
-            provider=artifact.manifest.format.value,
+            provider=artifact.manifest.format,
             device=adb.phone_name(),
             threads=options.threads,
             load_ms=0.0,
@@ -184,6 +184,9 @@ class AdbSession:
         check_tensors(self._artifact.manifest.inputs, tensors)
         result, _ = self.run([JobItem(tensors[0], runs=runs)], warmup=2)
         return np.array(result.items[0].inference_ms)
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise WorkerFailed(f"{self.info.device}: the app does not profile single operators")
 
     def peak_rss_bytes(self) -> int:
         """Not measured on a phone: 0."""

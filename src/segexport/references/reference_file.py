@@ -1,4 +1,4 @@
-"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `Playback`.
+"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `RecordedReference`.
 
 `docs/reference-format.md` is the same for readers in other languages. Masks and certainty lie in PNG files, so they
 are lossless, small, and can be looked at.
@@ -16,16 +16,16 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from segexport.artifact import Manifest, ModelArtifact, one_line
+from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.parity import decided_pixels
 from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
-from segexport.references.recorded_reference import Playback, RecordedImage
+from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Label
@@ -204,7 +204,7 @@ class ReferenceFile:
         """Metrics of the reference itself, from the recorded confusions."""
         return metrics.scores(sum(self.confusion(index) for index in range(len(self.header.images))))
 
-    def playback(self) -> Playback:
+    def as_reference(self) -> RecordedReference:
         """The recording as the check's reference."""
         header, runner = self.header, self.header.runner
         info = SessionInfo(
@@ -221,7 +221,7 @@ class ReferenceFile:
         )
         places = {image.name: index for index, image in enumerate(header.images)}
         timing = self._timing()
-        return Playback(
+        return RecordedReference(
             source=str(self.archive.path),
             artifact=ModelArtifact(self.archive.path, header.model),
             info=info,
@@ -280,15 +280,15 @@ def read_reference(path: Path) -> ReferenceFile:
     return ReferenceFile(archive, header)
 
 
-def recording_for(path: Path, data: Dataset, limited: Dataset) -> Playback:
+def recording_for(path: Path, data: Dataset, limited: Dataset) -> RecordedReference:
     """Reads a recording that is to stand in for the model on `limited`, made of that or of all of `data`.
 
     Raises:
         InputError: As `read_reference`; or it was recorded on other images.
     """
-    playback = read_reference(path).playback()
-    playback.require_data(limited if len(limited) == len(playback.images) else data)
-    return playback
+    recorded = read_reference(path).as_reference()
+    recorded.require_data(limited if len(limited) == len(recorded.images) else data)
+    return recorded
 
 
 def _fault(header: Header, members: frozenset[str]) -> str:
