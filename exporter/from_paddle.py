@@ -26,6 +26,7 @@ from segexport.errors import InputError
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.mask_output import choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
+from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
@@ -47,7 +48,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "4"
+IMPORT_VERSION = "5"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -170,7 +171,7 @@ def _write(
         preprocess=preprocess,
         labels=labels,
         ignore_index=options.ignore_index,
-        target=Target(arch="any", precision=Precision.FP32),
+        target=Target(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)
