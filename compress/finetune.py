@@ -264,9 +264,9 @@ def _teacher(path: str) -> dict[str, str]:
     if not path:
         return {}
     artifact = import_model(Path(path), ImportOptions(), Store())
-    if artifact.manifest.format is not Format.PADDLE:
+    if artifact.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{path}: a {artifact.manifest.format.value} model cannot teach",
+            f"{path}: a {artifact.manifest.format} model cannot teach",
             hint="give the Paddle export that it was made from",
         )
     return {role: str(artifact.file(role)) for role in ("model", "params")}

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import quantize
@@ -97,4 +97,4 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if note.startswith("warning"))))
+    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if is_warning(note))))

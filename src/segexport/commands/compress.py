@@ -86,6 +86,7 @@ def compress(
         console.warn("the search and the verdict share images: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
+    console.warn_of(source)
     if source.manifest.task != "semantic":
         raise InputError(
             f"{model}: finds objects, and mIoU is about models that say the class of each pixel",
