@@ -130,4 +130,5 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
     except SegexportError as caught:
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
-    return Export(name, export.to, export.precision, artifact, error, export.limits)
+    precision = export.precision if artifact is None else artifact.manifest.target.precision
+    return Export(name, export.to, precision, artifact, error, export.limits)
