@@ -27,6 +27,7 @@ from segexport.runtimes.device_job import (
     JobItem,
     read_mask,
     read_result,
+    require_same_model,
     write_items,
     write_job,
 )
@@ -137,6 +138,7 @@ class AdbSession:
                     f"{self.info.device}: the result is that of another job",
                     cause=f"asked for {job_id} with {len(items)} inputs, got {result.id!r} with {len(result.items)}",
                 )
+            require_same_model(result, self._artifact)
             masks = []
             for item in result.items:
                 self._adb.pull(f"{self._remote}/{item.mask}", folder / item.mask)

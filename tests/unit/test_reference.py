@@ -23,7 +23,7 @@ from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import npy_array, npy_bytes
 from segexport.references.logits import POINTS, deviation, digest_logits, point_places, score_output
 from segexport.references.recorded_reference import RecordedReference, effective
-from segexport.references.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
+from segexport.references.reference_file import read_reference
 from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
 
 
@@ -55,18 +55,6 @@ class TestContent:
             assert np.array_equal(found.mask(index), mask_of(index))
             assert np.array_equal(found.decided(index), decided_pixels(margin_of(index)))
             assert found.mask(index).dtype == np.uint8
-
-    def test_a_margin_lies_between_the_edges_of_its_level(self):
-        margin = margin_of(0)
-        levels, edges = quantize_margin(margin)
-        assert levels.shape == (-(-recordings.HEIGHT // MARGIN_BLOCK), -(-recordings.WIDTH // MARGIN_BLOCK))
-        assert len(edges) == MARGIN_LEVELS - 1
-        assert levels.max() > 2
-        bounds = np.array([-np.inf, *edges, np.inf])
-        for row, column in np.ndindex(levels.shape):
-            rows, columns = (slice(MARGIN_BLOCK * at, MARGIN_BLOCK * (at + 1)) for at in (row, column))
-            least, level = margin[rows, columns].min(), levels[row, column]
-            assert bounds[level] <= least < bounds[level + 1]
 
     def test_the_scores_are_those_of_the_recorded_confusions(self, made):
         found = read_reference(made[1])

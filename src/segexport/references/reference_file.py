@@ -35,16 +35,12 @@ SCHEMA_VERSION = 1
 AGAIN = "segexport reference record MODEL --data DIR -o REF"
 _HINT = f"record it again: {AGAIN}"
 
-MARGIN_BLOCK = 4
-"""Margins are kept for squares of so many pixels, the smallest of each."""
-MARGIN_LEVELS = 16
-
 
 class Image(RecordedImage):
     """One image of the recording; its arrays are members `images/<index>/...`.
 
     Attributes:
-        margin_edges: The margins at which one level passes into the next, 15 numbers; empty where none were kept.
+        margin_edges: Not written any more: where earlier versions kept margins beside `decided.png`.
     """
 
     finite: bool = True
@@ -141,18 +137,14 @@ class Recorder:
     _writer: Writer
     _count: int = 0
 
-    def add(self, prediction: Prediction, confusion: np.ndarray) -> tuple[float, ...]:
-        """Writes the arrays of the next image; returns the edges of its margin levels."""
+    def add(self, prediction: Prediction, confusion: np.ndarray) -> None:
+        """Writes the arrays of the next image."""
         folder = f"images/{self._count:05d}"
         self._count += 1
         self._writer.add(f"{folder}/mask.png", _png(prediction.mask))
         self._writer.add(f"{folder}/confusion.npy", npy_bytes(confusion.astype(np.int32)))
-        if prediction.margin is None:
-            return ()
-        self._writer.add(f"{folder}/decided.png", _png(decided_pixels(prediction.margin)))
-        levels, edges = quantize_margin(prediction.margin)
-        self._writer.add(f"{folder}/margin.png", _png(levels))
-        return edges
+        if prediction.margin is not None:
+            self._writer.add(f"{folder}/decided.png", _png(decided_pixels(prediction.margin)))
 
     def finish(self, header: Header) -> None:
         """Writes the header."""
@@ -164,27 +156,6 @@ def new_reference(path: Path) -> Iterator[Recorder]:
     """A recording that appears at `path` when it is finished; raises as `archive.new_archive`."""
     with new_archive(path) as writer:
         yield Recorder(writer)
-
-
-def quantize_margin(margin: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Top-2 margins in `MARGIN_LEVELS` levels, for blocks of `MARGIN_BLOCK` x `MARGIN_BLOCK` pixels.
-
-    The edges are quantiles of the image's own margins, so every level says something whatever the scores' scale is. A
-    block has the level of its least sure pixel.
-
-    Args:
-        margin: (H, W) float32.
-
-    Returns:
-        uint8 (ceil(H / block), ceil(W / block)), and the `MARGIN_LEVELS` - 1 edges: level k is edges[k-1] <= margin.
-    """
-    margin = np.nan_to_num(margin, nan=0.0, posinf=np.finfo(np.float32).max)
-    shares = np.arange(1, MARGIN_LEVELS) / MARGIN_LEVELS
-    edges = np.quantile(margin[::MARGIN_BLOCK, ::MARGIN_BLOCK], shares).astype(np.float32)
-    height, width = margin.shape
-    padded = np.pad(margin, ((0, -height % MARGIN_BLOCK), (0, -width % MARGIN_BLOCK)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // MARGIN_BLOCK, MARGIN_BLOCK, -1, MARGIN_BLOCK).min((1, 3))
-    return np.searchsorted(edges, blocks, side="right").astype(np.uint8), tuple(float(edge) for edge in edges)
 
 
 def _png(array: np.ndarray) -> bytes:
@@ -213,12 +184,8 @@ class ReferenceFile:
 
     def decided(self, index: int) -> np.ndarray | None:
         """(H, W) bool: where the model was sure; None where it gives no scores."""
-        image = self.header.images[index]
-        return self._picture(index, "decided.png").astype(bool) if image.margin_edges else None
-
-    def margin_levels(self, index: int) -> np.ndarray | None:
-        """Levels by block, as `quantize_margin` gives them."""
-        return self._picture(index, "margin.png") if self.header.images[index].margin_edges else None
+        kept = f"images/{index:05d}/decided.png" in self.archive.names
+        return self._picture(index, "decided.png").astype(bool) if kept else None
 
     def confusion(self, index: int) -> np.ndarray:
         """(C, C) int64, or (C, C + 1) with a label map: rows are the truth (without labels, the masks themselves)."""
@@ -329,7 +296,7 @@ def _fault(header: Header, members: frozenset[str]) -> str:
     wanted = {
         f"images/{index:05d}/{name}"
         for index, image in enumerate(header.images)
-        for name in ("mask.png", "confusion.npy", *(("decided.png", "margin.png") if image.margin_edges else ()))
+        for name in ("mask.png", "confusion.npy", *(("decided.png",) if image.margin_edges else ()))
     }
     if len({image.name for image in header.images}) < len(header.images):
         return "an image is named twice"
