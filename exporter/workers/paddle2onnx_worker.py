@@ -12,7 +12,7 @@ _BACKEND, _CUSTOM_OPERATORS, _NO_FILE = "onnxruntime", {}, ""
 
 
 def _converter():
-    """The extension that converts. Its package imports all of Paddle for its tracing (4 s); the extension needs none."""
+    """The extension that converts. Its package imports Paddle, 4 s long, for its tracing; the extension needs none."""
     package = importlib.util.find_spec("paddle2onnx")
     if package is None:
         raise ModuleNotFoundError("No module named 'paddle2onnx'", name="paddle2onnx")
