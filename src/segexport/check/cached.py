@@ -37,7 +37,7 @@ def kept_check(
     model = reference.artifact if played else reference
     key = digest_of(
         {
-            "check": 4,
+            "check": 5,
             "segexport": __version__,
             "reference": [model.manifest.name, model.digest, reference.recorded.digest if played else ""],
             "exports": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.recorded_reference import Playback
-from segexport.report.schema import DatasetInfo, Report, WorstImage
+from segexport.report.schema import DatasetInfo, Groups, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Preprocess
 from segexport.task.instance.compare import InstanceCounts, ObjectScorer
@@ -168,11 +169,18 @@ def measure(
             labelled=comparison.labelled,
             fingerprint=whole.fingerprint,
             label_map=classes.label_map,
+            groups=_groups(whole),
         ),
         environment=describe_machine(),
         notes=notes,
+        groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
+
+
+def _groups(data: Dataset) -> Groups | None:
+    sizes = Counter(data.image_groups or ()).values()
+    return Groups(how=data.groups, count=len(sizes), smallest=min(sizes), largest=max(sizes)) if sizes else None
 
 
 def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:

@@ -125,6 +125,8 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
     if golden is not None:
         if reference is not None or root is not None:
             raise InputError("--golden stands for --reference and --data: give one or the other")
+        if options["groups"] is not None:
+            raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
         with open_pack(golden) as pack:
             playback = pack.playback()
             subjects = [
@@ -140,10 +142,12 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
-    data = open_data(root, options["split"])
+    data = open_data(root, options["split"], groups=options["groups"])
     limited = data.at_most(options["limit"])
     against_what = recorded_or_model(reference, data, limited)
-    model = against_what.artifact if isinstance(against_what, Playback) else against_what
+    model = against_what
+    if isinstance(against_what, Playback):
+        model, limited = against_what.artifact, against_what.with_groups(limited)
     yield _Job(against_what, _subjects(exports, model), limited)
 
 

@@ -64,12 +64,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
     baseline = recipe.check.baseline
     finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
     root = base / recipe.data.path
-    whole = open_data(root, recipe.data.split)
+    whole = open_data(root, recipe.data.split, groups=recipe.data.groups)
     if recipe.data.part is not None:
         whole = whole.part(*map(int, recipe.data.part.split("/")))
     data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     recorded = _recorded(base, recipe, whole, data)
+    if recorded is not None:
+        data = recorded.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)

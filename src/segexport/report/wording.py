@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segexport.judge.gates import unseen_share
+from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
 from segexport.spec import Task
 from segexport.verdict import Verdict
@@ -84,6 +85,7 @@ def compared(report: Report) -> str:
         recorded(report),
         _truth(data, report.task),
         report.metric.rstrip(". ") + ".",
+        _grouped(data),
         _unseen(data),
         _renamed(data),
         _times(report),
@@ -174,10 +176,26 @@ def _truth(data: DatasetInfo, task: Task) -> str:
 
 
 def _unseen(data: DatasetInfo) -> str:
-    if data.images < 2:
+    units, what = (data.images, "images") if data.groups is None else (data.groups.count, "groups")
+    if units < 2:
         return ""
-    share = 100 * unseen_share(data.images)
-    return f"What goes wrong on fewer than {share:.1f} % of such images may be on none of these."
+    share = 100 * unseen_share(units)
+    return f"What goes wrong on fewer than {share:.1f} % of such {what} may be on none of these."
+
+
+def _grouped(data: DatasetInfo) -> str:
+    groups = data.groups
+    if groups is None:
+        return ""
+    how = {AUTO: "by file names that count up", COLUMN: "by the last column of the list"}
+    told = how.get(groups.how, f"by the pattern {groups.how} on file names")
+    sizes = f"{groups.smallest}" if groups.smallest == groups.largest else f"{groups.smallest} to {groups.largest}"
+    if groups.count == 1:
+        return f"All images are of one group, {told}: how much groups differ is not known, so there are no intervals."
+    return (
+        f"The images form {groups.count} groups of {sizes}, {told}. Images of a group are not independent, so "
+        "intervals come from resampling whole groups."
+    )
 
 
 def _renamed(data: DatasetInfo) -> str:
