@@ -35,6 +35,21 @@ def test_masks_that_disagree_lead_to_the_diagnosis() -> None:
     assert "segexport diagnose onnx-fp32 --reference MODEL --image images/0001.jpg" in shown
 
 
+def test_a_pass_on_neighbours_that_lose_alike_says_so() -> None:
+    report = passing_report()
+    alarm = Check(
+        name="images.independent", verdict=Verdict.INCONCLUSIVE, message="neighbours lose alike.", gated=False
+    )
+    export = report.exports[0].model_copy(update={"checks": (*report.exports[0].checks, alarm)})
+    report = report.model_copy(update={"exports": (export,)})
+    assert headline(report).endswith(
+        "held, as far as the images are independent of each other, which they do not seem to be."
+    )
+    assert "images.independent: neighbours lose alike." in " ".join(render(report, "table").split())
+    quiet = export.model_copy(update={"checks": (alarm.model_copy(update={"verdict": Verdict.PASS}),)})
+    assert headline(report.model_copy(update={"exports": (quiet,)})).endswith("every gated check held.")
+
+
 def test_groups_are_told_with_what_was_resampled() -> None:
     report = passing_report()
 

@@ -191,7 +191,7 @@ def _head(entry: Measured) -> dict[str, Any]:
 def _accuracy_checks(
     delta: PairedDelta, boundary: PairedDelta, limits: Limits, agreement: float, names: list[str], labelled: bool
 ) -> list[Check]:
-    alarm = gates.independence_check(delta)
+    alarm = gates.independence_check(delta, agreement=agreement)
     return [
         *([] if alarm is None else [alarm]),
         gates.miou_check(delta, limits, agreement=agreement, labelled=labelled),

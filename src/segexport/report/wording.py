@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segexport.judge.gates import unseen_share
+from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
 from segexport.spec import Task
@@ -44,7 +44,7 @@ def headline(report: Report) -> str:
         return "Nothing was checked: there is no export in this report."
     if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
         subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
-        return f"{subject} what the reference model does: every gated check held."
+        return f"{subject} what the reference model does: every gated check held{_if_independent(exports)}."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -54,6 +54,12 @@ def headline(report: Report) -> str:
     ]
     of = f"Of {len(exports)} exports, " if len(exports) > 1 else "Of 1 export, "
     return of + ", ".join(part for part in parts if part) + "."
+
+
+def _if_independent(exports: tuple[ExportResult, ...]) -> str:
+    checks = (check for export in exports for check in export.checks if check.name == INDEPENDENT)
+    alarm = any(check.verdict is Verdict.INCONCLUSIVE for check in checks)
+    return ", as far as the images are independent of each other, which they do not seem to be" if alarm else ""
 
 
 def findings(export: ExportResult) -> tuple[Finding, ...]:
