@@ -24,6 +24,7 @@ from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import CheckRecipe, OnnxExport
 from segexport.references.archive import HEADER
+from segexport.references.live import LiveReference
 from segexport.references.reference import record
 from segexport.spec import Format
 
@@ -62,7 +63,7 @@ def main() -> None:
         }
         times: dict[str, list[float]] = {"recorded": [], "model": []}
         for _ in range(options.repeats):
-            for name, reference in (("model", source), ("recorded", recording.playback())):
+            for name, reference in (("model", LiveReference(source)), ("recorded", recording.as_reference())):
                 start = time.perf_counter()
                 report = check(reference, [subject], data, Path(scratch), CheckRecipe(latency_seconds=0))
                 times[name].append(time.perf_counter() - start)

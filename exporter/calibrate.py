@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
+from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.recipe.schema import Calibration
@@ -39,8 +40,9 @@ class Calibrate:
 
         Raises:
             InputError: As `QuantizeOnnx.run`.
-            UnsupportedModelError: As `where_it_rounds`.
+            UnsupportedModelError: As `where_it_rounds`, or the program is quantized already.
         """
+        require_float(source, "calibration")
         found = where_it_rounds(source, self.params, context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))
@@ -95,4 +97,4 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if note.startswith("warning"))))
+    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if is_warning(note))))

@@ -16,7 +16,7 @@ from segexport.spec import Semantics, TensorSpec
 
 _ARGMAX = frozenset({"arg_max", "top_k_v2"})
 _PROBABILITY = frozenset({"softmax", "sigmoid", "hard_sigmoid"})
-_THRESHOLD = frozenset({"greater_than", "greater_equal"})
+_THRESHOLD = frozenset({"greater_than", "greater_equal", "less_than", "less_equal", "round"})
 INTERPOLATION = frozenset(
     {"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "bilinear_interp", "nearest_interp"}
 )
@@ -93,6 +93,20 @@ def recognise(program: ProgramGraph, output: str) -> Head:
     return Head(semantics, layout, _at_least_two(tracer.size(output, layout.index("C"))))
 
 
+def decides_alone(program: ProgramGraph, output: str) -> Op | None:
+    """The sigmoid or threshold that makes each of several channels say by itself whether its class is there.
+
+    The largest of such channels is not the class of a pixel: a pixel may be of several classes, or of none.
+    """
+    tracer = _Tracer(program)
+    _, op = tracer.meaning(output)
+    if op is None or op.type not in (_THRESHOLD | _PROBABILITY) - {"softmax"}:
+        return None
+    layout = recognise(program, output).layout
+    channels = tracer.size(output, layout.index("C")) if "C" in layout else 1
+    return op if channels > 1 else None
+
+
 def is_identity_scale(op: Op) -> bool:
     """Whether the operator is a `scale` that changes nothing; exports end in one."""
     return (
@@ -138,6 +152,12 @@ class _Tracer:
             if op.type == "where" and (chosen := self._chosen(op)):  # a class where it is sure, else a constant
                 name = chosen
                 continue
+            if op.type == "where":  # one constant or the other: the condition decides
+                name = op.input("Condition") or ""
+                continue
+            if op.type == "round":  # of a probability: whether it is over a half
+                semantics, decided = self.meaning(op.input("X") or "")
+                return ("class_index", op) if semantics == "probability" and not changed else (semantics, decided)
             if op.type in _THRESHOLD:
                 return ("other" if changed else "class_index"), op
             if op.type in _PROBABILITY:

@@ -183,7 +183,7 @@ class ProgramGraph:
     # -- specs -----------------------------------------------------------------------------------------------------
 
     def inputs(self) -> list[TensorSpec]:
-        """The inputs in feed order; a 4-D float input with 1, 3 or 4 channels counts as an image."""
+        """The inputs in feed order; a 4-D float input counts as an image."""
         return [self._input_spec(name) for name in self.feed_names]
 
     def _input_spec(self, name: str) -> TensorSpec:
@@ -191,8 +191,7 @@ class ProgramGraph:
         layout = ""
         if len(var.dims) == 4:
             layout = "NHWC" if var.dims[3] in (1, 3, 4) and var.dims[1] not in (1, 3, 4) else "NCHW"
-        channels = var.dims[layout.index("C")] if layout else 0
-        is_image = channels in (-1, 1, 3, 4) and var.dtype.startswith("float")
+        is_image = bool(layout) and var.dtype.startswith("float")
         return TensorSpec(
             name=name, dtype=var.dtype, shape=var.dims, layout=layout, semantics="image" if is_image else "other"
         )

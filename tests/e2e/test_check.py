@@ -15,6 +15,7 @@ from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.recipe.schema import CheckRecipe
+from segexport.references.live import LiveReference
 
 FAILS = {
     "constant": "tripwire.constant",
@@ -184,7 +185,7 @@ def test_a_hang_is_an_error_of_its_export_and_its_process_is_gone(workplace, exp
     ]
     start = time.monotonic()
     options = CheckRecipe(latency_seconds=0, timeout_s=12, worst_images=0)
-    report = check(reference, subjects, data, tmp_path, options)
+    report = check(LiveReference.of(reference, options), subjects, data, tmp_path, options)
     assert time.monotonic() - start < 90
     hanging, fine = report.exports
     assert (hanging.verdict.value, fine.verdict.value) == ("ERROR", "PASS")

@@ -7,10 +7,13 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, Target, file_entry, warning, write_artifact
 from segexport.errors import InputError
+from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 from segexport.ui.console import PLAIN_WIDTH, Console, printable
 
 _ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
@@ -73,6 +76,34 @@ def test_data_goes_to_stdout_and_everything_else_to_stderr(streams) -> None:
     console.warn("careful")
     assert streams[0].getvalue() == "data\nends\n"
     assert streams[1].getvalue() == "saying\nwarning: careful\n"
+
+
+def test_what_was_assumed_for_a_model_is_said_once(streams, tmp_path) -> None:
+    model = sample_artifact(
+        tmp_path,
+        LineageEntry(step="import", version="1", notes=("read from x", warning("a resize was added"))),
+        LineageEntry(step="onnx_int8", version="1", notes=(warning("calibrated on one image"),)),
+    )
+    console = _console(streams, quiet=True)
+    console.warn_of(model, model)
+    console.warn_of(model)
+    assert streams[1].getvalue() == "warning: net: a resize was added\nwarning: net: calibrated on one image\n"
+
+
+def sample_artifact(folder: Path, *lineage: LineageEntry) -> ModelArtifact:
+    (folder / "model.onnx").write_bytes(b"weights")
+    manifest = Manifest(
+        name="net",
+        format=Format.ONNX,
+        files=(file_entry(folder, "model.onnx"),),
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, 4, 4)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 2, 4, 4)),),
+        preprocess=Preprocess(),
+        labels=(Label(id=0, name="a", rgb=(0, 0, 0)),),
+        target=Target(arch="any", precision=Precision.FP32),
+        lineage=lineage,
+    )
+    return write_artifact(folder, manifest)
 
 
 def test_an_error_says_what_why_and_how(streams) -> None:

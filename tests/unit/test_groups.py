@@ -15,7 +15,6 @@ from segexport.data.dataset_list import Entry
 from segexport.data.groups import names_without_counter
 from segexport.errors import InputError
 from segexport.recipe.schema import DataRecipe
-from segexport.references.recorded_reference import Playback
 from segexport.references.reference_file import read_reference
 
 
@@ -154,14 +153,13 @@ def test_one_group_cannot_be_parted():
 
 def test_a_recording_lends_its_groups_to_data_that_names_none(street, tmp_path):
     rewrite(street, "{image}\t{label}\t{group}")
-    playback = write_recording(tmp_path / "street.ref", Dataset.open(street.root)).playback()
-    assert isinstance(playback, Playback)
+    recorded = write_recording(tmp_path / "street.ref", Dataset.open(street.root)).as_reference()
     plain = Dataset.open(street.root).ungrouped()
     for data in (plain, plain.grouped("auto")):
-        playback.require_data(data)  # groups change no mask
-    assert playback.with_groups(plain).image_groups == Dataset.open(street.root).image_groups
-    assert playback.with_groups(plain.grouped("auto")).units == 1  # what is said last holds
-    assert playback.with_groups(plain.subset(3)).units == 3
+        recorded.require_data(data)  # groups change no mask
+    assert recorded.with_groups(plain).image_groups == Dataset.open(street.root).image_groups
+    assert recorded.with_groups(plain.grouped("auto")).units == 1  # what is said last holds
+    assert recorded.with_groups(plain.subset(3)).units == 3
     header = read_reference(tmp_path / "street.ref").header
     assert (header.data.groups, header.images[5].group) == ("column", "drive 1")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from segexport import __version__
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, digest_of
+from segexport.artifact import digest_of
 from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
@@ -15,7 +15,7 @@ from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
 from segexport.recipe.schema import Recipe
-from segexport.references.recorded_reference import Playback
+from segexport.references.base import Reference
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def kept_check(
-    reference: ModelArtifact | Playback,
+    reference: Reference,
     subjects: list[Export],
     data: Dataset,
     folder: Path,
@@ -33,13 +33,11 @@ def kept_check(
     store: Store,
 ) -> tuple[Report, bool]:
     """The check's report, and whether it was found in the store; its pictures are put into `folder`."""
-    played = isinstance(reference, Playback)
-    model = reference.artifact if played else reference
     key = digest_of(
         {
             "check": 5,
             "segexport": __version__,
-            "reference": [model.manifest.name, model.digest, reference.recorded.digest if played else ""],
+            "reference": reference.identity,
             "exports": [
                 [s.name, s.artifact.digest if s.artifact else str(s.error), s.effective_limits.model_dump()]
                 for s in subjects

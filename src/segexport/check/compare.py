@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +17,17 @@ from segexport.data.dataset import Dataset
 from segexport.errors import capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
-from segexport.judge.results import REFERENCE, Export, Measured, Measurement, ReferenceRun
-from segexport.judge.times import latency_of
+from segexport.judge.results import REFERENCE, Export, Measured, Measurement
 from segexport.measure import latency, parity
 from segexport.measure.audit import audited
 from segexport.measure.environment import describe_machine
+from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
 from segexport.recipe.schema import CheckRecipe
-from segexport.references.recorded_reference import Playback
+from segexport.references.base import Reference
 from segexport.report.schema import DatasetInfo, Groups, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
-from segexport.spec import Preprocess
 from segexport.task.instance.compare import InstanceCounts, ObjectScorer
 from segexport.task.instance.draw import object_panel
 from segexport.task.instance.judge import ObjectTruth
@@ -48,7 +46,8 @@ Probe = Callable[[Export, Session], list[Check]]
 class _Opened(Measured):
     """An export on its way through the check."""
 
-    session: Session | None = None
+    model: LiveModel | None = None
+    opened: ModelUnderTest | None = None
 
     @property
     def artifact(self) -> ModelArtifact:
@@ -56,7 +55,7 @@ class _Opened(Measured):
 
 
 def check(
-    reference: ModelArtifact | Playback,
+    reference: Reference,
     subjects: list[Export],
     data: Dataset,
     folder: Path,
@@ -71,7 +70,7 @@ def check(
     """Runs the whole check and draws the worst images into `folder / "images"`.
 
     Args:
-        reference: The model that the exports were made from, or a recording of it.
+        reference: The model that the exports were made from (`LiveReference`), or a recording of it.
         label_map: Class of the model -> class of the data, by name.
         notes: What a reader of the report should know about how it came about.
         probes: More questions to every export.
@@ -84,7 +83,7 @@ def check(
 
 
 def measure(
-    reference: ModelArtifact | Playback,
+    reference: Reference,
     subjects: list[Export],
     data: Dataset,
     folder: Path,
@@ -103,37 +102,28 @@ def measure(
         whole: The data that `data` is a share of; pictures are numbered, and audits are made, as of all of it.
     """
     whole = whole or data
-    playback = reference if isinstance(reference, Playback) else None
-    model = playback.artifact if playback is not None else reference
+    model = reference.artifact
     is_instance = model.manifest.task == "instance"
     require_fitting(model, data, [subject.artifact for subject in subjects])
     classes = object_classes(model, data, label_map) if is_instance else classes_of(model, data, label_map)
+    reference.require_fit(subjects)
     opened = [_Opened(subject, error=subject.error) for subject in subjects]
-    if playback is not None:
-        playback.require_fit([subject for subject in subjects if subject.artifact is not None])
     with ExitStack() as stack:
-        own = _open(stack, model, options, options.reference_device) if playback is None else playback.session()
+        own = _open(stack, reference)
         for entry in opened:
             if entry.error is None:
                 with capture_error(entry):
-                    entry.session = _open(stack, entry.artifact, options, options.device)
-        running = [entry for entry in opened if entry.session is not None]
-        contract = _shared_preprocess(model, running) if playback is None else None
-        contender = ModelUnderTest(
-            REFERENCE,
-            own,
-            contract or model.manifest.preprocess,
-            model.manifest.image,
-            None if is_instance else classes.lookup,
-            None if playback is None else own.choose,
-            inputs=model.manifest.inputs,
-        )
+                    entry.model = _live(entry.subject, options)
+                    entry.opened = _open(stack, entry.model)
+        running = [entry for entry in opened if entry.opened is not None]
+        contract = reference.shared_preprocess([entry.artifact for entry in running])
+        own = replace(own, preprocess=contract or own.preprocess, lookup=None if is_instance else classes.lookup)
         counter = None
         if is_instance:
-            counter = ObjectScorer(contender, model.manifest, data, classes.lookup, options.worst_images)
+            counter = ObjectScorer(own, model.manifest, data, classes.lookup, options.worst_images)
         comparison = parity.compare(
-            contender,
-            [_contender(entry, contender.lookup) for entry in running],
+            own,
+            [_contender(entry, own.lookup) for entry in running],
             data,
             num_classes=len(classes.labels),
             model_classes=model.manifest.num_classes,
@@ -145,11 +135,11 @@ def measure(
         for entry in running:
             entry.tally = comparison.exports[entry.subject.name]
             entry.error = entry.tally.error
-            entry.info = entry.session.info
+            entry.info = entry.opened.session.info
             entry.worst = _worst(entry, classes, data, whole, folder)
             if entry.error is None:
                 _ask(entry, probes)
-    timings = _times(None if playback is not None else model, contender, running, data, options, progress)
+    timings = _times(reference, own, running, data, options, progress)
     for entry in running:
         if entry.error is None:
             entry.operators, checks = _audited(entry, whole, options)
@@ -158,7 +148,7 @@ def measure(
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
         title=title,
-        reference=_reference_run(reference, own, comparison, timings.get(REFERENCE), options),
+        reference=reference.run(own.session.info, comparison, timings.get(REFERENCE)),
         exports=list(opened),
         comparison=comparison,
         labels=classes.labels,
@@ -186,79 +176,43 @@ def _groups(data: Dataset) -> Groups | None:
 def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
     with capture_error(entry):
         for probe in probes:
-            entry.more += probe(entry.subject, entry.session)
+            entry.more += probe(entry.subject, entry.opened.session)
 
 
 def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[str, dict[str, int]], list[Check]]:
     images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
     manifest = entry.artifact.manifest
     inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
-    return audited(entry.artifact, inputs, _run_options(options, options.device))
-
-
-def _reference_run(
-    reference: ModelArtifact | Playback,
-    own: Session,
-    comparison: parity.Comparison,
-    timing: latency.Timing | None,
-    options: CheckRecipe,
-) -> ReferenceRun:
-    if isinstance(reference, Playback):
-        return reference.run()
-    on_gpu = options.reference_device.startswith("gpu")
-    notes = own.info.notes
-    if not on_gpu:
-        notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
-    times = latency_of(timing, own.info, comparison.reference, comparison.preprocess_ms)
-    return ReferenceRun(reference, own.info, on_gpu, times, timing, None, notes)
+    return audited(entry.artifact, inputs, _run_options(options))
 
 
 # -- before the run --------------------------------------------------------------------------------------------
 
 
-def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    session = _opened(artifact, options, device)
-    stack.callback(session.close)
-    return session
+def _open(stack: ExitStack, model: LiveModel | Reference) -> ModelUnderTest:
+    opened = model.open()
+    stack.callback(opened.session.close)
+    return opened
 
 
-def _opened(artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    return runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
+def _live(export: Export, options: CheckRecipe) -> LiveModel:
+    return LiveModel(export.name, export.artifact, _run_options(options))
 
 
-def _run_options(options: CheckRecipe, device: str) -> RunOptions:
-    return RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
+def _run_options(options: CheckRecipe) -> RunOptions:
+    return RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
 
 
 def _contender(entry: _Opened, lookup: np.ndarray | None) -> ModelUnderTest:
-    manifest = entry.artifact.manifest
-    small = declared_small_mask(manifest)
-    return ModelUnderTest(
-        entry.subject.name,
-        entry.session,
-        manifest.preprocess,
-        manifest.image,
-        lookup,
-        small_mask=small,
-        inputs=manifest.inputs,
-    )
-
-
-def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Preprocess | None:
-    """The exports' preprocessing where the reference takes any size: both must see the same tensor."""
-    contracts = {entry.artifact.manifest.preprocess for entry in running}
-    free = -1 in reference.manifest.image.shape[2:]
-    if free and len(contracts) == 1 and contracts != {reference.manifest.preprocess}:
-        return contracts.pop()
-    return None
+    return replace(entry.opened, lookup=lookup, small_mask=declared_small_mask(entry.artifact.manifest))
 
 
 # -- times -----------------------------------------------------------------------------------------------------
 
 
 def _times(
-    own: ModelArtifact | None,
-    contender: ModelUnderTest,
+    reference: Reference,
+    own: ModelUnderTest,
     running: list[_Opened],
     data: Dataset,
     options: CheckRecipe,
@@ -268,16 +222,11 @@ def _times(
     if not options.latency_seconds:
         return {}
     image = data.read(0).image
-
-    def program(artifact: ModelArtifact, device: str, contract: Preprocess) -> latency.Program:
-        tensors = preprocess.feed(artifact.manifest.inputs, *preprocess.apply(contract, image))
-        return latency.Program(lambda: _opened(artifact, options, device), tensors)
-
-    programs = {} if own is None else {REFERENCE: program(own, options.reference_device, contender.preprocess)}
+    program = reference.program(image, own.preprocess)
+    programs = {} if program is None else {REFERENCE: program}
     for entry in running:
         if entry.error is None:
-            contract = entry.artifact.manifest.preprocess
-            programs[entry.subject.name] = program(entry.artifact, options.device, contract)
+            programs[entry.subject.name] = entry.model.program(image)
     timings = latency.measure_steadily(programs, options.latency_seconds, progress=progress)
     for entry in running:
         entry.timing = timings.get(entry.subject.name)

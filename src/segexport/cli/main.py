@@ -64,8 +64,9 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
     """Turn a PaddleSeg or PaddleX export into an artifact that says all about itself."""
     from segexport.commands.import_ import import_to
 
-    artifact = import_to(model, output, _import_options(options))
-    console().say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
+    say, artifact = console(), import_to(model, output, _import_options(options))
+    say.warn_of(artifact)
+    say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
 
 
 @cli.command()
@@ -98,7 +99,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 
     say = console()
     artifact = export_to(model, output, _import_options(options), options, console=say)
-    say.say(f"{output}: {artifact.manifest.format.value}, {artifact.size_bytes:,} bytes")
+    say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
 
 
 @cli.command()

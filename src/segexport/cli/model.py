@@ -94,6 +94,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     opening = {name: options[name] for name in ("device", "threads")}
     with segexport.load(str(model), **opening, importing=import_options(options)) as opened:
         asked = {name: options[name] for name in ("details", "metric", "batch_size")}
+        say.warn_of(opened.artifact)
         found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
         write_file(output, (render(found, "json", color=False, width=0) + "\n").encode())
@@ -124,7 +125,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
         name: options[name] for name in ("target_size", "slice_size", "batch_size", "kind", "with_json", "output")
     }
     with segexport.load(str(model), device=device, threads=threads, importing=given) as opened:
-        _predict(console(), runner(opened, threshold), list(inputs), **options)
+        say = console()
+        say.warn_of(opened.artifact)
+        _predict(say, runner(opened, threshold), list(inputs), **options)
 
 
 @click.command()
@@ -155,6 +158,7 @@ def pipeline(
         raise click.UsageError("PIPELINE and --input are wanted, or --get-config")
     opening = {name: options.pop(name) for name in ("model", "device", "threads")}
     with create_pipeline(pipeline, **opening) as opened:
+        say.warn_of(opened.model.artifact)
         _predict(say, opened.predict, list(inputs), **options)
 
 

@@ -27,11 +27,12 @@ from segexport.judge.build_report import conclude
 from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
 from segexport.recipe.tolerances import Tolerances
 from segexport.references.archive import looks_like_archive, require_new
+from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.device_result import with_device_rows
 from segexport.references.golden_pack import GoldenPack, agreement_only, open_pack
+from segexport.references.live import LiveReference
 from segexport.references.merge import merge
-from segexport.references.recorded_reference import Playback
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
 from segexport.task.open_data import open_data
@@ -45,10 +46,14 @@ if TYPE_CHECKING:
 class _Job:
     """What is compared with what."""
 
-    reference: ModelArtifact | Playback
+    reference: Reference
     subjects: list[Export]
     data: Dataset
     pack: GoldenPack | None = None
+
+    @property
+    def models(self) -> tuple[ModelArtifact, ...]:
+        return self.reference.artifact, *(subject.artifact for subject in self.subjects if subject.artifact is not None)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -61,6 +66,7 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
     if output is not None:
         require_free(output, replace=True)
     with _job(exports, options) as job, _folder(output) as folder:
+        console.warn_of(*job.models)
         arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
         found = check(
             job.reference, job.subjects, job.data, folder, _check_recipe(options), probes=job.probes, **arguments
@@ -86,8 +92,8 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
     settings = _check_recipe({**options, "latency_seconds": 0.0})
     arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
-        if isinstance(job.reference, ModelArtifact):
-            require_semantic(job.reference, "--shard")
+        console.warn_of(*job.models)
+        require_semantic(job.reference.artifact, "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
             raise InputError(
@@ -108,15 +114,15 @@ def merge_parts(parts: list[Path], output: Path, options: Mapping[str, Any]) -> 
     return found
 
 
-def recorded_or_model(path: Path, data: Dataset, limited: Dataset) -> ModelArtifact | Playback:
-    """What `--reference` names: a recording, which must fit the data, or a model that will run.
+def open_reference(path: Path, data: Dataset, limited: Dataset, options: CheckRecipe) -> Reference:
+    """What `--reference` names: a recording, which must fit the data, or a model that will run as `options` say.
 
     Raises:
         InputError: Neither; or a recording of other images.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         return recording_for(path, data, limited)
-    return import_model(path, ImportOptions(fallback_labels=data.labels), Store())
+    return LiveReference.of(import_model(path, ImportOptions(fallback_labels=data.labels), Store()), options)
 
 
 @contextmanager
@@ -128,12 +134,12 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
         if options["groups"] is not None:
             raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
         with open_pack(golden) as pack:
-            playback = pack.playback()
+            recorded = pack.as_reference()
             subjects = [
                 replace(subject, limits=pack.limits(subject.precision))
-                for subject in _subjects(exports, playback.artifact)
+                for subject in _subjects(exports, recorded.artifact)
             ]
-            yield _Job(playback, subjects, pack.data(), pack)
+            yield _Job(recorded, subjects, pack.data(), pack)
         return
     if reference is None or root is None:
         missing = "--reference" if reference is None else "--data"
@@ -144,11 +150,8 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
         )
     data = open_data(root, options["split"], groups=options["groups"])
     limited = data.at_most(options["limit"])
-    against_what = recorded_or_model(reference, data, limited)
-    model = against_what
-    if isinstance(against_what, Playback):
-        model, limited = against_what.artifact, against_what.with_groups(limited)
-    yield _Job(against_what, _subjects(exports, model), limited)
+    original = open_reference(reference, data, limited, _check_recipe(options))
+    yield _Job(original, _subjects(exports, original.artifact), original.with_groups(limited))
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:

@@ -32,6 +32,7 @@ def diagnose_export(
     height, width = export.manifest.inputs[0].shape[2:]
     if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:
         own = import_model(reference, options.model_copy(update={"input_size": (width, height)}), store)
+    console.warn_of(own, export)
     with nullcontext() if output is None else new_folder(output) as folder:
         return diagnose(
             export,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from segexport.artifact import ModelArtifact, one_line
-from segexport.errors import InputError
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
@@ -32,10 +32,13 @@ def export_to(
     source = import_model(model, importing, store)
     if calibration is not None:
         source = fix_input_size(model, importing, source, calibration, store)
+    console.warn_of(source)
     export = _export_recipe(options)
     chain = planned(steps_of(export), source, calibration.fingerprint if calibration else "")
     builder = Builder(store, StepContext(data=calibration, progress=console.progress), console.say)
-    return place_artifact(builder.build(output.name, source, chain), output)
+    made = builder.build(output.name, source, chain)
+    console.warn_of(made)
+    return place_artifact(made, output)
 
 
 def _asked(given: Mapping[str, Any]) -> str:

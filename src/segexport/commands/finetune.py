@@ -40,6 +40,7 @@ def finetune(
     store = Store()
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, importing, store)
+    console.warn_of(source)
     step = make_step("finetune", _params(options))
     check_chain([step], source.manifest.format)
     if options["early_stop"] and validation is None:

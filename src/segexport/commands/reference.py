@@ -30,7 +30,7 @@ def record_reference(
     require_new(output)
     images = Dataset.open(data, options["split"], groups=options["groups"]).at_most(options["limit"])
     return record(
-        _imported(model, importing, images),
+        _imported(model, importing, images, console),
         images,
         output,
         device=options["device"],
@@ -48,7 +48,7 @@ def make_golden(
     require_new(output)
     images = Dataset.open(data, options["split"], groups=options["groups"])
     return make_pack(
-        _imported(model, importing, images),
+        _imported(model, importing, images, console),
         images,
         output,
         images=options["images"],
@@ -58,10 +58,11 @@ def make_golden(
     )
 
 
-def _imported(model: Path, importing: ImportOptions, data: Dataset) -> ModelArtifact:
+def _imported(model: Path, importing: ImportOptions, data: Dataset, console: Console) -> ModelArtifact:
     store = Store()
     options = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, options, store)
+    console.warn_of(source)
     require_semantic(source, "a recording of masks")
     return fix_input_size(model, options, source, data, store)
 

@@ -18,8 +18,9 @@ from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import Recipe, export_name
+from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
-from segexport.references.recorded_reference import Playback
+from segexport.references.live import LiveReference
 from segexport.references.reference_file import recording_for
 from segexport.task.open_data import open_data
 
@@ -69,14 +70,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         whole = whole.part(*map(int, recipe.data.part.split("/")))
     data = whole.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
-    recorded = _recorded(base, recipe, whole, data)
-    if recorded is not None:
-        data = recorded.with_groups(data)
+    console.warn_of(source)
+    reference = _reference(base, recipe, source, whole, data)
+    data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
     subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
-    found, again = kept_check(recorded or source, subjects, data, folder, recipe, console, store)
+    found, again = kept_check(reference, subjects, data, folder, recipe, console, store)
     for subject in subjects:
         if subject.artifact is not None:
             copy_tree(subject.artifact.path, folder / "exports" / subject.name)
@@ -101,10 +102,10 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 
 
-def _recorded(base: Path, recipe: Recipe, whole: Dataset, data: Dataset) -> Playback | None:
-    if recipe.check.reference is None:
-        return None
-    return recording_for(base / recipe.check.reference, whole, data)
+def _reference(base: Path, recipe: Recipe, source: ModelArtifact, whole: Dataset, data: Dataset) -> Reference:
+    if recipe.check.reference is not None:
+        return recording_for(base / recipe.check.reference, whole, data)
+    return LiveReference.of(source, recipe.check)
 
 
 def _calibrates(recipe: Recipe) -> bool:
@@ -115,7 +116,9 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
     name = export_name(export)
     try:
         artifact, error = builder.build(name, source, chain), None
+        console.warn_of(artifact)
     except SegexportError as caught:
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
-    return Export(name, export.to, export.precision, artifact, error, export.limits)
+    precision = export.precision if artifact is None else artifact.manifest.target.precision
+    return Export(name, export.to, precision, artifact, error, export.limits)

@@ -36,6 +36,7 @@ def serve_model(
         device = config.device if device is None else device
         target_size = config.target_size if target_size is None else target_size
     artifact = import_model(model, ImportOptions(), Store())
+    say.warn_of(artifact)
     _log_to_stderr(access_log)
     settings = Settings(
         host=options["host"],

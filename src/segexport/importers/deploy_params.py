@@ -2,8 +2,10 @@
 
 Names, defaults and orders are those of each system's code:
 
-- PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height).
-- PaddleX 1 (`model.yml`): BGR where `TransformsMode` says so. Sizes are (width, height). `ResizeByShort` is nearest.
+- PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height). One
+  channel is what `cv2.IMREAD_GRAYSCALE` gives.
+- PaddleX 0 and 1 (`model.yml`): BGR where `TransformsMode` says so. Sizes are (width, height). `ResizeByShort` is
+  nearest. Images of other than three channels keep the values that their files store, as in PaddleX 2.
 - PaddleX 2 (`model.yml`, version 2): RGB. Sizes are (height, width). `Normalize` has ImageNet's mean and std.
 - PaddleDetection (`infer_cfg.yml`): RGB. Sizes are (height, width). Interpolations are OpenCV's numbers.
 - PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 unless it says otherwise.
@@ -18,10 +20,11 @@ from typing import Any
 
 from segexport.errors import InputError
 
-Triple = tuple[float, float, float]
+Values = tuple[float, ...]  # one for each channel
 
 RANDOM_CAUSE = "an export has to treat the same image always alike; this is for training"
 RANDOM_HINT = "take it out of the transforms: the validation transforms of the training config are what is wanted"
+OWN_HINT = "say the preprocessing yourself with --preprocess FILE"
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -39,6 +42,7 @@ class Dialect:
         keep_ratio, size_divisor: Defaults of `Resize`.
         mean, std: Defaults of `Normalize`.
         short_size, short_max_size, short_interp: Defaults of `ResizeByShort`; None where the size must be given.
+        reads_channels: Whether it reads images of any number of channels, with the values that the files store.
     """
 
     name: str
@@ -51,20 +55,29 @@ class Dialect:
     short_size: int | None = None
     short_max_size: int | None = None
     short_interp: str = "LINEAR"
+    reads_channels: bool = False
 
 
 PADDLESEG = Dialect("PaddleSeg")
-PADDLEX_1 = Dialect("PaddleX 1", "bgr", short_size=800, short_max_size=1333, short_interp="NEAREST")
-PADDLEX_2 = Dialect("PaddleX 2", height_first=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, short_size=256)
+PADDLEX_1 = Dialect(
+    "PaddleX 1", "bgr", short_size=800, short_max_size=1333, short_interp="NEAREST", reads_channels=True
+)
+PADDLEX_2 = Dialect(
+    "PaddleX 2", height_first=True, mean=IMAGENET_MEAN, std=IMAGENET_STD, short_size=256, reads_channels=True
+)
 PADDLEX_3 = Dialect("PaddleX 3", keep_ratio=True, size_divisor=32)
 PADDLEDETECTION = Dialect("PaddleDetection", height_first=True, keep_ratio=True, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 class Params:
-    """The parameters of one transform; what is not asked for is an error at the end."""
+    """The parameters of one transform; what is not asked for is an error at the end.
 
-    def __init__(self, what: str, name: str, dialect: Dialect, values: dict[str, Any]) -> None:
-        self.what, self.name, self.dialect = what, name, dialect
+    Args:
+        channels: How many the network takes.
+    """
+
+    def __init__(self, what: str, name: str, dialect: Dialect, values: dict[str, Any], channels: int = 3) -> None:
+        self.what, self.name, self.dialect, self.channels = what, name, dialect, channels
         self._values = dict(values)
         self._known: list[str] = []
 
@@ -124,13 +137,16 @@ class Params:
             raise self.wrong(key, value, "[height, width]" if self.dialect.height_first else "[width, height]")
         return (pair[1], pair[0]) if self.dialect.height_first else (pair[0], pair[1])
 
-    def triple(self, key: str, default: Any) -> Triple:
-        """One number for each channel; a single one counts for all."""
+    def per_channel(self, key: str, default: Any) -> Values:
+        """One number for each channel; equal ones count for all, however many there are."""
         value = self.take(key, default)
         values = list(value) if isinstance(value, list | tuple) else [value]
-        values = values * 3 if len(values) == 1 else values
-        if len(values) != 3 or not all(map(_is_number, values)):
-            raise self.wrong(key, value, "a number for each of 3 channels")
+        if not values or not all(map(_is_number, values)):
+            raise self.wrong(key, value, f"a number for each of {self.channels} channels")
+        if len(values) != self.channels:
+            if len(set(values)) > 1:
+                raise self.wrong(key, value, f"a number for each of {self.channels} channels")
+            values = values[:1] * self.channels
         return tuple(map(float, values))
 
     def interpolation(self, key: str, default: str = "LINEAR") -> str:

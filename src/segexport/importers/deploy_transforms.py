@@ -10,12 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.artifact import warning
+from segexport.errors import InputError, one_line
 from segexport.importers import detection_transforms
 from segexport.importers.deploy_params import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    OWN_HINT,
     PADDLEDETECTION,
     PADDLESEG,
     PADDLEX_1,
@@ -25,11 +26,14 @@ from segexport.importers.deploy_params import (
     RANDOM_HINT,
     Dialect,
     Params,
-    Triple,
+    Values,
 )
 from segexport.spec import (
+    Color,
+    Depth,
     Geometry,
     LimitLong,
+    LimitShort,
     Pad,
     PadToMultiple,
     PadToRatio,
@@ -40,11 +44,15 @@ from segexport.spec import (
     ResizeToMultiple,
 )
 
-_GREY = (127.5, 127.5, 127.5)
+_GREY = 127.5
 
 
 def to_preprocess(
-    transforms: list[tuple[str, dict[str, Any]]], dialect: Dialect, where: str, color: str | None = None
+    transforms: list[tuple[str, dict[str, Any]]],
+    dialect: Dialect,
+    where: str,
+    color: str | None = None,
+    channels: int = 3,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """Translates transforms, in their order, into the contract.
 
@@ -52,30 +60,32 @@ def to_preprocess(
         transforms: Name and parameters of each.
         dialect: The system that wrote them.
         where: The file, for messages.
-        color: The channel order, where the file says it.
+        color: The order of three channels, where the file says it.
+        channels: How many the network takes.
 
     Returns:
-        The contract, and notes on what could not be said in the same words.
+        The contract, and notes: what could not be said in the same words is a warning.
 
     Raises:
         InputError: A transform or a parameter that is unknown, random, or beyond the contract.
     """
-    state = State(dialect, color or dialect.color)
+    state = State(dialect, color or dialect.color, channels)
     for position, (name, params) in enumerate(transforms, start=1):
         what = f"{where}: transform {position}, {name}"
         handler = (_OF_DETECTORS.get(name) if dialect is PADDLEDETECTION else None) or _HANDLERS.get(name)
         if handler is None:
             raise _unknown(what, name)
-        reader = Params(what, name, dialect, params)
+        reader = Params(what, name, dialect, params, channels)
         try:
             handler(state, reader)
         except ValidationError as error:
             raise InputError(f"{what}: {one_line(error)}") from error
         reader.finish()
     if not state.normalized:
-        state.notes.append("no Normalize: the model gets grey levels from 0 to 255")
+        state.notes.append(warning("no Normalize: the model gets grey levels from 0 to 255"))
+    order, depth = _as_read(state)
     contract = Preprocess(
-        color=state.color, geometry=tuple(state.geometry), scale=state.scale, mean=state.mean, std=state.std
+        color=order, depth=depth, geometry=tuple(state.geometry), scale=state.scale, mean=state.mean, std=state.std
     )
     return contract, tuple(state.notes)
 
@@ -90,18 +100,23 @@ class State:
 
     dialect: Dialect
     color: str
+    channels: int = 3
+    depth: Depth = "uint8"
     geometry: list[Geometry] = field(default_factory=list)
     scale: float = 1.0
-    mean: Triple = (0.0, 0.0, 0.0)
-    std: Triple = (1.0, 1.0, 1.0)
+    mean: Values = ()
+    std: Values = ()
     normalized: bool = False
     notes: list[str] = field(default_factory=list)
 
-    def padding_value(self, value: Triple) -> Triple:
+    def __post_init__(self) -> None:
+        self.mean, self.std = (0.0,) * self.channels, (1.0,) * self.channels
+
+    def padding_value(self, value: Values) -> Values:
         """A padding's value in grey levels, also where it was given after the normalisation."""
         return tuple((v * s + m) / self.scale for v, m, s in zip(value, self.mean, self.std, strict=True))
 
-    def normalize(self, scale: float, mean: Triple, std: Triple) -> None:
+    def normalize(self, scale: float, mean: Values, std: Values) -> None:
         """Adds one step of normalisation behind those that there are."""
         if not self.normalized:
             self.scale, self.mean, self.std = scale, mean, std
@@ -110,6 +125,30 @@ class State:
             std = tuple(c * f / scale for c, f in zip(self.std, std, strict=True))
             self.mean, self.std = mean, std
         self.normalized = True
+
+
+def _as_read(state: State) -> tuple[Color, Depth]:
+    """How images become the network's channels; what the system's own code does not say is a warning."""
+    if state.channels == 3:
+        return state.color, state.depth
+    if state.dialect.reads_channels:
+        if state.channels == 4:
+            state.notes.append(
+                warning(
+                    f"4 channels in the file's order: {state.dialect.name} reads those of a PNG as blue, green, red "
+                    "and alpha, and those of a TIFF in their order; --color bgra for the first"
+                )
+            )
+        return "channels", "stored"
+    if state.channels == 1:
+        return "gray", state.depth
+    state.notes.append(
+        warning(
+            f"{state.dialect.name} does not say how images of {state.channels} channels are read: the file's own "
+            "channels are taken, in its order, with the values that it stores"
+        )
+    )
+    return "channels", "stored"
 
 
 def _resize(state: State, params: Params) -> None:
@@ -125,8 +164,10 @@ def _resize(state: State, params: Params) -> None:
     _note_nearest(state, interpolation)
     if keep_ratio and width != height and dialect is not PADDLEX_2:
         state.notes.append(
-            f"Resize with keep_ratio to {width}x{height}: {dialect.name} turns the target by 90 degrees for images "
-            "whose longer side is the target's shorter one; here every image fits into the target as it is"
+            warning(
+                f"Resize with keep_ratio to {width}x{height}: {dialect.name} turns the target by 90 degrees for images "
+                "whose longer side is the target's shorter one; here every image fits into the target as it is"
+            )
         )
     state.geometry.append(
         Resize(
@@ -172,6 +213,14 @@ def _limit_long(state: State, params: Params) -> None:
     state.geometry.append(LimitLong(min_size=low, max_size=high))
 
 
+def _limit_short(state: State, params: Params) -> None:
+    """PaddleSeg's matting."""
+    low, high = params.optional_positive("min_short"), params.optional_positive("max_short")
+    if low is not None and high is not None and low > high:
+        raise InputError(f"{params.what}: min_short {low} is above max_short {high}")
+    state.geometry.append(LimitShort(min_size=low, max_size=high))
+
+
 def _resize_range_scaling(state: State, params: Params) -> None:
     low, high = params.positive("min_value", 400), params.positive("max_value", 600)
     if low != high:
@@ -182,8 +231,12 @@ def _resize_range_scaling(state: State, params: Params) -> None:
 def _resize_step_scaling(state: State, params: Params) -> None:
     low, high = params.take("min_scale_factor", 0.75), params.take("max_scale_factor", 1.25)
     params.take("scale_step_size")
-    if not (low == high == 1):
+    if low != high:
         raise InputError(f"{params.what}: a random scale from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
+    if low != 1:
+        raise InputError(
+            f"{params.what}: a scale of {low}", cause="the contract resizes to a size, not by a factor", hint=OWN_HINT
+        )
 
 
 def _to_multiple(state: State, params: Params) -> None:
@@ -193,7 +246,7 @@ def _to_multiple(state: State, params: Params) -> None:
 
 def _padding(state: State, params: Params) -> None:
     size = params.take("target_size")
-    value = params.triple("im_padding_value", _GREY)
+    value = params.per_channel("im_padding_value", _GREY)
     params.take("label_padding_value")
     divisor = params.take("size_divisor")
     mode = params.take("pad_mode", 0)
@@ -211,19 +264,21 @@ def _padding(state: State, params: Params) -> None:
 
 def _padding_by_ratio(state: State, params: Params) -> None:
     ratio = params.take("aspect_ratio", 1)
-    value = params.triple("im_padding_value", _GREY)
+    value = params.per_channel("im_padding_value", _GREY)
     params.take("label_padding_value")
     state.geometry.append(PadToRatio(ratio=ratio, value=state.padding_value(value)))
 
 
 def _normalize(state: State, params: Params) -> None:
     dialect = state.dialect
-    mean, std = params.triple("mean", dialect.mean), params.triple("std", dialect.std)
+    mean, std = params.per_channel("mean", dialect.mean), params.per_channel("std", dialect.std)
     _require_divisor(params, "std", std)
     if dialect not in (PADDLEX_1, PADDLEX_2):
         state.normalize(1 / 255, mean, std)
         return
-    low, high = params.triple("min_val", 0), params.triple("max_val", 255.0)
+    low, high = params.per_channel("min_val", 0), params.per_channel("max_val", 255.0)
+    if max(high) > 255:
+        state.depth = "stored"
     if not params.flag("is_scale", True):
         state.normalize(1.0, mean, std)
         return
@@ -242,12 +297,12 @@ def _normalize(state: State, params: Params) -> None:
 
 def _normalize_image(state: State, params: Params) -> None:
     """The general `NormalizeImage`: its `scale` may be the text `1./255.`."""
-    mean, std = params.triple("mean", IMAGENET_MEAN), params.triple("std", IMAGENET_STD)
+    mean, std = params.per_channel("mean", IMAGENET_MEAN), params.per_channel("std", IMAGENET_STD)
     _require_divisor(params, "std", std)
     scale = params.take("scale", 1 / 255)
     params.take("order")
-    if params.take("channel_num", 3) != 3:
-        raise InputError(f"{params.what}: channel_num must be 3")
+    if (count := params.take("channel_num", params.channels)) != params.channels:
+        raise InputError(f"{params.what}: channel_num is {count!r}, the network takes {params.channels} channels")
     if isinstance(scale, str):
         above, _, below = scale.partition("/")
         try:
@@ -266,7 +321,13 @@ def _load_images(state: State, params: Params) -> None:
 
 def _decode_image(state: State, params: Params) -> None:
     mode = params.take("img_mode", "RGB")
-    params.take("channel_first")
+    for key in ("channel_first", "with_mixup"):
+        params.take(key)
+    if params.given("to_rgb"):  # PaddleX's first releases
+        state.color = "rgb" if params.flag("to_rgb", True) else "bgr"
+        return
+    if mode == "GRAY" and params.channels == 1:
+        return
     if mode not in ("RGB", "BGR"):
         raise params.wrong("img_mode", mode, "RGB or BGR")
     state.color = mode.lower()
@@ -277,14 +338,16 @@ def _nothing(state: State, params: Params) -> None:
     params.ignore_all()
 
 
-def _require_divisor(params: Params, key: str, values: Triple) -> None:
+def _require_divisor(params: Params, key: str, values: Values) -> None:
     if not all(values):
         raise InputError(f"{params.what}: {key} holds a 0, and is divided by: {list(values)}")
 
 
 def _note_nearest(state: State, interpolation: str) -> None:
     if interpolation == "nearest":
-        state.notes.append("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
+        state.notes.append(
+            warning("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
+        )
 
 
 _HANDLERS: dict[str, Callable[[State, Params], None]] = {
@@ -293,6 +356,7 @@ _HANDLERS: dict[str, Callable[[State, Params], None]] = {
     "ResizeByShort": _resize_by_short,
     "ResizeByLong": _resize_by_long,
     "LimitLong": _limit_long,
+    "LimitShort": _limit_short,
     "ResizeRangeScaling": _resize_range_scaling,
     "ResizeStepScaling": _resize_step_scaling,
     "ResizeToMultiple": _to_multiple,
@@ -343,10 +407,10 @@ def _unknown(what: str, name: str) -> InputError:
     if name.startswith("Random") or name in ("MixupImage", "Mixup", "CutMix"):
         return InputError(f"{what}: a random transform", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     if name in _BEYOND:
-        return InputError(f"{what}: cannot be said in the preprocessing contract", cause=_BEYOND[name])
+        return InputError(f"{what}: cannot be said in the preprocessing contract", cause=_BEYOND[name], hint=OWN_HINT)
     near = difflib.get_close_matches(name, _HANDLERS, n=1)
     return InputError(
         f"{what}: unknown transform" + (f", perhaps {near[0]}" if near else ""),
         cause=f"the known ones are {known}",
-        hint="say the preprocessing yourself with --preprocess FILE",
+        hint=OWN_HINT,
     )

@@ -16,8 +16,6 @@ from segexport.spec import Pad, PadToMultiple, Resize, ResizeShort
 if TYPE_CHECKING:
     from segexport.importers.deploy_transforms import State
 
-_ZERO = (0.0, 0.0, 0.0)
-
 
 def resize(state: State, params: Params) -> None:
     width, height = params.size("target_size", params.take("target_size"))
@@ -30,13 +28,13 @@ def resize(state: State, params: Params) -> None:
 
 
 def normalize_image(state: State, params: Params) -> None:
-    mean, std = params.triple("mean", params.dialect.mean), params.triple("std", params.dialect.std)
+    mean, std = params.per_channel("mean", params.dialect.mean), params.per_channel("std", params.dialect.std)
     scale = 1 / 255 if params.flag("is_scale", True) else 1.0
     kind = params.take("norm_type", "mean_std")
     if kind not in ("mean_std", "none"):
         raise params.wrong("norm_type", kind, "mean_std or none")
     if kind == "none":
-        mean, std = _ZERO, (1.0, 1.0, 1.0)
+        mean, std = (0.0,) * params.channels, (1.0,) * params.channels
     if not all(std):
         raise InputError(f"{params.what}: std holds a 0, and is divided by: {list(std)}")
     state.normalize(scale, mean, std)
@@ -48,10 +46,10 @@ def pad_stride(state: State, params: Params) -> None:
     if isinstance(stride, bool) or not isinstance(stride, int):
         raise params.wrong("stride", stride, "a number of pixels")
     if stride > 1:
-        state.geometry.append(PadToMultiple(multiple=stride, value=state.padding_value(_ZERO)))
+        state.geometry.append(PadToMultiple(multiple=stride, value=state.padding_value((0.0,) * state.channels)))
 
 
 def pad(state: State, params: Params) -> None:
     width, height = params.size("size", params.take("size"))
-    value = params.triple("fill_value", (114.0, 114.0, 114.0))
+    value = params.per_channel("fill_value", 114.0)
     state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))

@@ -16,6 +16,8 @@ CONFIG_NAMES = (
     "deploy.yaml", "deploy.yml", "inference.yml", "inference.yaml", "infer_cfg.yml", "model.yml", "model.yaml",
 )  # fmt: skip
 _CHECKPOINT_SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
+_PARAMS_OF = {"__model__": "__params__", "model": "params"}  # programs without a suffix: PaddleX 1, PaddleSeg 0
+_MODEL_OF = {params: model for model, params in _PARAMS_OF.items()}
 _ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".zip")
 _EXPORT_HINT = (
     "export it first: PaddleSeg `python tools/export.py --config CONFIG --model_path model.pdparams --save_dir DIR`, "
@@ -55,15 +57,15 @@ def find_model(path: Path) -> ModelFiles:
     if (path / MANIFEST_NAME).is_file():
         return ModelFiles(kind="artifact", folder=path, model=path / MANIFEST_NAME)
     candidates = _candidates(path)
-    if len(candidates) > 1:
-        named = _named_by_config(path, candidates)
-        if named is None:
+    if len(candidates) != 1:
+        named = _named_by_config(path)[0]
+        if named is not None and named.is_file():
+            return _describe(named)
+        if candidates:
             raise InputError(
                 f"{path}: {len(candidates)} models: {', '.join(file.name for file in candidates)}",
                 hint=f"name the one that you mean: {candidates[0]}",
             )
-        candidates = [named]
-    if not candidates:
         raise _no_model(path)
     return _describe(candidates[0])
 
@@ -78,8 +80,8 @@ def _from_file(path: Path) -> ModelFiles:
             cause="it holds weights without the network that uses them",
             hint=_EXPORT_HINT,
         )
-    if suffix == ".pdiparams" or path.name == "__params__":
-        model = path.with_suffix(".pdmodel") if suffix else path.with_name("__model__")
+    if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
+        model = path.with_suffix(".pdmodel") if suffix else path.with_name(_MODEL_OF[path.name])
         if not model.is_file():
             pir = path.with_suffix(".json")
             if not (suffix and pir.is_file()):
@@ -90,7 +92,7 @@ def _from_file(path: Path) -> ModelFiles:
         return find_model(path.parent)
     if suffix in _ARCHIVE_SUFFIXES:
         raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
-    if _kind(path) is None:
+    if _kind(path) is None and path != _named_by_config(path.parent)[0]:
         raise InputError(
             f"{path}: not a model that segexport knows",
             cause="it knows .pdmodel, __model__, Paddle 3's .json, .onnx, .nb, and folders with one of them",
@@ -108,6 +110,8 @@ def _kind(path: Path) -> Kind | None:
     suffix = path.suffix.lower()
     if suffix == ".pdmodel" or path.name == "__model__":
         return "paddle"
+    if path.name in _PARAMS_OF and path.with_name(_PARAMS_OF[path.name]).is_file():
+        return "paddle"
     if suffix == ".onnx":
         return "onnx"
     if suffix == ".nb":
@@ -121,26 +125,34 @@ def _is_pir(path: Path) -> bool:
         return b'"magic":"pir"' in stream.read(256).replace(b" ", b"").replace(b"\n", b"")
 
 
-def _named_by_config(folder: Path, candidates: list[Path]) -> Path | None:
-    """The candidate that a deploy.yaml names, if there is one."""
+def _named_by_config(folder: Path) -> tuple[Path | None, Path | None]:
+    """The program and the parameters that a deploy.yaml names, of PaddleSeg 2 or 0; PaddleX's files name none."""
     config = _config(folder)
-    if config is None:
-        return None
+    if config is None or config.name.startswith("model."):
+        return None, None
     content = read_yaml(config)
-    deploy = content.get("Deploy") if isinstance(content, dict) else None
-    name = deploy.get("model") if isinstance(deploy, dict) else None
-    return next((file for file in candidates if file.name == name), None)
+    content = content if isinstance(content, dict) else {}
+    found = []
+    for new, old in (("model", "MODEL_FILENAME"), ("params", "PARAMS_FILENAME")):
+        parts = [(content.get("Deploy"), new), (content.get("DEPLOY"), old)]
+        names = [part.get(key) for part, key in parts if isinstance(part, dict)]
+        name = next((name for name in names if isinstance(name, str) and name and Path(name).name == name), None)
+        found.append(None if name is None else folder / name)
+    return found[0], found[1]
 
 
 def _describe(model: Path) -> ModelFiles:
-    kind = _kind(model)
+    named, params_named = _named_by_config(model.parent) if _kind(model) in (None, "paddle") else (None, None)
+    kind = _kind(model) or ("paddle" if model == named else None)
     if kind is None:
         raise InputError(f"{model}: not a model", cause="a .json model of Paddle 3 begins with its magic word")
     if model.stat().st_size == 0:
         raise InputError(f"{model}: the file is empty", cause="a copy or a download that did not finish")
     if kind not in ("paddle", "paddle-pir"):
         return ModelFiles(kind=kind, folder=model.parent, model=model)
-    params = model.with_suffix(".pdiparams") if model.suffix else model.with_name("__params__")
+    params = model.with_suffix(".pdiparams") if model.suffix else model.with_name(_PARAMS_OF.get(model.name, "params"))
+    if not params.is_file() and model == named and params_named is not None:
+        params = params_named
     if not params.is_file():
         raise InputError(
             f"{model}: a program without its parameters", cause=f"{params.name} is not beside it", hint=_EXPORT_HINT

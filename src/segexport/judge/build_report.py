@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from segexport import __version__
-from segexport.artifact import ModelArtifact
+from segexport.artifact import LineageEntry, ModelArtifact, is_warning
 from segexport.judge import cost_gates, gates
 from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.bootstrap import PairedDelta, paired_delta
@@ -57,11 +58,17 @@ def _remarks(measured: Measurement) -> list[str]:
     return [f"the labels hold one class only, {name}: mIoU tells little about a model with {classes} classes"]
 
 
+def _notes(lineage: Sequence[LineageEntry]) -> tuple[str, ...]:
+    """Those of the last step, and the warnings of the steps before it."""
+    before = [note for entry in lineage[:-1] for note in entry.notes if is_warning(note)]
+    return tuple(dict.fromkeys((*before, *lineage[-1].notes))) if lineage else ()
+
+
 def _result(entry: Measured, measured: Measurement) -> ExportResult:
     subject, reference, comparison = entry.subject, measured.reference, measured.comparison
     common: dict[str, Any] = {
         "name": subject.name,
-        "format": subject.format.value,
+        "format": subject.format,
         "precision": subject.precision.value,
     }
     if subject.artifact is not None:
@@ -71,7 +78,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
             "digest": subject.artifact.digest,
             "size_bytes": subject.artifact.size_bytes,
             "size_ratio": subject.artifact.size_bytes / reference.artifact.size_bytes,
-            "notes": manifest.lineage[-1].notes if manifest.lineage else (),
+            "notes": _notes(manifest.lineage),
         }
     if entry.info is not None:
         info = entry.info
@@ -167,7 +174,7 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
     found = [
         other
         for other in others
-        if other.subject.format is entry.subject.format
+        if other.subject.format == entry.subject.format
         and other.subject.precision is Precision.FP32
         and other.error is None
         and other.subject.artifact is not None

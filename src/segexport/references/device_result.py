@@ -58,7 +58,7 @@ def device_row(
     times = result.latency()
     return ExportResult(
         name=f"{subject.name} on {result.device_name}",
-        format=subject.format.value,
+        format=subject.format,
         precision=subject.precision.value,
         runtime=f"{result.runtime.name} {result.runtime.version}",
         device=result.device_name,

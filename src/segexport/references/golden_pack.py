@@ -23,16 +23,16 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from segexport import preprocess
-from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, one_line
+from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import decode_image, decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits
 from segexport.references.logits import LogitDigest, deviation, score_output
-from segexport.references.recorded_reference import Playback, RecordedImage
+from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Recorded, Report
 from segexport.runtimes.base import Prediction, Session, SessionInfo
 from segexport.spec import Frozen, Precision
@@ -109,11 +109,11 @@ class GoldenPack:
         given = tolerance.model_dump(exclude={"logits_max"})
         return Limits(**given, size_ratio_max=None, latency_ratio_max=None).overridden(changes)
 
-    def playback(self) -> Playback:
+    def as_reference(self) -> RecordedReference:
         """The pack as the check's reference."""
         pack = self.pack
         info = SessionInfo(pack.runtime, pack.version, pack.provider, pack.device, pack.threads, 0.0)
-        return Playback(
+        return RecordedReference(
             source=str(self.path),
             artifact=ModelArtifact(self.folder, pack.model),
             info=info,

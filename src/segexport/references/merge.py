@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from segexport import errors
-from segexport.artifact import ModelArtifact, digest_of, one_line
-from segexport.errors import InputError, SegexportError
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.errors import InputError, SegexportError, one_line
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison, Counts
 from segexport.references.archive import Archive, npy_array, open_archive

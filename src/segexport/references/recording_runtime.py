@@ -71,7 +71,7 @@ def engine_for(
         if "gpu" not in found.devices:
             why = f"{runtime.name} {found.version} has {', '.join(found.devices)} only" if found.ok else found.reason
             reasons.append(why)
-        elif format is source.manifest.format:
+        elif format == source.manifest.format:
             return Engine(source, options)
         else:
             return onnx_stand_in(source, options, data, store, progress)

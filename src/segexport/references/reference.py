@@ -156,6 +156,7 @@ class _Run:
         self._seen.update(np.flatnonzero(np.bincount(found.mask.reshape(-1))).tolist())
         height, width = sample.image.shape[:2]
         entry = self._data.entries[sample.index]
+        self._recorder.add(found, confusion)
         self.images.append(
             Image(
                 name=sample.name,
@@ -167,7 +168,6 @@ class _Run:
                 finite=found.finite,
                 inference_ms=found.inference_ms,
                 postprocess_ms=found.postprocess_ms,
-                margin_edges=self._recorder.add(found, confusion),
                 logits=self._digest(tensor),
             )
         )

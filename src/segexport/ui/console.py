@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import rich.console
     import rich.progress
 
+    from segexport.artifact import ModelArtifact
+
 Color = Literal["auto", "always", "never"]
 
 PLAIN_WIDTH = 100  # columns that a report may take where nobody says how wide the page is
@@ -78,6 +80,7 @@ class Console:
         self._out = _Outlet("stdout", stdout)
         self._err = _Outlet("stderr", stderr)
         self._clock = clock
+        self._warned: set[str] = set()
         self._rich: rich.console.Console | None = None
         self._bars: rich.progress.Progress | None = None
 
@@ -113,6 +116,14 @@ class Console:
     def warn(self, text: str) -> None:
         """Something that the person should know although the work goes on."""
         self._print(text, head="warning", style="yellow")
+
+    def warn_of(self, *models: ModelArtifact) -> None:
+        """What had to be assumed or comes out otherwise on the way to these models, each thing once."""
+        for manifest in (model.manifest for model in models):
+            for text in (f"{manifest.name}: {warning}" for warning in manifest.warnings):
+                if text not in self._warned:
+                    self._warned.add(text)
+                    self.warn(text)
 
     def error(self, error: SegexportError) -> None:
         """`error:` what, `cause:` why, `hint:` what mends it; each in a line that can be searched for."""
