@@ -124,9 +124,9 @@ class GoldenPack:
             again=AGAIN,
         )
 
-    def probe(self, subject: Export, session: Session) -> list[Check]:
+    def probe(self, export: Export, session: Session) -> list[Check]:
         """Holds the raw scores against the recorded ones; a `check.Probe`."""
-        name, manifest = "golden.logits", subject.artifact.manifest
+        name, manifest = "golden.logits", export.artifact.manifest
         place = score_output(manifest.outputs)
         recorded = [image for image in self.pack.images if image.logits is not None]
         if place is None or not recorded:
@@ -139,11 +139,11 @@ class GoldenPack:
             found = deviation(session.outputs([tensor])[place], manifest.outputs[place], image.logits)
             if found >= worst:
                 worst, where = found, image.name
-        limit = self.pack.tolerances.get(subject.precision, Tolerance()).logits_max
+        limit = self.pack.tolerances.get(export.precision, Tolerance()).logits_max
         message = f"the scores are {worst:.2g} standard deviations off at worst, on {where}"
         value = worst if math.isfinite(worst) else None
         if limit is None:
-            return [skipped(name, f"{message}; not gated at {subject.precision.value}.", value=value)]
+            return [skipped(name, f"{message}; not gated at {export.precision.value}.", value=value)]
         verdict = Verdict.PASS if worst <= limit else Verdict.FAIL
         text = f"{message}; the limit is {limit:g}."
         return [Check(name=name, verdict=verdict, message=text, value=value, limit=limit)]
