@@ -18,7 +18,7 @@ from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
 from segexport.judge.results import Measurement
 from segexport.measure import parity
-from segexport.measure.environment import describe_machine
+from segexport.measure.environment import describe_machine, load_average
 from segexport.report.schema import DatasetInfo, Groups, Report
 from segexport.task.instance.compare import ObjectScorer
 from segexport.task.instance.judge import ObjectTruth
@@ -75,11 +75,15 @@ def measure(request: CheckRequest) -> Measurement:
             export.tally, export.error, export.info = tally, tally.error, export.opened.session.info
             export.worst = draw_worst(request, export, tally, classes)
             _ask(request, export)
+    loads = [load_average()]
     timing = time_models(request, own, running)
+    loads.append(load_average())
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes = request.notes
+    notes, environment = request.notes, describe_machine()
+    if options.timing_seconds and None not in loads:
+        environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
@@ -89,7 +93,8 @@ def measure(request: CheckRequest) -> Measurement:
         comparison=comparison,
         labels=classes.labels,
         dataset=_described(request, classes),
-        environment=describe_machine(),
+        environment=environment,
+        latency=options.latency,
         notes=notes,
         groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
