@@ -13,6 +13,7 @@ from segexport.check.sessions import RunningExport, open_exports, open_model
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
@@ -80,6 +81,8 @@ def measure(request: CheckRequest) -> Measurement:
         if export.error is None:
             audit_export(request, export)
     notes = request.notes
+    if not is_instance and (suspicion := look(data, len(classes.labels))):
+        notes = (*notes, suspicion)
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
