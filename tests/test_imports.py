@@ -26,7 +26,8 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "spec", "verdict", "progress"},
     {"artifact", "data.images", "data.dataset_list", "yaml_reader", "judge.limits", "measure.environment"}
-    | {"process.interpreter", "instance.objects", "judge.tolerances", "judge.student_t"},
+    | {"process.interpreter", "instance.objects", "instance.match", "judge.tolerances", "judge.student_t"}
+    | {"measure.mask_proof"},
     {"store", "data.dataset", "preprocess", "measure.metrics", "measure.boundary", "judge.bootstrap"}
     | {"process.worker_host", "recipe", "step_order"},
     {"measure.latency_statistics", "process.worker", "show", "reading"},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,14 @@ from segexport.measure import latency, parity
 from segexport.measure.audit import audited
 from segexport.measure.environment import describe_machine
 from segexport.measure.parity import Contender
+from segexport.measure.reference_trial import Floor, charge_of, tried, without_model
 from segexport.progress import Progress, silent
 from segexport.recipe import CheckRecipe
 from segexport.recorded.playback import Playback
 from segexport.registry import runtime_for
 from segexport.report.schema import DatasetInfo, Report, WorstImage
 from segexport.runtimes.base import RunOptions, Session
+from segexport.runtimes.watched import proof_of, timed_graph
 from segexport.scored_classes import Classes, classes_of, object_classes, require_fitting
 from segexport.show.pictures import panel, suffix
 from segexport.spec import Preprocess
@@ -111,11 +114,13 @@ def measure(
     if playback is not None:
         playback.require_fit([subject for subject in subjects if subject.artifact is not None])
     with ExitStack() as stack:
-        own = _open(stack, model, options, options.reference_device) if playback is None else playback.session()
+        # What is timed is watched: times are those of the optimized program, where it gives the plain one's masks.
+        graph = "watched" if options.latency_seconds else "plain"
+        own = _open(stack, model, options, options.reference_device, graph) if playback is None else playback.session()
         for entry in opened:
             if entry.error is None:
                 with kept_in(entry):
-                    entry.session = _open(stack, entry.artifact, options, options.device)
+                    entry.session = _open(stack, entry.artifact, options, options.device, graph)
         running = [entry for entry in opened if entry.session is not None]
         contract = _shared_preprocess(model, running) if playback is None else None
         contender = Contender(
@@ -127,20 +132,10 @@ def measure(
             None if playback is None else own.choose,
             inputs=model.manifest.inputs,
         )
-        counter = None
-        if is_instance:
-            counter = ObjectCounter(contender, model.manifest, data, classes.lookup, options.worst_images)
-        comparison = parity.compare(
-            contender,
-            [_contender(entry, contender.lookup) for entry in running],
-            data,
-            num_classes=len(classes.labels),
-            model_classes=model.manifest.num_classes,
-            ignore_index=data.ignore_index,
-            worst_images=options.worst_images,
-            counter=counter,
-            progress=progress,
+        compared = partial(
+            _compared, model, [_contender(entry, contender.lookup) for entry in running], classes, options
         )
+        comparison, counter = compared(contender, data, progress)
         for entry in running:
             entry.tally = comparison.exports[entry.subject.name]
             entry.error = entry.tally.error
@@ -148,6 +143,7 @@ def measure(
             entry.worst = _worst(entry, classes, data, whole, folder)
             if entry.error is None:
                 _ask(entry, probes)
+        _try_reference(reference, contender, running, comparison, data, options, compared)
     timings = _times(None if playback is not None else model, contender, running, data, options, progress)
     for entry in running:
         if entry.error is None:
@@ -175,6 +171,65 @@ def measure(
     )
 
 
+def _compared(
+    model: ModelArtifact,
+    exports: list[Contender],
+    classes: Classes,
+    options: CheckRecipe,
+    reference: Contender,
+    data: Dataset,
+    progress: Progress,
+) -> tuple[parity.Comparison, ObjectCounter | None]:
+    """Runs everything over `data`; the counter is that of a model that finds objects."""
+    counter = None
+    if model.manifest.task == "instance":
+        counter = ObjectCounter(reference, model.manifest, data, classes.lookup, options.worst_images)
+    comparison = parity.compare(
+        reference,
+        exports,
+        data,
+        num_classes=len(classes.labels),
+        model_classes=model.manifest.num_classes,
+        ignore_index=data.ignore_index,
+        worst_images=options.worst_images,
+        counter=counter,
+        progress=progress,
+    )
+    return comparison, counter
+
+
+def _try_reference(
+    reference: ModelArtifact | Playback,
+    contender: Contender,
+    running: list[_Opened],
+    comparison: parity.Comparison,
+    data: Dataset,
+    options: CheckRecipe,
+    compared: Callable[..., tuple[parity.Comparison, ObjectCounter | None]],
+) -> None:
+    """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
+    by_name = {entry.subject.name: entry for entry in running}
+    objects = isinstance(comparison.reference, InstanceTally)
+    charge = charge_of(
+        comparison, {name: Floor.of(entry.subject.held_to, objects=objects) for name, entry in by_name.items()}
+    )
+    if charge is None:
+        return
+
+    def anew(images: Sequence[int]) -> parity.Comparison:
+        chosen = replace(data, entries=tuple(data.entries[index] for index in images))
+        with _opened(reference, options, "cpu", "plain") as witness:
+            return compared(replace(contender, session=witness), chosen, silent)[0]
+
+    if isinstance(reference, Playback):
+        formats = {name: entry.subject.format.value for name, entry in by_name.items()}
+        found = without_model(charge, comparison, formats, unproven=reference.unproven, again=reference.again)
+    else:
+        found = tried(charge, comparison, anew, same_device=options.reference_device == "cpu")
+    for name, check in found.items():
+        by_name[name].more.append(check)
+
+
 def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
     with kept_in(entry):
         for probe in probes:
@@ -185,7 +240,7 @@ def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[
     images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
     manifest = entry.artifact.manifest
     inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
-    return audited(entry.artifact, inputs, _run_options(options, options.device))
+    return audited(entry.artifact, inputs, _run_options(options, options.device, timed_graph(entry.session)))
 
 
 def _reference_run(
@@ -202,24 +257,25 @@ def _reference_run(
     if not on_gpu:
         notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
     times = latency_of(timing, own.info, comparison.reference, comparison.preprocess_ms)
-    return ReferenceRun(reference, own.info, on_gpu, times, timing, None, notes)
+    return ReferenceRun(reference, own.info, on_gpu, times, timing, None, notes, proof_of(own))
 
 
 # -- before the run --------------------------------------------------------------------------------------------
 
 
-def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    session = _opened(artifact, options, device)
+def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str, graph: str) -> Session:
+    session = _opened(artifact, options, device, graph)
     stack.callback(session.close)
     return session
 
 
-def _opened(artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    return runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
+def _opened(artifact: ModelArtifact, options: CheckRecipe, device: str, graph: str) -> Session:
+    return runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device, graph))
 
 
-def _run_options(options: CheckRecipe, device: str) -> RunOptions:
-    return RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
+def _run_options(options: CheckRecipe, device: str, graph: str) -> RunOptions:
+    """`graph`: which of its programs Paddle runs; the other runtimes have one."""
+    return RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s, options={"graph": graph})
 
 
 def _contender(entry: _Opened, lookup: np.ndarray | None) -> Contender:
@@ -261,15 +317,18 @@ def _times(
         return {}
     image = data.read(0).image
 
-    def program(artifact: ModelArtifact, device: str, contract: Preprocess) -> latency.Program:
+    def program(artifact: ModelArtifact, device: str, contract: Preprocess, ran: Session) -> latency.Program:
         tensors = preprocess.feed(artifact.manifest.inputs, *preprocess.apply(contract, image))
-        return latency.Program(lambda: _opened(artifact, options, device), tensors)
+        return latency.Program(lambda: _opened(artifact, options, device, timed_graph(ran)), tensors)
 
-    programs = {} if own is None else {REFERENCE: program(own, options.reference_device, contender.preprocess)}
+    programs = {}
+    if own is not None:
+        device = options.reference_device
+        programs[REFERENCE] = program(own, device, contender.preprocess, contender.session)
     for entry in running:
         if entry.error is None:
             contract = entry.artifact.manifest.preprocess
-            programs[entry.subject.name] = program(entry.artifact, options.device, contract)
+            programs[entry.subject.name] = program(entry.artifact, options.device, contract, entry.session)
     timings = latency.measure_steadily(programs, options.latency_seconds, progress=progress)
     for entry in running:
         entry.timing = timings.get(entry.subject.name)

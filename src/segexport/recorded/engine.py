@@ -34,8 +34,10 @@ class Engine:
     options: RunOptions
     notes: tuple[str, ...] = ()
 
-    def open(self) -> Session:
-        return runtime_for(self.artifact.manifest.format).open(self.artifact, self.options)
+    def open(self, graph: str = "plain") -> Session:
+        """`graph`: which of its programs Paddle runs (`runtimes.paddle`); masks come from the plain one."""
+        options = replace(self.options, options={**self.options.options, "graph": graph})
+        return runtime_for(self.artifact.manifest.format).open(self.artifact, options)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from segexport.errors import InputError
 from segexport.judge.limits import require_margin_above_noise
 from segexport.judge.measured import ReferenceRun, Subject
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
 from segexport.preprocess import place
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
@@ -47,6 +48,7 @@ class Playback:
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
+        proof: How the masks were made, where the recording says it.
     """
 
     source: str
@@ -60,6 +62,24 @@ class Playback:
     fingerprint: str = ""
     times: Latency | None = None
     timing: latency.Timing | None = None
+    proof: MaskProof | None = None
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the masks are those of Paddle's optimized program, which is wrong for some networks.
+
+        All recordings were until there was a proof in them, but those for which the optimized program had been seen to
+        go wrong on the first image.
+        """
+        return self.info.runtime == "paddle" and self.proof is None and "plain" not in self.info.provider
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how the masks were made."""
+        if not self.unproven:
+            return self.info.notes
+        found = f"the {self.recorded.kind}'s masks are those of Paddle's optimized program ({self.info.provider})"
+        return (*self.info.notes, f"{found}, and nothing proves that they are right; make it again: {self.again}")
 
     def session(self) -> PlaybackSession:
         """What `parity.compare` asks for masks."""
@@ -67,10 +87,12 @@ class Playback:
 
     def run(self) -> ReferenceRun:
         """For the report."""
-        notes = self.info.notes
+        notes = self.notes
         if not self.is_gpu:
             notes = (*notes, f"the {self.recorded.kind} was made on the CPU, as a substitute for a GPU")
-        return ReferenceRun(self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes)
+        return ReferenceRun(
+            self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes, self.proof
+        )
 
     def require_data(self, data: Dataset) -> None:
         """Refuses other images, other labels, or fewer of them than were recorded.

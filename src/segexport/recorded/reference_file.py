@@ -22,6 +22,7 @@ from segexport.data.images import decode_label
 from segexport.errors import InputError
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import decided_pixels
 from segexport.recorded.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.recorded.logits import LogitDigest
@@ -122,7 +123,12 @@ class Times(Frozen):
 
 
 class Header(Frozen):
-    """`header.json` without the fields that every archive has."""
+    """`header.json` without the fields that every archive has.
+
+    Attributes:
+        proof: How the masks were made; recordings from before there was one have none, nor have runtimes other than
+            Paddle.
+    """
 
     created: str
     segexport_version: str
@@ -130,6 +136,7 @@ class Header(Frozen):
     data: Data
     runner: Runner
     noise: Noise
+    proof: MaskProof | None = None
     times: Times | None
     images: tuple[Image, ...] = Field(min_length=1)
 
@@ -266,6 +273,7 @@ class ReferenceFile:
             fingerprint=header.data.fingerprint,
             times=None if timing is None else self._latency(timing),
             timing=timing,
+            proof=header.proof,
         )
 
     def _prediction(self, index: int) -> Prediction:
