@@ -26,11 +26,11 @@ from segexport import preprocess
 from segexport.artifact import read_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.measure.parity import Contender, compare
-from segexport.registry import runtime_for
+from segexport.measure.parity import ModelUnderTest, compare
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
-from segexport.store import Store
 
 _BARE = {
     "onnx": """
@@ -65,8 +65,8 @@ print(time.perf_counter() - start)
 def bare_seconds(artifact, tensors: Path) -> float:
     """Seconds of a plain loop over the tensors, in a process of its own."""
     files = [str(artifact.file("model"))]
-    files.append(str(artifact.file("params")) if artifact.manifest.format.value == "paddle" else "-")
-    script = _BARE[artifact.manifest.format.value]
+    files.append(str(artifact.file("params")) if artifact.manifest.format == "paddle" else "-")
+    script = _BARE[artifact.manifest.format]
     env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", script, *files, str(tensors)], capture_output=True, text=True, check=True, env=env
@@ -82,8 +82,8 @@ def check_seconds(reference, export, data: Dataset) -> float:
         runtime_for(export.manifest.format).open(export, options) as other,
     ):
         spec = reference.manifest.inputs[0]
-        first = Contender("reference", own, reference.manifest.preprocess, spec)
-        second = Contender("export", other, export.manifest.preprocess, export.manifest.inputs[0])
+        first = ModelUnderTest("reference", own, reference.manifest.preprocess, spec)
+        second = ModelUnderTest("export", other, export.manifest.preprocess, export.manifest.inputs[0])
         warm, _ = preprocess.apply(reference.manifest.preprocess, data.read(0).image)
         for session in (own, other):
             for _ in range(3):  # the reference's self-check belongs to loading

@@ -23,7 +23,7 @@ from segexport.artifact import ModelArtifact, read_artifact
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 
 
@@ -49,7 +49,7 @@ def main() -> None:
             result = {
                 "export": pair[0].manifest.name,
                 "precision": pair[0].manifest.target.precision.value,
-                "format": pair[0].manifest.format.value,
+                "format": pair[0].manifest.format,
                 "seconds": given.seconds,
                 **{name: judged(found) for name, found in rows.items() if found},
                 "environment": describe_machine(),

@@ -39,10 +39,10 @@ import numpy as np
 from segexport import preprocess
 from segexport.data.images import IMAGE_SUFFIXES, decode_image
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
-from segexport.store import Store
 
 
 @dataclass
@@ -224,7 +224,7 @@ def main() -> None:
     result = {
         "machine": describe_machine(),
         "libraries": {name: metadata.version(name) for name in ("uvicorn", "starlette", "httptools")},
-        "model": {"name": manifest.name, "format": manifest.format.value, "input": list(tensors[0].shape)},
+        "model": {"name": manifest.name, "format": manifest.format, "input": list(tensors[0].shape)},
         "images": {"count": len(files), "mean_bytes": round(statistics.mean(map(len, files)))},
         "workers": arguments.workers,
         "threads": arguments.threads,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from segexport.artifact import ModelArtifact
 from segexport.runtimes.base import Availability, RunOptions, Session, open_worker_session, probe_worker
-from segexport.runtimes.watched import WatchedSession
+from segexport.runtimes.watched import WatchedSession, with_graph
 from segexport.spec import Format
 
 
@@ -28,7 +26,7 @@ class Paddle:
         files = {"model": artifact.file("model"), "params": artifact.file("params")}
 
         def opened(graph: str) -> Session:
-            how = replace(options, options={**options.options, "graph": graph})
+            how = with_graph(options, graph)
             return open_worker_session(self.name, "paddle_worker.py", "paddle", artifact, how, files)
 
         graph = options.options.get("graph", "plain")

@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 
 from segexport.errors import SegexportError
-from segexport.instance import match
 from segexport.measure.mask_proof import MaskProof
-from segexport.runtimes.base import Prediction, Session, SessionInfo
+from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
+from segexport.task.instance import match
 
 
 class WatchedSession:
@@ -105,6 +105,11 @@ class WatchedSession:
 def proof_of(session: object) -> MaskProof | None:
     """What a watched session has shown; None of any other."""
     return session.proof if isinstance(session, WatchedSession) else None
+
+
+def with_graph(options: RunOptions, graph: str) -> RunOptions:
+    """The same options for another of Paddle's programs (`paddle.Paddle`); runtimes that have one only ignore it."""
+    return replace(options, options={**options.options, "graph": graph})
 
 
 def timed_graph(session: object) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, one_line
+from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -46,7 +47,24 @@ class LineageEntry(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
     key: str = ""
     tools: dict[str, str] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...
+    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...; some are `warning`s
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the notes that a person should be told, without their mark."""
+        return tuple(note.removeprefix(_WARNING) for note in self.notes if is_warning(note))
+
+
+_WARNING = "warning: "
+
+
+def warning(text: str) -> str:
+    """A note that the command line says in yellow: what had to be assumed, what comes out otherwise than it was."""
+    return _WARNING + text
+
+
+def is_warning(note: str) -> bool:
+    return note.startswith(_WARNING)
 
 
 class Target(Frozen):
@@ -100,6 +118,11 @@ class Manifest(Frozen):
         return any(entry.step in TRAINING_STEPS for entry in self.lineage)
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should be told of the steps that made it, each once."""
+        return tuple(dict.fromkeys(text for entry in self.lineage for text in entry.warnings))
+
+    @property
     def source_sha256(self) -> str:
         """Digest of the trained model's own files, which every export of it shares; empty where nobody wrote it down.
 
@@ -131,7 +154,7 @@ class ModelArtifact:
             if entry.role == role:
                 return self.path / entry.path
         raise InputError(
-            f"{self.path}: this {self.manifest.format.value} artifact has no file with the role {role!r}",
+            f"{self.path}: this {self.manifest.format} artifact has no file with the role {role!r}",
             cause=f"its roles are {sorted({entry.role for entry in self.manifest.files})}",
         )
 
@@ -185,7 +208,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 
     Raises:
-        InputError: No manifest, one of another schema, or a file that is missing or changed.
+        InputError: No manifest, one of another schema, a file that is missing or changed, or an ONNX model that reads
+            its weights from a file that the manifest does not list.
     """
     file = path / MANIFEST_NAME
     if not file.is_file():
@@ -216,6 +240,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
+        if manifest.format == Format.ONNX:
+            _require_listed(path, manifest)
     return ModelArtifact(path, manifest)
 
 
@@ -234,13 +260,6 @@ def _require_plain(value: Any, depth: int = 0) -> None:
             _require_plain(child, depth + 1)
 
 
-def one_line(error: ValidationError) -> str:
-    """The faults of a pydantic error in one line, each with the place that it is about."""
-    faults = error.errors()
-    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
-    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
-
-
 def _verify(root: Path, entry: FileEntry) -> None:
     file = root / entry.path
     if not file.is_file():
@@ -252,3 +271,18 @@ def _verify(root: Path, entry: FileEntry) -> None:
             cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
             hint="make the artifact again; it was edited or damaged after it was written",
         )
+
+
+def _require_listed(root: Path, manifest: Manifest) -> None:
+    """Every file that an ONNX model takes weights from lies in the folder and in the manifest."""
+    listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
+    for entry in manifest.files:
+        for location in external_data(root / entry.path) if entry.role == "model" else ():
+            inside = require_inside(root / entry.path, location)
+            path = str(PurePosixPath(entry.path).parent / inside)
+            if path not in listed:
+                raise InputError(
+                    f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
+                    cause="so nothing tells whether it is the file that the model was made with",
+                    hint="check the bare .onnx file instead: its weights are then taken along",
+                )

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SegexportError(Exception):
@@ -85,9 +88,16 @@ class HoldsError(Protocol):
 
 
 @contextmanager
-def kept_in(holder: HoldsError) -> Iterator[None]:
+def capture_error(holder: HoldsError) -> Iterator[None]:
     """Keeps an error in `holder` instead of raising it, so that one that fails does not stop the others."""
     try:
         yield
     except SegexportError as error:
         holder.error = error
+
+
+def one_line(error: ValidationError) -> str:
+    """The faults of a pydantic error in one line, each with the place that it is about."""
+    faults = error.errors()
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
+    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")

@@ -13,8 +13,8 @@ from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.rewrites import rewrite_for
+from segexport.files.store import Store
 from segexport.spec import Format
-from segexport.store import Store
 
 CASES = pir_cases.read(Path(__file__).resolve().parent.parent / "golden" / "pir" / "cases.zip")
 CONFIG = """\
@@ -48,7 +48,7 @@ def export(tmp_path: Path) -> Path:
 
 def test_a_folder_is_imported(export: Path, tmp_path: Path) -> None:
     manifest = import_model(export, ImportOptions(), Store(tmp_path / "store")).manifest
-    assert manifest.format is Format.PADDLE
+    assert manifest.format == Format.PADDLE
     assert [file.path for file in manifest.files] == ["model.pdmodel", "model.pdiparams"]
     assert manifest.inputs[0].shape == (-1, 3, -1, -1)
     assert (manifest.outputs[0].name, manifest.outputs[0].semantics) == ("fetch_name_0", "probability")

@@ -20,12 +20,12 @@ from segexport.data.dataset import Dataset
 from segexport.errors import WorkerCrashed
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.instance.objects import Objects
+from segexport.files.store import Store
 from segexport.measure.mask_proof import MaskProof
 from segexport.runtimes.base import Prediction, RunOptions, Session
 from segexport.runtimes.paddle import Paddle
 from segexport.runtimes.watched import WatchedSession, agreement, proof_of, timed_graph
-from segexport.store import Store
+from segexport.task.instance.objects import Objects
 
 IMAGES = 4
 

@@ -15,12 +15,12 @@ from recordings import mask_of, subject
 from report_sample import passing_report
 
 from segexport.artifact import digest_of
-from segexport.check_command import check_exports
+from segexport.commands.check import check_exports
 from segexport.errors import InputError, WorkerFailed
-from segexport.judge.limits import limits_for
-from segexport.recorded.device_row import device_row, with_device_rows
-from segexport.recorded.golden import _png, _tolerances, _write_header, _write_job
-from segexport.recorded.golden_pack import GoldenImage, Pack, agreement_only, open_pack
+from segexport.recipe.limits import limits_for
+from segexport.references.device_result import device_row, with_device_rows
+from segexport.references.golden import _png, _tolerances, _write_header, _write_job
+from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack
 from segexport.runtimes.device_job import JobItem, read_result
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict
@@ -79,10 +79,10 @@ class TestPack:
             assert len(pack.data()) == 3
             assert not pack.data().labelled
             assert np.array_equal(pack.expected_mask("input-1.png"), mask_of(1))
-            playback = pack.playback()
-            assert np.array_equal(playback.predict("input-2.png").mask, mask_of(2))
-            assert playback.recorded.kind == "golden pack"
-            playback.require_data(pack.data())
+            recorded = pack.as_reference()
+            assert np.array_equal(recorded.predict("input-2.png").mask, mask_of(2))
+            assert recorded.recorded.kind == "golden pack"
+            recorded.require_data(pack.data())
 
     def test_a_zip_is_the_same_pack(self, made, tmp_path):
         with zipfile.ZipFile(tmp_path / "pack.zip", "w") as file:

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from segexport.errors import WorkerCrashed
-from segexport.judge.limits import limits_for
-from segexport.measure.parity import Comparison, Tally
-from segexport.measure.reference_trial import Floor, charge_of, tried, without_model
-from segexport.spec import Precision
+from segexport.judge.results import Export
+from segexport.measure.parity import Comparison, Counts
+from segexport.recipe.limits import Limits
+from segexport.references.trial import Accuser, charge_of, tried, without_model
+from segexport.spec import Format, Precision
 from segexport.verdict import Verdict
 
 NAMES = tuple(f"{index}.png" for index in range(5))
-FLOOR = Floor(0.999, 0.99)
+ONNX, LITE = (Accuser(format, 0.999, 0.99) for format in ("onnx", "paddle-lite"))
 
 
-def tally(agreement, in_common=None, **changes) -> Tally:
-    made = Tally(agreement=list(agreement), in_common=in_common or {}, **changes)
+def tally(agreement, in_common=None, **changes) -> Counts:
+    made = Counts(agreement=list(agreement), in_common=in_common or {}, **changes)
     made.counts = [np.zeros((3, 2), np.int64)] * len(made.agreement)
     return made
 
 
-def comparison(names=NAMES, **tallies: Tally) -> Comparison:
-    return Comparison(Tally(), tallies, tuple(names), labelled=False, preprocess_ms=0.0)
+def comparison(names=NAMES, **tallies: Counts) -> Comparison:
+    return Comparison(Counts(), tallies, tuple(names), labelled=False, preprocess_ms=0.0)
 
 
 def charged(found: Comparison):
-    return charge_of(found, dict.fromkeys(found.exports, FLOOR))
+    """`b` is of another format than the others."""
+    return charge_of(found, {name: LITE if name == "b" else ONNX for name in found.exports})
 
 
 LATER_WRONG = (1.0, 0.7, 0.8, 0.75, 0.9)
 
 
 def test_floors_are_those_of_the_gates():
-    limits = limits_for(Precision.FP32)
-    assert Floor.of(limits, objects=False) == Floor(0.999, 0.99)
-    assert Floor.of(limits, objects=True) == Floor(0.99, 0.0)
-    assert Floor.of(limits.model_copy(update={"agreement_min": None}), objects=False) == Floor(0.0, 0.99)
+    export = Export("a", Format.ONNX, Precision.FP32)
+    assert Accuser.of(export, objects=False) == Accuser("onnx", 0.999, 0.99)
+    assert Accuser.of(export, objects=True) == Accuser("onnx", 0.99, 0.0)
+    ungated = replace(export, limits=Limits(agreement_min=None))
+    assert Accuser.of(ungated, objects=False) == Accuser("onnx", 0.0, 0.99)
 
 
 def test_no_charge_where_exports_agree_or_are_no_witnesses():
@@ -132,14 +137,13 @@ def test_a_reference_that_cannot_be_run_again():
 )
 def test_a_recording_has_nothing_but_its_proof(unproven, in_common, verdict, words):
     found = comparison(a=tally(LATER_WRONG, {"b": in_common}), b=tally(LATER_WRONG, {"a": in_common}))
-    formats = {"a": "onnx", "b": "paddle-lite"}
-    check = without_model(charged(found), found, formats, unproven=unproven, again="make it again")["a"]
+    check = without_model(charged(found), found, unproven=unproven, again="make it again")["a"]
     assert check.verdict is verdict
     assert words in check.message
     assert ("make it again" in check.message) == unproven
 
 
 def test_two_exports_of_one_format_share_its_faults_and_convict_no_recording():
-    found = comparison(a=tally(LATER_WRONG, {"b": (1, 1)}), b=tally(LATER_WRONG, {"a": (1, 1)}))
-    check = without_model(charged(found), found, {"a": "onnx", "b": "onnx"}, unproven=True, again="x")["a"]
+    found = comparison(a=tally(LATER_WRONG, {"c": (1, 1)}), c=tally(LATER_WRONG, {"a": (1, 1)}))
+    check = without_model(charged(found), found, unproven=True, again="x")["a"]
     assert (check.verdict, check.gated) == (Verdict.SKIPPED, False)

@@ -15,8 +15,9 @@ from segexport import preprocess
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.output import new_folder
-from segexport.registry import runtime_for
+from segexport.files.atomic import whole_folder
+from segexport.files.output_folder import new_folder
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label
 
@@ -49,12 +50,9 @@ def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Pat
     for artifact in exports:
         _require_runnable(artifact)
     names, again = _names(exports), _holds_packs(out_dir)
-    with new_folder(out_dir.with_name(f"{out_dir.name}.new") if again else out_dir) as folder:
+    with whole_folder(out_dir) if again else new_folder(out_dir) as folder:
         for artifact, name in zip(exports, names, strict=True):
             _write_pack(artifact, folder / name, sample)
-    if again:
-        shutil.rmtree(out_dir)
-        out_dir.with_name(f"{out_dir.name}.new").replace(out_dir)
     return [out_dir / name for name in names]
 
 
@@ -67,7 +65,7 @@ def _require_runnable(artifact: ModelArtifact) -> None:
     manifest = artifact.manifest
     if manifest.format not in FORMATS:
         raise UnsupportedModelError(
-            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format.value}",
+            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
     if len(manifest.inputs) != 1 or manifest.inputs[0].dtype != "float32":
@@ -80,7 +78,7 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
     names: list[str] = []
     for artifact in exports:
         manifest = artifact.manifest
-        full = f"{manifest.name}-{manifest.format.value}-{manifest.target.precision.value}"
+        full = f"{manifest.name}-{manifest.format}-{manifest.target.precision.value}"
         name = base = re.sub(r"[^A-Za-z0-9._-]+", "_", full).strip("._") or "model"
         while name in names:
             name = f"{base}-{names.count(name) + sum(other.startswith(f'{base}-') for other in names) + 1}"
@@ -131,7 +129,7 @@ def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
     """What the export answers on this machine, at the image's size; int8 rounds as it does on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
+    options = {"int8_as_on_arm": True} if manifest.format == Format.ONNX else {}
     with runtime_for(manifest.format).open(artifact, RunOptions(options=options)) as session:
         mask = session.infer([tensor]).mask
     return preprocess.restore_mask(mask, placement)

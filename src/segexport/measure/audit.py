@@ -19,7 +19,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict
@@ -87,10 +87,10 @@ def audit(artifact: ModelArtifact, tensors: Sequence[np.ndarray], options: RunOp
         SegexportError: The runtime cannot run it.
     """
     asked = artifact.manifest.target.precision
-    if artifact.manifest.format is Format.ONNX:
+    if artifact.manifest.format == Format.ONNX:
         ran = _onnx(artifact, tensors, options)
         return Audit(ran, _judged(asked, ran, "ONNX Runtime's optimized graph"))
-    if artifact.manifest.format is Format.PADDLE_LITE:
+    if artifact.manifest.format == Format.PADDLE_LITE:
         data = artifact.file("model").read_bytes()
         ran = nb_kernels(data, source=str(artifact.file("model")))
         return Audit(ran, _judged(asked, ran, f"the kernels in {artifact.file('model').name}", quantized_weights(data)))
@@ -152,7 +152,7 @@ def quantized_weights(data: bytes) -> int:
 
 def _paddle(artifact: ModelArtifact, options: RunOptions) -> tuple[Ran, ...]:
     """Of the option `graph`: the program itself where it is run plain, and else what Paddle's passes made of it."""
-    from segexport.exporter.program_reader import read_graph
+    from segexport.exporter.program import read_graph
 
     with tempfile.TemporaryDirectory() as folder:
         extra = {**options.options, "optimized_program": folder}
@@ -228,7 +228,7 @@ def audited(
     try:
         found = audit(artifact, inputs[0], options)
         checks = [found.check]
-        int8 = artifact.manifest.target.precision is Precision.INT8 and artifact.manifest.format is Format.ONNX
+        int8 = artifact.manifest.target.precision is Precision.INT8 and artifact.manifest.format == Format.ONNX
         if int8 and options.device == "cpu":
             checks.append(arm_rounding_check(artifact, inputs, options))
         return found.operators, checks

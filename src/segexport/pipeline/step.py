@@ -1,0 +1,145 @@
+"""The Step protocol: something that turns one artifact into another. Compressors and exporters alike."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.process.interpreter import interpreter_for, probe
+from segexport.progress import Progress, silent
+from segexport.spec import Format, Frozen
+
+if TYPE_CHECKING:
+    from segexport.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may use besides its source and its parameters.
+
+    Attributes:
+        key: The content key of this run of the step; it goes into the lineage.
+        data: Images for steps that calibrate or train; None where the recipe names none.
+        seed: Everything random in a step comes from here.
+        threads: Threads for native code.
+        timeout_s: Longest wait for one native conversion.
+        validation: Labelled images for steps that measure the model while they train it; None: they do not.
+        say: Told in one line what a long step has reached.
+    """
+
+    key: str = ""
+    data: Dataset | None = None
+    seed: int = 0
+    threads: int = 1
+    timeout_s: float = 1800.0
+    progress: Progress = field(default=silent, compare=False)
+    validation: Dataset | None = None
+    say: Callable[[str], None] = field(default=lambda _line: None, compare=False)
+
+    def images(self, who: str) -> Dataset:
+        """The images, for a step that cannot do without.
+
+        Raises:
+            InputError: The recipe gives none.
+        """
+        if self.data is None:
+            raise InputError(
+                f"{who} needs images, and none are given",
+                hint="name them: `data:` in the recipe, or --calibration DIR",
+            )
+        return self.data
+
+
+class Step(Protocol):
+    """Turns an artifact into another one. Writes into `out_dir` only; never prints, never exits.
+
+    Attributes:
+        kind: Name in recipes and lineage.
+        version: Raised when the same parameters would give other bytes.
+        accepts, produces: Formats at both ends; a chain is checked before anything runs.
+        needs: Modules whose versions decide the bytes.
+        uses_data: Whether the bytes depend on `context.data`.
+    """
+
+    kind: str
+    version: str
+    accepts: Format
+    produces: Format
+    needs: tuple[str, ...]
+    params: Frozen
+
+    @property
+    def uses_data(self) -> bool: ...
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest: ...
+
+
+def content_key(step: Step, source_key: str, data_fingerprint: str, seed: int) -> str:
+    """sha256 of all that decides the step's bytes: what runs, on what, with which tools."""
+    return digest_of(
+        {
+            "step": [step.kind, step.version],
+            "params": key_params(step),
+            "source": source_key,
+            "data": data_fingerprint if step.uses_data else "",
+            "seed": seed,
+            "tools": tool_versions(step.needs),
+        }
+    )
+
+
+def key_params(step: Step) -> dict:
+    """The parameters, with the content of files in place of their paths where the step has such (`key_params`)."""
+    own = getattr(step, "key_params", None)
+    return step.params.model_dump(mode="json") if own is None else own()
+
+
+def tool_versions(modules: tuple[str, ...]) -> dict[str, str]:
+    """Version of the distribution behind each module, in the interpreter that would run it; empty when absent."""
+    return {module: _version(module) for module in modules}
+
+
+@functools.cache
+def _version(module: str) -> str:
+    try:
+        python = interpreter_for(module)
+    except EnvironmentMissingError:
+        return ""
+    if python == Path(sys.executable):
+        names = importlib.metadata.packages_distributions().get(module, [module])
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(names[0])
+        return ""
+    found = probe(python, module)
+    return found["version"] if found else ""
+
+
+def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:
+    """How `step` is written into the manifest of what it made."""
+    return LineageEntry(
+        step=step.kind,
+        version=step.version,
+        params=key_params(step),
+        key=key,
+        tools=tool_versions(step.needs),
+        notes=notes,
+    )
+
+
+def check_chain(steps: list[Step], start: Format) -> None:
+    """Raises InputError when a step cannot take what the one before it gives."""
+    current, before = start, "the model"
+    for step in steps:
+        if step.accepts != current:
+            raise InputError(
+                f"step {step.kind!r} takes {step.accepts}, but {before} gives {current}",
+                hint="exports come last, each one from the Paddle program",
+            )
+        current, before = step.produces, f"step {step.kind!r}"

@@ -1,0 +1,45 @@
+"""What may be lost against an earlier report."""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+
+from segexport.errors import InputError, one_line
+from segexport.spec import Frozen
+
+
+class Tolerances(Frozen):
+    """What may be lost against the baseline before it counts.
+
+    Masks of one file on one runtime repeat to the last bit, so accuracy needs little room: what other versions of a
+    runtime move. Times need more.
+
+    Attributes:
+        miou: Loss of mIoU, a fraction of 1.
+        agreement: Loss of agreement with the reference, a fraction of 1.
+        size: Growth, relative.
+        latency: Growth, relative; only on the same device with as many threads.
+    """
+
+    miou: float = Field(default=0.001, ge=0, le=1)
+    agreement: float = Field(default=0.0005, ge=0, le=1)
+    size: float = Field(default=0.01, ge=0)
+    latency: float = Field(default=0.10, ge=0)
+
+    @classmethod
+    def from_strings(cls, given: tuple[str, ...]) -> Tolerances:
+        """From the command line: `miou=0.002`, ...
+
+        Raises:
+            InputError: Another name, or not a number in range.
+        """
+        pairs = dict(text.partition("=")[::2] for text in given)
+        try:
+            return cls.model_validate(pairs)
+        except ValidationError as error:
+            known = ", ".join(cls.model_fields)
+            raise InputError(
+                f"--tolerance {' '.join(given)}: not understood",
+                cause=one_line(error),
+                hint=f"NAME=NUMBER, where NAME is one of {known}",
+            ) from None
