@@ -21,7 +21,7 @@ import yaml
 
 from segexport.commands.run import run_recipe
 from segexport.measure.environment import describe_machine
-from segexport.recipe.schema import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.ui.console import Console
 
 METHODS = ("minmax", "percentile", "mse", "entropy")

@@ -18,11 +18,12 @@ from pathlib import Path
 from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import CheckRecipe, OnnxExport
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import HEADER
 from segexport.references.reference import record
 from segexport.spec import Format

@@ -13,7 +13,7 @@ from segexport.exporter.onnx_quantize import quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.recipe.schema import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.spec import Format
 
 _ROLES = ("model", "params")

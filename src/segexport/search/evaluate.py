@@ -25,7 +25,8 @@ from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.export import export_name
+from segexport.recipe.schema import Recipe
 from segexport.references.recorded_reference import PlaybackSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
