@@ -12,6 +12,7 @@ from segexport.exporter.converters import CONVERTERS, PADDLE2ONNX, Converter
 from segexport.exporter.layers import layer_of
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Op, Program
+from segexport.exporter.quantized_program import is_quantized, unquantized
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.pipeline.registry import targets
@@ -108,8 +109,12 @@ def support_for(target: str, program: Program) -> TargetSupport:
 def support_by(converter: Converter, program: Program) -> TargetSupport:
     """Whether a converter takes the program, as far as rewrites and the tool's own operator list can tell."""
     target, tool = converter.name, converter.tool
+    first: list[str] = []
+    if is_quantized(program):
+        program, first = unquantized(program).program, ["its roundings come back in the target's own form"]
     try:
         rewritten, notes = rewrite_for(target, program)
+        notes = first + notes
     except SegexportError as error:
         reason = error.what + (f" ({error.cause})" if error.cause else "")
         obstacle = Obstacle(operator=error.what.split()[0], reason=reason)

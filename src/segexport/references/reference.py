@@ -156,17 +156,18 @@ class _Run:
         self._seen.update(np.flatnonzero(np.bincount(found.mask.reshape(-1))).tolist())
         height, width = sample.image.shape[:2]
         entry = self._data.entries[sample.index]
+        self._recorder.add(found, confusion)
         self.images.append(
             Image(
                 name=sample.name,
                 image_sha256=self._data.digest(entry.image),
+                group=entry.group if self._data.groups else "",
                 label_sha256=None if entry.label is None else self._data.digest(entry.label),
                 width=width,
                 height=height,
                 finite=found.finite,
                 inference_ms=found.inference_ms,
                 postprocess_ms=found.postprocess_ms,
-                margin_edges=self._recorder.add(found, confusion),
                 logits=self._digest(tensor),
             )
         )
@@ -226,7 +227,8 @@ class _Run:
             labels=self.labels,
             labelled=data.labelled,
             ignore_index=data.ignore_index,
-            fingerprint=data.fingerprint,
+            fingerprint=data.ungrouped().fingerprint,
+            groups=data.groups,
             label_map=self._classes.label_map,
         )
 
