@@ -11,12 +11,14 @@ import pytest
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
+from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
 from segexport.measure.arm_rounding import arm_rounding_check
 from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.pipeline.plan import Builder, plan
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe
+from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Verdict

@@ -55,7 +55,7 @@ class Measured:
         more: Checks beyond those that follow from the tally and the times.
     """
 
-    subject: Export
+    export: Export
     info: SessionInfo | None = None
     tally: Counts | None = None
     timing: latency.Timing | None = None
@@ -99,6 +99,7 @@ class Measurement:
 
     Attributes:
         truth: Where models find objects: what they are measured against.
+        groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
     title: str
@@ -110,3 +111,4 @@ class Measurement:
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
     truth: ObjectTruth | None = None
+    groups: tuple[str, ...] | None = None

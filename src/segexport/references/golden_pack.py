@@ -83,6 +83,7 @@ class Pack(Frozen):
     device: str
     threads: int
     tolerances: dict[Precision, Tolerance]
+    groups: str = ""
     images: tuple[GoldenImage, ...] = Field(min_length=1)
 
 
@@ -94,7 +95,8 @@ class GoldenPack:
 
     def data(self) -> Dataset:
         """Its images, without labels."""
-        return Dataset(self.folder, "", tuple(Entry(image.name) for image in self.pack.images))
+        entries = tuple(Entry(image.name, group=image.group) for image in self.pack.images)
+        return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
         """(H, W) uint8, at the size of the model's answer."""
@@ -122,9 +124,9 @@ class GoldenPack:
             again=AGAIN,
         )
 
-    def probe(self, subject: Export, session: Session) -> list[Check]:
+    def probe(self, export: Export, session: Session) -> list[Check]:
         """Holds the raw scores against the recorded ones; a `check.Probe`."""
-        name, manifest = "golden.logits", subject.artifact.manifest
+        name, manifest = "golden.logits", export.artifact.manifest
         place = score_output(manifest.outputs)
         recorded = [image for image in self.pack.images if image.logits is not None]
         if place is None or not recorded:
@@ -137,11 +139,11 @@ class GoldenPack:
             found = deviation(session.outputs([tensor])[place], manifest.outputs[place], image.logits)
             if found >= worst:
                 worst, where = found, image.name
-        limit = self.pack.tolerances.get(subject.precision, Tolerance()).logits_max
+        limit = self.pack.tolerances.get(export.precision, Tolerance()).logits_max
         message = f"the scores are {worst:.2g} standard deviations off at worst, on {where}"
         value = worst if math.isfinite(worst) else None
         if limit is None:
-            return [skipped(name, f"{message}; not gated at {subject.precision.value}.", value=value)]
+            return [skipped(name, f"{message}; not gated at {export.precision.value}.", value=value)]
         verdict = Verdict.PASS if worst <= limit else Verdict.FAIL
         text = f"{message}; the limit is {limit:g}."
         return [Check(name=name, verdict=verdict, message=text, value=value, limit=limit)]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
@@ -45,6 +46,9 @@ class LiveReference:
 
     def require_fit(self, exports: Sequence[Export]) -> None:
         """Every export can be compared with it: what it was not made for shows in the masks."""
+
+    def with_groups(self, data: Dataset) -> Dataset:
+        return data
 
     def open(self) -> ModelUnderTest:
         return self._model.open()

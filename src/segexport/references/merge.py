@@ -59,8 +59,9 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     if len(machines) > 1:
         notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
     for entry in merged[1:]:
-        entry.worst = _worst(parts, entry.subject.name, order, pictures)
+        entry.worst = _worst(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
+    groups = [group for read in parts for group in read.part.groups or ()]
     return Measurement(
         title=first.title,
         reference=ReferenceRun(
@@ -75,11 +76,12 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
         exports=merged[1:],
         comparison=Comparison(
             reference=own,
-            exports={entry.subject.name: entry.tally for entry in merged[1:]},
+            exports={entry.export.name: entry.tally for entry in merged[1:]},
             names=tuple(names[place] for place in order),
             labelled=first.dataset.labelled,
             preprocess_ms=0.0,
         ),
+        groups=tuple(groups[place] for place in order) if groups else None,
         labels=first.labels,
         dataset=first.dataset,
         environment=first.environment,
@@ -133,6 +135,10 @@ def _require_whole(parts: list[_Read]) -> None:
                     cause=f"{' '.join(_program(other.runner))}, and {' '.join(_program(one.runner))}",
                     hint="install the same versions on all machines",
                 )
+    for read in parts:
+        own, groups = read.part.names, read.part.groups
+        if (groups is None) != (first.part.groups is None) or len(groups or own) != len(own):
+            raise InputError(f"{read.path}: a part without the groups of its images", hint=_HINT)
     if sum(len(read.part.names) for read in parts) != first.part.total:
         raise InputError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
 
@@ -164,7 +170,7 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
     failed = next((one.error for one in found if one.error is not None), None)
     info = next((one.runner for one in found if one.runner is not None), None)
     return Measured(
-        subject=Export(first.name, first.format, first.precision, artifact, None, first.limits),
+        export=Export(first.name, first.format, first.precision, artifact, None, first.limits),
         info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
         tally=None if failed is not None else _tally(parts, place, found, order),
         operators=first.operators,
