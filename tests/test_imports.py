@@ -29,6 +29,7 @@ LAYERS = (
     {
         "artifact",
         "files.external_data",
+        "files.foreign",
         "data.images",
         "task.instance.objects",
         "task.instance.match",

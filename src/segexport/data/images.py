@@ -26,6 +26,7 @@ from PIL import (
 )
 
 from segexport.errors import InputError, TooLargeError
+from segexport.files.foreign import guarded
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE_PIXELS = 20_000
@@ -58,6 +59,7 @@ _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 Source = Path | bytes
 
 
+@guarded("an image")
 def decode_image(
     source: Source,
     *,
@@ -98,6 +100,7 @@ def decode_image(
     return pixels
 
 
+@guarded("a label")
 def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
 
