@@ -101,9 +101,9 @@ def measure(
     Args:
         whole: The data that `data` is a share of; pictures are numbered, and audits are made, as of all of it.
     """
-    whole = whole or data
     playback = reference if isinstance(reference, Playback) else None
     model = playback.artifact if playback is not None else reference
+    data, whole = data.read_for(model.manifest.preprocess), (whole or data).read_for(model.manifest.preprocess)
     is_instance = model.manifest.task == "instance"
     require_fitting(model, data, [subject.artifact for subject in subjects])
     classes = object_classes(model, data, label_map) if is_instance else classes_of(model, data, label_map)

@@ -59,7 +59,7 @@ class Model(Opened):
 
         Args:
             input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
-                list of these.
+                list of these. Where the model takes another number of channels, an array has those in their order.
             batch_size: Images of one run, where the export was made for batches of any size and neighbours have one
                 size; else images run one at a time, as on a phone.
             target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
@@ -82,8 +82,8 @@ class Model(Opened):
                 cause="its head is an argmax, and classes cannot be averaged",
             )
         if window is not None:
-            return (self._in_windows(picture, contract, window, score_map) for picture in pictures(input))
-        placed = (self._placed(picture, picture.image, contract) for picture in pictures(input))
+            return (self._in_windows(one, contract, window, score_map) for one in pictures(input, contract.pixels))
+        placed = (self._placed(one, one.image, contract) for one in pictures(input, contract.pixels))
         return (result for batch in batches(placed, limit) for result in self._results(batch, score_map))
 
     def evaluate(
@@ -107,6 +107,7 @@ class Model(Opened):
         """
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
+        data = data.read_for(manifest.preprocess)
         classes, limit = manifest.num_classes, batch_limit(manifest, batch_size)
         if not data.labelled:
             raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
