@@ -65,8 +65,8 @@ print(time.perf_counter() - start)
 def bare_seconds(artifact, tensors: Path) -> float:
     """Seconds of a plain loop over the tensors, in a process of its own."""
     files = [str(artifact.file("model"))]
-    files.append(str(artifact.file("params")) if artifact.manifest.format.value == "paddle" else "-")
-    script = _BARE[artifact.manifest.format.value]
+    files.append(str(artifact.file("params")) if artifact.manifest.format == "paddle" else "-")
+    script = _BARE[artifact.manifest.format]
     env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", script, *files, str(tensors)], capture_output=True, text=True, check=True, env=env

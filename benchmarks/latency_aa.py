@@ -49,7 +49,7 @@ def main() -> None:
             result = {
                 "export": pair[0].manifest.name,
                 "precision": pair[0].manifest.target.precision.value,
-                "format": pair[0].manifest.format.value,
+                "format": pair[0].manifest.format,
                 "seconds": given.seconds,
                 **{name: judged(found) for name, found in rows.items() if found},
                 "environment": describe_machine(),

@@ -224,7 +224,7 @@ def main() -> None:
     result = {
         "machine": describe_machine(),
         "libraries": {name: metadata.version(name) for name in ("uvicorn", "starlette", "httptools")},
-        "model": {"name": manifest.name, "format": manifest.format.value, "input": list(tensors[0].shape)},
+        "model": {"name": manifest.name, "format": manifest.format, "input": list(tensors[0].shape)},
         "images": {"count": len(files), "mean_bytes": round(statistics.mean(map(len, files)))},
         "workers": arguments.workers,
         "threads": arguments.threads,

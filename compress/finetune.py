@@ -24,6 +24,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.quantized_program import require_float
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -120,7 +121,9 @@ class Finetune:
         Raises:
             InputError: No images, images without labels and no teacher, other classes than the model's and no names, a
                 teacher that does not fit, a file that cannot be read, or a training that diverged.
+            UnsupportedModelError: The model is quantized.
         """
+        require_float(source, "training")
         data, validation = context.images("fine-tuning"), context.validation
         if not data.labelled and not self.params.losses.needs_teacher:
             raise InputError(
@@ -261,9 +264,9 @@ def _teacher(path: str) -> dict[str, str]:
     if not path:
         return {}
     artifact = import_model(Path(path), ImportOptions(), Store())
-    if artifact.manifest.format is not Format.PADDLE:
+    if artifact.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{path}: a {artifact.manifest.format.value} model cannot teach",
+            f"{path}: a {artifact.manifest.format} model cannot teach",
             hint="give the Paddle export that it was made from",
         )
     return {role: str(artifact.file(role)) for role in ("model", "params")}

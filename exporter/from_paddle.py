@@ -15,18 +15,18 @@ from segexport.artifact import (
     digest_of,
     file_digest,
     file_entry,
-    one_line,
     read_artifact,
     warning,
     write_artifact,
 )
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
+from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import fix_input_shape, settled
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
@@ -169,7 +169,7 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
         preprocess=preprocess,
         labels=labels,
         ignore_index=options.ignore_index,
-        target=Target(arch="any", precision=Precision.FP32),
+        target=Target(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)

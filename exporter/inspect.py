@@ -12,6 +12,7 @@ from segexport.exporter import supported_operators as tables
 from segexport.exporter.layers import layer_of
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Op, Program
+from segexport.exporter.quantized_program import is_quantized, unquantized
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import fix_input_shape, settled
@@ -109,8 +110,12 @@ def _operators(program: Program) -> tuple[OperatorCount, ...]:
 def support_for(target: Target, program: Program) -> TargetSupport:
     """Whether an export takes the program, as far as rewrites and the tool's own operator list can tell."""
     tool, known = _TABLES[target]
+    first: list[str] = []
+    if is_quantized(program):
+        program, first = unquantized(program).program, ["its roundings come back in the target's own form"]
     try:
         rewritten, notes = rewrite_for(target, program)
+        notes = first + notes
     except SegexportError as error:
         reason = error.what + (f" ({error.cause})" if error.cause else "")
         obstacle = Obstacle(operator=error.what.split()[0], reason=reason)

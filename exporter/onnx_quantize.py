@@ -7,6 +7,7 @@ few of them again.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +59,22 @@ class QuantizeOnnx:
         self.params = params or Calibration()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.onnx`.
+        """Writes `model.onnx`; what is int8 already stays as it is.
 
         Raises:
             InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
         """
+        if source.manifest.target.precision is Precision.INT8:
+            return _as_it_is(self, source, out_dir, context)
         done = quantize(source, out_dir / "model.onnx", self.params, context)
         lineage = lineage_entry(self, context.key, done.notes)
         return onnx_manifest(source, out_dir, done.answer, Precision.INT8, lineage)
+
+
+def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+    shutil.copyfile(source.file("model"), out_dir / "model.onnx")
+    lineage = lineage_entry(step, context.key, ("int8 already: nothing was calibrated",))
+    return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
 
 def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:

@@ -184,6 +184,8 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         return {}
     size = _size(path, "parameters", may_be_empty=not names)
     declared = {name: var for block in program.blocks for name, var in block.vars.items() if var.persistable}
+    # PaddleSlim declares weights and scales as they were before it quantized them: the file says what runs.
+    quantized = {name for op in program.all_ops() if "quantize" in op.type for name in op.input_names()}
     found: dict[str, np.ndarray] = {}
     with _open(path) as stream:
         head = stream.read(64)
@@ -192,7 +194,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         stream.seek(0)
         for index, name in enumerate(names):
             where = f"{path}: parameter {index + 1} of {len(names)} ({name})"
-            found[name] = _read_tensor(stream, size, declared[name], where)
+            found[name] = _read_tensor(stream, size, declared[name], name in quantized, where)
         rest = size - stream.tell()
     if rest:
         raise _mismatch(
@@ -202,7 +204,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_tensor(stream: BinaryIO, size: int, var: Var, where: str) -> np.ndarray:
+def _read_tensor(stream: BinaryIO, size: int, var: Var, is_quantized: bool, where: str) -> np.ndarray:
     def take(count: int) -> bytes:
         at = stream.tell()
         if count > size - at:
@@ -231,6 +233,8 @@ def _read_tensor(stream: BinaryIO, size: int, var: Var, where: str) -> np.ndarra
         raise _mismatch(f"{where} has a damaged description", _first_line(error)) from error
     if len(dims) > MAX_RANK or any(not 0 <= dim <= MAX_SIZE for dim in dims):
         raise _mismatch(f"{where} has impossible sizes {list(dims)[:8]}", "the file is damaged")
+    if is_quantized and math.prod(dims) == math.prod(var.dims) and dtype in (var.dtype, "int8"):
+        var.dims, var.dtype = dims, dtype
     if (dims, dtype) != (var.dims, var.dtype):
         raise _mismatch(
             f"{where} is {dtype}{list(dims)}, the program says {var.dtype}{list(var.dims)}",

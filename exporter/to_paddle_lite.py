@@ -19,6 +19,7 @@ from segexport.exporter.calibrate import Calibrate, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
+from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
@@ -36,7 +37,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "7"
+    version = "8"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -74,7 +75,13 @@ class ToPaddleLite:
         _require_runnable_casts(original)
         for_arm = for_x86 = original
         more: list[str] = []
-        if self.params.precision is Precision.INT8:
+        precision = self.params.precision
+        if is_quantized(original):
+            precision = _of_quantized(precision, source)
+            found = unquantized(original)
+            for_arm, more = with_int8_marks(found.program, found.ranges, found.weights)
+            for_x86, _ = with_int8_arithmetic(found.program, found.ranges, found.weights)
+        elif precision is Precision.INT8:
             ranges, found = self._ranges(source, context)
             for_arm, more = with_int8_marks(original, ranges)
             for_x86, _ = with_int8_arithmetic(original, ranges)
@@ -84,14 +91,14 @@ class ToPaddleLite:
         notes += [*more, *twinless]
         if not twinless:
             files.append(file_entry(out_dir, "model.x86.nb", "host_model"))
-            notes += _of_twin(self.params.precision)
+            notes += _of_twin(precision)
         before = source.manifest
         return before.model_copy(
             update={
                 "format": Format.PADDLE_LITE,
                 "files": tuple(files),
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
-                "target": Target(arch="arm64", precision=self.params.precision, min_runtime_version=LITE_VERSION),
+                "target": Target(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,
             }
@@ -146,6 +153,13 @@ class ToPaddleLite:
                 )
                 raise in_the_way(f"paddle-lite {place}", original, refusal) from error
         return notes
+
+
+def _of_quantized(wanted: Precision, source: ModelArtifact) -> Precision:
+    """What a program that is quantized already is exported in."""
+    if wanted not in (Precision.FP32, Precision.INT8):
+        require_float(source, wanted.value)
+    return Precision.INT8
 
 
 def _of_twin(precision: Precision) -> list[str]:

@@ -27,6 +27,7 @@ from segexport.runtimes.device_job import (
     JobItem,
     read_mask,
     read_result,
+    require_same_model,
     write_items,
     write_job,
 )
@@ -94,7 +95,7 @@ class AdbSession:
         self.info = SessionInfo(
             runtime="adb",
             version="",
-            provider=artifact.manifest.format.value,
+            provider=artifact.manifest.format,
             device=adb.phone_name(),
             threads=options.threads,
             load_ms=0.0,
@@ -137,6 +138,7 @@ class AdbSession:
                     f"{self.info.device}: the result is that of another job",
                     cause=f"asked for {job_id} with {len(items)} inputs, got {result.id!r} with {len(result.items)}",
                 )
+            require_same_model(result, self._artifact)
             masks = []
             for item in result.items:
                 self._adb.pull(f"{self._remote}/{item.mask}", folder / item.mask)
@@ -182,6 +184,9 @@ class AdbSession:
         check_tensors(self._artifact.manifest.inputs, tensors)
         result, _ = self.run([JobItem(tensors[0], runs=runs)], warmup=2)
         return np.array(result.items[0].inference_ms)
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise WorkerFailed(f"{self.info.device}: the app does not profile single operators")
 
     def peak_rss_bytes(self) -> int:
         """Not measured on a phone: 0."""

@@ -16,8 +16,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.artifact import MANIFEST_NAME, ModelArtifact, one_line
-from segexport.errors import InputError, WorkerFailed
+from segexport.artifact import MANIFEST_NAME, ModelArtifact
+from segexport.errors import InputError, WorkerFailed, one_line
 from segexport.report.schema import Latency, Percentiles
 from segexport.spec import Frozen
 

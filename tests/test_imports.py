@@ -25,7 +25,7 @@ IN_PROCESS = {"segexport.compress"}
 # Each layer may import those before it in this list, and its own. A room is named whole; a module of a room that others
 # need earlier is named by itself.
 LAYERS = (
-    {"errors", "spec", "verdict", "progress"},
+    {"errors", "spec", "verdict", "progress", "pipeline.registry"},
     {
         "artifact",
         "files.external_data",
@@ -39,7 +39,7 @@ LAYERS = (
     {"data"},
     {"importers", "measure.metrics", "measure.boundary", "measure.latency_statistics", "report.schema"},
     {"runtimes", "pipeline.step"},
-    {"pipeline.registry", "exporter.framework_proto", "exporter.graph", "exporter.program"}
+    {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
     {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
@@ -154,7 +154,7 @@ class ModelArtifact:
             if entry.role == role:
                 return self.path / entry.path
         raise InputError(
-            f"{self.path}: this {self.manifest.format.value} artifact has no file with the role {role!r}",
+            f"{self.path}: this {self.manifest.format} artifact has no file with the role {role!r}",
             cause=f"its roles are {sorted({entry.role for entry in self.manifest.files})}",
         )
 
@@ -240,7 +240,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
-        if manifest.format is Format.ONNX:
+        if manifest.format == Format.ONNX:
             _require_listed(path, manifest)
     return ModelArtifact(path, manifest)
 
@@ -258,13 +258,6 @@ def _require_plain(value: Any, depth: int = 0) -> None:
     elif isinstance(value, dict | list):
         for child in (*value, *value.values()) if isinstance(value, dict) else value:
             _require_plain(child, depth + 1)
-
-
-def one_line(error: ValidationError) -> str:
-    """The faults of a pydantic error in one line, each with the place that it is about."""
-    faults = error.errors()
-    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
-    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
 
 
 def _verify(root: Path, entry: FileEntry) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SegexportError(Exception):
@@ -91,3 +94,10 @@ def capture_error(holder: HoldsError) -> Iterator[None]:
         yield
     except SegexportError as error:
         holder.error = error
+
+
+def one_line(error: ValidationError) -> str:
+    """The faults of a pydantic error in one line, each with the place that it is about."""
+    faults = error.errors()
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
+    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")

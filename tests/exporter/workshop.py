@@ -50,8 +50,9 @@ class Workshop:
         (folder / "deploy.yaml").write_text(_CONFIG)
         return folder
 
-    def imported(self, program: Program, name: str = "net", **options: object) -> ModelArtifact:
-        return import_model(self.model(program, name), ImportOptions(**options), self._store)
+    def imported(self, model: Program | Path, name: str = "net", **options: object) -> ModelArtifact:
+        folder = self.model(model, name) if isinstance(model, Program) else model
+        return import_model(folder, ImportOptions(**options), self._store)
 
     def made(self, step: Step, source: ModelArtifact) -> ModelArtifact:
         """What a step makes of an artifact."""

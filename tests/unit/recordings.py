@@ -93,7 +93,7 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
             mask = mask_of(sample.index)
             found = Prediction(mask, margin_of(sample.index), True, 2.0, 0.5)
             truth = mask if sample.label is None else sample.label
-            edges = recorder.add(found, metrics.confusion_matrix(truth, mask, len(NAMES)))
+            recorder.add(found, metrics.confusion_matrix(truth, mask, len(NAMES)))
             entry = data.entries[sample.index]
             images.append(
                 Image(
@@ -104,7 +104,6 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     height=HEIGHT,
                     inference_ms=2.0,
                     postprocess_ms=0.5,
-                    margin_edges=edges,
                 )
             )
         recorder.finish(

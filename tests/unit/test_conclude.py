@@ -111,18 +111,18 @@ class TestTrainedWeights:
     @pytest.mark.parametrize("step", ["finetune", "qat"])
     def test_have_limits_of_their_own(self, step):
         entry = LineageEntry(step=step, version="1")
-        fp32 = measured("a", 5.0, entry).subject.effective_limits
+        fp32 = measured("a", 5.0, entry).export.effective_limits
         assert (fp32.miou_margin, fp32.agreement_min, fp32.latency_ratio_max) == (0.005, 0.90, None)
-        int8 = measured("a", 5.0, entry, **INT8).subject.effective_limits
+        int8 = measured("a", 5.0, entry, **INT8).export.effective_limits
         assert (int8.miou_margin, int8.agreement_min, int8.latency_ratio_max) == (0.005, 0.90, 0.95)
 
     def test_pruning_alone_is_no_training(self):
         pruned = measured("a", 5.0, LineageEntry(step="prune", version="1"), **INT8)
-        assert pruned.subject.effective_limits.miou_margin == 0.01
+        assert pruned.export.effective_limits.miou_margin == 0.01
 
     def test_a_recipe_still_changes_them(self):
         entry = LineageEntry(step="qat", version="1")
-        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).subject.effective_limits.miou_margin == 0.02
+        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).export.effective_limits.miou_margin == 0.02
 
     def test_the_gate_uses_them(self):
         plain, trained = measured("plain", 5.0), measured("trained", 5.0, LineageEntry(step="finetune", version="1"))

@@ -79,10 +79,10 @@ class TestPack:
             assert len(pack.data()) == 3
             assert not pack.data().labelled
             assert np.array_equal(pack.expected_mask("input-1.png"), mask_of(1))
-            playback = pack.playback()
-            assert np.array_equal(playback.predict("input-2.png").mask, mask_of(2))
-            assert playback.recorded.kind == "golden pack"
-            playback.require_data(pack.data())
+            recorded = pack.as_reference()
+            assert np.array_equal(recorded.predict("input-2.png").mask, mask_of(2))
+            assert recorded.recorded.kind == "golden pack"
+            recorded.require_data(pack.data())
 
     def test_a_zip_is_the_same_pack(self, made, tmp_path):
         with zipfile.ZipFile(tmp_path / "pack.zip", "w") as file:

@@ -61,26 +61,25 @@ def number_of(tensor: np.ndarray) -> int:
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
-    """(data, playback)"""
+    """(data, recorded)"""
     from segexport import preprocess
 
     root = tmp_path_factory.mktemp("shards")
     data = recordings.make_data(root / "street", IMAGES)
-    playback = write_recording(root / "street.ref", data).playback()
+    recorded = write_recording(root / "street.ref", data).as_reference()
     for sample in data:
-        tensor, _ = preprocess.apply(playback.artifact.manifest.preprocess, sample.image)
+        tensor, _ = preprocess.apply(recorded.artifact.manifest.preprocess, sample.image)
         NUMBERS[tensor.tobytes()] = sample.index
-    return data, playback
+    return data, recorded
 
 
 def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     """As `check.measure` does it, with sessions that need no process."""
-    data, playback = setting
-    model = playback.artifact.manifest
+    data, recorded = setting
+    model = recorded.artifact.manifest
     sessions = {"good": Noisy(0.002), "poor": Noisy(0.5, bad=frozenset({3, 11}))}
-    session = playback.session()
     comparison = parity.compare(
-        ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose),
+        recorded.open(),
         [ModelUnderTest(name, found, model.preprocess, model.inputs[0]) for name, found in sessions.items()],
         share,
         num_classes=3,
@@ -108,7 +107,7 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     entries.append(Measured(broken, None, None, error=error))
     return Measurement(
         title="street",
-        reference=playback.run(),
+        reference=recorded.recorded_run,
         exports=entries,
         comparison=comparison,
         labels=recordings.LABELS,

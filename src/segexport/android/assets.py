@@ -65,7 +65,7 @@ def _require_runnable(artifact: ModelArtifact) -> None:
     manifest = artifact.manifest
     if manifest.format not in FORMATS:
         raise UnsupportedModelError(
-            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format.value}",
+            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
     if len(manifest.inputs) != 1 or manifest.inputs[0].dtype != "float32":
@@ -78,7 +78,7 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
     names: list[str] = []
     for artifact in exports:
         manifest = artifact.manifest
-        full = f"{manifest.name}-{manifest.format.value}-{manifest.target.precision.value}"
+        full = f"{manifest.name}-{manifest.format}-{manifest.target.precision.value}"
         name = base = re.sub(r"[^A-Za-z0-9._-]+", "_", full).strip("._") or "model"
         while name in names:
             name = f"{base}-{names.count(name) + sum(other.startswith(f'{base}-') for other in names) + 1}"
@@ -129,7 +129,7 @@ def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
     """What the export answers on this machine, at the image's size; int8 rounds as it does on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
+    options = {"int8_as_on_arm": True} if manifest.format == Format.ONNX else {}
     with runtime_for(manifest.format).open(artifact, RunOptions(options=options)) as session:
         mask = session.infer([tensor]).mask
     return preprocess.restore_mask(mask, placement)

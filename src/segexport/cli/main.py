@@ -98,7 +98,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 
     say = console()
     artifact = export_to(model, output, _import_options(options), options, console=say)
-    say.say(f"{output}: {artifact.manifest.format.value}, {artifact.size_bytes:,} bytes")
+    say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
 
 
 @cli.command()

@@ -14,6 +14,7 @@ from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.exporter.quantized_program import require_float
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
@@ -94,7 +95,7 @@ def compress(
     learning = Dataset.open(options["data"], options["calibration_split"])
     bench = Workbench(
         source=source,
-        images=images.search,
+        images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
         label_map=read_label_map(options["label_map"]),
@@ -159,7 +160,9 @@ def split(options: Mapping[str, Any]) -> Images:
 
 def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store) -> ModelArtifact:
     options = importing.model_copy(update={"fallback_labels": data.labels})
-    return fix_input_size(model, options, import_model(model, options, store), data, store)
+    source = import_model(model, options, store)
+    require_float(source, "compress")
+    return fix_input_size(model, options, source, data, store)
 
 
 def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:

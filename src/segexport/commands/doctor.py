@@ -10,7 +10,7 @@ from importlib import metadata
 from segexport.errors import EnvironmentMissingError
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import RUNTIMES, runtime_for
+from segexport.pipeline.registry import runtimes
 from segexport.process.interpreter import interpreter_for, probe
 from segexport.serve import dependencies as needs
 
@@ -45,8 +45,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Starts every runtime and looks for every converter."""
     findings = []
-    for format in RUNTIMES:
-        runtime = runtime_for(format)
+    for runtime in runtimes().values():
         found = runtime.probe()
         known = KNOWN_GOOD.get({"paddle-lite": "paddlelite"}.get(runtime.name, runtime.name), "")
         odd = f"{known} is the version that was tested" if found.ok and known and found.version != known else ""

@@ -30,7 +30,7 @@ def evaluate(
     found, more = model.evaluate(data, return_details=True, progress=progress, **options)
     head = {
         "model": model.artifact.manifest.name,
-        "format": model.artifact.manifest.format.value,
+        "format": model.artifact.manifest.format,
         "dataset": {"name": data.root.resolve().name, "split": data.split, "images": len(data)},
         "labels": list(data.labels or (label.name for label in model.artifact.manifest.labels)),
     }

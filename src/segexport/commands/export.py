@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from segexport.artifact import ModelArtifact, one_line
-from segexport.errors import InputError
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store

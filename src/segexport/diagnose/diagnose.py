@@ -56,9 +56,9 @@ def diagnose(
         SegexportError: One of the two cannot be read or run, or they take inputs of other sizes.
     """
     start = time.monotonic()
-    if reference.manifest.format is not Format.PADDLE:
+    if reference.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{reference.path}: a model for {reference.manifest.format.value}",
+            f"{reference.path}: a model for {reference.manifest.format}",
             cause="a diagnosis walks the Paddle program operator by operator",
             hint="give the PaddleSeg or PaddleX export that the model was made from as --reference",
         )
@@ -84,7 +84,7 @@ def diagnose(
                 export=export.path.resolve().name,
                 reference=reference.manifest.name,
                 image=image_name,
-                format=export.manifest.format.value,
+                format=export.manifest.format,
                 precision=precision.value,
                 unit=diagnose_judge.unit(precision),
                 findings=tuple(findings),
@@ -144,9 +144,9 @@ def _side(
     threads: int,
     timeout_s: float,
 ) -> Side:
-    if export.manifest.format is Format.ONNX:
+    if export.manifest.format == Format.ONNX:
         return OnnxSide(export, traced, tensors, threads, timeout_s)
-    if export.manifest.format is Format.PADDLE_LITE:
+    if export.manifest.format == Format.PADDLE_LITE:
         return LiteSide(export, traced, tensors, source or traced.program, threads, timeout_s)
     raise InputError(
         f"{export.path}: a Paddle program", hint="give an ONNX or Paddle-Lite export; the program is --reference"

@@ -65,19 +65,19 @@ def _notes(lineage: Sequence[LineageEntry]) -> tuple[str, ...]:
 
 
 def _result(entry: Measured, measured: Measurement) -> ExportResult:
-    subject, reference, comparison = entry.subject, measured.reference, measured.comparison
+    export, reference, comparison = entry.export, measured.reference, measured.comparison
     common: dict[str, Any] = {
-        "name": subject.name,
-        "format": subject.format.value,
-        "precision": subject.precision.value,
+        "name": export.name,
+        "format": export.format,
+        "precision": export.precision.value,
     }
-    if subject.artifact is not None:
-        manifest = subject.artifact.manifest
+    if export.artifact is not None:
+        manifest = export.artifact.manifest
         common |= {
             "target": manifest.target.arch,
-            "digest": subject.artifact.digest,
-            "size_bytes": subject.artifact.size_bytes,
-            "size_ratio": subject.artifact.size_bytes / reference.artifact.size_bytes,
+            "digest": export.artifact.digest,
+            "size_bytes": export.artifact.size_bytes,
+            "size_ratio": export.artifact.size_bytes / reference.artifact.size_bytes,
             "notes": _notes(manifest.lineage),
         }
     if entry.info is not None:
@@ -91,16 +91,16 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
     tally, own = entry.tally, comparison.reference
     base = _fp32_of_same_format(entry, measured.exports)
-    limits = subject.effective_limits
+    limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.subject.name if base is not None else REFERENCE
+    against = base.export.name if base is not None else REFERENCE
     if measured.truth is None:
         found, figures = _pixels(tally, own, limits, measured)
     else:
         found, figures = judged(tally, own, measured.truth, limits, comparison.names)
     checks = [
         *found,
-        *_cost_checks(subject, reference.artifact, base, ratio, limits, against),
+        *_cost_checks(export, reference.artifact, base, ratio, limits, against),
         *entry.more,
     ]
     return ExportResult(
@@ -168,16 +168,16 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
 
     None for an fp32 export of the model as it was.
     """
-    if entry.subject.precision is Precision.FP32 and not _changed(entry):
+    if entry.export.precision is Precision.FP32 and not _changed(entry):
         return None
     found = [
         other
         for other in others
-        if other.subject.format is entry.subject.format
-        and other.subject.precision is Precision.FP32
+        if other.export.format == entry.export.format
+        and other.export.precision is Precision.FP32
         and other.error is None
-        and other.subject.artifact is not None
-        and (entry.subject.precision is not Precision.FP32 or not _changed(other))
+        and other.export.artifact is not None
+        and (entry.export.precision is not Precision.FP32 or not _changed(other))
     ]
     same_head = [other for other in found if _head(other) == _head(entry)]
     return next(iter(same_head or found), None)
@@ -185,12 +185,12 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
 
 def _changed(entry: Measured) -> bool:
     """Whether it was pruned or trained again."""
-    return any(step.step in _CHANGING for step in entry.subject.artifact.manifest.lineage)
+    return any(step.step in _CHANGING for step in entry.export.artifact.manifest.lineage)
 
 
 def _head(entry: Measured) -> dict[str, Any]:
     """What was asked of the head; empty where it was kept."""
-    lineage = entry.subject.artifact.manifest.lineage
+    lineage = entry.export.artifact.manifest.lineage
     return next((step.params for step in reversed(lineage) if step.step == "set_head"), {})
 
 
@@ -205,21 +205,21 @@ def _accuracy_checks(
 
 
 def _cost_checks(
-    subject: Export,
+    export: Export,
     reference: ModelArtifact,
     base: Measured | None,
     ratio: LatencyRatio | None,
     limits: Limits,
     against: str,
 ) -> list[Check]:
-    baseline_bytes = base.subject.artifact.size_bytes if base is not None else reference.size_bytes
-    on_target = subject.artifact.manifest.target.arch == "any"
-    checks = [cost_gates.size_check(subject.artifact.size_bytes, baseline_bytes, limits, against=against)]
+    baseline_bytes = base.export.artifact.size_bytes if base is not None else reference.size_bytes
+    on_target = export.artifact.manifest.target.arch == "any"
+    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline_bytes, limits, against=against)]
     if ratio is not None:
         checks.append(cost_gates.latency_check(ratio, limits, against=against, on_target=on_target))
-    size_ratio = subject.artifact.size_bytes / baseline_bytes
+    size_ratio = export.artifact.size_bytes / baseline_bytes
     checks.append(
-        cost_gates.compression_check(size_ratio, ratio, subject.precision, limits, against=against, on_target=on_target)
+        cost_gates.compression_check(size_ratio, ratio, export.precision, limits, against=against, on_target=on_target)
     )
     return checks
 

@@ -54,7 +54,7 @@ class Measured:
         more: Checks beyond those that follow from the tally and the times.
     """
 
-    subject: Export
+    export: Export
     info: SessionInfo | None = None
     tally: Counts | None = None
     timing: latency.Timing | None = None

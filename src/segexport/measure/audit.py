@@ -87,10 +87,10 @@ def audit(artifact: ModelArtifact, tensors: Sequence[np.ndarray], options: RunOp
         SegexportError: The runtime cannot run it.
     """
     asked = artifact.manifest.target.precision
-    if artifact.manifest.format is Format.ONNX:
+    if artifact.manifest.format == Format.ONNX:
         ran = _onnx(artifact, tensors, options)
         return Audit(ran, _judged(asked, ran, "ONNX Runtime's optimized graph"))
-    if artifact.manifest.format is Format.PADDLE_LITE:
+    if artifact.manifest.format == Format.PADDLE_LITE:
         data = artifact.file("model").read_bytes()
         ran = nb_kernels(data, source=str(artifact.file("model")))
         return Audit(ran, _judged(asked, ran, f"the kernels in {artifact.file('model').name}", quantized_weights(data)))
@@ -227,7 +227,7 @@ def audited(
     try:
         found = audit(artifact, inputs[0], options)
         checks = [found.check]
-        int8 = artifact.manifest.target.precision is Precision.INT8 and artifact.manifest.format is Format.ONNX
+        int8 = artifact.manifest.target.precision is Precision.INT8 and artifact.manifest.format == Format.ONNX
         if int8 and options.device == "cpu":
             checks.append(arm_rounding_check(artifact, inputs, options))
         return found.operators, checks

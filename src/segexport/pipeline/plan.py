@@ -82,7 +82,7 @@ def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
     steps = []
     if export.head != "keep":
         steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
-    if export.to is Format.PADDLE_LITE:
+    if export.to == Format.PADDLE_LITE:
         lite = export.model_dump(include={"precision", "weight_bits", "calibration"})
         return [*steps, make_step("to_paddle_lite", lite)]
     steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))

@@ -139,7 +139,7 @@ def check_chain(steps: list[Step], start: Format) -> None:
     for step in steps:
         if step.accepts != current:
             raise InputError(
-                f"step {step.kind!r} takes {step.accepts.value}, but {before} gives {current.value}",
+                f"step {step.kind!r} takes {step.accepts}, but {before} gives {current}",
                 hint="exports come last, each one from the Paddle program",
             )
         current, before = step.produces, f"step {step.kind!r}"

@@ -23,6 +23,7 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
+from segexport.ui.pictures import as_rgb
 
 _SCORES = ("logits", "probability")
 
@@ -174,12 +175,12 @@ class Model(Opened):
             masks = each_of(self._session.infer([stacked(batch)]).mask, len(batch))
             for one, mask in zip(batch, masks, strict=True):
                 restored = preprocess.restore_mask(mask, one.placement)
-                yield SegmentationResult(one.of.name, one.of.image, restored, None, labels)
+                yield SegmentationResult(one.of.name, as_rgb(one.of.image), restored, None, labels)
             return
         for one, scores in zip(batch, self._scores(batch), strict=True):
             mask = preprocess.restore_mask(_classes(scores), one.placement)  # as `evaluate` and `check` see it
             full = preprocess.restore_scores(scores, one.placement)
-            yield SegmentationResult(one.of.name, one.of.image, mask, full, labels)
+            yield SegmentationResult(one.of.name, as_rgb(one.of.image), mask, full, labels)
 
     def _in_windows(
         self, picture: Picture, contract: Preprocess, window: tuple[int, int], score_map: bool
@@ -189,7 +190,7 @@ class Model(Opened):
             return next(self._results([self._placed(picture, image, contract)], score_map))
         scores = self._sliced(image, contract, window)
         labels = self.artifact.manifest.labels
-        return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+        return SegmentationResult(picture.name, as_rgb(image), _classes(scores), scores if score_map else None, labels)
 
     def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
         """Probabilities (h, w, C) float32 of the network's size of each image."""

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from segexport.recipe.limits import Limits
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
-from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
+from segexport.spec import Frozen, HeadKind, MaskDtype, Precision, Preprocess
 
 # The name of the export's folder and of its pictures: no path.
 ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
@@ -115,7 +115,7 @@ class _Export(Frozen):
 class OnnxExport(_Export):
     """An ONNX export."""
 
-    to: Literal[Format.ONNX]
+    to: Literal["onnx"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
     opset: Literal["auto"] | int = "auto"
     simplify: bool = True
@@ -125,7 +125,7 @@ class OnnxExport(_Export):
 class PaddleLiteExport(_Export):
     """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
 
-    to: Literal[Format.PADDLE_LITE]
+    to: Literal["paddle-lite"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
     weight_bits: Literal[8, 16] = 8
     calibration: Calibration = Field(default_factory=Calibration)
@@ -222,7 +222,7 @@ class Recipe(Frozen):
 
 def export_name(export: OnnxExport | PaddleLiteExport) -> str:
     """The export's name, by default `<format>-<precision>` and its head if it has one of its own; its folder's too."""
-    parts = [export.to.value, export.precision.value]
+    parts = [export.to, export.precision.value]
     if export.head != "keep":
         parts.append(export.head)
     if export.mask_dtype != "int32":

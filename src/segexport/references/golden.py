@@ -64,7 +64,7 @@ def make_pack(
             cause="a pack's masks are grey levels, of which there are 256",
         )
     chosen = data.subset(images)
-    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
+    options = {"int8_as_on_arm": True} if manifest.format == Format.ONNX else {}
     runtime = runtime_for(manifest.format)
     with _place(output) as work, runtime.open(source, RunOptions(device, threads, options=options)) as session:
         with progress("packing", len(chosen)) as bar:
@@ -135,7 +135,7 @@ def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest
     """job.json beside the files that it names; with the model, where the pack is of an export."""
     scratch = folder / "job"
     scratch.mkdir()
-    if source.manifest.format is Format.PADDLE:
+    if source.manifest.format == Format.PADDLE:
         write_items(scratch, items, job_id=digest, threads=threads)
         (scratch / JOB_NAME).replace(folder / JOB_NAME)
     else:

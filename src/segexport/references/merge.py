@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from segexport import errors
-from segexport.artifact import ModelArtifact, digest_of, one_line
-from segexport.errors import InputError, SegexportError
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.errors import InputError, SegexportError, one_line
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison, Counts
 from segexport.references.archive import Archive, npy_array, open_archive
@@ -57,7 +57,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     if len(machines) > 1:
         notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
     for entry in merged[1:]:
-        entry.worst = _worst(parts, entry.subject.name, order, pictures)
+        entry.worst = _worst(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
     return Measurement(
         title=first.title,
@@ -72,7 +72,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
         exports=merged[1:],
         comparison=Comparison(
             reference=own,
-            exports={entry.subject.name: entry.tally for entry in merged[1:]},
+            exports={entry.export.name: entry.tally for entry in merged[1:]},
             names=tuple(names[place] for place in order),
             labelled=first.dataset.labelled,
             preprocess_ms=0.0,
@@ -161,7 +161,7 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
     failed = next((one.error for one in found if one.error is not None), None)
     info = next((one.runner for one in found if one.runner is not None), None)
     return Measured(
-        subject=Export(first.name, first.format, first.precision, artifact, None, first.limits),
+        export=Export(first.name, first.format, first.precision, artifact, None, first.limits),
         info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
         tally=None if failed is not None else _tally(parts, place, found, order),
         operators=first.operators,

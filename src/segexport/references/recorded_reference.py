@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segexport.artifact import ModelArtifact
+from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.judge.results import Export, ReferenceRun
+from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.measure import latency
+from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.preprocess import place
 from segexport.recipe.limits import require_margin_above_noise
 from segexport.report.schema import Latency, Recorded
@@ -36,8 +37,8 @@ class RecordedImage(Frozen):
 
 
 @dataclass(frozen=True)
-class Playback:
-    """A recording, ready to stand in for the reference.
+class RecordedReference:
+    """A recording that stands in for the model; a `Reference`.
 
     Attributes:
         source: How messages call it: its path.
@@ -61,11 +62,29 @@ class Playback:
     times: Latency | None = None
     timing: latency.Timing | None = None
 
-    def session(self) -> PlaybackSession:
-        """What `parity.compare` asks for masks."""
-        return PlaybackSession(self.info, self.predict)
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.artifact.manifest.name, self.artifact.digest, self.recorded.digest)
 
-    def run(self) -> ReferenceRun:
+    def open(self) -> ModelUnderTest:
+        """Answers with what was recorded; told which image is next, since its tensor says nothing."""
+        manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
+        return ModelUnderTest(
+            REFERENCE, session, manifest.preprocess, manifest.image, choose=session.choose, inputs=manifest.inputs
+        )
+
+    def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
+        """The masks are those of the tensors that were recorded."""
+
+    def program(self, image: np.ndarray, contract: Preprocess) -> None:
+        """Its times were recorded, or nobody took any."""
+
+    def run(self, info: SessionInfo, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+        """What was recorded, whatever was seen since."""
+        return self.recorded_run
+
+    @property
+    def recorded_run(self) -> ReferenceRun:
         """For the report."""
         notes = self.info.notes
         if not self.is_gpu:
@@ -107,42 +126,43 @@ class Playback:
                 hint=hint,
             )
 
-    def require_fit(self, subjects: Sequence[Export]) -> None:
+    def require_fit(self, exports: Sequence[Export]) -> None:
         """Refuses exports of another model or with another preprocessing, and margins below the noise.
 
         Raises:
             InputError: The first export that does not fit.
         """
-        for subject in subjects:
-            self._require_same_model(subject)
-            self._require_same_preprocess(subject)
-            if self.recorded.noise_miou_delta is not None:
-                require_margin_above_noise(subject.effective_limits, self.recorded.noise_miou_delta)
+        for export in exports:
+            if export.artifact is not None:
+                self._require_same_model(export.name, export.artifact.manifest)
+                self._require_same_preprocess(export.name, export.artifact.manifest)
+                if self.recorded.noise_miou_delta is not None:
+                    require_margin_above_noise(export.effective_limits, self.recorded.noise_miou_delta)
 
-    def _require_same_model(self, subject: Export) -> None:
-        own, found = self.artifact.manifest.source_sha256, subject.artifact.manifest.source_sha256
-        if not found:
+    def _require_same_model(self, export: str, manifest: Manifest) -> None:
+        own, given = self.artifact.manifest.source_sha256, manifest.source_sha256
+        if not given:
             raise InputError(
-                f"{subject.name}: does not say which model it was made from, so {self.source} cannot vouch for it",
+                f"{export}: does not say which model it was made from, so {self.source} cannot vouch for it",
                 cause="its manifest's lineage has no digest of the model's files",
                 hint="export it again with this version of segexport, or check it against the model itself",
             )
-        if found != own:
+        if given != own:
             raise InputError(
-                f"{subject.name}: made from another model than the one recorded in {self.source}",
-                cause=f"the model's files have the digest {found[:12]}..., recorded is {own[:12]}... "
+                f"{export}: made from another model than the one recorded in {self.source}",
+                cause=f"the model's files have the digest {given[:12]}..., recorded is {own[:12]}... "
                 f"({self.artifact.manifest.name})",
                 hint=f"record the model that it was made from: {self.again}",
             )
 
-    def _require_same_preprocess(self, subject: Export) -> None:
+    def _require_same_preprocess(self, export: str, manifest: Manifest) -> None:
         sizes = {(image.width, image.height) for image in self.images.values()}
-        own, found = self.artifact.manifest.preprocess, subject.artifact.manifest.preprocess
-        if effective(own, sizes) != effective(found, sizes):
-            differs = [name for name in Preprocess.model_fields if getattr(own, name) != getattr(found, name)]
-            shown = "; ".join(f"{name} {getattr(found, name)}, recorded {getattr(own, name)}" for name in differs)
+        own, given = self.artifact.manifest.preprocess, manifest.preprocess
+        if effective(own, sizes) != effective(given, sizes):
+            differs = [name for name in Preprocess.model_fields if getattr(own, name) != getattr(given, name)]
+            shown = "; ".join(f"{name} {getattr(given, name)}, recorded {getattr(own, name)}" for name in differs)
             raise InputError(
-                f"{subject.name}: another preprocessing than the one recorded in {self.source}",
+                f"{export}: another preprocessing than the one recorded in {self.source}",
                 cause=shown,
                 hint=f"masks of other tensors cannot be compared pixel by pixel; record it again: {self.again}",
             )
@@ -166,8 +186,10 @@ def _changed(data: Dataset, recorded: RecordedImage, label: str | None) -> str:
     return "" if found == recorded.label_sha256 else "label"
 
 
-class PlaybackSession:
+class RecordedSession:
     """A `Session` without a model. `choose` names the image; its recorded prediction is the answer."""
+
+    ahead = 1
 
     def __init__(self, info: SessionInfo, predict: Callable[[str], Prediction]) -> None:
         self.info, self._predict, self._name = info, predict, ""
@@ -184,5 +206,27 @@ class PlaybackSession:
     def result(self) -> Prediction:
         return self._predict(self._name)
 
+    def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise _refused("the model's raw outputs are not in it")
+
+    def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
+        raise _refused("nothing runs that could be timed")
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise _refused("nothing runs that could be profiled")
+
+    def peak_rss_bytes(self) -> int:
+        return 0
+
     def close(self) -> None:
         """Nothing is open."""
+
+    def __enter__(self) -> RecordedSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refused(cause: str) -> InputError:
+    return InputError("a recording answers with its masks only", cause=cause)

@@ -71,7 +71,7 @@ def engine_for(
         if "gpu" not in found.devices:
             why = f"{runtime.name} {found.version} has {', '.join(found.devices)} only" if found.ok else found.reason
             reasons.append(why)
-        elif format is source.manifest.format:
+        elif format == source.manifest.format:
             return Engine(source, options)
         else:
             return onnx_stand_in(source, options, data, store, progress)
@@ -98,7 +98,7 @@ def onnx_stand_in(
     engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
     original = Engine(source, replace(options, device="cpu"))
     with engine.open() as found, original.open() as wanted:
-        for sample in data.subset(GUARDED_IMAGES):
+        for sample in data.subset(GUARDED_IMAGES).read_for(source.manifest.preprocess):
             tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
             agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
             limit = limits_for(Precision.FP32).agreement_min

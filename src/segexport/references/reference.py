@@ -68,6 +68,7 @@ def record(
             cause=f"gates need at least {MIN_IMAGES} images to decide anything",
             hint="for a handful of images make a golden pack: segexport golden make MODEL --data DIR -o PACK",
         )
+    data = data.read_for(source.manifest.preprocess)
     with full_precision(), new_reference(output) as recorder:
         engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
         with engine.open() as first, engine.open() as second:
@@ -156,6 +157,7 @@ class _Run:
         self._seen.update(np.flatnonzero(np.bincount(found.mask.reshape(-1))).tolist())
         height, width = sample.image.shape[:2]
         entry = self._data.entries[sample.index]
+        self._recorder.add(found, confusion)
         self.images.append(
             Image(
                 name=sample.name,
@@ -166,7 +168,6 @@ class _Run:
                 finite=found.finite,
                 inference_ms=found.inference_ms,
                 postprocess_ms=found.postprocess_ms,
-                margin_edges=self._recorder.add(found, confusion),
                 logits=self._digest(tensor),
             )
         )

@@ -182,15 +182,15 @@ def _identity(manifest: Manifest) -> str:
 
 
 def _contestant(entry: Measured) -> tuple[Contestant, Counts | None]:
-    subject, error, tally = entry.subject, entry.error, entry.tally
+    export, error, tally = entry.export, entry.error, entry.tally
     failure = error and Failure(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
     found = {} if tally is None else {name: getattr(tally, name) for name in _SCALARS}
     contestant = Contestant(
-        name=subject.name,
-        format=subject.format,
-        precision=subject.precision,
-        manifest=subject.artifact.manifest if subject.artifact is not None else None,
-        limits=subject.limits,
+        name=export.name,
+        format=export.format,
+        precision=export.precision,
+        manifest=export.artifact.manifest if export.artifact is not None else None,
+        limits=export.limits,
         runner=None if entry.info is None else _runner(entry.info),
         error=failure or None,
         operators=entry.operators,

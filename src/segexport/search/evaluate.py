@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check.compare import classes_of
+from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset
 from segexport.errors import SegexportError, WorkerFailed
 from segexport.exporter import cost, program
@@ -26,7 +26,7 @@ from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
 from segexport.recipe.schema import Recipe, export_name
-from segexport.references.recorded_reference import PlaybackSession
+from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.spec import Format
@@ -134,7 +134,7 @@ class Evaluator:
 
     def _accuracy(self, artifact: ModelArtifact, images: Dataset) -> dict[str, object]:
         bench, classes = self._bench, self._classes
-        played = PlaybackSession(self._reference.info, self._reference.predict)
+        played = RecordedSession(self._reference.info, self._reference.predict)
         manifest = bench.source.manifest
         own = ModelUnderTest(
             _REFERENCE, played, manifest.preprocess, manifest.inputs[0], classes.lookup, choose=played.choose

@@ -12,7 +12,6 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.atomic import write_file
-from segexport.pipeline.registry import STEPS
 from segexport.process.worker import Worker
 from segexport.recipe.schema import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
 from segexport.search.candidate import Candidate
@@ -56,7 +55,7 @@ def space_key(bench: Workbench, to: Format, train: bool) -> str:
             "learning": learning,
             "label_map": dict(bench.label_map or {}),
             "run": [bench.threads, bench.device],
-            "to": to.value,
+            "to": to,
             "train": train,
             "key": chain[-1].key,
         }
@@ -65,7 +64,7 @@ def space_key(bench: Workbench, to: Format, train: bool) -> str:
 
 def exports(to: Format) -> tuple[ExportRecipe, ...]:
     """Every precision of a target, fp32 first."""
-    if to is Format.ONNX:
+    if to == Format.ONNX:
         return tuple(OnnxExport(to=to, precision=one) for one in (Precision.FP32, Precision.FP16, Precision.INT8))
     return tuple(PaddleLiteExport(to=to, precision=one) for one in (Precision.FP32, Precision.FP16, Precision.W8))
 
@@ -75,14 +74,14 @@ def _looked_at(bench: Workbench, to: Format, teacher: str, train: bool) -> Space
     if bench.learning is None:
         without_int8 = tuple(export for export in found["precisions"] if export.precision is not Precision.INT8)
         return Space(precisions=without_int8)
-    if to is Format.ONNX:
+    if to == Format.ONNX:
         found |= {"methods": calibration_methods(), "switches": calibration_switches()}
         found |= _layers(bench)
-    if to is Format.PADDLE_LITE and "calibrate" in STEPS:
+    if to == Format.PADDLE_LITE:
         int8 = PaddleLiteExport(to=to, precision=Precision.INT8)
         found["more"] = (Candidate(steps=(StepRecipe(step="calibrate"),), export=int8),)
-    if train and "finetune" in STEPS:
-        found |= {"training": _training(bench, teacher), "qat": "qat" in STEPS and to is Format.ONNX}
+    if train:
+        found |= {"training": _training(bench, teacher), "qat": to == Format.ONNX}
         if _prunable(bench.source):
             found["kept_macs"] = KEPT_MACS
     return Space(**found)

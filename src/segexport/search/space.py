@@ -6,7 +6,7 @@ import itertools
 
 from segexport.recipe.schema import ExportRecipe
 from segexport.search.candidate import Candidate
-from segexport.spec import Format, Frozen
+from segexport.spec import Frozen
 
 
 class Layer(Frozen):
@@ -76,7 +76,7 @@ class Space(Frozen):
         return Candidate(export=self.precisions[0])
 
     @property
-    def target(self) -> Format:
+    def target(self) -> str:
         return self.precisions[0].to
 
 

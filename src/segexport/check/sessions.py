@@ -1,0 +1,54 @@
+"""The exports of a check, opened: each in a process of its own, and one that cannot be opened keeps its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from segexport.errors import capture_error
+from segexport.judge.results import Export, Measured
+from segexport.measure.live_model import LiveModel
+from segexport.measure.parity import ModelUnderTest
+from segexport.recipe.schema import CheckRecipe
+from segexport.references.base import Reference
+from segexport.runtimes.base import RunOptions
+
+
+@dataclass(kw_only=True)
+class RunningExport(Measured):
+    """An export whose model answers.
+
+    Attributes:
+        model: How it is run.
+        opened: Its session.
+    """
+
+    model: LiveModel
+    opened: ModelUnderTest
+
+
+def open_model(model: LiveModel | Reference, stack: ExitStack) -> ModelUnderTest:
+    """Opens a model until `stack` is left; raises SegexportError where it cannot be run."""
+    opened = model.open()
+    stack.callback(opened.session.close)
+    return opened
+
+
+def open_exports(exports: Sequence[Export], options: CheckRecipe, stack: ExitStack) -> list[Measured]:
+    """Opens what can be opened; the others have an error."""
+    return [_opened(export, run_options(options), stack) for export in exports]
+
+
+def _opened(export: Export, options: RunOptions, stack: ExitStack) -> Measured:
+    failed = Measured(export, error=export.error)
+    if export.artifact is not None and export.error is None:
+        with capture_error(failed):
+            model = LiveModel(export.name, export.artifact, options)
+            return RunningExport(export, model=model, opened=open_model(model, stack))
+    return failed
+
+
+def run_options(options: CheckRecipe) -> RunOptions:
+    """How the exports of a check run."""
+    return RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)

@@ -1,0 +1,53 @@
+"""What exports are compared with: a model that runs beside them (`live`), or a recording (`recorded_reference`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.judge.results import Export, ReferenceRun
+from segexport.measure import latency
+from segexport.measure.parity import Comparison, ModelUnderTest
+from segexport.runtimes.base import SessionInfo
+from segexport.spec import Preprocess
+
+
+class Reference(Protocol):
+    """The original, whose masks or objects exports have to give.
+
+    Attributes:
+        artifact: The model; of a recording, its manifest alone.
+        identity: Tells it from every other reference: names and digests.
+    """
+
+    @property
+    def artifact(self) -> ModelArtifact: ...
+    @property
+    def identity(self) -> tuple[str, ...]: ...
+
+    def require_fit(self, exports: Sequence[Export]) -> None:
+        """Raises InputError for an export that cannot be compared with this reference."""
+
+    def open(self) -> ModelUnderTest:
+        """Ready to answer images; who asks for it closes its session.
+
+        Raises:
+            SegexportError: It cannot be run.
+        """
+
+    def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
+        """The exports' preprocessing, where the reference has to take it over; None: it keeps its own."""
+
+    def program(self, image: np.ndarray, contract: Preprocess) -> latency.Program | None:
+        """What is timed in turn with the exports; None where the times are known already."""
+
+    def run(self, info: SessionInfo, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+        """How its answers came about, for the report.
+
+        Args:
+            info: Of the session that `open` gave.
+            timing: Of `program`; None where nothing was timed.
+        """
