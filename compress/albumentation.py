@@ -45,8 +45,8 @@ def apply(
     if not kept or (label is not None and label.shape != image.shape[:2]):
         raise InputError(
             f"the augmentation gives {image.dtype} {list(image.shape)}",
-            cause=f"an image stays {before.dtype} (height, width, {before.shape[2]}): normalization is the model's own, "
-            "and comes after it",
+            cause=f"an image stays {before.dtype} (height, width, {before.shape[2]}): "
+            "normalization is the model's own, and comes after it",
         )
     return np.ascontiguousarray(image), label
 

@@ -235,6 +235,11 @@ class Preprocess(Finite):
         return len(self.mean)
 
     @property
+    def takes_bitmaps(self) -> bool:
+        """Whether 8-bit colours, which is all that a phone decodes, are enough."""
+        return self.color in ("rgb", "bgr", "gray") and self.depth == "uint8"
+
+    @property
     def pixels(self) -> Pixels:
         """What an image has to be decoded to."""
         color = {"bgr": "rgb", "bgra": "channels"}.get(self.color, self.color)

@@ -171,6 +171,37 @@ def _read_only(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
+def own_pixels(source: Source, *, name: str = "") -> Pixels:
+    """What a file holds that nobody asks for: 8-bit colours of whatever Pillow reads, else the file's own channels.
+
+    Raises:
+        InputError: As `image_size`.
+    """
+    image_size(source, name=name)
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    try:
+        with _opened(data, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS):
+            return COLORS
+    except InputError:
+        found = stored_pixels.stored_size(data)
+        return COLORS if found is None else Pixels(color="channels", channels=found[2], depth="stored")
+
+
+def encode_image(pixels: np.ndarray) -> tuple[bytes, str]:
+    """A file without loss, and its suffix: a PNG of whole numbers in grey or colours, a `.npy` of everything else."""
+    if pixels.dtype == np.float32 or pixels.shape[2] not in (1, 3):
+        stream = io.BytesIO()
+        np.save(stream, pixels)
+        return stream.getvalue(), ".npy"
+    if pixels.dtype == np.uint16:
+        import cv2
+
+        return cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))[1].tobytes(), ".png"
+    stream = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", optimize=True)
+    return stream.getvalue(), ".png"
+
+
 def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
 
