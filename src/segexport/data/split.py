@@ -121,7 +121,8 @@ def _classes(root: Path, entries: list[Entry], ignore_index: int) -> np.ndarray:
     data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
     if not data.labelled:
         raise InputError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
-    found = [np.bincount(sample.label.ravel(), minlength=ignore_index + 1) > 0 for sample in data]
+    labels = map(data.read_label, range(len(data)))
+    found = [np.bincount(label.ravel(), minlength=ignore_index + 1) > 0 for label in labels]
     table = np.zeros((len(entries), max(map(len, found))), bool)
     for row, values in zip(table, found, strict=True):
         row[: values.size] = values
