@@ -34,7 +34,9 @@ LAYERS = (
         "data.array_files",
         "data.tiff",
         "task.instance.objects",
+        "task.instance.match",
         "measure.environment",
+        "measure.mask_proof",
         "measure.student_t",
     },
     {"files", "recipe"},
@@ -45,7 +47,7 @@ LAYERS = (
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},
+    {"measure", "judge.bootstrap", "judge.groups"},
     {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
     {"pipeline", "predict", "report", "task"},
     {"judge"},
@@ -208,6 +210,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_is_quick(arguments):
     """Under 0.2 s, the median of 5: processor time, which other work on the machine does not lengthen."""

@@ -12,6 +12,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
@@ -19,6 +20,7 @@ from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
+from segexport.pipeline.registry import target_named
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
@@ -29,7 +31,6 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.spec import Format
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -49,8 +50,10 @@ class Images:
 
     @property
     def apart(self) -> bool:
-        seen = {entry.image for entry in self.search.entries}
-        return not any(entry.image in seen for entry in self.verdict.entries)
+        """Whether no image, and no group of images, is in both."""
+        seen = {entry.image for entry in self.search.entries} | set(self.search.image_groups or ())
+        others = {entry.image for entry in self.verdict.entries} | set(self.verdict.image_groups or ())
+        return not seen & others
 
 
 @dataclass(frozen=True)
@@ -76,14 +79,15 @@ def compress(
             f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
             hint="--objective size or flops needs none",
         )
-    if goal.objective == "latency" and options["to"] == "paddle-lite" and not options["device"].startswith("adb"):
+    untimed = target_named(options["to"]).untimed
+    if goal.objective == "latency" and untimed and not options["device"].startswith("adb"):
         raise InputError(
-            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            f"--to {options['to']} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
     images = split(options)
     if not images.apart:
-        console.warn("the search and the verdict share images: the verdict is a little too good")
+        console.warn("the search and the verdict share images or groups: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
     console.warn_of(source)
@@ -93,6 +97,9 @@ def compress(
             hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
         )
     learning = Dataset.open(options["data"], options["calibration_split"])
+    for part in (images.search, learning):
+        if suspicion := look(part, source.manifest.num_classes):
+            console.warn(suspicion)
     bench = Workbench(
         source=source,
         images=images.search.read_for(source.manifest.preprocess),
@@ -104,7 +111,7 @@ def compress(
         screened=options["screen_images"],
         progress=console.progress,
     )
-    to, train = Format(options["to"]), options["train"]
+    to, train = options["to"], options["train"]
     folder = default_root() / "searches" / space_key(bench, to, train)
     with new_folder(output, replace=True) as out:
         space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
@@ -134,26 +141,32 @@ def split(options: Mapping[str, Any]) -> Images:
     Raises:
         InputError: Too few of either.
     """
-    root, held_out, verdict = options["data"], options["split"], options["verdict_split"]
-    whole = Dataset.open(root, held_out)
+    root, held_out, verdict, groups = options["data"], options["split"], options["verdict_split"], options["groups"]
+    whole = Dataset.open(root, held_out, groups=groups)
     shown = {"label_map": read_label_map(options["label_map"])} if options["label_map"] else {}
+    shown |= {"groups": groups} if groups is not None else {}
     common = {"path": str(root.resolve()), "calibration_split": options["calibration_split"], **shown}
     if verdict is not None:
-        found = Images(whole, Dataset.open(root, verdict), DataRecipe(split=verdict, **common))
+        found = Images(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
     else:
-        if len(whole) < 2 * PASS_IMAGES:
+        if whole.units < 2 * PASS_IMAGES:
+            units = f"{whole.units} {'groups' if whole.groups else 'images'}"
             raise InputError(
-                f"{root}, split {held_out!r}: {len(whole)} images are too few to search with and to judge by others",
-                cause=f"both halves need {PASS_IMAGES} images to pass anything",
+                f"{root}, split {held_out!r}: {units} are too few to search with and to judge by others",
+                cause=f"both halves need {PASS_IMAGES} to pass anything" + (", and share none" if whole.groups else ""),
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
         first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
         found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
-    for name, part in (("search", found.search), ("verdict", found.verdict)):
-        if len(part) < PASS_IMAGES:
+    for name, part, units in (
+        ("search", found.search, len(found.search)),
+        ("verdict", found.verdict, found.verdict.units),
+    ):
+        if units < PASS_IMAGES:
+            of = f" in {units} group{'s' if units > 1 else ''}" if part.groups else ""
             raise InputError(
-                f"{root}, split {part.split!r}: {len(part)} images for the {name}",
-                cause=f"fewer than {PASS_IMAGES} images pass nothing",
+                f"{root}, split {part.split!r}: {len(part)} images{of} for the {name}",
+                cause=f"fewer than {PASS_IMAGES} {'groups' if of else 'images'} pass nothing",
             )
     return found
 

@@ -17,8 +17,10 @@ from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.pipeline.registry import target_named
+from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.schema import Recipe
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
@@ -66,13 +68,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
     baseline = recipe.check.baseline
     finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
     root = base / recipe.data.path
-    full_dataset = open_data(root, recipe.data.split)
+    full_dataset = open_data(root, recipe.data.split, groups=recipe.data.groups)
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     console.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
+    data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
@@ -131,4 +134,4 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
     precision = export.precision if artifact is None else artifact.manifest.target.precision
-    return Export(name, export.to, precision, artifact, error, export.limits)
+    return Export(name, target_named(export.to).format, precision, artifact, error, export.limits)

@@ -22,6 +22,7 @@ from segexport.data.images import decode_label
 from segexport.errors import InputError, one_line
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import decided_pixels
 from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
@@ -51,7 +52,12 @@ class Image(RecordedImage):
 
 
 class Data(Frozen):
-    """The images as a whole; `label_map` and the classes tell what the confusion matrices count."""
+    """The images as a whole; `label_map` and the classes tell what the confusion matrices count.
+
+    Attributes:
+        fingerprint: Of the images without their groups, since masks know nothing of groups.
+        groups: How it is known which images belong together; empty where each stands for itself.
+    """
 
     path: str
     split: str
@@ -60,6 +66,7 @@ class Data(Frozen):
     ignore_index: int
     fingerprint: str
     label_map: dict[str, str] = Field(default_factory=dict)
+    groups: str = ""
 
 
 class Runner(Frozen):
@@ -118,7 +125,12 @@ class Times(Frozen):
 
 
 class Header(Frozen):
-    """`header.json` without the fields that every archive has."""
+    """`header.json` without the fields that every archive has.
+
+    Attributes:
+        proof: How the masks were made; recordings from before there was one have none, nor have runtimes other than
+            Paddle.
+    """
 
     created: str
     segexport_version: str
@@ -126,6 +138,7 @@ class Header(Frozen):
     data: Data
     runner: Runner
     noise: Noise
+    proof: MaskProof | None = None
     times: Times | None
     images: tuple[Image, ...] = Field(min_length=1)
 
@@ -231,8 +244,10 @@ class ReferenceFile:
             predict=lambda name: self._prediction(places[name]),
             again=AGAIN,
             fingerprint=header.data.fingerprint,
+            groups=header.data.groups,
             times=None if timing is None else self._latency(timing),
             timing=timing,
+            proof=header.proof,
         )
 
     def _prediction(self, index: int) -> Prediction:
