@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport.artifact import MANIFEST_NAME, ModelArtifact
 from segexport.errors import InputError, WorkerFailed, one_line
+from segexport.files.foreign import guarded
 from segexport.report.schema import Latency, Percentiles
 from segexport.spec import Frozen
 
@@ -181,6 +182,7 @@ def write_items(
     return files
 
 
+@guarded("a device result")
 def read_result(file: Path) -> DeviceResult:
     """Reads a result.json that a phone wrote.
 

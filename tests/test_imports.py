@@ -29,6 +29,7 @@ LAYERS = (
     {
         "artifact",
         "files.external_data",
+        "files.foreign",
         "data.images",
         "data.stored_pixels",
         "data.array_files",

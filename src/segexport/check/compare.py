@@ -20,7 +20,7 @@ from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
 from segexport.judge.results import Measurement
 from segexport.measure import parity
-from segexport.measure.environment import describe_machine
+from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
 from segexport.progress import silent
 from segexport.references.base import Reference
@@ -77,11 +77,15 @@ def measure(request: CheckRequest) -> Measurement:
             return _compared(replace(request, progress=silent), again, models, chosen, classes)[0]
 
         _try_reference(reference, running, comparison, anew)
+    loads = [load_average()]
     timing = time_models(request, own, running)
+    loads.append(load_average())
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes = request.notes
+    notes, environment = request.notes, describe_machine()
+    if options.timing_seconds and None not in loads:
+        environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
     if not is_instance and (suspicion := look(data, len(classes.labels))):
         notes = (*notes, suspicion)
     if contract is not None:
@@ -93,7 +97,8 @@ def measure(request: CheckRequest) -> Measurement:
         comparison=comparison,
         labels=classes.labels,
         dataset=_described(request, classes),
-        environment=describe_machine(),
+        environment=environment,
+        latency=options.latency,
         notes=notes,
         groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
@@ -31,6 +32,7 @@ class Entry:
     group: str = ""
 
 
+@guarded("a data set")
 def read_list(root: Path, split: str) -> tuple[Entry, ...]:
     """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
@@ -97,6 +99,7 @@ def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
     return ()
 
 
+@guarded("a list of class names")
 def read_labels(path: Path) -> tuple[str, ...] | None:
     """The class names of a `labels.txt`, the name of class 0 first; None where there is no such file.
 

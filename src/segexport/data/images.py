@@ -30,6 +30,7 @@ from segexport.data import stored_pixels
 from segexport.data.tiff import MAGICS as TIFF_MAGICS
 from segexport.data.tiff import UnusualTiff, open_tiff
 from segexport.errors import InputError, TooLargeError
+from segexport.files.foreign import guarded
 from segexport.spec import Pixels
 
 MAX_PIXELS = 64_000_000
@@ -66,6 +67,7 @@ _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 Source = Path | bytes
 
 
+@guarded("an image")
 def decode_image(
     source: Source,
     *,
@@ -202,6 +204,7 @@ def encode_image(pixels: np.ndarray) -> tuple[bytes, str]:
     return stream.getvalue(), ".png"
 
 
+@guarded("a label")
 def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
 
