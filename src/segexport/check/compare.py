@@ -45,6 +45,7 @@ def measure(request: CheckRequest) -> Measurement:
     Raises:
         SegexportError: As `check`.
     """
+    request = request.read_for_reference()
     reference, data, options = request.reference, request.data, request.options
     manifest = reference.artifact.manifest
     is_instance = manifest.task == "instance"

@@ -102,7 +102,7 @@ def compress(
             console.warn(suspicion)
     bench = Workbench(
         source=source,
-        images=images.search,
+        images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
         label_map=read_label_map(options["label_map"]),

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from segexport.data.images import IMAGE_SUFFIXES
+from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 
@@ -91,10 +91,11 @@ def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
         return ()
     for folder in ("", "images/"):
         if (root / folder).is_dir():
-            names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-            files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
-            if files:
-                return tuple(Entry(name) for name in files)
+            for suffixes in (IMAGE_SUFFIXES, ARRAY_SUFFIXES):
+                names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in suffixes)
+                files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
+                if files:
+                    return tuple(Entry(name) for name in files)
     return ()
 
 
