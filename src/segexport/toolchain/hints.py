@@ -1,0 +1,26 @@
+"""What a person can type to get a toolchain, or a Python for it."""
+
+from __future__ import annotations
+
+from segexport.process import pythons
+from segexport.toolchain.catalog import Toolchain
+
+
+def how_to_get(toolchain: Toolchain, *, uv: bool) -> str:
+    """The command that installs it, after the one that brings a Python where there is none for it.
+
+    Args:
+        uv: Whether uv is there, which brings a Python by itself.
+    """
+    if uv or pythons.find(toolchain.pythons, makes_environments=True) is not None:
+        return f"segexport toolchain install {toolchain.name}"
+    return f"it needs CPython {' or '.join(toolchain.pythons)}, and none is here: {how_to_get_a_python(toolchain)}"
+
+
+def how_to_get_a_python(toolchain: Toolchain) -> str:
+    """Lines for uv, pyenv and apt, each of which helps alone."""
+    best = toolchain.pythons[0]
+    return (
+        f"`pip install uv` (it brings one), or `pyenv install {best}`, or `apt-get install python{best}-venv`; "
+        f"then `segexport toolchain install {toolchain.name}`"
+    )
