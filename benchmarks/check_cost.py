@@ -21,13 +21,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport import preprocess
 from segexport.artifact import read_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
 from segexport.measure.parity import ModelUnderTest, compare
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
@@ -123,10 +123,9 @@ def main() -> None:
             result = memory(reference, export, data, given.memory_images, Path(scratch))
         else:
             result = times(reference, export, data, given.rounds, Path(scratch))
-    text = json.dumps({**result, "environment": describe_machine()}, indent=2) + "\n"
     if given.output:  # first: whoever reads the other end of a pipe may stop
-        given.output.write_text(text)
-    print(text, end="")
+        save(given.output, result)
+    print(json.dumps(result, indent=2))
 
 
 def times(reference, export, data: Dataset, rounds: int, scratch: Path) -> dict:

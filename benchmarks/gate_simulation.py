@@ -30,6 +30,7 @@ from statistics import NormalDist
 import cv2
 import numpy as np
 from bootstrap_speed import cpu_name
+from stamped import save
 
 from segexport.judge import bootstrap
 from segexport.judge.bootstrap import holm, paired_delta
@@ -107,7 +108,7 @@ def main() -> None:
         "rows": rows,
     }
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    save(RESULT, result)
     print_table(rows)
 
 

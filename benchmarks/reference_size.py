@@ -15,13 +15,14 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
+from stamped import save
+
 from segexport.check.compare import check
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.judge.results import Export
-from segexport.measure.environment import describe_machine
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import CheckRecipe, OnnxExport
@@ -73,9 +74,7 @@ def main() -> None:
         figures["check_with_model_s"] = round(min(times["model"]), 2)
         figures["check_with_recording_s"] = round(min(times["recorded"]), 2)
         figures["verdict"] = report.verdict.value
-    result = {"environment": describe_machine(), "figures": figures}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    save(RESULT, {"figures": figures})
     print(json.dumps(figures, indent=1))
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from coverage_table import markdown
 from free_size import SizeIsFixed, free_size
+from stamped import load, save
 
 from segexport.errors import SegexportError
 from segexport.exporter import pir
@@ -336,7 +337,7 @@ def main() -> None:
                 rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
                 if options.json:  # at once: a long run that is cut off has kept what it measured
                     kept = [rows[name] for name in sorted(rows)]
-                    options.json.write_text(json.dumps(kept, indent=1) + "\n")
+                    save(options.json, kept)
             print(json.dumps(rows[graph.stem]), flush=True)
     finally:
         workers.close()
@@ -348,7 +349,7 @@ def main() -> None:
 def _rows(file: Path | None) -> dict[str, dict]:
     if file is None or not file.is_file():
         return {}
-    return {row["graph"]: row for row in json.loads(file.read_text())}
+    return {row["graph"]: row for row in load(file)}
 
 
 def networks(folder: Path, names: list[str] | None) -> list[Path]:

@@ -205,6 +205,7 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
 def test_help_is_quick(arguments):
     """Under 0.2 s, the median of 5: processor time, which other work on the machine does not lengthen."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import onnx_models
@@ -185,10 +184,8 @@ def test_a_hang_is_an_error_of_its_export_and_its_process_is_gone(workplace, exp
         Export(name, found.manifest.format, found.manifest.target.precision, found)
         for name, found in (("endless", endless), ("sound", sound))
     )
-    start = time.monotonic()
     options = CheckRecipe(latency_seconds=0, timeout_s=12, worst_images=0)
     report = check(CheckRequest(LiveReference.of(reference, options), exports, data, tmp_path, options))
-    assert time.monotonic() - start < 90
     hanging, fine = report.exports
     assert (hanging.verdict.value, fine.verdict.value) == ("ERROR", "PASS")
     assert hanging.error.startswith("onnxruntime: no answer to 'infer' in 12 s; the process was ended")

@@ -100,6 +100,7 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     name=sample.name,
                     image_sha256=data.digest(entry.image),
                     label_sha256=None if entry.label is None else data.digest(entry.label),
+                    group=entry.group if data.groups else "",
                     width=WIDTH,
                     height=HEIGHT,
                     inference_ms=2.0,
@@ -117,7 +118,8 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     labels=LABELS,
                     labelled=data.labelled,
                     ignore_index=255,
-                    fingerprint=data.fingerprint,
+                    fingerprint=data.ungrouped().fingerprint,
+                    groups=data.groups,
                 ),
                 runner=Runner(
                     runtime="paddle",

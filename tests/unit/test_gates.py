@@ -241,19 +241,16 @@ def test_a_class_needs_groups_too() -> None:
 
 def test_the_alarm_about_neighbours_tells_and_decides_nothing() -> None:
     alike = replace(delta(-0.001, (-0.002, 0.0), images=100), autocorrelation=0.42)
-    check = independence_check(alike)
-    assert (check.name, check.verdict, check.gated, check.limit) == (
-        "images.independent",
-        Verdict.INCONCLUSIVE,
-        False,
-        0.2,
-    )
-    assert "along the list is +0.42, by chance under 0.20: neighbours lose alike" in check.message
+    check = independence_check(alike, agreement=0.99)
+    assert (check.name, check.verdict, check.gated) == ("images.independent", Verdict.INCONCLUSIVE, False)
+    assert (check.value, check.limit) == (0.42, 0.2)
+    assert "images lose alike (autocorrelation of losses +0.42, by chance under 0.20), as frames" in check.message
     assert "--groups" in check.message
-    assert "neighbouring groups lose alike" in independence_check(replace(alike, groups=50)).message
-    quiet = independence_check(replace(alike, autocorrelation=0.19))
+    assert "neighbouring groups lose alike" in independence_check(replace(alike, groups=50), agreement=0.99).message
+    quiet = independence_check(replace(alike, autocorrelation=0.19), agreement=0.99)
     assert (quiet.verdict, quiet.gated) == (Verdict.PASS, False)
-    assert independence_check(delta(-0.001, (-0.002, 0.0))) is None
+    assert independence_check(alike, agreement=0.9995) is None
+    assert independence_check(delta(-0.001, (-0.002, 0.0)), agreement=0.99) is None
 
 
 def test_the_share_of_images_that_nobody_can_see() -> None:

@@ -16,10 +16,10 @@ from segexport.files.yaml_reader import MAX_BYTES, read_yaml
 def refused(tmp_path: Path, content: str | bytes) -> InputError:
     path = tmp_path / "x.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError) as caught:
         read_yaml(path)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert caught.value.what.startswith(f"{path}: ")
     caught.value.what = caught.value.what.removeprefix(f"{path}: ")
     return caught.value

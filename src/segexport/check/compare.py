@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -11,13 +12,14 @@ from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, open_exports, open_model
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
+from segexport.data.dataset import Dataset
 from segexport.errors import capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
 from segexport.judge.results import Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine
-from segexport.report.schema import DatasetInfo, Report
+from segexport.report.schema import DatasetInfo, Groups, Report
 from segexport.task.instance.compare import ObjectScorer
 from segexport.task.instance.judge import ObjectTruth
 
@@ -89,6 +91,7 @@ def measure(request: CheckRequest) -> Measurement:
         dataset=_described(request, classes),
         environment=describe_machine(),
         notes=notes,
+        groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
 
@@ -110,4 +113,10 @@ def _described(request: CheckRequest, classes: Classes) -> DatasetInfo:
         labelled=request.data.labelled,
         fingerprint=data.fingerprint,
         label_map=classes.label_map,
+        groups=_groups(data),
     )
+
+
+def _groups(data: Dataset) -> Groups | None:
+    sizes = Counter(data.image_groups or ()).values()
+    return Groups(how=data.groups, count=len(sizes), smallest=min(sizes), largest=max(sizes)) if sizes else None

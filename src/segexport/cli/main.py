@@ -16,6 +16,7 @@ from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
 from segexport.cli.options import against_baseline as _against_baseline
+from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
@@ -107,6 +108,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--data", type=_FILE, help="Images: a PaddleSeg data folder, or a folder of images.")
 @click.option("--golden", type=_FILE, help="A golden pack, in place of --reference and --data.")
 @click.option("--split", default="val", show_default=True)
+@_grouping
 @click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
 @click.option("--device", default="cpu", show_default=True, help="Where the exports run: cpu, gpu:N, adb[:SERIAL].")

@@ -31,6 +31,16 @@ def importing(command: Any) -> Any:
     return command
 
 
+def grouping(command: Any) -> Any:
+    """The option of commands that judge by images: which of them are not independent."""
+    return click.option(
+        "--groups",
+        metavar="auto|column|REGEX",
+        help="Images that belong together, as frames of a video: by names that count up, by the list's last column, or "
+        "by a pattern on names with (?P<group>...).",
+    )(command)
+
+
 def against_baseline(command: Any) -> Any:
     """The options of commands whose report may be held against an earlier one."""
     for option in (

@@ -139,6 +139,8 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
     if golden is not None:
         if reference is not None or root is not None:
             raise InputError("--golden stands for --reference and --data: give one or the other")
+        if options["groups"] is not None:
+            raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
         with open_pack(golden) as pack:
             recorded = pack.as_reference()
             given = _exports(exports, recorded.artifact)
@@ -152,10 +154,10 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
-    data = open_data(root, options["split"])
+    data = open_data(root, options["split"], groups=options["groups"])
     limited = data.at_most(options["limit"])
     original = open_reference(reference, data, limited, _check_recipe(options))
-    yield _Job(original, _exports(exports, original.artifact), limited)
+    yield _Job(original, _exports(exports, original.artifact), original.with_groups(limited))
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:

@@ -49,8 +49,10 @@ class Images:
 
     @property
     def apart(self) -> bool:
-        seen = {entry.image for entry in self.search.entries}
-        return not any(entry.image in seen for entry in self.verdict.entries)
+        """Whether no image, and no group of images, is in both."""
+        seen = {entry.image for entry in self.search.entries} | set(self.search.image_groups or ())
+        others = {entry.image for entry in self.verdict.entries} | set(self.verdict.image_groups or ())
+        return not seen & others
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def compress(
         )
     images = split(options)
     if not images.apart:
-        console.warn("the search and the verdict share images: the verdict is a little too good")
+        console.warn("the search and the verdict share images or groups: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
     console.warn_of(source)
@@ -134,26 +136,32 @@ def split(options: Mapping[str, Any]) -> Images:
     Raises:
         InputError: Too few of either.
     """
-    root, held_out, verdict = options["data"], options["split"], options["verdict_split"]
-    whole = Dataset.open(root, held_out)
+    root, held_out, verdict, groups = options["data"], options["split"], options["verdict_split"], options["groups"]
+    whole = Dataset.open(root, held_out, groups=groups)
     shown = {"label_map": read_label_map(options["label_map"])} if options["label_map"] else {}
+    shown |= {"groups": groups} if groups is not None else {}
     common = {"path": str(root.resolve()), "calibration_split": options["calibration_split"], **shown}
     if verdict is not None:
-        found = Images(whole, Dataset.open(root, verdict), DataRecipe(split=verdict, **common))
+        found = Images(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
     else:
-        if len(whole) < 2 * PASS_IMAGES:
+        if whole.units < 2 * PASS_IMAGES:
+            units = f"{whole.units} {'groups' if whole.groups else 'images'}"
             raise InputError(
-                f"{root}, split {held_out!r}: {len(whole)} images are too few to search with and to judge by others",
-                cause=f"both halves need {PASS_IMAGES} images to pass anything",
+                f"{root}, split {held_out!r}: {units} are too few to search with and to judge by others",
+                cause=f"both halves need {PASS_IMAGES} to pass anything" + (", and share none" if whole.groups else ""),
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
         first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
         found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
-    for name, part in (("search", found.search), ("verdict", found.verdict)):
-        if len(part) < PASS_IMAGES:
+    for name, part, units in (
+        ("search", found.search, len(found.search)),
+        ("verdict", found.verdict, found.verdict.units),
+    ):
+        if units < PASS_IMAGES:
+            of = f" in {units} group{'s' if units > 1 else ''}" if part.groups else ""
             raise InputError(
-                f"{root}, split {part.split!r}: {len(part)} images for the {name}",
-                cause=f"fewer than {PASS_IMAGES} images pass nothing",
+                f"{root}, split {part.split!r}: {len(part)} images{of} for the {name}",
+                cause=f"fewer than {PASS_IMAGES} {'groups' if of else 'images'} pass nothing",
             )
     return found
 

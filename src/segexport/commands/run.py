@@ -66,13 +66,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
     baseline = recipe.check.baseline
     finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
     root = base / recipe.data.path
-    full_dataset = open_data(root, recipe.data.split)
+    full_dataset = open_data(root, recipe.data.split, groups=recipe.data.groups)
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     console.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
+    data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)

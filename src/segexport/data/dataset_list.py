@@ -11,23 +11,31 @@ from segexport.errors import InputError
 
 _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
+NO_LABEL = "-"
+"""Stands for the label in a list of images that have groups and no labels."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An image and its label, as paths inside the data set, and the line that names them (0: no list)."""
+    """An image and its label, as paths inside the data set.
+
+    Attributes:
+        line: The line of the list that names them; 0: no list.
+        group: The images that this one belongs to, where the data says so: `data.groups`.
+    """
 
     image: str
     label: str | None = None
     line: int = 0
+    group: str = ""
 
 
 def read_list(root: Path, split: str) -> tuple[Entry, ...]:
-    """Reads `<root>/<split>.txt`: `image label` or `image` in each line.
+    """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
     A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
     files that exist. Empty lines and lines that start with `#` are skipped; a byte-order mark, CRLF and `\\` in paths
-    are understood.
+    are understood. A third column is the image's group (`data.groups`); where there are no labels, `-` stands for them.
 
     Raises:
         InputError: As `Dataset.open`; it names the list and the lines.
@@ -58,6 +66,9 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
             faults.append(f"line {number}: {entry.image} is in line {line_of[entry.image]} already")
         elif entries and (entry.label is None) != (entries[0].label is None):
             has, other = ("no label", "one") if entry.label is None else ("a label", "none")
+            faults.append(f"line {number}: {entry.image} has {has}, line {entries[0].line} has {other}")
+        elif entries and bool(entry.group) != bool(entries[0].group):
+            has, other = ("a group", "none") if entry.group else ("no group", "one")
             faults.append(f"line {number}: {entry.image} has {has}, line {entries[0].line} has {other}")
         line_of.setdefault(entry.image, number)
         entries.append(entry)
@@ -108,22 +119,40 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 def _parse(root: Path, line: str, number: int) -> Entry:
     """One line to an entry whose files exist; a ValueError says what is wrong."""
     if "\t" in line:
-        fields = [field.strip() for field in line.split("\t") if field.strip()]
-        if len(fields) > 2:
-            raise ValueError(f"{len(fields)} columns, but an image and its label are 2")
-        return Entry(_existing(root, fields[0]), _existing(root, fields[1]) if len(fields) == 2 else None, number)
+        return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")
     if len(words) == 1:
         return Entry(_existing(root, line), None, number)
-    readings = _readings(root, words)
+    readings = _readings(root, words) or _readings_before_a_group(root, line.split())
     if len(readings) == 1:
         return replace(readings[0], line=number)
     if readings:
         raise ValueError(f"{line!r} can be read in {len(readings)} ways; separate the paths by a tab")
-    fields = line.split()
-    if len(fields) == 2:
-        return Entry(_existing(root, fields[0]), _existing(root, fields[1]), number)
+    if len(fields := line.split()) == 2:
+        return _of_columns(root, fields, number)
     raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab")
+
+
+def _of_columns(root: Path, columns: list[str], number: int) -> Entry:
+    """Image, label and group, as far as they are there."""
+    group = columns[2] if len(columns) == 3 else ""
+    if len(columns) > 3 or (group and _is_there(root, group)):
+        raise ValueError(f"{len(columns)} columns, but an image and its label are 2")
+    image = _existing(root, columns[0])
+    if len(columns) == 1 or (group and columns[1] == NO_LABEL):
+        return Entry(image, None, number, group)
+    return Entry(image, _existing(root, columns[1]), number, group)
+
+
+def _readings_before_a_group(root: Path, words: list[str]) -> list[Entry]:
+    """Every way to take the last word as a group, and those before it as an image and its label."""
+    if len(words) < 3 or _is_there(root, words[-1]):
+        return []
+    if words[-2] == NO_LABEL:
+        found = [entry for entry in _readings(root, words[:-2]) if entry.label is None]
+    else:
+        found = [entry for entry in _readings(root, words[:-1]) if entry.label is not None]
+    return [replace(entry, group=words[-1]) for entry in found]
 
 
 def _readings(root: Path, words: list[str]) -> list[Entry]:
@@ -136,6 +165,13 @@ def _readings(root: Path, words: list[str]) -> list[Entry]:
         except ValueError:
             continue
     return list(dict.fromkeys(found))
+
+
+def _is_there(root: Path, path: str) -> bool:
+    try:
+        return bool(_existing(root, path))
+    except ValueError:
+        return False
 
 
 def _existing(root: Path, path: str) -> str:

@@ -97,7 +97,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     if measured.truth is None:
         found, figures = _pixels(tally, own, limits, measured)
     else:
-        found, figures = judged(tally, own, measured.truth, limits, comparison.names)
+        found, figures = judged(tally, own, measured.truth, limits, comparison.names, measured.groups)
     checks = [
         *found,
         *_cost_checks(export, reference.artifact, base, ratio, limits, against),
@@ -121,8 +121,9 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 def _pixels(tally: Counts, own: Counts, limits: Limits, measured: Measurement) -> tuple[list[Check], dict[str, Any]]:
     """The checks of a model that gives the class of each pixel, and the figures of its row."""
     comparison = measured.comparison
-    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
-    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
+    groups = measured.groups
+    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts), groups=groups)
+    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary), groups=groups)
     agreement = float(np.mean(tally.agreement)) if tally.agreement else 0.0
     names = [label.name for label in measured.labels]
     checks = [
@@ -197,7 +198,9 @@ def _head(entry: Measured) -> dict[str, Any]:
 def _accuracy_checks(
     delta: PairedDelta, boundary: PairedDelta, limits: Limits, agreement: float, names: list[str], labelled: bool
 ) -> list[Check]:
+    alarm = gates.independence_check(delta, agreement=agreement)
     return [
+        *([] if alarm is None else [alarm]),
         gates.miou_check(delta, limits, agreement=agreement, labelled=labelled),
         gates.class_check(delta, limits, labels=names, labelled=labelled),
         gates.boundary_check(boundary, limits, agreement=agreement, labelled=labelled),

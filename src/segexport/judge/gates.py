@@ -28,6 +28,8 @@ for one in ten, 59 for one in twenty) would leave small sets without a verdict, 
 agreement all the same. Where images come in groups, all of this is said of groups: 14 videos, not 14 frames.
 """
 
+INDEPENDENT = "images.independent"
+
 FAMILY_LEVEL = 0.02
 """Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
 `benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %, and under 5 % at this."""
@@ -213,34 +215,32 @@ def unseen_share(units: int) -> float:
     return 1 - 0.05 ** (1 / units)
 
 
-def independence_check(delta: PairedDelta) -> Check | None:
+def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
     """Whether neighbours in the list lose alike, as frames of a video do. An alarm: it tells, and decides nothing.
 
     A mean over images that are alike varies more than their number says, so intervals are too narrow and PASS is said
     too often. The alarm hears of a third to two thirds of such lists, so its silence proves nothing.
 
+    Args:
+        agreement: Share of pixels with the reference's class.
+
     Returns:
-        None where nothing differs, or on too few images.
+        None where nothing hangs on an interval: the masks are nearly identical, or the images are very few.
     """
-    if delta.autocorrelation is None:
+    if delta.autocorrelation is None or agreement >= NEARLY_IDENTICAL:
         return None
-    name, limit = "images.independent", autocorrelation_limit(delta.units)
-    found = f"the autocorrelation of losses along the list is {delta.autocorrelation:+.2f}, by chance under {limit:.2f}"
-    if not delta.neighbours_alike:
-        message = f"{found}: neighbouring {delta.unit}s lose independently of each other."
-        return Check(name=name, verdict=Verdict.PASS, message=message, value=delta.autocorrelation, gated=False)
-    if delta.groups is None:
-        reason = "neighbours lose alike, as frames of a video do. Then the intervals are too narrow, and PASS is worth "
-        reason += "little: say which images belong together, with --groups or data.groups"
-    else:
-        reason = "neighbouring groups lose alike, as parts of larger ones do, and the intervals are too narrow"
+    limit, unit = autocorrelation_limit(delta.units), delta.unit
+    found = f"(autocorrelation of losses {delta.autocorrelation:+.2f}, by chance under {limit:.2f})"
+    verdict, message = Verdict.PASS, f"neighbouring {unit}s lose independently of each other {found}."
+    if delta.neighbours_alike:
+        cause = "as frames of a video do" if delta.groups is None else "as parts of larger groups do"
+        verdict = Verdict.INCONCLUSIVE
+        message = (
+            f"neighbouring {unit}s lose alike {found}, {cause}: then intervals are too narrow, and PASS is worth "
+            "little. Say which images belong together, with --groups or data.groups."
+        )
     return Check(
-        name=name,
-        verdict=Verdict.INCONCLUSIVE,
-        message=f"{found}: {reason}.",
-        value=delta.autocorrelation,
-        limit=limit,
-        gated=False,
+        name=INDEPENDENT, verdict=verdict, message=message, value=delta.autocorrelation, limit=limit, gated=False
     )
 
 

@@ -90,6 +90,7 @@ class Measurement:
 
     Attributes:
         truth: Where models find objects: what they are measured against.
+        groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
     title: str
@@ -101,3 +102,4 @@ class Measurement:
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
     truth: ObjectTruth | None = None
+    groups: tuple[str, ...] | None = None

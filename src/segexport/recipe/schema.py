@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.limits import Limits
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
@@ -47,14 +48,25 @@ class DataRecipe(Frozen):
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
         label_map: Class of the model -> class of the data, by name, where the two differ.
         limit: At most so many images for the check, spread over the split.
+        groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
+            those whose names count up within a common prefix. `column`: those whose lines of the list end with the same
+            name. Else a regular expression on the image's path whose part `(?P<group>...)` says it.
     """
 
     path: str
     split: str = "val"
     calibration_split: str = "train"
+    groups: str | None = None
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_can_be_told(cls, groups: str | None) -> str | None:
+        if groups is not None and (fault := fault_in_groups(groups)):
+            raise ValueError(f"{fault}; give {HINT}")
+        return groups
 
 
 class StepRecipe(Frozen):

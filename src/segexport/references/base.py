@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
 from segexport.judge.results import Export, ReferenceRun
 from segexport.measure import latency
 from segexport.measure.parity import Comparison, ModelUnderTest
@@ -30,6 +31,9 @@ class Reference(Protocol):
 
     def require_fit(self, exports: Sequence[Export]) -> None:
         """Raises InputError for an export that cannot be compared with this reference."""
+
+    def with_groups(self, data: Dataset) -> Dataset:
+        """The data with the groups that a recording knows, where the data names none itself."""
 
     def open(self) -> ModelUnderTest:
         """Ready to answer images; who asks for it closes its session.

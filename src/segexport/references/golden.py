@@ -70,7 +70,8 @@ def make_pack(
         with progress("packing", len(chosen)) as bar:
             made = []
             for sample in chosen:
-                made.append(_write_image(sample, source, session, work))
+                group = chosen.entries[sample.index].group if chosen.groups else ""
+                made.append(_write_image(sample, group, source, session, work))
                 bar.advance()
         if len(set().union(*(classes for _, classes in made))) < 2:
             raise InputError(
@@ -89,6 +90,7 @@ def make_pack(
             device=info.device,
             threads=info.threads,
             tolerances=_tolerances(),
+            groups=chosen.groups,
             images=tuple(image for image, _ in made),
         )
         digest = _write_header(pack, work)
@@ -97,7 +99,9 @@ def make_pack(
     return output
 
 
-def _write_image(sample: Sample, source: ModelArtifact, session: Session, folder: Path) -> tuple[GoldenImage, set[int]]:
+def _write_image(
+    sample: Sample, group: str, source: ModelArtifact, session: Session, folder: Path
+) -> tuple[GoldenImage, set[int]]:
     manifest = source.manifest
     tensor, _ = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
     mask = session.infer([tensor]).mask
@@ -116,6 +120,7 @@ def _write_image(sample: Sample, source: ModelArtifact, session: Session, folder
         image_sha256=hashlib.sha256(image_png).hexdigest(),
         width=sample.image.shape[1],
         height=sample.image.shape[0],
+        group=group,
         expected_mask=expected,
         mask_sha256=hashlib.sha256(mask_png).hexdigest(),
         logits=logits,

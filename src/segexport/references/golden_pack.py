@@ -83,6 +83,7 @@ class Pack(Frozen):
     device: str
     threads: int
     tolerances: dict[Precision, Tolerance]
+    groups: str = ""
     images: tuple[GoldenImage, ...] = Field(min_length=1)
 
 
@@ -94,7 +95,8 @@ class GoldenPack:
 
     def data(self) -> Dataset:
         """Its images, without labels."""
-        return Dataset(self.folder, "", tuple(Entry(image.name) for image in self.pack.images))
+        entries = tuple(Entry(image.name, group=image.group) for image in self.pack.images)
+        return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
         """(H, W) uint8, at the size of the model's answer."""

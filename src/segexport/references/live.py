@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
@@ -40,6 +41,9 @@ class LiveReference:
 
     def require_fit(self, exports: Sequence[Export]) -> None:
         """Every export can be compared with it: what it was not made for shows in the masks."""
+
+    def with_groups(self, data: Dataset) -> Dataset:
+        return data
 
     def open(self) -> ModelUnderTest:
         return self._model.open()

@@ -59,6 +59,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     for entry in merged[1:]:
         entry.worst = _worst(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
+    groups = [group for read in parts for group in read.part.groups or ()]
     return Measurement(
         title=first.title,
         reference=ReferenceRun(
@@ -77,6 +78,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
             labelled=first.dataset.labelled,
             preprocess_ms=0.0,
         ),
+        groups=tuple(groups[place] for place in order) if groups else None,
         labels=first.labels,
         dataset=first.dataset,
         environment=first.environment,
@@ -130,6 +132,10 @@ def _require_whole(parts: list[_Read]) -> None:
                     cause=f"{' '.join(_program(other.runner))}, and {' '.join(_program(one.runner))}",
                     hint="install the same versions on all machines",
                 )
+    for read in parts:
+        own, groups = read.part.names, read.part.groups
+        if (groups is None) != (first.part.groups is None) or len(groups or own) != len(own):
+            raise InputError(f"{read.path}: a part without the groups of its images", hint=_HINT)
     if sum(len(read.part.names) for read in parts) != first.part.total:
         raise InputError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class RecordedImage(Frozen):
         name: Its path inside the data set.
         image_sha256, label_sha256: Of the files; no label, no digest.
         width, height: Of the decoded image.
+        group: The images that it belongs to, where that was said.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RecordedImage(Frozen):
     label_sha256: str | None = None
     width: int
     height: int
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class RecordedReference:
         artifact: The model's manifest; there are no files behind it.
         images: By name.
         fingerprint: Of the whole data set as it was; empty where only the images count.
+        groups: How it was known which images belong together; empty where each stands for itself.
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
@@ -59,6 +62,7 @@ class RecordedReference:
     predict: Callable[[str], Prediction]
     again: str
     fingerprint: str = ""
+    groups: str = ""
     times: Latency | None = None
     timing: latency.Timing | None = None
 
@@ -114,7 +118,7 @@ class RecordedReference:
             )
             if names
         ]
-        if not faults and self.fingerprint and data.fingerprint != self.fingerprint:
+        if not faults and self.fingerprint and data.ungrouped().fingerprint != self.fingerprint:
             faults = ["the files are the same, but not their order, the class names or ignore_index"]
         if faults:
             hint = f"give the data that it was recorded with, or make it again: {self.again}"
@@ -125,6 +129,13 @@ class RecordedReference:
                 cause="; ".join(faults),
                 hint=hint,
             )
+
+    def with_groups(self, data: Dataset) -> Dataset:
+        """The data with the recorded groups, where it names none itself."""
+        if data.groups or not self.groups:
+            return data
+        entries = tuple(replace(entry, group=self.images[entry.image].group) for entry in data.entries)
+        return replace(data, entries=entries, groups=self.groups)
 
     def require_fit(self, exports: Sequence[Export]) -> None:
         """Refuses exports of another model or with another preprocessing, and margins below the noise.

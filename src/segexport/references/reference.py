@@ -161,6 +161,7 @@ class _Run:
             Image(
                 name=sample.name,
                 image_sha256=self._data.digest(entry.image),
+                group=entry.group if self._data.groups else "",
                 label_sha256=None if entry.label is None else self._data.digest(entry.label),
                 width=width,
                 height=height,
@@ -226,7 +227,8 @@ class _Run:
             labels=self.labels,
             labelled=data.labelled,
             ignore_index=data.ignore_index,
-            fingerprint=data.fingerprint,
+            fingerprint=data.ungrouped().fingerprint,
+            groups=data.groups,
             label_map=self._classes.label_map,
         )
 

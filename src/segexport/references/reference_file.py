@@ -51,7 +51,12 @@ class Image(RecordedImage):
 
 
 class Data(Frozen):
-    """The images as a whole; `label_map` and the classes tell what the confusion matrices count."""
+    """The images as a whole; `label_map` and the classes tell what the confusion matrices count.
+
+    Attributes:
+        fingerprint: Of the images without their groups, since masks know nothing of groups.
+        groups: How it is known which images belong together; empty where each stands for itself.
+    """
 
     path: str
     split: str
@@ -60,6 +65,7 @@ class Data(Frozen):
     ignore_index: int
     fingerprint: str
     label_map: dict[str, str] = Field(default_factory=dict)
+    groups: str = ""
 
 
 class Runner(Frozen):
@@ -231,6 +237,7 @@ class ReferenceFile:
             predict=lambda name: self._prediction(places[name]),
             again=AGAIN,
             fingerprint=header.data.fingerprint,
+            groups=header.data.groups,
             times=None if timing is None else self._latency(timing),
             timing=timing,
         )

@@ -77,6 +77,7 @@ class Part(Frozen):
         run: Digest of all that the parts of one run share.
         index: From 1.
         names: The images of this part, in their order.
+        groups: The group of each image; None where each stands for itself.
         total: Images of all parts together.
     """
 
@@ -85,6 +86,7 @@ class Part(Frozen):
     index: int = Field(ge=1)
     count: int = Field(ge=1)
     names: tuple[str, ...] = Field(min_length=1)
+    groups: tuple[str, ...] | None = None
     total: int
     title: str
     dataset: DatasetInfo
@@ -143,6 +145,7 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         index=index,
         count=count,
         names=comparison.names,
+        groups=measured.groups,
         total=measured.dataset.images,
         title=measured.title,
         dataset=measured.dataset,

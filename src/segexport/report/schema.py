@@ -170,6 +170,20 @@ class Reference(Frozen):
     notes: tuple[str, ...] = ()
 
 
+class Groups(Frozen):
+    """Images that belong together and are not independent; intervals are over groups then.
+
+    Attributes:
+        how: `auto`, `column`, or the pattern on file names.
+        smallest, largest: Images of a group.
+    """
+
+    how: str
+    count: int
+    smallest: int
+    largest: int
+
+
 class DatasetInfo(Frozen):
     """The images that were used. Without labels, mIoU is measured against the reference's masks."""
 
@@ -179,6 +193,7 @@ class DatasetInfo(Frozen):
     labelled: bool
     fingerprint: str
     label_map: dict[str, str] = Field(default_factory=dict)
+    groups: Groups | None = None
 
 
 class Baseline(Frozen):

@@ -159,7 +159,8 @@ class Evaluator:
             raise WorkerFailed(f"NaN or infinity in the output on {len(tally.not_finite)} of {len(images)} images")
         if tally.wrong_shape:
             raise WorkerFailed(f"the output is {tally.wrong_shape}")
-        delta = paired_delta(np.stack(comparison.reference.counts), np.stack(tally.counts))
+        counts = np.stack(comparison.reference.counts), np.stack(tally.counts)
+        delta = paired_delta(*counts, groups=images.image_groups)
         return {
             "images": len(images),
             "miou": delta.miou_export,
