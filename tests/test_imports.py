@@ -35,7 +35,7 @@ LAYERS = (
         "measure.student_t",
     },
     {"files", "recipe"},
-    {"process", "preprocess", "ui"},
+    {"process", "preprocess", "ui", "toolchain"},
     {"data"},
     {"importers", "measure.metrics", "measure.boundary", "measure.latency_statistics", "report.schema"},
     {"runtimes", "pipeline.step"},
@@ -43,7 +43,7 @@ LAYERS = (
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
     {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},
-    {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
+    {"exporter", "toolchain.builtin", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
     {"pipeline", "predict", "report", "task"},
     {"judge"},
     {"compress", "android", "check.classes"},

@@ -12,6 +12,7 @@ from segexport.errors import EnvironmentMissingError
 from segexport.process import pythons
 from segexport.toolchain import environments
 from segexport.toolchain.catalog import Toolchain, providers
+from segexport.toolchain.hints import how_to_get
 
 OVERRIDE = "SEGEXPORT_PYTHON"
 _NAMED = 3  # of the Pythons that were tried
@@ -80,8 +81,6 @@ def _missing(modules: tuple[str, ...], chains: list[Toolchain], tried: list[str]
             cause=f"tried {', '.join(tried[:_NAMED])}{more}",
             hint=f"pip install {' '.join(modules)}",
         )
-    from segexport.toolchain.hints import how_to_get
-
     chain = chains[0]
     return EnvironmentMissingError(
         f"the toolchain {chain.name} is not installed: it {chain.purpose}",

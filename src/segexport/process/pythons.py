@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -94,6 +95,18 @@ def find(minors: Sequence[str], *, makes_environments: bool = False) -> Path | N
             if best is None or minors.index(minor) < best[0]:
                 best = minors.index(minor), candidate
     return best[1] if best else None
+
+
+@functools.cache
+def find_uv() -> Path | None:
+    """uv on PATH or beside our own Python, where it runs."""
+    beside = Path(sys.executable).parent / "uv"
+    for candidate in (shutil.which("uv"), beside):
+        if candidate and Path(candidate).is_file():
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                subprocess.run([candidate, "--version"], capture_output=True, timeout=30, check=True)
+                return Path(candidate)
+    return None
 
 
 @functools.cache

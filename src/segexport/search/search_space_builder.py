@@ -10,7 +10,7 @@ from typing import get_args
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.atomic import write_file
 from segexport.process.worker import Worker
 from segexport.recipe.schema import Calibration, ExportRecipe, OnnxExport, PaddleLiteExport, StepRecipe
@@ -104,7 +104,7 @@ def _layers(bench: Workbench) -> dict[str, object]:
     sample = bench.images.read(0).image
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Worker(WORKERS / "onnx_layers_worker.py", needs="onnx", threads=bench.threads, name="layers") as worker,
+        Worker(WORKERS / "onnx_layers_worker.py", needs=ONNX_TOOLS, threads=bench.threads, name="layers") as worker,
     ):
         model, folded = bench.make(fp32), str(Path(scratch) / "folded.onnx")
         arguments = {"fp32": str(model.file("model")), "folded": folded}

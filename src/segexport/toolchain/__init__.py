@@ -1,1 +1,1 @@
-"""Toolchains: native tools that decide which Python and which NumPy they live with, each in an environment of its own."""
+"""Toolchains: native tools that dictate their Python and their NumPy, each in an environment of its own."""

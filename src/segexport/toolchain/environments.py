@@ -104,9 +104,7 @@ def unfinished(toolchain: Toolchain) -> Iterator[Path]:
 def finish(folder: Path, toolchain: Toolchain, python_version: str, versions: dict[str, str]) -> Environment:
     """Puts a proven environment into its place; only from then on it counts."""
     place = place_of(toolchain, python_version)
-    record = Environment(
-        toolchain.name, toolchain.digest, python_version, versions, _size_bytes(folder), place
-    )
+    record = Environment(toolchain.name, toolchain.digest, python_version, versions, _size_bytes(folder), place)
     fields = {name: value for name, value in asdict(record).items() if name != "path"}
     (folder / _RECORD).write_text(json.dumps(fields, indent=2))
     if place.exists():  # its Python was removed; what does not run is no use to anybody

@@ -6,13 +6,9 @@ from segexport.process import pythons
 from segexport.toolchain.catalog import Toolchain
 
 
-def how_to_get(toolchain: Toolchain, *, uv: bool) -> str:
-    """The command that installs it, after the one that brings a Python where there is none for it.
-
-    Args:
-        uv: Whether uv is there, which brings a Python by itself.
-    """
-    if uv or pythons.find(toolchain.pythons, makes_environments=True) is not None:
+def how_to_get(toolchain: Toolchain) -> str:
+    """The command that installs it; before it one that brings a Python, where there is neither one for it nor uv."""
+    if pythons.find_uv() or pythons.find(toolchain.pythons, makes_environments=True) is not None:
         return f"segexport toolchain install {toolchain.name}"
     return f"it needs CPython {' or '.join(toolchain.pythons)}, and none is here: {how_to_get_a_python(toolchain)}"
 

@@ -1,15 +1,12 @@
-"""Makes the environment of a toolchain: with uv where it is there, which also brings a Python, else with venv and pip."""
+"""Makes the environment of a toolchain: with uv, which also brings a Python, or else with venv and pip."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +27,12 @@ _SHOWN_LINES = 3
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
 
 
+class NoPythonError(EnvironmentMissingError):
+    """There is no Python here that can hold a toolchain, and no uv to bring one."""
+
+
 @dataclass(frozen=True)
-class Maker:
+class _Maker:
     """What makes an environment.
 
     Attributes:
@@ -57,35 +58,24 @@ class Maker:
         ]
 
 
-def find_maker(toolchain: Toolchain) -> Maker:
+def _find_maker(toolchain: Toolchain) -> _Maker:
     """How the toolchain's environment can be made here.
 
     Raises:
-        EnvironmentMissingError: There is no Python for it, and no uv to bring one.
+        NoPythonError: There is no Python for it, and no uv to bring one.
     """
-    uv = find_uv()
+    uv = pythons.find_uv()
     python = pythons.find(toolchain.pythons, makes_environments=uv is None)
     if python is not None:
-        return Maker(uv, str(python))
+        return _Maker(uv, str(python))
     if uv is not None:
-        return Maker(uv, toolchain.pythons[0])
+        return _Maker(uv, toolchain.pythons[0])
     wanted = " or ".join(toolchain.pythons)
-    raise EnvironmentMissingError(
+    raise NoPythonError(
         f"the toolchain {toolchain.name} needs CPython {wanted}, and there is none here",
         cause="its packages have no wheels for another one; Debian's Python counts with its package python3-venv only",
         hint=how_to_get_a_python(toolchain),
     )
-
-
-def find_uv() -> Path | None:
-    """uv on PATH or beside our own Python, where it runs."""
-    beside = Path(sys.executable).parent / "uv"
-    for candidate in (shutil.which("uv"), beside):
-        if candidate and Path(candidate).is_file():
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run([candidate, "--version"], capture_output=True, timeout=30, check=True)
-                return Path(candidate)
-    return None
 
 
 def install(
@@ -94,8 +84,8 @@ def install(
     """The toolchain's environment; made, proven and put into its place where there is none yet.
 
     Raises:
-        EnvironmentMissingError: There is no Python for it, its packages cannot be had, or one of its tools does not
-            work here.
+        NoPythonError: There is no Python for it.
+        EnvironmentMissingError: Its packages cannot be had, or one of its tools does not work here.
         StorageError: The disk is full, or the place cannot be written.
     """
     waiting = f"another process installs {toolchain.name}: waiting for it"
@@ -103,7 +93,7 @@ def install(
         if (found := environments.installed(toolchain)) is not None:
             return found
         with environments.unfinished(toolchain) as folder:
-            maker = find_maker(toolchain)
+            maker = _find_maker(toolchain)
             title = f"{toolchain.name}: installing with {'uv' if maker.uv else 'pip'}"
             with progress(title, None) as bar:
                 for command in maker.commands(folder, toolchain.lock):
