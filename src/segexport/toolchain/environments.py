@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from segexport.files.store import storage_error
+from segexport.files.disk import storage_error
 from segexport.toolchain.catalog import Toolchain
 
 OVERRIDE = "SEGEXPORT_TOOLCHAINS"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segexport.errors import EnvironmentMissingError, SegexportError
-from segexport.files.store import require_room, storage_error
+from segexport.files.disk import require_room, storage_error
 from segexport.process import pythons
 from segexport.process.interpreter import forget_interpreters
 from segexport.progress import Bar, Progress, silent
