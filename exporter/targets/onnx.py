@@ -36,7 +36,7 @@ class Onnx(ExportTarget):
     format = Format.ONNX
     Recipe = OnnxExport
     runtimes = ("onnxruntime",)
-    toolchains = ("paddle2onnx", "onnx")
+    toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 

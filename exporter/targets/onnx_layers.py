@@ -11,7 +11,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.exporter.targets.layers import Layer, Layers
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
 
@@ -29,7 +29,7 @@ def onnx_layers(
     """The products of the graph, with their times in float and in int8; arguments as in `ExportTarget.layers`."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Worker(WORKERS / "onnx_layers_worker.py", needs="onnx", threads=threads, name="layers") as worker,
+        Worker(WORKERS / "onnx_layers_worker.py", needs=ONNX_TOOLS, threads=threads, name="layers") as worker,
     ):
         folded = str(Path(scratch) / "folded.onnx")
         arguments = {"fp32": str(fp32.file("model")), "folded": folded}

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from segexport.errors import SegexportError
+from segexport.errors import EnvironmentMissingError, SegexportError
 from segexport.process import pythons
 from segexport.process.interpreter import fits, forget_interpreters
 from segexport.progress import Progress, silent
@@ -159,7 +159,14 @@ def _install(chain: Toolchain, progress: Progress, say: Callable[[str], None]) -
             versions = ", ".join(f"{name} {version}" for name, version in _own(chain).versions.items())
             return f"{chain.name}: this environment has it ({versions}), nothing to install"
         except SegexportError as error:
-            say(f"{chain.name}: this environment has it, but it does not work: {error.what}")
+            packages = " ".join(pythons.package_of(module) for module in chain.modules)
+            raise EnvironmentMissingError(
+                f"{chain.name}: {sys.prefix} has it, but it does not work there",
+                cause=error.what,
+                hint=f"repair it; or `{python} -m pip uninstall {packages}`, then install the toolchain",
+            ) from error
+    if (found := environments.installed(chain)) is not None:
+        return f"{chain.name}: is in {found.path} already"
     made = install(chain, progress=progress, say=say)
     return f"{chain.name}: installed in {made.path}, {made.size_bytes / 1e6:.0f} MB, Python {made.python_version}"
 

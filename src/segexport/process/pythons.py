@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _NAMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.9", "python3.8", "python3")
+_UV_BESIDE = Path(sys.executable).parent / "uv"  # `pip install uv` puts it there
 _IMPORTS = "import importlib, sys\nfor name in ('numpy', *sys.argv[1:]): importlib.import_module(name)\nprint('{}')"
 _VERSIONS = """
 import importlib.metadata, json, sys
@@ -66,12 +67,19 @@ def versions(python: Path, *modules: str) -> dict[str, str]:
 
 def own_version(module: str) -> str:
     """The version of the package behind a module of our own environment; "" where it has none."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package_of(module))
+    return ""
+
+
+def package_of(module: str) -> str:
+    """What pip calls the package that brings a module of our own environment; the module's name where none does."""
     top = module.split(".")[0]
     try:
-        return importlib.metadata.version(top)
+        importlib.metadata.version(top)
     except importlib.metadata.PackageNotFoundError:
-        names = _packages().get(top)
-    return importlib.metadata.version(names[0]) if names else ""
+        return _packages().get(top, [top])[0]
+    return top
 
 
 @functools.cache
@@ -100,8 +108,7 @@ def find(minors: Sequence[str], *, makes_environments: bool = False) -> Path | N
 @functools.cache
 def find_uv() -> Path | None:
     """uv on PATH or beside our own Python, where it runs."""
-    beside = Path(sys.executable).parent / "uv"
-    for candidate in (shutil.which("uv"), beside):
+    for candidate in (shutil.which("uv"), _UV_BESIDE):
         if candidate and Path(candidate).is_file():
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 subprocess.run([candidate, "--version"], capture_output=True, timeout=30, check=True)

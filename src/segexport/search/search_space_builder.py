@@ -9,10 +9,6 @@ from typing import get_args
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
-<<<<<<< HEAD
-from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
-=======
->>>>>>> main
 from segexport.files.atomic import write_file
 from segexport.pipeline.registry import runtime_for, target_named
 from segexport.recipe.calibration import Calibration
@@ -101,33 +97,6 @@ def calibration_switches() -> tuple[str, ...]:
     return tuple(name for name, field in Calibration.model_fields.items() if field.default is False)
 
 
-<<<<<<< HEAD
-def _layers(bench: Workbench) -> dict[str, object]:
-    """The products of the graph, with their times in float and in int8."""
-    fp32, _, int8 = (Candidate(export=export) for export in exports(Format.ONNX))
-    sample = bench.images.read(0).image
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        Worker(WORKERS / "onnx_layers_worker.py", needs=ONNX_TOOLS, threads=bench.threads, name="layers") as worker,
-    ):
-        model, folded = bench.make(fp32), str(Path(scratch) / "folded.onnx")
-        arguments = {"fp32": str(model.file("model")), "folded": folded}
-        arguments["float_operators"] = list(Calibration().float_operators)
-        answer, _ = worker.call("layers", arguments, timeout_s=bench.timeout_s)
-        times: list[dict[str, float]] = [{}, {}]
-        if bench.device == "cpu":
-            try:
-                files = folded, str(bench.make(int8).file("model"))
-                tensor, _ = preprocess.apply(model.manifest.preprocess, sample)
-                for place, file in enumerate(files):
-                    given = {"model": file, "prefix": str(Path(scratch) / "profile"), "runs": _PROFILED_RUNS}
-                    times[place] = worker.call("profile", given, [tensor], timeout_s=bench.timeout_s)[0]["ms"]
-            except SegexportError:  # int8 may be impossible; the try itself will say why
-                times = [{}, {}]
-    layers = tuple(
-        Layer(name=name, operator=kind, float_ms=times[0].get(name), int8_ms=times[1].get(name))
-        for name, kind in answer["layers"]
-=======
 def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
     """The products of the graph, with their times in float and in int8; None where the target cannot part them."""
     made = {export.precision: Candidate(export=export) for export in exports(to)}
@@ -141,7 +110,6 @@ def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
         [tensor],
         threads=bench.threads,
         timeout_s=bench.timeout_s,
->>>>>>> main
     )
     if found is None:
         return None

@@ -15,8 +15,9 @@ def how_to_get(toolchain: Toolchain) -> str:
 
 def how_to_get_a_python(toolchain: Toolchain) -> str:
     """Lines for uv, pyenv and apt, each of which helps alone."""
-    best = toolchain.pythons[0]
+    best, *others = toolchain.pythons
+    more = f" (or {', '.join(others)}, whichever your system has)" if others else ""
     return (
-        f"`pip install uv` (it brings one), or `pyenv install {best}`, or `apt-get install python{best}-venv`; "
+        f"`pip install uv` (it brings one), or `pyenv install {best}`, or `apt-get install python{best}-venv`{more}; "
         f"then `segexport toolchain install {toolchain.name}`"
     )

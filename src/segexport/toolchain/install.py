@@ -24,6 +24,7 @@ from segexport.toolchain.hints import how_to_get_a_python
 # Settings of the calling shell that would put packages into another place than the new environment.
 _MISLEADING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "UV_PYTHON")
 _SHOWN_LINES = 3
+_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv tell of one
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
 
 
@@ -94,8 +95,7 @@ def install(
             return found
         with environments.unfinished(toolchain) as folder:
             maker = _find_maker(toolchain)
-            title = f"{toolchain.name}: installing with {'uv' if maker.uv else 'pip'}"
-            with progress(title, None) as bar:
+            with progress(f"{toolchain.name}: packages with {'uv' if maker.uv else 'pip'}", None) as bar:
                 for command in maker.commands(folder, toolchain.lock):
                     _run(command, folder, toolchain, bar)
             python = folder / "bin" / "python"
@@ -124,7 +124,7 @@ def _prove(toolchain: Toolchain, python: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> None:
-    """Runs a command to its end; each line that it writes moves the bar."""
+    """Runs a command to its end; each package that it tells of moves the bar."""
     said: list[str] = []
     calm = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     try:
@@ -144,7 +144,8 @@ def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> No
     try:
         for line in process.stdout:
             said.append(line.strip())
-            bar.advance()
+            if _PACKAGE.match(said[-1]):
+                bar.advance()
         code = process.wait()
     finally:
         if process.poll() is None:  # we are stopped
@@ -160,12 +161,19 @@ def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> No
 
 
 def _failed(command: list[str], code: int, said: list[str], toolchain: Toolchain) -> EnvironmentMissingError:
-    tool = "uv" if Path(command[0]).name == "uv" else "pip" if "pip" in command else "venv"
     lines = [line for line in said if line]
     telling = [line for line in lines if _TELLING.search(line)] or lines
+    cause = " | ".join(telling[-_SHOWN_LINES:])[:800]
+    if toolchain.pythons[0] in command:
+        return NoPythonError(
+            f"the toolchain {toolchain.name} needs CPython {toolchain.pythons[0]}, and uv could not bring one",
+            cause=cause,
+            hint=how_to_get_a_python(toolchain),
+        )
+    tool = "uv" if Path(command[0]).name == "uv" else "pip" if "pip" in command else "venv"
     return EnvironmentMissingError(
         f"the toolchain {toolchain.name} cannot be installed: {tool} exited with code {code}",
-        cause=" | ".join(telling[-_SHOWN_LINES:])[:800],
-        hint=f"is there a network? {tool}'s own settings for an index or a proxy are used; "
-        f"the command was: {' '.join(command)}",
+        cause=cause,
+        hint=f"{tool} needs a network, and takes its own settings for an index or a proxy; "
+        f"what it was asked: {' '.join(command)}",
     )
