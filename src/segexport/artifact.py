@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.files.external_data import external_data, require_inside
+from segexport.files.foreign import guarded
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -204,6 +205,7 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
     return ModelArtifact(root, manifest)
 
 
+@guarded("an artifact")
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from segexport.artifact import MANIFEST_NAME
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
 from segexport.spec import Frozen
 
@@ -44,6 +45,7 @@ class ModelFiles(Frozen):
     config: Path | None = None
 
 
+@guarded("a model")
 def find_model(path: Path) -> ModelFiles:
     """Recognises the model in a folder, or the one that a file belongs to.
 

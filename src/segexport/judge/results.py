@@ -11,6 +11,7 @@ from segexport.measure import latency, parity
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits, limits_for
+from segexport.recipe.schema import LatencyPolicy
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
@@ -42,6 +43,12 @@ class Export:
         """The limits of its precision, or of trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained
         return limits_for(self.precision, trained=trained, overrides=self.limits)
+
+    def latency_decides(self, policy: LatencyPolicy | None) -> bool:
+        """Whether it fails for its latency: the policy says so, or nothing is said and its own limits name one."""
+        if policy is not None:
+            return policy == "gate"
+        return self.limits is not None and self.limits.latency_ratio_max is not None
 
 
 @dataclass
@@ -99,6 +106,7 @@ class Measurement:
 
     Attributes:
         truth: Where models find objects: what they are measured against.
+        latency: Whether latency decides, where that was said.
         groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
@@ -111,4 +119,5 @@ class Measurement:
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
     truth: ObjectTruth | None = None
+    latency: LatencyPolicy | None = None
     groups: tuple[str, ...] | None = None
