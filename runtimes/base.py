@@ -110,10 +110,20 @@ class Session(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Runs artifacts of one format."""
+    """Runs artifacts of one format. It is found by its entry point in `segexport.runtimes`, whose name is its own.
+
+    Attributes:
+        name: On the command line and in reports.
+        title: What people call it.
+        runs: The format.
+        profiles: Whether its sessions tell which operators ran, when they are opened with the option `profile`, the
+            beginning of a path for what the runtime writes.
+    """
 
     name: str
+    title: str
     runs: Format
+    profiles: bool = False
 
     def probe(self) -> Availability: ...
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...

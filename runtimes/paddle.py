@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
+from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
 from segexport.spec import Format
 
 
-class Paddle:
+class Paddle(Runtime):
     """Runs `.pdmodel` programs on the CPU (oneDNN, self-checked) and on CUDA where the wheel has it."""
 
     name = "paddle"
+    title = "Paddle Inference"
     runs = Format.PADDLE
 
     def probe(self) -> Availability:

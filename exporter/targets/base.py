@@ -6,18 +6,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, get_args
 
+from segexport.errors import UnsupportedModelError
+from segexport.measure.audit import Audit, Ran, not_audited, precision_check
 from segexport.spec import Precision
 
 if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
     from segexport.exporter.converters import Converter
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
     from segexport.exporter.targets.layers import Layers
     from segexport.pipeline.step import Step
     from segexport.recipe.export import ExportRecipe
+    from segexport.runtimes.base import RunOptions, Runtime
     from segexport.spec import Format
 
 
@@ -74,6 +79,62 @@ class ExportTarget(ABC):
         if len(found) == 1:
             return (found[0].model_copy(update={"target": self.name}),)
         return tuple(found)
+
+    # -- checking it -------------------------------------------------------------------------------------------
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """What really ran, in which precision, as the runtime tells it; of one that does not, nothing is known.
+
+        Args:
+            artifact: An export to this target.
+            inputs: The tensors of some images, one at least.
+            options: As in the check.
+            runtime: Who runs it there.
+
+        Raises:
+            SegexportError: It could not be read back.
+        """
+        from segexport.exporter.targets.profile import profiled
+
+        if not runtime.profiles:
+            return not_audited(f"{runtime.title} does not tell what ran in which precision")
+        ran = profiled(artifact, inputs[0], options, runtime)
+        asked, source = artifact.manifest.target.precision, f"{runtime.title}'s optimized graph"
+        return Audit(ran, (precision_check(asked, ran, source, no_fp16=self.no_fp16(ran)),))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        """Why nothing of an fp16 export ran in fp16 though the export is right; empty where that is its fault."""
+        return ""
+
+    # -- diagnosing it -----------------------------------------------------------------------------------------
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        """The export, opened so that its tensors can be compared with the reference's, one by one.
+
+        Args:
+            artifact: An export to this target.
+            trace: The reference's tensors on the same image.
+            tensors: The image's tensors, as they are fed to both.
+            source: The program that the export was made from.
+
+        Raises:
+            UnsupportedModelError: Exports to this target cannot be looked into.
+            SegexportError: This one cannot be read.
+        """
+        raise UnsupportedModelError(
+            f"{artifact.path}: nobody can look into {self.title} exports",
+            cause="their target does not say how the tensors inside of one are read",
+        )
 
     # -- compressing it ----------------------------------------------------------------------------------------
 
