@@ -269,7 +269,7 @@ def run(
 
 def paddle(workers: Workers, files: dict[str, str], feed: list[np.ndarray]) -> list[np.ndarray]:
     """Paddle Inference, operator by operator."""
-    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {"onednn": False}, "outputs": []}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {}, "outputs": []}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
 

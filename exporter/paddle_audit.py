@@ -25,6 +25,7 @@ def audit_program(artifact: ModelArtifact, options: RunOptions) -> Audit:
 
 
 def _ran(artifact: ModelArtifact, options: RunOptions) -> tuple[Ran, ...]:
+    """Of the option `graph`: the program itself where it is run plain, and else what Paddle's passes made of it."""
     with tempfile.TemporaryDirectory() as folder:
         extra = {**options.options, "optimized_program": folder}
         saving = RunOptions(options.device, options.threads, options.timeout_s, extra)

@@ -31,7 +31,9 @@ LAYERS = (
         "files.external_data",
         "data.images",
         "task.instance.objects",
+        "task.instance.match",
         "measure.environment",
+        "measure.mask_proof",
         "measure.student_t",
     },
     {"files", "recipe"},
@@ -42,7 +44,7 @@ LAYERS = (
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},
+    {"measure", "judge.bootstrap", "judge.groups"},
     {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
     {"pipeline", "predict", "report", "task"},
     {"judge"},

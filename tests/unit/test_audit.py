@@ -89,11 +89,11 @@ def test_weights_in_8_bits_compute_in_float(exports):
 
 
 def test_paddles_optimized_program_is_read_back(exports):
-    found = audit(exports["paddle"], [], RunOptions())
+    found = audit(exports["paddle"], [], RunOptions(options={"graph": "optimized"}))
     assert found.operators["fp32"]["fused_conv2d"] == 32  # oneDNN's fusion of what was conv2d, batch_norm, relu6, ...
     assert "batch_norm" not in found.operators["fp32"]
     assert found.check.details["providers"]["oneDNN"] > found.check.details["providers"]["plain"]
-    plain = audit(exports["paddle"], [], RunOptions(options={"onednn": False}))
+    plain = audit(exports["paddle"], [], RunOptions())
     assert plain.operators["fp32"]["batch_norm"] == 32
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.pipeline import registry
+from segexport.pipeline.plan import registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

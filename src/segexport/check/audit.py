@@ -15,6 +15,7 @@ from segexport.exporter.paddle_audit import audit_program
 from segexport.measure.audit import CHECK, Audit
 from segexport.pipeline.registry import runtime_for, target_of
 from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import timed_graph, with_graph
 from segexport.verdict import Check, Verdict
 
 _IMAGES = 4
@@ -26,7 +27,8 @@ def audit_export(request: CheckRequest, export: RunningExport) -> None:
     manifest = model.artifact.manifest
     images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
     inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
-    export.operators, checks = audited(model.artifact, inputs, model.options)
+    options = with_graph(model.options, timed_graph(export.opened.session))
+    export.operators, checks = audited(model.artifact, inputs, options)
     export.more += checks
 
 

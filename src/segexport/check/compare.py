@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -19,6 +20,10 @@ from segexport.judge.build_report import conclude
 from segexport.judge.results import Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine
+from segexport.measure.parity import ModelUnderTest
+from segexport.progress import silent
+from segexport.references.base import Reference
+from segexport.references.trial import Accuser, Anew, charge_of
 from segexport.report.schema import DatasetInfo, Groups, Report
 from segexport.task.instance.compare import ObjectScorer
 from segexport.task.instance.judge import ObjectTruth
@@ -53,28 +58,23 @@ def measure(request: CheckRequest) -> Measurement:
         contract = reference.shared_preprocess([export.model.artifact for export in running])
         lookup = None if is_instance else classes.lookup
         own = replace(own, preprocess=contract or own.preprocess, lookup=lookup)
-        counter = None
-        if is_instance:
-            counter = ObjectScorer(own, manifest, data, classes.lookup, options.worst_images)
-        comparison = parity.compare(
-            own,
-            [
-                replace(one.opened, lookup=lookup, small_mask=declared_small_mask(one.model.artifact.manifest))
-                for one in running
-            ],
-            data,
-            num_classes=len(classes.labels),
-            model_classes=manifest.num_classes,
-            ignore_index=data.ignore_index,
-            worst_images=options.worst_images,
-            counter=counter,
-            progress=request.progress,
-        )
+        models = [
+            replace(one.opened, lookup=lookup, small_mask=declared_small_mask(one.model.artifact.manifest))
+            for one in running
+        ]
+        comparison, counter = _compared(request, own, models, data, classes)
         for export in running:
             tally = comparison.exports[export.model.name]
             export.tally, export.error, export.info = tally, tally.error, export.opened.session.info
             export.worst = draw_worst(request, export, tally, classes)
             _ask(request, export)
+
+        def anew(witness: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
+            again = replace(own, session=witness.session)
+            chosen = replace(data, entries=tuple(data.entries[index] for index in images))
+            return _compared(replace(request, progress=silent), again, models, chosen, classes)[0]
+
+        _try_reference(reference, running, comparison, anew)
     timing = time_models(request, own, running)
     for export in running:
         if export.error is None:
@@ -84,7 +84,7 @@ def measure(request: CheckRequest) -> Measurement:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
         title=request.title,
-        reference=reference.run(own.session.info, comparison, timing),
+        reference=reference.run(own, comparison, timing),
         exports=exports,
         comparison=comparison,
         labels=classes.labels,
@@ -94,6 +94,41 @@ def measure(request: CheckRequest) -> Measurement:
         groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
+
+
+def _compared(
+    request: CheckRequest, reference: ModelUnderTest, exports: list[ModelUnderTest], data: Dataset, classes: Classes
+) -> tuple[parity.Comparison, ObjectScorer | None]:
+    """Runs everything over `data`; the scorer is that of models that find objects."""
+    manifest, worst_images = request.reference.artifact.manifest, request.options.worst_images
+    counter = None
+    if manifest.task == "instance":
+        counter = ObjectScorer(reference, manifest, data, classes.lookup, worst_images)
+    comparison = parity.compare(
+        reference,
+        exports,
+        data,
+        num_classes=len(classes.labels),
+        model_classes=manifest.num_classes,
+        ignore_index=data.ignore_index,
+        worst_images=worst_images,
+        counter=counter,
+        progress=request.progress,
+    )
+    return comparison, counter
+
+
+def _try_reference(
+    reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
+) -> None:
+    """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
+    objects = reference.artifact.manifest.task == "instance"
+    accusers = {one.export.name: Accuser.of(one.export, objects=objects) for one in running}
+    if charge := charge_of(comparison, accusers):
+        found = reference.stand_trial(charge, comparison, anew)
+        for one in running:
+            if check := found.get(one.export.name):
+                one.more.append(check)
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:

@@ -12,7 +12,7 @@ from segexport.artifact import LineageEntry, ModelArtifact, is_warning
 from segexport.judge import cost_gates, gates
 from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.bootstrap import PairedDelta, paired_delta
-from segexport.judge.results import REFERENCE, Export, Measured, Measurement, ReferenceRun
+from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure import metrics
 from segexport.measure.environment import now
@@ -93,7 +93,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     base = _fp32_of_same_format(entry, measured.exports)
     limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.export.name if base is not None else REFERENCE
+    against = base.export.name if base is not None else reference.as_baseline
     if measured.truth is None:
         found, figures = _pixels(tally, own, limits, measured)
     else:
@@ -252,5 +252,6 @@ def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
         size_bytes=run.artifact.size_bytes,
         latency=None if run.is_gpu else run.times,
         gpu_latency=run.times if run.is_gpu else None,
+        proof=run.proof,
         notes=run.notes,
     )

@@ -15,10 +15,12 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison, Counts
+from segexport.references import trial
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
+from segexport.verdict import Check, overall
 
 _HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
 
@@ -69,6 +71,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
             times=first.recorded_times,
             recorded=first.recorded,
             notes=first.reference_notes,
+            proof=first.reference_proof,
         ),
         exports=merged[1:],
         comparison=Comparison(
@@ -171,9 +174,17 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
         info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
         tally=None if failed is not None else _tally(parts, place, found, order),
         operators=first.operators,
-        more=list(first.more),
+        more=_more(found),
         error=None if failed is None else _error(failed),
     )
+
+
+def _more(found: list[Contestant]) -> list[Check]:
+    """The first part's further checks. A reference that one part convicts is convicted for all of them."""
+    trials = [check for one in found for check in one.more if check.name == trial.NAME]
+    others = [check for check in found[0].more if check.name != trial.NAME]
+    verdict = overall(check.verdict for check in trials)
+    return others + [check for check in trials if check.verdict is verdict][:1]
 
 
 def _tally(parts: list[_Read], place: int, found: list[Contestant], order: list[int]) -> Counts:

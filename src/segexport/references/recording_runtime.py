@@ -19,6 +19,7 @@ from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
 from segexport.runtimes.base import RunOptions, Session
+from segexport.runtimes.watched import with_graph
 from segexport.spec import Precision
 
 STAND_IN = "onnx"
@@ -35,8 +36,10 @@ class Engine:
     options: RunOptions
     notes: tuple[str, ...] = ()
 
-    def open(self) -> Session:
-        return runtime_for(self.artifact.manifest.format).open(self.artifact, self.options)
+    def open(self, graph: str = "plain") -> Session:
+        """`graph`: which of its programs Paddle runs (`runtimes.paddle`); masks come from the plain one."""
+        options = with_graph(self.options, graph)
+        return runtime_for(self.artifact.manifest.format).open(self.artifact, options)
 
 
 @contextmanager

@@ -231,7 +231,7 @@ class Remembered:
 
 def remember(bench: Workbench) -> Remembered:
     """Runs the original once on the search images, or reads what it said then."""
-    key = digest_of({"search reference": 1, "model": bench.source.digest, "data": bench.images.fingerprint})
+    key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
 
     def run(folder: Path) -> None:
         arrays, manifest = {}, bench.source.manifest
