@@ -29,12 +29,14 @@ class RunOptions:
         threads: Threads for one inference.
         timeout_s: Longest wait for one answer.
         options: What only one runtime knows, by name.
+        runtimes: Names of runtimes that are wanted, each for the format that it runs, in place of the format's first.
     """
 
     device: str = "cpu"
     threads: int = 1
     timeout_s: float = 300.0
     options: dict[str, object] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,21 @@ from segexport.measure.audit import Audit, Ran, not_audited, precision_check
 from segexport.spec import Precision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
-    from segexport.artifact import ModelArtifact
+    from segexport.artifact import Manifest, ModelArtifact
     from segexport.diagnose.graph_probe import Side
     from segexport.diagnose.trace import Trace
     from segexport.exporter.converters import Converter
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
     from segexport.exporter.targets.layers import Layers
+    from segexport.files.store import Store
     from segexport.pipeline.step import Step
     from segexport.recipe.export import ExportRecipe
+    from segexport.recipe.limits import Limits
     from segexport.runtimes.base import RunOptions, Runtime
     from segexport.spec import Format
 
@@ -40,6 +44,10 @@ class ExportTarget(ABC):
         runtimes: Who runs it, by name; the first one does where nobody asks for another.
         toolchains: The environments that its tools live in, by name.
         converters: What reads the program on the way: decides which rewrites run before, and what `inspect` says.
+        suffix: Of a bare file of the format, which may be checked without a manifest; empty where there is none.
+        packed: Roles of the artifact's files that go into the Android app; none where the app does not run the format.
+        as_on_device: Options of its runtime with which it computes here as it does on the device.
+        limits: What an export of a precision must hold where that is not what every export must; recipes come after.
         searched: The precisions that `compress` tries, fp32 first.
         searched_after: Further ones, each with the step of a recipe that it needs before.
         untimed: Why its times on this machine say nothing about the device that it is for; empty where they do.
@@ -52,6 +60,10 @@ class ExportTarget(ABC):
     runtimes: ClassVar[tuple[str, ...]]
     toolchains: ClassVar[tuple[str, ...]] = ()
     converters: ClassVar[tuple[Converter, ...]] = ()
+    suffix: ClassVar[str] = ""
+    packed: ClassVar[tuple[str, ...]] = ()
+    as_on_device: ClassVar[Mapping[str, object]] = {}
+    limits: ClassVar[Mapping[Precision, Limits]] = {}
     searched: ClassVar[tuple[Precision, ...]] = (Precision.FP32,)
     searched_after: ClassVar[Mapping[Precision, str]] = {}
     untimed: ClassVar[str] = ""
@@ -79,6 +91,21 @@ class ExportTarget(ABC):
         if len(found) == 1:
             return (found[0].model_copy(update={"target": self.name}),)
         return tuple(found)
+
+    # -- reading it --------------------------------------------------------------------------------------------
+
+    def verify(self, root: Path, manifest: Manifest) -> None:  # noqa: B027 - most formats need no more
+        """Raises InputError where an artifact's files, whose digests are right, cannot be what they should be."""
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        """A bare file of the format as an artifact, with what the file does not say taken from the reference.
+
+        Raises:
+            InputError: It cannot be one.
+        """
+        from segexport.artifact import read_artifact
+
+        return read_artifact(file.parent)
 
     # -- checking it -------------------------------------------------------------------------------------------
 

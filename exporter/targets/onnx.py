@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,13 +17,16 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
-    from segexport.artifact import ModelArtifact
+    from segexport.artifact import Manifest, ModelArtifact
     from segexport.diagnose.graph_probe import Side
     from segexport.diagnose.trace import Trace
     from segexport.exporter.program import Program
     from segexport.exporter.targets.layers import Layers
+    from segexport.files.store import Store
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
 
@@ -48,6 +51,9 @@ class Onnx(ExportTarget):
     runtimes = ("onnxruntime",)
     toolchains = ("paddle2onnx", "onnx")
     converters = (PADDLE2ONNX,)
+    suffix = ".onnx"
+    packed = ("model",)
+    as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
     def steps(self, recipe: OnnxExport) -> list[Step]:
@@ -57,6 +63,16 @@ class Onnx(ExportTarget):
         if recipe.precision is Precision.INT8:
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return steps
+
+    def verify(self, root: Path, manifest: Manifest) -> None:
+        from segexport.exporter.targets.onnx_files import require_listed
+
+        require_listed(root, manifest)
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        from segexport.exporter.from_onnx import adopt_onnx
+
+        return adopt_onnx(file, reference, store)
 
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime

@@ -45,6 +45,8 @@ class PaddleLite(ExportTarget):
     runtimes = ("paddle-lite",)
     toolchains = ("paddle-lite",)
     converters = (OPT_ARM, OPT_X86)
+    suffix = ".nb"
+    packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8)
     searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
     untimed = "the x86 twins' times here say nothing about a phone"

@@ -45,7 +45,9 @@ def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], optio
     target = target_of(artifact.manifest.format)
     if target is None:
         return audit_program(artifact, options)
-    return target.audit(artifact, inputs, options, runtime_for(artifact.manifest.format, options.device))
+    return target.audit(
+        artifact, inputs, options, runtime_for(artifact.manifest.format, options.device, options.runtimes)
+    )
 
 
 def audited(
