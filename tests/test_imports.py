@@ -29,7 +29,11 @@ LAYERS = (
     {
         "artifact",
         "files.external_data",
+        "files.foreign",
         "data.images",
+        "data.stored_pixels",
+        "data.array_files",
+        "data.tiff",
         "task.instance.objects",
         "task.instance.match",
         "measure.environment",

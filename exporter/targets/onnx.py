@@ -52,7 +52,7 @@ class Onnx(ExportTarget):
     toolchains = ("paddle2onnx", "onnx")
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"
-    packed = ("model",)
+    packed = ("model", "params")  # weights may lie beside a large one
     as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, UnsupportedModelError, one_line
+from segexport.files.foreign import guarded
 from segexport.pipeline.registry import target_of
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
@@ -204,6 +205,7 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
     return ModelArtifact(root, manifest)
 
 
+@guarded("an artifact")
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 

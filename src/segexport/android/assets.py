@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segexport import preprocess
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
-from segexport.data.images import decode_image, decode_label
+from segexport.data.images import decode_image, decode_label, encode_image
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.atomic import whole_folder
 from segexport.files.output_folder import new_folder
@@ -22,6 +20,7 @@ from segexport.runtimes.base import RunOptions
 from segexport.spec import Label
 
 SAMPLE_INPUT, SAMPLE_MASK = "sample.png", "sample-mask.png"
+SAMPLE_TENSOR = "sample.f32"  # in place of the picture, where the phone's decoder does not give what the model takes
 
 
 def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Path | None = None) -> list[Path]:
@@ -89,18 +88,18 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
 def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> None:
     folder.mkdir()
     files: list[FileEntry] = []
-    for role in target_of(artifact.manifest.format).packed:
-        file = artifact.file(role)
-        shutil.copyfile(file, folder / file.name)
-        files.append(file_entry(folder, file.name, role))
+    for entry in artifact.manifest.files:
+        if entry.role in target_of(artifact.manifest.format).packed:
+            (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.path / entry.path, folder / entry.path)
+            files.append(entry)
     found = _sample(artifact, sample)
-    if found is not None:
-        for name, data in zip((SAMPLE_INPUT, SAMPLE_MASK), found, strict=True):
-            (folder / name).write_bytes(data)
-            files.append(file_entry(folder, name, "sample"))
+    for name, data in found or ():
+        (folder / name).write_bytes(data)
+        files.append(file_entry(folder, name, "sample"))
     update = {
         "files": tuple(files),
-        "sample": Sample(input=SAMPLE_INPUT, expected_mask=SAMPLE_MASK) if found is not None else None,
+        "sample": Sample(input=found[0][0], expected_mask=found[1][0]) if found is not None else None,
     }
     manifest = artifact.manifest.model_copy(update=update)
     write_artifact(folder, manifest)
@@ -112,32 +111,36 @@ def _write_lines(file: Path, manifest: Manifest, text: Callable[[Label], str]) -
     file.write_text("".join(f"{text(label)}\n" for label in manifest.labels), encoding="utf-8")
 
 
-def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[bytes, bytes] | None:
-    """The sample's image and mask as PNG; None where there is no image. A PNG decodes to the same pixels everywhere."""
-    own = artifact.manifest.sample
+def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, bytes], tuple[str, bytes]] | None:
+    """Name and bytes of the sample's input and of its mask; None where there is no image.
+
+    A PNG decodes to the same pixels everywhere. What a phone does not decode is a tensor, and its mask is of its size.
+    """
+    own, contract = artifact.manifest.sample, artifact.manifest.preprocess
     if image is not None:
-        pixels = decode_image(image)
+        pixels = decode_image(image, pixels=contract.pixels)
         mask = _expected_mask(artifact, pixels)
-    elif own is not None:
-        pixels, mask = decode_image(artifact.path / own.input), decode_label(artifact.path / own.expected_mask)
+    elif own is not None and contract.takes_bitmaps:
+        pixels = decode_image(artifact.path / own.input, pixels=contract.pixels)
+        mask = decode_label(artifact.path / own.expected_mask)
     else:
         return None
     if mask.dtype != np.uint8:
         return None  # the app reads a mask as grey levels, of which there are 256
-    return _png(pixels), _png(mask)
+    found = SAMPLE_INPUT, encode_image(pixels)[0]
+    if not contract.takes_bitmaps:
+        tensor, _ = preprocess.apply(contract, pixels, input_spec=artifact.manifest.inputs[0])
+        if tensor.shape != artifact.manifest.inputs[0].shape:
+            return None  # the app takes the tensor's size from the manifest
+        found = SAMPLE_TENSOR, tensor.astype("<f4").tobytes()
+    return found, (SAMPLE_MASK, encode_image(mask[:, :, None])[0])
 
 
 def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
-    """What the export answers on this machine, at the image's size; int8 rounds as it does on ARM."""
+    """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
     options = RunOptions(options=dict(target_of(manifest.format).as_on_device))
     with runtime_for(manifest.format).open(artifact, options) as session:
         mask = session.infer([tensor]).mask
-    return preprocess.restore_mask(mask, placement)
-
-
-def _png(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return preprocess.restore_mask(mask, placement) if manifest.preprocess.takes_bitmaps else mask

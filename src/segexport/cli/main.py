@@ -119,6 +119,11 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option(
+    "--latency",
+    type=click.Choice(["off", "warn", "gate"]),
+    help="Slow exports are not timed, are told, or fail.  [default: warn; gate where --tolerance names latency]",
+)
+@click.option(
     "--latency-seconds",
     type=float,
     default=10.0,

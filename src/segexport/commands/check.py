@@ -96,6 +96,8 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
         if options[name]:
             option = f"--{name}".replace("_", "-")
             raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
+    if options["latency"] == "gate":
+        raise InputError("--shard and --latency gate do not go together", cause="parts of a check take no times")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         console.warn_of(*job.models)
@@ -161,7 +163,8 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
-    return compare_with_baseline(options["baseline"], Tolerances.from_strings(options["tolerance"]))
+    tolerances = Tolerances.from_strings(options["tolerance"])
+    return compare_with_baseline(options["baseline"], tolerances, options.get("latency"))
 
 
 @contextmanager
@@ -197,12 +200,14 @@ def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
 
 
 def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
-    names = ("device", "reference_device", "threads", "latency_seconds")
+    names = ("device", "reference_device", "threads", "latency", "latency_seconds")
     given = {name: options[name] for name in names} | {"runtimes": options["runtime"]}
     try:
         return CheckRecipe.model_validate(given)
     except ValidationError as error:
         fault = error.errors()[0]
+        if not fault["loc"]:
+            raise InputError("--latency gate needs times, and --latency-seconds is 0") from None
         option = f"--{fault['loc'][0]}".replace("_", "-")
         raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 

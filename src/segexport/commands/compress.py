@@ -12,6 +12,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
@@ -96,9 +97,12 @@ def compress(
             hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
         )
     learning = Dataset.open(options["data"], options["calibration_split"])
+    for part in (images.search, learning):
+        if suspicion := look(part, source.manifest.num_classes):
+            console.warn(suspicion)
     bench = Workbench(
         source=source,
-        images=images.search,
+        images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
         label_map=read_label_map(options["label_map"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from segexport.artifact import MANIFEST_NAME
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.registry import targets
 from segexport.spec import Frozen
@@ -42,6 +43,7 @@ class ModelFiles(Frozen):
     config: Path | None = None
 
 
+@guarded("a model")
 def find_model(path: Path) -> ModelFiles:
     """Recognises the model in a folder, or the one that a file belongs to.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import tempfile
@@ -13,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset, Sample
+from segexport.data.images import decode_image, encode_image
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 from segexport.files.output_folder import new_folder
@@ -63,7 +62,7 @@ def make_pack(
             f"{manifest.name}: {manifest.num_classes} classes",
             cause="a pack's masks are grey levels, of which there are 256",
         )
-    chosen = data.subset(images)
+    chosen = data.subset(images).read_for(manifest.preprocess)
     target = target_of(manifest.format)
     options = {} if target is None else dict(target.as_on_device)
     runtime = runtime_for(manifest.format)
@@ -95,7 +94,7 @@ def make_pack(
             images=tuple(image for image, _ in made),
         )
         digest = _write_header(pack, work)
-        items = [JobItem(work / image.name, 1, work / image.expected_mask) for image in pack.images]
+        items = [JobItem(_as_sent(work / one.name, source), 1, work / one.expected_mask) for one in pack.images]
         _write_job(work, source, items, digest, threads)
     return output
 
@@ -111,14 +110,20 @@ def _write_image(
     if scores is not None:
         logits = digest_logits(session.outputs([tensor])[scores], manifest.outputs[scores], points=True)
     index = sum(1 for file in folder.iterdir() if file.name.startswith("input-"))
-    name, expected = f"input-{index}.png", f"expected-{index}.png"
-    image_png, mask_png = _png(sample.image), _png(mask)
-    (folder / name).write_bytes(image_png)
+    if manifest.preprocess.color in ("rgb", "bgr") and sample.image.dtype == np.float32:
+        raise InputError(
+            f"{sample.name}: colours as floating-point numbers",
+            cause="a pack holds pictures of 8 or 16 bits, or channels",
+        )
+    encoded, suffix = encode_image(sample.image)
+    mask_png, _ = encode_image(mask[:, :, None])
+    name, expected = f"input-{index}{suffix}", f"expected-{index}.png"
+    (folder / name).write_bytes(encoded)
     (folder / expected).write_bytes(mask_png)
     image = GoldenImage(
         name=name,
         source=sample.name,
-        image_sha256=hashlib.sha256(image_png).hexdigest(),
+        image_sha256=hashlib.sha256(encoded).hexdigest(),
         width=sample.image.shape[1],
         height=sample.image.shape[0],
         group=group,
@@ -127,6 +132,14 @@ def _write_image(
         logits=logits,
     )
     return image, set(np.flatnonzero(np.bincount(mask.reshape(-1))).tolist())
+
+
+def _as_sent(image: Path, source: ModelArtifact) -> Path | np.ndarray:
+    """What a phone gets: the picture, or the tensor where its decoder does not give what the model takes."""
+    contract = source.manifest.preprocess
+    if contract.takes_bitmaps:
+        return image
+    return preprocess.apply(contract, decode_image(image, pixels=contract.pixels))[0]
 
 
 def _write_header(pack: Pack, folder: Path) -> str:
@@ -164,12 +177,6 @@ def _tolerances() -> dict[Precision, Tolerance]:
             logits_max=LOGIT_TOLERANCES.get(precision),
         )
     return found
-
-
-def _png(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Pillow.fromarray(array).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
 
 
 @contextmanager
