@@ -79,7 +79,7 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
 
 def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
-    data = context.images("int8 calibration").subset(params.images, context.seed)
+    data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
     options = params.model_dump(mode="json")

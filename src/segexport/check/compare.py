@@ -10,7 +10,7 @@ from dataclasses import replace
 from segexport.check.audit import audit_export
 from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport, open_exports, open_model
+from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
@@ -20,7 +20,7 @@ from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
 from segexport.judge.results import Measurement
 from segexport.measure import parity
-from segexport.measure.environment import describe_machine
+from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
 from segexport.progress import silent
 from segexport.references.base import Reference
@@ -45,6 +45,7 @@ def measure(request: CheckRequest) -> Measurement:
     Raises:
         SegexportError: As `check`.
     """
+    request = request.read_for_reference()
     reference, data, options = request.reference, request.data, request.options
     manifest = reference.artifact.manifest
     is_instance = manifest.task == "instance"
@@ -52,6 +53,7 @@ def measure(request: CheckRequest) -> Measurement:
     classes_for = object_classes if is_instance else classes_of
     classes: Classes = classes_for(reference.artifact, data, request.label_map)
     reference.require_fit(request.exports)
+    require_runtimes(options.runtimes, request.exports)
     with ExitStack() as stack:
         own = open_model(reference, stack)
         exports = open_exports(request.exports, options, stack)
@@ -76,11 +78,15 @@ def measure(request: CheckRequest) -> Measurement:
             return _compared(replace(request, progress=silent), again, models, chosen, classes)[0]
 
         _try_reference(reference, running, comparison, anew)
+    loads = [load_average()]
     timing = time_models(request, own, running)
+    loads.append(load_average())
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes = request.notes
+    notes, environment = request.notes, describe_machine()
+    if options.timing_seconds and None not in loads:
+        environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
     if not is_instance and (suspicion := look(data, len(classes.labels))):
         notes = (*notes, suspicion)
     if contract is not None:
@@ -92,7 +98,8 @@ def measure(request: CheckRequest) -> Measurement:
         comparison=comparison,
         labels=classes.labels,
         dataset=_described(request, classes),
-        environment=describe_machine(),
+        environment=environment,
+        latency=options.latency,
         notes=notes,
         groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),

@@ -15,7 +15,7 @@ from segexport.errors import EnvironmentMissingError, SegexportError
 from segexport.exporter.targets.base import ExportTarget
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import runtimes, targets
+from segexport.pipeline.registry import broken, runtimes, targets
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
@@ -24,7 +24,7 @@ from segexport.serve import dependencies as needs
 from segexport.toolchain.catalog import Toolchain, toolchains
 from segexport.toolchain.hints import how_to_get
 
-Kind = Literal["runtime", "target", "toolchain", "server", "cache"]
+Kind = Literal["runtime", "target", "toolchain", "plugin", "server", "cache"]
 _MOST_AT_ONCE = 4
 
 
@@ -57,6 +57,7 @@ def examine(progress: Progress = silent) -> list[Finding]:
             bar.advance()
     working = {finding.name for finding in found if finding.kind == "toolchain" and finding.ok}
     found += [_target(target, working) for target in targets().values()]
+    found += [Finding("plugin", "", False, "", f"{error.what}: {error.cause}", error.hint) for error in broken()]
     return [*found, _server(), _cache()]
 
 

@@ -31,7 +31,8 @@ class Limits(Frozen):
         agreement_boxes_min: Mean IoU of the boxes of such pairs.
         agreement_masks_min: Mean IoU of their masks.
         size_ratio_max: Bytes of the export over those of the baseline.
-        latency_ratio_max: Median latency over that of the baseline, on the same device.
+        latency_ratio_max: Latency over that of the baseline, on the same device: of each process the lower quartile of
+            its runs, of the processes the geometric mean (`measure.latency_statistics`).
         latency_drift_max: Relative trend during the timing beyond which it decides nothing.
         min_images_per_class: Images with a class, below which its IoU is not gated.
     """
