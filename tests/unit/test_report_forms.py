@@ -101,7 +101,7 @@ def test_write_makes_every_file_and_reads_back(tmp_path) -> None:
 
 def test_write_into_a_file_is_an_error_and_leaves_nothing(tmp_path) -> None:
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(StorageError, match=r"taken/report\.json: cannot be written\ncause: "):
+    with pytest.raises(StorageError, match=r"taken: cannot be written\ncause: "):
         write(full_report(), tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken").read_text() == "mine"
