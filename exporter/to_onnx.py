@@ -20,6 +20,7 @@ from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_pro
 from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
@@ -33,7 +34,7 @@ class ToOnnx:
     """Paddle program to ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "5"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -53,6 +54,7 @@ class ToOnnx:
 
         Raises:
             UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
+            Interrupted: It was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
         before = unquantized(original) if is_quantized(original) else None
@@ -82,11 +84,15 @@ class ToOnnx:
             )
         for opset in opsets:
             arguments = {"model": str(model), "params": str(params), "onnx": str(onnx), "opset": opset}
-            try:
+
+            def convert(arguments=arguments) -> None:
                 with Worker(WORKERS / "paddle2onnx_worker.py", needs="paddle2onnx", name="paddle2onnx") as worker:
                     worker.call("convert", arguments, timeout_s=context.timeout_s)
+
+            try:
+                settled(convert)
                 return opset
-            except (WorkerCrashed, WorkerFailed) as error:
+            except (WorkerCrashed, WorkerFailed) as error:  # refused; the next opset may do
                 require_room(onnx.parent, error)
                 last = error
         raise UnsupportedModelError(

@@ -50,6 +50,8 @@ LAYERS = (
     | {"exporter.output_semantics"},
     {"measure", "judge.bootstrap", "judge.groups"},
     {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
+    {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
+    {"exporter.targets"},
     {"pipeline", "predict", "report", "task"},
     {"judge"},
     {"compress", "android", "check.classes"},

@@ -115,6 +115,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
 @click.option("--device", default="cpu", show_default=True, help="Where the exports run: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="On the connected phone: the same as --device adb.")
+@click.option("--runtime", metavar="NAME", multiple=True, help="Run exports in this one, as `doctor` names it.")
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option(

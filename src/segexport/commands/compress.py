@@ -255,7 +255,7 @@ class _Judge:
         words += {"latency": "faster", "size": "smaller", "flops": "cheaper to compute"}[self._goal.objective]
         tried = sum(p.error is None for p in carefully(outcome.points)) - 1
         words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
-        return words + (f"; for lack of time, {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+        return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:

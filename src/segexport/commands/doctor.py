@@ -10,7 +10,7 @@ from importlib import metadata
 from segexport.errors import EnvironmentMissingError
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import runtimes
+from segexport.pipeline.registry import broken, runtimes
 from segexport.process.interpreter import interpreter_for, probe
 from segexport.serve import dependencies as needs
 
@@ -51,6 +51,7 @@ def examine() -> list[Finding]:
         odd = f"{known} is the version that was tested" if found.ok and known and found.version != known else ""
         detail = f"runs on {', '.join(found.devices)}" if found.ok else found.reason
         findings.append(Finding(f"runtime {runtime.name}", found.ok, found.version, detail, found.hint or odd))
+    findings += [Finding("plugin", False, "", f"{error.what}: {error.cause}", error.hint) for error in broken()]
     for module, purpose, required in _CONVERTERS:
         findings.append(_module(module, purpose, required))
     findings.append(_serving())

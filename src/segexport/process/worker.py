@@ -106,7 +106,7 @@ class Worker:
 
         Raises:
             WorkerTimeout: No answer in `timeout_s` seconds; the worker is killed.
-            WorkerCrashed: The process ended without an answer.
+            WorkerCrashed: The process ended without an answer, or got no memory.
             WorkerFailed: The worker says that it cannot.
             EnvironmentMissingError: A module that the worker imports is missing.
             StorageError: The worker found the disk full.
@@ -173,6 +173,10 @@ class Worker:
                 f"{self.name}: the Python module {answer['missing']!r} cannot be imported",
                 cause=answer["what"],
                 hint="segexport doctor says what is installed and how to get the rest",
+            )
+        if answer.get("exhausted"):
+            raise WorkerCrashed(
+                f"{self.name}: the process got no memory during {self._phase!r}", cause=answer["what"], hint=_MEMORY
             )
         raise WorkerFailed(answer["what"], cause=answer["cause"] or self._tail(), hint=answer["hint"])
 
@@ -245,10 +249,13 @@ class Worker:
                 f"{self.name}: the process closed its pipe without a result during {self._phase!r}, and was ended",
                 cause=self._tail(),
             )
-        how = f"exited with code {code} and no result"
+        how, end = f"exited with code {code} and no result", f"exit {code}"
         if code < 0:
-            how = f"was killed by {_signal_name(-code)}"
-        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail())
+            end = _signal_name(-code)
+            how = f"was killed by {end}"
+        if worker_host.EXHAUSTED.search(self.log()):  # a C++ library aborts when it gets no memory
+            end = ""
+        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
 
     def _tail(self) -> str:
         """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""
@@ -258,6 +265,7 @@ class Worker:
         return " | ".join((telling or lines)[-3:])[:800]
 
 
+_MEMORY = "free some memory, or run it on a machine with more"
 _TELLING = re.compile(r"(?i:\berror\b|check fail|not (support|found|implement))|\bF .*\]")
 _EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |SignalInfo: ")
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}

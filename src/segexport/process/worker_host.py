@@ -21,6 +21,7 @@ import importlib.util
 import json
 import mmap
 import os
+import re
 import signal
 import struct
 import sys
@@ -44,6 +45,21 @@ class Failure(Exception):
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what, self.cause, self.hint = what, cause, hint
+
+
+EXHAUSTED = re.compile(
+    r"bad_alloc|[Cc]annot allocate memory|MemoryError|ResourceExhausted|[Ff]ailed to allocate memory"
+)
+"""How libraries say that they got no memory."""
+
+
+def exhausted(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is a want of memory: that says nothing about what was asked."""
+    while error is not None:
+        if isinstance(error, MemoryError) or EXHAUSTED.search(f"{type(error).__name__}: {error}"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class SharedSlot:
@@ -173,6 +189,8 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
         answer, results = commands[header["command"]](header["arguments"], arrays)
         return {"ok": True, **answer}, results
     except Failure as failure:
+        if exhausted(failure):
+            return _no_memory(failure), []
         return {"ok": False, "what": failure.what, "cause": failure.cause, "hint": failure.hint}, []
     except BaseException as error:
         traceback.print_exc()
@@ -181,8 +199,14 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
             return {"ok": False, "missing": error.name, "what": str(error), "cause": "", "hint": ""}, []
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"ok": False, "full": [error.errno, error.strerror, error.filename]}, []
+        if exhausted(error):
+            return _no_memory(error), []
         text = " ".join(str(error).split())[:600]
         return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
+
+
+def _no_memory(error: BaseException) -> dict:
+    return {"ok": False, "exhausted": True, "what": " ".join(f"{type(error).__name__}: {error}".split())[:600]}
 
 
 def _shared_slots() -> tuple[list[SharedSlot], list[SharedSlot]]:
