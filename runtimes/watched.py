@@ -76,6 +76,9 @@ class WatchedSession:
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
         return self._plain.bench(tensors, runs)
 
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        return self._plain.operators(tensors)
+
     def peak_rss_bytes(self) -> int:
         return self._plain.peak_rss_bytes()
 

@@ -15,11 +15,10 @@ from segexport.data.images import decode_image, decode_label, encode_image
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.atomic import whole_folder
 from segexport.files.output_folder import new_folder
-from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.registry import runtime_for, target_of, targets
 from segexport.runtimes.base import RunOptions
-from segexport.spec import Format, Label
+from segexport.spec import Label
 
-FORMATS = (Format.ONNX, Format.PADDLE_LITE)
 SAMPLE_INPUT, SAMPLE_MASK = "sample.png", "sample-mask.png"
 SAMPLE_TENSOR = "sample.f32"  # in place of the picture, where the phone's decoder does not give what the model takes
 
@@ -31,7 +30,7 @@ def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Pat
     golden sample: an image and the mask that the export's own runtime gives for it here, of the image's size.
 
     Args:
-        exports: ONNX or Paddle-Lite exports.
+        exports: Exports of targets that the app runs.
         out_dir: `android_demo/app/src/main/assets/model`, or wherever an app keeps them; written whole or not at all.
             Packs of an earlier call are replaced, anything else is not.
         sample: An image for the self-test; without one, an export keeps the sample that it has.
@@ -61,10 +60,11 @@ def _holds_packs(folder: Path) -> bool:
 
 
 def _require_runnable(artifact: ModelArtifact) -> None:
-    manifest = artifact.manifest
-    if manifest.format not in FORMATS:
+    manifest, target = artifact.manifest, target_of(artifact.manifest.format)
+    if target is None or not target.packed:
+        run = " and ".join(each.title for each in targets().values() if each.packed)
         raise UnsupportedModelError(
-            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format}",
+            f"{artifact.path}: the app runs {run}, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
     if len(manifest.inputs) != 1 or manifest.inputs[0].dtype != "float32":
@@ -89,7 +89,7 @@ def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> N
     folder.mkdir()
     files: list[FileEntry] = []
     for entry in artifact.manifest.files:
-        if entry.role in ("model", "params"):  # weights may lie beside an ONNX model
+        if entry.role in target_of(artifact.manifest.format).packed:
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / entry.path, folder / entry.path)
             files.append(entry)
@@ -140,7 +140,7 @@ def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
     """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-    options = {"int8_as_on_arm": True} if manifest.format == Format.ONNX else {}
-    with runtime_for(manifest.format).open(artifact, RunOptions(options=options)) as session:
+    options = RunOptions(options=dict(target_of(manifest.format).as_on_device))
+    with runtime_for(manifest.format).open(artifact, options) as session:
         mask = session.infer([tensor]).mask
     return preprocess.restore_mask(mask, placement) if manifest.preprocess.takes_bitmaps else mask

@@ -10,7 +10,7 @@ from dataclasses import replace
 from segexport.check.audit import audit_export
 from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport, open_exports, open_model
+from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
@@ -53,6 +53,7 @@ def measure(request: CheckRequest) -> Measurement:
     classes_for = object_classes if is_instance else classes_of
     classes: Classes = classes_for(reference.artifact, data, request.label_map)
     reference.require_fit(request.exports)
+    require_runtimes(options.runtimes, request.exports)
     with ExitStack() as stack:
         own = open_model(reference, stack)
         exports = open_exports(request.exports, options, stack)

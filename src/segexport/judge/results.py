@@ -10,6 +10,7 @@ from segexport.errors import SegexportError
 from segexport.measure import latency, parity
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
+from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
 from segexport.recipe.schema import LatencyPolicy
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
@@ -42,7 +43,9 @@ class Export:
     def effective_limits(self) -> Limits:
         """The limits of its precision, or of trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained
-        return limits_for(self.precision, trained=trained, overrides=self.limits)
+        target = target_of(self.format)
+        own = None if target is None else target.limits.get(self.precision)
+        return limits_for(self.precision, trained=trained, overrides=own).overridden(self.limits)
 
     def latency_decides(self, policy: LatencyPolicy | None) -> bool:
         """Whether it fails for its latency: the policy says so, or nothing is said and its own limits name one."""

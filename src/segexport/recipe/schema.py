@@ -103,6 +103,7 @@ class CheckRecipe(Frozen):
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
+        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
     """
 
     reference: str | None = None
@@ -115,6 +116,7 @@ class CheckRecipe(Frozen):
     latency_seconds: float = Field(default=10.0, ge=0, le=3600)
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
+    runtimes: tuple[str, ...] = ()
 
     @field_validator("latency", mode="before")
     @classmethod

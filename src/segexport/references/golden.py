@@ -21,7 +21,7 @@ from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 from segexport.files.output_folder import new_folder
 from segexport.measure.environment import now
-from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.registry import runtime_for, target_of
 from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
 from segexport.references.archive import require_new
@@ -29,7 +29,7 @@ from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, Go
 from segexport.references.logits import digest_logits, score_output
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job
-from segexport.spec import Format, Precision
+from segexport.spec import Precision
 
 LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
 """Root mean square difference of scores, in standard deviations of them. int8 and w8 are only reported: their scores
@@ -63,7 +63,8 @@ def make_pack(
             cause="a pack's masks are grey levels, of which there are 256",
         )
     chosen = data.subset(images).read_for(manifest.preprocess)
-    options = {"int8_as_on_arm": True} if manifest.format == Format.ONNX else {}
+    target = target_of(manifest.format)
+    options = {} if target is None else dict(target.as_on_device)
     runtime = runtime_for(manifest.format)
     with _place(output) as work, runtime.open(source, RunOptions(device, threads, options=options)) as session:
         with progress("packing", len(chosen)) as bar:
@@ -153,7 +154,8 @@ def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest
     """job.json beside the files that it names; with the model, where the pack is of an export."""
     scratch = folder / "job"
     scratch.mkdir()
-    if source.manifest.format == Format.PADDLE:
+    target = target_of(source.manifest.format)
+    if target is None or not target.packed:
         write_items(scratch, items, job_id=digest, threads=threads)
         (scratch / JOB_NAME).replace(folder / JOB_NAME)
     else:
