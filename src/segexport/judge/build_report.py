@@ -12,7 +12,7 @@ from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates, gates
 from segexport.judge.agreement_gates import agreement_checks, mask_iou_check
 from segexport.judge.bootstrap import PairedDelta, paired_delta
-from segexport.judge.results import Measured, Measurement, ReferenceRun
+from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure import metrics
 from segexport.measure.environment import now
@@ -226,7 +226,8 @@ def _cost_checks(
     decides = export.latency_decides(measured.latency)
     if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
         effect = _told(effect)
-    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=against)]
+    name = base.export.name if base is not None else REFERENCE
+    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=name)]
     if ratio is not None:
         latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
         checks.append(latency if decides else _told(latency))
