@@ -26,14 +26,7 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress", "pipeline.registry"},
-    {
-        "artifact",
-        "files.external_data",
-        "data.images",
-        "task.instance.objects",
-        "measure.environment",
-        "measure.student_t",
-    },
+    {"artifact", "files.external_data", "data.images", "runtimes.objects", "measure.environment", "measure.student_t"},
     {"files", "recipe"},
     {"process", "preprocess", "ui"},
     {"data"},
@@ -42,11 +35,11 @@ LAYERS = (
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure", "task.instance.match", "judge.bootstrap", "judge.groups"},
-    {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
-    {"pipeline", "predict", "report", "task"},
-    {"judge"},
-    {"compress", "android", "check.classes"},
+    {"measure"},
+    {"exporter", "judge"},
+    {"predict", "report", "task"},
+    {"pipeline"},
+    {"compress", "android"},
     {"references"},
     {"check"},
     {"diagnose", "search", "serve"},

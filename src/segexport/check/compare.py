@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
+from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
-from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
+from segexport.check.build_report import conclude
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, open_exports, open_model
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
-from segexport.errors import capture_error
-from segexport.exporter.set_head import declared_small_mask
-from segexport.judge.build_report import conclude
-from segexport.judge.results import Measurement
+from segexport.errors import InputError, capture_error
+from segexport.judge.results import Export, Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine
 from segexport.report.schema import DatasetInfo, Groups, Report
-from segexport.task.instance.compare import ObjectScorer
-from segexport.task.instance.judge import ObjectTruth
+from segexport.task.base import ScoredClasses, Task
+from segexport.task.registry import task_of
 
 
 def check(request: CheckRequest) -> Report:
@@ -40,40 +41,24 @@ def measure(request: CheckRequest) -> Measurement:
         SegexportError: As `check`.
     """
     reference, data, options = request.reference, request.data, request.options
-    manifest = reference.artifact.manifest
-    is_instance = manifest.task == "instance"
-    require_fitting(reference.artifact, data, [export.artifact for export in request.exports])
-    classes_for = object_classes if is_instance else classes_of
-    classes: Classes = classes_for(reference.artifact, data, request.label_map)
+    model = reference.artifact
+    task = _shared_task(model, request.exports)
+    task.require_data(data)
+    classes = task.scored_classes(model.manifest, data, request.label_map)
     reference.require_fit(request.exports)
     with ExitStack() as stack:
         own = open_model(reference, stack)
         exports = open_exports(request.exports, options, stack)
         running = [export for export in exports if isinstance(export, RunningExport)]
         contract = reference.shared_preprocess([export.model.artifact for export in running])
-        lookup = None if is_instance else classes.lookup
-        own = replace(own, preprocess=contract or own.preprocess, lookup=lookup)
-        counter = None
-        if is_instance:
-            counter = ObjectScorer(own, manifest, data, classes.lookup, options.worst_images)
-        comparison = parity.compare(
-            own,
-            [
-                replace(one.opened, lookup=lookup, small_mask=declared_small_mask(one.model.artifact.manifest))
-                for one in running
-            ],
-            data,
-            num_classes=len(classes.labels),
-            model_classes=manifest.num_classes,
-            ignore_index=data.ignore_index,
-            worst_images=options.worst_images,
-            counter=counter,
-            progress=request.progress,
-        )
+        own = replace(own, preprocess=contract or own.preprocess)
+        scorer = task.scorer(model.manifest, data, classes, options.worst_images)
+        opened = [export.opened for export in running]
+        comparison = parity.compare(own, opened, data, scorer, progress=request.progress)
         for export in running:
-            tally = comparison.exports[export.model.name]
-            export.tally, export.error, export.info = tally, tally.error, export.opened.session.info
-            export.worst = draw_worst(request, export, tally, classes)
+            counts = comparison.exports[export.model.name]
+            export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
+            export.worst = draw_worst(request, export.model.name, counts, scorer)
             _ask(request, export)
     timing = time_models(request, own, running)
     for export in running:
@@ -87,13 +72,22 @@ def measure(request: CheckRequest) -> Measurement:
         reference=reference.run(own.session.info, comparison, timing),
         exports=exports,
         comparison=comparison,
+        judge=scorer.judge(comparison),
         labels=classes.labels,
         dataset=_described(request, classes),
         environment=describe_machine(),
         notes=notes,
         groups=data.image_groups,
-        truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
+
+
+def _shared_task(reference: ModelArtifact, exports: Sequence[Export]) -> Task[Any]:
+    """The reference's task; raises InputError for an export of another one."""
+    task = reference.manifest.task
+    for artifact in (export.artifact for export in exports):
+        if artifact is not None and artifact.manifest.task != task:
+            raise InputError(f"{artifact.path}: its task is {artifact.manifest.task}, that of the reference {task}")
+    return task_of(reference.manifest)
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:
@@ -104,7 +98,7 @@ def _ask(request: CheckRequest, export: RunningExport) -> None:
                 export.more += probe(export.export, export.opened.session)
 
 
-def _described(request: CheckRequest, classes: Classes) -> DatasetInfo:
+def _described(request: CheckRequest, classes: ScoredClasses) -> DatasetInfo:
     data = request.all_data
     return DatasetInfo(
         path=data.root.name,

@@ -8,8 +8,8 @@ time with ARM's rule, and the two masks are compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +17,39 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import Prediction, RunOptions
-from segexport.task.instance.match import agreement as matched_objects
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.arm_rounding"
-LEAST_AGREEMENT = 0.999  # pixels with the same class; two int8 roundings of one model differ by 1e-4 to 1e-2
-LEAST_OBJECTS = 0.95  # sure objects with a partner; a score may fall to either side of any threshold
 _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b")
 
 
-def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.ndarray]], options: RunOptions) -> Check:
+@dataclass(frozen=True)
+class Likeness:
+    """How two answers of a model to the same image are compared.
+
+    Attributes:
+        answers: What the model gives: masks, objects.
+        parts: What is compared: pixels, objects.
+        share: The part of them that is the same in both.
+        least: What two int8 roundings of one model share at least.
+    """
+
+    answers: str
+    parts: str
+    share: Callable[[Prediction, Prediction], float]
+    least: float
+
+
+def arm_rounding_check(
+    artifact: ModelArtifact, inputs: Iterable[Sequence[np.ndarray]], options: RunOptions, likeness: Likeness
+) -> Check:
     """Runs an int8 ONNX export with this CPU's rule and with ARM's.
 
     Args:
         artifact: The export.
         inputs: The tensors of some images.
         options: Of the check; the device is a CPU.
+        likeness: Of the model's task.
 
     Raises:
         SegexportError: The export does not run.
@@ -41,28 +58,20 @@ def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.nda
     as_on_arm = replace(options, options={**options.options, "int8_as_on_arm": True})
     with runtime.open(artifact, options) as here, runtime.open(artifact, as_on_arm) as there:
         for tensors in inputs:
-            shares.append(_agreement(here.infer(tensors), there.infer(tensors)))
+            shares.append(likeness.share(here.infer(tensors), there.infer(tensors)))
     agreement, worst = float(np.mean(shares)), min(shares)
-    finds = artifact.manifest.task == "instance"
-    least, parts = (LEAST_OBJECTS, "objects") if finds else (LEAST_AGREEMENT, "pixels")
-    good = agreement >= least
-    same = f"{agreement:.4%} of the {parts} agree, {worst:.4%} on the worst image"
+    good = agreement >= likeness.least
+    same = f"{agreement:.4%} of the {likeness.parts} agree, {worst:.4%} on the worst image"
     if worst == 1:
-        same = f"the same {'objects' if finds else 'masks'}"
+        same = f"the same {likeness.answers}"
     return Check(
         name=CHECK,
         verdict=Verdict.PASS if good else Verdict.FAIL,
         message=f"int8 as on ARM against int8 as on this CPU, {len(shares)} images: {same}; {_dot_products()}.",
         value=agreement,
-        limit=least,
+        limit=likeness.least,
         details={"images": len(shares), "worst": worst},
     )
-
-
-def _agreement(one: Prediction, two: Prediction) -> float:
-    if one.objects is not None and two.objects is not None:
-        return matched_objects(one.objects, two.objects).share
-    return float((one.mask == two.mask).mean())
 
 
 def _dot_products() -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError
+from segexport.measure.arm_rounding import Likeness, arm_rounding_check
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
@@ -215,21 +216,20 @@ def _check(good: bool, value: float, message: str, details: dict, *, gated: bool
 
 
 def audited(
-    artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions
+    artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, likeness: Likeness
 ) -> tuple[dict[str, dict[str, int]], list[Check]]:
     """The audit as the check takes it: precision -> operator -> count, and the checks; a failure becomes an ERROR.
 
     Args:
         inputs: The tensors of some images, one at least.
+        likeness: Of the model's task.
     """
-    from segexport.measure.arm_rounding import arm_rounding_check
-
     try:
         found = audit(artifact, inputs[0], options)
         checks = [found.check]
         int8 = artifact.manifest.target.precision is Precision.INT8 and artifact.manifest.format == Format.ONNX
         if int8 and options.device == "cpu":
-            checks.append(arm_rounding_check(artifact, inputs, options))
+            checks.append(arm_rounding_check(artifact, inputs, options, likeness))
         return found.operators, checks
     except SegexportError as error:
         message = f"what ran could not be read back: {error.what}"

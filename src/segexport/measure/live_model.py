@@ -38,8 +38,7 @@ class LiveModel:
     def open(self) -> ModelUnderTest:
         """The same, ready to be compared; who asks for it closes its session."""
         manifest = self.artifact.manifest
-        session = self.open_session()
-        return ModelUnderTest(self.name, session, manifest.preprocess, manifest.image, inputs=manifest.inputs)
+        return ModelUnderTest(self.name, self.open_session(), manifest, manifest.preprocess)
 
     def program(self, image: np.ndarray, contract: Preprocess | None = None) -> latency.Program:
         """What is timed: this model on one image.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from segexport.spec import Frozen, Label, Task
+from segexport.spec import Frozen, Label, TaskName
 from segexport.verdict import Check, Verdict
 
 REPORT_SCHEMA_VERSION = 1
@@ -221,7 +221,7 @@ class Report(Frozen):
     title: str
     verdict: Verdict
     metric: str  # the convention of mIoU or AP, in one sentence
-    task: Task = "semantic"
+    task: TaskName = "semantic"
     labels: tuple[Label, ...]
     dataset: DatasetInfo
     reference: Reference

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
-from segexport.spec import Task
+from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
 MEANING = {
@@ -18,10 +18,6 @@ MEANING = {
     Verdict.SKIPPED: "not asked for",
 }
 
-_HELD: dict[Task, str] = {
-    "semantic": "its masks were held, pixel by pixel, against the masks",
-    "instance": "its objects were held, one by one, against the objects",
-}
 _BAD = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE)
 _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
@@ -84,12 +80,12 @@ def findings(export: ExportResult) -> tuple[Finding, ...]:
 
 def compared(report: Report) -> str:
     """One plain paragraph: which images, which reference, what each figure is measured against."""
-    data, reference = report.dataset, report.reference
+    data, reference, words = report.dataset, report.reference, TASKS[report.task].words
     sentences = [
-        f"Each export ran on {_images(data)}, and {_HELD[report.task]} that the reference gave for the same images.",
+        f"Each export ran on {_images(data)}, and {words.compared} that the reference gave for the same images.",
         f"The reference is {_described(reference)}.",
         recorded(report),
-        _truth(data, report.task),
+        words.truth(labelled=data.labelled),
         report.metric.rstrip(". ") + ".",
         _grouped(data),
         _unseen(data),
@@ -163,22 +159,6 @@ def _images(data: DatasetInfo) -> str:
 def _described(reference: Reference) -> str:
     how = ", ".join(part for part in (reference.provider, reference.device) if part)
     return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
-
-
-def _truth(data: DatasetInfo, task: Task) -> str:
-    if task == "instance":
-        if data.labelled:
-            return "AP is measured against the annotations of the images."
-        return (
-            "The images have no annotations, so AP is measured against the objects that the reference is sure of: "
-            "1 means the same objects, not good ones."
-        )
-    if data.labelled:
-        return "mIoU is measured against the labels of the images."
-    return (
-        "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
-        "not good ones."
-    )
 
 
 def _unseen(data: DatasetInfo) -> str:
