@@ -80,7 +80,7 @@ def paddle(program: Program, feed: list[np.ndarray], folder: Path, workers: cove
     model, params = program.write(folder)
     outputs = [{"name": name} for name in program.fetch_names]
     files = {"model": str(model), "params": str(params)}
-    arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {"onednn": False}}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
 

@@ -21,11 +21,12 @@ from segexport.check.compare import check
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
 from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import CheckRecipe, OnnxExport
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import HEADER
 from segexport.references.live import LiveReference
 from segexport.references.reference import record

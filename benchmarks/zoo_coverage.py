@@ -34,7 +34,7 @@ from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
 from segexport.measure.audit import Ran, precision_of
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.calibration import Calibration
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
@@ -269,7 +269,7 @@ def run(
 
 def paddle(workers: Workers, files: dict[str, str], feed: list[np.ndarray]) -> list[np.ndarray]:
     """Paddle Inference, operator by operator."""
-    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {"onednn": False}, "outputs": []}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {}, "outputs": []}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
 

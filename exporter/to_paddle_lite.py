@@ -26,7 +26,7 @@ from segexport.exporter.to_onnx import WORKERS
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"

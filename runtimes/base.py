@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -175,7 +175,6 @@ class WorkerSession:
 
     def result(self) -> Prediction:
         answer, arrays = self._worker.receive(timeout_s=self.timeout_s)
-        self._take_note(answer)
         if size := answer.get("objects_size"):
             return _objects(answer, arrays, tuple(size))
         return Prediction(
@@ -189,8 +188,7 @@ class WorkerSession:
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The model's raw outputs, in the order of the manifest."""
         check_tensors(self._inputs, tensors)
-        answer, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
-        self._take_note(answer)
+        _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
         return arrays
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
@@ -204,17 +202,10 @@ class WorkerSession:
             at_once = 1  # nothing is known yet
             if self._slowest_ms:
                 at_once = min(left, max(1, int(self.timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
-            answer, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
-            self._take_note(answer)
+            _, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
             self._slowest_ms = max(self._slowest_ms, float(arrays[0].max()))
             parts.append(arrays[0])
         return np.concatenate(parts)
-
-    def _take_note(self, answer: dict) -> None:
-        """The runtime may have found that its provider is not to be trusted."""
-        if changed := answer.get("changed"):
-            note = (*self.info.notes, changed["note"])
-            self.info = replace(self.info, provider=changed["provider"], notes=note)
 
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
         """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""

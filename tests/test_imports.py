@@ -26,7 +26,8 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress", "pipeline.registry"},
-    {"artifact", "files.external_data", "data.images", "runtimes.objects", "measure.environment", "measure.student_t"},
+    {"artifact", "files.external_data", "data.images", "runtimes.objects"}
+    | {"measure.environment", "measure.mask_proof", "measure.student_t"},
     {"files", "recipe"},
     {"process", "preprocess", "ui"},
     {"data"},

@@ -26,7 +26,7 @@ from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.measure.audit import audit
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label, Precision, Preprocess
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segexport.runtimes import object_matching as match
 from segexport.runtimes.objects import Objects
-from segexport.task.instance import match, rle
+from segexport.task.instance import rle
 from segexport.task.instance.detections import decoded, encoded
 
 

@@ -11,12 +11,14 @@ import pytest
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
+from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
 from segexport.measure.arm_rounding import arm_rounding_check
 from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.pipeline.plan import Builder, plan
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe
+from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Verdict
@@ -86,11 +88,11 @@ def test_weights_in_8_bits_compute_in_float(exports):
 
 
 def test_paddles_optimized_program_is_read_back(exports):
-    found = audit(exports["paddle"], [], RunOptions())
+    found = audit(exports["paddle"], [], RunOptions(options={"graph": "optimized"}))
     assert found.operators["fp32"]["fused_conv2d"] == 32  # oneDNN's fusion of what was conv2d, batch_norm, relu6, ...
     assert "batch_norm" not in found.operators["fp32"]
     assert found.check.details["providers"]["oneDNN"] > found.check.details["providers"]["plain"]
-    plain = audit(exports["paddle"], [], RunOptions(options={"onednn": False}))
+    plain = audit(exports["paddle"], [], RunOptions())
     assert plain.operators["fp32"]["batch_norm"] == 32
 
 

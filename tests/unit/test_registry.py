@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.pipeline import registry
+from segexport.pipeline.plan import registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -27,12 +27,12 @@ def with_entries(monkeypatch):
 
         monkeypatch.setattr(importlib.metadata, "entry_points", found)
         registry._installed.cache_clear()
-        registry._made.cache_clear()
+        registry._all.cache_clear()
 
     yield add
     monkeypatch.undo()
     registry._installed.cache_clear()
-    registry._made.cache_clear()
+    registry._all.cache_clear()
 
 
 def test_what_is_installed_is_what_pyproject_names():

@@ -6,6 +6,7 @@ from segexport import preprocess
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport
 from segexport.measure.audit import audited
+from segexport.runtimes.watched import timed_graph, with_graph
 from segexport.task.registry import task_of
 
 _IMAGES = 4
@@ -17,5 +18,6 @@ def audit_export(request: CheckRequest, export: RunningExport) -> None:
     manifest = model.artifact.manifest
     images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
     inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
-    export.operators, checks = audited(model.artifact, inputs, model.options, task_of(manifest).likeness)
+    options = with_graph(model.options, timed_graph(export.opened.session))
+    export.operators, checks = audited(model.artifact, inputs, options, task_of(manifest).likeness)
     export.more += checks

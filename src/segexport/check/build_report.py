@@ -8,7 +8,7 @@ from typing import Any
 from segexport import __version__
 from segexport.artifact import LineageEntry, ModelArtifact, is_warning
 from segexport.judge import cost_gates
-from segexport.judge.results import REFERENCE, Export, Measured, Measurement, ReferenceRun
+from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
@@ -73,7 +73,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     base = _fp32_of_same_format(entry, measured.exports)
     limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.export.name if base is not None else REFERENCE
+    against = base.export.name if base is not None else reference.as_baseline
     gated, figures = measured.judge.export(entry.counts, limits)
     checks = [
         *gated,
@@ -159,5 +159,6 @@ def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
         size_bytes=run.artifact.size_bytes,
         latency=None if run.is_gpu else run.times,
         gpu_latency=run.times if run.is_gpu else None,
+        proof=run.proof,
         notes=run.notes,
     )

@@ -20,6 +20,9 @@ from segexport.errors import InputError, capture_error
 from segexport.judge.results import Export, Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine
+from segexport.measure.parity import ModelUnderTest
+from segexport.references.base import Reference
+from segexport.references.trial import Accuser, Anew, charge_of
 from segexport.report.schema import DatasetInfo, Groups, Report
 from segexport.task.base import ScoredClasses, Task
 from segexport.task.registry import task_of
@@ -52,24 +55,31 @@ def measure(request: CheckRequest) -> Measurement:
         running = [export for export in exports if isinstance(export, RunningExport)]
         contract = reference.shared_preprocess([export.model.artifact for export in running])
         own = replace(own, preprocess=contract or own.preprocess)
-        scorer = task.scorer(model.manifest, data, classes, options.worst_images)
         opened = [export.opened for export in running]
+        scorer = task.scorer(model.manifest, data, classes, options.worst_images)
         comparison = parity.compare(own, opened, data, scorer, progress=request.progress)
         for export in running:
             counts = comparison.exports[export.model.name]
             export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
             export.worst = draw_worst(request, export.model.name, counts, scorer)
             _ask(request, export)
+
+        def anew(witness: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
+            chosen = replace(data, entries=tuple(data.entries[index] for index in images))
+            scorer = task.scorer(model.manifest, chosen, classes, options.worst_images)
+            return parity.compare(replace(own, session=witness.session), opened, chosen, scorer)
+
+        _try_reference(task, reference, running, comparison, anew)
     timing = time_models(request, own, running)
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes = request.notes
+    notes = (*request.notes, *task.suspicions(data, len(classes.labels)))
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
         title=request.title,
-        reference=reference.run(own.session.info, comparison, timing),
+        reference=reference.run(own, comparison, timing),
         exports=exports,
         comparison=comparison,
         judge=scorer.judge(comparison),
@@ -88,6 +98,18 @@ def _shared_task(reference: ModelArtifact, exports: Sequence[Export]) -> Task[An
         if artifact is not None and artifact.manifest.task != task:
             raise InputError(f"{artifact.path}: its task is {artifact.manifest.task}, that of the reference {task}")
     return task_of(reference.manifest)
+
+
+def _try_reference(
+    task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
+) -> None:
+    """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
+    accusers = {one.model.name: Accuser.of(one.export, task) for one in running}
+    if charge := charge_of(comparison, accusers):
+        checks = reference.stand_trial(charge, comparison, anew)
+        for one in running:
+            if check := checks.get(one.model.name):
+                one.more.append(check)
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:

@@ -13,6 +13,7 @@ from segexport.measure.parity import ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
 from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import with_graph
 
 
 @dataclass(kw_only=True)
@@ -50,5 +51,9 @@ def _opened(export: Export, options: RunOptions, stack: ExitStack) -> Measured:
 
 
 def run_options(options: CheckRecipe) -> RunOptions:
-    """How the exports of a check run."""
-    return RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
+    """How the exports of a check run.
+
+    What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
+    """
+    found = RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
+    return with_graph(found, "watched" if options.latency_seconds else "plain")

@@ -26,9 +26,13 @@ def time_models(
     if not seconds:
         return None
     image = request.data.read(0).image
-    own = request.reference.program(image, reference.preprocess)
+    own = request.reference.program(image, reference)
     programs = {} if own is None else {REFERENCE: own}
-    programs |= {export.model.name: export.model.program(image) for export in exports if export.error is None}
+    programs |= {
+        export.model.name: export.model.program(image, export.opened.session)
+        for export in exports
+        if export.error is None
+    }
     timings = latency.measure_steadily(programs, seconds, progress=request.progress)
     for export in exports:
         export.timing = timings.get(export.model.name)

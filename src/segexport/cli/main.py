@@ -15,6 +15,7 @@ from segexport.cli.data import data
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
+from segexport.cli.options import Target
 from segexport.cli.options import against_baseline as _against_baseline
 from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
@@ -71,8 +72,8 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
+@click.option("--to", "to", type=Target(), required=True)
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8: what the target has.")
 @click.option(
     "--head",
     type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
@@ -90,11 +91,12 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 )
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
+@click.option("--option", metavar="NAME=VALUE", multiple=True, help="An option of the target's own, as in a recipe.")
 @_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Export MODEL to ONNX or Paddle-Lite."""
+    """Export MODEL to a target: ONNX, Paddle-Lite, or what else is installed."""
     from segexport.commands.export import export_to
 
     say = console()

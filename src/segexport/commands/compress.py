@@ -12,6 +12,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
@@ -19,6 +20,7 @@ from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
+from segexport.pipeline.registry import target_named
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
@@ -29,7 +31,6 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.spec import Format
 from segexport.task.registry import require_feature
 from segexport.verdict import Verdict
 
@@ -79,9 +80,10 @@ def compress(
             f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
             hint="--objective size or flops needs none",
         )
-    if goal.objective == "latency" and options["to"] == "paddle-lite" and not options["device"].startswith("adb"):
+    untimed = target_named(options["to"]).untimed
+    if goal.objective == "latency" and untimed and not options["device"].startswith("adb"):
         raise InputError(
-            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            f"--to {options['to']} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
     images = split(options)
@@ -93,6 +95,9 @@ def compress(
     hint = "`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with"
     require_feature(source, "compress", "compress", hint=hint)
     learning = Dataset.open(options["data"], options["calibration_split"])
+    for part in (images.search, learning):
+        if suspicion := look(part, source.manifest.num_classes):
+            console.warn(suspicion)
     bench = Workbench(
         source=source,
         images=images.search,
@@ -104,7 +109,7 @@ def compress(
         screened=options["screen_images"],
         progress=console.progress,
     )
-    to, train = Format(options["to"]), options["train"]
+    to, train = options["to"], options["train"]
     folder = default_root() / "searches" / space_key(bench, to, train)
     with new_folder(output, replace=True) as out:
         space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")

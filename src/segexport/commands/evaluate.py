@@ -62,4 +62,6 @@ def evaluate(
         "dataset": {"name": data.root.resolve().name, "split": data.split, "images": len(data)},
         "labels": list(data.labels or (label.name for label in manifest.labels)),
     }
-    return Evaluation(task.name, {**head, **metrics, **(more if details else {})})
+    suspicions = task.suspicions(data, manifest.num_classes)
+    odd = {"warnings": list(suspicions)} if suspicions else {}
+    return Evaluation(task.name, {**head, **metrics, **(more if details else {}), **odd})

@@ -110,7 +110,7 @@ def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str
         times = np.concatenate([np.array(row) for row in header.times.blocks_ms])
         p50, p90, p99 = np.percentile(times, (50, 90, 99))
         rows.append(("latency", f"{p50:.2f} ms (p90 {p90:.2f}, p99 {p99:.2f}; {len(times)} samples)"))
-    rows += [("note", note) for note in runner.notes]
+    rows += [("note", note) for note in found.as_reference().notes]
     if data.labelled:
         pairs = zip(data.labels, scores.class_iou, strict=True)
         rows += [(f"IoU {label.name}", "–" if iou is None else f"{iou:.4f}") for label, iou in pairs]

@@ -17,8 +17,10 @@ from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.pipeline.registry import target_named
+from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.schema import Recipe
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
@@ -132,4 +134,4 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
     precision = export.precision if artifact is None else artifact.manifest.target.precision
-    return Export(name, export.to, precision, artifact, error, export.limits)
+    return Export(name, target_named(export.to).format, precision, artifact, error, export.limits)

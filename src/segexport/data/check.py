@@ -15,6 +15,7 @@ from PIL import Image
 
 from segexport.artifact import file_digest
 from segexport.data.dataset import Dataset, Sample
+from segexport.data.label_scan import LabelPixels
 from segexport.errors import InputError
 from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
@@ -252,11 +253,9 @@ def _warnings(
         absent = [label.name for label in labels if not _at(one.pixels, label.id)]
         if absent:
             found.append(f"{name}: no pixel of {', '.join(absent[:10])}{', ...' if len(absent) > 10 else ''}")
-        total = one.ignored + int(one.pixels.sum())
-        if total and one.ignored == total:
-            found.append(f"{name}: all pixels are {ignore_index}, which is ignored")
-        elif ignore_index == 255 and one.ignored and one.pixels.size == 1:
-            found.append(f"{name}: labels are 0 and 255 only; if 255 is meant as a class, it has to be 1")
+        classes = np.pad(one.pixels, (0, max(0, 2 - one.pixels.size)))  # a mask has two classes at least
+        if suspicion := LabelPixels(classes, one.ignored).suspicion(name, ignore_index):
+            found.append(suspicion)
     digests = {name: {_digest(one, entry.image): entry.image for entry in one.entries} for name, one in data.items()}
     names = list(digests)
     for first in range(len(names)):

@@ -259,10 +259,14 @@ class Dataset:
         """`size`: (height, width) of the image."""
         path = f"{self.root / str(entry.label)}{self._where(entry)}"
         if label.shape != size:
+            turned = label.shape == size[::-1]
             raise InputError(
                 f"{path}: the label is {label.shape[1]}x{label.shape[0]}, its image {entry.image} is "
                 f"{size[1]}x{size[0]}",
-                cause="a label says the class of each pixel of its image, so the sizes must be equal",
+                cause="the label was drawn before the EXIF orientation turned the image"
+                if turned
+                else "a label says the class of each pixel of its image, so the sizes must be equal",
+                hint="turn the label likewise, or save the image without its EXIF block" if turned else "",
             )
         if self.num_classes is None:
             return

@@ -11,6 +11,7 @@ from segexport.errors import InputError
 
 _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
+_OTHER_SEPARATORS = (",", ";", "|")
 NO_LABEL = "-"
 """Stands for the label in a list of images that have groups and no labels."""
 
@@ -34,8 +35,10 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
     """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
     A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
-    files that exist. Empty lines and lines that start with `#` are skipped; a byte-order mark, CRLF and `\\` in paths
-    are understood. A third column is the image's group (`data.groups`); where there are no labels, `-` stands for them.
+    files that exist; else a comma, a semicolon or a bar, where both sides exist (PaddleSeg's `separator`). A list of
+    training images may repeat lines, which is how rare classes are seen more often. Empty lines and lines that start
+    with `#` are skipped; a byte-order mark, CRLF and `\\` in paths are understood. A third column is the image's group
+    (`data.groups`); where there are no labels, `-` stands for them.
 
     Raises:
         InputError: As `Dataset.open`; it names the list and the lines.
@@ -62,7 +65,7 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
         except ValueError as error:
             faults.append(f"line {number}: {error}")
             continue
-        if entry.image in line_of:
+        if entry.image in line_of and not _may_repeat(split):
             faults.append(f"line {number}: {entry.image} is in line {line_of[entry.image]} already")
         elif entries and (entry.label is None) != (entries[0].label is None):
             has, other = ("no label", "one") if entry.label is None else ("a label", "none")
@@ -121,16 +124,20 @@ def _parse(root: Path, line: str, number: int) -> Entry:
     if "\t" in line:
         return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")
-    if len(words) == 1:
+    if len(words) == 1 and (_is_there(root, line) or not any(separator in line for separator in _OTHER_SEPARATORS)):
         return Entry(_existing(root, line), None, number)
     readings = _readings(root, words) or _readings_before_a_group(root, line.split())
     if len(readings) == 1:
         return replace(readings[0], line=number)
     if readings:
         raise ValueError(f"{line!r} can be read in {len(readings)} ways; separate the paths by a tab")
+    for separator in _OTHER_SEPARATORS:
+        columns = [column.strip() for column in line.split(separator)]
+        if len(columns) in (2, 3) and _is_there(root, columns[0]):
+            return _of_columns(root, columns, number)
     if len(fields := line.split()) == 2:
         return _of_columns(root, fields, number)
-    raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab")
+    raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab, or a space")
 
 
 def _of_columns(root: Path, columns: list[str], number: int) -> Entry:
@@ -188,6 +195,10 @@ def _existing(root: Path, path: str) -> str:
     return normal
 
 
+def _may_repeat(split: str) -> bool:
+    return split.startswith("train")
+
+
 def _lists(root: Path) -> list[str]:
     """Names of the lists in a folder."""
     names = sorted(path.stem for path in root.glob("*.txt") if path.name != "labels.txt")
@@ -200,6 +211,10 @@ def _text(path: Path) -> str:
             raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is no list")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from error
+        raise InputError(
+            f"{path}: not UTF-8 text",
+            cause=str(error),
+            hint=f"iconv -f GB18030 -t UTF-8 {path.name} > new.txt, where it was written by a Chinese Windows",
+        ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error

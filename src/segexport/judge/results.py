@@ -8,6 +8,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.judge.base import Judge
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, Counts
 from segexport.recipe.limits import Limits, limits_for
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
@@ -70,6 +71,7 @@ class ReferenceRun:
         times: As the report shows them.
         timing: For ratios, where the times were taken in turn with the exports', or on the same device.
         recorded: What is known of the recording; None where the reference ran just now.
+        proof: How the masks were made; None where the runtime has one program only, or nobody looked.
     """
 
     artifact: ModelArtifact
@@ -79,6 +81,13 @@ class ReferenceRun:
     timing: latency.Timing | None = None
     recorded: Recorded | None = None
     notes: tuple[str, ...] = ()
+    proof: MaskProof | None = None
+
+    @property
+    def as_baseline(self) -> str:
+        """What a ratio to its time says that it is a ratio to."""
+        plain = self.proof is not None and not self.proof.holds
+        return "the reference without graph optimization" if plain else REFERENCE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ time with ARM's rule, and the two masks are compared.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.pipeline.registry import runtime_for
-from segexport.runtimes.base import Prediction, RunOptions
+from segexport.runtimes.agreement import agreement
+from segexport.runtimes.base import RunOptions
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.arm_rounding"
@@ -25,18 +26,16 @@ _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b"
 
 @dataclass(frozen=True)
 class Likeness:
-    """How two answers of a model to the same image are compared.
+    """How alike the answers of two int8 roundings of one model are.
 
     Attributes:
         answers: What the model gives: masks, objects.
         parts: What is compared: pixels, objects.
-        share: The part of them that is the same in both.
-        least: What two int8 roundings of one model share at least.
+        least: The part of them that is the same at least.
     """
 
     answers: str
     parts: str
-    share: Callable[[Prediction, Prediction], float]
     least: float
 
 
@@ -58,17 +57,17 @@ def arm_rounding_check(
     as_on_arm = replace(options, options={**options.options, "int8_as_on_arm": True})
     with runtime.open(artifact, options) as here, runtime.open(artifact, as_on_arm) as there:
         for tensors in inputs:
-            shares.append(likeness.share(here.infer(tensors), there.infer(tensors)))
-    agreement, worst = float(np.mean(shares)), min(shares)
-    good = agreement >= likeness.least
-    same = f"{agreement:.4%} of the {likeness.parts} agree, {worst:.4%} on the worst image"
+            shares.append(agreement(here.infer(tensors), there.infer(tensors)))
+    mean, worst = float(np.mean(shares)), min(shares)
+    good = mean >= likeness.least
+    same = f"{mean:.4%} of the {likeness.parts} agree, {worst:.4%} on the worst image"
     if worst == 1:
         same = f"the same {likeness.answers}"
     return Check(
         name=CHECK,
         verdict=Verdict.PASS if good else Verdict.FAIL,
         message=f"int8 as on ARM against int8 as on this CPU, {len(shares)} images: {same}; {_dot_products()}.",
-        value=agreement,
+        value=mean,
         limit=likeness.least,
         details={"images": len(shares), "worst": worst},
     )

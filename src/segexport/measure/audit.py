@@ -152,6 +152,7 @@ def quantized_weights(data: bytes) -> int:
 
 
 def _paddle(artifact: ModelArtifact, options: RunOptions) -> tuple[Ran, ...]:
+    """Of the option `graph`: the program itself where it is run plain, and else what Paddle's passes made of it."""
     from segexport.exporter.program import read_graph
 
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from segexport.measure import latency
 from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
+from segexport.runtimes.watched import timed_graph, with_graph
 from segexport.spec import Preprocess
 
 
@@ -27,26 +28,29 @@ class LiveModel:
     artifact: ModelArtifact
     options: RunOptions
 
-    def open_session(self) -> Session:
-        """Starts the model in a process of its own.
+    def open_session(self, options: RunOptions | None = None) -> Session:
+        """Starts the model in a process of its own. `options`: in place of the model's.
 
         Raises:
             SegexportError: It cannot be run.
         """
-        return runtime_for(self.artifact.manifest.format, self.options.device).open(self.artifact, self.options)
+        options = options or self.options
+        return runtime_for(self.artifact.manifest.format, options.device).open(self.artifact, options)
 
-    def open(self) -> ModelUnderTest:
+    def open(self, options: RunOptions | None = None) -> ModelUnderTest:
         """The same, ready to be compared; who asks for it closes its session."""
         manifest = self.artifact.manifest
-        return ModelUnderTest(self.name, self.open_session(), manifest, manifest.preprocess)
+        return ModelUnderTest(self.name, self.open_session(options), manifest, manifest.preprocess)
 
-    def program(self, image: np.ndarray, contract: Preprocess | None = None) -> latency.Program:
+    def program(self, image: np.ndarray, ran: Session, contract: Preprocess | None = None) -> latency.Program:
         """What is timed: this model on one image.
 
         Args:
             image: uint8 (height, width, 3), RGB.
+            ran: The session that gave the masks; it knows whether a quicker program gives the same.
             contract: In place of the model's own preprocessing.
         """
+        options = with_graph(self.options, timed_graph(ran))
         manifest = self.artifact.manifest
         tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
-        return latency.Program(self.open_session, preprocess.feed(manifest.inputs, tensor, placement))
+        return latency.Program(lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement))

@@ -63,12 +63,15 @@ class Counts(ABC):
         agreement: Per image, how far it says what the reference says, from 0 to 1.
         not_finite: Images on which an output held NaN or infinity.
         constant_images: Images on which the answer says nothing: one class everywhere, or no object.
+        in_common: By another export's name: pixels on which both say the same and not what the reference says, and
+            pixels on which this one does not say what the reference says; of images on which both differ from it.
         wrong_shape: How its answer differs from what it should be; empty where it does not.
         repeatable: Whether a second run on the first image gave the same.
         worst: A heap of the images with the least agreement.
     """
 
     agreement: list[float] = field(default_factory=list)
+    in_common: dict[str, tuple[int, int]] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
     constant_images: int = 0
     wrong_shape: str = ""

@@ -6,20 +6,22 @@ A package adds its own with `[project.entry-points."segexport.targets"]` in its 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from segexport.errors import EnvironmentMissingError, InputError, one_line
 
 if TYPE_CHECKING:
+    from segexport.exporter.targets.base import ExportTarget
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import Runtime
     from segexport.spec import Format
 
-_GROUPS = {"runtime": "segexport.runtimes", "step": "segexport.steps"}
+_GROUPS = {"target": "segexport.targets", "runtime": "segexport.runtimes", "step": "segexport.steps"}
 _PHONE = "segexport.runtimes.adb"
 
 
@@ -27,7 +29,7 @@ def names(kind: str) -> tuple[str, ...]:
     """The names of all targets, runtimes or steps that are installed, sorted.
 
     Args:
-        kind: `runtime` or `step`.
+        kind: `target`, `runtime` or `step`.
     """
     return tuple(_installed()[kind])
 
@@ -78,25 +80,53 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
         raise InputError(f"step {kind!r} does not take these parameters", cause=one_line(error)) from None
 
 
-def runtimes() -> dict[str, Runtime]:
-    """Every runtime by its name; those of broken packages are left out."""
-    return {name: made for name in names("runtime") if (made := _made(name)) is not None}
+def targets() -> dict[str, ExportTarget]:
+    """Every export target by its name, sorted; those of broken packages are left out."""
+    return _all("target")
 
 
-def runtime_for(format: Format, device: str = "cpu") -> Runtime:
-    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
+def target_named(name: str) -> ExportTarget:
+    """The export target of this name.
 
     Raises:
-        InputError: Nothing that is installed runs this format.
+        InputError: There is none.
+        EnvironmentMissingError: Its package is broken.
+    """
+    return targets().get(name) or load("target", name)()
+
+
+def target_of(format: Format) -> ExportTarget | None:
+    """The target that makes this format; None for what no target makes, as a Paddle program."""
+    found = [target for target in targets().values() if target.format == format]
+    return min(found, key=lambda target: target.name != format, default=None)
+
+
+def runtimes() -> dict[str, Runtime]:
+    """Every runtime by its name, sorted; those of broken packages are left out."""
+    return _all("runtime")
+
+
+def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = ()) -> Runtime:
+    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
+
+    Args:
+        wanted: Names of runtimes; one of them, where it runs the format, stands in place of the format's first.
+
+    Raises:
+        InputError: Nothing that is installed runs this format, or no runtime has that name.
     """
     kind, _, serial = device.partition(":")
     if kind == "adb":
         return importlib.import_module(_PHONE).Adb(format, serial=serial)
-    found = next((runtime for runtime in runtimes().values() if runtime.runs == format), None)
-    if found is None:
-        known = ", ".join(sorted({runtime.runs for runtime in runtimes().values()}))
+    for name in wanted:
+        require_known("runtime", name, names("runtime"))
+    target = target_of(format)
+    first = target.runtimes if target is not None else ()
+    found = [runtime for runtime in runtimes().values() if runtime.runs == format]
+    if not found:
+        known = ", ".join(formats())
         raise InputError(f"no runtime here runs {format}", cause=f"the installed runtimes run {known}")
-    return found
+    return min(found, key=lambda runtime: _place(runtime.name, (*wanted, *first)))
 
 
 def formats() -> list[Format]:
@@ -119,8 +149,13 @@ def _installed() -> dict[str, dict[str, importlib.metadata.EntryPoint]]:
 
 
 @functools.cache
-def _made(name: str) -> Runtime | None:
-    try:
-        return load("runtime", name)()
-    except EnvironmentMissingError:
-        return None
+def _all(kind: str) -> dict[str, Any]:
+    made = {}
+    for name in names(kind):
+        with contextlib.suppress(EnvironmentMissingError):
+            made[name] = load(kind, name)()
+    return made
+
+
+def _place(name: str, order: tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)

@@ -1,22 +1,20 @@
-"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe_yaml` reads it from a file."""
+"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe.reader` reads it from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from segexport.pipeline.registry import targets
+from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.groups import HINT, fault_in_groups
-from segexport.recipe.limits import Limits
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
-from segexport.spec import Frozen, HeadKind, MaskDtype, Precision, Preprocess
+from segexport.spec import Frozen, Preprocess
 
-# The name of the export's folder and of its pictures: no path.
-ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
 RESERVED_NAMES = frozenset({"reference"})
-MASK_HEADS: tuple[HeadKind, ...] = ("argmax", "argmax_small")
 
 
 class ModelRecipe(Frozen):
@@ -76,74 +74,14 @@ class StepRecipe(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class Calibration(Frozen):
-    """How a model is quantized to int8 after training; see docs/quantization.md for what each part brings.
-
-    Attributes:
-        method: How activation ranges are chosen from what was observed. `minmax`: all of it. `percentile`: all but the
-            outermost `percentile` of it. `mse`: the range with the least squared error of rounding and clipping.
-            `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
-        percentile: Percent of the observed values that stay inside the range.
-        images: Calibration images taken from the data, spread over it.
-        per_channel: A scale for each output channel of the weights, not one for all of them.
-        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
-        bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
-        float_operators: ONNX operator types that are left in float.
-        float_nodes: Names of single operators that are left in float.
-    """
-
-    method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    percentile: float = Field(default=99.99, gt=50, le=100)
-    images: int = Field(default=32, ge=1)
-    per_channel: bool = True
-    equalize: bool = False
-    bias_correction: bool = False
-    float_operators: tuple[str, ...] = ("Resize",)
-    float_nodes: tuple[str, ...] = ()
-
-
-class _Export(Frozen):
-    """What every export has.
-
-    Attributes:
-        head: What leaves the network; see `exporter.set_head`.
-        mask_dtype: Of the mask, where the head is an argmax.
-        without: Steps of the recipe that this export does not go through: an ablation.
-    """
-
-    name: ExportName = ""
-    without: tuple[str, ...] = ()
-    head: HeadKind = "keep"
-    mask_dtype: MaskDtype = "int32"
-    limits: Limits | None = None
-
-    @model_validator(mode="after")
-    def _only_masks_have_the_mask_dtype(self) -> _Export:
-        if self.mask_dtype != "int32" and self.head not in MASK_HEADS:
-            raise ValueError(f"mask_dtype is for the heads {' and '.join(MASK_HEADS)}, the head is {self.head}")
-        return self
-
-
-class OnnxExport(_Export):
-    """An ONNX export."""
-
-    to: Literal["onnx"]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
-    opset: Literal["auto"] | int = "auto"
-    simplify: bool = True
-    calibration: Calibration = Field(default_factory=Calibration)
-
-
-class PaddleLiteExport(_Export):
-    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
-
-    to: Literal["paddle-lite"]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
-    weight_bits: Literal[8, 16] = 8
-    calibration: Calibration = Field(default_factory=Calibration)
-
-
-ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]
+if TYPE_CHECKING:
+    AnyExport = ExportRecipe
+else:
+    AnyExport = Annotated[
+        Union[tuple(target.Recipe for target in targets().values())],  # noqa: UP007 - as many as are installed
+        Field(discriminator="to"),
+    ]
+"""An export to any of the installed targets, each with the options of its own."""
 
 
 class CheckRecipe(Frozen):
@@ -180,7 +118,7 @@ class Recipe(Frozen):
     model: ModelRecipe
     data: DataRecipe
     steps: tuple[StepRecipe, ...] = ()
-    exports: tuple[ExportRecipe, ...] = Field(min_length=1)
+    exports: tuple[AnyExport, ...] = Field(min_length=1)
     check: CheckRecipe = Field(default_factory=CheckRecipe)
     seed: int = Field(default=0, ge=0)
 
@@ -193,7 +131,7 @@ class Recipe(Frozen):
 
     @field_validator("exports")
     @classmethod
-    def _names_are_unique(cls, exports: tuple[ExportRecipe, ...]) -> tuple[ExportRecipe, ...]:
+    def _names_are_unique(cls, exports: tuple[AnyExport, ...]) -> tuple[ExportRecipe, ...]:
         names = [export_name(export) for export in exports]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two exports are called {', '.join(twice)}; give each a `name`")
@@ -207,7 +145,7 @@ class Recipe(Frozen):
             self._require_steps(export.without)
         return self
 
-    def steps_for(self, export: OnnxExport | PaddleLiteExport) -> tuple[StepRecipe, ...]:
+    def steps_for(self, export: ExportRecipe) -> tuple[StepRecipe, ...]:
         """The steps that an export goes through before its own."""
         return tuple(entry for entry in self.steps if entry.step not in export.without)
 
@@ -230,13 +168,3 @@ class Recipe(Frozen):
         if unknown := [kind for kind in kinds if kind not in known]:
             has = f"its steps are {', '.join(known)}" if known else "it has no steps"
             raise ValueError(f"the recipe has no step {unknown[0]!r} to leave out; {has}")
-
-
-def export_name(export: OnnxExport | PaddleLiteExport) -> str:
-    """The export's name, by default `<format>-<precision>` and its head if it has one of its own; its folder's too."""
-    parts = [export.to, export.precision.value]
-    if export.head != "keep":
-        parts.append(export.head)
-    if export.mask_dtype != "int32":
-        parts.append(export.mask_dtype)
-    return export.name or "-".join(parts)

@@ -12,8 +12,9 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import Export, ReferenceRun
 from segexport.measure import latency
 from segexport.measure.parity import Comparison, ModelUnderTest
-from segexport.runtimes.base import SessionInfo
+from segexport.references.trial import Anew, Charge
 from segexport.spec import Preprocess
+from segexport.verdict import Check
 
 
 class Reference(Protocol):
@@ -45,13 +46,16 @@ class Reference(Protocol):
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """The exports' preprocessing, where the reference has to take it over; None: it keeps its own."""
 
-    def program(self, image: np.ndarray, contract: Preprocess) -> latency.Program | None:
-        """What is timed in turn with the exports; None where the times are known already."""
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program | None:
+        """What is timed in turn with the exports; None where the times are known already. `ran`: what `open` gave."""
 
-    def run(self, info: SessionInfo, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """What speaks for or against this reference, for each export that contradicts it (`trial`)."""
+
+    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
         """How its answers came about, for the report.
 
         Args:
-            info: Of the session that `open` gave.
+            ran: What `open` gave.
             timing: Of `program`; None where nothing was timed.
         """

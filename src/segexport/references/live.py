@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,8 +16,11 @@ from segexport.measure import latency
 from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
-from segexport.runtimes.base import RunOptions, SessionInfo
+from segexport.references.trial import Anew, Charge, tried
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import proof_of, with_graph
 from segexport.spec import Preprocess
+from segexport.verdict import Check
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class LiveReference:
     @classmethod
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
         """A model that runs as a check says."""
-        return cls(artifact, RunOptions(check.reference_device, check.threads, check.timeout_s))
+        options = RunOptions(check.reference_device, check.threads, check.timeout_s)
+        return cls(artifact, with_graph(options, "watched" if check.latency_seconds else "plain"))
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -56,13 +61,23 @@ class LiveReference:
             return contracts.pop()
         return None
 
-    def program(self, image: np.ndarray, contract: Preprocess) -> latency.Program:
-        return self._model.program(image, contract)
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program:
+        return self._model.program(image, ran.session, ran.preprocess)
 
-    def run(self, info: SessionInfo, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
-        on_gpu = self.options.device.startswith("gpu")
+    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """Run again in a process that has seen nothing else, on the CPU, by the plain program."""
+
+        def again(images: Sequence[int]) -> Comparison:
+            witness = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
+            with closing(witness.session):
+                return anew(witness, images)
+
+        return tried(charge, comparison, again, same_device=self.options.device == "cpu")
+
+    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+        on_gpu, info = self.options.device.startswith("gpu"), ran.session.info
         notes = info.notes
         if not on_gpu:
             notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
         times = latency_of(timing, info, comparison.reference, comparison.preprocess_ms)
-        return ReferenceRun(self.artifact, info, on_gpu, times, timing, None, notes)
+        return ReferenceRun(self.artifact, info, on_gpu, times, timing, None, notes, proof_of(ran.session))

@@ -15,12 +15,14 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison
+from segexport.references import trial
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.task.semantic.counts import PixelCounts
 from segexport.task.semantic.judge import PixelJudge
+from segexport.verdict import Check, overall
 
 _HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
 
@@ -171,6 +173,7 @@ def _reference(parts: list[_Read]) -> ReferenceRun:
         times=first.recorded_times,
         recorded=first.recorded,
         notes=first.reference_notes,
+        proof=first.reference_proof,
     )
 
 
@@ -184,7 +187,7 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
         info=_info(shares),
         counts=None if failed is not None else _counts(parts, place, order),
         operators=first.operators,
-        more=list(first.more),
+        more=_more(shares),
         error=None if failed is None else _error(failed),
     )
 
@@ -193,6 +196,14 @@ def _info(shares: list[Contestant]) -> SessionInfo | None:
     """What ran a model; None where nothing did."""
     runner = next((one.runner for one in shares if one.runner is not None), None)
     return None if runner is None else SessionInfo(**runner.model_dump(), load_ms=0.0)
+
+
+def _more(shares: list[Contestant]) -> list[Check]:
+    """The first part's further checks. A reference that one part convicts is convicted for all of them."""
+    trials = [check for one in shares for check in one.more if check.name == trial.NAME]
+    others = [check for check in shares[0].more if check.name != trial.NAME]
+    verdict = overall(check.verdict for check in trials)
+    return others + [check for check in trials if check.verdict is verdict][:1]
 
 
 def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:

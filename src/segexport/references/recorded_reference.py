@@ -12,12 +12,15 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.preprocess import place
 from segexport.recipe.limits import require_margin_above_noise
+from segexport.references.trial import Anew, Charge, without_model
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Preprocess
+from segexport.verdict import Check
 
 
 class RecordedImage(Frozen):
@@ -51,6 +54,7 @@ class RecordedReference:
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
+        proof: How the masks were made, where the recording says it.
     """
 
     source: str
@@ -65,6 +69,24 @@ class RecordedReference:
     groups: str = ""
     times: Latency | None = None
     timing: latency.Timing | None = None
+    proof: MaskProof | None = None
+
+    @property
+    def unproven(self) -> bool:
+        """Whether the masks are those of Paddle's optimized program, which is wrong for some networks.
+
+        All recordings were until there was a proof in them, but those for which the optimized program had been seen to
+        go wrong on the first image.
+        """
+        return self.info.runtime == "paddle" and self.proof is None and "plain" not in self.info.provider
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how the masks were made."""
+        if not self.unproven:
+            return self.info.notes
+        found = f"the {self.recorded.kind}'s masks are those of Paddle's optimized program ({self.info.provider})"
+        return (*self.info.notes, f"{found}, and nothing proves that they are right; make it again: {self.again}")
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -78,20 +100,26 @@ class RecordedReference:
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
         """The masks are those of the tensors that were recorded."""
 
-    def program(self, image: np.ndarray, contract: Preprocess) -> None:
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
         """Its times were recorded, or nobody took any."""
 
-    def run(self, info: SessionInfo, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """There is no model to run: it has nothing but its proof."""
+        return without_model(charge, comparison, unproven=self.unproven, again=self.again)
+
+    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
         """What was recorded, whatever was seen since."""
         return self.recorded_run
 
     @property
     def recorded_run(self) -> ReferenceRun:
         """For the report."""
-        notes = self.info.notes
+        notes = self.notes
         if not self.is_gpu:
             notes = (*notes, f"the {self.recorded.kind} was made on the CPU, as a substitute for a GPU")
-        return ReferenceRun(self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes)
+        return ReferenceRun(
+            self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes, self.proof
+        )
 
     def require_data(self, data: Dataset) -> None:
         """Refuses other images, other labels, or fewer of them than were recorded.

@@ -31,6 +31,7 @@ from segexport.references.reference_file import (
     read_reference,
 )
 from segexport.runtimes.base import Prediction, RunOptions, Session
+from segexport.runtimes.watched import proof_of, timed_graph
 from segexport.spec import Label
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.classes import scored_classes
@@ -50,6 +51,8 @@ def record(
     progress: Progress = silent,
 ) -> ReferenceFile:
     """Runs the model on all images, twice in two processes, and keeps what it said in one file.
+
+    A third process runs Paddle's optimized program beside them, for the proof that goes with the masks, and for times.
 
     Args:
         source: The trained model.
@@ -71,14 +74,15 @@ def record(
         )
     with full_precision(), new_reference(output) as recorder:
         engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
-        with engine.open() as first, engine.open() as second:
+        with engine.open("watched") as first, engine.open() as second:
             run = _Run(source, data, scored_classes(source.manifest, data, label_map), first, second, recorder)
             with progress("recording", len(data)) as bar:
                 for sample in data:
                     run.add(sample)
                     bar.advance()
             noise = run.noise()
-        times = run.times(engine, latency_seconds, progress) if latency_seconds else None
+        graph = timed_graph(first)
+        times = run.times(engine, graph, latency_seconds, progress) if latency_seconds else None
         recorder.finish(
             Header(
                 created=now(),
@@ -87,6 +91,7 @@ def record(
                 data=run.described(),
                 runner=_runner(engine, first),
                 noise=noise,
+                proof=proof_of(first),
                 times=times,
                 images=tuple(run.images),
             )
@@ -208,10 +213,10 @@ class _Run:
             miou_delta=two - one,
         )
 
-    def times(self, engine: Engine, seconds: float, progress: Progress) -> Times:
-        """Times the model on the first image."""
+    def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
+        """Times the model on the first image; `graph` as in `Engine.open`."""
         tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
-        program = latency.Program(engine.open, [tensor])
+        program = latency.Program(lambda: engine.open(graph), [tensor])
         timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:
             raise timing.error

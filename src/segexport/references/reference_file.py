@@ -22,6 +22,7 @@ from segexport.data.images import decode_label
 from segexport.errors import InputError, one_line
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
+from segexport.measure.mask_proof import MaskProof
 from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
 from segexport.references.recorded_reference import RecordedImage, RecordedReference
@@ -124,7 +125,12 @@ class Times(Frozen):
 
 
 class Header(Frozen):
-    """`header.json` without the fields that every archive has."""
+    """`header.json` without the fields that every archive has.
+
+    Attributes:
+        proof: How the masks were made; recordings from before there was one have none, nor have runtimes other than
+            Paddle.
+    """
 
     created: str
     segexport_version: str
@@ -132,6 +138,7 @@ class Header(Frozen):
     data: Data
     runner: Runner
     noise: Noise
+    proof: MaskProof | None = None
     times: Times | None
     images: tuple[Image, ...] = Field(min_length=1)
 
@@ -240,6 +247,7 @@ class ReferenceFile:
             groups=header.data.groups,
             times=None if timing is None else self._latency(timing),
             timing=timing,
+            proof=header.proof,
         )
 
     def _prediction(self, index: int) -> Prediction:

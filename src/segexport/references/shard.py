@@ -17,6 +17,7 @@ from segexport import __version__
 from segexport.artifact import Manifest, digest_of
 from segexport.errors import InputError
 from segexport.judge.results import Measured, Measurement, ReferenceRun
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
 from segexport.references.archive import Writer, new_archive, npy_bytes
@@ -98,6 +99,7 @@ class Part(Frozen):
     is_gpu: bool
     recorded: Recorded | None = None
     recorded_times: Latency | None = None
+    reference_proof: MaskProof | None = None
     reference_notes: tuple[str, ...] = ()
     contestants: tuple[Contestant, ...] = Field(min_length=2)
 
@@ -160,6 +162,7 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         is_gpu=reference.is_gpu,
         recorded=reference.recorded,
         recorded_times=reference.times if reference.recorded is not None else None,
+        reference_proof=reference.proof,
         reference_notes=reference.notes,
         contestants=tuple(contestants),
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from segexport.measure.mask_proof import MaskProof
 from segexport.spec import Frozen, Label, TaskName
 from segexport.verdict import Check, Verdict
 
@@ -150,7 +151,7 @@ class Recorded(Frozen):
 
 
 class Reference(Frozen):
-    """What the exports were compared with."""
+    """What the exports were compared with. `proof`: how its masks were made, where the runtime has several ways."""
 
     name: str
     runtime: str
@@ -167,6 +168,7 @@ class Reference(Frozen):
     size_bytes: int | None = None
     latency: Latency | None = None
     gpu_latency: Latency | None = None
+    proof: MaskProof | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -25,7 +25,8 @@ from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.export import export_name
+from segexport.recipe.schema import Recipe
 from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
@@ -216,7 +217,7 @@ class Remembered:
 
 def remember(bench: Workbench) -> Remembered:
     """Runs the original once on the search images, or reads what it said then."""
-    key = digest_of({"search reference": 1, "model": bench.source.digest, "data": bench.images.fingerprint})
+    key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
 
     def run(folder: Path) -> None:
         arrays, manifest = {}, bench.source.manifest

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from segexport.recipe.schema import OnnxExport
 from segexport.search import training
 from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.objective import Goal, baseline_of, carefully, ranked
@@ -199,7 +198,7 @@ def _int8(points: Sequence[Trial]) -> list[Trial]:
         if p.error is None
         and p.agreement is not None
         and p.candidate.precision is Precision.INT8
-        and isinstance(p.candidate.export, OnnxExport)
+        and p.candidate.calibration is not None
         and not p.candidate.steps
     ]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from segexport.recipe.export import ExportRecipe
 from segexport.recipe.limits import Limits, limits_for
-from segexport.recipe.schema import CheckRecipe, DataRecipe, ExportRecipe, ModelRecipe, Recipe
+from segexport.recipe.schema import CheckRecipe, DataRecipe, ModelRecipe, Recipe
 from segexport.search.candidate import Candidate
 from segexport.search.objective import Goal
 

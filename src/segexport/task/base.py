@@ -18,6 +18,7 @@ from segexport.predict.model_session import Opened
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
+from segexport.recipe.limits import Limits
 from segexport.report.schema import ExportResult, Reference, Report
 from segexport.spec import Label, TaskName
 
@@ -109,7 +110,7 @@ class Task(Protocol[AnyModel]):
     Attributes:
         answer: What a model gives, as messages say it.
         features: What its models can be used for beyond export, predict, evaluate, check and serve.
-        likeness: How two runs of one model are compared.
+        likeness: How alike two int8 roundings of one model are.
         words: For reports.
     """
 
@@ -117,9 +118,7 @@ class Task(Protocol[AnyModel]):
     answer: str
     features: frozenset[Feature]
     words: TaskWords
-
-    @property
-    def likeness(self) -> Likeness: ...
+    likeness: Likeness
 
     # -- check
 
@@ -131,6 +130,16 @@ class Task(Protocol[AnyModel]):
 
     def scorer(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> TaskScorer[Any]:
         """What counts the answers of a check."""
+
+    def least_agreement(self, limits: Limits) -> tuple[float, float]:
+        """The agreement with the reference that is asked for, over all images and on the worst one; 0: none."""
+
+    def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        """What is odd about the labels, in sentences.
+
+        Raises:
+            InputError: Labels that cannot be read.
+        """
 
     # -- use
 

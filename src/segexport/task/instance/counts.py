@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from segexport.measure.parity import Counts
+from segexport.runtimes.object_matching import Agreement
 from segexport.task.instance.detections import Detections
-from segexport.task.instance.match import Agreement
 
 
 @dataclass

@@ -14,13 +14,13 @@ from segexport.judge.bootstrap import PairedDelta
 from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
 from segexport.report.schema import ObjectScores
+from segexport.runtimes.object_matching import SURE
 from segexport.spec import TaskName
 from segexport.task.instance import coco_ap
 from segexport.task.instance.ap_delta import paired_ap_delta
 from segexport.task.instance.average_precision import ClassMatches, class_ap, mean_ap
 from segexport.task.instance.counts import ObjectCounts
 from segexport.task.instance.data import Annotation
-from segexport.task.instance.match import SURE
 from segexport.verdict import Check, Verdict
 
 AP_CONVENTION = (

@@ -11,6 +11,7 @@ from segexport.data.dataset import Dataset, Sample
 from segexport.errors import capture_error
 from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, WorstImage
 from segexport.runtimes.base import Prediction
+from segexport.runtimes.object_matching import SURE, Agreement, agreement
 from segexport.runtimes.objects import Objects
 from segexport.task.base import ScoredClasses
 from segexport.task.instance import draw
@@ -18,7 +19,6 @@ from segexport.task.instance.counts import ObjectCounts
 from segexport.task.instance.data import Annotation, InstanceData
 from segexport.task.instance.detections import Detections, mask_tools
 from segexport.task.instance.judge import ObjectJudge
-from segexport.task.instance.match import SURE, Agreement, agreement
 from segexport.task.instance.model import checked
 
 

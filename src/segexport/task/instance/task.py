@@ -12,11 +12,10 @@ from segexport.measure.arm_rounding import Likeness
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
-from segexport.runtimes.base import Prediction
+from segexport.recipe.limits import Limits
 from segexport.spec import TaskName
 from segexport.task.base import Feature, ScoredClasses
 from segexport.task.instance.data import InstanceData
-from segexport.task.instance.match import agreement
 from segexport.task.instance.words import InstanceWords
 
 if TYPE_CHECKING:
@@ -34,10 +33,7 @@ class InstanceTask:
     answer = "objects"
     features: frozenset[Feature] = frozenset()
     words = InstanceWords()
-
-    @property
-    def likeness(self) -> Likeness:
-        return Likeness("objects", "objects", _partnered, LEAST_OBJECTS)
+    likeness = Likeness("objects", "objects", LEAST_OBJECTS)
 
     def require_data(self, data: Dataset) -> None:
         if data.labelled and not isinstance(data, InstanceData):
@@ -55,6 +51,12 @@ class InstanceTask:
         from segexport.task.instance.scorer import ObjectScorer
 
         return ObjectScorer(manifest, data, classes, worst_images)
+
+    def least_agreement(self, limits: Limits) -> tuple[float, float]:
+        return limits.agreement_objects_min or 0.0, 0.0
+
+    def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        return ()
 
     def open_model(
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
@@ -85,9 +87,3 @@ class InstanceTask:
         from segexport.task.instance.metrics_table import metrics_table
 
         return metrics_table(metrics, title=title, color=color, width=width)
-
-
-def _partnered(one: Prediction, two: Prediction) -> float:
-    if one.objects is None or two.objects is None:
-        raise ValueError("a prediction without objects")
-    return agreement(one.objects, two.objects).share

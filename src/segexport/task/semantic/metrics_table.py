@@ -19,6 +19,7 @@ def metrics_table(metrics: Mapping[str, Any], *, title: str, color: bool, width:
     body.append(("mean", fraction(metrics["miou"]), fraction(metrics["macc"])))
     text = table(("class", "IoU", "accuracy"), body, title=title, color=color, width=width)
     text += f"pixel accuracy {fraction(metrics['pixel_accuracy'])}, kappa {fraction(metrics['kappa'])}\n"
+    text += "".join(f"warning: {line}\n" for line in metrics.get("warnings", ()))
     if "confusion_matrix" in metrics:
         rows = [(name, *map(str, row)) for name, row in zip(names, metrics["confusion_matrix"], strict=True)]
         text += "\n" + table(("truth \\ model", *names), rows, title="Pixels", color=color, width=width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ from segexport.errors import InputError, capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.measure import metrics
 from segexport.measure.boundary import boundary_counts
+from segexport.measure.mask_proof import LEAST_AGREEMENT
 from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, WorstImage
 from segexport.runtimes.base import Prediction
 from segexport.task.base import ScoredClasses
@@ -43,6 +45,7 @@ class PixelScorer:
         truth = sample.label if sample.label is not None else own_mask
         self._count(own, sample, truth, own_mask, prediction)
         decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
+        differing: dict[str, np.ndarray] = {}  # the masks that are not the reference's
         for model in run.exports:
             answer, counts = run.predictions.get(model.name), exports[model.name]
             if answer is None:
@@ -63,7 +66,10 @@ class PixelScorer:
             agreement = float(same.mean())
             counts.agreement.append(agreement)
             counts.decided_agreement.append(sure)
+            if agreement < LEAST_AGREEMENT:
+                differing[model.name] = enlarged
             counts.add_worst(WorstImage(-agreement, -sample.index, own_mask, mask), self._keep)
+        _add_in_common(exports, differing, prediction.mask)
 
     def draw(self, sample: Sample, worst: WorstImage) -> bytes:
         labels, ignore_index = self._classes.labels, self._data.ignore_index
@@ -111,3 +117,12 @@ def _at_size_of(
     wanted, who = (reference.shape, "the reference gives") if small is None else (small, "its manifest declares")
     counts.wrong_shape = f"{mask.shape} where {who} {wanted}"
     return None
+
+
+def _add_in_common(exports: Mapping[str, PixelCounts], masks: Mapping[str, np.ndarray], reference: np.ndarray) -> None:
+    """Counts how far exports contradict the reference in the same way. `masks`: by export, as large as `reference`."""
+    others = {name: mask != reference for name, mask in masks.items()}
+    for one, other in itertools.permutations(masks, 2):
+        same = int(np.count_nonzero(others[one] & (masks[one] == masks[other])))
+        before = exports[one].in_common.get(other, (0, 0))
+        exports[one].in_common[other] = (before[0] + same, before[1] + int(np.count_nonzero(others[one])))

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import InputError
 from segexport.measure.arm_rounding import Likeness
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
-from segexport.runtimes.base import Prediction
+from segexport.recipe.limits import Limits
 from segexport.spec import TaskName
 from segexport.task.base import Feature, ScoredClasses
 from segexport.task.instance.data import InstanceData
@@ -35,10 +34,7 @@ class SemanticTask:
     answer = "the class of each pixel"
     features: frozenset[Feature] = frozenset({"steps", "shard", "recording", "diagnose", "pipeline", "compress"})
     words = SemanticWords()
-
-    @property
-    def likeness(self) -> Likeness:
-        return Likeness("masks", "pixels", _same_pixels, LEAST_AGREEMENT)
+    likeness = Likeness("masks", "pixels", LEAST_AGREEMENT)
 
     def require_data(self, data: Dataset) -> None:
         if isinstance(data, InstanceData):
@@ -56,6 +52,13 @@ class SemanticTask:
         from segexport.task.semantic.scorer import PixelScorer
 
         return PixelScorer(manifest, data, classes, worst_images)
+
+    def least_agreement(self, limits: Limits) -> tuple[float, float]:
+        return limits.agreement_min or 0.0, limits.agreement_worst_image_min or 0.0
+
+    def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        suspicion = look(data, classes)
+        return (suspicion,) if suspicion else ()
 
     def open_model(
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
@@ -82,7 +85,3 @@ class SemanticTask:
         from segexport.task.semantic.metrics_table import metrics_table
 
         return metrics_table(metrics, title=title, color=color, width=width)
-
-
-def _same_pixels(one: Prediction, two: Prediction) -> float:
-    return float(np.mean(one.mask == two.mask))
