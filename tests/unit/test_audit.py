@@ -21,8 +21,10 @@ from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
+from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
+LIKENESS = TASKS["semantic"].likeness
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
 
 
@@ -159,19 +161,19 @@ def test_an_operator_that_stays_float_is_named(exports, tmp_path):
 
 
 def test_arm_rounding_runs_both_rules(exports):
-    check = arm_rounding_check(exports["onnx-int8"], [_image(exports["onnx-int8"])] * 2, RunOptions())
+    check = arm_rounding_check(exports["onnx-int8"], [_image(exports["onnx-int8"])] * 2, RunOptions(), LIKENESS)
     assert (check.verdict, check.value, check.details["images"]) == (Verdict.PASS, 1.0, 2)
 
 
 def test_the_check_gets_both_answers_and_a_dead_runtime_is_an_error(exports, tmp_path):
     int8 = exports["onnx-int8"]
-    operators, checks = audited(int8, [_image(int8)], RunOptions())
+    operators, checks = audited(int8, [_image(int8)], RunOptions(), LIKENESS)
     assert operators["int8"]["QLinearConv"] == 33
     assert [check.name for check in checks] == ["audit.precision", "audit.arm_rounding"]
     shutil.copytree(int8.path, tmp_path / "broken")
     (tmp_path / "broken" / "model.onnx").write_bytes(b"not a model")
     broken = read_artifact(tmp_path / "broken", verify=False)
-    operators, checks = audited(broken, [_image(int8)], RunOptions())
+    operators, checks = audited(broken, [_image(int8)], RunOptions(), LIKENESS)
     assert operators == {}
     assert [check.verdict for check in checks] == [Verdict.ERROR]
     assert "cannot load" in checks[0].message
