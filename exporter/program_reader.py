@@ -15,6 +15,7 @@ from segexport.exporter import framework_proto as proto
 from segexport.exporter.graph import Attr, Block, Op, Var
 from segexport.exporter.program_graph import ProgramGraph
 from segexport.exporter.program_verify import verify
+from segexport.files.foreign import guarded
 
 Graph = TypeVar("Graph", bound=ProgramGraph)
 MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
@@ -27,6 +28,7 @@ _HOW_TO_EXPORT = (
 )
 
 
+@guarded("a Paddle program")
 def read_program(model: Path, params: Path, kind: type[Graph]) -> Graph:
     """See `program.read`."""
     program = _decode(_model_bytes(model), model, kind)
@@ -35,6 +37,7 @@ def read_program(model: Path, params: Path, kind: type[Graph]) -> Graph:
     return program
 
 
+@guarded("a Paddle program")
 def read_graph(model: Path, kind: type[Graph]) -> Graph:
     """See `program.read_graph`."""
     program = _decode(_model_bytes(model), model, kind)
@@ -177,6 +180,7 @@ def param_names(program: ProgramGraph) -> list[str]:
     )
 
 
+@guarded("parameters of a Paddle program")
 def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
     """Reads the values of the parameters that `program` declares; see `program.read`."""
     names = param_names(program)

@@ -20,7 +20,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, SegexportError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.runtimes.adb_client import AdbClient
-from segexport.runtimes.base import Availability, Prediction, RunOptions, SessionInfo, check_tensors
+from segexport.runtimes.base import Availability, Prediction, RunOptions, Runtime, SessionInfo, check_tensors
 from segexport.runtimes.device_job import (
     RESULT_NAME,
     DeviceResult,
@@ -40,7 +40,7 @@ _POLL_S = 0.25
 _INSTALL_HINT = "android_demo/ci/build_apk.sh full && adb install -r android_demo/build/ci/segexport-full.apk"
 
 
-class Adb:
+class Adb(Runtime):
     """Runs ONNX and Paddle-Lite exports on a connected phone, in the demo app.
 
     Args:
@@ -50,6 +50,7 @@ class Adb:
     """
 
     name = "adb"
+    title = "The phone"
 
     def __init__(self, format: Format = Format.ONNX, *, serial: str = "", executable: str = "adb") -> None:
         self.runs = format

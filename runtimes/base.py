@@ -29,12 +29,14 @@ class RunOptions:
         threads: Threads for one inference.
         timeout_s: Longest wait for one answer.
         options: What only one runtime knows, by name.
+        runtimes: Names of runtimes that are wanted, each for the format that it runs, in place of the format's first.
     """
 
     device: str = "cpu"
     threads: int = 1
     timeout_s: float = 300.0
     options: dict[str, object] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,20 @@ class Session(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Runs artifacts of one format."""
+    """Runs artifacts of one format. It is found by its entry point in `segexport.runtimes`, whose name is its own.
+
+    Attributes:
+        name: On the command line and in reports.
+        title: What people call it.
+        runs: The format.
+        profiles: Whether its sessions tell which operators ran, when they are opened with the option `profile`, the
+            beginning of a path for what the runtime writes.
+    """
 
     name: str
+    title: str
     runs: Format
+    profiles: bool = False
 
     def probe(self) -> Availability: ...
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...

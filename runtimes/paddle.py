@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, Session, open_worker_session, probe_worker
+from segexport.runtimes.base import Availability, RunOptions, Runtime, Session, open_worker_session, probe_worker
 from segexport.runtimes.watched import WatchedSession, with_graph
 from segexport.spec import Format
 
 
-class Paddle:
+class Paddle(Runtime):
     """Runs `.pdmodel` programs on the CPU, and on CUDA where the wheel has it.
 
     The option `graph` says how: `plain` (the default), operator by operator, which is what masks come from;
@@ -17,6 +17,7 @@ class Paddle:
     """
 
     name = "paddle"
+    title = "Paddle Inference"
     runs = Format.PADDLE
 
     def probe(self) -> Availability:

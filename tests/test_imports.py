@@ -26,10 +26,10 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress", "pipeline.registry"},
-    {"artifact", "files.external_data", "data.images", "runtimes.objects"}
-    | {"measure.environment", "measure.mask_proof", "measure.student_t"},
+    {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
+    | {"data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof", "measure.student_t"},
     {"files", "recipe"},
-    {"process", "preprocess", "ui"},
+    {"process", "preprocess", "ui", "toolchain"},
     {"data"},
     {"importers", "measure.metrics", "measure.boundary", "measure.latency_statistics", "report.schema"},
     {"runtimes", "pipeline.step"},
@@ -37,7 +37,9 @@ LAYERS = (
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
     {"measure"},
-    {"exporter", "judge"},
+    {"exporter", "toolchain.builtin", "judge"},
+    {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
+    {"exporter.targets"},
     {"predict", "report", "task"},
     {"pipeline"},
     {"compress", "android"},

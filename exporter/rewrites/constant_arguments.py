@@ -29,6 +29,7 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("", "EndsTensorList", ("ends",)),
         ("", "StepsTensorList", ("steps",)),
     ],
+    "pad3d": [("Paddings", "", ("paddings",))],
     "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
     **{
         f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w"))]
@@ -41,7 +42,7 @@ class ConstantArguments:
     """Moves the values of parameters that serve as arguments into the operators."""
 
     name = "constant_arguments"
-    version = "2"
+    version = "3"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:

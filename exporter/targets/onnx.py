@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
+from segexport.measure.audit import Audit, Ran
 from segexport.pipeline.registry import make_step
 from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
     from segexport.exporter.targets.layers import Layers
+    from segexport.files.store import Store
     from segexport.pipeline.step import Step
+    from segexport.runtimes.base import RunOptions, Runtime
 
 
 class OnnxExport(ExportRecipe):
@@ -36,8 +49,11 @@ class Onnx(ExportTarget):
     format = Format.ONNX
     Recipe = OnnxExport
     runtimes = ("onnxruntime",)
-    toolchains = ("paddle2onnx", "onnx")
+    toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
+    suffix = ".onnx"
+    packed = ("model", "params")  # weights may lie beside a large one
+    as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
     def steps(self, recipe: OnnxExport) -> list[Step]:
@@ -48,7 +64,55 @@ class Onnx(ExportTarget):
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return steps
 
-    def layers(self, fp32, int8, tensors, *, threads, timeout_s) -> Layers:
+    def verify(self, root: Path, manifest: Manifest) -> None:
+        from segexport.exporter.targets.onnx_files import require_listed
+
+        require_listed(root, manifest)
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        from segexport.exporter.from_onnx import adopt_onnx
+
+        return adopt_onnx(file, reference, store)
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """As every target; of int8 in ONNX Runtime on a CPU, whether ARM rounds alike, too."""
+        from segexport.exporter.targets.arm_rounding import arm_rounding_check
+
+        found = super().audit(artifact, inputs, options, runtime)
+        is_int8 = artifact.manifest.target.precision is Precision.INT8
+        if not is_int8 or runtime.name != self.runtimes[0] or options.device != "cpu":
+            return found
+        return replace(found, checks=(*found.checks, arm_rounding_check(artifact, inputs, options)))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if any(one.is_product and one.provider != "CPUExecutionProvider" for one in ran):
+            return ""
+        return "ONNX Runtime has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.onnx_probe import OnnxSide
+
+        return OnnxSide(artifact, trace, tensors, threads, timeout_s)
+
+    def layers(
+        self,
+        fp32: ModelArtifact,
+        int8: Callable[[], ModelArtifact] | None,
+        tensors: Sequence[np.ndarray],
+        *,
+        threads: int,
+        timeout_s: float,
+    ) -> Layers:
         from segexport.exporter.targets.onnx_layers import onnx_layers
 
         return onnx_layers(fp32, int8, tensors, threads=threads, timeout_s=timeout_s)

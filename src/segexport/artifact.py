@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, one_line
-from segexport.files.external_data import external_data, require_inside
+from segexport.files.foreign import guarded
+from segexport.pipeline.registry import target_of
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -195,6 +196,7 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
     return ModelArtifact(root, manifest)
 
 
+@guarded("an artifact")
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 
@@ -231,8 +233,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
-        if manifest.format == Format.ONNX:
-            _require_listed(path, manifest)
+        if (target := target_of(manifest.format)) is not None:
+            target.verify(path, manifest)
     return ModelArtifact(path, manifest)
 
 
@@ -262,18 +264,3 @@ def _verify(root: Path, entry: FileEntry) -> None:
             cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
             hint="make the artifact again; it was edited or damaged after it was written",
         )
-
-
-def _require_listed(root: Path, manifest: Manifest) -> None:
-    """Every file that an ONNX model takes weights from lies in the folder and in the manifest."""
-    listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
-    for entry in manifest.files:
-        for location in external_data(root / entry.path) if entry.role == "model" else ():
-            inside = require_inside(root / entry.path, location)
-            path = str(PurePosixPath(entry.path).parent / inside)
-            if path not in listed:
-                raise InputError(
-                    f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
-                    cause="so nothing tells whether it is the file that the model was made with",
-                    hint="check the bare .onnx file instead: its weights are then taken along",
-                )

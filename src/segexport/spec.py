@@ -214,8 +214,8 @@ class Preprocess(Finite):
     """From an image file to the network's input tensor, the same in Python and in Java.
 
     1. The image is decoded (EXIF orientation applied) as `color` and `depth` say; see `Pixels`. `rgb`, `bgr`: 3
-       channels, alpha dropped, grey repeated. `gray`: 1 channel, of colours (4899 R + 9617 G + 1868 B + 8192) / 16384.
-       `channels`: any number, in the file's order. `bgra`: 4 channels, of which the first and the third are swapped.
+       channels, alpha dropped, grey repeated. `gray`: 1 channel; of colours (9798 R + 19235 G + 3735 B + 16384) / 2^15,
+       rounded down. `channels`: any number, in the file's order. `bgra`: 4 channels, the first and third swapped.
     2. It becomes float32 and the `geometry` operations run in order. Interpolation happens in float32 with
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
     3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
@@ -233,6 +233,11 @@ class Preprocess(Finite):
     def channels(self) -> int:
         """How many channels the network gets."""
         return len(self.mean)
+
+    @property
+    def takes_bitmaps(self) -> bool:
+        """Whether 8-bit colours, which is all that a phone decodes, are enough."""
+        return self.color in ("rgb", "bgr", "gray") and self.depth == "uint8"
 
     @property
     def pixels(self) -> Pixels:

@@ -9,22 +9,21 @@ import numpy as np
 import pytest
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
+from segexport.check.audit import audit, audited
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.arm_rounding import arm_rounding_check
+from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
-from segexport.measure.arm_rounding import arm_rounding_check
-from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.pipeline.plan import Builder, plan
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
-from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
-LIKENESS = TASKS["semantic"].likeness
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
 
 
@@ -51,7 +50,7 @@ def _image(artifact: ModelArtifact) -> list[np.ndarray]:
 
 
 def _audit(artifact: ModelArtifact):
-    return audit(artifact, _image(artifact), RunOptions())
+    return audit(artifact, [_image(artifact)], RunOptions())
 
 
 def _asking(artifact: ModelArtifact, precision: Precision) -> ModelArtifact:
@@ -161,19 +160,26 @@ def test_an_operator_that_stays_float_is_named(exports, tmp_path):
 
 
 def test_arm_rounding_runs_both_rules(exports):
-    check = arm_rounding_check(exports["onnx-int8"], [_image(exports["onnx-int8"])] * 2, RunOptions(), LIKENESS)
+    check = arm_rounding_check(exports["onnx-int8"], [_image(exports["onnx-int8"])] * 2, RunOptions())
     assert (check.verdict, check.value, check.details["images"]) == (Verdict.PASS, 1.0, 2)
+
+
+def test_a_phone_tells_no_operators_which_is_no_fault(exports):
+    operators, (check,) = audited(exports["onnx-fp32"], [_image(exports["onnx-fp32"])], RunOptions(device="adb"))
+    assert operators == {}
+    assert (check.verdict, check.gated) == (Verdict.SKIPPED, False)
+    assert check.message == "The phone does not tell what ran in which precision."
 
 
 def test_the_check_gets_both_answers_and_a_dead_runtime_is_an_error(exports, tmp_path):
     int8 = exports["onnx-int8"]
-    operators, checks = audited(int8, [_image(int8)], RunOptions(), LIKENESS)
+    operators, checks = audited(int8, [_image(int8)], RunOptions())
     assert operators["int8"]["QLinearConv"] == 33
     assert [check.name for check in checks] == ["audit.precision", "audit.arm_rounding"]
     shutil.copytree(int8.path, tmp_path / "broken")
     (tmp_path / "broken" / "model.onnx").write_bytes(b"not a model")
     broken = read_artifact(tmp_path / "broken", verify=False)
-    operators, checks = audited(broken, [_image(int8)], RunOptions(), LIKENESS)
+    operators, checks = audited(broken, [_image(int8)], RunOptions())
     assert operators == {}
     assert [check.verdict for check in checks] == [Verdict.ERROR]
     assert "cannot load" in checks[0].message

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import segexport.pipeline.registry as registry
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.pipeline.plan import registry
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

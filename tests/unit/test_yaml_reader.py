@@ -52,6 +52,12 @@ def test_plain_data(tmp_path):
         ("a: !!binary 'abc'\n", "not plain YAML data", "line 1, column 4: failed to decode base64"),
         ("a: 2023-13-45\n", "not plain YAML data", "month must be in"),
         ("? [1, 2]\n: x\n", "not plain YAML data", "found unhashable key"),
+        ("a: !!bool foo\n", "not plain YAML data", "foo"),
+        ("a: !!int ''\n", "not plain YAML data", "index out of range"),
+        ("a: !!float ''\n", "not plain YAML data", "index out of range"),
+        ("a: !!int [1]\n", "not plain YAML data", "expected a scalar node"),
+        ("a: !!timestamp x\n", "not plain YAML data", ""),
+        ("a: !!pairs 3\n", "not plain YAML data", ""),
     ],
     ids=lambda value: str(value)[:24].strip(),
 )

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from segexport import __version__
-from segexport.artifact import LineageEntry, ModelArtifact, is_warning
+from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates
-from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
+from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
-from segexport.recipe.limits import Limits
 from segexport.report.schema import ExportResult, Reference, Report
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
@@ -77,7 +76,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     gated, figures = measured.judge.export(entry.counts, limits)
     checks = [
         *gated,
-        *_cost_checks(export, reference.artifact, base, ratio, limits, against),
+        *_cost_checks(entry, base, ratio, against, measured),
         *entry.more,
     ]
     return ExportResult(
@@ -127,23 +126,31 @@ def _head(entry: Measured) -> dict[str, Any]:
 
 
 def _cost_checks(
-    export: Export,
-    reference: ModelArtifact,
-    base: Measured | None,
-    ratio: LatencyRatio | None,
-    limits: Limits,
-    against: str,
+    entry: Measured, base: Measured | None, ratio: LatencyRatio | None, against: str, measured: Measurement
 ) -> list[Check]:
-    baseline_bytes = base.export.artifact.size_bytes if base is not None else reference.size_bytes
-    on_target = export.artifact.manifest.target.arch == "any"
-    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline_bytes, limits, against=against)]
+    """Size, latency, and whether the compression is real."""
+    export, limits = entry.export, entry.export.effective_limits
+    baseline = base.export.artifact if base is not None else measured.reference.artifact
+    size_ratio = export.artifact.size_bytes / baseline.size_bytes
+    common = {"against": against, "on_target": export.artifact.manifest.target.arch == "any"}
+    effect = cost_gates.compression_check(size_ratio, ratio, export.precision, limits, **common)
+    decides = export.latency_decides(measured.latency)
+    if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
+        effect = _told(effect)
+    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=against)]
     if ratio is not None:
-        checks.append(cost_gates.latency_check(ratio, limits, against=against, on_target=on_target))
-    size_ratio = export.artifact.size_bytes / baseline_bytes
-    checks.append(
-        cost_gates.compression_check(size_ratio, ratio, export.precision, limits, against=against, on_target=on_target)
-    )
-    return checks
+        latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
+        checks.append(latency if decides else _told(latency))
+    return [*checks, effect]
+
+
+def _told(check: Check) -> Check:
+    return check.model_copy(update={"gated": False})
+
+
+def _load(measured: Measurement) -> str:
+    load, cores = measured.environment.get("load_average"), measured.environment.get("cores")
+    return f" (load average {load['before timing']:g} on {cores} cores)" if load else ""
 
 
 def _reference(run: ReferenceRun, measured: Measurement) -> Reference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from segexport import __version__
 from segexport import report as reports
@@ -13,6 +14,7 @@ from segexport.errors import InputError
 from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
+from segexport.recipe.schema import CheckRecipe
 from segexport.report.schema import Report
 from segexport.verdict import Verdict
 
@@ -42,7 +44,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
 def _key(request: CheckRequest) -> str:
     return digest_of(
         {
-            "check": 5,
+            "check": 6,
             "segexport": __version__,
             "reference": request.reference.identity,
             "exports": [
@@ -51,8 +53,13 @@ def _key(request: CheckRequest) -> str:
             ],
             "data": request.data.fingerprint,
             "label_map": request.label_map,
-            "options": request.options.model_dump(exclude={"baseline", "tolerances"}),
+            "options": _options(request.options),
             "title": request.title,
             "machine": describe_machine(),
         }
     )
+
+
+def _options(options: CheckRecipe) -> dict[str, Any]:
+    """Those that decide what a check measures; runtimes that nobody asks for leave older keys as they are."""
+    return options.model_dump(exclude={"baseline", "tolerances", *(() if options.runtimes else ("runtimes",))})

@@ -12,14 +12,14 @@ from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport, open_exports, open_model
+from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, capture_error
-from segexport.judge.results import Export, Measurement
+from segexport.judge.results import Measurement
 from segexport.measure import parity
-from segexport.measure.environment import describe_machine
+from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
 from segexport.references.base import Reference
 from segexport.references.trial import Accuser, Anew, charge_of
@@ -43,12 +43,17 @@ def measure(request: CheckRequest) -> Measurement:
     Raises:
         SegexportError: As `check`.
     """
+    request = request.read_for_reference()
     reference, data, options = request.reference, request.data, request.options
     model = reference.artifact
-    task = _shared_task(model, request.exports)
+    task = task_of(model.manifest)
+    for artifact in (export.artifact for export in request.exports):
+        if artifact is not None:
+            _require_comparable(artifact, model)
     task.require_data(data)
     classes = task.scored_classes(model.manifest, data, request.label_map)
     reference.require_fit(request.exports)
+    require_runtimes(options.runtimes, request.exports)
     with ExitStack() as stack:
         own = open_model(reference, stack)
         exports = open_exports(request.exports, options, stack)
@@ -70,11 +75,15 @@ def measure(request: CheckRequest) -> Measurement:
             return parity.compare(replace(own, session=witness.session), opened, chosen, scorer)
 
         _try_reference(task, reference, running, comparison, anew)
+    loads = [load_average()]
     timing = time_models(request, own, running)
+    loads.append(load_average())
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes = (*request.notes, *task.suspicions(data, len(classes.labels)))
+    notes, environment = (*request.notes, *task.suspicions(data, len(classes.labels))), describe_machine()
+    if options.timing_seconds and None not in loads:
+        environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
@@ -85,19 +94,26 @@ def measure(request: CheckRequest) -> Measurement:
         judge=scorer.judge(comparison),
         labels=classes.labels,
         dataset=_described(request, classes),
-        environment=describe_machine(),
+        environment=environment,
+        latency=options.latency,
         notes=notes,
         groups=data.image_groups,
     )
 
 
-def _shared_task(reference: ModelArtifact, exports: Sequence[Export]) -> Task[Any]:
-    """The reference's task; raises InputError for an export of another one."""
-    task = reference.manifest.task
-    for artifact in (export.artifact for export in exports):
-        if artifact is not None and artifact.manifest.task != task:
-            raise InputError(f"{artifact.path}: its task is {artifact.manifest.task}, that of the reference {task}")
-    return task_of(reference.manifest)
+def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None:
+    """Raises InputError for an export of another task, and for one that wants its images read in another way."""
+    if export.manifest.task != reference.manifest.task:
+        raise InputError(
+            f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
+        )
+    own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
+    if other != own:
+        raise InputError(
+            f"{export.path}: it takes {other.channels} channels ({other.color}, {other.depth}), "
+            f"the reference {own.channels} ({own.color}, {own.depth})",
+            hint="check it against the model that it was made from",
+        )
 
 
 def _try_reference(

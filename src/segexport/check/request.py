@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segexport.data.dataset import Dataset
@@ -43,6 +43,12 @@ class CheckRequest:
     probes: tuple[Probe, ...] = ()
     full_dataset: Dataset | None = None
     progress: Progress = silent
+
+    def read_for_reference(self) -> CheckRequest:
+        """The same request with its images decoded as the reference wants them."""
+        contract = self.reference.artifact.manifest.preprocess
+        whole = None if self.full_dataset is None else self.full_dataset.read_for(contract)
+        return replace(self, data=self.data.read_for(contract), full_dataset=whole)
 
     @property
     def all_data(self) -> Dataset:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from segexport.errors import capture_error
+from segexport.errors import InputError, capture_error
 from segexport.judge.results import Export, Measured
 from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import ModelUnderTest
+from segexport.pipeline.registry import require_known, runtimes
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
 from segexport.runtimes.base import RunOptions
@@ -36,6 +37,16 @@ def open_model(model: LiveModel | Reference, stack: ExitStack) -> ModelUnderTest
     return opened
 
 
+def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
+    """Raises InputError for a runtime that does not exist, and for one that runs none of the exports."""
+    for name in wanted:
+        require_known("runtime", name, runtimes())
+        runs = runtimes()[name].runs
+        if not any(export.format == runs for export in exports):
+            formats = ", ".join(sorted({export.format for export in exports}))
+            raise InputError(f"runtime {name!r} runs {runs}, and the exports are {formats}")
+
+
 def open_exports(exports: Sequence[Export], options: CheckRecipe, stack: ExitStack) -> list[Measured]:
     """Opens what can be opened; the others have an error."""
     return [_opened(export, run_options(options), stack) for export in exports]
@@ -55,5 +66,5 @@ def run_options(options: CheckRecipe) -> RunOptions:
 
     What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
     """
-    found = RunOptions(device=options.device, threads=options.threads, timeout_s=options.timeout_s)
+    found = RunOptions(options.device, options.threads, options.timeout_s, runtimes=options.runtimes)
     return with_graph(found, "watched" if options.latency_seconds else "plain")

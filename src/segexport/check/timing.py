@@ -22,7 +22,7 @@ def time_models(
     Returns:
         The reference's times; None where it was not timed.
     """
-    seconds = request.options.latency_seconds
+    seconds = request.options.timing_seconds
     if not seconds:
         return None
     image = request.data.read(0).image

@@ -19,13 +19,13 @@ from segexport.check.compare import check, measure
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.model_files import find_model
 from segexport.judge.results import Export
+from segexport.pipeline.registry import targets
 from segexport.progress import Progress
 from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
 from segexport.recipe.tolerances import Tolerances
@@ -97,6 +97,8 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
         if options[name]:
             option = f"--{name}".replace("_", "-")
             raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
+    if options["latency"] == "gate":
+        raise InputError("--shard and --latency gate do not go together", cause="parts of a check take no times")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         console.warn_of(*job.models)
@@ -162,7 +164,8 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
-    return compare_with_baseline(options["baseline"], Tolerances.from_strings(options["tolerance"]))
+    tolerances = Tolerances.from_strings(options["tolerance"])
+    return compare_with_baseline(options["baseline"], tolerances, options.get("latency"))
 
 
 @contextmanager
@@ -189,19 +192,23 @@ def _exports(paths: list[Path], reference: ModelArtifact) -> tuple[Export, ...]:
 
 
 def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
-    """An export to check: an artifact, or a bare ONNX file that somebody else made."""
+    """An export to check: an artifact, or a bare file that somebody else made, as its target takes it."""
     files = find_model(path)
-    artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
+    target = targets().get(files.kind)
+    artifact = read_artifact(files.folder) if target is None else target.adopt(files.model, reference, Store())
     manifest = artifact.manifest
     return Export(name, manifest.format, manifest.target.precision, artifact)
 
 
 def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
-    names = ("device", "reference_device", "threads", "latency_seconds")
+    names = ("device", "reference_device", "threads", "latency", "latency_seconds")
+    given = {name: options[name] for name in names} | {"runtimes": options["runtime"]}
     try:
-        return CheckRecipe.model_validate({name: options[name] for name in names})
+        return CheckRecipe.model_validate(given)
     except ValidationError as error:
         fault = error.errors()[0]
+        if not fault["loc"]:
+            raise InputError("--latency gate needs times, and --latency-seconds is 0") from None
         option = f"--{fault['loc'][0]}".replace("_", "-")
         raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 

@@ -66,7 +66,8 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         SegexportError: The model, the reference or the data cannot be used.
     """
     baseline = recipe.check.baseline
-    finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
+    where = None if baseline is None else base / baseline
+    finish = compare_with_baseline(where, recipe.check.tolerances, recipe.check.latency)
     root = base / recipe.data.path
     full_dataset = open_data(root, recipe.data.split, groups=recipe.data.groups)
     if recipe.data.part is not None:

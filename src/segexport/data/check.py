@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -15,6 +15,7 @@ from PIL import Image
 
 from segexport.artifact import file_digest
 from segexport.data.dataset import Dataset, Sample
+from segexport.data.images import own_pixels
 from segexport.data.label_scan import LabelPixels
 from segexport.errors import InputError
 from segexport.files.output_folder import new_folder
@@ -194,7 +195,7 @@ def _check(
     data: dict[str, Dataset] = {}
     for name in names:
         try:
-            data[name] = Dataset.open(root, name, ignore_index=ignore_index)
+            data[name] = _with_own_pixels(Dataset.open(root, name, ignore_index=ignore_index))
         except InputError as error:
             if not root.is_dir() or len(names) == 1:
                 raise
@@ -218,6 +219,14 @@ def _check(
         labels = default_labels([f"class_{index}" for index in range(classes)])
     warnings = _warnings(data, splits, labels, ignore_index)
     return DataReport(root, labels, splits, tuple(faults), tuple(warnings))
+
+
+def _with_own_pixels(data: Dataset) -> Dataset:
+    """Read as the first image is, since there is no model here that asks for channels; all have to be alike."""
+    try:
+        return replace(data, pixels=own_pixels(data.root / data.entries[0].image))
+    except InputError:  # told with all others
+        return data
 
 
 def _read_all(data: Dataset) -> Iterator[Sample | InputError]:

@@ -22,9 +22,10 @@ import numpy as np
 from segexport.artifact import file_digest
 from segexport.data.dataset_list import Entry, plain_folder, read_labels, read_list
 from segexport.data.groups import with_groups
-from segexport.data.images import decode_image, decode_label, image_size
+from segexport.data.images import COLORS, decode_image, decode_label, image_size
 from segexport.errors import InputError
 from segexport.recipe.groups import COLUMN
+from segexport.spec import Pixels, Preprocess
 
 _THREADS = 2
 _AHEAD = 2  # samples that wait, decoded, beside those that the threads work on
@@ -37,7 +38,7 @@ class Sample:
     Attributes:
         index: Its place in the data set, from 0.
         name: The image's path inside the data set.
-        image: uint8 (height, width, 3), RGB.
+        image: uint8 (height, width, 3), RGB; or as the data set's `pixels` say.
         label: uint8 or uint16 (height, width) of class ids, or None where the data set has no labels.
     """
 
@@ -58,6 +59,7 @@ class Dataset:
         labels: Class names, or None where there is no `labels.txt`.
         num_classes: Label values from here on are errors, but for `ignore_index`; None leaves them unchecked.
         ignore_index: The label of pixels that do not count.
+        pixels: What images are decoded to.
         groups: How it is known which images belong together (`data.groups`); empty where each stands for itself.
     """
 
@@ -67,6 +69,7 @@ class Dataset:
     labels: tuple[str, ...] | None = None
     num_classes: int | None = None
     ignore_index: int = 255
+    pixels: Pixels = COLORS
     groups: str = ""
 
     @classmethod
@@ -131,6 +134,10 @@ class Dataset:
         """The group of each image, in the list's order; None where each image stands for itself."""
         return tuple(entry.group for entry in self.entries) if self.groups else None
 
+    def read_for(self, contract: Preprocess) -> Dataset:
+        """The same images, decoded as a model wants them."""
+        return replace(self, pixels=contract.pixels)
+
     @property
     def labelled(self) -> bool:
         """Whether every image has a label."""
@@ -162,7 +169,7 @@ class Dataset:
         """
         entry = self.entries[index]
         try:
-            image = decode_image(self.root / entry.image)
+            image = decode_image(self.root / entry.image, pixels=self.pixels)
             label = None if entry.label is None else decode_label(self.root / entry.label)
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error

@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from segexport.data.images import IMAGE_SUFFIXES
+from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
@@ -31,6 +32,7 @@ class Entry:
     group: str = ""
 
 
+@guarded("a data set")
 def read_list(root: Path, split: str) -> tuple[Entry, ...]:
     """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
@@ -89,13 +91,15 @@ def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
         return ()
     for folder in ("", "images/"):
         if (root / folder).is_dir():
-            names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-            files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
-            if files:
-                return tuple(Entry(name) for name in files)
+            for suffixes in (IMAGE_SUFFIXES, ARRAY_SUFFIXES):
+                names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in suffixes)
+                files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
+                if files:
+                    return tuple(Entry(name) for name in files)
     return ()
 
 
+@guarded("a list of class names")
 def read_labels(path: Path) -> tuple[str, ...] | None:
     """The class names of a `labels.txt`, the name of class 0 first; None where there is no such file.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 BACKGROUND = "_background_"
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
@@ -53,6 +54,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
+@guarded("JSON")
 def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
     """A JSON file's content.
 

@@ -18,14 +18,13 @@ from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.diagnose import judge as diagnose_judge
 from segexport.diagnose.graph_probe import Side
-from segexport.diagnose.lite import LiteSide
 from segexport.diagnose.match import Match, folded
-from segexport.diagnose.onnx import OnnxSide
 from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer
 from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
+from segexport.pipeline.registry import target_of
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Precision, Preprocess
 
@@ -45,7 +44,7 @@ def diagnose(
     """Compares an export with the program that it was made from, layer by layer, on one image.
 
     Args:
-        export: An ONNX or Paddle-Lite artifact.
+        export: An artifact of a target that can be looked into.
         reference: The Paddle artifact that it was made from.
         image: uint8 (height, width, 3), RGB.
         out: Folder for a minimal model and input that reproduce the first fault; must exist.
@@ -144,13 +143,10 @@ def _side(
     threads: int,
     timeout_s: float,
 ) -> Side:
-    if export.manifest.format == Format.ONNX:
-        return OnnxSide(export, traced, tensors, threads, timeout_s)
-    if export.manifest.format == Format.PADDLE_LITE:
-        return LiteSide(export, traced, tensors, source or traced.program, threads, timeout_s)
-    raise InputError(
-        f"{export.path}: a Paddle program", hint="give an ONNX or Paddle-Lite export; the program is --reference"
-    )
+    target = target_of(export.manifest.format)
+    if target is None:
+        raise InputError(f"{export.path}: a Paddle program", hint="give an export of it; the program is --reference")
+    return target.graph_probe(export, traced, tensors, source or traced.program, threads, timeout_s)
 
 
 def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:

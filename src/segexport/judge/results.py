@@ -10,7 +10,9 @@ from segexport.judge.base import Judge
 from segexport.measure import latency
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, Counts
+from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
+from segexport.recipe.schema import LatencyPolicy
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
@@ -38,7 +40,15 @@ class Export:
     def effective_limits(self) -> Limits:
         """The limits of its precision, or of trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained
-        return limits_for(self.precision, trained=trained, overrides=self.limits)
+        target = target_of(self.format)
+        own = None if target is None else target.limits.get(self.precision)
+        return limits_for(self.precision, trained=trained, overrides=own).overridden(self.limits)
+
+    def latency_decides(self, policy: LatencyPolicy | None) -> bool:
+        """Whether it fails for its latency: the policy says so, or nothing is said and its own limits name one."""
+        if policy is not None:
+            return policy == "gate"
+        return self.limits is not None and self.limits.latency_ratio_max is not None
 
 
 @dataclass
@@ -96,6 +106,7 @@ class Measurement:
 
     Attributes:
         judge: Holds the comparison against limits.
+        latency: Whether latency decides, where that was said.
         groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
@@ -108,4 +119,5 @@ class Measurement:
     dataset: DatasetInfo
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
+    latency: LatencyPolicy | None = None
     groups: tuple[str, ...] | None = None

@@ -35,7 +35,8 @@ class LiveModel:
             SegexportError: It cannot be run.
         """
         options = options or self.options
-        return runtime_for(self.artifact.manifest.format, options.device).open(self.artifact, options)
+        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtimes)
+        return runtime.open(self.artifact, options)
 
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
         """The same, ready to be compared; who asks for it closes its session."""

@@ -129,6 +129,18 @@ def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = (
     return min(found, key=lambda runtime: _place(runtime.name, (*wanted, *first)))
 
 
+def broken() -> list[EnvironmentMissingError]:
+    """Why targets and runtimes of other packages cannot be used, one error for each."""
+    found = []
+    for kind in ("target", "runtime"):
+        for name in names(kind):
+            try:
+                load(kind, name)
+            except EnvironmentMissingError as error:
+                found.append(error)
+    return found
+
+
 def formats() -> list[Format]:
     """The formats that an artifact may have: what some runtime runs."""
     return sorted({runtime.runs for runtime in runtimes().values()})

@@ -84,6 +84,9 @@ else:
 """An export to any of the installed targets, each with the options of its own."""
 
 
+LatencyPolicy = Literal["off", "warn", "gate"]
+
+
 class CheckRecipe(Frozen):
     """How exports are run and compared.
 
@@ -94,9 +97,13 @@ class CheckRecipe(Frozen):
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
+        latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
+            told, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is gated,
+            and so is the baseline's latency where `tolerances` name it; everything else is told.
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
+        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
     """
 
     reference: str | None = None
@@ -105,9 +112,27 @@ class CheckRecipe(Frozen):
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)
+    latency: LatencyPolicy | None = None
     latency_seconds: float = Field(default=10.0, ge=0, le=3600)
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
+    runtimes: tuple[str, ...] = ()
+
+    @field_validator("latency", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of it
+
+    @model_validator(mode="after")
+    def _a_gate_needs_times(self) -> CheckRecipe:
+        if self.latency == "gate" and not self.latency_seconds:
+            raise ValueError("latency: gate needs times, and latency_seconds is 0")
+        return self
+
+    @property
+    def timing_seconds(self) -> float:
+        """For how long exports are timed; 0: not at all."""
+        return 0.0 if self.latency == "off" else self.latency_seconds
 
 
 class Recipe(Frozen):

@@ -4,7 +4,7 @@ A pack is a folder, or the same files in a zip:
 
     pack.json          what this file knows, below; `digest` is that of all the rest
     job.json           the same items for the Android app (`runtimes.device_job`)
-    input-0.png        8-bit RGB, so that every decoder gives the same pixels
+    input-0.png        8-bit RGB, so that every decoder gives the same pixels; .npy of a model of other channels
     expected-0.png     8-bit grey: the class of each pixel, at the size of the model's answer
     manifest.json, ... the export itself, where the pack was made of one: the app can run such a pack as it is
 """
@@ -134,7 +134,7 @@ class GoldenPack:
             return [skipped(name, f"{who} has classes only, no scores to compare.")]
         worst, where = 0.0, ""
         for image in recorded:
-            pixels = decode_image(self.folder / image.name)
+            pixels = decode_image(self.folder / image.name, pixels=manifest.preprocess.pixels)
             tensor, _ = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
             found = deviation(session.outputs([tensor])[place], manifest.outputs[place], image.logits)
             if found >= worst:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from segexport import errors
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import InputError, SegexportError, one_line
+from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison
 from segexport.references import trial
@@ -40,6 +41,7 @@ class _Read:
         return npy_array(self.archive.read(member), f"{self.path}: {member}")
 
 
+@guarded("parts of one sharded check")
 def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     """Puts the parts of one run together, ready for `conclude`.
 

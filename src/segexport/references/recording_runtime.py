@@ -102,7 +102,7 @@ def onnx_stand_in(
     engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
     original = Engine(source, replace(options, device="cpu"))
     with engine.open() as found, original.open() as wanted:
-        for sample in data.subset(GUARDED_IMAGES):
+        for sample in data.subset(GUARDED_IMAGES).read_for(source.manifest.preprocess):
             tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
             agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
             limit = limits_for(Precision.FP32).agreement_min

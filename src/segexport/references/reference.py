@@ -72,6 +72,7 @@ def record(
             cause=f"gates need at least {MIN_IMAGES} images to decide anything",
             hint="for a handful of images make a golden pack: segexport golden make MODEL --data DIR -o PACK",
         )
+    data = data.read_for(source.manifest.preprocess)
     with full_precision(), new_reference(output) as recorder:
         engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
         with engine.open("watched") as first, engine.open() as second:

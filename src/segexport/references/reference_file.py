@@ -20,6 +20,7 @@ from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
 from segexport.errors import InputError, one_line
+from segexport.files.foreign import guarded
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.mask_proof import MaskProof
@@ -279,6 +280,7 @@ class ReferenceFile:
         return decode_label(self.archive.read(member), name=f"{self.archive.path}: {member}")
 
 
+@guarded("a recorded reference")
 def read_reference(path: Path) -> ReferenceFile:
     """Reads a recording and verifies every byte of it.
 

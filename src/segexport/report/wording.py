@@ -40,7 +40,12 @@ def headline(report: Report) -> str:
         return "Nothing was checked: there is no export in this report."
     if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
         subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
-        return f"{subject} what the reference model does: every gated check held{_if_independent(exports)}."
+        held = f"every gated check held{_if_independent(exports)}"
+        if report.dataset.labelled:
+            return f"{subject} what the reference model does: {held}."
+        subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
+        answers = TASKS[report.task].words.answers
+        return f"{subject} with the reference's {answers}: {held}. Without labels nobody knows how good they are."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),

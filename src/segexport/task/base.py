@@ -12,7 +12,6 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset, Sample
 from segexport.judge.base import Judge
-from segexport.measure.arm_rounding import Likeness
 from segexport.measure.parity import AnyCounts, Comparison, Scorer, WorstImage
 from segexport.predict.model_session import Opened
 from segexport.predict.options import PredictOptions
@@ -71,10 +70,12 @@ class TaskWords(Protocol):
     """How reports speak of a task's answers.
 
     Attributes:
+        answers: What models give.
         compared: The end of "each export ran on the images, and ...".
         baseline_check: Name of the check of the metric against an earlier report.
     """
 
+    answers: str
     compared: str
     baseline_check: str
 
@@ -110,7 +111,6 @@ class Task(Protocol[AnyModel]):
     Attributes:
         answer: What a model gives, as messages say it.
         features: What its models can be used for beyond export, predict, evaluate, check and serve.
-        likeness: How alike two int8 roundings of one model are.
         words: For reports.
     """
 
@@ -118,7 +118,6 @@ class Task(Protocol[AnyModel]):
     answer: str
     features: frozenset[Feature]
     words: TaskWords
-    likeness: Likeness
 
     # -- check
 

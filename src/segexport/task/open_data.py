@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from segexport.data.dataset import Dataset
+from segexport.files.foreign import guarded
 from segexport.task.instance import coco_data, voc_data
 
 
+@guarded("a data set")
 def open_data(root: Path, split: str = "val", *, ignore_index: int = 255, groups: str | None = None) -> Dataset:
     """The data set in a folder: annotated objects where it holds such and no list of label images.
 

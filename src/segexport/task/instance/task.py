@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.measure.arm_rounding import Likeness
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from segexport.task.instance.result import InstanceResult
     from segexport.task.instance.scorer import ObjectScorer
 
-LEAST_OBJECTS = 0.95  # sure objects with a partner; a score may fall to either side of any threshold
-
 
 class InstanceTask:
     """A `Task`."""
@@ -33,7 +30,6 @@ class InstanceTask:
     answer = "objects"
     features: frozenset[Feature] = frozenset()
     words = InstanceWords()
-    likeness = Likeness("objects", "objects", LEAST_OBJECTS)
 
     def require_data(self, data: Dataset) -> None:
         if data.labelled and not isinstance(data, InstanceData):

@@ -9,6 +9,7 @@ from segexport.task.base import Accuracy
 class InstanceWords:
     """`TaskWords` of average precision."""
 
+    answers = "objects"
     compared = "its objects were held, one by one, against the objects"
     baseline_check = "baseline.ap"
 

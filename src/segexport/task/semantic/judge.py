@@ -15,7 +15,7 @@ from segexport.measure import metrics
 from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
 from segexport.spec import Label, TaskName
-from segexport.task.semantic.agreement_gates import agreement_checks
+from segexport.task.semantic.agreement_gates import agreement_checks, mask_iou_check
 from segexport.task.semantic.counts import PixelCounts
 from segexport.verdict import Check
 
@@ -36,7 +36,10 @@ class PixelJudge:
     groups: Sequence[str] | None = None
 
     task: TaskName = "semantic"
-    convention: str = metrics.MIOU_CONVENTION
+
+    @property
+    def convention(self) -> str:
+        return metrics.MIOU_CONVENTION if self.comparison.labelled else metrics.MASK_IOU_CONVENTION
 
     def export(self, counts: PixelCounts, limits: Limits) -> Judged:
         own = self.comparison.reference
@@ -102,6 +105,7 @@ class PixelJudge:
         labelled, names = self.comparison.labelled, [label.name for label in self.labels]
         alarm = gates.independence_check(delta, agreement=agreement)
         return [
+            *([] if labelled else [mask_iou_check(delta.miou_export, limits)]),
             *([] if alarm is None else [alarm]),
             gates.miou_check(delta, limits, agreement=agreement, labelled=labelled),
             gates.class_check(delta, limits, labels=names, labelled=labelled),

@@ -9,7 +9,6 @@ from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
 from segexport.errors import InputError
-from segexport.measure.arm_rounding import Likeness
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from segexport.predict.prediction import SegmentationResult
     from segexport.task.semantic.scorer import PixelScorer
 
-LEAST_AGREEMENT = 0.999  # pixels with the same class; two int8 roundings of one model differ by 1e-4 to 1e-2
-
 
 class SemanticTask:
     """A `Task`."""
@@ -34,7 +31,6 @@ class SemanticTask:
     answer = "the class of each pixel"
     features: frozenset[Feature] = frozenset({"steps", "shard", "recording", "diagnose", "pipeline", "compress"})
     words = SemanticWords()
-    likeness = Likeness("masks", "pixels", LEAST_AGREEMENT)
 
     def require_data(self, data: Dataset) -> None:
         if isinstance(data, InstanceData):

@@ -9,11 +9,12 @@ from segexport.task.base import Accuracy
 class SemanticWords:
     """`TaskWords` of mIoU."""
 
+    answers = "masks"
     compared = "its masks were held, pixel by pixel, against the masks"
     baseline_check = "baseline.miou"
 
     def metric_name(self, report: Report) -> str:
-        return "mIoU"
+        return "mIoU" if report.dataset.labelled else "mask IoU"
 
     def accuracy(self, row: ExportResult | Reference) -> Accuracy:
         if isinstance(row, Reference):
@@ -24,6 +25,6 @@ class SemanticWords:
         if labelled:
             return "mIoU is measured against the labels of the images."
         return (
-            "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
-            "not good ones."
+            "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 "
+            "means the same masks, not good ones."
         )
