@@ -18,7 +18,8 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.errors import InputError
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.mask_output import mask_of
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.external_data import external_data, require_inside
 from segexport.files.store import Store
 from segexport.process.worker import Worker
@@ -56,7 +57,7 @@ def _weights(path: Path) -> tuple[str, ...]:
 def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folder: Path, key: str) -> None:
     model = folder / (path.name if weights else "model.onnx")  # the weights' files keep their names, which may be any
     notes = ["made by somebody else; preprocessing and labels are the reference's"]
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
         if weights:
             found, _ = worker.call("small_inside", {"onnx": str(path), "out": str(model)}, timeout_s=300)
@@ -99,8 +100,8 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
 
 
 def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:
-    """Of objects, the reference's in their order; of pixels, each as its type and shape say."""
-    if reference.task == "semantic":
+    """Where the reference gives a mask, each as its type and shape say; else the reference's in their order."""
+    if mask_of(reference.outputs):
         return tuple(_output(new, reference) for new in found)
     if len(found) != len(reference.outputs):
         raise InputError(
