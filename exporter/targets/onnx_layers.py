@@ -12,7 +12,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import Interrupted, SegexportError
 from segexport.exporter.targets.layers import Layer, Layers
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
@@ -36,7 +36,7 @@ def onnx_layers(
 
         def asked(profiled: str = "") -> dict:
             """The layers of the fp32 model; of a file `profiled`, the times of each."""
-            with Worker(WORKERS / "onnx_layers_worker.py", needs="onnx", threads=threads, name="layers") as worker:
+            with Worker(WORKERS / "onnx_layers_worker.py", needs=ONNX_TOOLS, threads=threads, name="layers") as worker:
                 answer, _ = worker.call("layers", arguments, timeout_s=timeout_s)
                 if profiled:
                     given = {"model": profiled, "prefix": str(Path(scratch) / "profile"), "runs": _PROFILED_RUNS}

@@ -25,6 +25,7 @@ _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
 _LOG_BYTES = 1 << 16  # of the log's end
 _LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
+_OWN_PACKAGE = Path(__file__).parent.parent
 _END_S = 2.0  # what a process gets to end by itself
 
 
@@ -33,7 +34,9 @@ class Worker:
 
     Args:
         script: The worker file; it imports nothing of segexport.
-        needs: Module that the interpreter must be able to import; picks the interpreter.
+        needs: Modules that the interpreter must be able to import; they pick it.
+        python: The interpreter, where it is chosen already.
+        own_code: Whether the worker imports segexport: it is found where ours is, whichever Python runs the worker.
         threads: What OpenMP, MKL and OpenBLAS may use.
         name: How messages call this worker.
         environment: More environment variables.
@@ -51,28 +54,31 @@ class Worker:
         self,
         script: Path,
         *,
-        needs: str,
+        needs: str | tuple[str, ...] = (),
+        python: Path | None = None,
+        own_code: bool = False,
         threads: int = 1,
         name: str = "",
         environment: Mapping[str, str] | None = None,
         shared: bool = False,
     ) -> None:
         self.name = name or script.stem
-        self._needs = needs
         self._phase = "start"
-        python = interpreter_for(needs)
+        if python is None:
+            python = interpreter_for(*((needs,) if isinstance(needs, str) else needs))
         self._slots = _anonymous_files(4) if shared else []
         self.ahead = 2 if self._slots else 1
         self._sent = 0
         descriptors = [slot.descriptor for slot in self._slots]
         # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
         mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
-        if descriptors:
-            mortal += ["--shared", ",".join(map(str, descriptors))]
+        options = ["--shared", ",".join(map(str, descriptors))] if descriptors else []
+        if own_code:
+            options += ["--package", str(_OWN_PACKAGE)]
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal],
+                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal, *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,

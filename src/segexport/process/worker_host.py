@@ -1,8 +1,8 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
-`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD]` reads calls from standard input
-and writes answers to what was standard output. File descriptor 1 itself is pointed at standard error first, because
-native libraries print there whenever they like.
+`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD] [--package FOLDER]` reads calls
+from standard input and writes answers to what was standard output. File descriptor 1 itself is pointed at standard
+error first, because native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
@@ -175,6 +175,16 @@ def _exit_with_parent(parent: int, at_once: bool) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _make_importable(folder: str) -> None:
+    """Lets a package be imported from its folder, without all that lies beside it: that is another Python's."""
+    name = os.path.basename(folder)
+    spec = importlib.util.spec_from_file_location(
+        name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
 def _load(path: str):
     sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
     sys.modules["worker_host"] = sys.modules[__name__]
@@ -205,15 +215,19 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
         return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
 
 
+def _option(name: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else ""
+
+
 def _no_memory(error: BaseException) -> dict:
     return {"ok": False, "exhausted": True, "what": " ".join(f"{type(error).__name__}: {error}".split())[:600]}
 
 
 def _shared_slots() -> tuple[list[SharedSlot], list[SharedSlot]]:
     """Those for calls and those for answers."""
-    if "--shared" not in sys.argv:
+    if not _option("--shared"):
         return [], []
-    descriptors = [int(text) for text in sys.argv[sys.argv.index("--shared") + 1].split(",")]
+    descriptors = [int(text) for text in _option("--shared").split(",")]
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     slots = [SharedSlot(descriptor) for descriptor in descriptors]
@@ -229,6 +243,8 @@ def main() -> None:
     calls, results_of = _shared_slots()
     commands, broken = {}, None
     try:
+        if _option("--package"):
+            _make_importable(_option("--package"))
         commands = _load(sys.argv[1])
     except BaseException as error:
         traceback.print_exc()
