@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from graphs import Graph
@@ -10,14 +12,17 @@ from workshop import SIDE, Workshop
 
 from segexport.commands.inspect import inspect_path
 from segexport.errors import UnsupportedModelError
+from segexport.exporter import pir
 from segexport.exporter.from_paddle import ImportOptions
 from segexport.exporter.mends.random_draws import keep_random_draws
 from segexport.exporter.program import Program, read
+from segexport.exporter.shapes import settled
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.spec import Precision
 from segexport.verdict import Verdict
 
+GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "pir"
 IMAGE = (1, 3, SIDE, SIDE)
 MADE = (
     "drew random numbers at each run: one draw (seed 0) is part of the model now, for the original and for its exports"
@@ -179,3 +184,18 @@ def test_inspect_says_it_before_anything_is_converted(workshop: Workshop) -> Non
     shown = " ".join(inspect_path(folder, ImportOptions(), "table", color=False, width=200).split())
     assert MADE in shown
     assert Precision.FP32.value in shown
+
+
+def test_draws_of_paddle_3() -> None:
+    """`tests/golden/pir/random_draws.py` wrote the net."""
+    model = GOLDEN / "random_draws.json"
+    program = pir.read_program(model, model.with_suffix(".pdiparams"))
+    drawn = [op.type for op in program.ops if op.type in ("uniform_random", "gaussian_random", "randint", "randperm")]
+    assert sorted(drawn) == ["gaussian_random", "randint", "randperm", "uniform_random"]
+    found, (note,) = mended(settled(program))
+    assert "uniform_random" in note
+    assert "and 1 more drew random numbers at each run" in note
+    shapes = {value.shape: value for value in found.params.values()}
+    assert 0 <= shapes[(1, 2, 8, 8)].min() < 0.2 < 0.8 < shapes[(1, 2, 8, 8)].max() < 1
+    assert sorted(shapes[(8,)]) == list(range(8))
+    assert not {op.type for op in found.ops} & set(drawn)
