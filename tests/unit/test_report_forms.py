@@ -10,7 +10,7 @@ from report_sample import EVIL_NAME, GOLDENS, LONG_NAME, full_report, golden_tex
 from rich.cells import cell_len
 
 from segexport.errors import InputError, StorageError
-from segexport.report import FORMS, read, render, table, terminal, write
+from segexport.report import FORMS, numbers, read, render, table, terminal, write
 from segexport.report.markdown import escape
 from segexport.report.schema import Groups, Report
 from segexport.report.wording import compared, findings, headline
@@ -113,26 +113,26 @@ def test_write_into_a_file_is_an_error_and_leaves_nothing(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("function", "value", "text"),
     [
-        (table.fraction, 0.63649, "0.6365"),
-        (table.delta, -0.0265, "-0.0265"),
-        (table.delta, 0.0001, "+0.0001"),
-        (table.delta, -0.00001, "0.0000"),
-        (table.agreement, 1.0, "100 %"),
-        (table.agreement, 0.9999999, "99.999 %"),
-        (table.agreement, 0.5, "50.000 %"),
-        (table.milliseconds, 0.4231, "0.42"),
-        (table.milliseconds, 9.996, "10.0"),
-        (table.milliseconds, 99.96, "100"),
-        (table.size, 999, "999 B"),
-        (table.size, 1_000, "1.00 kB"),
-        (table.size, 28_540, "28.5 kB"),
-        (table.size, 999_700, "1.00 MB"),
-        (table.size, 249_800_000, "250 MB"),
-        (table.times, 0.515, "0.52x"),
-        (table.times, None, "–"),
-        (table.size, None, "–"),
-        (table.milliseconds, None, "–"),
-        (table.agreement, None, "–"),
+        (numbers.fraction, 0.63649, "0.6365"),
+        (numbers.delta, -0.0265, "-0.0265"),
+        (numbers.delta, 0.0001, "+0.0001"),
+        (numbers.delta, -0.00001, "0.0000"),
+        (numbers.agreement, 1.0, "100 %"),
+        (numbers.agreement, 0.9999999, "99.999 %"),
+        (numbers.agreement, 0.5, "50.000 %"),
+        (numbers.milliseconds, 0.4231, "0.42"),
+        (numbers.milliseconds, 9.996, "10.0"),
+        (numbers.milliseconds, 99.96, "100"),
+        (numbers.size, 999, "999 B"),
+        (numbers.size, 1_000, "1.00 kB"),
+        (numbers.size, 28_540, "28.5 kB"),
+        (numbers.size, 999_700, "1.00 MB"),
+        (numbers.size, 249_800_000, "250 MB"),
+        (numbers.times, 0.515, "0.52x"),
+        (numbers.times, None, "–"),
+        (numbers.size, None, "–"),
+        (numbers.milliseconds, None, "–"),
+        (numbers.agreement, None, "–"),
     ],
 )
 def test_figures(function, value, text) -> None:

@@ -114,7 +114,7 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
     """The rows as a table or as JSON."""
     if form == "json":
         return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
-    from segexport.report.table import NOTHING, milliseconds
+    from segexport.report.numbers import NOTHING, milliseconds
     from segexport.ui.text_table import table
 
     head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "MB")

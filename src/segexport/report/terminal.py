@@ -12,9 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, Row, metric_name, rows
+from segexport.report.table import Row, rows
 from segexport.report.wording import baselines, findings, headline, recorded, where_to_look
+from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
 from segexport.verdict import Verdict
@@ -61,7 +63,7 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
         color: Whether to colour the verdicts.
     """
     shown = rows(report)
-    columns, gap, left_out = _fitting(shown, width, metric_name(report))
+    columns, gap, left_out = _fitting(shown, width, TASKS[report.task].words.metric_name(report))
     parts = [
         Text(_one_line(report.title), style="bold"),
         _table(shown, columns, gap),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
-from segexport.spec import Task
+from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
 MEANING = {
@@ -18,10 +18,6 @@ MEANING = {
     Verdict.SKIPPED: "not asked for",
 }
 
-_HELD: dict[Task, str] = {
-    "semantic": "its masks were held, pixel by pixel, against the masks",
-    "instance": "its objects were held, one by one, against the objects",
-}
 _BAD = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE)
 _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
@@ -48,8 +44,8 @@ def headline(report: Report) -> str:
         if report.dataset.labelled:
             return f"{subject} what the reference model does: {held}."
         subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
-        masks = "masks" if report.task == "semantic" else "objects"
-        return f"{subject} with the reference's {masks}: {held}. Without labels nobody knows how good they are."
+        answers = TASKS[report.task].words.answers
+        return f"{subject} with the reference's {answers}: {held}. Without labels nobody knows how good they are."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -89,12 +85,12 @@ def findings(export: ExportResult) -> tuple[Finding, ...]:
 
 def compared(report: Report) -> str:
     """One plain paragraph: which images, which reference, what each figure is measured against."""
-    data, reference = report.dataset, report.reference
+    data, reference, words = report.dataset, report.reference, TASKS[report.task].words
     sentences = [
-        f"Each export ran on {_images(data)}, and {_HELD[report.task]} that the reference gave for the same images.",
+        f"Each export ran on {_images(data)}, and {words.compared} that the reference gave for the same images.",
         f"The reference is {_described(reference)}.",
         recorded(report),
-        _truth(data, report.task),
+        words.truth(labelled=data.labelled),
         report.metric.rstrip(". ") + ".",
         _grouped(data),
         _unseen(data),
@@ -168,22 +164,6 @@ def _images(data: DatasetInfo) -> str:
 def _described(reference: Reference) -> str:
     how = ", ".join(part for part in (reference.provider, reference.device) if part)
     return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
-
-
-def _truth(data: DatasetInfo, task: Task) -> str:
-    if task == "instance":
-        if data.labelled:
-            return "AP is measured against the annotations of the images."
-        return (
-            "The images have no annotations, so AP is measured against the objects that the reference is sure of: "
-            "1 means the same objects, not good ones."
-        )
-    if data.labelled:
-        return "mIoU is measured against the labels of the images."
-    return (
-        "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 means "
-        "the same masks, not good ones."
-    )
 
 
 def _unseen(data: DatasetInfo) -> str:
