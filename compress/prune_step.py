@@ -202,7 +202,7 @@ class _FromImages(_Pruning):
             data=Images.of(data, classes),
             seed=context.seed,
         )
-        self._worker = Worker(_WORKER, needs="paddle", threads=context.threads, name="pruning")
+        self._worker = Worker(_WORKER, needs="paddle", own_code=True, threads=context.threads, name="pruning")
         try:
             self._call("begin", job=job.model_dump_json())
         except BaseException:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.exporter.quantized_program import require_float
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
@@ -36,7 +36,7 @@ class HalfOnnx:
         """
         require_float(source, "fp16")
         arguments = {"fp32": str(source.file("model")), "out": str(out_dir / "model.onnx")}
-        with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+        with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
             answer, _ = worker.call("half", arguments, timeout_s=context.timeout_s)
         lineage = lineage_entry(self, context.key, tuple(answer["notes"]))
         return onnx_manifest(source, out_dir, answer, Precision.FP16, lineage)

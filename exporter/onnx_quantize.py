@@ -18,7 +18,7 @@ from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import InputError
 from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
@@ -89,7 +89,7 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
-        Worker(WORKERS / "onnx_quantize_worker.py", needs="onnx", threads=context.threads, name="int8") as worker,
+        Worker(WORKERS / "onnx_quantize_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="int8") as worker,
     ):
         ranges = trained.limits() if trained else {}
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}

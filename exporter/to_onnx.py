@@ -20,10 +20,12 @@ from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_pro
 from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
+ONNX_TOOLS = ("onnx", "onnxruntime")  # what a worker of ONNX models imports
 # paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.
 _OPSETS = (16, 15, 13, 11)
 _PER_CHANNEL = 13  # the first opset with a scale for each channel
@@ -33,7 +35,7 @@ class ToOnnx:
     """Paddle program to ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "5"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -53,6 +55,7 @@ class ToOnnx:
 
         Raises:
             UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
+            Interrupted: It was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
         before = unquantized(original) if is_quantized(original) else None
@@ -82,11 +85,15 @@ class ToOnnx:
             )
         for opset in opsets:
             arguments = {"model": str(model), "params": str(params), "onnx": str(onnx), "opset": opset}
-            try:
+
+            def convert(arguments=arguments) -> None:
                 with Worker(WORKERS / "paddle2onnx_worker.py", needs="paddle2onnx", name="paddle2onnx") as worker:
                     worker.call("convert", arguments, timeout_s=context.timeout_s)
+
+            try:
+                settled(convert)
                 return opset
-            except (WorkerCrashed, WorkerFailed) as error:
+            except (WorkerCrashed, WorkerFailed) as error:  # refused; the next opset may do
                 require_room(onnx.parent, error)
                 last = error
         raise UnsupportedModelError(
@@ -113,14 +120,14 @@ def _rounded(before: Unquantized, graph: program.Program, onnx: Path, context: S
     limits = {name: high for name, (_, high) in before.ranges.limits().items()}
     names = onnx_to_program(graph, onnx_nodes(onnx, context))
     arguments = {"onnx": str(onnx), "limits": {name: limits[var] for name, var in names.items() if var in limits}}
-    with Worker(WORKERS / "onnx_round_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+    with Worker(WORKERS / "onnx_round_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("round", arguments, timeout_s=context.timeout_s)
     return f"quantized already: {answer['rounded']} of {answer['products']} products keep their int8 weights and scales"
 
 
 def onnx_nodes(path: Path, context: StepContext) -> list[OnnxNode]:
     """The nodes of an ONNX file, in order."""
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("nodes", {"onnx": str(path)}, timeout_s=context.timeout_s)
     return [OnnxNode(*node) for node in answer["nodes"]]
 
@@ -136,7 +143,7 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     }
     arguments = {"raw": str(raw), "out": str(out), "metadata": metadata, "simplify": simplify, "seed": context.seed}
     arguments["meanings"] = [spec.semantics for spec in manifest.inputs]
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("finish", arguments, timeout_s=context.timeout_s)
     return answer
 

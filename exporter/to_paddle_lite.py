@@ -25,6 +25,7 @@ from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, Frozen, Precision
@@ -37,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "8"
+    version = "9"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -70,6 +71,7 @@ class ToPaddleLite:
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
+            Interrupted: Opt was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
         _require_runnable_casts(original)
@@ -141,9 +143,13 @@ class ToPaddleLite:
                 "weight_int8": precision is Precision.W8,
                 "weight_bits": self.params.weight_bits,
             }
-            try:
+
+            def compile_it() -> None:
                 with Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt") as worker:
                     worker.call("compile", arguments, timeout_s=context.timeout_s)
+
+            try:
+                settled(compile_it)
             except WorkerCrashed as error:
                 require_room(stem.parent, error)
                 refusal = UnsupportedModelError(

@@ -41,7 +41,7 @@ LAYERS = (
         "measure.student_t",
     },
     {"files", "recipe"},
-    {"process", "preprocess", "ui"},
+    {"process", "preprocess", "ui", "toolchain"},
     {"data"},
     {"importers", "measure.metrics", "measure.boundary", "measure.latency_statistics", "report.schema"},
     {"runtimes", "pipeline.step"},
@@ -49,7 +49,7 @@ LAYERS = (
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
     {"measure", "judge.bootstrap", "judge.groups"},
-    {"exporter", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
+    {"exporter", "toolchain.builtin", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
     {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
     {"exporter.targets"},
     {"pipeline", "predict", "report", "task"},

@@ -49,7 +49,7 @@ class Onnx(ExportTarget):
     format = Format.ONNX
     Recipe = OnnxExport
     runtimes = ("onnxruntime",)
-    toolchains = ("paddle2onnx", "onnx")
+    toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"
     packed = ("model", "params")  # weights may lie beside a large one

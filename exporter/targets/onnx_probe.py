@@ -13,7 +13,7 @@ from segexport.diagnose.match import CONVERSIONS, Match, OnnxGraph, match
 from segexport.diagnose.schema import Difference, Quantized
 from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.worker import Worker
 
 _RUN = """    import onnxruntime
@@ -141,7 +141,9 @@ class OnnxSide:
     def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
         """A worker that died is started again, with the model in it."""
         if self._worker is None:
-            self._worker = Worker(WORKERS / "onnx_trace_worker.py", needs="onnx", threads=self._threads, name="onnx")
+            self._worker = Worker(
+                WORKERS / "onnx_trace_worker.py", needs=ONNX_TOOLS, threads=self._threads, name="onnx"
+            )
             if command != "read":
                 self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
         try:

@@ -50,14 +50,14 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
     return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
 
 
-def report(*exports: Measured, own: Counts | None = None, environment: dict | None = None, latency: str | None = None):
+def report(*exports: Measured, own: Counts | None = None, environment: dict | None = None, latency=None, labelled=True):
     model = ModelArtifact(None, manifest())
     return conclude(
         Measurement(
             title="",
             reference=ReferenceRun(model, INFO, False, timing=timing(10.0)),
             exports=list(exports),
-            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), True, 1.5),
+            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), labelled, 1.5),
             labels=LABELS,
             dataset=DatasetInfo(path="x", split="val", images=IMAGES, labelled=True, fingerprint="f"),
             environment=environment or {},
@@ -72,6 +72,29 @@ def rows(*exports: Measured) -> dict:
 
 INT8 = {"precision": Precision.INT8}
 SMALL = {"files": (FileEntry(path="model.bin", sha256="c" * 64, size_bytes=300),)}
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"), [(95, Verdict.PASS), (87, Verdict.INCONCLUSIVE), (10, Verdict.INCONCLUSIVE)]
+)
+def test_without_labels_the_mask_iou_decides(hits, verdict):
+    """Each class has `hits` per cent of the union of both masks; every other check is switched off."""
+    off = dict.fromkeys(
+        ("agreement_min", "agreement_worst_image_min", "agreement_confident_min", "agreement_class_min")
+    )
+    entry = measured("int8", 4.0, limits=Limits(**off), **INT8, **SMALL)
+    counts = np.tile([[hits] * 3, [hits] * 3, [100] * 3], (IMAGES, 1, 1))
+    entry.tally.counts = list(counts)
+    own = tally()
+    own.counts = list(np.tile([[hits] * 3] * 3, (IMAGES, 1, 1)))
+    found = report(measured("fp32", 5.0), entry, own=own, labelled=False)
+    row = found.exports[1]
+    checks = {check.name: check for check in row.checks}
+    assert checks["agreement.mask_iou"].value == pytest.approx(hits / 100)
+    assert (checks["agreement.mask_iou"].verdict, row.verdict) == (verdict, verdict)
+    assert checks["miou.delta"].verdict is Verdict.SKIPPED
+    assert found.metric.startswith("Mask IoU is the mean over classes")
+    assert "agreement.mask_iou" not in {check.name for check in report(entry).exports[0].checks}
 
 
 class TestLatencyPolicy:

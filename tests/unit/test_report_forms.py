@@ -101,7 +101,7 @@ def test_write_makes_every_file_and_reads_back(tmp_path) -> None:
 
 def test_write_into_a_file_is_an_error_and_leaves_nothing(tmp_path) -> None:
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(StorageError, match=r"taken/report\.json: cannot be written\ncause: "):
+    with pytest.raises(StorageError, match=r"taken: cannot be written\ncause: "):
         write(full_report(), tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken").read_text() == "mine"
@@ -162,6 +162,25 @@ def test_compared_says_what_unlabelled_images_mean() -> None:
     assert "measured against the labels of the images" in compared(report)
     assert "1 means the same masks, not good ones" in compared(unlabelled)
     assert "labels of the images" not in compared(unlabelled)
+
+
+def test_without_labels_a_pass_is_called_what_it_is() -> None:
+    report = passing_report()
+    unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
+    sentence = (
+        "The export agrees with the reference's masks: every gated check held. Without labels nobody knows how good "
+        "they are."
+    )
+    assert headline(unlabelled) == sentence
+    two = unlabelled.model_copy(update={"exports": unlabelled.exports * 2})
+    assert headline(two).startswith("All 2 exports agree with the reference's masks: ")
+    objects = headline(unlabelled.model_copy(update={"task": "instance"}))
+    assert objects.startswith("The export agrees with the reference's objects: ")
+    for form in ("table", "markdown", "html"):
+        shown = " ".join(render(unlabelled, form).split())
+        assert "mask IoU" in shown
+        assert "Δ mIoU" not in shown
+        assert "mask IoU" not in " ".join(render(report, form).split()), form
 
 
 def test_findings_come_worst_first_and_ungated_last() -> None:

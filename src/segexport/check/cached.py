@@ -44,7 +44,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
 def _key(request: CheckRequest) -> str:
     return digest_of(
         {
-            "check": 5,
+            "check": 6,
             "segexport": __version__,
             "reference": request.reference.identity,
             "exports": [

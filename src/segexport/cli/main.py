@@ -22,6 +22,7 @@ from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
+from segexport.cli.toolchain import toolchain
 from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
@@ -232,19 +233,25 @@ def report(console: Any, file: Path, form: str) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def doctor(console: Any, form: str) -> None:
-    """Say what works here, and how to get the rest."""
-    from segexport.commands.doctor import examine, render
+    """Try the runtimes and converters of this machine, and say how to get the rest.
+
+    Exit code 2: nothing here exports a model, or nothing runs one.
+    """
+    from segexport.commands.doctor import examine, obstacle, render
 
     say = console()
-    findings = examine()
+    findings = examine(say.progress)
     say.data(render(findings, form, color=say.stdout_color, width=say.stdout_width))
-    sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
+    if (error := obstacle(findings)) is not None:
+        say.error(error)
+        sys.exit(2)
 
 
 for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)
+cli.add_command(toolchain)
 
 
 @cli.group()

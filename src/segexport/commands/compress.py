@@ -22,6 +22,7 @@ from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.report import table
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
@@ -218,7 +219,7 @@ class _Judge:
             if result.verdict is Verdict.PASS and self._kept(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result)}")
+            failed.append(f"{point.attempt.idea}: {_not_passed(result, table.metric_name(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -231,7 +232,7 @@ class _Judge:
         return recipe, run_pipeline(recipe, Path(), out, console=self._console, store=self._store)
 
     def _kept(self, result: ExportResult) -> bool:
-        """The promise itself; without labels the gate on mIoU only reports, and the original's masks are the truth."""
+        """The promise itself; without labels it is about the mask IoU with the original's masks."""
         low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
         return low is not None and low >= -self._goal.max_miou_drop
 
@@ -239,7 +240,8 @@ class _Judge:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = result.size_bytes / fp32.size_bytes
         low = result.miou_delta_interval[0]
-        words = f"{point.attempt.idea}: mIoU {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
+        metric = table.metric_name(checked)
+        words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
         if result.latency_ratio is not None:
@@ -253,15 +255,15 @@ class _Judge:
         words += {"latency": "faster", "size": "smaller", "flops": "cheaper to compute"}[self._goal.objective]
         tried = sum(p.error is None for p in carefully(outcome.points)) - 1
         words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
-        return words + (f"; for lack of time, {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+        return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
 
 
-def _not_passed(result: ExportResult) -> str:
+def _not_passed(result: ExportResult, metric: str) -> str:
     found = [check.message for check in result.checks if check.gated and check.verdict not in _GOOD]
     return (
         found[0].rstrip(".")
         if found
-        else f"mIoU {result.miou_delta:+.4f}, the whole interval is not inside the promise"
+        else f"{metric} {result.miou_delta:+.4f}, the whole interval is not inside the promise"
     )
 
 

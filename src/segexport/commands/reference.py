@@ -103,7 +103,7 @@ def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str
             f"{noise.differing_pixels} of {noise.pixels:,} pixels in a second run, at worst {noise.worst_image:.2%} of "
             f"an image, mIoU {noise.miou_delta:+.5f}",
         ),
-        ("mIoU", f"{scores.miou:.4f}" + ("" if data.labelled else " (no labels: against its own masks)")),
+        ("mIoU", f"{scores.miou:.4f}" if data.labelled else "not known: there are no labels"),
     ]
     if header.times is not None:
         times = np.concatenate([np.array(row) for row in header.times.blocks_ms])

@@ -10,7 +10,7 @@ import numpy as np
 from segexport import __version__
 from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates, gates
-from segexport.judge.agreement_gates import agreement_checks
+from segexport.judge.agreement_gates import agreement_checks, mask_iou_check
 from segexport.judge.bootstrap import PairedDelta, paired_delta
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
@@ -35,7 +35,7 @@ def conclude(measured: Measurement) -> Report:
         created=now(),
         title=measured.title or measured.reference.artifact.manifest.name,
         verdict=overall(result.verdict for result in results),
-        metric=metrics.MIOU_CONVENTION if measured.truth is None else AP_CONVENTION,
+        metric=_metric(measured),
         task="semantic" if measured.truth is None else "instance",
         labels=measured.labels,
         dataset=measured.dataset,
@@ -44,6 +44,12 @@ def conclude(measured: Measurement) -> Report:
         environment=measured.environment,
         notes=(*measured.notes, *_remarks(measured)),
     )
+
+
+def _metric(measured: Measurement) -> str:
+    if measured.truth is not None:
+        return AP_CONVENTION
+    return metrics.MIOU_CONVENTION if measured.comparison.labelled else metrics.MASK_IOU_CONVENTION
 
 
 def _remarks(measured: Measurement) -> list[str]:
@@ -200,6 +206,7 @@ def _accuracy_checks(
 ) -> list[Check]:
     alarm = gates.independence_check(delta, agreement=agreement)
     return [
+        *([] if labelled else [mask_iou_check(delta.miou_export, limits)]),
         *([] if alarm is None else [alarm]),
         gates.miou_check(delta, limits, agreement=agreement, labelled=labelled),
         gates.class_check(delta, limits, labels=names, labelled=labelled),

@@ -187,7 +187,7 @@ class Groups(Frozen):
 
 
 class DatasetInfo(Frozen):
-    """The images that were used. Without labels, mIoU is measured against the reference's masks."""
+    """The images that were used. Without labels, what is called mIoU is the mask IoU with the reference's masks."""
 
     path: str
     split: str

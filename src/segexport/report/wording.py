@@ -44,7 +44,12 @@ def headline(report: Report) -> str:
         return "Nothing was checked: there is no export in this report."
     if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
         subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
-        return f"{subject} what the reference model does: every gated check held{_if_independent(exports)}."
+        held = f"every gated check held{_if_independent(exports)}"
+        if report.dataset.labelled:
+            return f"{subject} what the reference model does: {held}."
+        subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
+        masks = "masks" if report.task == "semantic" else "objects"
+        return f"{subject} with the reference's {masks}: {held}. Without labels nobody knows how good they are."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -176,8 +181,8 @@ def _truth(data: DatasetInfo, task: Task) -> str:
     if data.labelled:
         return "mIoU is measured against the labels of the images."
     return (
-        "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
-        "not good ones."
+        "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 means "
+        "the same masks, not good ones."
     )
 
 

@@ -14,7 +14,7 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset
-from segexport.errors import SegexportError, WorkerFailed
+from segexport.errors import EnvironmentMissingError, Interrupted, SegexportError, StorageError, WorkerFailed
 from segexport.exporter import cost, program
 from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
@@ -24,6 +24,7 @@ from segexport.measure.parity import ModelUnderTest, decided_pixels
 from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
+from segexport.process.settled import settled
 from segexport.progress import Progress, silent
 from segexport.recipe.export import export_name
 from segexport.recipe.schema import Recipe
@@ -99,7 +100,11 @@ class Workbench:
 
 
 class Evaluator:
-    """Turns tries into points. An export that fails is a point with the reason."""
+    """Turns tries into points. An export that fails by itself is a point with the reason.
+
+    What the machine did is no result: killed twice, or out of its time, raises `Interrupted`; a full disk or a runtime
+    that is gone ends the search.
+    """
 
     def __init__(self, bench: Workbench, baseline: Candidate) -> None:
         self._bench, self._baseline = bench, baseline
@@ -115,7 +120,9 @@ class Evaluator:
         start = time.monotonic()
         self.know(attempt.candidate)
         try:
-            found = self._measured(attempt)
+            found = settled(lambda: self._measured(attempt))
+        except (Interrupted, StorageError, EnvironmentMissingError):
+            raise
         except SegexportError as error:
             found = {"error": str(error)}
         return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)

@@ -48,7 +48,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
         {
-            "search": 1,
+            "search": 2,
             "model": bench.source.digest,
             "images": [bench.images.fingerprint, bench.screened],
             "learning": learning,
