@@ -39,7 +39,7 @@ class ToyExport(ExportRecipe):
 
 class Toy(ExportTarget):
     name, title, format, Recipe = "toy", "Toy", Format("toy"), ToyExport
-    runtimes, toolchains, converters = ("toy",), ("paddle2onnx",), (PADDLE2ONNX,)
+    runtimes, toolchains, converters = ("toy",), ("onnx",), (PADDLE2ONNX,)
 
     def steps(self, recipe: ToyExport) -> list[Step]:
         return [make_step("to_onnx", {}), ToToy()]
@@ -61,17 +61,17 @@ def test_another_package_brings_a_target_and_a_runtime(tmp_path):
     targets, runtimes = (f"[segexport.{kind}]\ntoy = test_toy_target:" for kind in ("targets", "runtimes"))
     (package := tmp_path / "toy-1.0.dist-info").mkdir()
     (package / "entry_points.txt").write_text(f"{targets}Toy\n{runtimes}ToyEngine\n")
-    model = Path(__file__).parents[2] / "src/segexport/demo/model"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), *sys.path))}
+    model, path = Path(__file__).parents[2] / "src/segexport/demo/model", os.pathsep.join((str(tmp_path), *sys.path))
 
     def run(*arguments: str | Path) -> str:
-        command = [sys.executable, "-m", "segexport", *arguments]
+        command, environment = [sys.executable, "-m", "segexport", *arguments], {**os.environ, "PYTHONPATH": path}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert "toy" in json.loads(run("recipe", "schema"))["properties"]["exports"]["items"]["discriminator"]["mapping"]
-    assert "runtime toy" in {found["name"] for found in json.loads(run("doctor", "--format", "json"))["findings"]}
+    looked_at = json.loads(run("doctor", "--format", "json"))["findings"]
+    assert [one["kind"] for one in looked_at if one["name"] == "toy" and one["ok"]] == ["runtime", "target"]
     assert '"target": "toy"' in run("inspect", model, "--format", "json")
     run("export", model, "--to", "toy", "-o", "mine")
     run("check", "mine", "--reference", model, "--data", model.parent / "data", "--split", "all", "-o", "out")
