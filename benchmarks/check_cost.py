@@ -26,11 +26,11 @@ from segexport import preprocess
 from segexport.artifact import read_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.measure.parity import Contender, compare
-from segexport.registry import runtime_for
+from segexport.measure.parity import ModelUnderTest, compare
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
-from segexport.store import Store
 
 _BARE = {
     "onnx": """
@@ -82,8 +82,8 @@ def check_seconds(reference, export, data: Dataset) -> float:
         runtime_for(export.manifest.format).open(export, options) as other,
     ):
         spec = reference.manifest.inputs[0]
-        first = Contender("reference", own, reference.manifest.preprocess, spec)
-        second = Contender("export", other, export.manifest.preprocess, export.manifest.inputs[0])
+        first = ModelUnderTest("reference", own, reference.manifest.preprocess, spec)
+        second = ModelUnderTest("export", other, export.manifest.preprocess, export.manifest.inputs[0])
         warm, _ = preprocess.apply(reference.manifest.preprocess, data.read(0).image)
         for session in (own, other):
             for _ in range(3):  # the reference's self-check belongs to loading

@@ -17,10 +17,10 @@ from pathlib import Path
 import yaml
 from real_models import TO_CAMVID
 
+from segexport.commands.compress import compress
 from segexport.exporter.from_paddle import ImportOptions
 from segexport.measure.environment import describe_machine
-from segexport.search.command import compress
-from segexport.show.console import Console
+from segexport.ui.console import Console
 
 MODELS = {  # where it lies, what it may lose, whether its classes are Cityscapes'
     "espnet_cityscapes": ("espnet_cityscapes/export_argmax", 0.01, True),

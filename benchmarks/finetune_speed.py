@@ -22,8 +22,8 @@ from segexport.compress.training_options import TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.store import Store
 
 
 def main() -> None:

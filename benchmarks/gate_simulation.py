@@ -34,9 +34,9 @@ from bootstrap_speed import cpu_name
 from segexport.judge import bootstrap
 from segexport.judge.bootstrap import holm, paired_delta
 from segexport.judge.gates import FAMILY_LEVEL, PASS_IMAGES, miou_check
-from segexport.judge.limits import Limits
-from segexport.judge.student_t import student_t_quantile
 from segexport.measure.metrics import class_counts, confusion_matrix
+from segexport.measure.student_t import student_t_quantile
+from segexport.recipe.limits import Limits
 from segexport.verdict import Verdict
 
 RESULT = Path(__file__).parent / "results" / "gate_simulation.json"

@@ -28,15 +28,15 @@ from segexport.exporter.program import Program
 from segexport.exporter.set_head import SetHead
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
+from segexport.files.store import Store
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import Step, StepContext
 from segexport.preprocess import apply, enlarge_mask
-from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
 from segexport.spec import Preprocess, Resize
-from segexport.step import Step, StepContext
-from segexport.store import Store
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/exporter"))
 import zoo

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
-from segexport.instance.ap_delta import paired_ap_delta
-from segexport.instance.average_precision import ClassMatches
+from segexport.task.instance.ap_delta import paired_ap_delta
+from segexport.task.instance.average_precision import ClassMatches
 
 CASES = ("50:10:5", "500:20:20", "5000:20:80")
 

@@ -31,10 +31,10 @@ from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
+from segexport.pipeline.step import StepContext
 from segexport.spec import Resize
-from segexport.step import StepContext
-from segexport.store import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO = REPOSITORY / "src/segexport/demo"

@@ -22,8 +22,8 @@ from segexport.compress.prune_step import Prune
 from segexport.compress.training_options import Losses
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.step import Step, StepContext
-from segexport.store import Store
+from segexport.files.store import Store
+from segexport.pipeline.step import Step, StepContext
 
 
 @contextmanager

@@ -26,13 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import zoo_coverage as coverage  # noqa: E402
 from zoo_coverage import zoo  # noqa: E402
 
+from segexport.compress.channel_analysis import analyze  # noqa: E402
 from segexport.compress.channel_cut import mask  # noqa: E402
-from segexport.compress.channel_graph import analyze  # noqa: E402
 from segexport.compress.prune import prune  # noqa: E402
 from segexport.errors import SegexportError  # noqa: E402
 from segexport.exporter import program as programs  # noqa: E402
-from segexport.exporter.program import Program  # noqa: E402
-from segexport.exporter.program_reader import read_graph  # noqa: E402
+from segexport.exporter.program import Program, read_graph  # noqa: E402
 
 coverage.WORKERS["paddle"] = REPOSITORY / "runtimes/workers/paddle_worker.py"
 

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import yaml
 
+from segexport.commands.run import run_recipe
 from segexport.measure.environment import describe_machine
-from segexport.recipe import Calibration
-from segexport.run import run_recipe
-from segexport.show.console import Console
+from segexport.recipe.schema import Calibration
+from segexport.ui.console import Console
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 KEPT = ("miou", "miou_delta", "miou_delta_interval", "agreement", "agreement_worst", "size_bytes")

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import yaml
 
+from segexport.commands.run import run_recipe
 from segexport.measure.environment import describe_machine
-from segexport.run import run_recipe
-from segexport.show.console import Console
+from segexport.ui.console import Console
 
 # Cityscapes' classes in their order -> CamVid's.
 TO_CAMVID = {

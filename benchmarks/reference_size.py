@@ -15,17 +15,17 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from segexport.check import Subject, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline import Builder, planned, steps_of
-from segexport.recipe import CheckRecipe, OnnxExport
-from segexport.recorded.archive import HEADER
-from segexport.recorded.reference import record
+from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import CheckRecipe, OnnxExport
+from segexport.references.archive import HEADER
+from segexport.references.reference import record
 from segexport.spec import Format
-from segexport.step import StepContext
-from segexport.store import Store
 
 RESULT = Path(__file__).parent / "results" / "reference_size.json"
 
@@ -44,7 +44,7 @@ def main() -> None:
     source = import_model(options.model, ImportOptions.from_strings(options.input_size), store)
     chain = planned(steps_of(OnnxExport(to=Format.ONNX)), source)
     artifact = Builder(store, StepContext()).build("onnx-fp32", source, chain)
-    subject = Subject("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
+    subject = Export("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.ref"
         start = time.perf_counter()

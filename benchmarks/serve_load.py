@@ -39,10 +39,10 @@ import numpy as np
 from segexport import preprocess
 from segexport.data.images import IMAGE_SUFFIXES, decode_image
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
-from segexport.store import Store
 
 
 @dataclass

@@ -250,7 +250,8 @@ def export(net, folder: Path) -> None:
     program.write(folder)
     (folder / "deploy.yaml").write_text(
         "Deploy:\n  input_shape:\n  - 1\n  - 3\n  - 128\n  - 128\n  model: model.pdmodel\n  output_dtype: float32\n"
-        "  output_op: none\n  params: model.pdiparams\n  transforms:\n  - type: Normalize\n"
+        "  output_op: none\n  params: model.pdiparams\n  transforms:\n"
+        "  - target_size:\n    - 128\n    - 128\n    type: Resize\n  - type: Normalize\n"
     )
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segexport.exporter.program import Op, Program
+from segexport.exporter.program import Program
 
 Axis = tuple[str, int]
 """A parameter and one of its axes."""
@@ -184,35 +184,3 @@ def _copies(counts: dict[Axis, dict[int, int]], units: list[int]) -> int:
     """Channels per unit in the narrowest source that the units fill alone, else (shuffled parts) in the widest."""
     alone = [count[units[0]] for count in counts.values() if len(count) == len(units)]
     return min(alone) if alone else max(count[units[0]] for count in counts.values())
-
-
-def analyze(program: Program) -> ChannelGraph:
-    """Reads the channel graph off a program whose parameters are there.
-
-    Sizes may be free along batch, height and width. An operator without a rule freezes what reaches it.
-    """
-    from segexport.compress.channel_rules import RULES
-
-    graph = ChannelGraph(program)
-    read = {*program.consumers(), *program.fetch_names}
-    for op in program.compute_ops():
-        rule = RULES.get(op.type)
-        if rule is None:
-            _freeze_unknown(graph, op)
-        else:
-            rule(graph, op)
-            if any(name in read and name not in graph.labels for name in op.output_names()):
-                _freeze_unknown(graph, op)  # an output that the rule does not know of is used
-    for name in program.fetch_names:
-        graph.freeze_all(graph.of(name), "an output of the model")
-    graph.finish()
-    return graph
-
-
-def _freeze_unknown(graph: ChannelGraph, op: Op) -> None:
-    for name in op.input_names():
-        if name in graph.program.vars and graph.program.vars[name].is_tensor:
-            graph.freeze_all(graph.of(name), f"operator '{op.type}'")
-    for name in op.output_names():
-        if name in graph.program.vars:
-            graph.put(name, [None] * len(graph.dims(name)))

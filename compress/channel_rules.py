@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from segexport.compress import channel_shapes as shapes
 from segexport.compress import channel_weights as weights
+from segexport.compress.channel_coupling import Labels, Rule, aligned, merge
 from segexport.compress.channel_graph import ChannelGraph
-from segexport.compress.channel_ties import Labels, Rule, aligned, merge
 from segexport.exporter.program import Op
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from segexport.compress.channel_coupling import Labels, aligned, channel_axis, freeze_through, meet
 from segexport.compress.channel_graph import ChannelGraph
-from segexport.compress.channel_ties import Labels, aligned, channel_axis, freeze_through, meet
 from segexport.exporter.program import Op
 
 

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from segexport.compress.channel_coupling import (
+    Labels,
+    aligned,
+    channel_axis,
+    contract,
+    freeze_through,
+    meet,
+    tie_vector,
+)
 from segexport.compress.channel_graph import ChannelGraph
-from segexport.compress.channel_ties import Labels, aligned, channel_axis, contract, freeze_through, meet, tie_vector
 from segexport.exporter.program import Op
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import InputError
+from segexport.files.atomic import whole_file
 
 NAME = "checkpoint.npz"
 
@@ -37,9 +37,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     plain = {"step": checkpoint.step, "options": checkpoint.options, "state": checkpoint.state}
     flat = {f"{kind} {name}": value for kind, values in checkpoint.arrays.items() for name, value in values.items()}
     flat["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
-    part = folder / "checkpoint.part.npz"
-    np.savez(part, **flat)
-    os.replace(part, folder / NAME)
+    with whole_file(folder / NAME) as work, work.open("wb") as stream:
+        np.savez(stream, **flat)
 
 
 def load(folder: Path) -> Checkpoint | None:

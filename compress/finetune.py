@@ -15,20 +15,20 @@ from pydantic import Field, NonNegativeFloat, model_validator
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, file_entry
 from segexport.compress import checkpoint, processes
 from segexport.compress.batches import Augmentation
-from segexport.compress.job import Images, Job
+from segexport.compress.label_scan import pixels_of_classes
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
-from segexport.compress.survey import pixels_of_classes
+from segexport.compress.training_job import Images, Job
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, Losses, TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.reading.model_files import find_model
-from segexport.show.pictures import default_labels
+from segexport.files.store import TRAINING, Store, default_root
+from segexport.importers.model_files import find_model
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Frozen, Label
-from segexport.step import StepContext, lineage_entry
-from segexport.store import TRAINING, Store, default_root
+from segexport.ui.pictures import default_labels
 
 _PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
 

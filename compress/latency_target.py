@@ -13,10 +13,10 @@ import numpy as np
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.errors import InputError
 from segexport.exporter.to_onnx import ToOnnx
+from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.ort import OnnxRuntime
 from segexport.runtimes.paddle import Paddle
-from segexport.step import StepContext
 
 Where = Literal["onnxruntime", "paddle"]
 _TRIES = 6

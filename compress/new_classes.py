@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from segexport.compress.channel_graph import Axis, ChannelGraph, analyze
+from segexport.compress.channel_analysis import analyze
+from segexport.compress.channel_graph import Axis, ChannelGraph
 from segexport.compress.logits import logits_of
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Op, Program

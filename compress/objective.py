@@ -15,7 +15,7 @@ from segexport.compress.logits import logits_of
 from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import TrainingOptions
 from segexport.errors import InputError
-from segexport.exporter.head import num_classes
+from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Program
 
 

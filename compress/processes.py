@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from segexport.compress.job import Job
+from segexport.compress.training_job import Job
 from segexport.errors import InputError, WorkerCrashed, WorkerTimeout
 from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cost import ChannelCost, Cost, out_of_reach
 from segexport.compress.channel_cut import cut
-from segexport.compress.channel_graph import ChannelGraph, ChannelGroup, analyze
+from segexport.compress.channel_graph import ChannelGraph, ChannelGroup
 from segexport.compress.cost import macs, parameters
 from segexport.errors import InputError
 from segexport.exporter.program import Program

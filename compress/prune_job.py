@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.compress.channel_cost import Cost
-from segexport.compress.job import Images
 from segexport.compress.prune import Criterion
+from segexport.compress.training_job import Images
 from segexport.spec import Frozen, Preprocess
 
 Widths = Literal["uniform", "global"]

@@ -14,8 +14,9 @@ import numpy as np
 
 from segexport.compress.allocation import allocate
 from segexport.compress.batches import Batch
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cost import ChannelCost, Cost
-from segexport.compress.channel_graph import ChannelGraph, analyze
+from segexport.compress.channel_graph import ChannelGraph
 from segexport.compress.cost import macs, parameters
 from segexport.compress.fisher import fisher
 from segexport.compress.prune import Pruned, Width, prune, remove, uniform_ratio

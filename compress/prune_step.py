@@ -13,17 +13,17 @@ from pydantic import Field, model_validator
 
 from segexport.artifact import Manifest, ModelArtifact, file_digest, file_entry
 from segexport.compress import sensitivity
-from segexport.compress.channel_graph import analyze
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.cost import macs, parameters
-from segexport.compress.job import Images
 from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
 from segexport.compress.prune import Pruned, prune, uniform_ratio
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
+from segexport.compress.training_job import Images
 from segexport.errors import InputError
 from segexport.exporter import program
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format
-from segexport.step import StepContext, lineage_entry
 
 REPORT = "pruning.json"  # what was cut, what each stage took
 _WORKER = Path(__file__).parent / "workers" / "prune_worker.py"

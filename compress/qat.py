@@ -14,8 +14,8 @@ from segexport.compress.training_options import Losses
 from segexport.errors import InputError
 from segexport.exporter.calibrate import where_it_rounds
 from segexport.exporter.quantization_ranges import ranges_entry
-from segexport.recipe import Calibration
-from segexport.step import StepContext
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import Calibration
 
 _WORKER = Path(__file__).parent / "workers" / "qat_worker.py"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
-from segexport.compress.channel_graph import analyze
 from segexport.compress.prune import Criterion, Pruned, prune
 from segexport.errors import InputError
 from segexport.exporter.program import Program
+from segexport.files.atomic import write_file
 
 Evaluate = Callable[[Program], float]
 """The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
@@ -182,7 +182,4 @@ def _pickled(content: bytes) -> dict[str, dict[str, float]]:
 
 
 def _write(file: Path, found: dict[str, dict[str, float]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(found, indent=1) + "\n")
-    os.replace(part, file)
+    write_file(file, json.dumps(found, indent=1) + "\n")

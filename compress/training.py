@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import paddle
 
-from segexport.compress import checkpoint, ranks
+from segexport.compress import checkpoint
+from segexport.compress import distributed as ranks
 from segexport.compress.batches import Batch
 from segexport.compress.checkpoint import Checkpoint
 from segexport.compress.live_program import LiveProgram

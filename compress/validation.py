@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from segexport import preprocess
-from segexport.compress import ranks
+from segexport.compress import distributed as ranks
 from segexport.compress.training import Trainer
 from segexport.data.dataset import Dataset
 from segexport.measure import metrics

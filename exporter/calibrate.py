@@ -6,15 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
-from segexport.recipe import Calibration
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format
-from segexport.step import StepContext, lineage_entry
 
 _ROLES = ("model", "params")
 _NAMED = 3  # tensors that a note names
@@ -95,4 +95,4 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if note.startswith("warning"))))
+    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if is_warning(note))))

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from segexport import preprocess
-from segexport.artifact import ModelArtifact
+from segexport.artifact import ModelArtifact, warning
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 
@@ -49,7 +49,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
     warnings = []
     if flat:
         named = ", ".join(flat[:_NAMED]) + (" ..." if len(flat) > _NAMED else "")
-        warnings.append(f"warning: {len(flat)} of {len(data)} calibration images are of a single colour ({named})")
+        warnings.append(warning(f"{len(flat)} of {len(data)} calibration images are of a single colour ({named})"))
     if len(seen) < len(data):
-        warnings.append(f"warning: {len(data)} calibration images, {len(seen)} different ones among them")
+        warnings.append(warning(f"{len(data)} calibration images, {len(seen)} different ones among them"))
     return tuple(warnings)

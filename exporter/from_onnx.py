@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from segexport.artifact import (
+    MANIFEST_NAME,
     LineageEntry,
     Manifest,
     ModelArtifact,
@@ -18,9 +19,10 @@ from segexport.artifact import (
 )
 from segexport.errors import InputError
 from segexport.exporter.to_onnx import WORKERS
+from segexport.files.external_data import external_data, require_inside
+from segexport.files.store import Store
 from segexport.process.worker import Worker
 from segexport.spec import Format, Precision, TensorSpec
-from segexport.store import Store
 
 _VERSION = "2"
 
@@ -28,24 +30,48 @@ _VERSION = "2"
 def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
     """Keeps the file as an artifact with the reference's preprocessing and labels, which the file does not say.
 
+    Weights that lie in files beside it are taken along.
+
     Raises:
-        InputError: Not an ONNX model, or one whose inputs are not those of the reference.
+        InputError: Not an ONNX model, one whose weights lie outside of its folder, or one whose inputs are not those
+            of the reference.
     """
-    key = digest_of({"adopt": _VERSION, "onnx": file_digest(path), "reference": reference.digest, "name": path.stem})
+    weights = _weights(path)
+    identity = {"adopt": _VERSION, "onnx": file_digest(path), "reference": reference.digest, "name": path.stem}
+    if weights:
+        identity["weights"] = {name: file_digest(path.parent / name) for name in weights}
+    key = digest_of(identity)
     found = store.find_artifact(key)
-    return found or read_artifact(store.keep(key, lambda folder: _write(path, reference, folder, key)))
+    return found or read_artifact(store.keep(key, lambda folder: _write(path, weights, reference, folder, key)))
 
 
-def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None:
+def _weights(path: Path) -> tuple[str, ...]:
+    """The files beside the model that hold its weights."""
+    names = tuple(dict.fromkeys(require_inside(path, location) for location in external_data(path)))
+    if MANIFEST_NAME in names:
+        raise InputError(f"{path}: its weights are in {MANIFEST_NAME}", cause="an artifact's own file has that name")
+    return tuple(name for name in names if name != path.name)
+
+
+def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folder: Path, key: str) -> None:
+    model = folder / (path.name if weights else "model.onnx")  # the weights' files keep their names, which may be any
+    notes = ["made by somebody else; preprocessing and labels are the reference's"]
     with Worker(WORKERS / "onnx_worker.py", needs="onnx", name="onnx") as worker:
         answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
+        if weights:
+            found, _ = worker.call("small_inside", {"onnx": str(path), "out": str(model)}, timeout_s=300)
+            notes.append(f"weights are in {', '.join(weights)}; {found['moved']} small tensors went into the model")
+        else:
+            shutil.copyfile(path, model)
+    for name in weights:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path.parent / name, folder / name)
     before = reference.manifest
     if len(answer["inputs"]) != len(before.inputs):
         raise InputError(
             f"{path}: {len(answer['inputs'])} inputs, but the reference has {len(before.inputs)}",
             hint="check it against the model that it was made from",
         )
-    shutil.copyfile(path, folder / "model.onnx")
     inputs = tuple(
         spec.model_copy(update={"name": new["name"], "dtype": new["dtype"], "shape": tuple(new["shape"])})
         for spec, new in zip(before.inputs, answer["inputs"], strict=True)
@@ -53,7 +79,7 @@ def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None
     manifest = Manifest(
         name=path.stem,
         format=Format.ONNX,
-        files=(file_entry(folder, "model.onnx"),),
+        files=(file_entry(folder, model.name), *(file_entry(folder, name, "params") for name in weights)),
         inputs=inputs,
         outputs=_outputs(answer["outputs"], before, path),
         preprocess=before.preprocess,
@@ -65,7 +91,7 @@ def _write(path: Path, reference: ModelArtifact, folder: Path, key: str) -> None
                 step="adopt",
                 version=_VERSION,
                 key=key,
-                notes=("made by somebody else; preprocessing and labels are the reference's",),
+                notes=tuple(notes),
             ),
         ),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -18,23 +17,30 @@ from segexport.artifact import (
     file_entry,
     one_line,
     read_artifact,
+    warning,
     write_artifact,
 )
+from segexport.data.dataset import Dataset
+from segexport.data.images import image_size
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.exporter import detections, head, pir, program
+from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choose_mask, mask_of
-from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
+from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
 from segexport.exporter.shapes import fix_input_shape, settled
-from segexport.reading.deploy_config import DeployConfig, read_deploy_config
-from segexport.reading.model_files import ModelFiles, find_model
-from segexport.show.pictures import default_labels
+from segexport.files.store import Store
+from segexport.files.yaml_reader import read_yaml
+from segexport.importers.deploy_config import DeployConfig, read_deploy_config
+from segexport.importers.model_files import ModelFiles, find_model
+from segexport.preprocess import place
 from segexport.spec import (
+    Color,
     Format,
     Frozen,
     Label,
     Pad,
     PadToMultiple,
+    PerChannel,
     Precision,
     Preprocess,
     Resize,
@@ -42,10 +48,9 @@ from segexport.spec import (
     ResizeShort,
     TensorSpec,
 )
-from segexport.store import Store
-from segexport.yaml_reader import read_yaml
+from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "2"
+IMPORT_VERSION = "5"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -54,7 +59,7 @@ class ImportOptions(Frozen):
 
     Attributes:
         preprocess: All of the preprocessing.
-        color, mean, std: Single parts of it, over what the export or `preprocess` says.
+        color, mean, std: Single parts of it, over what the export or `preprocess` says; one mean and std per channel.
         input_size: (width, height) that free sides of the input are fixed to.
         mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
         labels: Class names, in the order of the model's classes.
@@ -62,9 +67,9 @@ class ImportOptions(Frozen):
     """
 
     preprocess: Preprocess | None = None
-    color: Literal["rgb", "bgr"] | None = None
-    mean: tuple[float, float, float] | None = None
-    std: tuple[float, float, float] | None = None
+    color: Color | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
     labels: tuple[str, ...] | None = None
     fallback_labels: tuple[str, ...] | None = None
     input_size: tuple[int, int] | None = None
@@ -77,7 +82,7 @@ class ImportOptions(Frozen):
         input_size: str | None = None,
         labels: Path | None = None,
         preprocess: Path | None = None,
-        color: Literal["rgb", "bgr"] | None = None,
+        color: Color | None = None,
         mean: str | None = None,
         std: str | None = None,
         mask_output: str | None = None,
@@ -86,8 +91,8 @@ class ImportOptions(Frozen):
         """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
         return cls(
             color=color,
-            mean=_three(mean, "--mean") if mean else None,
-            std=_three(std, "--std") if std else None,
+            mean=_per_channel(mean, "--mean") if mean else None,
+            std=_per_channel(std, "--std") if std else None,
             input_size=_size(input_size) if input_size else None,
             labels=_names(labels) if labels else None,
             preprocess=_preprocess(preprocess) if preprocess else None,
@@ -110,39 +115,37 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
-    config = read_deploy_config(files)
     digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
-    stated = options.model_dump(mode="json")
-    if options.mask_output is None:  # so that what was imported before there was a choice is found again
-        del stated["mask_output"]
-    described = {"config": config.model_dump(mode="json"), "options": stated}
+    config = None if files.config is None else [files.config.name, file_digest(files.config)]
+    described = {"config": config, "options": options.model_dump(mode="json")}
     key = digest_of({"import": IMPORT_VERSION, "name": _name(path), "files": digests, **described})
     found = store.find_artifact(key)
     if found is not None:
         return found
     lineage = LineageEntry(step="import", version=IMPORT_VERSION, params={"files": digests}, key=key)
-    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, config, options, lineage)))
+    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, options, lineage)))
 
 
-def _write(
-    folder: Path, name: str, files: ModelFiles, config: DeployConfig, options: ImportOptions, lineage: LineageEntry
-) -> None:
+def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, lineage: LineageEntry) -> None:
     graph = _READERS[files.kind](files.model, files.params)
     graph.strip_build_paths()
-    notes = [f"read from {config.source}", *config.notes]
+    notes = mend(graph, AS_READ)
+    detector = detections.finds_objects(graph)
+    fed = _image(graph.inputs()) if detector else _only_image(graph, files.model)
+    channels, assumed = _channels(fed, options)
+    config = read_deploy_config(files, channels, options.preprocess)
+    notes = [f"read from {config.source}", *config.notes, *assumed, *notes]
     if files.kind == "paddle-pir":
         notes.append("translated from Paddle 3's .json into a legacy program")
-    detector = detections.finds_objects(graph)
     if options.input_size is not None:
         width, height = options.input_size
-        image = _image(graph.inputs())
-        shapes = {image.name: (1, image.shape[1], height, width)}
+        shapes = {fed.name: (1, fed.shape[1], height, width)}
         if detector:
-            shapes |= {name: (1, 2) for name in graph.feed_names if name != image.name}
+            shapes |= {name: (1, 2) for name in graph.feed_names if name != fed.name}
         graph = fix_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
     graph = settled(graph)
-    notes += _runnable(graph)
+    notes += mend(graph, OF_ITS_SIZE)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
     stated = options.labels or config.labels
     if detector:
@@ -150,9 +153,8 @@ def _write(
     else:
         labels = len(stated or options.fallback_labels or ())
         outputs = choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
-    preprocess, more = _fitting(
-        _stated(options, config), _image(inputs) if detector else inputs[0], files.model, pads=detector
-    )
+        _require_one_class(graph, mask_of(outputs), config, options, files.model)
+    preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
     fallback = options.fallback_labels
     names = stated or (fallback if fallback and len(fallback) == classes else None)
@@ -173,30 +175,77 @@ def _write(
     write_artifact(folder, manifest)
 
 
+def _only_image(graph: program.Program, source: Path) -> TensorSpec:
+    """The input of a program that takes an image and nothing else.
+
+    Raises:
+        UnsupportedModelError: Another number of inputs.
+        InputError: Something else than an image.
+    """
+    inputs = graph.inputs()
+    if len(inputs) != 1:
+        listed = ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in inputs)
+        raise UnsupportedModelError(
+            f"{source}: the program takes {len(inputs)} inputs: {listed}",
+            cause="segexport feeds a network one image; what else it takes (a trimap, a depth map) nobody gives it",
+            hint="export the network with the image as its only input",
+        )
+    spec = inputs[0]
+    if spec.layout != "NCHW" or spec.dtype != "float32":
+        last = spec.layout == "NHWC"
+        raise InputError(
+            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}"
+            + (": its channels come last" if last else ""),
+            cause="segexport feeds images as float32 [batch, channels, height, width]",
+            hint="export the network with its channels first" if last else "",
+        )
+    return spec
+
+
+def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]:
+    """How many channels the program takes, and a note where it does not say."""
+    if len(spec.shape) == 4 and spec.shape[1] > 0:
+        return spec.shape[1], []
+    stated = (options.preprocess.mean if options.preprocess else None) or options.mean or options.std
+    if stated is not None:
+        return len(stated), []
+    return 3, [warning(f"the program does not say how many channels its input {spec.name!r} has: 3 are assumed")]
+
+
+def _require_one_class(
+    graph: program.Program, mask: str, config: DeployConfig, options: ImportOptions, source: Path
+) -> None:
+    """Refuses a network whose pixels may be of several classes, or of none.
+
+    Raises:
+        UnsupportedModelError: It is one, and the user does not ask for a mask of its scores by name.
+    """
+    op = output_semantics.decides_alone(graph, mask) if mask else None
+    scores = op is None or op.type in _SIGMOIDS
+    if (op is None and not config.multi_label) or (options.mask_output and scores):
+        return
+    if op is None:
+        why = f"{config.source} names the transform AddMultiLabelAuxiliaryCategory"
+    else:
+        why = f"{op.type} (layer {layer_of(graph, op)}) lets each channel say by itself whether its class is there"
+    raise UnsupportedModelError(
+        f"{source}: the output {mask!r} is multi-label, a pixel may be of several classes or of none",
+        cause=f"{why}; segexport gives each pixel one class, and the largest channel is not it",
+        hint=f"where the classes exclude each other all the same, say so by naming the output: --mask-output {mask}"
+        if scores
+        else "export the scores that the threshold is applied to",
+    )
+
+
+_SIGMOIDS = ("sigmoid", "hard_sigmoid")
+
+
 def _classes(graph: program.Program, mask: str) -> int:
-    return head.recognise(graph, mask).num_classes if mask else head.num_classes(graph)
+    return output_semantics.recognise(graph, mask).num_classes if mask else output_semantics.num_classes(graph)
 
 
 def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
     return next((spec for spec in inputs if spec.semantics == "image"), inputs[0])
-
-
-def _runnable(graph: program.Program) -> list[str]:
-    """Mends in place what Paddle exports and cannot run itself; returns notes for the lineage."""
-    if not any(has_free_size(op) for op in graph.ops):
-        return []
-    rewrite = UnpoolToArithmetic()
-    notes = rewrite.apply(graph) if rewrite.applies(graph) else []
-    left = next((op for op in graph.ops if has_free_size(op)), None)
-    if left is not None:
-        raise UnsupportedModelError(
-            f"unpool (layer {layer_of(graph, left)}): its output_size is {left.attr('output_size')}",
-            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
-            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
-        )
-    graph.prune()
-    graph.verify("the program with its unpools rewritten")
-    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
@@ -205,10 +254,11 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
     Args:
         pads: Whether an image that is smaller may be padded, since the program is told its size.
     """
-    if len(spec.shape) != 4 or spec.layout != "NCHW" or spec.shape[1] not in (3, -1):
+    if spec.shape[1] not in (preprocess.channels, -1):
         raise InputError(
-            f"{source}: the input {spec.name!r} is {spec.dtype} {list(spec.shape)}",
-            cause="segexport feeds images as float32 [batch, 3, height, width]",
+            f"{source}: the preprocessing is for {preprocess.channels} channels, "
+            f"the input {spec.name!r} takes {spec.shape[1]}",
+            hint="give as many means and standard deviations: --preprocess FILE, or --mean and --std",
         )
     if spec.shape[0] not in (1, -1):
         raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
@@ -220,7 +270,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         return preprocess, []
     resize = Resize(width=width, height=height)
     note = f"the export names no resize, but the program takes {width}x{height} only: a resize was added"
-    return preprocess.model_copy(update={"geometry": (resize,)}), [note]
+    return preprocess.model_copy(update={"geometry": (resize,)}), [warning(note)]
 
 
 def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Preprocess, list[str]]:
@@ -239,7 +289,7 @@ def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Prepro
     )
     before = ", ".join(op.op for op in preprocess.geometry)
     note = f"the program takes {width}x{height} only: images are fitted into it and padded, in place of {before}"
-    return preprocess.model_copy(update={"geometry": geometry}), [note]
+    return preprocess.model_copy(update={"geometry": geometry}), [warning(note)]
 
 
 def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, background: bool = True) -> tuple[Label, ...]:
@@ -265,14 +315,13 @@ def _name(path: Path) -> str:
     return (path.resolve().name if path.is_dir() else path.stem) or "model"
 
 
-def _three(text: str, option: str) -> tuple[float, float, float]:
+def _per_channel(text: str, option: str) -> tuple[float, ...]:
     try:
-        first, second, third = (float(part) for part in text.split(","))
+        return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise InputError(
-            f"{option} {text}: not three numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
+            f"{option} {text}: not numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
         ) from None
-    return first, second, third
 
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
@@ -306,3 +355,19 @@ def _preprocess(file: Path) -> Preprocess:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:
         raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
+
+
+def fix_input_size(
+    path: Path, options: ImportOptions, source: ModelArtifact, data: Dataset, store: Store
+) -> ModelArtifact:
+    """The model with its free sides fixed to the size that all images have after preprocessing, if they have one.
+
+    A phone runs one size, and operators that depend on the size can only be exported for one.
+    """
+    manifest = source.manifest
+    if -1 not in manifest.image.shape[2:] or options.input_size is not None:
+        return source
+    sizes = {place(manifest.preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
+    if len(sizes) != 1:
+        return source
+    return import_model(path, options.model_copy(update={"input_size": sizes.pop()}), store)

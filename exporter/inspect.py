@@ -9,8 +9,8 @@ from typing import Literal
 from segexport.errors import SegexportError, UnsupportedModelError
 from segexport.exporter import cost
 from segexport.exporter import supported_operators as tables
-from segexport.exporter.head import num_classes
 from segexport.exporter.layers import layer_of
+from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target

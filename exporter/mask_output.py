@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from segexport.errors import InputError
-from segexport.exporter.head import recognise
+from segexport.exporter.output_semantics import recognise
 from segexport.exporter.program import Program
 from segexport.spec import TensorSpec
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
-from segexport.step import StepContext, lineage_entry
 
 
 class HalfOnnx:

@@ -19,10 +19,10 @@ from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
 from segexport.exporter.to_onnx import WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Precision
-from segexport.step import StepContext, lineage_entry
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
 
@@ -47,7 +47,7 @@ class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
 
     kind = "onnx_int8"
-    version = "4"
+    version = "5"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from segexport.errors import InputError
 from segexport.exporter import framework_proto as proto
-from segexport.exporter.program import Attr, Block, Op, Program, Var
+from segexport.exporter.graph import Attr, Block, Op, Var
+from segexport.exporter.program_graph import ProgramGraph
+from segexport.exporter.program_verify import verify
 
+Graph = TypeVar("Graph", bound=ProgramGraph)
 MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
 MAX_RANK = 16
 MAX_SIZE = 2**31 - 1
@@ -24,18 +27,18 @@ _HOW_TO_EXPORT = (
 )
 
 
-def read_program(model: Path, params: Path) -> Program:
+def read_program(model: Path, params: Path, kind: type[Graph]) -> Graph:
     """See `program.read`."""
-    program = _decode(_model_bytes(model), model)
+    program = _decode(_model_bytes(model), model, kind)
     program.params = read_params(params, program)
-    program.verify(str(model))
+    verify(program, str(model))
     return program
 
 
-def read_graph(model: Path) -> Program:
-    """Reads the graph alone, without its parameters' values (`params` stays empty)."""
-    program = _decode(_model_bytes(model), model)
-    program.verify(str(model))
+def read_graph(model: Path, kind: type[Graph]) -> Graph:
+    """See `program.read_graph`."""
+    program = _decode(_model_bytes(model), model, kind)
+    verify(program, str(model))
     return program
 
 
@@ -57,7 +60,7 @@ def _model_bytes(path: Path) -> bytes:
         return stream.read(size)
 
 
-def _decode(data: bytes, path: Path) -> Program:
+def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
     message = proto.ProgramDesc()
     try:
         message.ParseFromString(data)
@@ -65,7 +68,7 @@ def _decode(data: bytes, path: Path) -> Program:
             raise ValueError(f"required fields are missing: {', '.join(message.FindInitializationErrors()[:3])}")
         if not message.blocks:
             raise ValueError("it has no block")
-        program = Program(
+        program = kind(
             [_block(block) for block in message.blocks],
             {},
             version=message.version.version if message.HasField("version") else 0,
@@ -164,7 +167,7 @@ def _scalar(message: Any) -> bool | int | float | complex:
 # -- the parameters --------------------------------------------------------------------------------------------
 
 
-def param_names(program: Program) -> list[str]:
+def param_names(program: ProgramGraph) -> list[str]:
     """The names of the parameters that the `.pdiparams` file holds, in its order."""
     return sorted(
         name
@@ -174,7 +177,7 @@ def param_names(program: Program) -> list[str]:
     )
 
 
-def read_params(path: Path, program: Program) -> dict[str, np.ndarray]:
+def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
     """Reads the values of the parameters that `program` declares; see `program.read`."""
     names = param_names(program)
     if not names and not path.exists():

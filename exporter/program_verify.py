@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from segexport.errors import InputError
-from segexport.exporter.program import Block, Op, Program
+from segexport.exporter.graph import Block, Op
+from segexport.exporter.program_graph import ProgramGraph
 
 
-def verify(program: Program, source: str) -> None:
+def verify(program: ProgramGraph, source: str) -> None:
     """See `Program.verify`."""
     _verify_ends(program, source)
     for number, block in enumerate(program.blocks):
@@ -27,7 +28,7 @@ def _must(condition: bool, source: str, what: str) -> None:
         )
 
 
-def _verify_ends(program: Program, source: str) -> None:
+def _verify_ends(program: ProgramGraph, source: str) -> None:
     for kind, slot_of in (("feed", "Out"), ("fetch", "X")):
         ops = [op for op in program.ops if op.type == kind]
         _must(bool(ops), source, f"the program has no {kind} operator, so it is no inference program")
@@ -41,7 +42,7 @@ def _verify_ends(program: Program, source: str) -> None:
             _must(tensor, source, f"{kind} variable {name!r} is no typed tensor")
 
 
-def _verify_block(program: Program, block: Block, written: set[str], source: str, depth: int) -> None:
+def _verify_block(program: ProgramGraph, block: Block, written: set[str], source: str, depth: int) -> None:
     _must(depth <= len(program.blocks), source, "its blocks hold each other in a circle")
     visible = dict(block.vars)
     parent = block.parent_idx

@@ -2,52 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segexport.errors import StorageError
 from segexport.exporter import framework_proto as proto
-from segexport.exporter.program import BUILD_ATTRIBUTES, Attr, Block, Op, Program, Var
+from segexport.exporter.graph import Attr, Block, Op, Var
+from segexport.exporter.program_graph import BUILD_ATTRIBUTES, ProgramGraph
 from segexport.exporter.program_reader import param_names
-from segexport.store import storage_error
+from segexport.files.atomic import whole_file
 
 
-def write(program: Program, folder: Path, stem: str) -> tuple[Path, Path]:
+def write(program: ProgramGraph, folder: Path, stem: str) -> tuple[Path, Path]:
     """See `Program.write`."""
     model, params = folder / f"{stem}.pdmodel", folder / f"{stem}.pdiparams"
     missing = [name for name in param_names(program) if name not in program.params]
     if missing:
         raise ValueError(f"{len(missing)} parameters have no value, {missing[0]!r} for one: was only the graph read?")
-    temporary = [path.with_name(path.name + ".part") for path in (model, params)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary[0].write_bytes(model_bytes(program))
-        with temporary[1].open("wb") as stream:
-            declared = {name: var for block in program.blocks for name, var in block.vars.items()}
+    declared = {name: var for block in program.blocks for name, var in block.vars.items()}
+    with whole_file(model) as graph, whole_file(params) as values:
+        graph.write_bytes(model_bytes(program))
+        with values.open("wb") as stream:
             for name in param_names(program):
                 stream.write(_tensor_header(declared[name]))
                 stream.write(np.ascontiguousarray(program.params[name]).data)
-        for part, path in zip(temporary, (model, params), strict=True):
-            os.replace(part, path)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: the program cannot be written",
-            cause=error.strerror or str(error),
-            hint=storage_error(error, folder).hint,
-        ) from error
-    finally:
-        for part in temporary:
-            with contextlib.suppress(OSError):
-                part.unlink()
     return model, params
 
 
-def model_bytes(program: Program) -> bytes:
+def model_bytes(program: ProgramGraph) -> bytes:
     """The `.pdmodel` file's bytes: variables, slots and attributes sorted by name, build attributes left out."""
     message = proto.ProgramDesc()
     for block in program.blocks:

@@ -18,12 +18,12 @@ from segexport.artifact import Manifest, ModelArtifact, file_entry
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program as programs
 from segexport.exporter.framework_proto import DTYPE_CODE
-from segexport.exporter.head import INTERPOLATION, is_identity_scale, recognise
 from segexport.exporter.mask_output import MASKS, mask_of
+from segexport.exporter.output_semantics import INTERPOLATION, is_identity_scale, recognise
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.quantization_ranges import passed_on
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Frozen, HeadKind, MaskDtype
-from segexport.step import StepContext, lineage_entry
 
 _LAST_CLASS_OF_UINT8 = 255
 

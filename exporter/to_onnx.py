@@ -14,10 +14,10 @@ from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
+from segexport.files.disk import require_room
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
-from segexport.step import StepContext, lineage_entry
-from segexport.store import require_room
 
 WORKERS = Path(__file__).parent / "workers"
 # paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.

@@ -1,4 +1,8 @@
-"""A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here."""
+"""A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here.
+
+Paddle-Lite has kernels for ARM that it has not for x86. Where no rewrite helps the twin, the `.nb` comes without one:
+notes say which operator it was, and a check here says that the values were not run instead of passing.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,27 @@ from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.calibrate import Calibrate, where_it_rounds
-from segexport.exporter.inspect import in_the_way
+from segexport.exporter.inspect import in_the_way, support_for
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
+from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
+from segexport.files.disk import require_room
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe import Calibration
+from segexport.recipe.schema import Calibration
 from segexport.spec import Format, Frozen, Precision
-from segexport.step import StepContext, lineage_entry
-from segexport.store import require_room
 
 LITE_VERSION = "2.13"
+NO_TWIN = "no x86 twin"
 
 
 class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "4"
+    version = "7"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -59,7 +65,7 @@ class ToPaddleLite:
         return self.params.precision is Precision.INT8
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes both files.
+        """Writes `model.nb`, and `model.x86.nb` where x86 has all operators.
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
@@ -74,26 +80,34 @@ class ToPaddleLite:
             for_x86, _ = with_int8_arithmetic(original, ranges)
             more += found
         notes = self._compile("arm", for_arm, out_dir / "model", context)
-        self._compile("x86", for_x86, out_dir / "model.x86", context)
-        notes += more
-        if self.params.precision is Precision.INT8:
-            notes.append("the x86 twin rounds as int8 does and computes in fp32: its times say nothing about the phone")
-        if self.params.precision is Precision.FP16:
-            notes.append("the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only")
+        files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
+        notes += [*more, *twinless]
+        if not twinless:
+            files.append(file_entry(out_dir, "model.x86.nb", "host_model"))
+            notes += _of_twin(self.params.precision)
         before = source.manifest
         return before.model_copy(
             update={
                 "format": Format.PADDLE_LITE,
-                "files": (
-                    file_entry(out_dir, "model.nb"),
-                    file_entry(out_dir, "model.x86.nb", "host_model"),
-                ),
+                "files": tuple(files),
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
                 "target": Target(arch="arm64", precision=self.params.precision, min_runtime_version=LITE_VERSION),
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,
             }
         )
+
+    def _compile_twin(self, graph: program.Program, out_dir: Path, context: StepContext) -> list[str]:
+        """Writes `model.x86.nb`; notes why not where x86 lacks an operator, which ARM has."""
+        try:
+            self._compile("x86", graph, out_dir / "model.x86", context)
+        except UnsupportedModelError:
+            lacking = support_for(LITE_X86, graph).obstacles
+            if not lacking:
+                raise
+            named = ", ".join(dict.fromkeys(f"{each.operator} (layer {each.layer})" for each in lacking))
+            return [f"warning: {NO_TWIN}: x86 has no kernel for {named}; model.nb was compiled, and not run here"]
+        return []
 
     def _ranges(self, source: ModelArtifact, context: StepContext) -> tuple[Ranges, tuple[str, ...]]:
         """The source's ranges, or those of a calibration now; and its notes."""
@@ -132,6 +146,15 @@ class ToPaddleLite:
                 )
                 raise in_the_way(f"paddle-lite {place}", original, refusal) from error
         return notes
+
+
+def _of_twin(precision: Precision) -> list[str]:
+    """What its results and its times say less about."""
+    if precision is Precision.INT8:
+        return ["the x86 twin rounds as int8 does and computes in fp32: its times say nothing about the phone"]
+    if precision is Precision.FP16:
+        return ["the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only"]
+    return []
 
 
 def _require_runnable_casts(graph: program.Program) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 from segexport.artifact import ModelArtifact
+from segexport.errors import UnsupportedModelError
 from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
 from segexport.spec import Format
 
@@ -20,5 +22,22 @@ class PaddleLite:
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         on_arm = platform.machine() in ("aarch64", "arm64")
-        files = {"model": artifact.file("model" if on_arm else "host_model")}
+        files = {"model": artifact.file("model") if on_arm else twin_of(artifact)}
         return open_worker_session(self.name, "lite_worker.py", "paddlelite", artifact, options, files)
+
+
+def twin_of(artifact: ModelArtifact) -> Path:
+    """The x86 program beside the one for ARM.
+
+    Raises:
+        UnsupportedModelError: There is none, since x86 has not all of its operators.
+    """
+    if not any(entry.role == "host_model" for entry in artifact.manifest.files):
+        notes = [note for entry in artifact.manifest.lineage for note in entry.notes]
+        why = next((note for note in notes if "no x86 twin" in note), "it holds a program for ARM alone")
+        raise UnsupportedModelError(
+            f"{artifact.path}: its values cannot be run on {platform.machine()}",
+            cause=why.removeprefix("warning: "),
+            hint="check it where its kernels are, on a phone: segexport check … --adb",
+        )
+    return artifact.file("host_model")

@@ -17,7 +17,7 @@ def console():
     """A console whose words can be read: `console.stdout` and `console.stderr` are io.StringIO."""
     import io
 
-    from segexport.show.console import Console
+    from segexport.ui.console import Console
 
     out, err = io.StringIO(), io.StringIO()
     made = Console("never", stdout=out, stderr=err)

@@ -14,10 +14,10 @@ import time
 import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding fail in the same process
 from pathlib import Path
 
-from segexport.compress import ranks
-from segexport.compress.job import Job
+from segexport.compress import distributed as ranks
 from segexport.compress.processes import chunk
-from segexport.compress.running import Running
+from segexport.compress.training_job import Job
+from segexport.compress.training_session import Running
 from segexport.errors import SegexportError
 
 

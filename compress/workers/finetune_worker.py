@@ -11,10 +11,10 @@ from pathlib import Path
 
 from worker_host import Failure
 
-from segexport.compress.job import Job
 from segexport.compress.live_program import LiveProgram
-from segexport.compress.running import Running
 from segexport.compress.training import Trainer
+from segexport.compress.training_job import Job
+from segexport.compress.training_session import Running
 from segexport.errors import SegexportError
 
 LIVE = LiveProgram  # the student's trainable form; a worker that trains another one sets it

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.exporter.evaluate.arrangement import RULES as ARRANGEMENT
-from segexport.exporter.evaluate.computation import RULES as COMPUTATION
 from segexport.exporter.evaluate.constants import RULES as CONSTANTS
+from segexport.exporter.evaluate.math_ops import RULES as COMPUTATION
 from segexport.exporter.evaluate.rule import MAX_ELEMENTS, Inputs
+from segexport.exporter.evaluate.shape_ops import RULES as ARRANGEMENT
 from segexport.exporter.program import Op
 
 __all__ = ["MAX_ELEMENTS", "CannotEvaluate", "can_evaluate", "evaluate"]

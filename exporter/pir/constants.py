@@ -103,22 +103,18 @@ def _range(t: Translation, op: PirOp) -> None:
 
 def _linspace(t: Translation, op: PirOp) -> None:
     dtype = t.dtype(op)
-    inputs = {"Start": [_in_dtype(t, op, 0, dtype)], "Stop": [_in_dtype(t, op, 1, dtype)], "Num": [t.tensor(op, 2)]}
+    inputs = {"Start": [_in_dtype(t, op, 0, dtype)], "Stop": [_in_dtype(t, op, 1, dtype)]}
+    inputs["Num"] = [_in_dtype(t, op, 2, "int32")]
     t.emit(op, "linspace", inputs, {"Out": [t.declare(op, 0)]}, {"dtype": t.typed(op, "DTYPE", dtype)})
 
 
 def _in_dtype(t: Translation, op: PirOp, index: int, dtype: str) -> str:
     """An operand in another element type: a constant written anew, or a cast."""
-    name = t.tensor(op, index)
-    if t.program.dtype(name) == dtype:
-        return name
+    name, constant = t.tensor(op, index), t.constant(op, index)
+    if t.program.dtype(name) == dtype or not isinstance(constant, (bool, int, float)):
+        return t.in_dtype(op, name, dtype)
     out = t.new_var(f"{name}.{dtype}", dtype, t.program.shape(name))
-    constant = t.constant(op, index)
-    if isinstance(constant, (bool, int, float)):
-        shape = Attr("LONGS", list(t.program.shape(name)))
-        _emit_full(t, op, out, shape, dtype, _as(dtype, constant))
-    else:
-        t.emit_cast(op, name, out)
+    _emit_full(t, op, out, Attr("LONGS", list(t.program.shape(name))), dtype, _as(dtype, constant))
     return out
 
 

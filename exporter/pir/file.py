@@ -170,7 +170,9 @@ def _op(number: int, content: Any) -> PirOp:
         value = _value(_get(content, "O", dict, where), where)
         if len(value.types) != 1 or value.is_list:
             raise ValueError(f"{where}, parameter {described[3]!r}, is no tensor")
-        return PirOp(number, "builtin", PARAMETER, (), (value,), {"name": described[3]})
+        flags = content.get("OA")  # persistable, stop_gradient, trainable
+        is_saved = not (isinstance(flags, list) and flags[:1] == [0])
+        return PirOp(number, "builtin", PARAMETER, (), (value,), {"name": described[3], "persistable": is_saved})
     dialect, dot, name = tag.partition(".")
     if not dot or not name:
         raise ValueError(f"{where} is called {tag!r}, which names no dialect")
@@ -243,9 +245,10 @@ def _tensor_type(content: Any, where: str) -> TensorType:
     dims = tuple(_get({"size": size}, "size", int, where) for size in data[1])
     if element not in _DTYPES:
         raise ValueError(f"{where} has a result of the element type {element!r}")
-    if len(dims) > MAX_RANK or any(not -1 <= size <= MAX_SIZE for size in dims):
+    if len(dims) > MAX_RANK or any(not -MAX_SIZE <= size <= MAX_SIZE for size in dims):
         raise ValueError(f"{where} has a result of impossible sizes {list(dims)[:8]}")
-    return TensorType(_DTYPES[element], dims)
+    # Paddle multiplies free sizes too: instance_norm's statistics of a free batch are -1 * channels.
+    return TensorType(_DTYPES[element], tuple(max(size, -1) for size in dims))
 
 
 def _check_values(ops: tuple[PirOp, ...]) -> None:

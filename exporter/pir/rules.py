@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segexport.exporter.pir.words import Rule
+from segexport.exporter.pir.rule_grammar import Rule
 
 # -- words that many rules share -------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
         'ksize:INTS strides:INTS padding>paddings:INTS data_format:STRING +unpooling_type:STRING="max"',
     ),
     **{
-        f"{kind}_interp": Rule(f"{kind}_interp_v2", "X OutSize? SizeTensor*? Scale?", "Out", _INTERP)
+        f"{kind}_interp": Rule(f"{kind}_interp_v2", "X OutSize!int32? SizeTensor*!int32? Scale?", "Out", _INTERP)
         for kind in ("nearest", "linear", "bilinear", "bicubic", "trilinear")
     },
     "grid_sample": Rule("grid_sampler", "X Grid", "Output", "mode:STRING padding_mode:STRING align_corners:BOOLEAN"),
@@ -134,6 +134,14 @@ RULES: dict[str, Rule] = {
     "cross": Rule("cross", "X Y", "Out", "axis>dim:INT"),
     "einsum": Rule("einsum", "Operands*", "Out - -", "equation:STRING"),
     "bilinear": Rule("bilinear_tensor_product", "X Y Weight Bias?"),
+    # recurrent layers
+    "rnn": Rule(
+        "rnn",
+        "Input PreState* WeightList* SequenceLength? -?",
+        "Out DropoutState State* Reserve",
+        "dropout_prob:FLOAT is_bidirec:BOOLEAN input_size:INT hidden_size:INT num_layers:INT mode:STRING seed:INT "
+        "is_test:BOOLEAN",
+    ),
     # shapes (those of one size are in `special`)
     "reshape": Rule("reshape2", "X shape:INTS|Shape|ShapeTensor*", "Out +XShape"),
     "transpose": Rule("transpose2", "X", "Out +XShape", "perm>axis:INTS"),

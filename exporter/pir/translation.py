@@ -9,10 +9,10 @@ from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.layers import LAYER_PATH
 from segexport.exporter.pir.attributes import typed as as_attribute
+from segexport.exporter.pir.custom_rules import SPECIAL
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, PirValue
+from segexport.exporter.pir.rule_grammar import Rule, attributes, operands, results
 from segexport.exporter.pir.rules import RULES
-from segexport.exporter.pir.special import SPECIAL
-from segexport.exporter.pir.words import Rule, attributes, operands, results
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
@@ -35,6 +35,8 @@ class Translation:
         names: Value -> variable.
         lists: Value -> the variables of a list of tensors.
         constants: Value -> what it holds, for those that may become attributes.
+        unsaved: Value -> the name of a buffer that is not persistable: no file holds it. Recurrent layers have one
+            that they read in training only.
     """
 
     def __init__(self, graph: PirGraph, source: str) -> None:
@@ -44,6 +46,7 @@ class Translation:
         self.names: dict[int, str] = {}
         self.lists: dict[int, list[str]] = {}
         self.constants: dict[int, Any] = {}
+        self.unsaved: dict[int, str] = {}
         self._graph, self._source = graph, source
         self._read: set[str] = set()
         self._wanted = {op.operands[0]: op.attrs.get("name") for op in graph.ops if op.name == "fetch" and op.operands}
@@ -76,11 +79,11 @@ class Translation:
             elif word.slot == "VARS":
                 attrs[word.attr] = self._variables(op, index)
             elif word.list_slot and self.operand(op, index) in self.lists:
-                inputs[word.list_slot] = self.tensors(op, index)
+                inputs[word.list_slot] = [self.in_dtype(op, name, word.dtype) for name in self.tensors(op, index)]
                 if word.attr:  # sizes that are computed are -1 in the attribute
                     attrs[word.attr] = self.typed(op, word.type, [-1] * len(inputs[word.list_slot]))
             elif word.slot:
-                inputs[word.slot] = [self.tensor(op, index)]
+                inputs[word.slot] = [self.in_dtype(op, self.tensor(op, index), word.dtype)]
                 sizes = self.program.shape(inputs[word.slot][0])
                 if word.type in ("INTS", "BOUNDS") and len(sizes) == 1 and sizes[0] > 0:  # exporters look for these
                     attrs[word.attr] = self.typed(op, word.type, [-1] * sizes[0])
@@ -118,7 +121,10 @@ class Translation:
 
     def tensor(self, op: PirOp, index: int) -> str:
         """The variable that an operand stands for."""
-        name = self.names.get(self.operand(op, index))
+        number = self.operand(op, index)
+        name = self.names.get(number)
+        if number in self.unsaved:
+            raise self.unsupported(op, f"it reads {self.unsaved[number]}, a buffer that Paddle does not save")
         if name is None:
             raise self.damaged(op, f"its operand {index} is no tensor")
         return name
@@ -233,8 +239,16 @@ class Translation:
             "in_dtype": self.typed(op, "DTYPE", self.program.dtype(source)),
             "out_dtype": self.typed(op, "DTYPE", self.program.dtype(target)),
         }
-        self._read.add("dtype")
         self.emit(op, "cast", {"X": [source]}, {"Out": [target]}, codes)
+
+    def in_dtype(self, op: PirOp, name: str, dtype: str) -> str:
+        """A variable in another element type; any will do where `dtype` is empty."""
+        before = self.program.vars[name]
+        if dtype in ("", before.dtype):
+            return name
+        out = self.new_var(f"{name}.{dtype}", dtype, before.dims)
+        self.emit_cast(op, name, out)
+        return out
 
     # -- errors ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from segexport.exporter.rewrites.activations import ActivationsToArithmetic
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
@@ -24,7 +25,6 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
-from segexport.exporter.rewrites.known_faults import KnownFaults
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -34,15 +34,19 @@ from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
+from segexport.exporter.rewrites.unsupported_ops import KnownFaults
+from segexport.exporter.rewrites.x86_twin import TwinOperators
 from segexport.exporter.rewrites.zero_dim import ZeroDimConstants
 
 REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
+    ShapeTensorInt32(),
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),
@@ -68,7 +72,9 @@ REWRITES: tuple[Rewrite, ...] = (
     ExplicitPadding(),
     BooleanMask(),
     BmmToMatmul(),
+    OneFormOfBias(),
     LinearInterpToBilinear(),
+    TwinOperators(),
     SetValueAttributes(),
     ZeroDimConstants(),
     IntegerMinMax(),

@@ -78,6 +78,10 @@ class _Arithmetic(Builder):
         """exp(x) - 1."""
         return self.line(self.one("exp", x), 1.0, -1.0)
 
+    def is_true(self, kind: str, x: str, y: str) -> str:
+        """1 where a comparison with a number holds, else 0."""
+        return self.cast(self.add(kind, {"X": x, "Y": y}, self._dims, "bool", axis=-1), self._dims, "float32")
+
     def below(self, x: str) -> str:
         """min(x, 0), as -relu(-x)."""
         return self.line(self.one("relu", self.line(x, -1.0)), -1.0)
@@ -97,6 +101,11 @@ def _selu(b: _Arithmetic, op: Op) -> None:
 
 def _abs(b: _Arithmetic, _op: Op) -> None:
     b.two("add", b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0)), last=True)
+
+
+def _sign(b: _Arithmetic, _op: Op) -> None:
+    zero = b.constant(0.0)
+    b.two("sub", b.is_true("greater_than", b.x, zero), b.is_true("less_than", b.x, zero), last=True)
 
 
 def _softsign(b: _Arithmetic, _op: Op) -> None:
@@ -140,6 +149,7 @@ _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
     "abs": _abs,
     "celu": _celu,
     "selu": _selu,
+    "sign": _sign,
     "softsign": _softsign,
     "tanh_shrink": _tanh_shrink,
     "softshrink": _softshrink,

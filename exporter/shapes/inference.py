@@ -10,9 +10,9 @@ import numpy as np
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.evaluate import CannotEvaluate, can_evaluate, evaluate
 from segexport.exporter.program import Op, Program
-from segexport.exporter.shapes.arrangement import RULES as ARRANGEMENT
-from segexport.exporter.shapes.computation import RULES as COMPUTATION
 from segexport.exporter.shapes.context import Context, Dims, NoRule
+from segexport.exporter.shapes.math_ops import RULES as COMPUTATION
+from segexport.exporter.shapes.shape_ops import RULES as ARRANGEMENT
 from segexport.exporter.shapes.windows import RULES as WINDOWS
 
 MAX_IMAGE_SIDE = 1 << 16

@@ -26,6 +26,7 @@ _NEVER = frozenset(
     {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "Softmax", "ArgMax"}
     | {"Where", "EmbedLayerNormalization", "Gather", "Unsqueeze", "Squeeze"}
 )
+_WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
 
 
@@ -41,7 +42,7 @@ def begin(arguments, _arrays):
     if unknown:
         raise Failure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
     chosen = choose_nodes(model, set(arguments["float_operators"]), set(arguments["float_nodes"]))
-    notes = []
+    notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     if arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
@@ -77,6 +78,20 @@ def _open(model):
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def _grouped_transposed(model) -> set[str]:
+    """Transposed convolutions in groups.
+
+    Their weights are [in, out / groups, ...]: ONNX Runtime makes a scale for each of the second axis, where the bias
+    has `out` elements. It computes them in float in any case, so nothing but a few bytes of weights is lost.
+    """
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose"
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    }
+
+
 def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set[str]:
     """Names of the operators that will compute in int8.
 
@@ -92,6 +107,7 @@ def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set
     constants = {value.name for value in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}
     known = set(QDQRegistry) | set(QLinearOpsRegistry)
+    float_nodes = float_nodes | _grouped_transposed(model)
     chosen = {
         node.name
         for node in model.graph.node
@@ -189,7 +205,14 @@ def quantize(_arguments, _arrays):
     )
     _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
     _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
-    quantizer.quantize_model()
+    try:
+        quantizer.quantize_model()
+    except Exception as error:
+        raise Failure(
+            "ONNX Runtime cannot quantize the model",
+            cause=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+            hint="leave the operator that it names in float: calibration: {float_operators: [TYPE]} in a recipe",
+        ) from error
     quantizer.model.topological_sort()
     _state["int8"] = done = quantizer.model.model
     means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}

@@ -1,15 +1,21 @@
-"""Edits and reads ONNX files: simplify, check, metadata, fp16. Commands: finish, half, describe, nodes."""
+"""Edits and reads ONNX files: simplify, check, metadata, fp16.
+
+Commands: finish, half, describe, small_inside, nodes.
+"""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper
 from worker_host import Failure
 
 # First ONNX Runtime release that reads an opset of the default domain.
 _RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
+_SMALL_BYTES = 1024  # sizes and axes are below, weights that matter above; ONNX's own tools part them here
 _SAME = 1e-5  # largest relative difference of an output that counts as unchanged
 
 
@@ -44,6 +50,27 @@ def describe(arguments, _arrays):
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
     return {**_io(model), "precision": precision}, []
+
+
+def small_inside(arguments, _arrays):
+    """Writes a model whose small tensors lie in itself; what else lies in files beside it stays there.
+
+    ONNX Runtime infers shapes before it reads such files, and cannot load a model that keeps its sizes in one.
+    """
+    path, moved = arguments["onnx"], 0
+    model = onnx.load(path, load_external_data=False)
+    for tensor in external_data_helper._get_all_tensors(model):
+        if not external_data_helper.uses_external_data(tensor):
+            continue
+        values = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize * int(np.prod(tensor.dims, dtype=np.int64))
+        if values < _SMALL_BYTES:
+            external_data_helper.load_external_data_for_tensor(tensor, os.path.dirname(path))
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+            moved += 1
+    with open(arguments["out"], "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+    return {"moved": moved}, []
 
 
 def nodes(arguments, _arrays):
@@ -192,4 +219,4 @@ def _io(model) -> dict:
     }
 
 
-COMMANDS = {"finish": finish, "half": half, "describe": describe, "nodes": nodes}
+COMMANDS = {"finish": finish, "half": half, "describe": describe, "small_inside": small_inside, "nodes": nodes}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segexport.exporter.from_paddle import ImportOptions
-    from segexport.instance.model import InstanceModel
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
+    from segexport.task.instance.model import InstanceModel
 
 __version__ = "0.1.0"
 
@@ -34,8 +34,8 @@ def load(
 
     from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
+    from segexport.files.store import Store
     from segexport.predict.model import Model
-    from segexport.store import Store
 
     importing = importing or ImportOptions()
     artifact = import_model(Path(path), importing, Store())
@@ -48,7 +48,7 @@ def load(
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     if artifact.manifest.task == "instance":
-        from segexport.instance.model import InstanceModel
+        from segexport.task.instance.model import InstanceModel
 
         if options.pop("target_size", None) is not None:
             raise InputError(f"{path}: target_size", cause="this model finds objects; its size is that of its export")

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, UnsupportedModelError
+from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -46,7 +47,24 @@ class LineageEntry(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
     key: str = ""
     tools: dict[str, str] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...
+    notes: tuple[str, ...] = ()  # rewrites that were applied, layers left in float, ...; some are `warning`s
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the notes that a person should be told, without their mark."""
+        return tuple(note.removeprefix(_WARNING) for note in self.notes if is_warning(note))
+
+
+_WARNING = "warning: "
+
+
+def warning(text: str) -> str:
+    """A note that the command line says in yellow: what had to be assumed, what comes out otherwise than it was."""
+    return _WARNING + text
+
+
+def is_warning(note: str) -> bool:
+    return note.startswith(_WARNING)
 
 
 class Target(Frozen):
@@ -98,6 +116,11 @@ class Manifest(Frozen):
     def is_trained(self) -> bool:
         """Whether its weights were trained on the way here, so that it differs from the original on purpose."""
         return any(entry.step in TRAINING_STEPS for entry in self.lineage)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should be told of the steps that made it, each once."""
+        return tuple(dict.fromkeys(text for entry in self.lineage for text in entry.warnings))
 
     @property
     def source_sha256(self) -> str:
@@ -185,7 +208,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 
     Raises:
-        InputError: No manifest, one of another schema, or a file that is missing or changed.
+        InputError: No manifest, one of another schema, a file that is missing or changed, or an ONNX model that reads
+            its weights from a file that the manifest does not list.
     """
     file = path / MANIFEST_NAME
     if not file.is_file():
@@ -216,6 +240,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
+        if manifest.format is Format.ONNX:
+            _require_listed(path, manifest)
     return ModelArtifact(path, manifest)
 
 
@@ -252,3 +278,18 @@ def _verify(root: Path, entry: FileEntry) -> None:
             cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
             hint="make the artifact again; it was edited or damaged after it was written",
         )
+
+
+def _require_listed(root: Path, manifest: Manifest) -> None:
+    """Every file that an ONNX model takes weights from lies in the folder and in the manifest."""
+    listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
+    for entry in manifest.files:
+        for location in external_data(root / entry.path) if entry.role == "model" else ():
+            inside = require_inside(root / entry.path, location)
+            path = str(PurePosixPath(entry.path).parent / inside)
+            if path not in listed:
+                raise InputError(
+                    f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
+                    cause="so nothing tells whether it is the file that the model was made with",
+                    hint="check the bare .onnx file instead: its weights are then taken along",
+                )

@@ -85,7 +85,7 @@ class HoldsError(Protocol):
 
 
 @contextmanager
-def kept_in(holder: HoldsError) -> Iterator[None]:
+def capture_error(holder: HoldsError) -> Iterator[None]:
     """Keeps an error in `holder` instead of raising it, so that one that fails does not stop the others."""
     try:
         yield

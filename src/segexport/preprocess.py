@@ -18,6 +18,7 @@ from segexport.errors import InputError, TooLargeError
 from segexport.spec import (
     Geometry,
     LimitLong,
+    LimitShort,
     Pad,
     PadToMultiple,
     PadToRatio,
@@ -38,8 +39,9 @@ _INTERPOLATION = {  # without "nearest": OpenCV's shifts the image by half a pix
     "lanczos4": cv2.INTER_LANCZOS4,
 }
 
-
 _PADDINGS = (Pad, PadToRatio, PadToMultiple)
+_SWAPPED = {"bgr": (2, 1, 0), "bgra": (2, 1, 0, 3)}  # the contract's channels, by their place in the image
+_AT_ONCE = 4  # channels that OpenCV resizes together
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,20 @@ def apply(
 
     Args:
         preprocess: The contract.
-        image: uint8 (height, width, 3), in RGB order whatever the contract's order is.
+        image: (height, width, channels) as the contract's `pixels` say: colours in RGB order whatever its order is.
         input_spec: The model's input; where its shape is fixed, the tensor must fit.
 
     Returns:
-        float32 (1, 3, height, width) in the contract's order of channels, contiguous; and the way back.
+        float32 (1, channels, height, width) in the contract's order of channels, contiguous; and the way back.
 
     Raises:
-        InputError: The tensor does not fit into the model's input, or a padding is smaller than the image.
+        InputError: Another kind of image, a tensor that does not fit into the model's input, or a padding that is
+            smaller than the image.
     """
-    _require_image(image)
+    _require_image(preprocess, image)
     placement = place(preprocess, image.shape[1], image.shape[0])
     if input_spec is not None:
-        require_fit(placement, input_spec)
+        require_fit(placement, input_spec, preprocess.channels)
     return normalize(preprocess, run_geometry(preprocess, image, placement)), placement
 
 
@@ -130,10 +133,11 @@ def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement)
 
 
 def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement) -> np.ndarray:
-    """Steps 1 and 2 of the contract, but for the order of channels: grey levels, RGB, (height, width, 3).
+    """Step 2 of the contract: (height, width, channels), not normalized, the channels in the image's order.
 
-    The result is float32, or the uint8 image itself where nothing has to be interpolated or filled.
+    The result is float32, or the image itself where nothing has to be interpolated or filled.
     """
+    order = np.argsort(_order(preprocess))
     for op, size in zip(preprocess.geometry, placement.sizes[1:], strict=True):
         here = (image.shape[1], image.shape[0])
         if size == here:
@@ -141,15 +145,21 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
         if image.dtype != np.float32:
             image = image.astype(np.float32)
         if isinstance(op, _PADDINGS):
-            value = op.value if preprocess.color == "rgb" else op.value[::-1]
-            right, bottom = size[0] - here[0], size[1] - here[1]
-            image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=value)
+            padded = np.empty((size[1], size[0], preprocess.channels), np.float32)
+            padded[:] = np.float32(op.value)[order]
+            padded[: here[1], : here[0]] = image
+            image = padded
         elif op.interpolation == "nearest":
             columns, rows = (_nearest(np.arange(to), to, source) for to, source in zip(size, here, strict=True))
             image = image.take(rows, axis=0).take(columns, axis=1)
         else:
-            image = cv2.resize(image, size, interpolation=_INTERPOLATION[op.interpolation])
+            image = _resized(image, size, _INTERPOLATION[op.interpolation])
     return image
+
+
+def _order(preprocess: Preprocess) -> tuple[int, ...]:
+    """Where each of the contract's channels lies in the image."""
+    return _SWAPPED.get(preprocess.color) or tuple(range(preprocess.channels))
 
 
 def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
@@ -157,30 +167,35 @@ def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
 
     Args:
         preprocess: The contract.
-        image: Grey levels, RGB, (height, width, 3), float32 or uint8.
+        image: (height, width, channels), the channels in the image's order, any type of number.
 
     Returns:
-        float32 (1, 3, height, width) in the contract's order of channels.
+        float32 (1, channels, height, width) in the contract's order of channels.
     """
-    tensor = np.empty((1, 3, *image.shape[:2]), np.float32)
+    tensor = np.empty((1, preprocess.channels, *image.shape[:2]), np.float32)
     scale = np.float32(preprocess.scale)
-    for channel, plane in enumerate(tensor[0]):
-        source = channel if preprocess.color == "rgb" else 2 - channel
+    for channel, (source, plane) in enumerate(zip(_order(preprocess), tensor[0], strict=True)):
         np.multiply(image[:, :, source], scale, out=plane, dtype=np.float32)
         np.subtract(plane, np.float32(preprocess.mean[channel]), out=plane)
         np.divide(plane, np.float32(preprocess.std[channel]), out=plane)
     return tensor
 
 
-def require_fit(placement: Placement, spec: TensorSpec) -> None:
+def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> None:
     """Refuses a tensor that a model of fixed input size cannot take.
 
     Raises:
-        InputError: A height or width of the model's input is fixed and the tensor's is another.
+        InputError: The model's channels, height or width are fixed and the tensor's are others.
     """
     layout = spec.layout or "NCHW"
     if len(spec.shape) != len(layout):
         return
+    if "C" in layout and spec.shape[layout.index("C")] not in (-1, channels):
+        raise InputError(
+            f"the preprocessing gives {channels} channels, but the model's input {spec.name!r} takes "
+            f"{spec.shape[layout.index('C')]}",
+            hint="import it with --preprocess FILE, one mean and one std for each channel",
+        )
     size = {"W": placement.tensor[0], "H": placement.tensor[1]}
     if any(axis in size and dim > 0 and dim != size[axis] for axis, dim in zip(layout, spec.shape, strict=True)):
         wanted = dict(zip(layout, spec.shape, strict=True))
@@ -242,13 +257,17 @@ def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:
-    if scores.shape[1::-1] == size:
-        return scores
-    parts = [  # OpenCV resizes at most 4 channels at once
-        cv2.resize(np.ascontiguousarray(scores[:, :, start : start + 4]), size).reshape(size[1], size[0], -1)
-        for start in range(0, scores.shape[2], 4)
+    return scores if scores.shape[1::-1] == size else _resized(scores, size, cv2.INTER_LINEAR)
+
+
+def _resized(image: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
+    """(height, width, channels) of any number of channels, resized by OpenCV."""
+    parts = [
+        cv2.resize(np.ascontiguousarray(image[:, :, start : start + _AT_ONCE]), size, interpolation=interpolation)
+        for start in range(0, image.shape[2], _AT_ONCE)
     ]
-    return np.concatenate(parts, axis=2)
+    parts = [part.reshape(size[1], size[0], -1) for part in parts]  # OpenCV drops the axis of a single channel
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 def _nearest(index: np.ndarray, size: int, new_size: int) -> np.ndarray:
@@ -280,6 +299,12 @@ def _size_after(op: Geometry, width: int, height: int) -> Size:
             return _scaled(width, height, op.max_size / long)
         if op.min_size is not None and long < op.min_size:
             return _scaled(width, height, op.min_size / long)
+        return width, height
+    if isinstance(op, LimitShort):
+        if op.max_size is not None and short > op.max_size:
+            return _scaled(width, height, op.max_size / short)
+        if op.min_size is not None and short < op.min_size:
+            return _scaled(width, height, op.min_size / short)
         return width, height
     if isinstance(op, ResizeToMultiple):
         return max(op.multiple, width - width % op.multiple), max(op.multiple, height - height % op.multiple)
@@ -314,6 +339,10 @@ def _text(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _require_image(image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise InputError(f"not an image: {image.dtype} {image.shape}", cause="uint8 (height, width, 3) is expected")
+def _require_image(preprocess: Preprocess, image: np.ndarray) -> None:
+    types = ("uint8",) if preprocess.depth == "uint8" else ("uint8", "uint16", "float32")
+    if image.dtype not in types or image.ndim != 3 or image.shape[2] != preprocess.channels or not image.size:
+        raise InputError(
+            f"not an image for this model: {image.dtype} {list(image.shape)}",
+            cause=f"{' or '.join(types)} (height, width, {preprocess.channels}) is expected",
+        )

@@ -6,9 +6,9 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 
 class Frozen(BaseModel):
@@ -116,6 +116,15 @@ class LimitLong(Frozen):
     interpolation: Interpolation = "linear"
 
 
+class LimitShort(Frozen):
+    """The shorter side is brought into [`min_size`, `max_size`], the ratio is kept."""
+
+    op: Literal["limit_short"] = "limit_short"
+    min_size: int | None = None
+    max_size: int | None = None
+    interpolation: Interpolation = "linear"
+
+
 class ResizeToMultiple(Frozen):
     """Each side is rounded down to a multiple of `multiple` pixels (at least one multiple)."""
 
@@ -124,13 +133,16 @@ class ResizeToMultiple(Frozen):
     interpolation: Interpolation = "linear"
 
 
+PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
+
+
 class Pad(Finite):
-    """Filled with `value` (grey levels, in the contract's colour order) at the right and bottom up to the target."""
+    """Filled with `value` (of each channel, in the contract's order) at the right and bottom up to the target."""
 
     op: Literal["pad"] = "pad"
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    value: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    value: PerChannel = (127.5, 127.5, 127.5)
 
 
 class PadToRatio(Finite):
@@ -138,7 +150,7 @@ class PadToRatio(Finite):
 
     op: Literal["pad_to_ratio"] = "pad_to_ratio"
     ratio: float = Field(gt=0)
-    value: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    value: PerChannel = (127.5, 127.5, 127.5)
 
 
 class PadToMultiple(Finite):
@@ -146,34 +158,87 @@ class PadToMultiple(Finite):
 
     op: Literal["pad_to_multiple"] = "pad_to_multiple"
     multiple: int = Field(gt=0)
-    value: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    value: PerChannel = (127.5, 127.5, 127.5)
 
 
 Geometry = Annotated[
-    Resize | ResizeShort | ResizeLong | LimitLong | ResizeToMultiple | Pad | PadToRatio | PadToMultiple,
+    Resize | ResizeShort | ResizeLong | LimitLong | LimitShort | ResizeToMultiple | Pad | PadToRatio | PadToMultiple,
     Field(discriminator="op"),
 ]
 
 
-class Preprocess(Finite):
-    """From a decoded 8-bit image to the network's input tensor, the same in Python and in Java.
+Color = Literal["rgb", "bgr", "gray", "bgra", "channels"]
+Depth = Literal["uint8", "stored"]
+_CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1, "bgra": 4}
 
-    1. The image is decoded to 3 channels of uint8 (EXIF orientation applied, alpha dropped, grey repeated) and put
-       in `color` order.
+
+class Pixels(Frozen):
+    """What an image file is decoded to: (height, width, channels).
+
+    Attributes:
+        color: `rgb` and `gray`: colours and grey are turned into each other, alpha is dropped. `channels`: the file's
+            own channels in its own order, and it has to have as many.
+        depth: `uint8`: of 16 bits the upper 8. `stored`: the values as the file stores them; 8 and 16 bits stay uint8
+            and uint16, all else becomes float32.
+    """
+
+    color: Literal["rgb", "gray", "channels"] = "rgb"
+    channels: int = 3
+    depth: Depth = "uint8"
+
+
+class Preprocess(Finite):
+    """From an image file to the network's input tensor, the same in Python and in Java.
+
+    1. The image is decoded (EXIF orientation applied) as `color` and `depth` say; see `Pixels`. `rgb`, `bgr`: 3
+       channels, alpha dropped, grey repeated. `gray`: 1 channel, of colours (4899 R + 9617 G + 1868 B + 8192) / 16384.
+       `channels`: any number, in the file's order. `bgra`: 4 channels, of which the first and the third are swapped.
     2. It becomes float32 and the `geometry` operations run in order. Interpolation happens in float32 with
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
-    3. value = (value * scale - mean) / std, per channel.
+    3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
     4. HWC becomes NCHW with a batch of 1.
     """
 
-    color: Literal["rgb", "bgr"] = "rgb"
+    color: Color = "rgb"
+    depth: Depth = "uint8"
     geometry: tuple[Geometry, ...] = ()
     scale: float = 1.0 / 255.0
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    mean: PerChannel = (0.5, 0.5, 0.5)
+    std: PerChannel = (0.5, 0.5, 0.5)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network gets."""
+        return len(self.mean)
+
+    @property
+    def pixels(self) -> Pixels:
+        """What an image has to be decoded to."""
+        color = {"bgr": "rgb", "bgra": "channels"}.get(self.color, self.color)
+        return Pixels(color=color, channels=self.channels, depth=self.depth)
 
     @model_validator(mode="after")
     def _std_is_a_divisor(self) -> Preprocess:
         if any(value == 0 for value in self.std):
             raise ValueError(f"std must not be 0: {self.std}")
         return self
+
+    @model_validator(mode="after")
+    def _all_are_of_one_number_of_channels(self) -> Preprocess:
+        channels = self.channels
+        if len(self.std) != channels:
+            raise ValueError(f"{channels} means and {len(self.std)} standard deviations: one of each per channel")
+        if _CHANNELS.get(self.color, channels) != channels:
+            raise ValueError(f"color {self.color} has {_CHANNELS[self.color]} channels, there are {channels} means")
+        for op in self.geometry:
+            if len(value := getattr(op, "value", self.mean)) != channels:
+                raise ValueError(f"{op.op} fills {len(value)} channels, there are {channels}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """8 bits go without saying, so that a manifest from before there was a choice is the same today."""
+        content = handler(self)
+        if self.depth == "uint8":
+            del content["depth"]
+        return content

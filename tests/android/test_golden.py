@@ -11,10 +11,10 @@ from PIL import Image
 
 from segexport.artifact import LineageEntry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
-from segexport.judge.measured import Subject
-from segexport.recorded.device_row import device_row
-from segexport.recorded.golden import make_pack
-from segexport.recorded.golden_pack import open_pack
+from segexport.judge.results import Export
+from segexport.references.device_result import device_row
+from segexport.references.golden import make_pack
+from segexport.references.golden_pack import open_pack
 from segexport.runtimes.device_job import read_result
 from segexport.verdict import Verdict
 
@@ -37,7 +37,7 @@ def test_java_reads_the_pack_and_python_reads_its_answer(jvm: Jvm, tmp_path: Pat
     jvm("-Xmx600m", "dev.segexport.ort.RunJob", made, timeout_s=100)
 
     file = made / "result.json"
-    subject = Subject("export", artifact.manifest.format, artifact.manifest.target.precision, artifact)
+    subject = Export("export", artifact.manifest.format, artifact.manifest.target.precision, artifact)
     with open_pack(made) as pack:
         assert read_result(file).id == pack.digest
         row = device_row(subject, read_result(file), file, pack)

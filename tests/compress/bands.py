@@ -11,8 +11,8 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.program import Program
-from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess
+from segexport.ui.pictures import default_labels
 
 NAMES = ("low", "middle", "high")
 

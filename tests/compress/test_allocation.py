@@ -9,9 +9,9 @@ from paddle import nn
 from test_prune import Grouped, Shuffled, export
 
 from segexport.compress.allocation import allocate
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cost import ChannelCost
 from segexport.compress.channel_cut import cut
-from segexport.compress.channel_graph import analyze
 from segexport.compress.cost import macs, parameters
 from segexport.compress.prune import prune
 from segexport.errors import InputError

@@ -23,17 +23,17 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
-from segexport.compress.job import Images
 from segexport.compress.training import Trainer
+from segexport.compress.training_job import Images
 from segexport.compress.training_options import Losses, TrainingOptions
 from segexport.compress.validation import Validation
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
+from segexport.files.store import Store
 from segexport.measure import metrics
+from segexport.pipeline.step import StepContext, content_key
 from segexport.spec import Preprocess
-from segexport.step import StepContext, content_key
-from segexport.store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -370,7 +370,7 @@ from segexport.artifact import read_artifact
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
 from segexport.data.dataset import Dataset
-from segexport.step import StepContext
+from segexport.pipeline.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
 data = Dataset.open(data, "train")
 step = Finetune(Finetune.Params(num_epochs=12, batch=2, save_every=5, ema=0.9, optimizer="momentum"))

@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 
 from segexport.compress.batches import Batch
-from segexport.compress.channel_graph import analyze
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.fisher import fisher
 from segexport.errors import InputError
 

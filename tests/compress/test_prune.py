@@ -9,8 +9,9 @@ import pytest
 from paddle import nn
 from paddle.nn import functional
 
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
-from segexport.compress.channel_graph import ChannelGroup, analyze
+from segexport.compress.channel_graph import ChannelGroup
 from segexport.compress.channel_shapes import matched_axes
 from segexport.compress.cost import macs, parameters
 from segexport.compress.live_program import LiveProgram

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.compress import latency_target, sensitivity
-from segexport.compress.channel_graph import analyze
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.cost import macs, parameters
 from segexport.compress.finetune import Finetune
 from segexport.compress.prune_step import REPORT, Prune
 from segexport.errors import InputError, WorkerFailed
 from segexport.exporter.program import Program, read
-from segexport.step import StepContext
+from segexport.pipeline.step import StepContext
 
 
 def pruned(artifact: ModelArtifact, folder, context=None, **params) -> tuple[Program, dict]:

@@ -25,10 +25,10 @@ from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.measure.audit import audit
-from segexport.recipe import Calibration
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import Calibration
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label, Precision, Preprocess
-from segexport.step import StepContext
 
 
 def tensor(*values, trains=False) -> paddle.Tensor:

@@ -6,8 +6,8 @@ import programs
 import pytest
 from paddle import nn
 
+from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import cut
-from segexport.compress.channel_graph import analyze
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.prune import prune
 from segexport.compress.reconstruct import kept_rows, reconstruct

@@ -12,7 +12,7 @@ from segexport.compress.logits import logits_of
 from segexport.compress.objective import Objective
 from segexport.compress.score_maps import at_size, score_map_of
 from segexport.compress.training_options import Losses, TrainingOptions
-from segexport.exporter.head import recognise
+from segexport.exporter.output_semantics import recognise
 
 
 def test_the_map_before_the_enlargement_is_found(tmp_path):

@@ -26,9 +26,9 @@ from segexport.compress.training_options import Losses, TrainingOptions, learnin
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, UnsupportedModelError, WorkerFailed
 from segexport.exporter.program import Program, read
+from segexport.pipeline.step import StepContext
 from segexport.preprocess import Placement
 from segexport.spec import Preprocess, Resize
-from segexport.step import StepContext
 
 _PLAIN = Augmentation(flip=0, zoom=1, brightness=0, contrast=0)
 
@@ -299,7 +299,7 @@ from pathlib import Path
 from segexport.artifact import read_artifact
 from segexport.compress.finetune import Finetune
 from segexport.data.dataset import Dataset
-from segexport.step import StepContext
+from segexport.pipeline.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
 step = Finetune(Finetune.Params(steps=40, batch=2, save_every=5))
 step.run(read_artifact(source), out, StepContext(key="k", data=Dataset.open(data, "train"), timeout_s=120))

@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from segexport.cli import main as cli
-from segexport.run import DEMO_RECIPE
+from segexport.commands.run import DEMO_RECIPE
 
 
 class Place:

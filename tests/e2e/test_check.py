@@ -9,12 +9,12 @@ from pathlib import Path
 import onnx_models
 import pytest
 
-from segexport.check import Subject, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.recipe import CheckRecipe
-from segexport.store import Store
+from segexport.files.store import Store
+from segexport.recipe.schema import CheckRecipe
 
 FAILS = {
     "constant": "tripwire.constant",
@@ -86,6 +86,59 @@ def test_files_that_are_no_onnx(workplace, exported, content, message):
     assert not (workplace.root / "out").exists()
 
 
+def with_weights_beside(model: Path, target: Path, weights: str) -> Path:
+    """The model again, with its weights in a file of its own."""
+    onnx = pytest.importorskip("onnx")
+    whole = onnx.load(str(model))
+    (target.parent / weights).parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(whole, str(target), save_as_external_data=True, location=weights, size_threshold=0)
+    return target
+
+
+def test_weights_beside_a_bare_onnx_are_taken_along(workplace, exported, monkeypatch):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(workplace.cache))
+    bare = with_weights_beside(exported / "model.onnx", workplace.root / "bare.onnx", "parts/bare.data")
+    done = check_command(workplace, "bare.onnx")
+    assert done.code == 0, done.stderr
+    (found,) = workplace.report()["exports"]
+    weights = bare.parent / "parts" / "bare.data"
+    assert found["size_bytes"] > weights.stat().st_size
+
+    reference, store = import_model(workplace.root / "model", ImportOptions(), Store()), Store()
+    first = adopt_onnx(bare, reference, store)
+    assert [(entry.path, entry.role) for entry in first.manifest.files] == [
+        ("bare.onnx", "model"),
+        ("parts/bare.data", "params"),
+    ]
+    damaged = bytearray(weights.read_bytes())
+    damaged[100] ^= 64
+    weights.write_bytes(damaged)
+    assert adopt_onnx(bare, reference, store).digest != first.digest  # other weights are another model
+    weights.unlink()
+    done = check_command(workplace, "bare.onnx")
+    assert (done.code, done.error) == (2, "bare.onnx: its weights are in 'parts/bare.data'")
+
+
+def test_weights_outside_of_a_bare_onnx_s_folder_are_refused(workplace, exported):
+    onnx = pytest.importorskip("onnx")
+    bare = with_weights_beside(exported / "model.onnx", workplace.root / "bare.onnx", "bare.data")
+    (workplace.root / "elsewhere").mkdir()
+    bare.rename(workplace.root / "elsewhere" / "linked.onnx")
+    (workplace.root / "elsewhere" / "bare.data").symlink_to(workplace.root / "bare.data")
+    for name, location in (("absolute", str(workplace.root / "bare.data")), ("above", "../bare.data")):
+        model = onnx.load(str(workplace.root / "elsewhere" / "linked.onnx"), load_external_data=False)
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = location if entry.key == "location" else entry.value
+        (workplace.root / "elsewhere" / f"{name}.onnx").write_bytes(model.SerializeToString())
+    for name in ("linked", "absolute", "above"):
+        done = check_command(workplace, f"elsewhere/{name}.onnx")
+        assert done.code == 2
+        assert done.error.startswith(f"elsewhere/{name}.onnx: its weights are in ")
+        assert "outside of the model's folder" in done.stderr
+        assert not (workplace.root / "out").exists()
+
+
 def test_exports_of_one_name_are_told_apart(workplace, exported):
     for folder in ("a", "b"):
         (workplace.root / folder).mkdir()
@@ -126,7 +179,7 @@ def test_a_hang_is_an_error_of_its_export_and_its_process_is_gone(workplace, exp
     endless = adopt_onnx(onnx_models.endless(tmp_path / "endless.onnx"), reference, store)
     sound = adopt_onnx(exported / "model.onnx", reference, store)
     subjects = [
-        Subject(name, found.manifest.format, found.manifest.target.precision, found)
+        Export(name, found.manifest.format, found.manifest.target.precision, found)
         for name, found in (("endless", endless), ("sound", sound))
     ]
     start = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from installed import require
 from workplace import make_workplace
 
-from segexport.run import DEMO_RECIPE
+from segexport.commands.run import DEMO_RECIPE
 
 DATA = DEMO_RECIPE.parent / "data"
 

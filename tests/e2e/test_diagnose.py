@@ -25,9 +25,9 @@ from segexport.diagnose.report import render  # noqa: E402
 from segexport.errors import InputError  # noqa: E402
 from segexport.exporter.from_paddle import ImportOptions, import_model  # noqa: E402
 from segexport.exporter.to_onnx import ToOnnx  # noqa: E402
+from segexport.files.store import Store  # noqa: E402
+from segexport.pipeline.step import StepContext  # noqa: E402
 from segexport.spec import Preprocess, Resize  # noqa: E402
-from segexport.step import StepContext  # noqa: E402
-from segexport.store import Store  # noqa: E402
 
 IMAGE = planted.DEMO / "data/images/tile_03.png"
 

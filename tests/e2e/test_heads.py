@@ -9,8 +9,8 @@ import pytest
 
 from segexport.artifact import read_artifact
 from segexport.data.images import decode_image
+from segexport.pipeline.registry import runtime_for
 from segexport.preprocess import apply
-from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 
 FULL, SMALL = (1, 128, 128), (1, 64, 64)

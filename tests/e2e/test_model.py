@@ -13,12 +13,12 @@ from PIL import Image
 
 import segexport
 from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
+from segexport.commands.run import DEMO_RECIPE
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions
-from segexport.run import DEMO_RECIPE
-from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess, TensorSpec
+from segexport.ui.pictures import default_labels
 
 DEMO = DEMO_RECIPE.parent
 IMAGE = DEMO / "data" / "images" / "tile_00.png"

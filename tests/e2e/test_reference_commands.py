@@ -324,10 +324,10 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     from segexport.data.dataset import Dataset
     from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
-    from segexport.recorded.engine import onnx_stand_in
+    from segexport.files.store import Store
+    from segexport.references.recording_runtime import onnx_stand_in
     from segexport.runtimes.base import RunOptions
     from segexport.spec import Format
-    from segexport.store import Store
 
     data = Dataset.open(done.root / "data", "all")
     store = Store(done.cache)
@@ -339,7 +339,7 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
 
     # An export that is a little off, as a conversion that changes what the model computes would be.
     int8 = read_artifact(done.root / "exports" / "onnx-int8")
-    monkeypatch.setattr("segexport.recorded.engine.Builder.build", lambda *_: int8)
+    monkeypatch.setattr("segexport.references.recording_runtime.Builder.build", lambda *_: int8)
     with pytest.raises(InputError, match=r"agrees with Paddle on 9\d\.\d+% of the pixels; a reference needs 99\.9%"):
         onnx_stand_in(source, RunOptions(), data, store)
 
@@ -395,7 +395,7 @@ def test_the_workflows_are_workflows(name):
 
 
 def test_the_recipe_that_a_workflow_names_is_one():
-    from segexport.recipe import CheckRecipe
+    from segexport.recipe.schema import CheckRecipe
 
     text = (REPOSITORY / "docs" / "ci" / "segexport-recipe.yml").read_text()
     lines = re.findall(r"^#   {20,}((?:check|  \w+):.*)", text, re.MULTILINE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from segexport.run import DEMO_RECIPE
+from segexport.commands.run import DEMO_RECIPE
 
 EXPORTS = (
     {"to": "onnx"},

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from toolchain import Toolchain
+from workshop import Workshop
 
 
 @pytest.fixture(scope="module")
@@ -12,3 +14,9 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Toolchain]:
     toolchain = Toolchain(tmp_path_factory.mktemp("tools"))
     yield toolchain
     toolchain.close()
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    """Where a program becomes a model, exports and a verdict."""
+    return Workshop(tmp_path)

@@ -612,11 +612,32 @@ def vision(self, x, grid, theta, boxes):
 net(vision, IMAGE, ((1, 6, 6, 2), "float32"), ((1, 2, 3), "float32"), ((3, 4), "float32"))
 
 
-def refused_recurrent(self, x):
-    return self.cell(x[0, 0]).sum() + self.rnn(x[0])[0]
+def recurrent(self, x):
+    rows = x[0]  # [time, batch, channels]
+    backwards, (last, memory) = self.both_ways(rows)
+    return backwards, last, memory, *self.gated(rows), self.plain(rows)[0]
 
 
-net(refused_recurrent, IMAGE, rnn=lambda: nn.LSTM(8, 6), cell=lambda: nn.Linear(8, 2))
+net(
+    recurrent,
+    IMAGE,
+    both_ways=lambda: nn.LSTM(8, 6, num_layers=2, direction="bidirect"),
+    gated=lambda: nn.GRU(8, 6, time_major=True),
+    plain=lambda: nn.SimpleRNN(8, 6),
+)
+
+
+def free_sizes(self, x):
+    small = F.avg_pool2d(self.normalize(x), 2)
+    one_tensor = paddle.shape(x)[2:] * 2
+    return (
+        F.interpolate(small, size=x.shape[2:], mode="bilinear"),
+        F.interpolate(small, size=one_tensor, mode="nearest"),
+        paddle.linspace(0, 1, paddle.shape(x)[3]),
+    )
+
+
+net(free_sizes, ((-1, 4, -1, -1), "float32"), normalize=lambda: nn.InstanceNorm2D(4))
 
 
 def refused_control_flow(self, x):

@@ -11,8 +11,8 @@ import pytest
 import zoo
 from toolchain import REPOSITORY, Toolchain
 
-from segexport.exporter.program import Program
-from segexport.exporter.program_reader import param_names, read_graph, read_params
+from segexport.exporter.program import Program, read_graph
+from segexport.exporter.program_reader import param_names, read_params
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.shapes import fix_input_shape
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from segexport.exporter.head import num_classes, recognise
-from segexport.exporter.program import Attr, Block, Op, Program, Var
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.output_semantics import num_classes, recognise
+from segexport.exporter.program import Attr, Block, Op, Program, Var, read_graph
 
 REAL = [
     ("camvid_small/model", "logits", "NCHW", 11),

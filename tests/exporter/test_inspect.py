@@ -12,7 +12,7 @@ from graphs import Graph
 from segexport.exporter import program as programs
 from segexport.exporter.cost import flops, parameter_count, peak_activation_bytes
 from segexport.exporter.inspect import inspect, support_for
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.program import read_graph
 from segexport.exporter.shapes import fix_input_shape
 
 # A net without residual additions: paddle.flops counts layers, and an addition of two tensors is no layer.

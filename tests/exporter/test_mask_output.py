@@ -12,7 +12,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.mask_output import FIRST, choose_mask, mask_of
 from segexport.exporter.program import Program
 from segexport.exporter.set_head import set_head
-from segexport.store import Store
+from segexport.files.store import Store
 
 
 def two_heads(second: str = "", classes: int = 2) -> Program:

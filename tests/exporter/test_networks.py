@@ -12,8 +12,8 @@ import zoo
 from toolchain import Toolchain
 
 from segexport.exporter import program as programs
-from segexport.exporter.head import num_classes
 from segexport.exporter.inspect import inspect
+from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.rewrites import rewrite_for
 from segexport.measure.audit import nb_kernels
 

@@ -106,6 +106,37 @@ def above_zero(graph: Graph, image: str) -> str:
     return graph.op("greater_than", {"X": image, "Y": graph.param([0.0])}, DIMS, dtype="bool", axis=-1)
 
 
+def line_and_image(graph: Graph, image: str) -> str:
+    """A Conv1D with bias (over the rows as one line) behind a Conv2D with bias, as Paddle writes them."""
+    attrs = {"strides": [1, 1], "dilations": [1, 1], "groups": 1, "data_format": "NCHW"}
+    inputs = {"Input": image, "Filter": graph.noise(4, 4, 1, 1)}
+    found = graph.op("conv2d", inputs, DIMS, slot="Output", paddings=[0, 0], **attrs)
+    found = graph.op("elementwise_add", {"X": found, "Y": graph.noise(1, 4, 1, 1)}, DIMS, axis=-1)
+    flat = (1, 4, 1, 48)
+    line = graph.op("reshape2", {"X": found}, {"Out": flat, "XShape": (0, *DIMS)}, shape=list(flat))
+    filter = graph.op(
+        "unsqueeze2", {"X": graph.noise(4, 4, 3)}, {"Out": (4, 4, 1, 3), "XShape": (0, 4, 4, 3)}, axes=[-2]
+    )
+    found = graph.op("conv2d", {"Input": line, "Filter": filter}, flat, slot="Output", paddings=[0, 1], **attrs)
+    return graph.op("elementwise_add", {"X": found, "Y": graph.noise(4)}, flat, axis=1)
+
+
+def depthwise_transposed(graph: Graph, image: str) -> str:
+    attrs = {"strides": [2, 2], "paddings": [1, 1], "dilations": [1, 1], "groups": 4, "data_format": "NCHW"}
+    attrs |= {"padding_algorithm": "EXPLICIT", "typed": {"output_size": ("INTS", []), "output_padding": ("INTS", [])}}
+    inputs = {"Input": image, "Filter": graph.noise(4, 1, 4, 4)}
+    return graph.op("depthwise_conv2d_transpose", inputs, (1, 4, 12, 16), slot="Output", **attrs)
+
+
+def added(graph: Graph, image: str) -> str:
+    return graph.op("sum", {"X": [image, graph.noise(*DIMS), image]}, DIMS)
+
+
+def centred(graph: Graph, image: str) -> str:
+    mean = graph.op("mean", {"X": image}, ())
+    return graph.op("elementwise_sub", {"X": image, "Y": mean}, DIMS, axis=-1)
+
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -139,6 +170,11 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "circular pad, Paddle-Lite": ("circular_pad_to_concat", LITE_X86, padded("circular")),
     "circular pad, ONNX": ("circular_pad_to_concat", ONNX, padded("circular")),
     "padding SAME with dilation": ("explicit_padding", ONNX, same_convolution),
+    "biases in two forms": ("one_form_of_bias", LITE_X86, line_and_image),
+    "sign": ("activations_to_arithmetic", LITE_X86, one("sign")),
+    "depthwise transposed convolution": ("twin_operators", LITE_X86, depthwise_transposed),
+    "a sum of three": ("twin_operators", LITE_X86, added),
+    "a mean over all": ("twin_operators", LITE_X86, centred),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -180,6 +216,18 @@ def test_without_its_rewrite_it_fails_or_is_wrong(what: str, tools: Toolchain, m
     assert not found <= 1e-5
 
 
+def test_sizes_that_are_computed_in_64_bits(tools: Toolchain) -> None:
+    graph = Graph()
+    image, sizes = graph.feed(*DIMS), graph.feed(2, dtype="int64")
+    program = graph.program(graph.op("reshape2", {"X": image, "Shape": sizes}, {"Out": (-1, -1), "XShape": (0, *DIMS)}))
+    feed = [IMAGE, np.array([16, 12])]
+    changed, notes = rewrites.rewrite_for(LITE_X86, program)
+    assert notes == ["shape_tensor_int32 1: 1 operator reshape2 given its sizes in 32 bits"]
+    np.testing.assert_array_equal(tools.lite(changed, feed)[0], IMAGE.reshape(16, 12))
+    with pytest.raises(SegexportError):
+        tools.lite(program, feed)
+
+
 def test_a_phone_takes_what_x86_takes(tools: Toolchain) -> None:
     """All of them in one program: each through its own output."""
     graph = Graph()
@@ -197,7 +245,25 @@ def test_weights_of_a_bicubic_line() -> None:
     assert bicubic_matrix(5, 9, True)[8] == pytest.approx([0, 0, 0, 0, 1])
 
 
+def by_tensor(type: str, slot: str, count: int, dims: tuple[int, ...] = (-1,) * 4, **attrs: object) -> Make:
+    """An operator whose argument is computed: `count` numbers in one tensor, or a tensor for each (a `...List`)."""
+
+    def make(graph: Graph, image: str) -> str:
+        many = slot.endswith("List") or slot == "repeat_times_tensor"
+        given = [graph.feed(1, dtype="int32") for _ in range(count)] if many else graph.feed(count, dtype="int32")
+        source = "Input" if type == "strided_slice" else "X"
+        return graph.op(type, {source: image, slot: given}, dims, **attrs)
+
+    return make
+
+
+_PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
 FAULTS: dict[str, tuple[Target, Make]] = {
+    "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
+    "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
+    "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),
+    "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 2, repeat_times=[-1, -1])),
+    "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
     "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),

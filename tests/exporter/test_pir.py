@@ -17,11 +17,10 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import pir
 from segexport.exporter import program as programs
 from segexport.exporter.layers import layer_path
+from segexport.exporter.pir.custom_rules import SPECIAL
+from segexport.exporter.pir.rule_grammar import attributes, operands, results
 from segexport.exporter.pir.rules import RULES
-from segexport.exporter.pir.special import SPECIAL
-from segexport.exporter.pir.words import attributes, operands, results
-from segexport.exporter.program import Attr, Program
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.program import Attr, Program, read_graph
 
 CASES = pir_cases.read(Path(__file__).resolve().parent.parent / "golden" / "pir" / "cases.zip")
 REFUSED = {name for name in CASES if name.startswith("refused_")}
@@ -266,9 +265,30 @@ def test_operators_of_a_plugin_are_refused(translated) -> None:
         translated(program)
 
 
-def test_recurrent_layers_are_refused_with_their_layer(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match=r"rnn \(1x, layer /LSTM/\)"):
-        pir.read_program(*CASES["refused_recurrent"].write(tmp_path))
+def test_a_buffer_that_was_not_saved_is_named(translated) -> None:
+    program = content("segmentation")
+    weight = next(op for op in ops(program) if op["#"] == "p" and op["A"][3] == "conv2d_0.w_0")
+    weight["OA"][0] = 0  # persistable
+    with pytest.raises(UnsupportedModelError) as caught:
+        translated(program)
+    assert caught.value.cause == "it reads conv2d_0.w_0, a buffer that Paddle does not save"
+
+
+def test_sizes_of_a_resize_are_int32(tmp_path: Path) -> None:
+    """Paddle 3 computes them in int64; the legacy operators read nothing else than int32."""
+    program = pir.read_program(*CASES["free_sizes"].write(tmp_path))
+    slots = {"bilinear_interp_v2": "SizeTensor", "nearest_interp_v2": "OutSize", "linspace": "Num"}
+    read = {op.type: op.inputs[slots[op.type]] for op in program.ops if op.type in slots}
+    assert {kind: {program.dtype(name) for name in names} for kind, names in read.items()} == {
+        kind: {"int32"} for kind in slots
+    }
+
+
+def test_a_size_of_several_free_ones_is_free(tmp_path: Path) -> None:
+    """instance_norm's statistics of a free batch are of -1 * 4 elements in the file."""
+    program = pir.read_program(*CASES["free_sizes"].write(tmp_path))
+    norm = next(op for op in program.ops if op.type == "instance_norm")
+    assert program.shape(norm.output("SavedMean") or "") == (-1,)
 
 
 def test_an_attribute_that_is_not_known_is_not_dropped(translated) -> None:

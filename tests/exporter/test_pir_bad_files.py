@@ -116,7 +116,7 @@ def _change(path: tuple, value: Any) -> dict:
         (("O", 0, "%"), 1, "makes value 1 a second time"),
         (("A", 2, "AT", "D"), "\ud800", "surrogates not allowed"),
         (("O", 0, "TT", "D", 0, "#"), "0.t_f13", "element type 't_f13'"),
-        (("O", 0, "TT", "D", 1), [1, -7], "impossible sizes [1, -7]"),
+        (("O", 0, "TT", "D", 1), [1, -(2**31)], "impossible sizes [1, -2147483648]"),
         (("O", 0, "TT", "D", 1), [1.5], "'size' that is a int"),
         (("O", 0, "TT", "#"), "0.t_vec", "its result 0 is no tensor"),
         (("A",), {}, "has no 'A' that is a list"),

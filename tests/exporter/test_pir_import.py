@@ -13,8 +13,8 @@ from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.rewrites import rewrite_for
+from segexport.files.store import Store
 from segexport.spec import Format
-from segexport.store import Store
 
 CASES = pir_cases.read(Path(__file__).resolve().parent.parent / "golden" / "pir" / "cases.zip")
 CONFIG = """\

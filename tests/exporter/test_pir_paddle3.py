@@ -17,8 +17,7 @@ from toolchain import Toolchain
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import pir
-from segexport.exporter.program import Program
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.program import Program, read_graph
 
 TESTS = Path(__file__).resolve().parent
 CASES = pir_cases.read(TESTS.parent / "golden" / "pir" / "cases.zip")

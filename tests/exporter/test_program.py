@@ -17,8 +17,7 @@ from segexport.errors import InputError, SegexportError, StorageError
 from segexport.exporter import program as programs
 from segexport.exporter.framework_proto import ProgramDesc, TensorDesc
 from segexport.exporter.inspect import inspect
-from segexport.exporter.program import Attr, Op, Program, attr_type
-from segexport.exporter.program_reader import read_graph
+from segexport.exporter.program import Attr, Op, Program, attr_type, read_graph
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.shapes import fix_input_shape, infer_shapes
 

@@ -10,13 +10,13 @@ from graphs import Graph
 from toolchain import Toolchain
 
 from segexport.artifact import Manifest, ModelArtifact, read_artifact
+from segexport.commands.run import DEMO_RECIPE
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.program import Program
 from segexport.exporter.set_head import SetHead, declared_small_mask, set_head
 from segexport.exporter.to_paddle_lite import ToPaddleLite
+from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.preprocess import enlarge_mask
-from segexport.run import DEMO_RECIPE
-from segexport.step import StepContext, lineage_entry
 
 CLASSES, SMALL, FULL = 5, (4, 6), (16, 24)
 INTERP = {"data_layout": "NCHW", "out_d": -1, "interp_method": "bilinear"}
@@ -193,8 +193,8 @@ def test_a_single_channel_has_no_argmax() -> None:
 @pytest.fixture
 def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelArtifact:
     """The built-in model, imported."""
+    from segexport.commands.import_ import import_to
     from segexport.exporter.from_paddle import ImportOptions
-    from segexport.run import import_to
 
     monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
     import_to(DEMO_RECIPE.parent / "model", tmp_path / "demo", ImportOptions())

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.exporter.program import Op, Program
-from segexport.exporter.program_reader import param_names, read_graph
+from segexport.exporter.program import Op, Program, read_graph
+from segexport.exporter.program_reader import param_names
 
 
 @dataclass(frozen=True)

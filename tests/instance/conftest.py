@@ -13,8 +13,8 @@ from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
-from segexport.step import Step, StepContext
-from segexport.store import Store
+from segexport.files.store import Store
+from segexport.pipeline.step import Step, StepContext
 
 
 def made(step: Step, source: ModelArtifact, folder: Path) -> ModelArtifact:

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
-from segexport.instance import coco_ap, voc_ap
-from segexport.instance.ap_delta import paired_ap_delta
-from segexport.instance.average_precision import ClassMatches, class_ap, mean_ap
-from segexport.instance.data import Annotation
-from segexport.instance.detections import Detections, encoded
+from segexport.task.instance import coco_ap, voc_ap
+from segexport.task.instance.ap_delta import paired_ap_delta
+from segexport.task.instance.average_precision import ClassMatches, class_ap, mean_ap
+from segexport.task.instance.data import Annotation
+from segexport.task.instance.detections import Detections, encoded
 
 SIZE = (60, 50)
 

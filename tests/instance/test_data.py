@@ -12,7 +12,8 @@ pytest.importorskip("pycocotools")
 
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.instance.data import InstanceData, open_data
+from segexport.task.instance.data import InstanceData
+from segexport.task.open_data import open_data
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segexport.instance import match, rle
-from segexport.instance.detections import decoded, encoded
-from segexport.instance.objects import Objects
+from segexport.task.instance import match, rle
+from segexport.task.instance.detections import decoded, encoded
+from segexport.task.instance.objects import Objects
 
 
 def box_mask(size: tuple[int, int], left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from segexport.artifact import ModelArtifact
-from segexport.check import Subject, check
+from segexport.check.compare import Export, check
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.instance.data import open_data
-from segexport.recipe import CheckRecipe
-from segexport.recorded.baseline import Tolerances, against
+from segexport.files.store import Store
+from segexport.recipe.schema import CheckRecipe
+from segexport.references.baseline import Tolerances, against
 from segexport.report import FORMS, read, render, write
 from segexport.report.schema import Report
-from segexport.store import Store
+from segexport.task.open_data import open_data
 from segexport.verdict import Verdict
 
 OPTIONS = CheckRecipe(latency_seconds=0, worst_images=2)
 
 
-def subject(name: str, artifact: ModelArtifact) -> Subject:
-    return Subject(name, artifact.manifest.format, artifact.manifest.target.precision, artifact)
+def subject(name: str, artifact: ModelArtifact) -> Export:
+    return Export(name, artifact.manifest.format, artifact.manifest.target.precision, artifact)
 
 
 def checks(report: Report, index: int = 0) -> dict[str, Verdict]:
@@ -95,7 +95,7 @@ def test_a_spoiled_one_fails(report: tuple[Report, Path]) -> None:
 
 
 def test_figures_are_those_of_evaluate(report: tuple[Report, Path], imported: ModelArtifact, coco: Path) -> None:
-    from segexport.instance.model import InstanceModel
+    from segexport.task.instance.model import InstanceModel
 
     with InstanceModel(imported) as model:
         metrics = model.evaluate(coco)

@@ -18,10 +18,11 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.instance.data import InstanceData, open_data
-from segexport.instance.model import InstanceModel
+from segexport.files.store import Store
 from segexport.spec import Pad, Resize
-from segexport.store import Store
+from segexport.task.instance.data import InstanceData
+from segexport.task.instance.model import InstanceModel
+from segexport.task.open_data import open_data
 
 KEYS = {"bbox", "mask", "category", "category_id", "score"}
 
@@ -125,7 +126,7 @@ def test_saved_as_picture_and_json(model: InstanceModel, coco: Path, tmp_path: P
     content = json.loads(json_file.read_text())
     assert content == json.loads(json.dumps(found.json["res"]))
     assert set(content["objects"][0]) == KEYS
-    from segexport.instance.detections import decoded
+    from segexport.task.instance.detections import decoded
 
     assert (decoded(content["objects"][0]["mask"], (128, 128)) == found[0]["mask"]).all()
     assert np.asarray(Image.open(picture)).shape == (128, 128, 3)

@@ -15,7 +15,7 @@ from installed import require
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError, WorkerCrashed, WorkerError
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Runtime, Session
 from segexport.spec import Format
 

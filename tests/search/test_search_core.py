@@ -9,12 +9,12 @@ from worlds import INT8, World, best_subset
 
 from segexport.errors import InputError, SegexportError
 from segexport.search.candidate import Candidate
-from segexport.search.goal import Goal, finalists, ranked
 from segexport.search.journal import Journal
 from segexport.search.loop import search, spent_s
+from segexport.search.objective import Goal, finalists, ranked
 from segexport.search.pareto import front
 from segexport.search.propose import propose
-from segexport.search.why import reason, slow_layers
+from segexport.search.rejection_reasons import reason, slow_layers
 from segexport.spec import Precision
 
 NAMES = [f"conv{index}" for index in range(8)]

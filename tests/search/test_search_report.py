@@ -10,13 +10,14 @@ import pytest
 from worlds import FP32, INT8, World
 
 from segexport.errors import EnvironmentMissingError
-from segexport.recipe import DataRecipe, ModelRecipe, StepRecipe
-from segexport.recipe_yaml import read_recipe
-from segexport.search import plot, report, winner
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import DataRecipe, ModelRecipe, StepRecipe
+from segexport.search import plot, report
+from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Candidate
-from segexport.search.goal import Goal, finalists
 from segexport.search.journal import Journal
 from segexport.search.loop import search
+from segexport.search.objective import Goal, finalists
 from segexport.spec import Precision
 
 NAMES = [f"conv{index}" for index in range(6)] + ["<b>conv</b>"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from segexport.recipe import ExportRecipe, OnnxExport
-from segexport.search.candidate import Candidate, Point, Try
+from segexport.recipe.schema import ExportRecipe, OnnxExport
+from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.space import Layer, Space, Training, grouped
 from segexport.spec import Format, Precision
 
@@ -41,7 +41,7 @@ class World:
     learned: float | None = None
     broken: frozenset[Precision] = frozenset()
     seconds: float = 1.0
-    tried: list[Try] = field(default_factory=list)
+    tried: list[Attempt] = field(default_factory=list)
 
     def space(self, *, groups: int = 32, training: bool = False) -> Space:
         layers = tuple(
@@ -58,13 +58,13 @@ class World:
             training=Training(teacher="original", labelled=True, steps=100, step_seconds=1.0) if training else None,
         )
 
-    def __call__(self, attempt: Try) -> Point:
+    def __call__(self, attempt: Attempt) -> Trial:
         self.tried.append(attempt)
         candidate = attempt.candidate
         trained = sum(int(step.params.get("steps", 0)) for step in candidate.steps)
         common = {"attempt": attempt, "seconds": self.seconds + trained}
         if candidate.precision in self.broken:
-            return Point(**common, error=f"no {candidate.precision.value} here")
+            return Trial(**common, error=f"no {candidate.precision.value} here")
         loss, ratio, kept = self.exactly(candidate)
         loss += self.noise if attempt.rung == "screen" else 0.0
         found = {"images": 10 if attempt.rung == "screen" else 50, "miou": 0.7 - loss, "miou_delta": -loss}
@@ -74,7 +74,7 @@ class World:
         if attempt.timed:
             found |= {"latency_ms": self.fp32_ms * ratio, "latency_ratio": ratio}
             found["latency_interval"] = (ratio - 0.01, ratio + 0.01)
-        return Point(**common, **found)
+        return Trial(**common, **found)
 
     def exactly(self, candidate: Candidate) -> tuple[float, float, float]:
         """(mIoU lost, latency ratio, share of the cost) of a candidate."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import Manifest, Target, file_entry, write_artifact
-from segexport.show.pictures import default_labels
 from segexport.spec import Format, Precision, Preprocess, Resize, TensorSpec
+from segexport.ui.pictures import default_labels
 
 
 def _artifact(

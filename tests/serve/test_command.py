@@ -13,7 +13,7 @@ from installed import require
 from served import png
 
 import segexport
-from segexport.run import DEMO_RECIPE
+from segexport.commands.run import DEMO_RECIPE
 
 DEMO = DEMO_RECIPE.parent
 IMAGE = DEMO / "data" / "images" / "tile_00.png"
@@ -77,8 +77,8 @@ def test_what_is_not_installed_is_named_with_its_command(net, tmp_path):
 
 
 def test_doctor_tells_of_the_server(monkeypatch):
-    from segexport import doctor
-    from segexport.serve import needs
+    from segexport.commands import doctor
+    from segexport.serve import dependencies as needs
 
     found = doctor._serving()
     assert (found.name, found.ok) == ("server", True)

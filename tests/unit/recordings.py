@@ -11,10 +11,10 @@ from PIL import Image as Pillow
 
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, Target, digest_of
 from segexport.data.dataset import Dataset
-from segexport.judge.limits import Limits
-from segexport.judge.measured import Subject
+from segexport.judge.results import Export
 from segexport.measure import metrics
-from segexport.recorded.reference_file import (
+from segexport.recipe.limits import Limits
+from segexport.references.reference_file import (
     Data,
     Header,
     Image,
@@ -80,9 +80,9 @@ def manifest(
     return Manifest(**(given | changes))
 
 
-def subject(name: str = "onnx-fp32", limits: Limits | None = None, **changes) -> Subject:
+def subject(name: str = "onnx-fp32", limits: Limits | None = None, **changes) -> Export:
     made = manifest(**({"format": Format.ONNX} | changes))
-    return Subject(name, made.format, made.target.precision, ModelArtifact(Path("."), made), None, limits)
+    return Export(name, made.format, made.target.precision, ModelArtifact(Path("."), made), None, limits)
 
 
 def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_delta: float = 0.0) -> ReferenceFile:

@@ -11,14 +11,14 @@ import pytest
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.store import Store
 from segexport.measure.arm_rounding import arm_rounding_check
 from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
-from segexport.pipeline import Builder, plan
-from segexport.recipe import OnnxExport, PaddleLiteExport, Recipe
+from segexport.pipeline.plan import Builder, plan
+from segexport.pipeline.step import StepContext
+from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
-from segexport.step import StepContext
-from segexport.store import Store
 from segexport.verdict import Verdict
 
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"

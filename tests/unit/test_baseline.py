@@ -9,8 +9,8 @@ import pytest
 from report_sample import passing_report
 
 from segexport.errors import InputError
-from segexport.judge.tolerances import Tolerances
-from segexport.recorded.baseline import against
+from segexport.recipe.tolerances import Tolerances
+from segexport.references.baseline import against
 from segexport.report import render
 from segexport.report.schema import Report
 from segexport.spec import Label

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from segexport.commands.bench import Row, bench_exports, render
 from segexport.errors import InputError
-from segexport.measure.bench import Row, bench_exports, render
 
 ROW = Row(
     name="onnx-int8",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from segexport.judge.bootstrap import ClassDelta, PairedDelta, holm, paired_delta
-from segexport.judge.student_t import student_t_cdf, student_t_quantile
+from segexport.judge.bootstrap import ClassDelta, PairedDelta, autocorrelation, holm, paired_delta
+from segexport.judge.groups import Grouping
 from segexport.measure.metrics import class_counts, scores
+from segexport.measure.student_t import student_t_cdf, student_t_quantile
 
 
 def confusions(images: int, classes: int = 4, seed: int = 0, loss: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
@@ -24,7 +28,7 @@ def confusions(images: int, classes: int = 4, seed: int = 0, loss: float = 0.02)
     return reference, export
 
 
-def delta_of(reference: np.ndarray, export: np.ndarray, **options: int) -> PairedDelta:
+def delta_of(reference: np.ndarray, export: np.ndarray, **options: Any) -> PairedDelta:
     return paired_delta(class_counts(reference), class_counts(export), **options)
 
 
@@ -102,7 +106,7 @@ def test_identical_results_have_no_width_with_any_number_of_images() -> None:
         found = delta_of(reference[:images], reference[:images])
         assert found.interval == (0.0, 0.0)
         assert (found.delta, found.smallest_detectable, found.lower_bound) == (0.0, 0.0, 0.0)
-        assert found.images_needed(0.01) is None
+        assert found.units_needed(0.01) is None
 
 
 def test_equal_loss_on_every_image_has_no_width() -> None:
@@ -182,7 +186,7 @@ def test_smallest_detectable_falls_with_the_images() -> None:
     )
     symmetric = (stats.t.ppf(0.975, 49) + stats.norm.ppf(0.8)) * few.standard_error
     assert few.smallest_detectable == pytest.approx(symmetric, rel=0.25)
-    assert few.images_needed(few.smallest_detectable / 2) == pytest.approx(200, abs=1)
+    assert few.units_needed(few.smallest_detectable / 2) == pytest.approx(200, abs=1)
 
 
 def test_holm_by_hand() -> None:
@@ -192,11 +196,12 @@ def test_holm_by_hand() -> None:
 
 
 def test_class_p_value() -> None:
-    lost = ClassDelta(0, 25, 0.8, 0.7, -0.1, 0.02, (-0.14, -0.06))
+    lost = ClassDelta(0, 25, 0.8, 0.7, -0.1, 0.02, (-0.14, -0.06), units=25, freedom=24)
     assert lost.p_not_worse_than(0.05) == pytest.approx(stats.t.cdf(-2.5, 24))
-    exact = ClassDelta(0, 25, 0.8, 0.7, -0.1, 0.0, (-0.1, -0.1))
+    exact = ClassDelta(0, 25, 0.8, 0.7, -0.1, 0.0, (-0.1, -0.1), units=25, freedom=24)
     assert (exact.p_not_worse_than(0.05), exact.p_not_worse_than(0.1)) == (0.0, 1.0)
-    assert ClassDelta(0, 0, None, None, None, None, None).p_not_worse_than(0.05) is None
+    nowhere = ClassDelta(0, 0, None, None, None, None, None, units=0, freedom=1)
+    assert nowhere.p_not_worse_than(0.05) is None
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 10, 51, 100, 199])
@@ -206,3 +211,106 @@ def test_student_t_equals_scipy(freedom: int) -> None:
     for probability in (0.5, 0.8, 0.95, 0.975, 0.9995):
         assert student_t_quantile(probability, freedom) == pytest.approx(stats.t.ppf(probability, freedom), rel=1e-9)
     assert student_t_quantile(0.975, 10_000) == pytest.approx(stats.t.ppf(0.975, 10_000), rel=0.01)
+
+
+def videos(number: int, frames: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Confusions of videos whose frames lose alike and that differ from each other, and the video of each frame."""
+    reference, export = confusions(number, seed=seed)
+    reference, export = (np.repeat(part, frames, axis=0) for part in (reference, export))
+    return reference, export, [f"video {number}" for number in range(number) for _ in range(frames)]
+
+
+def test_images_that_are_groups_of_their_own_change_nothing() -> None:
+    reference, export = confusions(30)
+    alone, own = delta_of(reference, export), delta_of(reference, export, groups=[str(n) for n in range(30)])
+    assert (alone.groups, own.groups, alone.unit, own.unit) == (None, 30, "image", "group")
+    assert replace(own, groups=None) == alone
+
+
+def test_a_group_counts_as_one_image_with_all_its_pixels() -> None:
+    reference, export = confusions(60)
+    order = np.random.default_rng(3).permutation(60)  # groups need not be runs of the list
+    found = delta_of(reference[order], export[order], groups=[f"g{number // 4:02d}" for number in order], seed=4)
+    first = list(dict.fromkeys(number // 4 for number in order))
+    sums = [np.stack([part[4 * n : 4 * n + 4].sum(0) for n in first]) for part in (reference, export)]
+    pooled_groups = delta_of(*sums, seed=4)
+    assert found.interval == pooled_groups.interval
+    assert (found.images, found.groups, pooled_groups.images) == (60, 15, 15)
+    assert [(c.images, c.units, c.freedom) for c in found.classes] == [(60, 15, 14)] * 4
+    assert [c.interval for c in found.classes] == [c.interval for c in pooled_groups.classes]
+
+
+def test_the_standard_error_of_groups_is_what_repeated_draws_of_groups_show() -> None:
+    deltas, errors, as_images = [], [], []
+    for seed in range(200):
+        reference, export, groups = videos(20, 6, seed)
+        found = delta_of(reference, export, groups=groups, resamples=2)
+        deltas.append(found.delta)
+        errors.append(found.standard_error)
+        as_images.append(delta_of(reference, export, resamples=2).standard_error)
+    assert np.mean(errors) == pytest.approx(np.std(deltas), rel=0.15)
+    assert np.mean(as_images) < 0.5 * np.std(deltas)
+
+
+def test_frames_pass_an_export_at_the_margin_and_videos_do_not() -> None:
+    passes = {"frames": 0, "videos": 0}
+    true = np.mean([delta_of(*videos(400, 1, seed)[:2], resamples=2).delta for seed in range(1000, 1020)])
+    for seed in range(150):
+        reference, export, groups = videos(14, 6, seed)
+        for name, given in (("frames", None), ("videos", groups)):
+            found = delta_of(reference, export, groups=given, resamples=300)
+            passes[name] += found.interval[0] >= true
+    assert passes["videos"] <= 0.05 * 150
+    assert passes["frames"] >= 0.15 * 150
+
+
+def test_one_group_has_no_interval_unless_nothing_differs() -> None:
+    reference, export = confusions(30)
+    found = delta_of(reference, export, groups=["drive"] * 30)
+    assert (found.interval, found.standard_error, found.groups) == (None, None, 1)
+    assert found.delta == pytest.approx(pooled(reference, export))
+    assert delta_of(reference, reference, groups=["drive"] * 30).interval == (0.0, 0.0)
+
+
+def test_unequal_groups_are_worth_fewer() -> None:
+    sizes = {"equal": [5] * 8, "one giant": [50, *[1] * 9], "alone": [3]}
+    freedom = {
+        name: Grouping.of([str(n) for n, size in enumerate(given) for _ in range(size)], sum(given)).freedom
+        for name, given in sizes.items()
+    }
+    assert freedom == {"equal": 7, "one giant": 1, "alone": 1}  # 59**2 / (50**2 + 9) is 1.4 groups
+    with pytest.raises(ValueError, match="2 groups for 3 images"):
+        Grouping.of(["a", "b"], 3)
+
+
+def test_few_groups_get_a_t_interval_with_their_degrees_of_freedom() -> None:
+    reference, export, groups = videos(5, 6, 0)
+    found = delta_of(reference, export, groups=groups)
+    width = stats.t.ppf(0.975, 4) * found.standard_error
+    assert found.interval == pytest.approx((found.delta - width, found.delta + width))
+
+
+def test_images_without_a_counted_pixel_leave_their_group() -> None:
+    reference, export, groups = videos(12, 2, 0)
+    empty = np.zeros_like(reference[:1])
+    added = delta_of(
+        np.concatenate([empty, reference]), np.concatenate([empty, export]), groups=["elsewhere", *groups], seed=2
+    )
+    assert added == delta_of(reference, export, groups=groups, seed=2)
+
+
+def test_autocorrelation_by_hand() -> None:
+    values = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    centred = values - 5.5
+    assert autocorrelation(values) == pytest.approx((centred[1:] * centred[:-1]).sum() / (centred**2).sum())
+    assert autocorrelation(values[:9]) is None
+    assert autocorrelation(np.ones(20)) is None
+
+
+def test_neighbours_that_lose_alike_are_heard_and_shuffled_ones_are_not() -> None:
+    reference, export, groups = videos(12, 5, 1)
+    shuffled = np.random.default_rng(0).permutation(60)
+    assert delta_of(reference, export).neighbours_alike
+    assert not delta_of(reference[shuffled], export[shuffled]).neighbours_alike
+    assert not delta_of(reference, export, groups=groups).neighbours_alike
+    assert delta_of(reference, reference).autocorrelation is None

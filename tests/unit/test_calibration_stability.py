@@ -60,8 +60,8 @@ def test_the_lineage_of_an_int8_export_says_it(tmp_path):
     from segexport.exporter.from_paddle import ImportOptions, import_model
     from segexport.exporter.onnx_quantize import QuantizeOnnx
     from segexport.exporter.to_onnx import ToOnnx
-    from segexport.step import StepContext
-    from segexport.store import Store
+    from segexport.files.store import Store
+    from segexport.pipeline.step import StepContext
 
     demo = Path(__file__).resolve().parents[2] / "src/segexport/demo"
     source = import_model(demo / "model", ImportOptions(), Store(tmp_path / "store"))

@@ -12,7 +12,7 @@ import pytest
 
 from segexport.cli import main as cli
 from segexport.errors import InputError
-from segexport.recipe import Recipe
+from segexport.recipe.schema import Recipe
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -146,7 +146,7 @@ def test_a_valid_and_an_invalid_recipe(monkeypatch, capsys, tmp_path):
 
 
 def test_the_cache_commands(monkeypatch, capsys, tmp_path):
-    from segexport.store import Store
+    from segexport.files.store import Store
 
     monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
     assert run(monkeypatch, capsys, "cache", "ls") == (0, "", "0 outputs, 0 bytes\n")

@@ -7,12 +7,12 @@ import pytest
 from recordings import LABELS, manifest, subject
 
 from segexport.artifact import LineageEntry, ModelArtifact
-from segexport.judge.conclude import conclude
-from segexport.judge.limits import Limits
-from segexport.judge.measured import Measured, Measurement, ReferenceRun
+from segexport.judge.build_report import conclude
+from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
 from segexport.measure.latency import Timing
-from segexport.measure.parity import Comparison, Tally
+from segexport.measure.parity import Comparison, Counts
+from segexport.recipe.limits import Limits
 from segexport.report.schema import DatasetInfo
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision
@@ -21,9 +21,9 @@ IMAGES = 12
 INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
 
 
-def tally() -> Tally:
+def tally() -> Counts:
     counts = np.tile([[40, 30, 20], [40, 30, 20], [40, 30, 20]], (IMAGES, 1, 1))
-    return Tally(
+    return Counts(
         counts=list(counts),
         boundary=list(counts),
         confusion=np.diag([40, 30, 20]) * IMAGES,
@@ -49,7 +49,7 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
     return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
 
 
-def report(*exports: Measured, own: Tally | None = None):
+def report(*exports: Measured, own: Counts | None = None):
     model = ModelArtifact(None, manifest())
     return conclude(
         Measurement(
@@ -111,18 +111,18 @@ class TestTrainedWeights:
     @pytest.mark.parametrize("step", ["finetune", "qat"])
     def test_have_limits_of_their_own(self, step):
         entry = LineageEntry(step=step, version="1")
-        fp32 = measured("a", 5.0, entry).subject.held_to
+        fp32 = measured("a", 5.0, entry).subject.effective_limits
         assert (fp32.miou_margin, fp32.agreement_min, fp32.latency_ratio_max) == (0.005, 0.90, None)
-        int8 = measured("a", 5.0, entry, **INT8).subject.held_to
+        int8 = measured("a", 5.0, entry, **INT8).subject.effective_limits
         assert (int8.miou_margin, int8.agreement_min, int8.latency_ratio_max) == (0.005, 0.90, 0.95)
 
     def test_pruning_alone_is_no_training(self):
         pruned = measured("a", 5.0, LineageEntry(step="prune", version="1"), **INT8)
-        assert pruned.subject.held_to.miou_margin == 0.01
+        assert pruned.subject.effective_limits.miou_margin == 0.01
 
     def test_a_recipe_still_changes_them(self):
         entry = LineageEntry(step="qat", version="1")
-        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).subject.held_to.miou_margin == 0.02
+        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).subject.effective_limits.miou_margin == 0.02
 
     def test_the_gate_uses_them(self):
         plain, trained = measured("plain", 5.0), measured("trained", 5.0, LineageEntry(step="finetune", version="1"))

@@ -7,16 +7,19 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, Target, file_entry, warning, write_artifact
 from segexport.errors import InputError
-from segexport.show.console import PLAIN_WIDTH, Console, printable
+from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
+from segexport.ui.console import PLAIN_WIDTH, Console, printable
 
 _ENVIRONMENT = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
 
 SPEAK = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 from segexport.errors import InputError
 console = Console({color!r})
 console.say("saying")
@@ -73,6 +76,34 @@ def test_data_goes_to_stdout_and_everything_else_to_stderr(streams) -> None:
     console.warn("careful")
     assert streams[0].getvalue() == "data\nends\n"
     assert streams[1].getvalue() == "saying\nwarning: careful\n"
+
+
+def test_what_was_assumed_for_a_model_is_said_once(streams, tmp_path) -> None:
+    model = sample_artifact(
+        tmp_path,
+        LineageEntry(step="import", version="1", notes=("read from x", warning("a resize was added"))),
+        LineageEntry(step="onnx_int8", version="1", notes=(warning("calibrated on one image"),)),
+    )
+    console = _console(streams, quiet=True)
+    console.warn_of(model, model)
+    console.warn_of(model)
+    assert streams[1].getvalue() == "warning: net: a resize was added\nwarning: net: calibrated on one image\n"
+
+
+def sample_artifact(folder: Path, *lineage: LineageEntry) -> ModelArtifact:
+    (folder / "model.onnx").write_bytes(b"weights")
+    manifest = Manifest(
+        name="net",
+        format=Format.ONNX,
+        files=(file_entry(folder, "model.onnx"),),
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, 4, 4)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 2, 4, 4)),),
+        preprocess=Preprocess(),
+        labels=(Label(id=0, name="a", rgb=(0, 0, 0)),),
+        target=Target(arch="any", precision=Precision.FP32),
+        lineage=lineage,
+    )
+    return write_artifact(folder, manifest)
 
 
 def test_an_error_says_what_why_and_how(streams) -> None:
@@ -144,7 +175,7 @@ def test_stdout_color_and_width(streams, monkeypatch) -> None:
     assert _console(streams).stdout_width == PLAIN_WIDTH
     assert not _console(streams).stdout_color
     assert _console(streams, color="always").stdout_color
-    code = "from segexport.show.console import Console; c = Console(); c.data(f'{c.stdout_color} {c.stdout_width}')"
+    code = "from segexport.ui.console import Console; c = Console(); c.data(f'{c.stdout_color} {c.stdout_width}')"
     assert _on_a_terminal(code) == "True 90\r\n"
 
 
@@ -194,7 +225,7 @@ def test_a_job_that_fails_says_where(streams) -> None:
 
 NESTED = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 with console.progress("outer [b]", 2) as outer:
     for _ in range(2):
@@ -220,7 +251,7 @@ def test_bars_on_a_terminal_leave_only_their_last_line() -> None:
 
 def test_a_bar_that_is_interrupted_gives_the_cursor_back() -> None:
     code = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 try:
     with Console().progress("working", 3) as progress:
         progress.advance()
@@ -240,7 +271,7 @@ except KeyboardInterrupt:
 def test_a_reader_that_leaves_is_no_error() -> None:
     code = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 sys.stdin.read()
 for _ in range(1000):
@@ -265,7 +296,7 @@ sys.exit(7)
 def test_a_listener_that_leaves_does_not_stop_the_data() -> None:
     code = """
 import sys
-from segexport.show.console import Console
+from segexport.ui.console import Console
 console = Console()
 sys.stdin.read()
 console.say("nobody listens")
@@ -288,7 +319,7 @@ console.data("data")
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_an_error() -> None:
     code = """
-from segexport.show.console import Console
+from segexport.ui.console import Console
 from segexport.errors import StorageError
 try:
     Console().data("x" * 100_000)
@@ -308,5 +339,5 @@ def test_a_terminal_of_another_encoding_gets_what_it_can_show() -> None:
 
 
 def test_the_console_imports_nothing_heavy() -> None:
-    code = "import sys, segexport.show.console; print(sorted({'rich', 'numpy', 'pydantic', 'cv2'} & set(sys.modules)))"
+    code = "import sys, segexport.ui.console; print(sorted({'rich', 'numpy', 'pydantic', 'cv2'} & set(sys.modules)))"
     assert _run(code, capture_output=True).stdout == b"[]\n"

@@ -9,9 +9,10 @@ import pytest
 
 from segexport import preprocess as run
 from segexport.errors import InputError
-from segexport.reading.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
+from segexport.importers.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
 from segexport.spec import (
     LimitLong,
+    LimitShort,
     Pad,
     PadToMultiple,
     PadToRatio,
@@ -203,6 +204,8 @@ def test_paddlex_3_transform_ops(tmp_path):
         ("type: ResizeByShort, short_size: 300, max_size: 400", ResizeShort(size=300, max_size=400)),
         ("type: ResizeByShort, short_size: 300, max_size: -1", ResizeShort(size=300)),
         ("type: LimitLong, max_long: 900, min_long: 200", LimitLong(min_size=200, max_size=900)),
+        ("type: LimitShort, max_short: 1536", LimitShort(max_size=1536)),
+        ("type: LimitShort, max_short: 900, min_short: 200", LimitShort(min_size=200, max_size=900)),
         ("type: ResizeRangeScaling, min_value: 500, max_value: 500", ResizeLong(size=500)),
         ("type: ResizeToIntMult", ResizeToMultiple(multiple=32)),
         ("type: ResizeToMultiple, mult_int: 16", ResizeToMultiple(multiple=16)),
@@ -226,7 +229,7 @@ def test_transforms_that_touch_no_pixel(tmp_path):
 def test_without_normalize_the_model_gets_grey_levels(tmp_path):
     config = parse(tmp_path, "Deploy: {transforms: null}")
     assert config.preprocess == Preprocess(scale=1, mean=(0, 0, 0), std=(1, 1, 1))
-    assert config.notes == ("no Normalize: the model gets grey levels from 0 to 255",)
+    assert config.notes == ("warning: no Normalize: the model gets grey levels from 0 to 255",)
 
 
 def test_one_number_counts_for_all_channels(tmp_path):
@@ -296,6 +299,12 @@ def test_geometry_after_the_normalisation_means_the_same_before_it(tmp_path):
         ("type: ResizeByLong, long_size: -3", "long_size is -3, a number of pixels"),
         ("type: ResizeToIntMult, mult_int: 0", "multiple: Input should be greater than 0"),
         ("type: LimitLong, max_long: 1, min_long: 2", "min_long 2 is above max_long 1"),
+        ("type: LimitShort, max_short: 1, min_short: 2", "min_short 2 is above max_short 1"),
+        ("type: LimitShort, max_long: 1", "unknown parameter 'max_long'"),
+        (
+            "type: ResizeStepScaling, min_scale_factor: 0.5, max_scale_factor: 0.5",
+            "a scale of 0.5\ncause: the contract resizes to a size, not by a factor",
+        ),
         ("type: Padding", r"target_size is None, \[width, height\] is expected"),
         ("type: Padding, target_size: [4, 4], pad_mode: 1", "pad_mode 1\ncause: the contract pads at the right"),
         ("type: PaddingByAspectRatio, aspect_ratio: -1", "ratio: Input should be greater than 0"),
@@ -456,6 +465,7 @@ def touch(folder: Path, *names: str) -> None:
             "inference.pdmodel",
             "inference.pdiparams",
         ),
+        (["model", "params", "deploy.yaml"], "paddle", "model", "params"),
         (["model.onnx"], "onnx", "model.onnx", None),
         (["model.nb"], "paddle-lite", "model.nb", None),
         (["manifest.json", "model.pdmodel"], "artifact", "manifest.json", None),
@@ -485,8 +495,27 @@ def test_a_deploy_yaml_chooses_among_models(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "DEPLOY: {MODEL_PATH: freeze_model, MODEL_FILENAME: net.bin, PARAMS_FILENAME: weights}",
+        "Deploy: {model: net.bin, params: weights}",
+    ],
+)
+def test_a_deploy_yaml_names_files_of_any_name(tmp_path, text):
+    touch(tmp_path, "net.bin", "weights", "README")
+    (tmp_path / "deploy.yaml").write_text(text)
+    files = find_model(tmp_path)
+    assert (files.kind, files.model.name, files.params.name) == ("paddle", "net.bin", "weights")
+    assert find_model(tmp_path / "net.bin") == find_model(tmp_path / "deploy.yaml") == files
+    (tmp_path / "weights").unlink()
+    with pytest.raises(InputError, match=r"net.bin: a program without its parameters\ncause: weights is not beside it"):
+        find_model(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("names", "target", "message"),
     [
+        (["params"], "params", "params: parameters without their program\ncause: model is not beside it"),
         ([], "", "no model\ncause: it is empty"),
         (["a.txt", "b.txt"], "", "no model\ncause: it holds a.txt, b.txt"),
         (
@@ -535,8 +564,169 @@ def test_a_bare_program_gets_paddlesegs_defaults_and_says_so(tmp_path):
     touch(tmp_path, "model.pdmodel", "model.pdiparams")
     config = read_deploy_config(find_model(tmp_path))
     assert config.preprocess == HALF
-    assert "PaddleSeg's defaults are assumed" in config.notes[0]
+    assert config.notes == (
+        "warning: no deploy.yaml, inference.yml, model.yml beside the model: PaddleSeg's defaults are assumed "
+        "(RGB, /255, mean 0.5, std 0.5, no resize)",
+    )
     assert str(tmp_path) not in config.model_dump_json()
+    grey = read_deploy_config(find_model(tmp_path), channels=1)
+    assert grey.preprocess == Preprocess(color="gray", mean=(0.5,), std=(0.5,))
+    assert "are assumed (grey, " in grey.notes[0]
+    with pytest.raises(InputError, match="nothing says how images become its 6 channels") as told:
+        read_deploy_config(find_model(tmp_path), channels=6)
+    assert "--preprocess" in told.value.hint
+
+
+def test_what_the_user_states_stands_for_what_cannot_be_read(tmp_path):
+    own = Preprocess(color="channels", mean=(0.1, 0.2), std=(1, 1))
+    touch(tmp_path, "model.pdmodel", "model.pdiparams")
+    alone = DeployConfig(source="model.pdmodel alone", preprocess=own)
+    assert read_deploy_config(find_model(tmp_path), 2, own) == alone
+    texts = {
+        "Deploy: {label_list: [a, b], transforms: [{type: LetterBoxResize}]}": (("a", "b"), ()),
+        "Something: else": (None, ("warning: deploy.yaml is of no system that segexport knows, and was not read",)),
+        "DEPLOY: {USE_PR: 1, CHANNELS: 3}": (None, ()),
+    }
+    for text, (labels, notes) in texts.items():
+        (tmp_path / "deploy.yaml").write_text(text)
+        with pytest.raises(InputError) as told:
+            read_deploy_config(find_model(tmp_path))
+        assert "--preprocess FILE" in told.value.hint
+        config = read_deploy_config(find_model(tmp_path), 2, own)
+        assert (config.preprocess, config.labels) == (own, labels)
+        assert len(config.notes) == len(notes)
+        assert all(said.startswith(wanted) for said, wanted in zip(config.notes, notes, strict=True))
+
+
+# As PaddleX 0.1.7 writes it; PaddleSeg's HumanSeg too.
+PADDLEX_0 = """
+Model: DeepLabv3p
+_Attributes: {labels: [bg, fg], model_type: segmenter, num_classes: 2}
+status: Infer
+test_transforms:
+- Resize: {target_size: [64, 48], interp: LINEAR}
+- Normalize: {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+version: 0.1.7
+"""
+
+
+def test_paddlex_0(tmp_path):
+    config = parse(tmp_path, PADDLEX_0, "model.yml")
+    assert config.preprocess == Preprocess(geometry=(Resize(width=64, height=48),))
+    assert (config.labels, config.notes, config.source) == (("bg", "fg"), (), "model.yml (PaddleX 1)")
+    without = parse(tmp_path, PADDLEX_0.replace("test_transforms", "train_transforms"), "model.yml")
+    assert "warning: model.yml names no transforms" in without.notes
+    saved = PADDLEX_0.replace("status: Infer", "save_method: fluid.save")
+    with pytest.raises(InputError, match="a training checkpoint of PaddleX"):
+        parse(tmp_path, saved, "model.yml")
+
+
+def test_transforms_of_paddlexs_first_form(tmp_path):
+    text = """
+    Transforms:
+    - [DecodeImage, {to_rgb: true, with_mixup: false}]
+    - [ResizeByShort, {target_size: 100, max_size: null}]
+    - [Normalize, {mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}]
+    - [Permute, {to_bgr: false, channel_first: true}]
+    - [ArrangeSegmenter, {mode: test}]
+    BatchTransforms: []
+    TransformsMode: BGR
+    """
+    config = parse(tmp_path, text, "model.yml")
+    assert config.preprocess == Preprocess(geometry=(ResizeShort(size=100, interpolation="nearest"),))
+
+
+# As PaddleSeg 0.x writes it.
+PADDLESEG_0 = """
+DEPLOY:
+    USE_GPU : 1
+    USE_PR : 0
+    MODEL_PATH : "freeze_model"
+    MODEL_FILENAME : "__model__"
+    PARAMS_FILENAME : "__params__"
+    EVAL_CROP_SIZE : (2049, 1025)
+    MEAN : [0.5, 0.25, 0.125]
+    STD : [0.5, 0.5, 0.25]
+    IMAGE_TYPE : "rgb"
+    NUM_CLASSES : 19
+    CHANNELS : 3
+    PRE_PROCESSOR : "SegPreProcessor"
+    PREDICTOR_MODE : "ANALYSIS"
+    BATCH_SIZE : 1
+"""
+
+
+def test_paddleseg_0(tmp_path):
+    config = parse(tmp_path, PADDLESEG_0)
+    assert config.preprocess == Preprocess(
+        color="bgr", geometry=(Resize(width=2049, height=1025),), mean=(0.5, 0.25, 0.125), std=(0.5, 0.5, 0.25)
+    )
+    assert (config.num_classes, config.model_file, config.params_file) == (19, "__model__", "__params__")
+    assert config.source == "deploy.yaml (PaddleSeg 0)"
+    assert config.notes == ("channels in the order of OpenCV, bgr: PaddleSeg 0 turns them around nowhere",)
+    four = PADDLESEG_0.replace("CHANNELS : 3", "CHANNELS : 4").replace("0.125]", "0.125, 0]")
+    four = four.replace('0.25]\n    IMAGE_TYPE : "rgb', '0.25, 1]\n    IMAGE_TYPE : "rgba')
+    (tmp_path / "four.yaml").write_text(four)
+    found = parse_deploy_config(tmp_path / "four.yaml", 4).preprocess
+    assert (found.color, found.mean, found.std) == ("bgra", (0.5, 0.25, 0.125, 0.0), (0.5, 0.5, 0.25, 1.0))
+    unknown = parse(tmp_path, PADDLESEG_0 + "    FLIP: 1\n")
+    assert unknown.notes[1] == "warning: deploy.yaml: DEPLOY.FLIP is unknown and was not used"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("USE_PR : 0", "USE_PR : 1", r"DEPLOY.USE_PR is 1\ncause: then the preprocessing is inside of the network"),
+        ("(2049, 1025)", "(0, 5)", r"DEPLOY.EVAL_CROP_SIZE is '\(0, 5\)', \(width, height\) is expected"),
+        ("(2049, 1025)", "2049", "DEPLOY.EVAL_CROP_SIZE is 2049"),
+        ("(2049, 1025)", "(((((", "DEPLOY.EVAL_CROP_SIZE is '"),
+        ("CHANNELS : 3", "CHANNELS : 4", "DEPLOY.CHANNELS is 4, the network takes 3"),
+        ("MEAN : [0.5, 0.25, 0.125]", "MEAN : [0.5, 0.25]", r"MEAN is \[0.5, 0.25\], a number for each of 3 channels"),
+        ("STD : [0.5, 0.5, 0.25]", "STD : [0.5, 0, 0.25]", "DEPLOY.STD holds a 0"),
+        ("BATCH_SIZE : 1", 'RESIZE_TYPE: "RANGE_SCALING"', "RESIZE_TYPE is 'RANGE_SCALING', UNPADDING is known"),
+    ],
+)
+def test_bad_files_of_paddleseg_0(tmp_path, old, new, message):
+    assert old in PADDLESEG_0
+    with pytest.raises(InputError, match=message):
+        parse(tmp_path, PADDLESEG_0.replace(old, new))
+
+
+def test_other_numbers_of_channels(tmp_path):
+    path = tmp_path / "deploy.yaml"
+    path.write_text("Deploy: {transforms: [{type: Padding, target_size: [8, 8]}, {type: Normalize, mean: [0.5]}]}")
+    grey = parse_deploy_config(path, 1)
+    assert grey.preprocess == Preprocess(
+        color="gray", geometry=(Pad(width=8, height=8, value=(127.5,)),), mean=(0.5,), std=(0.5,)
+    )
+    assert grey.notes == ()
+    six = parse_deploy_config(path, 6)
+    assert (six.preprocess.color, six.preprocess.depth) == ("channels", "stored")
+    assert (six.preprocess.mean, six.preprocess.geometry[0].value) == ((0.5,) * 6, (127.5,) * 6)
+    assert six.notes[0].startswith("warning: PaddleSeg does not say how images of 6 channels are read")
+    path.write_text("Deploy: {transforms: [{type: Normalize, mean: [0.1, 0.2, 0.3], std: [1, 1, 1]}]}")
+    with pytest.raises(InputError, match=r"mean is \[0.1, 0.2, 0.3\], a number for each of 4 channels is expected"):
+        parse_deploy_config(path, 4)
+
+
+def test_paddlex_reads_16_bits_as_they_are_stored(tmp_path):
+    path = tmp_path / "model.yml"
+    path.write_text("""
+    Transforms:
+    - Normalize: {mean: [0.5, 0.5], std: [0.25, 0.25], min_val: [0, 0], max_val: [65535, 32767]}
+    TransformsMode: BGR
+    """)
+    contract = parse_deploy_config(path, 2).preprocess
+    assert (contract.color, contract.depth, contract.scale) == ("channels", "stored", 1.0)
+    assert contract.mean == (0.5 * 65535, 0.5 * 32767)
+    path.write_text("Transforms: [{Normalize: {max_val: [65535, 65535, 65535]}}]\nTransformsMode: BGR")
+    contract = parse_deploy_config(path).preprocess
+    assert (contract.color, contract.depth, contract.scale) == ("bgr", "stored", 1 / 65535)
+
+
+def test_a_transform_of_multi_label_networks_is_told(tmp_path):
+    assert seg(tmp_path, "type: AddMultiLabelAuxiliaryCategory").multi_label
+    assert not seg(tmp_path, "type: Normalize").multi_label
 
 
 def test_real_exports(shared_dir):

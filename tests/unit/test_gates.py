@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -15,14 +17,15 @@ from segexport.judge.gates import (
     SEEN_SHARE,
     boundary_check,
     class_check,
+    independence_check,
     miou_check,
     tripwire_checks,
     unseen_share,
 )
-from segexport.judge.limits import Limits, limits_for, require_margin_above_noise
 from segexport.measure.boundary import boundary_counts
 from segexport.measure.latency_statistics import Drift, LatencyRatio
 from segexport.measure.metrics import class_counts, confusion_matrix
+from segexport.recipe.limits import Limits, limits_for, require_margin_above_noise
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
@@ -38,8 +41,13 @@ def delta(
     return PairedDelta(images, 0.6, 0.6 + value, value, interval, None, None, error, detectable, classes)
 
 
+def in_groups(groups: int, value: float, interval: tuple[float, float] | None, images: int = 50) -> PairedDelta:
+    return replace(delta(value, interval, images), groups=groups)
+
+
 def one_class(index: int, value: float, error: float, images: int = 50) -> ClassDelta:
-    return ClassDelta(index, images, 0.7, 0.7 + value, value, error, (value - 2 * error, value + 2 * error))
+    interval = (value - 2 * error, value + 2 * error)
+    return ClassDelta(index, images, 0.7, 0.7 + value, value, error, interval, units=images, freedom=images - 1)
 
 
 def scene(seed: int, shape: tuple[int, int] = (60, 80)) -> np.ndarray:
@@ -193,6 +201,59 @@ def test_ten_images_can_fail_but_not_pass_what_a_fifth_of_the_images_could_hide(
     assert miou_check(delta(-0.002, inside, images=14), INT8, agreement=0.97).verdict is Verdict.PASS
     assert miou_check(delta(-0.002, inside, images=10), INT8, agreement=0.9995).verdict is Verdict.PASS
     assert miou_check(delta(-0.05, (-0.06, -0.04), images=10), INT8, agreement=0.97).verdict is Verdict.FAIL
+
+
+def test_groups_are_counted_where_images_come_in_groups() -> None:
+    inside = (-0.004, 0.001)
+    check = miou_check(in_groups(14, -0.002, inside), INT8, agreement=0.97)
+    assert check.verdict is Verdict.PASS
+    assert "on 50 images in 14 groups: the whole interval is inside" in check.message
+    check = miou_check(in_groups(13, -0.002, inside), INT8, agreement=0.97)
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "one group of five in 5.5 % of the cases; use at least 14" in check.message
+    check = miou_check(in_groups(5, -0.002, inside), INT8, agreement=0.97)
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "too few groups for the margin of 0.01; use at least 14" in check.message
+    check = miou_check(in_groups(20, -0.02, (-0.05, 0.01)), INT8, agreement=0.97)
+    assert "about 353 groups would show the margin" in check.message  # 20 * (0.042 / 0.01)**2
+    assert check.details["unseen_share"] == pytest.approx(unseen_share(20))
+
+
+def test_one_group_passes_nearly_identical_masks_alone() -> None:
+    check = miou_check(in_groups(1, -0.002, None, images=101), INT8, agreement=0.9935)
+    assert check.verdict is Verdict.INCONCLUSIVE
+    assert "on 101 images in 1 group: all images are of one group, so nothing says what other groups" in check.message
+    assert "use at least 14 groups" in check.message
+    same = in_groups(1, -0.00001, None, images=101)
+    assert miou_check(same, FP16, agreement=0.9999).verdict is Verdict.PASS
+    assert miou_check(in_groups(1, -0.00001, None, images=13), FP16, agreement=0.9999).verdict is Verdict.INCONCLUSIVE
+    assert miou_check(in_groups(1, -0.1, None, images=101), FP16, agreement=0.9999).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_class_needs_groups_too() -> None:
+    rare = replace(one_class(0, -0.2, 0.01, images=40), units=3, freedom=2)
+    common = replace(one_class(1, -0.001, 0.01, images=40), units=20, freedom=19)
+    check = class_check(replace(delta(0.0, (0.0, 0.0), classes=(rare, common)), groups=20), INT8)
+    assert check.verdict is Verdict.PASS
+    assert "(class 1, on 40 images in 20 groups)" in check.message
+    assert "too few groups for class 0" in check.message
+
+
+def test_the_alarm_about_neighbours_tells_and_decides_nothing() -> None:
+    alike = replace(delta(-0.001, (-0.002, 0.0), images=100), autocorrelation=0.42)
+    check = independence_check(alike)
+    assert (check.name, check.verdict, check.gated, check.limit) == (
+        "images.independent",
+        Verdict.INCONCLUSIVE,
+        False,
+        0.2,
+    )
+    assert "along the list is +0.42, by chance under 0.20: neighbours lose alike" in check.message
+    assert "--groups" in check.message
+    assert "neighbouring groups lose alike" in independence_check(replace(alike, groups=50)).message
+    quiet = independence_check(replace(alike, autocorrelation=0.19))
+    assert (quiet.verdict, quiet.gated) == (Verdict.PASS, False)
+    assert independence_check(delta(-0.001, (-0.002, 0.0))) is None
 
 
 def test_the_share_of_images_that_nobody_can_see() -> None:

@@ -15,12 +15,12 @@ from recordings import mask_of, subject
 from report_sample import passing_report
 
 from segexport.artifact import digest_of
-from segexport.check_command import check_exports
+from segexport.commands.check import check_exports
 from segexport.errors import InputError, WorkerFailed
-from segexport.judge.limits import limits_for
-from segexport.recorded.device_row import device_row, with_device_rows
-from segexport.recorded.golden import _png, _tolerances, _write_header, _write_job
-from segexport.recorded.golden_pack import GoldenImage, Pack, agreement_only, open_pack
+from segexport.recipe.limits import limits_for
+from segexport.references.device_result import device_row, with_device_rows
+from segexport.references.golden import _png, _tolerances, _write_header, _write_job
+from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack
 from segexport.runtimes.device_job import JobItem, read_result
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict

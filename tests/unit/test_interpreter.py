@@ -10,9 +10,9 @@ import pytest
 from fakes import make_python, make_shim
 
 from segexport.errors import EnvironmentMissingError
+from segexport.pipeline.step import _version, tool_versions
 from segexport.process.interpreter import OVERRIDE, interpreter_for, probe
 from segexport.process.worker import Worker
-from segexport.step import _version, tool_versions
 
 
 @pytest.fixture(autouse=True)

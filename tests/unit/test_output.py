@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from segexport.errors import InputError, StorageError
-from segexport.output import copy_tree, new_folder, require_free
+from segexport.files.atomic import working_name
+from segexport.files.output_folder import copy_tree, new_folder, require_free
 
 
 def names(folder: Path) -> list[str]:
@@ -128,8 +129,9 @@ def test_the_current_folder_and_links_are_resolved(tmp_path, monkeypatch):
 def test_what_a_killed_run_left_is_removed_and_what_a_living_one_does_is_not(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    killed = tmp_path / f".out.unfinished-{gone.pid}"
-    living = tmp_path / f".out.unfinished-{os.getppid()}"
+    own = working_name(tmp_path / "out").name
+    killed = tmp_path / own.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+    living = tmp_path / own.replace(f"-{os.getpid()}-", f"-{os.getppid()}-")
     other = tmp_path / ".out.unfinished-notes"
     for folder in (killed, living, other):
         folder.mkdir()

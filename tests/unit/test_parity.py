@@ -11,7 +11,7 @@ from PIL import Image
 
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, WorkerCrashed
-from segexport.measure.parity import Contender, compare, decided_pixels
+from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
 from segexport.spec import Preprocess, Resize, TensorSpec
 
 HEIGHT, WIDTH = 4, 6
@@ -41,11 +41,11 @@ def bright(tensor: np.ndarray) -> np.ndarray:
     return (tensor[0, 0] > 0).astype(np.uint8)
 
 
-def contender(name: str, model=bright, **options) -> Contender:
-    return Contender(name, FakeSession(model, **options), Preprocess(), INPUT)
+def contender(name: str, model=bright, **options) -> ModelUnderTest:
+    return ModelUnderTest(name, FakeSession(model, **options), Preprocess(), INPUT)
 
 
-def run(data: Dataset, *exports: Contender, reference: Contender | None = None, **options):
+def run(data: Dataset, *exports: ModelUnderTest, reference: ModelUnderTest | None = None, **options):
     arguments = {"num_classes": 2, "model_classes": 2, "ignore_index": 255, **options}
     return compare(reference or contender("reference"), exports, data, **arguments)
 
@@ -180,8 +180,8 @@ def test_classes_are_mapped_before_they_are_scored(data):
     # The model's classes 0, 1, 2 are the data's 1, 0 and none: its "bright" is called 0.
     lookup = np.array([1, 0, 2], np.uint8)
     model = contender("reference", lambda x: 1 - bright(x))
-    mapped = Contender("reference", model.session, Preprocess(), INPUT, lookup)
-    third = Contender(
+    mapped = ModelUnderTest("reference", model.session, Preprocess(), INPUT, lookup)
+    third = ModelUnderTest(
         "third", FakeSession(lambda x: np.full((HEIGHT, WIDTH), 2, np.uint8)), Preprocess(), INPUT, lookup
     )
     found = run(data, third, reference=mapped, model_classes=3)
@@ -197,7 +197,7 @@ def test_each_preprocessing_gets_its_own_tensor(data):
         seen.append(tensor.shape)
         return bright(tensor)
 
-    larger = Contender("e", FakeSession(model), Preprocess(geometry=(Resize(width=12, height=8),)), INPUT)
+    larger = ModelUnderTest("e", FakeSession(model), Preprocess(geometry=(Resize(width=12, height=8),)), INPUT)
     found = run(data, larger)
     assert set(seen) == {(1, 3, 8, 12)}
     assert found.exports["e"].wrong_shape.startswith("(8, 12)")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segexport.show import pictures
-from segexport.show.pictures import (
+from segexport.spec import Label
+from segexport.ui import pictures
+from segexport.ui.pictures import (
     BOTH_WRONG_RGB,
     DIFFERS_RGB,
     PICTURE_MAX_BYTES,
@@ -18,7 +19,6 @@ from segexport.show.pictures import (
     overlay,
     panel,
 )
-from segexport.spec import Label
 
 LABELS = default_labels(["background", "cat", "dog"])
 

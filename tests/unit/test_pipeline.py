@@ -8,12 +8,12 @@ import pytest
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, Target, file_entry, write_artifact
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.pipeline import Builder, Planned, plan
-from segexport.recipe import Recipe
-from segexport.registry import make_step
+from segexport.files.store import Store
+from segexport.pipeline.plan import Builder, Planned, plan
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import StepContext, check_chain, content_key, lineage_entry
+from segexport.recipe.schema import Recipe
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TensorSpec
-from segexport.step import StepContext, check_chain, content_key, lineage_entry
-from segexport.store import Store
 
 
 def recipe(*exports: dict, **changes) -> Recipe:

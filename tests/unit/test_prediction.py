@@ -10,7 +10,7 @@ from PIL import Image
 
 from segexport.errors import InputError, StorageError
 from segexport.predict.prediction import SegmentationResult
-from segexport.show.pictures import default_labels
+from segexport.ui.pictures import default_labels
 
 MASK = np.array([[0, 1, 1], [2, 1, 1]], np.uint8)
 LABELS = default_labels(["背景", "road", "sky", "absent"])

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
-from segexport.recipe import Recipe, export_name
-from segexport.recipe_yaml import read_recipe
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import Recipe, export_name
 from segexport.spec import Precision
 
 GOOD = """\
@@ -206,7 +206,7 @@ def test_the_schema_names_every_key_and_refuses_others():
 
 
 def test_the_built_in_recipe_is_valid():
-    from segexport.run import DEMO_RECIPE
+    from segexport.commands.run import DEMO_RECIPE
 
     names = [export_name(export) for export in read_recipe(DEMO_RECIPE).exports]
     assert {"onnx-fp32", "onnx-fp16", "onnx-int8", "paddle-lite-fp32", "paddle-lite-fp16", "paddle-lite-w8"} <= {*names}

@@ -12,17 +12,17 @@ import recordings
 from PIL import Image as Pillow
 from recordings import margin_of, mask_of, subject, write_recording
 
-from segexport.check_command import recorded_or_model
+from segexport.commands.check import recorded_or_model
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.judge.limits import Limits
 from segexport.measure import latency
 from segexport.measure.environment import now
-from segexport.measure.parity import Contender, compare, decided_pixels
-from segexport.recorded.archive import npy_array, npy_bytes
-from segexport.recorded.logits import POINTS, deviation, digest_logits, point_places, score_output
-from segexport.recorded.playback import Playback, effective
-from segexport.recorded.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
+from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
+from segexport.recipe.limits import Limits
+from segexport.references.archive import npy_array, npy_bytes
+from segexport.references.logits import POINTS, deviation, digest_logits, point_places, score_output
+from segexport.references.recorded_reference import Playback, effective
+from segexport.references.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
 from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
 
 
@@ -108,7 +108,7 @@ class TestContent:
             write_recording(made[1], made[0])
 
     def test_a_failed_recording_leaves_nothing(self, made, tmp_path):
-        from segexport.recorded.reference_file import new_reference
+        from segexport.references.reference_file import new_reference
 
         with pytest.raises(InputError, match="planned"), new_reference(tmp_path / "x.ref"):
             raise InputError("planned")
@@ -330,11 +330,11 @@ def test_a_recording_counts_as_the_model_did(made):
 
     tallies = []
     for predict in (live, playback.predict):
-        from segexport.recorded.playback import PlaybackSession
+        from segexport.references.recorded_reference import PlaybackSession
 
         session = PlaybackSession(playback.info, predict)
-        reference = Contender("reference", session, model.preprocess, model.inputs[0], None, session.choose)
-        export = Contender("x", _Shifted(list(places)), model.preprocess, model.inputs[0])
+        reference = ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose)
+        export = ModelUnderTest("x", _Shifted(list(places)), model.preprocess, model.inputs[0])
         arguments = {"num_classes": 3, "model_classes": 3, "ignore_index": 255}
         tallies.append(compare(reference, [export], data, **arguments).exports["x"])
     one, two = tallies
@@ -385,7 +385,7 @@ def test_times_recorded_before_sessions_were_counted_are_those_of_one(copy):
 def test_recorded_times_gate_on_the_same_device_only(made):
     from dataclasses import replace
 
-    from segexport.judge.measured import Measured
+    from segexport.judge.results import Measured
     from segexport.judge.times import ratio_to_reference
 
     run = read_reference(made[1]).playback().run()

@@ -13,7 +13,7 @@ from report_sample import full_report, passing_report
 
 from segexport.report import charts, render
 from segexport.report.schema import Latency, Percentiles, WorstImage
-from segexport.show.pictures import panel
+from segexport.ui.pictures import panel
 
 _VOID = {"meta", "img", "br", "circle", "line", "rect"}
 _REFERENCES = {"src", "href", "srcset", "action", "data", "poster", "xlink:href", "background", "formaction"}

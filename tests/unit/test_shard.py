@@ -10,12 +10,12 @@ import recordings
 from recordings import mask_of, subject, write_recording
 
 from segexport.errors import InputError, WorkerCrashed
-from segexport.judge.conclude import conclude
-from segexport.judge.measured import Measured, Measurement
+from segexport.judge.build_report import conclude
+from segexport.judge.results import Measured, Measurement
 from segexport.measure import parity
-from segexport.measure.parity import Contender
-from segexport.recorded.merge import merge
-from segexport.recorded.shard import parse_shard, write_part
+from segexport.measure.parity import ModelUnderTest
+from segexport.references.merge import merge
+from segexport.references.shard import parse_shard, write_part
 from segexport.report import render
 from segexport.report.schema import DatasetInfo, WorstImage
 from segexport.runtimes.base import Prediction, SessionInfo
@@ -80,8 +80,8 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     sessions = {"good": Noisy(0.002), "poor": Noisy(0.5, bad=frozenset({3, 11}))}
     session = playback.session()
     comparison = parity.compare(
-        Contender("reference", session, model.preprocess, model.inputs[0], None, session.choose),
-        [Contender(name, found, model.preprocess, model.inputs[0]) for name, found in sessions.items()],
+        ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose),
+        [ModelUnderTest(name, found, model.preprocess, model.inputs[0]) for name, found in sessions.items()],
         share,
         num_classes=3,
         model_classes=3,

@@ -14,8 +14,8 @@ import pytest
 
 from segexport.artifact import Manifest, Target, file_entry, write_artifact
 from segexport.errors import InputError, StorageError
+from segexport.files.store import Store, default_root
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
-from segexport.store import Store, default_root
 
 KEY = "ab" + "0" * 62
 OTHER = "cd" + "1" * 62
@@ -85,7 +85,7 @@ def test_the_first_of_two_equal_outputs_stays(store):
 RACE = """
 import sys, time
 from pathlib import Path
-from segexport.store import Store
+from segexport.files.store import Store
 
 def build(folder):
     for index in range(50):
@@ -138,7 +138,7 @@ def test_equal_process_ids_do_not_share_a_folder(store):
 
 def test_a_killed_build_is_not_found_and_gc_removes_what_it_left(store, tmp_path):
     source = (
-        "import sys, time; from pathlib import Path; from segexport.store import Store\n"
+        "import sys, time; from pathlib import Path; from segexport.files.store import Store\n"
         "def build(folder):\n"
         "    (folder / 'half').write_text('x'); print('building', flush=True); time.sleep(600)\n"
         "Store(Path(sys.argv[1])).keep(sys.argv[2], build)\n"
@@ -259,7 +259,7 @@ def test_a_file_size_limit_is_an_error_of_storage(tmp_path):
     """RLIMIT_FSIZE, what a full disk looks like to a user who is not root."""
     source = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from segexport.errors import StorageError; from segexport.store import Store\n"
+        "from segexport.errors import StorageError; from segexport.files.store import Store\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "try: Store(Path(sys.argv[1])).keep('ab' * 32, lambda d: (d / 'x').write_bytes(bytes(1 << 20)))\n"
@@ -282,7 +282,7 @@ READ_ONLY = """
 import os, sys
 from pathlib import Path
 from segexport.errors import StorageError
-from segexport.store import Store
+from segexport.files.store import Store
 if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 store = Store(Path(sys.argv[1]))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from segexport.errors import InputError
-from segexport.yaml_reader import MAX_BYTES, read_yaml
+from segexport.files.yaml_reader import MAX_BYTES, read_yaml
 
 
 def refused(tmp_path: Path, content: str | bytes) -> InputError:

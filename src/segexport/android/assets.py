@@ -15,8 +15,9 @@ from segexport import preprocess
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, UnsupportedModelError
-from segexport.output import new_folder
-from segexport.registry import runtime_for
+from segexport.files.atomic import whole_folder
+from segexport.files.output_folder import new_folder
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label
 
@@ -49,12 +50,9 @@ def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Pat
     for artifact in exports:
         _require_runnable(artifact)
     names, again = _names(exports), _holds_packs(out_dir)
-    with new_folder(out_dir.with_name(f"{out_dir.name}.new") if again else out_dir) as folder:
+    with whole_folder(out_dir) if again else new_folder(out_dir) as folder:
         for artifact, name in zip(exports, names, strict=True):
             _write_pack(artifact, folder / name, sample)
-    if again:
-        shutil.rmtree(out_dir)
-        out_dir.with_name(f"{out_dir.name}.new").replace(out_dir)
     return [out_dir / name for name in names]
 
 

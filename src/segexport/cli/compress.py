@@ -52,8 +52,8 @@ def compress(console: Any, model: Path, output: Path, **options: Any) -> None:
     """
     import sys
 
+    from segexport.commands.compress import compress
     from segexport.report import terminal
-    from segexport.search.command import compress
     from segexport.verdict import exit_code
 
     say = console()

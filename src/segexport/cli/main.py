@@ -24,7 +24,7 @@ from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
-    from segexport.show.console import Console
+    from segexport.ui.console import Console
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -47,7 +47,7 @@ def cli(context: click.Context, color: str, quiet: bool) -> None:
 @click.pass_obj
 def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
     """Make, export and check everything that RECIPE names."""
-    from segexport.run import run_recipe
+    from segexport.commands.run import run_recipe
 
     say = console()
     folder = output or Path("out") / recipe.stem
@@ -61,10 +61,11 @@ def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...
 @click.pass_obj
 def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
     """Turn a PaddleSeg or PaddleX export into an artifact that says all about itself."""
-    from segexport.run import import_to
+    from segexport.commands.import_ import import_to
 
-    artifact = import_to(model, output, _import_options(options))
-    console().say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
+    say, artifact = console(), import_to(model, output, _import_options(options))
+    say.warn_of(artifact)
+    say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
 
 
 @cli.command()
@@ -93,7 +94,7 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     """Export MODEL to ONNX or Paddle-Lite."""
-    from segexport.run import export_to
+    from segexport.commands.export import export_to
 
     say = console()
     artifact = export_to(model, output, _import_options(options), options, console=say)
@@ -127,7 +128,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with the model that they were made from, on real images."""
-    from segexport.check_command import check_exports, check_shard
+    from segexport.commands.check import check_exports, check_shard
 
     say = console()
     if options["shard"]:
@@ -144,7 +145,7 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
 @click.pass_obj
 def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **options: Any) -> None:
     """Put the PARTS of a sharded check together; the report is that of one run without times."""
-    from segexport.check_command import merge_parts
+    from segexport.commands.check import merge_parts
 
     _finish(console(), merge_parts(list(parts), output, options), output, form)
 
@@ -159,8 +160,8 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
 @click.pass_obj
 def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
     """Find the first operator of EXPORT that gives another result than the model that it was made from."""
+    from segexport.commands.diagnose import diagnose_export
     from segexport.diagnose.report import render
-    from segexport.run import diagnose_export
 
     say = console()
     found = diagnose_export(export, output, **options, console=say)
@@ -185,7 +186,7 @@ def bench(
     console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, seconds: float, form: str
 ) -> None:
     """Time EXPORTS in turn; ratios are to the first one."""
-    from segexport.measure.bench import bench_exports, render
+    from segexport.commands.bench import bench_exports, render
 
     say = console()
     rows = bench_exports(list(exports), threads=threads, device=device, seconds=seconds, progress=say.progress)
@@ -199,7 +200,7 @@ def bench(
 @click.pass_obj
 def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:
     """Say what a model holds, and what each target will make of it, before any conversion."""
-    from segexport.cli.inspection import inspect_path
+    from segexport.commands.inspect import inspect_path
 
     say = console()
     options = _import_options({"input_size": input_size})
@@ -222,7 +223,7 @@ def report(console: Any, file: Path, form: str) -> None:
 @click.pass_obj
 def doctor(console: Any, form: str) -> None:
     """Say what works here, and how to get the rest."""
-    from segexport.doctor import examine, render
+    from segexport.commands.doctor import examine, render
 
     say = console()
     findings = examine()
@@ -245,7 +246,7 @@ def cache() -> None:
 @click.pass_obj
 def cache_ls(console: Any) -> None:
     """List what is kept."""
-    from segexport.store import Store
+    from segexport.files.store import Store
 
     entries = list(Store().entries())
     for entry in entries:
@@ -258,7 +259,7 @@ def cache_ls(console: Any) -> None:
 @click.pass_obj
 def cache_gc(console: Any, older_than_days: float) -> None:
     """Remove what nobody used for a while."""
-    from segexport.store import Store
+    from segexport.files.store import Store
 
     removed, freed = Store().collect(older_than_days=older_than_days)
     console().say(f"{removed} outputs removed, {freed:,} bytes freed")
@@ -274,7 +275,7 @@ def recipe() -> None:
 @click.pass_obj
 def recipe_validate(console: Any, file: Path) -> None:
     """Check a recipe; every fault is told at once, with its line."""
-    from segexport.run import validate_recipe
+    from segexport.commands.validate_recipe import validate_recipe
 
     names = validate_recipe(file)
     console().say(f"{file}: a valid recipe with {len(names)} exports: {', '.join(names)}")
@@ -286,7 +287,7 @@ def recipe_schema(console: Any) -> None:
     """Print the JSON schema of recipes."""
     import json
 
-    from segexport.recipe import Recipe
+    from segexport.recipe.schema import Recipe
 
     console().data(json.dumps(Recipe.model_json_schema(), indent=2))
 
@@ -296,7 +297,7 @@ def recipe_schema(console: Any) -> None:
 @click.pass_obj
 def demo(console: Any, output: Path) -> None:
     """Quantize, export and check a small built-in model on built-in images, offline."""
-    from segexport.run import DEMO_RECIPE, run_recipe
+    from segexport.commands.run import DEMO_RECIPE, run_recipe
 
     say = console()
     _finish(say, run_recipe(DEMO_RECIPE, output, console=say), output)
@@ -330,7 +331,7 @@ def main() -> None:
 
 
 def _console(color: str, quiet: bool) -> Console:
-    from segexport.show.console import Console
+    from segexport.ui.console import Console
 
     return Console(color, quiet=quiet)
 

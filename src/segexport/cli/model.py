@@ -85,18 +85,19 @@ def _running(command: Callable) -> Callable:
 def evaluate(console: Any, model: Path, data: Path, split: str, form: str, output: Path | None, **options: Any) -> None:
     """Metrics of MODEL, of any format, on labelled images."""
     import segexport
-    from segexport.cli.model_command import evaluate, render
-    from segexport.instance.data import open_data
-    from segexport.whole_file import write_whole
+    from segexport.commands.evaluate import evaluate, render
+    from segexport.files.atomic import write_file
+    from segexport.task.open_data import open_data
 
     say = console()
     images = open_data(data, split, ignore_index=options["ignore_index"])
     opening = {name: options[name] for name in ("device", "threads")}
     with segexport.load(str(model), **opening, importing=import_options(options)) as opened:
         asked = {name: options[name] for name in ("details", "metric", "batch_size")}
+        say.warn_of(opened.artifact)
         found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
-        write_whole(output, (render(found, "json", color=False, width=0) + "\n").encode())
+        write_file(output, (render(found, "json", color=False, width=0) + "\n").encode())
     say.data(render(found, form, color=say.stdout_color, width=say.stdout_width))
 
 
@@ -116,7 +117,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
     """Segment INPUTS with MODEL: image files, folders of images, URLs."""
     import segexport
-    from segexport.cli.model_command import runner
+    from segexport.commands.predict import runner
 
     threshold = options.pop("score_threshold")
     given = import_options(options)
@@ -124,7 +125,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
         name: options[name] for name in ("target_size", "slice_size", "batch_size", "kind", "with_json", "output")
     }
     with segexport.load(str(model), device=device, threads=threads, importing=given) as opened:
-        _predict(console(), runner(opened, threshold), list(inputs), **options)
+        say = console()
+        say.warn_of(opened.artifact)
+        _predict(say, runner(opened, threshold), list(inputs), **options)
 
 
 @click.command()
@@ -140,8 +143,8 @@ def pipeline(
     console: Any, pipeline: str | None, get_config: str | None, inputs: tuple[str, ...], **options: Any
 ) -> None:
     """Run PIPELINE, a YAML file that names a model and its settings, on images; or write such a file."""
+    from segexport.files.atomic import write_file
     from segexport.predict.model_pipeline import config_text, create_pipeline
-    from segexport.whole_file import write_whole
 
     say = console()
     if get_config is not None:
@@ -149,12 +152,13 @@ def pipeline(
         if output is None:
             say.data(text)
         else:
-            say.say(f"{write_whole(output, text.encode(), replace=False)}: name your model in it")
+            say.say(f"{write_file(output, text.encode(), replace=False)}: name your model in it")
         return
     if pipeline is None or not inputs:
         raise click.UsageError("PIPELINE and --input are wanted, or --get-config")
     opening = {name: options.pop(name) for name in ("model", "device", "threads")}
     with create_pipeline(pipeline, **opening) as opened:
+        say.warn_of(opened.model.artifact)
         _predict(say, opened.predict, list(inputs), **options)
 
 
@@ -170,8 +174,8 @@ def _predict(
     with_json: bool,
     output: Path | None,
 ) -> None:
-    from segexport.cli.model_command import save
-    from segexport.show.console import printable
+    from segexport.commands.predict import save
+    from segexport.ui.console import printable
 
     size = {} if batch_size is None else {"batch_size": batch_size}
     results = run(inputs, target_size=target_size, slice_size=slice_size, score_map=False, **size)

@@ -15,9 +15,13 @@ def importing(command: Any) -> Any:
     """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
     for option in (
         click.option("--ignore-index", type=int, default=255, show_default=True, help="Label that does not count."),
-        click.option("--std", metavar="R,G,B", help="Deviations, after /255, in the network's colour order."),
-        click.option("--mean", metavar="R,G,B", help="Means, after /255, in the network's colour order."),
-        click.option("--color", type=click.Choice(["rgb", "bgr"]), help="Colour order that the network wants."),
+        click.option("--std", metavar="R,G,B", help="Deviations, after /255, one per channel, in the network's order."),
+        click.option("--mean", metavar="R,G,B", help="Means, after /255, one per channel, in the network's order."),
+        click.option(
+            "--color",
+            type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
+            help="Channels that the network wants; channels: those of the file, in its order.",
+        ),
         click.option("--preprocess", type=FILE, help="YAML file with all of the preprocessing."),
         click.option("--labels", type=FILE, help="Text file with a class name per line."),
         click.option("--mask-output", metavar="NAME", help="The output that the mask is made from, of several."),

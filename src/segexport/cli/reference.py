@@ -29,7 +29,7 @@ def reference() -> None:
 @click.pass_obj
 def record(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Run MODEL on images and keep what it says in one file, for `segexport check --reference FILE`."""
-    from segexport.recorded.commands import record_reference, summary
+    from segexport.commands.reference import record_reference, summary
 
     say = console()
     found = record_reference(model, data, output, import_options(options), options, console=say)
@@ -42,8 +42,8 @@ def record(console: Any, model: Path, data: Path, output: Path, **options: Any) 
 @click.pass_obj
 def show(console: Any, file: Path, form: str) -> None:
     """Say what a recorded reference holds: model, device, images, noise, times; every byte of it is verified."""
-    from segexport.recorded.commands import describe
-    from segexport.recorded.reference_file import read_reference
+    from segexport.commands.reference import describe
+    from segexport.references.reference_file import read_reference
 
     say = console()
     say.data(describe(read_reference(file), form, color=say.stdout_color, width=say.stdout_width))
@@ -66,7 +66,7 @@ def golden() -> None:
 @click.pass_obj
 def make(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Pack images of DATA with the masks of MODEL, an original or an export that a phone is to run."""
-    from segexport.recorded.commands import make_golden
+    from segexport.commands.reference import make_golden
 
     say = console()
     make_golden(model, data, output, import_options(options), options, console=say)

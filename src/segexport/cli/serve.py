@@ -67,6 +67,6 @@ def serve(console: Any, model: Path | None, pipeline: Path | None, access_log: b
     """
     if (model is None) == (pipeline is None):
         raise click.UsageError("either MODEL or --pipeline is wanted")
-    from segexport.cli.serve_command import serve_model
+    from segexport.commands.serve import serve_model
 
     serve_model(model, pipeline, options, access_log=access_log, say=console())

@@ -63,7 +63,7 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
     Other classes than the model's get a new head. The best weights on the validation images are kept. The same command
     goes on where it was killed, and does nothing where it was done. What comes out is a Paddle export like MODEL.
     """
-    from segexport.finetune_command import finetune
+    from segexport.commands.finetune import finetune
 
     say = console()
     artifact = finetune(model, output, import_options(options), options, console=say)

@@ -16,10 +16,10 @@ from PIL import Image
 from segexport.artifact import file_digest
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
-from segexport.output import new_folder
+from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
-from segexport.show.pictures import default_labels, overlay
 from segexport.spec import Label
+from segexport.ui.pictures import default_labels, overlay
 
 RESULT_NAME = "check_dataset_result.json"
 HISTOGRAM_NAME = "histogram.svg"

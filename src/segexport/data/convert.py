@@ -18,9 +18,9 @@ from segexport.data import cityscapes, coco, labelme, voc
 from segexport.data.images import decode_image
 from segexport.data.source import IGNORE_INDEX, Item, Source
 from segexport.errors import InputError
-from segexport.output import new_folder
+from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
-from segexport.show.pictures import default_labels, suffix
+from segexport.ui.pictures import default_labels, suffix
 
 Form = Literal["labelme", "coco", "voc", "cityscapes"]
 FORMS: tuple[Form, ...] = ("labelme", "coco", "voc", "cityscapes")

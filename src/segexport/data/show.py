@@ -11,7 +11,7 @@ def render(report: DataReport, form: str, *, color: bool, width: int) -> str:
     """The report as a table for people, or as JSON with the keys of `check_dataset_result.json`."""
     if form == "json":
         return json.dumps(report.to_json(), indent=2, ensure_ascii=False)
-    from segexport.show.text_table import table
+    from segexport.ui.text_table import table
 
     splits = report.splits
     totals = {name: max(1, int(found.pixels.sum())) for name, found in splits.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.errors import InputError
-from segexport.store import storage_error
+from segexport.files.atomic import whole_file
 
 SPLITS = ("train", "val", "test")
 _LABEL_FOLDERS = ("labels", "annotations", "masks")
@@ -152,21 +153,14 @@ def _write(root: Path, parts: dict[str, list[Entry]]) -> None:
     """New lists beside the old ones first; then the old ones step aside, one rename each."""
     spaces = any(" " in path for part in parts.values() for e in part for path in (e.image, e.label or ""))
     separator = "\t" if spaces else " "
-    try:
+    with ExitStack() as lists:
         for name, part in parts.items():
             lines = (e.image if e.label is None else f"{e.image}{separator}{e.label}" for e in part)
-            (root / f".{name}.txt.new").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        for name in SPLITS:
-            path = root / f"{name}.txt"
+            work = lists.enter_context(whole_file(root / f"{name}.txt"))
+            work.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for path in (root / f"{name}.txt" for name in SPLITS):
             if path.exists():
                 os.replace(path, _backup(path))
-            if name in parts:
-                os.replace(root / f".{name}.txt.new", path)
-    except OSError as error:
-        raise storage_error(error, root) from error
-    finally:
-        for name in parts:
-            (root / f".{name}.txt.new").unlink(missing_ok=True)
 
 
 def _backup(path: Path) -> Path:

@@ -17,11 +17,11 @@ import numpy as np
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.diagnose import judge as diagnose_judge
+from segexport.diagnose.graph_probe import Side
 from segexport.diagnose.lite import LiteSide
 from segexport.diagnose.match import Match, folded
 from segexport.diagnose.onnx import OnnxSide
 from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer
-from segexport.diagnose.side import Side
 from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate

@@ -22,6 +22,7 @@ from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import WORKERS
 from segexport.exporter.to_paddle_lite import rounded_to_half
 from segexport.process.worker import Worker
+from segexport.runtimes.lite import twin_of
 from segexport.spec import Precision
 
 
@@ -42,7 +43,7 @@ class LiteSide:
         threads: int,
         timeout_s: float,
     ) -> None:
-        self.file = artifact.file("host_model")
+        self.file = twin_of(artifact)
         self.precision = artifact.manifest.target.precision
         self._trace, self._tensors = trace, tensors
         self._timeout_s, self._threads = timeout_s, threads

@@ -36,8 +36,8 @@ def verdict(diagnosis: Diagnosis) -> list[str]:
 
 def table(diagnosis: Diagnosis, *, width: int, color: bool) -> str:
     """The findings, then the layers around the first one and those with the largest local errors."""
-    from segexport.show.console import printable
-    from segexport.show.text_table import table as drawn
+    from segexport.ui.console import printable
+    from segexport.ui.text_table import table as drawn
 
     rows = [_row(index, diagnosis.layers[index], diagnosis) for index in _shown(diagnosis)]
     title = f"{diagnosis.export} against {diagnosis.reference} on {diagnosis.image}: {len(rows)} of "

@@ -16,7 +16,7 @@ from segexport.exporter import truncate
 from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
-    from segexport.diagnose.side import Side
+    from segexport.diagnose.graph_probe import Side
 
 _SCRIPT = '''"""Runs the layer in the export's runtime and in Paddle, and prints how far apart they are.
 

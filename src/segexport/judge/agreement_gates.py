@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from segexport.judge.gates import at_least, label_of, skipped
-from segexport.judge.limits import Limits
 from segexport.measure.metrics import iou_per_class
+from segexport.recipe.limits import Limits
 from segexport.verdict import Check, Verdict
 
 COMMON_CLASS_SHARE = 0.01

@@ -11,6 +11,13 @@ plain percentile interval passes exports at the margin in up to 11 % of the runs
 (a few images lose most), and BCa is hardly better; the hull stays under 5 %. No interval can see a loss in images that
 are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases. `gates.PASS_IMAGES`
 is the answer to that.
+
+Frames of one video are no independent images: neighbours lose alike, and videos differ more than their frames do.
+What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
+bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
+section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for
+fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/gate_simulation.py` they pass
+exports at the margin in up to 40 % of the cases, since one video does not know how videos differ.
 """
 
 from __future__ import annotations
@@ -22,8 +29,9 @@ from statistics import NormalDist
 
 import numpy as np
 
-from segexport.judge.student_t import student_t_cdf, student_t_quantile
+from segexport.judge.groups import Grouping
 from segexport.measure.metrics import iou_per_class, mean_iou
+from segexport.measure.student_t import student_t_cdf, student_t_quantile
 
 RESAMPLES = 2000
 MIN_IMAGES = 10
@@ -41,7 +49,9 @@ class ClassDelta:
     Attributes:
         index: Class id.
         images: Images with the class in the truth.
-        interval: 95 % t interval with the infinitesimal jackknife's standard error; None under two images.
+        interval: 95 % t interval with the infinitesimal jackknife's standard error; None under two units.
+        units: What the class's error was computed from: its images, or the groups that have it.
+        freedom: Degrees of freedom of t.
     """
 
     index: int
@@ -51,6 +61,8 @@ class ClassDelta:
     delta: float | None
     standard_error: float | None
     interval: tuple[float, float] | None
+    units: int
+    freedom: int
 
     def p_not_worse_than(self, margin: float) -> float | None:
         """p value against "the class lost at most `margin`": small when it surely lost more."""
@@ -58,7 +70,7 @@ class ClassDelta:
             return None
         if self.standard_error == 0:
             return 1.0 if self.delta >= -margin else 0.0
-        return student_t_cdf((self.delta + margin) / self.standard_error, self.images - 1)
+        return student_t_cdf((self.delta + margin) / self.standard_error, self.freedom)
 
 
 @dataclass(frozen=True)
@@ -67,15 +79,18 @@ class PairedDelta:
 
     Attributes:
         images: Images with at least one counted pixel; the others tell nothing and are left out.
+        groups: Groups that these images form; None where each image stands for itself.
+        autocorrelation: Of neighbouring units' influences in the list's order (lag 1): near 0 where units are
+            independent; None where no unit differs, or there are too few (`MIN_IMAGES`).
         miou_reference: By the convention of `metrics.MIOU_CONVENTION`; None when no class is there.
         miou_export: The same.
         delta: Over the classes that are defined for both models. It is the difference of the two mIoU, except where a
             class that is nowhere in the truth is predicted by one model only (`one_sided_classes`): the convention
             then gives the two means different classes, and one stray pixel would move mIoU by points.
-        interval: Two-sided 95 %; None for a single image whose results differ.
+        interval: Two-sided 95 %; None for a single unit whose results differ.
         lower_bound: One-sided 95 %.
         upper_bound: One-sided 95 %.
-        standard_error: Infinitesimal jackknife; None for a single image.
+        standard_error: Infinitesimal jackknife; None for a single unit.
         smallest_detectable: From the delta down to the interval's end, plus z(0.8) * standard_error: the smallest
             margin inside which an export that loses nothing passes in about 80 % of the cases, and equally the smallest
             loss beyond a margin that is found so often. Without skew it is (t(0.975) + z(0.8)) * standard_error.
@@ -94,22 +109,51 @@ class PairedDelta:
     one_sided_classes: tuple[int, ...] = ()
     resamples: int = 0
     seed: int = 0
+    groups: int | None = None
+    autocorrelation: float | None = None
 
-    def images_needed(self, margin: float) -> int | None:
-        """About how many such images resolve `margin`: the smallest detectable difference falls with 1/sqrt(images)."""
+    @property
+    def units(self) -> int:
+        """What was resampled: groups, or images."""
+        return self.images if self.groups is None else self.groups
+
+    @property
+    def unit(self) -> str:
+        """What a unit is called."""
+        return "image" if self.groups is None else "group"
+
+    @property
+    def neighbours_alike(self) -> bool:
+        """Whether neighbours lose alike beyond chance, which does so in about 2 % of the lists of independent units."""
+        return self.autocorrelation is not None and self.autocorrelation > autocorrelation_limit(self.units)
+
+    def units_needed(self, margin: float) -> int | None:
+        """About how many such units resolve `margin`: the smallest detectable difference falls with 1/sqrt(units)."""
         if not self.smallest_detectable or margin <= 0:
             return None
-        return math.ceil(self.images * (self.smallest_detectable / margin) ** 2)
+        return math.ceil(self.units * (self.smallest_detectable / margin) ** 2)
+
+
+def autocorrelation_limit(units: int) -> float:
+    """Beyond it, a lag-1 autocorrelation of so many units is not chance (Box and Jenkins 1970, section 2.1.6)."""
+    return 2 / math.sqrt(units)
 
 
 def paired_delta(
-    reference: np.ndarray, export: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    reference: np.ndarray,
+    export: np.ndarray,
+    *,
+    groups: Sequence[str] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> PairedDelta:
     """The mIoU delta of two models on the same images, with its interval.
 
     Args:
         reference: (N, 3, C) class counts of the reference (`metrics.class_counts`), or of its boundaries.
         export: The same images in the same order; the truth's counts may differ (label-free checks never do).
+        groups: The group of each image, where images of a group are not independent; None where every image is.
         resamples: Bootstrap resamples.
         seed: Equal seeds give equal intervals.
         level: Of the two-sided interval.
@@ -118,27 +162,29 @@ def paired_delta(
     if reference.shape != export.shape or reference.ndim != 3:
         raise ValueError(f"class counts of {reference.shape} and {export.shape}: expected twice the same (N, 3, C)")
     used = reference[:, 1].any(1) | export[:, 1].any(1)
+    grouping = Grouping.of(groups, len(used)).of_images(used)
     reference, export = reference[used], export[used]
-    images = len(reference)
     pooled_reference, pooled_export = iou_per_class(reference.sum(0)), iou_per_class(export.sum(0))
     both = ~np.isnan(pooled_reference) & ~np.isnan(pooled_export)
     one_sided = np.flatnonzero(np.isnan(pooled_reference) != np.isnan(pooled_export))
-    features = _features(reference, export)
-    classes = _class_deltas(features, reference[:, 1], pooled_reference, pooled_export, level)
-    delta = interval = error = detectable = None
+    features = grouping.sums(_features(reference, export))
+    classes = _class_deltas(features, reference[:, 1], pooled_reference, pooled_export, level, grouping)
+    delta = interval = error = detectable = alike = None
     bounds: tuple[float | None, float | None] = (None, None)
     if both.any():
         delta = float(_mean_difference(features.sum(0)))
-        error = _standard_error(features @ _gradient(features.sum(0)))
+        influences = features @ _gradient(features.sum(0))
+        error = _standard_error(influences)
         if error == 0 or np.array_equal(reference, export):
             interval = bounds = (delta, delta)
             detectable = 0.0
         elif error is not None:
             tails = ((1 - level) / 2, 1 - level)
-            interval, bounds = _intervals(features, delta, error, tails, resamples, seed)
+            interval, bounds = _intervals(features, delta, error, tails, resamples, seed, grouping.freedom)
             detectable = delta - interval[0] + _NORMAL.inv_cdf(_POWER) * error
+            alike = autocorrelation(influences)
     return PairedDelta(
-        images=images,
+        images=len(reference),
         miou_reference=mean_iou(pooled_reference),
         miou_export=mean_iou(pooled_export),
         delta=delta,
@@ -151,7 +197,18 @@ def paired_delta(
         one_sided_classes=tuple(int(index) for index in one_sided),
         resamples=resamples,
         seed=seed,
+        groups=None if groups is None else len(grouping),
+        autocorrelation=alike,
     )
+
+
+def autocorrelation(influences: np.ndarray) -> float | None:
+    """Lag-1 autocorrelation of (units,) values in the list's order; None for fewer than `MIN_IMAGES`, or equal ones."""
+    centred = influences - influences.mean()
+    total = float(centred @ centred)
+    if len(influences) < MIN_IMAGES or total == 0:
+        return None
+    return float(centred[1:] @ centred[:-1]) / total
 
 
 def _features(reference: np.ndarray, export: np.ndarray) -> np.ndarray:
@@ -180,7 +237,7 @@ def _mean_difference(sums: np.ndarray) -> np.ndarray:
 
 
 def _gradient(sums: np.ndarray) -> np.ndarray:
-    """Derivative of the mIoU delta by the pooled features, (..., 4C); features @ gradient: the images' influences."""
+    """Derivative of the mIoU delta by the pooled features, (..., 4C); features @ gradient: the units' influences."""
     iou_r, iou_e, both = _differences(sums)
     _, union_r, _, union_e = np.split(sums, 4, axis=-1)
     share = both / np.maximum(both.sum(-1, keepdims=True), 1)
@@ -189,27 +246,27 @@ def _gradient(sums: np.ndarray) -> np.ndarray:
 
 
 def _standard_error(influences: np.ndarray) -> float | None:
-    images = len(influences)
-    if images < 2:
+    units = len(influences)
+    if units < 2:
         return None
-    return math.sqrt(float((influences**2).sum()) * images / (images - 1))
+    return math.sqrt(float((influences**2).sum()) * units / (units - 1))
 
 
 def _intervals(
-    features: np.ndarray, delta: float, error: float, tails: Sequence[float], resamples: int, seed: int
+    features: np.ndarray, delta: float, error: float, tails: Sequence[float], resamples: int, seed: int, freedom: int
 ) -> tuple[tuple[float, float], ...]:
     """One interval for each probability that may lie outside on either side."""
-    images = len(features)
-    if images < MIN_IMAGES:
-        widths = [student_t_quantile(1 - tail, images - 1) * error for tail in tails]
+    units = len(features)
+    if units < MIN_IMAGES:
+        widths = [student_t_quantile(1 - tail, freedom) * error for tail in tails]
         return tuple((delta - width, delta + width) for width in widths)
     deltas, errors = _resampled(features, resamples, seed)
-    # A resample of nearly equal images has hardly any error of its own; without the floor it would blow up the ratio.
+    # A resample of nearly equal units has hardly any error of its own; without the floor it would blow up the ratio.
     ratios = (deltas - delta) / np.maximum(errors, error / 10)
     found = []
     for tail in tails:
         low, high = np.quantile(ratios, [tail, 1 - tail])
-        expanded = _NORMAL.cdf(-math.sqrt(images / (images - 1)) * student_t_quantile(1 - tail, images - 1))
+        expanded = _NORMAL.cdf(-math.sqrt(units / (units - 1)) * student_t_quantile(1 - tail, freedom))
         lower, upper = np.quantile(deltas, [expanded, 1 - expanded])
         found.append((float(min(delta - high * error, lower)), float(max(delta - low * error, upper))))
     return tuple(found)
@@ -217,46 +274,54 @@ def _intervals(
 
 def _resampled(features: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The delta of each resample and its standard error, two (resamples,) float64."""
-    images = len(features)
+    units = len(features)
     rng = np.random.default_rng(seed)
     deltas, errors = np.empty(resamples), np.empty(resamples)
     for start in range(0, resamples, _BLOCK):
         part = slice(start, min(start + _BLOCK, resamples))
-        weights = rng.multinomial(images, np.full(images, 1 / images), size=part.stop - part.start).astype(np.float64)
+        weights = rng.multinomial(units, np.full(units, 1 / units), size=part.stop - part.start).astype(np.float64)
         sums = weights @ features
         deltas[part] = _mean_difference(sums)
         influences = _gradient(sums) @ features.T
-        errors[part] = np.sqrt(np.einsum("bn,bn,bn->b", weights, influences, influences) * images / (images - 1))
+        errors[part] = np.sqrt(np.einsum("bn,bn,bn->b", weights, influences, influences) * units / (units - 1))
     return deltas, errors
 
 
 def _class_deltas(
-    features: np.ndarray, truth: np.ndarray, iou_reference: np.ndarray, iou_export: np.ndarray, level: float
+    features: np.ndarray,
+    truth: np.ndarray,
+    iou_reference: np.ndarray,
+    iou_export: np.ndarray,
+    level: float,
+    grouping: Grouping,
 ) -> tuple[ClassDelta, ...]:
     """t intervals: with hundreds of classes, Holm's smallest levels lie beyond what 2000 resamples resolve."""
     hits_r, union_r, hits_e, union_e = np.split(features, 4, axis=1)
     found = []
     for index, (iou_r, iou_e) in enumerate(zip(iou_reference, iou_export, strict=True)):
-        images = int(np.count_nonzero(truth[:, index]))
+        having = truth[:, index] > 0
+        those = grouping.of_images(having)
         delta = error = interval = None
         if not (np.isnan(iou_r) or np.isnan(iou_e)):
             delta = float(iou_e - iou_r)
             by_r, by_e = union_r[:, index].sum(), union_e[:, index].sum()
             influences = (hits_e[:, index] - iou_e * union_e[:, index]) / by_e
             influences -= (hits_r[:, index] - iou_r * union_r[:, index]) / by_r
-            if images >= 2:
+            if len(those) >= 2:
                 error = _standard_error(influences)
-                width = student_t_quantile((1 + level) / 2, images - 1) * error
+                width = student_t_quantile((1 + level) / 2, those.freedom) * error
                 interval = (delta - width, delta + width)
         found.append(
             ClassDelta(
                 index=index,
-                images=images,
+                images=int(np.count_nonzero(having)),
                 iou_reference=None if np.isnan(iou_r) else float(iou_r),
                 iou_export=None if np.isnan(iou_e) else float(iou_e),
                 delta=delta,
                 standard_error=error,
                 interval=interval,
+                units=len(those),
+                freedom=those.freedom,
             )
         )
     return tuple(found)

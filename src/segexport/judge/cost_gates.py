@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from segexport.judge.gates import skipped
-from segexport.judge.limits import Limits
 from segexport.measure.latency_statistics import LatencyRatio
+from segexport.recipe.limits import Limits
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, holm
-from segexport.judge.limits import Limits
+from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, autocorrelation_limit, holm
+from segexport.recipe.limits import Limits
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999
@@ -25,7 +25,7 @@ finds that this is all of the false passes that there are in such a population. 
 share of one in five; n images keep that promise down to a share of 1 - 0.05 ** (1 / n), about 3 / n (the rule of
 three), which every report says. To ask for less would let a rare fault through too often; to ask for more (29 images
 for one in ten, 59 for one in twenty) would leave small sets without a verdict, and rarer losses to the worst image's
-agreement all the same.
+agreement all the same. Where images come in groups, all of this is said of groups: 14 videos, not 14 frames.
 """
 
 FAMILY_LEVEL = 0.02
@@ -138,7 +138,9 @@ def _non_inferiority(
     found = f"{what} {delta.miou_reference:.4f} -> {delta.miou_export:.4f}, delta {_signed(delta.delta)}"
     if delta.interval is not None:
         found += f" (95 % interval {_signed(delta.interval[0])} to {_signed(delta.interval[1])})"
-    found += f" on {delta.images} image{'s' if delta.images != 1 else ''}"
+    found += f" on {_counted(delta.images, 'image')}"
+    if delta.groups is not None:
+        found += f" in {_counted(delta.groups, 'group')}"
     if delta.one_sided_classes:
         found += f", {len(delta.one_sided_classes)} classes left out that only one of the two predicts and no label has"
     if margin is None:
@@ -153,50 +155,93 @@ def _non_inferiority(
         limit=-margin,
         details={
             "images": delta.images,
+            "groups": delta.groups,
             "standard_error": delta.standard_error,
             "smallest_detectable": delta.smallest_detectable,
             "lower_bound_95": delta.lower_bound,
             "upper_bound_95": delta.upper_bound,
             "resamples": delta.resamples,
             "seed": delta.seed,
-            "unseen_share": unseen_share(delta.images),
+            "unseen_share": unseen_share(delta.units),
+            "autocorrelation": delta.autocorrelation,
         },
     )
 
 
 def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdict, str]:
+    """The verdict and its reason; few units pass nothing but nearly identical answers."""
+    units, unit, identical = delta.units, delta.unit, agreement >= NEARLY_IDENTICAL
     if delta.interval is None:
-        return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
+        return _one_unit(delta, margin, identical)
     low, high = delta.interval
     inside = low >= -margin
-    if delta.images < MIN_IMAGES:
-        if inside and agreement >= NEARLY_IDENTICAL:
-            return (
-                Verdict.PASS,
-                f"few images, but nearly identical answers, and inside the margin of {margin:g}",
-            )
-        return Verdict.INCONCLUSIVE, f"too few images for the margin of {margin:g}; use at least {PASS_IMAGES}"
-    if inside and delta.images < PASS_IMAGES and agreement < NEARLY_IDENTICAL:
-        unseen = f"{100 * (1 - SEEN_SHARE) ** delta.images:.1f} %"
+    if units < MIN_IMAGES:
+        if inside and identical:
+            return Verdict.PASS, f"few {unit}s, but nearly identical answers, and inside the margin of {margin:g}"
+        return Verdict.INCONCLUSIVE, f"too few {unit}s for the margin of {margin:g}; use at least {PASS_IMAGES}"
+    if inside and units < PASS_IMAGES and not identical:
+        unseen = f"{100 * (1 - SEEN_SHARE) ** units:.1f} %"
         return Verdict.INCONCLUSIVE, (
-            f"inside the margin of {margin:g}, but so few images all miss a loss that sits in one image of five in "
+            f"inside the margin of {margin:g}, but so few {unit}s all miss a loss that sits in one {unit} of five in "
             f"{unseen} of the cases; use at least {PASS_IMAGES}"
         )
     if inside:
         return Verdict.PASS, f"the whole interval is inside the margin of {margin:g}"
     if high < -margin:
         return Verdict.FAIL, f"the whole interval is beyond the margin of {margin:g}"
-    reason = f"the interval crosses the margin of {margin:g}; so many images show differences from "
+    reason = f"the interval crosses the margin of {margin:g}; so many {unit}s show differences from "
     reason += f"{delta.smallest_detectable:.5f} on"
-    needed = delta.images_needed(margin)
-    if needed and needed > delta.images:
-        reason += f", about {needed} images would show the margin"
+    needed = delta.units_needed(margin)
+    if needed and needed > units:
+        reason += f", about {needed} {unit}s would show the margin"
     return Verdict.INCONCLUSIVE, reason
 
 
-def unseen_share(images: int) -> float:
-    """Images drawn at random may all miss, in 5 % of the cases, what happens in this share of all images."""
-    return 1 - 0.05 ** (1 / images)
+def _one_unit(delta: PairedDelta, margin: float, identical: bool) -> tuple[Verdict, str]:
+    """One image, or one group of them: nothing says how much units differ."""
+    if delta.groups is None:
+        return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
+    if identical and delta.images >= PASS_IMAGES and delta.delta >= -margin:
+        return Verdict.PASS, f"one group alone, but nearly identical answers, and inside the margin of {margin:g}"
+    return Verdict.INCONCLUSIVE, (
+        f"all images are of one group, so nothing says what other groups lose; use at least {PASS_IMAGES} groups"
+    )
+
+
+def unseen_share(units: int) -> float:
+    """Images (or groups) drawn at random may all miss, in 5 % of the cases, what happens in this share of them all."""
+    return 1 - 0.05 ** (1 / units)
+
+
+def independence_check(delta: PairedDelta) -> Check | None:
+    """Whether neighbours in the list lose alike, as frames of a video do. An alarm: it tells, and decides nothing.
+
+    A mean over images that are alike varies more than their number says, so intervals are too narrow and PASS is said
+    too often. The alarm hears of a third to two thirds of such lists, so its silence proves nothing.
+
+    Returns:
+        None where nothing differs, or on too few images.
+    """
+    if delta.autocorrelation is None:
+        return None
+    name, limit = "images.independent", autocorrelation_limit(delta.units)
+    found = f"the autocorrelation of losses along the list is {delta.autocorrelation:+.2f}, by chance under {limit:.2f}"
+    if not delta.neighbours_alike:
+        message = f"{found}: neighbouring {delta.unit}s lose independently of each other."
+        return Check(name=name, verdict=Verdict.PASS, message=message, value=delta.autocorrelation, gated=False)
+    if delta.groups is None:
+        reason = "neighbours lose alike, as frames of a video do. Then the intervals are too narrow, and PASS is worth "
+        reason += "little: say which images belong together, with --groups or data.groups"
+    else:
+        reason = "neighbouring groups lose alike, as parts of larger ones do, and the intervals are too narrow"
+    return Check(
+        name=name,
+        verdict=Verdict.INCONCLUSIVE,
+        message=f"{found}: {reason}.",
+        value=delta.autocorrelation,
+        limit=limit,
+        gated=False,
+    )
 
 
 def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (), labelled: bool = True) -> Check:
@@ -207,19 +252,21 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
     that every class is inside would need far more images than the mIoU gate does.
     """
     name, margin = "iou.classes", limits.class_iou_margin
-    gated = [c for c in delta.classes if c.delta is not None and c.images >= limits.min_images_per_class]
+    gated = [c for c in delta.classes if c.delta is not None and c.units >= limits.min_images_per_class]
     others = [c for c in delta.classes if c not in gated and (c.images or c.delta is not None)]
-    few = f"; too few images for {', '.join(label_of(c.index, labels) for c in others)}" if others else ""
+    few = f"; too few {delta.unit}s for {', '.join(label_of(c.index, labels) for c in others)}" if others else ""
     if margin is None or not labelled:
         return skipped(name, "IoU of single classes is not gated" + ("." if labelled else " without labels."))
     if not gated:
         least = limits.min_images_per_class
-        return skipped(name, f"no class is on {least} images or more, so none is gated.")
+        where = "on" if delta.groups is None else "in"
+        return skipped(name, f"no class is {where} {least} {delta.unit}s or more, so none is gated.")
     adjusted = dict(zip((c.index for c in gated), holm([c.p_not_worse_than(margin) for c in gated]), strict=True))
     worst = min(gated, key=lambda c: c.delta)
     proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and c.delta < -margin]
     suspected = [c for c in gated if c.delta < -margin]
-    found = f"largest loss {_signed(worst.delta)} ({label_of(worst.index, labels)}, on {worst.images} images)"
+    found = f"largest loss {_signed(worst.delta)} ({label_of(worst.index, labels)}, on {worst.images} images"
+    found += ")" if delta.groups is None else f" in {_counted(worst.units, 'group')})"
     if proven:
         which = ", ".join(f"{label_of(c.index, labels)} {_signed(c.delta)}" for c in proven)
         verdict, reason = Verdict.FAIL, f"proven beyond the margin of {margin:g}: {which}"
@@ -241,6 +288,7 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
                     "delta": c.delta,
                     "interval": c.interval,
                     "images": c.images,
+                    "units": c.units,
                     "p_holm": adjusted.get(c.index),
                 }
                 for c in delta.classes
@@ -269,6 +317,10 @@ def at_least(name: str, value: float, limit: float | None, what: str) -> Check:
 
 def label_of(index: int, labels: Sequence[str]) -> str:
     return labels[index] if index < len(labels) else f"class {index}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _signed(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.judge.measured import Measured, ReferenceRun
+from segexport.judge.results import Measured, ReferenceRun
 from segexport.measure import latency
 from segexport.measure.latency_statistics import (
     LatencyRatio,
@@ -13,7 +13,7 @@ from segexport.measure.latency_statistics import (
     ratio_of_separate,
     session_times,
 )
-from segexport.measure.parity import Tally
+from segexport.measure.parity import Counts
 from segexport.report.schema import Latency, Percentiles
 from segexport.runtimes.base import SessionInfo
 
@@ -49,7 +49,7 @@ def percentiles_of(timing: latency.Timing | None) -> Percentiles | None:
 
 
 def latency_of(
-    timing: latency.Timing | None, info: SessionInfo | None, tally: Tally, preprocess_ms: float
+    timing: latency.Timing | None, info: SessionInfo | None, tally: Counts, preprocess_ms: float
 ) -> Latency | None:
     """Times as the report holds them; None where none were taken."""
     if not _taken(timing):

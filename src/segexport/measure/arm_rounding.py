@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.instance.match import agreement as matched_objects
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import Prediction, RunOptions
+from segexport.task.instance.match import agreement as matched_objects
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.arm_rounding"

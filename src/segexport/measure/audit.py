@@ -19,7 +19,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError
-from segexport.registry import runtime_for
+from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Check, Verdict
@@ -151,7 +151,7 @@ def quantized_weights(data: bytes) -> int:
 
 
 def _paddle(artifact: ModelArtifact, options: RunOptions) -> tuple[Ran, ...]:
-    from segexport.exporter.program_reader import read_graph
+    from segexport.exporter.program import read_graph
 
     with tempfile.TemporaryDirectory() as folder:
         extra = {**options.options, "optimized_program": folder}

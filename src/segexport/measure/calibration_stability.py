@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from segexport.artifact import warning
+
 LIMIT = 0.20  # relative difference between the halves' scales from which a tensor counts as unstable
 _NAMED = 3  # tensors that a note names
 
@@ -39,15 +41,15 @@ def compare_halves(scales: Mapping[str, tuple[float, float]], limit: float = LIM
 
 
 def stability_note(scales: Mapping[str, tuple[float, float]], images: int) -> str:
-    """One sentence for the lineage and the report; a warning starts with `warning:`."""
+    """One sentence for the lineage and the report; a poor calibration is a warning."""
     if images < 2:
-        return "warning: calibrated on one image, so nobody knows whether others give the same scales"
+        return warning("calibrated on one image, so nobody knows whether others give the same scales")
     found = compare_halves(scales)
     if not found.unstable:
         return f"calibration is stable: two halves of the {images} images give all {found.tensors} scales within 20 %"
     named = ", ".join(f"{name} {_percent(value)}" for name, value in list(found.unstable.items())[:_NAMED])
-    return (
-        f"warning: two halves of the {images} calibration images give scales that differ by more than 20 % for "
+    return warning(
+        f"two halves of the {images} calibration images give scales that differ by more than 20 % for "
         f"{len(found.unstable)} of {found.tensors} tensors ({named}); calibrate with more images"
     )
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from segexport.errors import SegexportError, kept_in
+from segexport.errors import SegexportError, capture_error
 from segexport.measure.environment import processor_mhz
 from segexport.measure.latency_statistics import MIN_SESSIONS, is_warm, trend
 from segexport.progress import Progress, silent
@@ -179,7 +179,7 @@ class _Turn:
         self._sessions: dict[str, Session] = {}
         self.estimate_ms: dict[str, float] = {}
         for name in order:
-            with kept_in(timings[name]):
+            with capture_error(timings[name]):
                 session = programs[name].open()
                 stack.callback(session.close)
                 self._sessions[name] = session
@@ -198,7 +198,7 @@ class _Turn:
                 timing = self._timings[name]
                 if timing.error is not None:  # the second error would only say that it is gone
                     continue
-                with kept_in(timing):
+                with capture_error(timing):
                     halves[name].append(self._sessions[name].bench(self._programs[name].tensors, plan.runs[name]))
             for name, parts in halves.items():
                 if len(parts) == 2:

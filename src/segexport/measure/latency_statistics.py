@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segexport.judge.limits import DRIFT_LIMIT
-from segexport.judge.student_t import student_t_quantile
+from segexport.measure.student_t import student_t_quantile
+from segexport.recipe.limits import DRIFT_LIMIT
 
 MIN_SESSIONS = 3
 """Two would give an interval as well, thirteen times as wide as their standard error."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.data.dataset import Dataset, Sample
-from segexport.errors import InputError, SegexportError, kept_in
+from segexport.errors import InputError, SegexportError, capture_error
 from segexport.measure import metrics
 from segexport.measure.boundary import boundary_counts
 from segexport.progress import Progress, silent
@@ -29,7 +29,7 @@ MARGIN_QUANTILE = 0.5  # pixels whose reference margin is in the upper half coun
 
 
 @dataclass(frozen=True)
-class Contender:
+class ModelUnderTest:
     """A model that takes part: the reference or an export.
 
     Attributes:
@@ -50,7 +50,7 @@ class Contender:
 
 
 @dataclass
-class Tally:
+class Counts:
     """What one contender did on all images so far.
 
     Attributes:
@@ -87,34 +87,34 @@ class Tally:
         return metrics.mean_iou(metrics.iou_per_class(self.counts[index]))
 
 
-class Counter(Protocol):
+class Scorer(Protocol):
     """Counts what a task's models answer, and holds it against the reference's answer."""
 
-    def tally(self) -> Tally: ...
-    def __call__(self, round_: Round, own: Tally, tallies: dict[str, Tally]) -> None: ...
+    def tally(self) -> Counts: ...
+    def __call__(self, round_: ImageRun, own: Counts, tallies: dict[str, Counts]) -> None: ...
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The tallies of a whole run; `names` are the images in order."""
 
-    reference: Tally
-    exports: dict[str, Tally]
+    reference: Counts
+    exports: dict[str, Counts]
     names: tuple[str, ...]
     labelled: bool
     preprocess_ms: float
 
 
 def compare(
-    reference: Contender,
-    exports: Sequence[Contender],
+    reference: ModelUnderTest,
+    exports: Sequence[ModelUnderTest],
     data: Dataset,
     *,
     num_classes: int,
     model_classes: int,
     ignore_index: int,
     worst_images: int = 10,
-    counter: Counter | None = None,
+    counter: Scorer | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Runs everything over `data`. An export that fails keeps its error and drops out; the others go on.
@@ -127,15 +127,15 @@ def compare(
     Raises:
         SegexportError: The reference or the data fails; then there is nothing to compare with.
     """
-    count = counter or PixelCounter(reference, (num_classes, model_classes), ignore_index, worst_images)
+    count = counter or PixelScorer(reference, (num_classes, model_classes), ignore_index, worst_images)
     tallies = {contender.name: count.tally() for contender in exports}
     own = count.tally()
     names: list[str] = []
     preprocess_ms: list[float] = []
-    pending: Round | None = None
+    pending: ImageRun | None = None
     with progress("checking", len(data)) as bar:
         for prepared in _prefetched(data, [reference, *exports]):
-            running = Round(prepared, reference, [c for c in exports if tallies[c.name].error is None])
+            running = ImageRun(prepared, reference, [c for c in exports if tallies[c.name].error is None])
             running.submit(tallies)
             if pending is not None:  # counted while the workers are busy with the next image
                 count(pending, own, tallies)
@@ -161,7 +161,7 @@ class _Prepared:
     preprocess_ms: float
 
 
-def _prefetched(data: Dataset, contenders: Sequence[Contender]) -> Iterator[_Prepared]:
+def _prefetched(data: Dataset, contenders: Sequence[ModelUnderTest]) -> Iterator[_Prepared]:
     """Prepares one image ahead in a thread (OpenCV and NumPy release the interpreter's lock)."""
     import time
 
@@ -186,26 +186,26 @@ def _prefetched(data: Dataset, contenders: Sequence[Contender]) -> Iterator[_Pre
             yield ahead.result()
 
 
-class Round:
+class ImageRun:
     """One image on its way through all sessions."""
 
-    def __init__(self, prepared: _Prepared, reference: Contender, exports: list[Contender]) -> None:
+    def __init__(self, prepared: _Prepared, reference: ModelUnderTest, exports: list[ModelUnderTest]) -> None:
         self.prepared, self.reference, self.exports = prepared, reference, exports
         self.reference_prediction: Prediction | None = None
         self.predictions: dict[str, Prediction] = {}
 
-    def tensors(self, contender: Contender) -> list[np.ndarray]:
+    def tensors(self, contender: ModelUnderTest) -> list[np.ndarray]:
         return preprocess.feed(contender.inputs or (contender.input,), *self.prepared.inputs[contender.preprocess])
 
-    def submit(self, tallies: dict[str, Tally]) -> None:
+    def submit(self, tallies: dict[str, Counts]) -> None:
         if self.reference.choose is not None:
             self.reference.choose(self.prepared.sample.name)
         self.reference.session.submit(self.tensors(self.reference), margin=True)
         for contender in self.exports:
-            with kept_in(tallies[contender.name]):
+            with capture_error(tallies[contender.name]):
                 contender.session.submit(self.tensors(contender))
 
-    def collect(self, tallies: dict[str, Tally]) -> None:
+    def collect(self, tallies: dict[str, Counts]) -> None:
         try:
             self.reference_prediction = self.reference.session.result()
         except SegexportError:
@@ -215,32 +215,34 @@ class Round:
         for contender in self.exports:
             tally = tallies[contender.name]
             if tally.error is None:
-                with kept_in(tally):
+                with capture_error(tally):
                     self.predictions[contender.name] = contender.session.result()
 
-    def repeat(self, own: Tally, tallies: dict[str, Tally]) -> None:
+    def repeat(self, own: Counts, tallies: dict[str, Counts]) -> None:
         """Runs the first image again: a result that changes from run to run cannot be trusted."""
         again = self.reference.session.infer(self.tensors(self.reference))
         own.repeatable = again.same_as(self.reference_prediction)
         for contender in self.exports:
             tally = tallies[contender.name]
             if tally.error is None:
-                with kept_in(tally):
+                with capture_error(tally):
                     again = contender.session.infer(self.tensors(contender))
                     tally.repeatable = again.same_as(self.predictions[contender.name])
 
 
-class PixelCounter:
+class PixelScorer:
     """Adds one round to the tallies, pixel by pixel."""
 
-    def __init__(self, reference: Contender, classes: tuple[int, int], ignore_index: int, worst_images: int) -> None:
+    def __init__(
+        self, reference: ModelUnderTest, classes: tuple[int, int], ignore_index: int, worst_images: int
+    ) -> None:
         self._reference = reference
         (self._classes, self._model_classes), self._ignore, self._keep = classes, ignore_index, worst_images
 
-    def tally(self) -> Tally:
-        return Tally()
+    def tally(self) -> Counts:
+        return Counts()
 
-    def __call__(self, round_: Round, own: Tally, tallies: dict[str, Tally]) -> None:
+    def __call__(self, round_: ImageRun, own: Counts, tallies: dict[str, Counts]) -> None:
         prediction, sample = round_.reference_prediction, round_.prepared.sample
         _require_classes(prediction.mask, self._model_classes, sample.name)
         own_mask = self._restored(round_, self._reference, prediction)
@@ -252,7 +254,7 @@ class PixelCounter:
             tally = tallies[contender.name]
             if found is None:
                 continue
-            with kept_in(tally):
+            with capture_error(tally):
                 _require_classes(found.mask, self._model_classes, sample.name)
             if tally.error is not None:
                 continue
@@ -279,13 +281,13 @@ class PixelCounter:
                 push = heapq.heappush if len(tally.worst) < self._keep else heapq.heappushpop
                 push(tally.worst, entry)
 
-    def _restored(self, round_: Round, contender: Contender, prediction: Prediction) -> np.ndarray:
+    def _restored(self, round_: ImageRun, contender: ModelUnderTest, prediction: Prediction) -> np.ndarray:
         """The mask at the image's own size, in the data's classes."""
         _, placement = round_.prepared.inputs[contender.preprocess]
         mask = preprocess.restore_mask(prediction.mask, placement)
         return mask if contender.lookup is None else metrics.apply_label_map(mask, contender.lookup)
 
-    def _add(self, tally: Tally, sample: Sample, truth: np.ndarray, mask: np.ndarray, prediction: Prediction) -> None:
+    def _add(self, tally: Counts, sample: Sample, truth: np.ndarray, mask: np.ndarray, prediction: Prediction) -> None:
         columns = self._classes + (self._reference.lookup is not None)  # the column of "other"
         confusion = metrics.confusion_matrix(
             truth, mask, self._classes, self._ignore, prediction_classes=columns, name=sample.name

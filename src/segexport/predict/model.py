@@ -18,7 +18,7 @@ from segexport.errors import InputError, SegexportError
 from segexport.measure import metrics
 from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
-from segexport.predict.opened import Opened
+from segexport.predict.model_session import Opened
 from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent

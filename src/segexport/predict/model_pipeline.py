@@ -11,10 +11,10 @@ from pydantic import Field, ValidationError
 import segexport
 from segexport.artifact import one_line, require_semantic
 from segexport.errors import InputError, SegexportError
+from segexport.files.yaml_reader import read_yaml
 from segexport.predict.model import Model, TargetSize
 from segexport.predict.prediction import SegmentationResult
 from segexport.spec import Frozen
-from segexport.yaml_reader import read_yaml
 
 NAMES = ("semantic_segmentation",)
 

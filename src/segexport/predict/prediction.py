@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from segexport.data.images import IMAGE_SUFFIXES
+from segexport.files.atomic import write_file
 from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
-from segexport.show.pictures import colorize, overlay
 from segexport.spec import Label
-from segexport.whole_file import write_whole
+from segexport.ui.pictures import colorize, overlay
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -138,7 +138,7 @@ class SegmentationResult(Mapping):
             lines.append(f'"pred": [{rows}{start}]')
             text = "{" + ",".join(start + line for line in lines) + "\n}\n"
         name = f"{Path(file_name(self.input_path)).stem}.json"
-        return write_whole(place(self.input_path, save_path, name, (".json",)), text.encode())
+        return write_file(place(self.input_path, save_path, name, (".json",)), text.encode())
 
     def save_to_img(self, save_path: str | Path, *, kind: str = "overlay") -> Path:
         """Writes a picture to a file, or into a folder under the image's name.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.errors import InputError
-from segexport.whole_file import write_whole
+from segexport.files.atomic import write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,4 +59,4 @@ def save_picture(picture: Image, path: Path, kind: str) -> Path:
         picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
-    return write_whole(path, content.getvalue())
+    return write_file(path, content.getvalue())

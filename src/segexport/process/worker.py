@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
+from segexport.files.disk import storage_error
 from segexport.process import worker_host
 from segexport.process.interpreter import interpreter_for
-from segexport.store import storage_error
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from segexport.errors import InputError, StorageError
+from segexport.errors import InputError
+from segexport.files.atomic import write_file
 from segexport.report.schema import Report
 
 # form -> (module with `render(report, folder) -> str`, the file that `write` gives it)
@@ -49,7 +48,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
     """
     files = {form: folder / name for form, (_, name) in _FORMS.items() if name is not None}
     for form, path in files.items():
-        _replace(path, render(report, form, folder))
+        write_file(path, render(report, form, folder))
     return files
 
 
@@ -70,26 +69,3 @@ def read(path: Path) -> Report:
             cause=error.strerror or str(error),
             hint="`segexport check` and `segexport run` write one into the folder that -o names",
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written", cause=error.strerror or str(error)) from error
-
-
-def _umask() -> int:
-    """mkstemp makes files that only their owner can read; a report is for others."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segexport.report.schema import ExportResult, Report
 from segexport.report.wording import findings, headline, recorded
-from segexport.show.console import printable
+from segexport.ui.console import printable
 from segexport.verdict import Verdict
 
 _LEVELS = {Verdict.PASS: "notice", Verdict.INCONCLUSIVE: "warning", Verdict.SKIPPED: "notice"}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from segexport.report import table, wording
 from segexport.report.charts import latency_chart
 from segexport.report.schema import ExportResult, Reference, Report, WorstImage
-from segexport.show.console import printable
-from segexport.show.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
+from segexport.ui.console import printable
+from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from segexport.report.schema import ExportResult, Report
 from segexport.report.wording import compared, findings, headline, recorded
-from segexport.show.console import printable
+from segexport.ui.console import printable
 from segexport.verdict import Check, Verdict
 
 # XML 1.0 has no way to write these, not even escaped.

@@ -8,7 +8,7 @@ from pathlib import Path
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, TIMES_COLUMNS, Row, metric_name, rows, times_rows
 from segexport.report.wording import compared, findings, headline, recorded
-from segexport.show.console import printable
+from segexport.ui.console import printable
 from segexport.verdict import Verdict
 
 _MARKS = {

@@ -15,8 +15,8 @@ from rich.text import Text
 from segexport.report.schema import Report
 from segexport.report.table import NOTHING, Row, metric_name, rows
 from segexport.report.wording import baselines, findings, headline, recorded, where_to_look
-from segexport.show.console import PLAIN_WIDTH, printable
-from segexport.show.text_table import to_text
+from segexport.ui.console import PLAIN_WIDTH, printable
+from segexport.ui.text_table import to_text
 from segexport.verdict import Verdict
 
 STYLES = {

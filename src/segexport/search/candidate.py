@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import digest_of
-from segexport.recipe import ExportRecipe, OnnxExport, StepRecipe
+from segexport.recipe.schema import ExportRecipe, OnnxExport, StepRecipe
 from segexport.spec import Frozen, Precision
 
-Rung = Literal["screen", "full"]
+Fidelity = Literal["screen", "full"]
 """How carefully something is measured: on a few images first, on all of them when that was worth it."""
 
 TRAINING_STEPS = ("finetune", "qat")
@@ -46,7 +46,7 @@ class Candidate(Frozen):
         return self.model_copy(update={"export": self.export.model_copy(update={"calibration": calibration})})
 
 
-class Try(Frozen):
+class Attempt(Frozen):
     """A candidate that is to be measured.
 
     Attributes:
@@ -60,17 +60,17 @@ class Try(Frozen):
     candidate: Candidate
     stage: str
     idea: str
-    rung: Rung = "screen"
+    rung: Fidelity = "screen"
     timed: bool = True
     subject: str = ""
     against: str = ""
 
     @property
-    def id(self) -> tuple[str, Rung]:
+    def id(self) -> tuple[str, Fidelity]:
         return self.candidate.key, self.rung
 
 
-class Point(Frozen):
+class Trial(Frozen):
     """A try that was measured, or the reason why it could not be. A line of the journal.
 
     Attributes:
@@ -83,7 +83,7 @@ class Point(Frozen):
         seconds: What measuring it has cost.
     """
 
-    attempt: Try
+    attempt: Attempt
     images: int = 0
     miou: float | None = None
     miou_delta: float | None = None

@@ -12,24 +12,24 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check import classes_of
+from segexport.check.compare import classes_of
 from segexport.data.dataset import Dataset
 from segexport.errors import SegexportError, WorkerFailed
 from segexport.exporter import cost, program
+from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
-from segexport.measure.parity import Contender, decided_pixels
-from segexport.pipeline import Builder, Planned, plan
+from segexport.measure.parity import ModelUnderTest, decided_pixels
+from segexport.pipeline.plan import Builder, Planned, plan
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
-from segexport.recipe import Recipe, export_name
-from segexport.recorded.playback import PlaybackSession
-from segexport.registry import runtime_for
+from segexport.recipe.schema import Recipe, export_name
+from segexport.references.recorded_reference import PlaybackSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
-from segexport.search.candidate import Candidate, Point, Rung, Try
+from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.spec import Format
-from segexport.step import StepContext
-from segexport.store import Store
 
 _SCREEN_SESSIONS, _SCREEN_SECONDS = 3, 1.5  # of timing; three sessions are the fewest that give an interval
 _FULL_SECONDS = 6.0
@@ -63,7 +63,7 @@ class Workbench:
     def options(self) -> RunOptions:
         return RunOptions(device=self.device, threads=self.threads, timeout_s=self.timeout_s)
 
-    def shown(self, rung: Rung) -> Dataset:
+    def shown(self, rung: Fidelity) -> Dataset:
         """The images of a rung."""
         return self.images.at_most(self.screened if rung == "screen" else None)
 
@@ -110,16 +110,16 @@ class Evaluator:
         """A candidate that later tries may be timed against."""
         self._candidates[candidate.key] = candidate
 
-    def __call__(self, attempt: Try) -> Point:
+    def __call__(self, attempt: Attempt) -> Trial:
         start = time.monotonic()
         self.know(attempt.candidate)
         try:
             found = self._measured(attempt)
         except SegexportError as error:
             found = {"error": str(error)}
-        return Point(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
+        return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
 
-    def _measured(self, attempt: Try) -> dict[str, object]:
+    def _measured(self, attempt: Attempt) -> dict[str, object]:
         bench = self._bench
         artifact = bench.make(attempt.candidate)
         found = {
@@ -136,11 +136,11 @@ class Evaluator:
         bench, classes = self._bench, self._classes
         played = PlaybackSession(self._reference.info, self._reference.predict)
         manifest = bench.source.manifest
-        own = Contender(
+        own = ModelUnderTest(
             _REFERENCE, played, manifest.preprocess, manifest.inputs[0], classes.lookup, choose=played.choose
         )
         with _opened(artifact, bench.options) as session:
-            other = Contender(
+            other = ModelUnderTest(
                 "export", session, artifact.manifest.preprocess, artifact.manifest.inputs[0], classes.lookup
             )
             comparison = parity.compare(
@@ -168,7 +168,7 @@ class Evaluator:
             "agreement": float(np.mean(tally.agreement)),
         }
 
-    def _times(self, artifact: ModelArtifact, attempt: Try) -> dict[str, object]:
+    def _times(self, artifact: ModelArtifact, attempt: Attempt) -> dict[str, object]:
         """In turn with fp32, and on the full rung with the best candidate of the time as well."""
         rung = attempt.rung
         programs = {"export": self._timed(artifact)}

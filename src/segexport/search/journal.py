@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from segexport.artifact import one_line
 from segexport.errors import InputError
-from segexport.search.candidate import Point
-from segexport.store import storage_error
+from segexport.files.disk import storage_error
+from segexport.search.candidate import Trial
 
 
 class Journal:
@@ -24,14 +24,14 @@ class Journal:
             InputError: The file holds something else.
         """
         self.path = path
-        self.points: list[Point] = []
+        self.points: list[Trial] = []
         self._whole_bytes = 0
         if path.is_file():
             for line in _whole_lines(path.read_bytes()):
                 self.points.append(_point(path, len(self.points) + 1, line))
                 self._whole_bytes += len(line) + 1
 
-    def append(self, point: Point) -> None:
+    def append(self, point: Trial) -> None:
         """Writes a point; killing the process after this cannot lose it.
 
         Raises:
@@ -54,9 +54,9 @@ def _whole_lines(data: bytes) -> Iterator[bytes]:
     yield from lines
 
 
-def _point(path: Path, number: int, line: bytes) -> Point:
+def _point(path: Path, number: int, line: bytes) -> Trial:
     hint = f"remove {path} to search anew"
     try:
-        return Point.model_validate_json(line)
+        return Trial.model_validate_json(line)
     except ValidationError as error:
         raise InputError(f"{path}: line {number} is no try of a search", cause=one_line(error), hint=hint) from None

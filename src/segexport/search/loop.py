@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segexport.errors import SegexportError
-from segexport.search.candidate import Point, Try
-from segexport.search.goal import Goal, baseline_of
+from segexport.search.candidate import Attempt, Trial
 from segexport.search.journal import Journal
+from segexport.search.objective import Goal, baseline_of
 from segexport.search.propose import propose
 from segexport.search.space import Space
 
-Evaluate = Callable[[Try], Point]
+Evaluate = Callable[[Attempt], Trial]
 _RESERVED_TRIES = 3  # full measurements that must still fit after every screening
 
 
@@ -27,7 +27,7 @@ class Outcome:
         left_out: What the budget did not allow, in words.
     """
 
-    points: list[Point]
+    points: list[Trial]
     made: int = 0
     found: int = 0
     left_out: list[str] = field(default_factory=list)
@@ -78,11 +78,11 @@ def search(
     return outcome
 
 
-def spent_s(points: Sequence[Point]) -> float:
+def spent_s(points: Sequence[Trial]) -> float:
     return sum(point.seconds for point in points)
 
 
-def expected_s(space: Space, attempt: Try, points: Sequence[Point], full_ratio: float = 2.0) -> float:
+def expected_s(space: Space, attempt: Attempt, points: Sequence[Trial], full_ratio: float = 2.0) -> float:
     """About what a try will take, from those of its kind that were measured."""
     plain = [p.seconds for p in points if not training_steps(p.attempt)]
     alike = [
@@ -103,7 +103,7 @@ def expected_s(space: Space, attempt: Try, points: Sequence[Point], full_ratio: 
     return seconds
 
 
-def reserved_s(stage: str, points: Sequence[Point], full_ratio: float = 2.0) -> float:
+def reserved_s(stage: str, points: Sequence[Trial], full_ratio: float = 2.0) -> float:
     """What is kept for measuring the best candidates carefully."""
     if stage in ("baseline", "confirm"):
         return 0.0
@@ -111,21 +111,21 @@ def reserved_s(stage: str, points: Sequence[Point], full_ratio: float = 2.0) -> 
     return _RESERVED_TRIES * (float(np.mean(full)) if full else _full_s(points, full_ratio))
 
 
-def _full_s(points: Sequence[Point], full_ratio: float) -> float:
+def _full_s(points: Sequence[Trial], full_ratio: float) -> float:
     screened = [p.seconds for p in points if p.attempt.timed and not training_steps(p.attempt)]
     return full_ratio * float(np.median(screened or [0.0]))
 
 
-def training_steps(attempt: Try) -> int:
+def training_steps(attempt: Attempt) -> int:
     return sum(int(step.params.get("steps", 0)) for step in attempt.candidate.steps)
 
 
-def _trained_before(attempt: Try, points: Sequence[Point]) -> bool:
+def _trained_before(attempt: Attempt, points: Sequence[Trial]) -> bool:
     """Whether the trained model is in the store already, and only its export is another."""
     return any(p.candidate.steps == attempt.candidate.steps and p.error is None for p in points)
 
 
-def describe(point: Point) -> str:
+def describe(point: Trial) -> str:
     """One line about a try."""
     words = [f"{point.attempt.idea}:"]
     if point.error is not None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from segexport.errors import EnvironmentMissingError
-from segexport.search.candidate import Point
-from segexport.search.goal import Goal, Objective, baseline_of, carefully
+from segexport.search.candidate import Trial
+from segexport.search.objective import Goal, Objective, baseline_of, carefully
 from segexport.search.pareto import front
 
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ _AXES: dict[Objective, str] = {
 _FAMILIES = (("as exported", "#444444", "s"), ("quantized", "#2b6cb0", "o"), ("trained again", "#2f855a", "^"))
 
 
-def shown(points: Sequence[Point]) -> list[Point]:
+def shown(points: Sequence[Trial]) -> list[Trial]:
     """The candidates that have a place in the plot: measured and timed."""
     return [p for p in carefully(points) if p.error is None and p.miou_delta is not None and p.attempt.timed]
 
 
-def pareto(goal: Goal, points: Sequence[Point]) -> list[Point]:
+def pareto(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
     """Those of them that no other beats in both cost and loss."""
     by_key = {p.key: p for p in shown(points)}
     return [by_key[key] for key in front({k: (goal.cost(p)[0], -p.miou_delta) for k, p in by_key.items()})]
 
 
-def draw(goal: Goal, points: Sequence[Point], chosen: Point | None) -> tuple[str, bytes]:
+def draw(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> tuple[str, bytes]:
     """(SVG, PNG), equal for equal points.
 
     Raises:
@@ -54,7 +54,7 @@ def draw(goal: Goal, points: Sequence[Point], chosen: Point | None) -> tuple[str
     return text[text.index("<svg") :], png.getvalue()
 
 
-def _figure(goal: Goal, points: Sequence[Point], chosen: Point | None) -> Figure:
+def _figure(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
@@ -87,7 +87,7 @@ def _figure(goal: Goal, points: Sequence[Point], chosen: Point | None) -> Figure
     return figure
 
 
-def _limit_y(axes, goal: Goal, found: Sequence[Point]) -> None:
+def _limit_y(axes, goal: Goal, found: Sequence[Trial]) -> None:
     """What lost everything would press the rest into one line; it is drawn at the lower edge's arrow instead."""
     low = -max(6 * goal.max_miou_drop, 0.02)
     beyond = [p for p in found if p.miou_delta < low]
@@ -98,11 +98,11 @@ def _limit_y(axes, goal: Goal, found: Sequence[Point]) -> None:
         axes.scatter(xs, [low] * len(xs), marker="v", color="#c53030", s=30, label=f"loses more than {-low:g}")
 
 
-def _x(point: Point, goal: Goal) -> float:
+def _x(point: Trial, goal: Goal) -> float:
     return goal.cost(point)[0] / (1.0 if goal.objective == "latency" else 1e6)
 
 
-def _family(point: Point) -> int:
+def _family(point: Trial) -> int:
     if point.candidate.trained:
         return 2
     return 0 if point.candidate.precision.value == "fp32" else 1

@@ -12,20 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from segexport.recipe import OnnxExport
+from segexport.recipe.schema import OnnxExport
 from segexport.search import training
-from segexport.search.candidate import Candidate, Point, Try
-from segexport.search.goal import Goal, baseline_of, carefully, ranked
+from segexport.search.candidate import Attempt, Candidate, Trial
+from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space
 from segexport.spec import Precision
 
 MOST_CONFIRMED = 3  # candidates at the head of the ranking that are measured on all images
 MOST_REFINED = 18
 
-Stage = Callable[[Space, Goal, Sequence[Point]], list[Try]]
+Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 
 
-def propose(space: Space, goal: Goal, points: Sequence[Point], closed: Collection[str] = ()) -> list[Try]:
+def propose(space: Space, goal: Goal, points: Sequence[Trial], closed: Collection[str] = ()) -> list[Attempt]:
     """The next tries, all of one stage; none when the search is at its end.
 
     Args:
@@ -43,31 +43,31 @@ def propose(space: Space, goal: Goal, points: Sequence[Point], closed: Collectio
     return []
 
 
-def _measured(attempt: Try, points: Sequence[Point]) -> bool:
+def _measured(attempt: Attempt, points: Sequence[Trial]) -> bool:
     return any(p.attempt.id == attempt.id and (p.attempt.timed or not attempt.timed) for p in points)
 
 
 # -- cheap -----------------------------------------------------------------------------------------------------
 
 
-def baseline(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
-    return [Try(candidate=space.baseline, stage="baseline", idea="fp32 as exported")]
+def baseline(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
+    return [Attempt(candidate=space.baseline, stage="baseline", idea="fp32 as exported")]
 
 
-def precisions(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def precisions(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     if baseline_of(points) is None:
         return []
     candidates = [*(Candidate(export=export) for export in space.precisions[1:]), *space.more]
-    return [Try(candidate=one, stage="precision", idea=f"all {one.precision.value}") for one in candidates]
+    return [Attempt(candidate=one, stage="precision", idea=f"all {one.precision.value}") for one in candidates]
 
 
-def calibration(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Other ways to choose ranges, one at a time; then what helped, together."""
     start = _plain_int8(points)
     if start is None:
         return []
     singles = [
-        Try(
+        Attempt(
             candidate=start.candidate.calibrated(method=method),
             stage="calibration",
             idea=f"ranges by {method}",
@@ -77,7 +77,7 @@ def calibration(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
         for method in space.methods
     ]
     singles += [
-        Try(
+        Attempt(
             candidate=start.candidate.calibrated(**{switch: True}),
             stage="calibration",
             idea=switch.replace("_", " "),
@@ -94,24 +94,24 @@ def calibration(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     if helped:
         together = start.candidate.calibrated(method=method, **dict.fromkeys(helped, True))
         words = ", ".join([f"ranges by {method}", *(name.replace("_", " ") for name in helped)])
-        singles.append(Try(candidate=together, stage="calibration", idea=words, subject="together", timed=False))
+        singles.append(Attempt(candidate=together, stage="calibration", idea=words, subject="together", timed=False))
     return singles
 
 
-def parts(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """The first and the last layer float, and each type of operator that is no product."""
     best = _best_calibration(points)
     if best is None:
         return []
     start = best.candidate
-    wanted = [Try(candidate=start, stage="parts", idea=_calibration_words(start))]
+    wanted = [Attempt(candidate=start, stage="parts", idea=_calibration_words(start))]
     if space.layers:
         first, last = space.layers[0].name, space.layers[-1].name
         for names, words in (((first,), "first layer float"), ((last,), "last layer float")):
-            wanted.append(Try(candidate=start.calibrated(float_nodes=names), stage="parts", idea=words))
+            wanted.append(Attempt(candidate=start.calibrated(float_nodes=names), stage="parts", idea=words))
         if first != last:
             both = start.calibrated(float_nodes=(first, last))
-            wanted.append(Try(candidate=both, stage="parts", idea="first and last layer float"))
+            wanted.append(Attempt(candidate=both, stage="parts", idea="first and last layer float"))
     kept = start.export.calibration.float_operators
     sets = [(name,) for name in space.operators]
     if len(space.operators) > 1:
@@ -119,21 +119,21 @@ def parts(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     for names in sets:
         words = f"{names[0]} float" if len(names) == 1 else "products alone in int8"
         changed = start.calibrated(float_operators=(*kept, *names))
-        wanted.append(Try(candidate=changed, stage="parts", idea=words, subject="operators"))
+        wanted.append(Attempt(candidate=changed, stage="parts", idea=words, subject="operators"))
     return wanted
 
 
 # -- layer by layer ----------------------------------------------------------------------------------------------
 
 
-def layers(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def layers(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Each group of layers alone in int8: what it costs in accuracy. Nobody needs to know where all of them hold."""
     best = _best_calibration(points)
     if best is None or len(space.groups) < 2 or goal.surely_holds(_screened(best, points)):
         return []
     names = [layer.name for layer in space.layers]
     return [
-        Try(
+        Attempt(
             candidate=best.candidate.calibrated(float_nodes=tuple(name for name in names if name not in group)),
             stage="layers",
             idea=f"only {_layer_words(group)} in int8",
@@ -144,7 +144,7 @@ def layers(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     ]
 
 
-def mix(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def mix(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Float where int8 brings no time; then, a few more each time, where it costs most accuracy for its time."""
     start = _mixed_start(goal, points)
     if start is None:
@@ -165,7 +165,7 @@ def mix(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     return [attempt for attempt in wanted if len(attempt.candidate.float_nodes) < len(space.layers)]
 
 
-def refine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """One group more or less than the best mix so far, as long as that helps."""
     order = _dearest_first(space, points)
     best = _incumbent(goal, [p for p in _int8(points) if p.attempt.stage != "layers"], points)
@@ -181,7 +181,7 @@ def refine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     return [_mixed(space, best.candidate, chosen, "refine", words) for chosen, words in changed]
 
 
-def confirm(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def confirm(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """The head of the ranking again, on all search images and with longer timing."""
     return [
         p.attempt.model_copy(update={"stage": "confirm", "rung": "full", "timed": True})
@@ -192,7 +192,7 @@ def confirm(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
 # -- the choice of a base ----------------------------------------------------------------------------------------
 
 
-def _int8(points: Sequence[Point]) -> list[Point]:
+def _int8(points: Sequence[Trial]) -> list[Trial]:
     return [
         p
         for p in carefully(points)
@@ -204,31 +204,31 @@ def _int8(points: Sequence[Point]) -> list[Point]:
     ]
 
 
-def _plain_int8(points: Sequence[Point]) -> Point | None:
+def _plain_int8(points: Sequence[Trial]) -> Trial | None:
     return next((p for p in _int8(points) if p.attempt.stage == "precision"), None)
 
 
-def _best_calibration(points: Sequence[Point]) -> Point | None:
+def _best_calibration(points: Sequence[Trial]) -> Trial | None:
     plain = _plain_int8(points)
     others = [p for p in _int8(points) if p.attempt.stage == "calibration"]
     pool = others if plain is None else [plain, *others]
     return max(pool, key=_screened_agreement(points), default=None)
 
 
-def _screened_agreement(points: Sequence[Point]) -> Callable[[Point], float]:
+def _screened_agreement(points: Sequence[Trial]) -> Callable[[Trial], float]:
     """Agreement on the screening images, which all candidates have in common."""
     screened = {p.key: p.agreement for p in points if p.attempt.rung == "screen" and p.agreement is not None}
     return lambda point: screened.get(point.key, -1.0)
 
 
-def _incumbent(goal: Goal, pool: Sequence[Point], points: Sequence[Point]) -> Point | None:
+def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Trial | None:
     """The cheapest that holds the promise; else the one that agrees best."""
     keys = {point.key for point in pool}
     held = [point for point in ranked(goal, points) if point.key in keys]
     return held[0] if held else max(pool, key=_screened_agreement(points), default=None)
 
 
-def _mixed_start(goal: Goal, points: Sequence[Point]) -> Point | None:
+def _mixed_start(goal: Goal, points: Sequence[Trial]) -> Trial | None:
     """Calibration and operator types of the best candidate without layers of its own choice, as it was screened: what
     a later, more careful measurement says of it is no reason to begin again."""
     screened = [p for p in points if p.attempt.rung == "screen"]
@@ -236,7 +236,7 @@ def _mixed_start(goal: Goal, points: Sequence[Point]) -> Point | None:
     return _incumbent(goal, pool, screened)
 
 
-def _screened(point: Point, points: Sequence[Point]) -> Point:
+def _screened(point: Trial, points: Sequence[Trial]) -> Trial:
     return next((p for p in points if p.key == point.key and p.attempt.rung == "screen"), point)
 
 
@@ -256,7 +256,7 @@ def _gain_ms(space: Space, group: Sequence[str]) -> float:
     return sum(gains[name] for name in group)
 
 
-def _dearest_first(space: Space, points: Sequence[Point]) -> list[tuple[str, ...]]:
+def _dearest_first(space: Space, points: Sequence[Trial]) -> list[tuple[str, ...]]:
     """Groups of layers by the disagreement that each brings for the time that it saves; the slowest where no
     sensitivity was measured."""
     harm = {
@@ -274,13 +274,13 @@ def _dearest_first(space: Space, points: Sequence[Point]) -> list[tuple[str, ...
     return sorted(known, key=lambda group: harm[group[0]] / max(gains[group], least), reverse=True)
 
 
-def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str, why: str) -> Try:
+def _mixed(space: Space, start: Candidate, floats: Collection[str], stage: str, why: str) -> Attempt:
     names = tuple(layer.name for layer in space.layers if layer.name in floats)
     words = f"{len(names)} of {len(space.layers)} layers float: {why}"
-    return Try(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
+    return Attempt(candidate=start.calibrated(float_nodes=names), stage=stage, idea=words)
 
 
-def _agrees(point: Point, start: Point) -> bool:
+def _agrees(point: Trial, start: Trial) -> bool:
     return point.error is None and (point.agreement or 0.0) > (start.agreement or 0.0)
 
 

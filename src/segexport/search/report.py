@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from segexport.search.candidate import Point
-from segexport.search.goal import Goal, carefully
+from segexport.search.candidate import Trial
+from segexport.search.objective import Goal, carefully
 from segexport.search.plot import pareto
+from segexport.search.rejection_reasons import reason, slow_layers
 from segexport.search.space import Space
-from segexport.search.why import reason, slow_layers
-from segexport.show.console import printable
 from segexport.spec import Frozen
+from segexport.ui.console import printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -62,13 +62,13 @@ class Row:
     kind: str  # chosen, front, base, failed or nothing
 
 
-def rows(goal: Goal, points: Sequence[Point], chosen: Point | None) -> list[Row]:
+def rows(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> list[Row]:
     """In the order in which things were tried."""
     best = {point.key for point in pareto(goal, points)}
     return [_row(point, goal, points, chosen, best) for point in carefully(points)]
 
 
-def tries(goal: Goal, points: Sequence[Point], chosen: Point | None) -> tuple[dict[str, Any], ...]:
+def tries(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> tuple[dict[str, Any], ...]:
     """The same for machines."""
     kept = {"attempt", "notes"}
     return tuple(
@@ -88,12 +88,12 @@ def notes(space: Space) -> tuple[str, ...]:
     return tuple(slow_layers(space))
 
 
-def html(summary: Summary, goal: Goal, points: Sequence[Point], chosen: Point | None, svg: str) -> str:
+def html(summary: Summary, goal: Goal, points: Sequence[Trial], chosen: Trial | None, svg: str) -> str:
     """The page. It needs nothing else: no network, no script."""
     return _template().render(summary=summary, goal=goal, rows=rows(goal, points, chosen), svg=svg)
 
 
-def _row(point: Point, goal: Goal, points: Sequence[Point], chosen: Point | None, best: set[str]) -> Row:
+def _row(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | None, best: set[str]) -> Row:
     kind = "chosen" if chosen is not None and chosen.key == point.key else "failed" if point.error else ""
     interval = point.miou_interval
     return Row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from segexport.recipe import ExportRecipe
+from segexport.recipe.schema import ExportRecipe
 from segexport.search.candidate import Candidate
 from segexport.spec import Format, Frozen
 

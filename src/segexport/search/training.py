@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segexport.recipe import StepRecipe
-from segexport.search.candidate import Candidate, Point, Try
-from segexport.search.goal import Goal, baseline_of, carefully, ranked
+from segexport.recipe.schema import StepRecipe
+from segexport.search.candidate import Attempt, Candidate, Trial
+from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space, Training
 from segexport.spec import Precision
 
@@ -15,7 +15,7 @@ MOST_LONGER = 2  # times that a training is made longer
 _HOPE_RATIO = 6.0  # a loss beyond so many times the promise after a short training is given up
 
 
-def qat(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Everything in int8 after training with it, where int8 without training may lose too much."""
     if not space.qat or space.training is None or baseline_of(points) is None:
         return []
@@ -26,15 +26,16 @@ def qat(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     calibration = whole.candidate.export.calibration.model_dump(mode="json", exclude_defaults=True)
     step = StepRecipe(step="qat", params={"steps": steps, "batch": batch, "calibration": calibration})
     candidate = Candidate(steps=(step,), export=whole.candidate.export)
-    return [Try(candidate=candidate, stage="qat", idea=f"all int8, trained with it for {space.training.steps} steps")]
+    idea = f"all int8, trained with it for {space.training.steps} steps"
+    return [Attempt(candidate=candidate, stage="qat", idea=idea)]
 
 
-def prune(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def prune(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Some shares of the cost, each trained for a short while with the original as teacher."""
     if space.training is None or baseline_of(points) is None:
         return []
     return [
-        Try(
+        Attempt(
             candidate=_pruned(space, goal, kept, space.training.steps),
             stage="prune",
             idea=f"{1 - kept:.0%} of the cost pruned, {space.training.steps} steps of training",
@@ -44,11 +45,11 @@ def prune(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     ]
 
 
-def longer(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def longer(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """The trained candidates that came near enough, trained longer: the cheapest of them first."""
     if space.training is None:
         return []
-    latest: dict[tuple, Point] = {}
+    latest: dict[tuple, Trial] = {}
     for point in carefully(points):
         if point.attempt.stage in ("prune", "qat", "train longer") and point.error is None:
             kind = (point.attempt.subject, point.candidate.steps[0].step)
@@ -68,11 +69,11 @@ def longer(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
         trained = last.model_copy(update={"params": {**last.params, "steps": steps}})
         candidate = point.candidate.model_copy(update={"steps": (*before, trained)})
         idea = point.attempt.idea.replace(f"{_steps(point)} steps", f"{steps} steps")
-        wanted.append(Try(candidate=candidate, stage="train longer", idea=idea, subject=point.attempt.subject))
+        wanted.append(Attempt(candidate=candidate, stage="train longer", idea=idea, subject=point.attempt.subject))
     return wanted
 
 
-def combine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
+def combine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """The smallest trained model that holds the promise, in the best int8 that was found."""
     int8 = next(
         (p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8 and not p.candidate.steps), None
@@ -85,7 +86,7 @@ def combine(space: Space, goal: Goal, points: Sequence[Point]) -> list[Try]:
     if int8 is None or not held:
         return []
     candidate = Candidate(steps=held[0].candidate.steps, export=int8.candidate.export)
-    return [Try(candidate=candidate, stage="combine", idea=f"{held[0].attempt.idea}; then {int8.attempt.idea}")]
+    return [Attempt(candidate=candidate, stage="combine", idea=f"{held[0].attempt.idea}; then {int8.attempt.idea}")]
 
 
 def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
@@ -113,7 +114,7 @@ def _learning(training: Training, steps: int) -> dict:
     }
 
 
-def _whole_int8(points: Sequence[Point]) -> Point | None:
+def _whole_int8(points: Sequence[Trial]) -> Trial | None:
     found = [
         p
         for p in carefully(points)
@@ -122,5 +123,5 @@ def _whole_int8(points: Sequence[Point]) -> Point | None:
     return max((p for p in found if p.agreement is not None), key=lambda p: p.agreement, default=None)
 
 
-def _steps(point: Point) -> int:
+def _steps(point: Trial) -> int:
     return int(point.candidate.steps[-1].params["steps"])

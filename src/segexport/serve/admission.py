@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from segexport.serve.http_errors import Refused
 from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
-from segexport.serve.refusal import Refused
 
 _SMOOTHING = 0.1  # of the mean time of a request
 _WORTH_WAITING = 0.5  # of a request's time: what would wait longer is refused at once, not lost to the clock

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segexport.errors import InputError, SegexportError
-from segexport.serve import answer
+from segexport.serve import responses as answer
 from segexport.serve.body import receive_body, respond, respond_early
+from segexport.serve.http_errors import Refused, refused
 from segexport.serve.limits import Limits
-from segexport.serve.refusal import Refused, refused
 from segexport.serve.service import ClientLeft, Service
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import anyio
 from starlette.types import Message, Receive, Scope, Send
 
 from segexport.serve.admission import Held
+from segexport.serve.http_errors import Refused
 from segexport.serve.limits import Limits
-from segexport.serve.refusal import Refused
 from segexport.serve.service import ClientLeft
 
 _LINGER_S = 2.0  # for a client that still sends: a connection that is cut takes the answer with it

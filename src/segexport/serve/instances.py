@@ -9,15 +9,15 @@ import numpy as np
 
 from segexport.artifact import Manifest
 from segexport.errors import EnvironmentMissingError
-from segexport.instance.draw import overlay
-from segexport.instance.model import checked
-from segexport.instance.objects import Objects
-from segexport.instance.result import DRAW_THRESHOLD
 from segexport.runtimes.base import Prediction
-from segexport.serve import answer
+from segexport.serve import responses as answer
 from segexport.serve.limits import Limits
 from segexport.serve.request import InstanceRequest, read_request
 from segexport.serve.task import Prepared, jpeg, prepared
+from segexport.task.instance.draw import overlay
+from segexport.task.instance.model import checked
+from segexport.task.instance.objects import Objects
+from segexport.task.instance.result import DRAW_THRESHOLD
 
 
 class Instances:

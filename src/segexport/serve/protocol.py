@@ -6,7 +6,7 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from segexport.serve import answer
+from segexport.serve import responses as answer
 from segexport.serve.limits import Limits
 
 

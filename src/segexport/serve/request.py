@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from segexport.serve.refusal import Refused
+from segexport.serve.http_errors import Refused
 
 # Base64 has none of these, so a sound request has but a few. Each value of a JSON text costs many times its bytes.
 _STRUCTURE = (b",", b"[", b"{")

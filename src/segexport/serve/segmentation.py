@@ -7,11 +7,11 @@ from segexport.errors import InputError
 from segexport.predict.target_size import TargetSize, checked_size, with_size
 from segexport.preprocess import restore_mask
 from segexport.runtimes.base import Prediction
-from segexport.serve import answer
+from segexport.serve import responses as answer
 from segexport.serve.limits import Limits
 from segexport.serve.request import SegmentationRequest, read_request, wrong
 from segexport.serve.task import Prepared, jpeg, prepared
-from segexport.show.pictures import overlay
+from segexport.ui.pictures import overlay
 
 
 class Segmentation:

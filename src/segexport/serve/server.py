@@ -16,9 +16,9 @@ import uvicorn
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
-from segexport.predict.opened import require_device
+from segexport.pipeline.registry import runtime_for
+from segexport.predict.model_session import require_device
 from segexport.predict.target_size import TargetSize
-from segexport.registry import runtime_for
 from segexport.runtimes.base import RunOptions, WorkerSession
 from segexport.serve.app import make_app
 from segexport.serve.limits import Limits

@@ -16,10 +16,10 @@ import anyio
 
 from segexport.predict.download import download
 from segexport.serve.admission import Admission
+from segexport.serve.http_errors import Refused
 from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
-from segexport.serve.refusal import Refused
 from segexport.serve.request import ImageRequest, image_bytes
 from segexport.serve.task import Task
 

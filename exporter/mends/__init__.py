@@ -1,0 +1,38 @@
+"""What an import changes in a program, since neither a runtime nor an exporter takes it as it stands.
+
+A mend keeps the results; the artifact, and with it the reference of every check, is the mended program. What a single
+exporter cannot take is a matter for `rewrites`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from segexport.exporter.mends.free_unpool import mend_free_unpool
+from segexport.exporter.mends.half_precision import widen_halves
+from segexport.exporter.program import Program
+
+__all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend"]
+
+Mend = Callable[[Program], list[str]]
+"""Changes a program in place and returns a note per change."""
+
+AS_READ: tuple[Mend, ...] = (widen_halves,)
+OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool,)
+"""Those that want to know whether the input's size is free; they come behind the option that fixes it."""
+
+
+def mend(program: Program, mends: tuple[Mend, ...]) -> list[str]:
+    """Mends a program in place.
+
+    Returns:
+        A note per change for the lineage.
+
+    Raises:
+        UnsupportedModelError: Something in it cannot run and cannot be mended; the operator is named.
+    """
+    notes = [note for change in mends for note in change(program)]
+    if notes:
+        program.prune()
+        program.verify("the mended program")
+    return notes

@@ -1,0 +1,28 @@
+"""An unpool of free height and width: Paddle computes its size wrongly when it exports, and cannot run it itself."""
+
+from __future__ import annotations
+
+from segexport.errors import UnsupportedModelError
+from segexport.exporter.layers import layer_of
+from segexport.exporter.program import Program
+from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
+
+
+def mend_free_unpool(program: Program) -> list[str]:
+    """Writes it as arithmetic, in place; returns notes.
+
+    Raises:
+        UnsupportedModelError: One that is left, since its windows overlap or its indices come from elsewhere.
+    """
+    if not any(has_free_size(op) for op in program.ops):
+        return []
+    rewrite = UnpoolToArithmetic()
+    notes = rewrite.apply(program) if rewrite.applies(program) else []
+    left = next((op for op in program.ops if has_free_size(op)), None)
+    if left is not None:
+        raise UnsupportedModelError(
+            f"unpool (layer {layer_of(program, left)}): its output_size is {left.attr('output_size')}",
+            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
+            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
+        )
+    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]

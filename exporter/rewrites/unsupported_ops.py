@@ -1,0 +1,140 @@
+"""Operators that an exporter says it takes and gets wrong, and no rewrite mends: refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from segexport.errors import UnsupportedModelError
+from segexport.exporter.layers import layer_of
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
+
+
+class _Fault(NamedTuple):
+    """`is_met`: whether an operator of this type is one that comes out wrong."""
+
+    type: str
+    targets: frozenset[Target]
+    is_met: Callable[[Program, Op], bool]
+    cause: str
+
+
+def _always(_program: Program, _op: Op) -> bool:
+    return True
+
+
+def _is_adaptive(program: Program, op: Op) -> bool:
+    sizes, bins = program.shape(op.input("X") or "")[2:], op.attr("ksize")
+    return bool(op.attr("adaptive")) and any(size % many for size, many in zip(sizes, bins, strict=True))
+
+
+def _is_low(_program: Program, op: Op) -> bool:
+    return op.attr("threshold", 20.0) < 15.0  # below it, log(1 + exp(x)) is not x to float32
+
+
+def _is_channels_last(_program: Program, op: Op) -> bool:
+    return op.attr("data_format", "NCDHW") == "NDHWC"
+
+
+def _is_not_euclidean(_program: Program, op: Op) -> bool:
+    return op.attr("porder", 2.0) != 2.0 or bool(op.attr("asvector"))
+
+
+def _is_long(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("X") or "") == "int64"
+
+
+def _has_axes(_program: Program, op: Op) -> bool:
+    return len(op.attr("axes") or []) > 1
+
+
+def _is_computed(program: Program, op: Op) -> bool:
+    return any(name not in program.params for name in op.input_names())
+
+
+def _computed(*slots: str) -> Callable[[Program, Op], bool]:
+    """Whether a tensor gives what an attribute could."""
+    return lambda _program, op: any(op.inputs.get(slot) for slot in slots)
+
+
+def _is_short(program: Program, op: Op) -> bool:
+    times = op.inputs.get("repeat_times_tensor") or []
+    return bool(times) and len(times) != len(program.shape(op.input("X") or ""))
+
+
+def _is_plain(_program: Program, op: Op) -> bool:
+    return op.attr("mode") not in ("LSTM", "GRU")
+
+
+def _hands_on_its_state(program: Program, op: Op) -> bool:
+    read = program.consumers()
+    return any(name in read for name in op.outputs.get("State", []))
+
+
+def _hands_on_several_states(program: Program, op: Op) -> bool:
+    return op.attr("num_layers", 1) > 1 and _hands_on_its_state(program, op)
+
+
+_STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
+
+_FAULTS = (
+    _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
+    _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
+    _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
+    _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
+    _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
+    _Fault("pad3d", EVERY, _is_channels_last, "exporters take its sides in the order of channels first"),
+    _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
+    _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
+    _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
+    _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
+    _Fault("elementwise_mod", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
+    _Fault("rnn", EVERY, _is_plain, "exporters take LSTM and GRU only"),
+    _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters do not stop at a sequence's own length"),
+    _Fault("rnn", LITE, _hands_on_its_state, "Paddle-Lite does not write its last state, which is read"),
+    _Fault("rnn", frozenset({ONNX}), _hands_on_several_states, "paddle2onnx gives the state of its last layer alone"),
+    _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
+    _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
+    _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
+    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
+    _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
+)
+
+
+class KnownFaults:
+    """Changes nothing: refuses what is left of the operators above."""
+
+    name = "known_faults"
+    version = "2"
+
+    def __init__(self, target: Target) -> None:
+        self.targets = frozenset({target})
+        self._target = target
+
+    def applies(self, program: Program) -> bool:
+        return self._first(program) is not None
+
+    def apply(self, program: Program) -> list[str]:
+        """Refuses.
+
+        Raises:
+            UnsupportedModelError: Always; it names the operator and its layer.
+        """
+        op, fault = self._first(program) or (None, None)
+        if op is None or fault is None:
+            return []
+        raise UnsupportedModelError(
+            f"{op.type} (layer {layer_of(program, op)}) cannot be exported to {self._target}",
+            cause=fault.cause,
+            hint="fix the size of the input (--input-size WIDTHxHEIGHT) if it is free, else write this layer otherwise",
+        )
+
+    def _first(self, program: Program) -> tuple[Op, _Fault] | None:
+        faults = [fault for fault in _FAULTS if self._target in fault.targets]
+        for op in program.compute_ops():
+            for fault in faults:
+                if op.type == fault.type and fault.is_met(program, op):
+                    return op, fault
+        return None

@@ -1,0 +1,1 @@
+"""Runs exports beside their reference on the same images."""

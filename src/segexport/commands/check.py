@@ -1,0 +1,208 @@
+"""What `segexport check` and `segexport merge` do: options to a reference, exports and data, and on to the report."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from segexport import report as reports
+from segexport.artifact import ModelArtifact, read_artifact, require_semantic
+from segexport.check.compare import Export, Probe, check, measure
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.exporter.from_onnx import adopt_onnx
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.output_folder import new_folder, require_free
+from segexport.files.store import Store
+from segexport.files.yaml_reader import read_yaml
+from segexport.importers.model_files import find_model
+from segexport.judge.build_report import conclude
+from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
+from segexport.recipe.tolerances import Tolerances
+from segexport.references.archive import looks_like_archive, require_new
+from segexport.references.baseline import compare_with_baseline
+from segexport.references.device_result import with_device_rows
+from segexport.references.golden_pack import GoldenPack, agreement_only, open_pack
+from segexport.references.merge import merge
+from segexport.references.recorded_reference import Playback
+from segexport.references.reference_file import recording_for
+from segexport.references.shard import parse_shard, write_part
+from segexport.task.open_data import open_data
+
+if TYPE_CHECKING:
+    from segexport.report.schema import Report
+    from segexport.ui.console import Console
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is compared with what."""
+
+    reference: ModelArtifact | Playback
+    subjects: list[Export]
+    data: Dataset
+    pack: GoldenPack | None = None
+
+    @property
+    def models(self) -> tuple[ModelArtifact, ...]:
+        own = self.reference.artifact if isinstance(self.reference, Playback) else self.reference
+        return own, *(subject.artifact for subject in self.subjects if subject.artifact is not None)
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return () if self.pack is None else (self.pack.probe,)
+
+
+def check_exports(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> Report:
+    """Checks exports that exist already. `options` are the command line's."""
+    finish = _finisher(options)
+    if output is not None:
+        require_free(output, replace=True)
+    with _job(exports, options) as job, _folder(output) as folder:
+        console.warn_of(*job.models)
+        arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
+        found = check(
+            job.reference, job.subjects, job.data, folder, _check_recipe(options), probes=job.probes, **arguments
+        )
+        if job.pack is not None:
+            found = agreement_only(found)
+        found = finish(with_device_rows(found, job.subjects, list(options["device_result"]), job.pack))
+        if output is not None:
+            reports.write(found, folder)
+    return found
+
+
+def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> str:
+    """Measures one share of the images and keeps it in the file `output`; says what is in it."""
+    index, count = parse_shard(options["shard"])
+    if output is None:
+        raise InputError("--shard: no file for the part", hint="name it: -o PART")
+    for name in ("golden", "baseline", "device_result"):
+        if options[name]:
+            option = f"--{name}".replace("_", "-")
+            raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
+    require_new(output)
+    settings = _check_recipe({**options, "latency_seconds": 0.0})
+    arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
+    with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
+        console.warn_of(*job.models)
+        if isinstance(job.reference, ModelArtifact):
+            require_semantic(job.reference, "--shard")
+        share = job.data.shard(index - 1, count)
+        if not len(share):
+            raise InputError(
+                f"--shard {index}/{count}: {len(job.data)} images leave none for it", hint="use fewer shards"
+            )
+        found = measure(job.reference, job.subjects, share, Path(scratch), settings, whole=job.data, **arguments)
+        write_part(output, found, Path(scratch), index=index, count=count, worst_images=settings.worst_images)
+    return f"{output}: part {index} of {count}, {len(share)} of {len(job.data)} images, {len(job.subjects)} exports"
+
+
+def merge_parts(parts: list[Path], output: Path, options: Mapping[str, Any]) -> Report:
+    """The report of all parts of a sharded check."""
+    finish = _finisher(options)
+    require_free(output, replace=True)
+    with new_folder(output, replace=True) as folder:
+        found = finish(conclude(merge(parts, folder)))
+        reports.write(found, folder)
+    return found
+
+
+def recorded_or_model(path: Path, data: Dataset, limited: Dataset) -> ModelArtifact | Playback:
+    """What `--reference` names: a recording, which must fit the data, or a model that will run.
+
+    Raises:
+        InputError: Neither; or a recording of other images.
+    """
+    if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
+        return recording_for(path, data, limited)
+    return import_model(path, ImportOptions(fallback_labels=data.labels), Store())
+
+
+@contextmanager
+def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
+    golden, reference, root = options["golden"], options["reference"], options["data"]
+    if golden is not None:
+        if reference is not None or root is not None:
+            raise InputError("--golden stands for --reference and --data: give one or the other")
+        with open_pack(golden) as pack:
+            playback = pack.playback()
+            subjects = [
+                replace(subject, limits=pack.limits(subject.precision))
+                for subject in _subjects(exports, playback.artifact)
+            ]
+            yield _Job(playback, subjects, pack.data(), pack)
+        return
+    if reference is None or root is None:
+        missing = "--reference" if reference is None else "--data"
+        raise InputError(
+            f"{missing} is missing",
+            cause="exports are compared with a reference on images",
+            hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
+        )
+    data = open_data(root, options["split"])
+    limited = data.at_most(options["limit"])
+    against_what = recorded_or_model(reference, data, limited)
+    model = against_what.artifact if isinstance(against_what, Playback) else against_what
+    yield _Job(against_what, _subjects(exports, model), limited)
+
+
+def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
+    return compare_with_baseline(options["baseline"], Tolerances.from_strings(options["tolerance"]))
+
+
+@contextmanager
+def _folder(output: Path | None) -> Iterator[Path]:
+    if output is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+    else:
+        with new_folder(output, replace=True) as folder:
+            yield folder
+
+
+def _subjects(paths: list[Path], reference: ModelArtifact) -> list[Export]:
+    """The exports to check; a number tells those apart whose folders are called the same."""
+    subjects: list[Export] = []
+    taken = set(RESERVED_NAMES)
+    for path in paths:
+        base = path.resolve().stem or "export"
+        names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        subjects.append(_subject(path, name, reference))
+    return subjects
+
+
+def _subject(path: Path, name: str, reference: ModelArtifact) -> Export:
+    """An export to check: an artifact, or a bare ONNX file that somebody else made."""
+    files = find_model(path)
+    artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
+    manifest = artifact.manifest
+    return Export(name, manifest.format, manifest.target.precision, artifact)
+
+
+def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
+    names = ("device", "reference_device", "threads", "latency_seconds")
+    try:
+        return CheckRecipe.model_validate({name: options[name] for name in names})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = f"--{fault['loc'][0]}".replace("_", "-")
+        raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
+
+
+def read_label_map(path: Path | None) -> dict[str, str] | None:
+    if path is None:
+        return None
+    found = read_yaml(path)
+    if not isinstance(found, dict) or not all(isinstance(v, str) for pair in found.items() for v in pair):
+        raise InputError(f"{path}: not a label map", cause="it has to be `class of the model: class of the data` lines")
+    return found

@@ -1,0 +1,300 @@
+"""What `segexport compress` does: a model and a promise to the smallest export that keeps it, and how it was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.commands.check import read_label_map
+from segexport.commands.run import run_pipeline
+from segexport.data.dataset import Dataset
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.files.output_folder import new_folder, require_free
+from segexport.files.store import Store, default_root
+from segexport.judge.gates import PASS_IMAGES
+from segexport.measure.environment import describe_machine
+from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.search import plot, report
+from segexport.search import selected_recipe as winner
+from segexport.search.candidate import Trial
+from segexport.search.evaluate import Evaluator, Workbench
+from segexport.search.journal import Journal
+from segexport.search.loop import Outcome, search, spent_s
+from segexport.search.objective import Goal, carefully, finalists
+from segexport.search.search_space_builder import space_key, survey
+from segexport.search.space import Space
+from segexport.spec import Format
+from segexport.verdict import Verdict
+
+if TYPE_CHECKING:
+    from segexport.report.schema import ExportResult, Report
+    from segexport.ui.console import Console
+
+_PARTS = {"search": "1/2", "verdict": "2/2"}
+
+
+@dataclass(frozen=True)
+class Images:
+    """Who sees which images: nothing is chosen by those that the verdict is about."""
+
+    search: Dataset
+    verdict: Dataset
+    recipe: DataRecipe  # how a recipe names those of the verdict
+
+    @property
+    def apart(self) -> bool:
+        seen = {entry.image for entry in self.search.entries}
+        return not any(entry.image in seen for entry in self.verdict.entries)
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """How it ended; `report` is the check of what is shipped."""
+
+    summary: report.Summary
+    report: Report
+
+
+def compress(
+    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+) -> Compressed:
+    """Searches, judges, and writes recipe, exports and reports to `output`. `options` are the command line's.
+
+    Raises:
+        SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
+    """
+    require_free(output, replace=True)
+    goal = Goal(max_miou_drop=options["max_miou_drop"], objective=options["objective"])
+    if goal.objective == "latency" and not options["latency_seconds"] > 0:
+        raise InputError(
+            f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
+            hint="--objective size or flops needs none",
+        )
+    if goal.objective == "latency" and options["to"] == "paddle-lite" and not options["device"].startswith("adb"):
+        raise InputError(
+            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            hint="--device adb measures on the connected one; --objective size or flops needs none",
+        )
+    images = split(options)
+    if not images.apart:
+        console.warn("the search and the verdict share images: the verdict is a little too good")
+    store = Store()
+    source = _imported(model, importing, images.search, store)
+    console.warn_of(source)
+    if source.manifest.task != "semantic":
+        raise InputError(
+            f"{model}: finds objects, and mIoU is about models that say the class of each pixel",
+            hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
+        )
+    learning = Dataset.open(options["data"], options["calibration_split"])
+    bench = Workbench(
+        source=source,
+        images=images.search,
+        learning=learning,
+        store=store,
+        label_map=read_label_map(options["label_map"]),
+        threads=options["threads"],
+        device=options["device"],
+        screened=options["screen_images"],
+        progress=console.progress,
+    )
+    to, train = Format(options["to"]), options["train"]
+    folder = default_root() / "searches" / space_key(bench, to, train)
+    with new_folder(output, replace=True) as out:
+        space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
+        journal = Journal(folder / f"{digest_of(goal.model_dump(mode='json'))[:16]}.jsonl")
+        if journal.points:
+            console.say(f"{len(journal.points)} tries of an earlier run are known and not repeated")
+        evaluate = Evaluator(bench, space.baseline)
+        for point in journal.points:
+            evaluate.know(point.candidate)
+        budget_s = options["budget_minutes"] * 60
+        ratio = max(2.0, len(images.search) / bench.screened)
+        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=console.say, full_ratio=ratio)
+        described = _described(model, importing, source)
+        judge = _Judge(described, images.recipe, options, goal, space, store, console)
+        chosen, checked, sentence = judge.verdict(outcome, out)
+        counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
+        summary = _summary(sentence, goal, space, outcome, chosen, counts)
+        unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
+        summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
+        _write(out, summary, goal, outcome, chosen, console)
+    return Compressed(summary, checked)
+
+
+def split(options: Mapping[str, Any]) -> Images:
+    """The held-out images, some to search with and others for the verdict.
+
+    Raises:
+        InputError: Too few of either.
+    """
+    root, held_out, verdict = options["data"], options["split"], options["verdict_split"]
+    whole = Dataset.open(root, held_out)
+    shown = {"label_map": read_label_map(options["label_map"])} if options["label_map"] else {}
+    common = {"path": str(root.resolve()), "calibration_split": options["calibration_split"], **shown}
+    if verdict is not None:
+        found = Images(whole, Dataset.open(root, verdict), DataRecipe(split=verdict, **common))
+    else:
+        if len(whole) < 2 * PASS_IMAGES:
+            raise InputError(
+                f"{root}, split {held_out!r}: {len(whole)} images are too few to search with and to judge by others",
+                cause=f"both halves need {PASS_IMAGES} images to pass anything",
+                hint="give more images, or others for the verdict: --verdict-split NAME",
+            )
+        first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
+        found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
+    for name, part in (("search", found.search), ("verdict", found.verdict)):
+        if len(part) < PASS_IMAGES:
+            raise InputError(
+                f"{root}, split {part.split!r}: {len(part)} images for the {name}",
+                cause=f"fewer than {PASS_IMAGES} images pass nothing",
+            )
+    return found
+
+
+def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store) -> ModelArtifact:
+    options = importing.model_copy(update={"fallback_labels": data.labels})
+    return fix_input_size(model, options, import_model(model, options, store), data, store)
+
+
+def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
+    """The model as a recipe names it, with what the user said about it."""
+    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
+    if (importing.color, importing.mean, importing.std) != (None, None, None):
+        given["preprocess"] = source.manifest.preprocess
+    return ModelRecipe(path=str(model.resolve()), **given)
+
+
+class _Judge:
+    """Holds the finalists to the promise on images that the search never saw, with the check that everybody uses."""
+
+    def __init__(
+        self,
+        model: ModelRecipe,
+        data: DataRecipe,
+        options: Mapping[str, Any],
+        goal: Goal,
+        space: Space,
+        store: Store,
+        console: Console,
+    ) -> None:
+        self._model, self._data, self._goal, self._space = model, data, goal, space
+        self._check = {
+            "device": options["device"],
+            "threads": options["threads"],
+            "latency_seconds": options["latency_seconds"],
+        }
+        self._store, self._console = store, console
+        self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
+
+    def verdict(self, outcome: Outcome, out: Path) -> tuple[Trial | None, Report, str]:
+        """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
+        failed = self.failed
+        for point in finalists(self._goal, outcome.points):
+            self._console.say(f"verdict: {point.attempt.idea}")
+            recipe, checked = self._checked(point, out)
+            result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
+            if result.verdict is Verdict.PASS and self._kept(result):
+                _write_recipe(out, recipe, point.attempt.idea, checked)
+                return point, checked, self._sentence(point, result, checked)
+            failed.append(f"{point.attempt.idea}: {_not_passed(result)}")
+            _empty(out)
+        recipe, checked = self._checked(None, out)
+        _write_recipe(out, recipe, "the model as it was", checked)
+        return None, checked, self._nothing(outcome, failed)
+
+    def _checked(self, point: Trial | None, out: Path) -> tuple[Recipe, Report]:
+        candidate = None if point is None else point.candidate
+        baseline = self._space.precisions[0]
+        recipe = winner.recipe_of(candidate, baseline, self._goal, self._model, self._data, **self._check)
+        return recipe, run_pipeline(recipe, Path(), out, console=self._console, store=self._store)
+
+    def _kept(self, result: ExportResult) -> bool:
+        """The promise itself; without labels the gate on mIoU only reports, and the original's masks are the truth."""
+        low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
+        return low is not None and low >= -self._goal.max_miou_drop
+
+    def _sentence(self, point: Trial, result: ExportResult, checked: Report) -> str:
+        fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
+        size = result.size_bytes / fp32.size_bytes
+        low = result.miou_delta_interval[0]
+        words = f"{point.attempt.idea}: mIoU {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
+        words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
+        words += f"{size:.2f}x the size of fp32"
+        if result.latency_ratio is not None:
+            words += f", {result.latency_ratio:.2f}x its time"
+        return words + "."
+
+    def _nothing(self, outcome: Outcome, failed: list[str]) -> str:
+        if failed:
+            return f"fp32 is shipped: what the search found is not proven on the verdict images. {'; '.join(failed)}."
+        words = f"fp32 is shipped: nothing that loses at most {self._goal.max_miou_drop:g} mIoU is "
+        words += {"latency": "faster", "size": "smaller", "flops": "cheaper to compute"}[self._goal.objective]
+        tried = sum(p.error is None for p in carefully(outcome.points)) - 1
+        words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
+        return words + (f"; for lack of time, {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+
+
+def _not_passed(result: ExportResult) -> str:
+    found = [check.message for check in result.checks if check.gated and check.verdict not in _GOOD]
+    return (
+        found[0].rstrip(".")
+        if found
+        else f"mIoU {result.miou_delta:+.4f}, the whole interval is not inside the promise"
+    )
+
+
+_GOOD = (Verdict.PASS, Verdict.SKIPPED)
+
+
+def _empty(folder: Path) -> None:
+    import shutil
+
+    for child in folder.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def _write_recipe(out: Path, recipe: Recipe, idea: str, checked: Report) -> None:
+    head = {"Found by": "segexport compress", "What it is": idea, "Verdict": checked.verdict.value}
+    (out / "recipe.yaml").write_text(winner.to_yaml(recipe, head), encoding="utf-8")
+
+
+def _summary(
+    sentence: str, goal: Goal, space: Space, outcome: Outcome, chosen: Trial | None, images: dict[str, int]
+) -> report.Summary:
+    points = outcome.points
+    return report.Summary(
+        sentence=sentence,
+        goal=goal,
+        chosen="" if chosen is None else chosen.key,
+        images=images,
+        spent_seconds=round(spent_s(points), 1),
+        made=outcome.made,
+        found=outcome.found,
+        left_out=tuple(outcome.left_out),
+        notes=report.notes(space),
+        front=tuple(point.attempt.idea for point in plot.pareto(goal, points)),
+        environment=describe_machine(),
+        tries=report.tries(goal, points, chosen),
+    )
+
+
+def _write(
+    out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None, console: Console
+) -> None:
+    svg = ""
+    try:
+        svg, png = plot.draw(goal, outcome.points, chosen)
+        (out / "search.png").write_bytes(png)
+    except EnvironmentMissingError as error:
+        console.warn(f"{error.what}: {error.hint}")
+    (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen, svg), encoding="utf-8")
+    text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    (out / "search.json").write_text(text + "\n", encoding="utf-8")
+    lines = (json.dumps(point.model_dump(mode="json"), ensure_ascii=False) for point in outcome.points)
+    (out / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

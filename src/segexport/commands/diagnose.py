@@ -1,0 +1,45 @@
+"""`segexport diagnose`: the first operator of an export that gives another result than the original."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segexport.artifact import read_artifact, require_semantic
+from segexport.data.images import decode_image
+from segexport.diagnose.diagnose import diagnose
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.output_folder import new_folder, require_free
+from segexport.files.store import Store
+
+if TYPE_CHECKING:
+    from segexport.diagnose.schema import Diagnosis
+    from segexport.ui.console import Console
+
+
+def diagnose_export(
+    path: Path, output: Path | None, *, reference: Path, image: Path, threads: int, console: Console
+) -> Diagnosis:
+    """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
+    if output is not None:
+        require_free(output)
+    export, pixels = read_artifact(path), decode_image(image)
+    require_semantic(export, "diagnose")
+    names = tuple(label.name for label in export.manifest.labels)
+    options, store = ImportOptions(fallback_labels=names), Store()
+    own = import_model(reference, options, store)
+    height, width = export.manifest.inputs[0].shape[2:]
+    if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:
+        own = import_model(reference, options.model_copy(update={"input_size": (width, height)}), store)
+    console.warn_of(own, export)
+    with nullcontext() if output is None else new_folder(output) as folder:
+        return diagnose(
+            export,
+            own,
+            pixels,
+            image_name=image.name,
+            out=folder,
+            threads=threads,
+            progress=console.progress,
+        )

@@ -1,0 +1,151 @@
+"""What `segexport finetune` does: a chain of one step, kept like every other, and copied to where the user wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexport.artifact import ModelArtifact, digest_of, read_artifact
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.files.output_folder import copy_tree, new_folder, require_free
+from segexport.files.store import Store
+from segexport.files.yaml_reader import read_yaml
+from segexport.pipeline.plan import Builder, Planned
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import StepContext, check_chain, content_key
+
+if TYPE_CHECKING:
+    from segexport.ui.console import Console
+
+NO_SPLIT = "none"
+_CHECKPOINT = "checkpoint.npz"
+
+
+def finetune(
+    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+) -> ModelArtifact:
+    """Fine-tunes a Paddle export on a data set; `options` are the command line's.
+
+    The same command finds what is done already, and goes on where it was killed.
+
+    Raises:
+        SegexportError: Model, data or options cannot be used; the training cannot go on.
+    """
+    require_free(output)
+    data = Dataset.open(options["data"], options["split"], ignore_index=importing.ignore_index)
+    validation = _validation(data, options)
+    store = Store()
+    importing = importing.model_copy(update={"fallback_labels": data.labels})
+    source = import_model(model, importing, store)
+    console.warn_of(source)
+    step = make_step("finetune", _params(options))
+    check_chain([step], source.manifest.format)
+    if options["early_stop"] and validation is None:
+        raise InputError("--early-stop needs images to measure the model on", hint="name their list: --val-split val")
+    seen = digest_of([data.fingerprint, validation.fingerprint if validation else ""])
+    start = digest_of([source.digest, source.manifest.source_sha256])
+    chain = (Planned(step, content_key(step, start, seen, options["seed"])),)
+    context = StepContext(
+        data=data,
+        seed=options["seed"],
+        threads=options["threads"],
+        timeout_s=options["timeout_s"],
+        progress=console.progress,
+        validation=validation,
+        say=console.say,
+    )
+    kept = Builder(store, context, console.say).build(output.name, source, chain)
+    with new_folder(output) as folder:
+        copy_tree(kept.path, folder)
+    return read_artifact(output)
+
+
+def _validation(data: Dataset, options: Mapping[str, Any]) -> Dataset | None:
+    """The list that is named, else `val` where there is one."""
+    split = options["val_split"]
+    if split == NO_SPLIT or (split is None and not (data.root / "val.txt").is_file()):
+        return None
+    split = split or "val"
+    if split == data.split:
+        raise InputError(
+            f"{split!r} is the list that is trained on",
+            cause="a model that is measured on what it was trained on always looks good",
+            hint=f"segexport data split {data.root} makes two lists; --val-split {NO_SPLIT} does without",
+        )
+    found = Dataset.open(data.root, split, ignore_index=data.ignore_index)
+    if not found.labelled:
+        raise InputError(
+            f"{found.root}/{split}.txt: the images have no labels to measure the model with",
+            hint=f"--val-split {NO_SPLIT}",
+        )
+    return found
+
+
+def _params(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The step's parameters from the command line's options."""
+    same = ("steps", "num_epochs", "teacher", "optimizer", "learning_rate", "weight_decay", "momentum", "ema")
+    same += ("save_interval_epochs", "early_stop", "early_stop_patience", "precision", "new_head", "device")
+    params = {name: options[name] for name in (*same, "processes", "log_interval_steps")}
+    if params["steps"] is None and params["num_epochs"] is None:
+        raise InputError("how long is the training?", hint="give --num-epochs, or --steps")
+    renamed = {"batch": "batch_size", "schedule": "lr_decay", "power": "lr_decay_power", "warmup": "warmup_steps"}
+    params |= {name: options[given] for name, given in renamed.items()}
+    params["losses"] = _losses(options["losses"])
+    params["class_weight"] = _class_weight(options["class_weight"])
+    if options["augmentation"] is not None:
+        params["augmentation"] = {"pipeline": _pipeline(options["augmentation"])}
+    params["teacher"] = str(options["teacher"] or "")
+    params["log_dir"] = str(options["log_dir"].resolve()) if options["log_dir"] else ""
+    resumed, save_dir = options["resume_checkpoint"], options["save_dir"]
+    if resumed is not None:
+        if save_dir is not None and save_dir != resumed:
+            raise InputError("--save-dir and --resume-checkpoint name two folders", hint="give one of them")
+        if not (resumed / _CHECKPOINT).is_file():
+            raise InputError(f"{resumed}: no {_CHECKPOINT} to go on from", hint="give the folder of --save-dir")
+    folder = resumed or save_dir
+    params["save_dir"] = str(folder.resolve()) if folder else ""
+    return params
+
+
+def _losses(given: tuple[str, ...]) -> dict[str, float]:
+    """`dice=0.5` and `lovasz` to weights; what is not named has none."""
+    from segexport.compress.training_options import Losses
+
+    losses = {"cross_entropy": 0.0} if given else {}
+    for text in given:
+        name, _, weight = text.partition("=")
+        if name not in Losses.model_fields:
+            raise InputError(
+                f"--loss {text}: there is no loss {name!r}", hint=f"there are {', '.join(Losses.model_fields)}"
+            )
+        try:
+            losses[name] = float(weight) if weight else 1.0
+        except ValueError:
+            raise InputError(f"--loss {text}: {weight!r} is no weight", hint="for example --loss dice=0.5") from None
+    return losses
+
+
+def _pipeline(path: Path) -> dict[str, Any]:
+    found = read_yaml(path)
+    if not isinstance(found, dict) or "transform" not in found:
+        raise InputError(
+            f"{path}: no pipeline of albumentations",
+            hint="write one with albumentations.save(transform, FILE, data_format='yaml')",
+        )
+    return found
+
+
+def _class_weight(given: str | None) -> str | tuple[float, ...] | None:
+    if given is None:
+        return None
+    if given.lower() == "dynamic":
+        return "dynamic"
+    try:
+        return tuple(float(part) for part in given.split(","))
+    except ValueError:
+        raise InputError(
+            f"--class-weight {given}: not numbers", hint="--class-weight dynamic, or one for each class: 1,2.5,0.3"
+        ) from None

@@ -1,0 +1,115 @@
+"""What `segexport reference` and `segexport golden` do: options to a recording, and a recording to words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact, require_semantic
+from segexport.commands.check import read_label_map
+from segexport.data.dataset import Dataset
+from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.files.store import Store
+from segexport.references.archive import require_new
+from segexport.references.golden import make_pack
+from segexport.references.reference import record
+from segexport.references.reference_file import ReferenceFile
+
+if TYPE_CHECKING:
+    from segexport.ui.console import Console
+
+
+def record_reference(
+    model: Path, data: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+) -> ReferenceFile:
+    """Records; `options` are the command line's."""
+    require_new(output)
+    images = Dataset.open(data, options["split"]).at_most(options["limit"])
+    return record(
+        _imported(model, importing, images, console),
+        images,
+        output,
+        device=options["device"],
+        threads=options["threads"],
+        latency_seconds=options["latency_seconds"],
+        label_map=read_label_map(options["label_map"]),
+        progress=console.progress,
+    )
+
+
+def make_golden(
+    model: Path, data: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+) -> Path:
+    """Makes a golden pack; `options` are the command line's."""
+    require_new(output)
+    images = Dataset.open(data, options["split"])
+    return make_pack(
+        _imported(model, importing, images, console),
+        images,
+        output,
+        images=options["images"],
+        device=options["device"],
+        threads=options["threads"],
+        progress=console.progress,
+    )
+
+
+def _imported(model: Path, importing: ImportOptions, data: Dataset, console: Console) -> ModelArtifact:
+    store = Store()
+    options = importing.model_copy(update={"fallback_labels": data.labels})
+    source = import_model(model, options, store)
+    console.warn_of(source)
+    require_semantic(source, "a recording of masks")
+    return fix_input_size(model, options, source, data, store)
+
+
+def summary(found: ReferenceFile, path: Path) -> str:
+    """One line about a recording that was just made."""
+    header = found.header
+    size = path.stat().st_size
+    noise = header.noise
+    again = "a second run gave the same masks"
+    if noise.differing_pixels:
+        again = f"a second run differed on {noise.differing_pixels} pixels, mIoU by {noise.miou_delta:+.5f}"
+    each = f"{size / 1e3:,.0f} kB ({size / 1e3 / len(header.images):.1f} kB an image)"
+    return f"{path}: {len(header.images)} images, {each}, {header.runner.provider} on {header.runner.device}; {again}"
+
+
+def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str:
+    """A recording as a table, or its header as JSON."""
+    header = found.header
+    if form == "json":
+        return json.dumps({"digest": found.digest, **header.model_dump(mode="json")}, indent=2, ensure_ascii=False)
+    from segexport.ui.text_table import table
+
+    runner, data, noise, scores = header.runner, header.data, header.noise, found.scores()
+    size = found.archive.path.stat().st_size
+    device = runner.device + (f", driver {runner.driver}" if runner.driver else "")
+    rows = [
+        ("model", f"{header.model.name}, {header.model.num_classes} classes, files {header.model.source_sha256[:16]}"),
+        ("images", f"{len(header.images)} of {data.path}, split {data.split!r}, {data.fingerprint[:16]}"),
+        ("recorded", f"{header.created}, segexport {header.segexport_version}"),
+        ("runtime", f"{runner.runtime} {runner.version}, {runner.provider}, {runner.threads} threads"),
+        ("device", device if runner.is_gpu else f"{device} (CPU, a substitute for a GPU)"),
+        ("size", f"{size / 1e3:,.0f} kB, {size / 1e3 / len(header.images):.1f} kB an image"),
+        ("digest", found.digest),
+        (
+            "noise",
+            f"{noise.differing_pixels} of {noise.pixels:,} pixels in a second run, at worst {noise.worst_image:.2%} of "
+            f"an image, mIoU {noise.miou_delta:+.5f}",
+        ),
+        ("mIoU", f"{scores.miou:.4f}" + ("" if data.labelled else " (no labels: against its own masks)")),
+    ]
+    if header.times is not None:
+        times = np.concatenate([np.array(row) for row in header.times.blocks_ms])
+        p50, p90, p99 = np.percentile(times, (50, 90, 99))
+        rows.append(("latency", f"{p50:.2f} ms (p90 {p90:.2f}, p99 {p99:.2f}; {len(times)} samples)"))
+    rows += [("note", note) for note in runner.notes]
+    if data.labelled:
+        pairs = zip(data.labels, scores.class_iou, strict=True)
+        rows += [(f"IoU {label.name}", "–" if iou is None else f"{iou:.4f}") for label, iou in pairs]
+    return table(("", ""), rows, title=str(found.archive.path), color=color, width=width)

@@ -1,0 +1,121 @@
+"""What each command does: the library's calls in their order. The command line only reads options and shows results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segexport import report as reports
+from segexport.artifact import ModelArtifact
+from segexport.check.cached import kept_check
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError, SegexportError
+from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.files.output_folder import copy_tree, new_folder, require_free
+from segexport.files.store import Store
+from segexport.judge.results import Export
+from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import Recipe, export_name
+from segexport.references.baseline import compare_with_baseline
+from segexport.references.recorded_reference import Playback
+from segexport.references.reference_file import recording_for
+from segexport.task.open_data import open_data
+
+if TYPE_CHECKING:
+    from segexport.report.schema import Report
+    from segexport.ui.console import Console
+
+DEMO_RECIPE = Path(__file__).parent.parent / "demo" / "recipe.yaml"
+
+
+def run_recipe(
+    path: Path, output: Path, *, without: Sequence[str] = (), console: Console, store: Store | None = None
+) -> Report:
+    """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
+
+    Args:
+        without: Kinds of steps that are left out: what the others bring alone.
+
+    Raises:
+        SegexportError: The recipe, the model, the reference or the data cannot be used.
+    """
+    require_free(output, replace=True)
+    recipe = read_recipe(path)
+    if without:
+        try:
+            recipe = recipe.ablated(without)
+        except ValueError as error:
+            raise InputError(f"--without {without[0]}: {error}") from None
+    with new_folder(output, replace=True) as folder:
+        return run_pipeline(recipe, path.parent, folder, console=console, store=store or Store())
+
+
+def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, store: Store) -> Report:
+    """Does what a recipe says; `folder`, which is empty, gets reports, pictures and exports.
+
+    Args:
+        base: What the recipe's paths are relative to.
+
+    Raises:
+        SegexportError: The model, the reference or the data cannot be used.
+    """
+    baseline = recipe.check.baseline
+    finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
+    root = base / recipe.data.path
+    whole = open_data(root, recipe.data.split)
+    if recipe.data.part is not None:
+        whole = whole.part(*map(int, recipe.data.part.split("/")))
+    data = whole.at_most(recipe.data.limit, recipe.seed)
+    source = _source(base / recipe.model.path, recipe, data, store)
+    console.warn_of(source)
+    recorded = _recorded(base, recipe, whole, data)
+    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
+    chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
+    builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
+    subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
+    found, again = kept_check(recorded or source, subjects, data, folder, recipe, console, store)
+    for subject in subjects:
+        if subject.artifact is not None:
+            copy_tree(subject.artifact.path, folder / "exports" / subject.name)
+    found = finish(found)
+    reports.write(found, folder)
+    made = builder.made
+    if not made.made and again:
+        console.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
+    return found
+
+
+def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
+    given = recipe.model
+    options = ImportOptions(
+        preprocess=given.preprocess,
+        labels=given.labels,
+        fallback_labels=data.labels,
+        input_size=given.input_size,
+        mask_output=given.mask_output,
+        ignore_index=given.ignore_index,
+    )
+    return fix_input_size(path, options, import_model(path, options, store), data, store)
+
+
+def _recorded(base: Path, recipe: Recipe, whole: Dataset, data: Dataset) -> Playback | None:
+    if recipe.check.reference is None:
+        return None
+    return recording_for(base / recipe.check.reference, whole, data)
+
+
+def _calibrates(recipe: Recipe) -> bool:
+    return bool(recipe.steps) or any(step.uses_data for export in recipe.exports for step in steps_of(export))
+
+
+def _built(builder: Builder, source: ModelArtifact, export, chain, console: Console) -> Export:
+    name = export_name(export)
+    try:
+        artifact, error = builder.build(name, source, chain), None
+        console.warn_of(artifact)
+    except SegexportError as caught:
+        artifact, error = None, caught
+        console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
+    return Export(name, export.to, export.precision, artifact, error, export.limits)

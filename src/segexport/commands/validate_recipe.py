@@ -1,0 +1,21 @@
+"""`segexport recipe validate`: every fault of a recipe, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segexport.pipeline.plan import steps_of
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import check_chain
+from segexport.recipe.reader import read_recipe
+from segexport.recipe.schema import export_name
+from segexport.spec import Format
+
+
+def validate_recipe(path: Path) -> list[str]:
+    """The names of the exports of a valid recipe; raises InputError with every fault of another."""
+    recipe = read_recipe(path)
+    for export in recipe.exports:
+        steps = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
+        check_chain([*steps, *steps_of(export)], Format.PADDLE)
+    return [export_name(export) for export in recipe.exports]

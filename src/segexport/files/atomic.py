@@ -1,0 +1,157 @@
+"""The one way to write: files and folders appear whole or not at all, under a working name that no other run has.
+
+A run that is killed leaves its working name behind. The name holds the machine and the process id, so the next run that
+writes to the same place knows that its owner is gone, and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segexport.errors import InputError
+from segexport.files.disk import storage_error
+
+_MARK = ".unfinished-"
+_LONGEST_NAME_BYTES = 150  # a file system takes 255, and the mark needs its share
+_FOREIGN_AFTER_S = 86400.0  # another machine's process cannot be looked up; after a day its leftover is one
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A path to write to; the file takes its place at `path` when the block ends well. Folders are made.
+
+    Args:
+        replace: Whether a file that is there may be replaced.
+
+    Raises:
+        InputError: There is one that must not be replaced, or a folder.
+        StorageError: The disk is full, or the place cannot be written.
+    """
+    _require_file_place(path, replace)
+    work = working_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        yield work
+        _require_file_place(path, replace)  # it took a while
+        os.replace(work, path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    finally:
+        _remove(work)
+
+
+def write_file(path: Path, data: bytes | str, *, replace: bool = True) -> Path:
+    """Writes a whole file, text as UTF-8 with `\\n`; raises as `whole_file`. Returns `path`."""
+    with whole_file(path, replace=replace) as work:
+        work.write_bytes(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`; it takes its place, and that of a folder there, when the block ends well.
+
+    Raises:
+        StorageError: The disk is full, or the place cannot be written.
+    """
+    path = path.resolve()
+    work = working_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        work.mkdir()
+        yield work
+        if path.exists():
+            remove_whole(path)
+        work.replace(path)
+    except OSError as error:
+        raise storage_error(error, work) from error
+    finally:
+        _remove(work)
+
+
+def remove_whole(path: Path, graves: Path | None = None) -> None:
+    """Takes a file or folder out of its place at once, then deletes it: nobody ever finds half of it.
+
+    Args:
+        graves: Folder for what is being deleted; by default the one that `path` lies in.
+    """
+    grave = working_name(path, graves)
+    grave.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(grave)
+    _remove(grave)
+
+
+def working_name(path: Path, folder: Path | None = None) -> Path:
+    """A name for what will be `path`, in its folder or in another: no other process, here or elsewhere, has it."""
+    return (folder or path.parent) / f"{_prefix(path.name)}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what runs that were killed have left beside `path`."""
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path.name))}*"):
+        if is_abandoned(leftover):
+            _remove(leftover)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether `path` is a working name whose process is gone, or one of another machine that nobody wrote to lately."""
+    _, mark, owner = path.name.rpartition(_MARK)
+    machine, _, rest = owner.partition("-")
+    pid, _, token = rest.partition("-")
+    if not mark or not pid.isdigit() or not token:
+        return False
+    if machine == _machine():
+        return int(pid) != os.getpid() and not is_alive(int(pid))
+    try:
+        return time.time() - path.stat().st_mtime > _FOREIGN_AFTER_S
+    except OSError:
+        return False
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, anybody's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _prefix(name: str) -> str:
+    encoded = name.encode(errors="surrogateescape")
+    if len(encoded) > _LONGEST_NAME_BYTES:
+        name = hashlib.sha256(encoded).hexdigest()[:16]
+    return f".{name}{_MARK}"
+
+
+def _machine() -> str:
+    """Process ids repeat among machines and containers that share a folder; a host name tells them apart."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _require_file_place(path: Path, replace: bool) -> None:
+    if path.is_dir() or (path.exists() and not replace):
+        kind = "is a folder" if path.is_dir() else "exists"
+        raise InputError(f"{path}: {kind}", hint="choose another file with -o, or remove it")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

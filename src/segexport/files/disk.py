@@ -1,0 +1,33 @@
+"""What a disk refuses, as something that a person can act on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from segexport.errors import StorageError
+
+CACHE_VARIABLE = "SEGEXPORT_CACHE"
+_FULL_BYTES = 1 << 18
+
+
+def require_room(folder: Path, error: Exception) -> None:
+    """Raises StorageError where the disk is full: a native tool that cannot write says many things, but not that."""
+    if shutil.disk_usage(folder).free < _FULL_BYTES:
+        raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder) from error
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """The error to raise for an OSError met while writing `path`."""
+    hints = {
+        errno.ENOSPC: "free some space; `segexport cache gc` removes old outputs",
+        errno.EDQUOT: "the quota is used up; `segexport cache gc` removes old outputs",
+        errno.EACCES: f"choose another place: ${CACHE_VARIABLE} for the cache, -o for the output",
+        errno.EROFS: f"choose another place: ${CACHE_VARIABLE} for the cache, -o for the output",
+    }
+    where = error.filename2 or error.filename or path  # of a copy, the second one is the target
+    return StorageError(
+        f"{where}: cannot be written", cause=os.strerror(error.errno or 0), hint=hints.get(error.errno or 0, "")
+    )

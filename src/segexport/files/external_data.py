@@ -1,0 +1,128 @@
+"""The files beside an ONNX model that hold weights for it ("external data"), told from the model's bytes alone.
+
+An ONNX file may name any path for its weights, and a runtime reads what it finds there. What is not in the model's
+folder is in no digest and no size, and another machine does not have it; so it is refused.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from segexport.errors import InputError
+
+# Field numbers of onnx.proto on the way to a tensor: message -> field -> message. They never change.
+_BELOW = {
+    "Model": {7: "Graph", 25: "Function"},
+    "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
+    "Function": {7: "Node"},
+    "Node": {5: "Attribute"},
+    "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
+    "SparseTensor": {1: "Tensor", 2: "Tensor"},
+}
+_EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1  # of a tensor; the last is the value that means "external"
+_KEY, _VALUE = 1, 2  # of an entry of external_data
+_MAX_DEPTH = 100  # protobuf's own limit
+
+
+def external_data(model: Path) -> tuple[str, ...]:
+    """The paths that an ONNX file's tensors are read from, as it writes them, each once; none of them is looked at.
+
+    A file that is no ONNX has none: the runtime says what is wrong with it.
+    """
+    if model.stat().st_size == 0:
+        return ()
+    with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found: dict[str, None] = {}
+        try:
+            for location in _locations(data, 0, len(data), "Model", 0):
+                found[location] = None
+        except (ValueError, IndexError):
+            return ()
+    return tuple(found)
+
+
+def require_inside(model: Path, location: str) -> str:
+    """The path of a file of weights, relative to the model's folder, with `/`.
+
+    Raises:
+        InputError: It lies outside of that folder (by its path, or since it is a link), or is not there.
+    """
+    what = f"{model}: its weights are in {location!r}"
+    path = PurePosixPath(location)
+    folder = Path(os.path.realpath(model.parent))
+    file = folder / path
+    if not location or "\0" in location or path.is_absolute() or ".." in path.parts or "\\" in location:
+        raise InputError(what, cause=_OUTSIDE, hint=_HINT)
+    real = Path(os.path.realpath(file))
+    if not real.is_relative_to(folder):
+        raise InputError(f"{what}, a link to {real}", cause=_OUTSIDE, hint=_HINT)
+    if not file.is_file():
+        raise InputError(what, cause="there is no such file beside the model", hint="copy it there, under that name")
+    return str(path)
+
+
+_OUTSIDE = "that is outside of the model's folder, so that nothing vouches for it, and no other machine has it"
+_HINT = "write the model with its weights beside it: onnx.save(onnx.load(MODEL), NEW) makes one file of both"
+
+
+def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deep")
+    below = _BELOW[message]
+    for field, low, high in _fields(data, start, end):
+        kind = below.get(field)
+        if kind == "Tensor":
+            yield from _of_tensor(data, low, high)
+        elif kind is not None:
+            yield from _locations(data, low, high, kind, depth + 1)
+
+
+def _of_tensor(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
+    locations, external = [], False
+    for field, low, high in _fields(data, start, end):
+        if field == _EXTERNAL_DATA:
+            entry = {key: data[a:b] for key, a, b in _fields(data, low, high)}
+            if entry.get(_KEY) == b"location":
+                locations.append(entry.get(_VALUE, b"").decode("utf-8", "surrogateescape"))
+        elif field == _DATA_LOCATION:
+            external = _varint(data, low)[0] == _EXTERNAL
+    if external:
+        yield from locations
+
+
+def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """(field number, first byte, byte after the last) of each value in a message."""
+    at = start
+    while at < end:
+        tag, at = _varint(data, at)
+        kind, low = tag & 7, at
+        if kind == 0:
+            _, at = _varint(data, at)
+        elif kind == 1:
+            at += 8
+        elif kind == 2:
+            length, low = _varint(data, at)
+            at = low + length
+        elif kind == 5:
+            at += 4
+        elif kind not in (3, 4):  # the two ends of a group, which has no length; what is in it is looked at as well
+            raise ValueError(f"wire type {kind}")
+        if at > end:
+            raise ValueError("a value is longer than its message")
+        yield tag >> 3, low, at
+
+
+def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number of over 64 bits")

@@ -1,0 +1,68 @@
+"""Output folders: they appear whole or not at all, and what somebody else put there is never touched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
+from segexport.errors import InputError
+from segexport.files.atomic import whole_folder
+
+# What a finished run leaves; a folder with nothing else may be replaced by the next run.
+_OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
+_OURS |= {"search.json", "search.html", "search.png", "journal.jsonl"}
+
+
+@contextmanager
+def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder beside `path` that takes its place when the block ends well.
+
+    Args:
+        replace: Whether the result of an earlier run may be replaced; anything else never is.
+
+    Raises:
+        InputError: `path` exists and is not ours to replace.
+        StorageError: The disk is full, or the place cannot be written.
+    """
+    require_free(path, replace=replace)
+    with whole_folder(path) as work:
+        yield work
+        require_free(path, replace=replace)  # it took a while
+
+
+def require_free(path: Path, *, replace: bool = False) -> None:
+    """Raises InputError when `path` holds something that must not be replaced."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"{path}: exists and is a file", hint="choose another folder with -o")
+    names = {child.name for child in path.iterdir()}
+    if not names or (replace and "report.json" in names and names <= _OURS):
+        return
+    what = "an artifact" if MANIFEST_NAME in names else "files that segexport did not write" if replace else "files"
+    raise InputError(
+        f"{path}: the output folder exists and is not empty",
+        cause=f"it holds {what}: {', '.join(sorted(names)[:5])}",
+        hint="choose another folder with -o, or remove it",
+    )
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copies a folder's files, without the times and modes of the originals."""
+    for file in sorted(source.rglob("*")):
+        place = target / file.relative_to(source)
+        if file.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+
+
+def place_artifact(artifact: ModelArtifact, output: Path) -> ModelArtifact:
+    """Copies an artifact out of the store into the user's folder."""
+    with new_folder(output) as folder:
+        copy_tree(artifact.path, folder)
+    return read_artifact(output)

@@ -1,0 +1,143 @@
+"""Outputs of steps, by the key of all that made them: work is done once, and a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from segexport.artifact import ModelArtifact, read_artifact
+from segexport.errors import InputError
+from segexport.files.atomic import is_abandoned, remove_whole, working_name
+from segexport.files.disk import CACHE_VARIABLE, storage_error
+
+LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
+TRAINING = "training"  # folder for what is trained and not finished, by content key
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept output. `used` is the time (seconds since the epoch) of its last use."""
+
+    key: str
+    path: Path
+    size_bytes: int
+    used: float
+
+
+def default_root() -> Path:
+    """$SEGEXPORT_CACHE, else the user's cache folder."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "segexport"
+
+
+class Store:
+    """A content-addressed folder. Only successes are kept, and each appears whole or not at all."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        base = (root or default_root()) / LAYOUT_VERSION
+        self.objects, self.unfinished = base / "objects", base / "unfinished"
+        self._trainings = base.parent / TRAINING
+
+    def find(self, key: str) -> Path | None:
+        """The folder kept under `key`; its time of use is renewed."""
+        path = self._place(key)
+        if not path.is_dir():
+            return None
+        with contextlib.suppress(OSError):  # a read-only store serves as well
+            os.utime(path)
+        return path
+
+    def find_artifact(self, key: str) -> ModelArtifact | None:
+        """The artifact kept under `key`; one that was damaged since is forgotten, so that it is made again."""
+        path = self.find(key)
+        if path is None:
+            return None
+        try:
+            return read_artifact(path)
+        except InputError:
+            self.discard(key)
+            return None
+
+    def keep(self, key: str, build: Callable[[Path], None]) -> Path:
+        """Lets `build` fill an empty folder and keeps it under `key`. Nothing is kept when `build` raises.
+
+        Raises:
+            StorageError: The disk is full or the store cannot be written.
+        """
+        place = self._place(key)
+        work = working_name(place, self.unfinished)
+        try:
+            self._remove_leftovers(key)
+            work.mkdir(parents=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            build(work)
+            try:
+                work.replace(place)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                # another run was quicker; equal keys mean equal bytes
+        except OSError as error:
+            raise storage_error(error, work) from error
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return place
+
+    def discard(self, key: str) -> None:
+        """Forgets what is kept under `key` (it was found damaged)."""
+        with contextlib.suppress(OSError):
+            self._remove(self._place(key))
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything that is kept."""
+        for path in sorted(self.objects.glob("??/*")):
+            try:
+                size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+                used = path.stat().st_mtime
+            except FileNotFoundError:  # collected by another process in this moment
+                continue
+            yield Entry(path.name, path, size, used)
+
+    def collect(self, *, older_than_days: float) -> tuple[int, int]:
+        """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""
+        limit = time.time() - older_than_days * _DAY_S
+        removed = freed = 0
+        for entry in list(self.entries()):
+            if entry.used <= limit:
+                try:
+                    self._remove(entry.path)
+                except FileNotFoundError:
+                    continue
+                except OSError as error:
+                    raise storage_error(error, entry.path) from error
+                removed, freed = removed + 1, freed + entry.size_bytes
+        self._remove_leftovers("*")
+        # A training that was killed leaves its checkpoint; one that is under way writes now and then.
+        for folder in self._trainings.glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # finished in this moment
+                last = max(file.stat().st_mtime for file in (folder, *folder.glob("*")))
+                if last <= min(limit, time.time() - _DAY_S):
+                    freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                    shutil.rmtree(folder, ignore_errors=True)
+                    removed += 1
+        return removed, freed
+
+    def _remove(self, path: Path) -> None:
+        remove_whole(path, self.unfinished)
+
+    def _remove_leftovers(self, key: str) -> None:
+        """Removes what killed runs left of one output, or of all (`*`)."""
+        for leftover in self.unfinished.glob(f".{key}.*"):
+            if is_abandoned(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _place(self, key: str) -> Path:
+        return self.objects / key[:2] / key

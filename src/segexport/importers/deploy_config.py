@@ -1,0 +1,377 @@
+"""What the file beside an export says: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
+`model.yml`, PaddleDetection's `infer_cfg.yml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import yaml
+
+from segexport.artifact import warning
+from segexport.errors import InputError
+from segexport.files.yaml_reader import compose, to_data
+from segexport.importers import paddleseg_0
+from segexport.importers.deploy_params import (
+    OWN_HINT,
+    PADDLEDETECTION,
+    PADDLESEG,
+    PADDLEX_1,
+    PADDLEX_2,
+    PADDLEX_3,
+    Dialect,
+)
+from segexport.importers.deploy_transforms import to_preprocess
+from segexport.importers.model_files import ModelFiles, find_model
+from segexport.spec import Frozen, Preprocess, Semantics
+
+__all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
+
+_HEADS: dict[str, Semantics] = {"argmax": "class_index", "softmax": "probability", "none": "logits"}
+
+
+class DeployConfig(Frozen):
+    """All that an export says about itself beside its program.
+
+    Attributes:
+        source: The file's name and the system that wrote it; no path.
+        preprocess: Its transforms, as the contract.
+        model_file: The program's name, where the file gives it.
+        params_file: The parameters' name, where the file gives it.
+        labels: Class names, where the file gives them.
+        num_classes: Number of classes, where the file gives it.
+        input_shape: NCHW, -1 where free, where the file gives it.
+        declared_head: What the output is, as the file says; the graph has the last word.
+        multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
+        notes: What could not be taken over literally; some are warnings.
+    """
+
+    source: str
+    preprocess: Preprocess
+    model_file: str | None = None
+    params_file: str | None = None
+    labels: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    input_shape: tuple[int, ...] | None = None
+    declared_head: Semantics | None = None
+    multi_label: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
+    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, and a warning says so.
+
+    Args:
+        files: Of the model.
+        channels: How many the network takes.
+        stated: The preprocessing, where the user says it: then no transform is read.
+
+    Raises:
+        InputError: Not YAML, of no known system, or with transforms that the contract cannot say.
+    """
+    if files.config is not None:
+        return parse_deploy_config(files.config, channels, stated)
+    source = f"{files.model.name} alone"
+    if stated is not None:
+        return DeployConfig(source=source, preprocess=stated)
+    default = _DEFAULTS.get(channels)
+    if default is None:
+        raise InputError(
+            f"{files.model}: nothing says how images become its {channels} channels",
+            cause=f"there is no {', '.join(CONFIG_KINDS)} beside it",
+            hint=OWN_HINT,
+        )
+    values = f"{'grey' if channels == 1 else 'RGB'}, /255, mean 0.5, std 0.5, no resize"
+    return DeployConfig(
+        source=source,
+        preprocess=default,
+        notes=(warning(f"no {', '.join(CONFIG_KINDS)} beside the model: PaddleSeg's defaults are assumed ({values})"),),
+    )
+
+
+CONFIG_KINDS = ("deploy.yaml", "inference.yml", "model.yml")
+_DEFAULTS = {1: Preprocess(color="gray", mean=(0.5,), std=(0.5,)), 3: Preprocess()}  # what PaddleSeg 2 reads
+
+
+def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
+    """Reads one file, of whichever system; arguments and errors as `read_deploy_config`."""
+    content = _content(path)
+    transforms = _Transforms(path, channels, stated)
+    if isinstance(content.get("Deploy"), dict):
+        return _deploy(path, content, transforms)
+    if isinstance(content.get("DEPLOY"), dict):
+        return _deploy_0(path, content["DEPLOY"], channels, stated)
+    if "PreProcess" in content:
+        return _pre_process(path, content, transforms)
+    if content.keys() & {"Transforms", "test_transforms", "_Attributes"}:
+        return _model_yml(path, content, transforms)
+    if "Preprocess" in content and "arch" in content:
+        return _detection(path, content, transforms)
+    keys = ", ".join(map(str, list(content)[:8]))
+    cause = (
+        f"its keys are {keys}; one of Deploy (PaddleSeg, PaddleX 3), DEPLOY (PaddleSeg 0), PreProcess (PaddleX 3), "
+        "Transforms (PaddleX 1, 2), test_transforms (PaddleX 0) and Preprocess with arch (PaddleDetection) is expected"
+    )
+    if stated is not None:
+        return DeployConfig(
+            source=f"{path.name} (not read)",
+            preprocess=stated,
+            notes=(warning(f"{path.name} is of no system that segexport knows, and was not read: {cause}"),),
+        )
+    raise InputError(f"{path}: of no system that segexport knows", cause=cause, hint=OWN_HINT)
+
+
+class _Transforms(NamedTuple):
+    """Turns a file's transforms into the contract, or takes the user's in their place; see `read_deploy_config`."""
+
+    path: Path
+    channels: int
+    stated: Preprocess | None
+
+    def contract(
+        self, transforms: Callable[[], list[tuple[str, dict[str, Any]]]], dialect: Dialect, color: str | None = None
+    ) -> tuple[Preprocess, tuple[str, ...]]:
+        if self.stated is not None:
+            return self.stated, ()
+        return to_preprocess(transforms(), dialect, str(self.path), color, self.channels)
+
+
+def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
+    """PaddleSeg since 2.0, and PaddleX 3, which writes the same with a `Global`."""
+    deploy = content["Deploy"]
+    general = content.get("Global")
+    dialect = PADDLEX_3 if isinstance(general, dict) and "model_name" in general else PADDLESEG
+    preprocess, notes = transforms.contract(lambda: _typed_list(path, deploy.get("transforms")), dialect)
+    head = deploy.get("output_op")
+    if head is not None and (not isinstance(head, str) or head not in _HEADS):
+        notes = (*notes, warning(f"output_op {head!r} is unknown and was not used"))
+    labels = _labels(path, deploy.get("label_list", content.get("label_list")))
+    return DeployConfig(
+        source=f"{path.name} ({dialect.name})",
+        preprocess=preprocess,
+        model_file=_file_name(path, "Deploy.model", deploy.get("model")),
+        params_file=_file_name(path, "Deploy.params", deploy.get("params")),
+        labels=labels,
+        num_classes=len(labels) if labels else None,
+        input_shape=_shape(path, deploy.get("input_shape")),
+        declared_head=_HEADS.get(head) if isinstance(head, str) else None,
+        multi_label="AddMultiLabelAuxiliaryCategory" in _types(deploy.get("transforms")),
+        notes=notes,
+    )
+
+
+def _deploy_0(path: Path, deploy: dict[str, Any], channels: int, stated: Preprocess | None) -> DeployConfig:
+    """PaddleSeg before 2.0, whose `export_model.py` writes a folder `freeze_model`."""
+    preprocess, notes = (stated, ()) if stated is not None else paddleseg_0.to_preprocess(path, deploy, channels)
+    classes = deploy.get("NUM_CLASSES")
+    return DeployConfig(
+        source=f"{path.name} (PaddleSeg 0)",
+        preprocess=preprocess,
+        model_file=_file_name(path, "MODEL_FILENAME", deploy.get("MODEL_FILENAME")),
+        params_file=_file_name(path, "PARAMS_FILENAME", deploy.get("PARAMS_FILENAME")),
+        num_classes=classes if isinstance(classes, int) else None,
+        notes=notes,
+    )
+
+
+def _pre_process(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
+    """PaddleX 3 with `PreProcess.transform_ops`: each operation is `{Name: parameters}`."""
+    pre, post = content.get("PreProcess"), content.get("PostProcess")
+    ops = pre.get("transform_ops") if isinstance(pre, dict) else pre
+    preprocess, notes = transforms.contract(lambda: _named_list(path, "PreProcess.transform_ops", ops), PADDLEX_3)
+    labels = _labels(path, content.get("label_list", post.get("label_list") if isinstance(post, dict) else None))
+    return DeployConfig(
+        source=f"{path.name} ({PADDLEX_3.name})",
+        preprocess=preprocess,
+        labels=labels,
+        num_classes=len(labels) if labels else None,
+        notes=notes,
+    )
+
+
+def _detection(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
+    """PaddleDetection, and PaddleX 3 for detectors, which writes the same."""
+    preprocess, notes = transforms.contract(
+        lambda: _typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
+    )
+    if any(op.op == "resize_short" for op in preprocess.geometry):
+        notes = (
+            *notes,
+            "a resize that keeps the ratio samples by the rounded size, PaddleDetection by the exact ratio",
+        )
+    labels = _labels(path, content.get("label_list"))
+    return DeployConfig(
+        source=f"{path.name} ({PADDLEDETECTION.name})",
+        preprocess=preprocess,
+        labels=labels,
+        num_classes=len(labels) if labels else None,
+        notes=notes,
+    )
+
+
+def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
+    """PaddleX 0, 1 and 2. The first of them and PaddleSeg's HumanSeg call the transforms `test_transforms`."""
+    status = content.get("status", content.get("save_method"))
+    if status in ("Normal", "Prune", "fluid.save"):
+        raise InputError(
+            f"{path}: a training checkpoint of PaddleX (status {status})",
+            hint="export it first: `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`",
+        )
+    attributes = content.get("_Attributes") if isinstance(content.get("_Attributes"), dict) else {}
+    kind = attributes.get("model_type", "segmenter")
+    dialect, color = _paddlex_version(content)
+    if kind == "detector" and dialect is PADDLEX_1:
+        raise InputError(
+            f"{path}: a detector of PaddleX 1",
+            cause="its program takes im_info and gives masks in another form than its successors",
+            hint="export the model with PaddleX 2 or PaddleDetection",
+        )
+    if kind not in ("segmenter", "detector"):
+        raise InputError(f"{path}: a {kind}, not a segmenter")
+    key = "Transforms" if content.get("Transforms") else "test_transforms"
+    preprocess, notes = transforms.contract(lambda: _of_model_yml(path, key, content), dialect, color)
+    if transforms.stated is None and not content.get(key):
+        notes = (warning(f"{path.name} names no transforms"), *notes)
+    outputs = content.get("_ModelInputsOutputs")
+    outputs = outputs.get("test_outputs") if isinstance(outputs, dict) else None
+    if isinstance(outputs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in outputs):
+        notes = (*notes, "outputs: " + ", ".join(f"{name} is {variable}" for name, variable in outputs))
+    labels = _labels(path, attributes.get("labels"))
+    classes = attributes.get("num_classes")
+    if labels and isinstance(classes, int) and classes != len(labels):
+        raise InputError(f"{path}: {len(labels)} labels for {classes} classes")
+    fixed = attributes.get("fixed_input_shape")
+    return DeployConfig(
+        source=f"{path.name} ({dialect.name})",
+        preprocess=preprocess,
+        labels=labels,
+        num_classes=classes if isinstance(classes, int) else None,
+        input_shape=_fixed_shape(path, fixed, dialect),
+        notes=notes,
+    )
+
+
+def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, str]:
+    """The dialect and its channel order: PaddleX 1 says BGR or RGB in `TransformsMode`, RGB where it is silent."""
+    if str(content.get("version", "1")).startswith("2"):
+        return PADDLEX_2, "rgb"
+    return PADDLEX_1, "bgr" if content.get("TransformsMode", "RGB") == "BGR" else "rgb"
+
+
+def _content(path: Path) -> dict[str, Any]:
+    node = compose(path)
+    _tuples_to_lists(node)
+    content = to_data(node, path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
+    return content
+
+
+def _tuples_to_lists(node: yaml.Node) -> None:
+    """PaddleX writes Python's tuples with a tag of their own; they are lists to everyone else."""
+    if isinstance(node, yaml.SequenceNode):
+        if node.tag == "tag:yaml.org,2002:python/tuple":
+            node.tag = "tag:yaml.org,2002:seq"
+        children = node.value
+    else:
+        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else []
+    for child in children:
+        _tuples_to_lists(child)
+
+
+def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
+    """Transforms of the form `{type: Name, parameter: ...}`."""
+    transforms = []
+    for item in _list(path, where, value):
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            raise InputError(f"{path}: {where} holds {item!r}, which has no `type`")
+        transforms.append((item["type"], {str(key): value for key, value in item.items() if key != "type"}))
+    return transforms
+
+
+def _types(transforms: Any) -> list[Any]:
+    """The names of transforms of that form, also of those that are not read."""
+    return [item.get("type") for item in transforms if isinstance(item, dict)] if isinstance(transforms, list) else []
+
+
+def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Transforms of the form `{Name: {parameter: ...}}`, or the name alone."""
+    transforms = []
+    for item in _list(path, where, value):
+        item = {item: None} if isinstance(item, str) else item
+        if not isinstance(item, dict) or len(item) != 1:
+            raise InputError(f"{path}: {where} holds {item!r}, which is no transform with its parameters")
+        name, params = next(iter(item.items()))
+        if params is not None and not isinstance(params, dict):
+            raise InputError(f"{path}: {where}: the parameters of {name} are {params!r}")
+        transforms.append((str(name), {str(key): value for key, value in (params or {}).items()}))
+    return transforms
+
+
+def _of_model_yml(path: Path, key: str, content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Transforms as `{Name: {...}}`, or as PaddleX's first releases wrote them: `[Name, {...}]`."""
+    items = _list(path, key, content.get(key))
+    pairs = [isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in items]
+    if not items or not all(pairs):
+        return _named_list(path, key, items)
+    transforms = _named_list(path, key, [{name: params} for name, params in items])
+    return [(name, _SINCE_RENAMED.get(name, dict)(params)) for name, params in transforms]
+
+
+def _resize_by_short_of_old(params: dict[str, Any]) -> dict[str, Any]:
+    size = params.pop("target_size", None)
+    return {"short_size": size, "max_size": -1} | {key: value for key, value in params.items() if value is not None}
+
+
+_SINCE_RENAMED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"ResizeByShort": _resize_by_short_of_old}
+
+
+def _list(path: Path, where: str, value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise InputError(f"{path}: {where} is a {type(value).__name__}, a list is expected")
+    return value
+
+
+def _file_name(path: Path, key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    name = PurePosixPath(value) if isinstance(value, str) and value else None
+    if name is None or name.is_absolute() or ".." in name.parts or "\\" in str(name):
+        raise InputError(f"{path}: {key} is {value!r}", cause="a file beside this one is expected")
+    return str(name)
+
+
+def _labels(path: Path, value: Any) -> tuple[str, ...] | None:
+    if value is None or value == []:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str | int | float) for name in value):
+        raise InputError(f"{path}: labels are {value!r}, a list of names is expected")
+    names = tuple(map(str, value))
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{path}: two classes are called {twice!r}")
+    return names
+
+
+def _shape(path: Path, value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    sides = value if isinstance(value, list) else []
+    if len(sides) != 4 or not all(side is None or isinstance(side, int) for side in sides):
+        raise InputError(f"{path}: Deploy.input_shape is {value!r}, [batch, 3, height, width] is expected")
+    return tuple(-1 if side is None else side for side in sides)
+
+
+def _fixed_shape(path: Path, value: Any, dialect: Dialect) -> tuple[int, ...] | None:
+    """PaddleX 1 writes (width, height), PaddleX 2 NCHW or (height, width)."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(side, int) for side in value) or len(value) not in (2, 4):
+        raise InputError(f"{path}: fixed_input_shape is {value!r}, a width and a height are expected")
+    if len(value) == 4:
+        return tuple(value)
+    height, width = value if dialect is PADDLEX_2 else reversed(value)
+    return (1, 3, height, width)

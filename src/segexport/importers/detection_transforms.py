@@ -1,0 +1,55 @@
+"""The transforms of PaddleDetection's exports (`infer_cfg.yml`), beside those that all systems share.
+
+Names, defaults and orders are those of its deployment code: `Resize` with `keep_ratio` brings the shorter side to the
+target's shorter one unless the longer side would pass the target's longer one; `PadStride` pads zeros behind the
+normalization, at the right and the bottom.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segexport.errors import InputError
+from segexport.importers.deploy_params import Params
+from segexport.spec import Pad, PadToMultiple, Resize, ResizeShort
+
+if TYPE_CHECKING:
+    from segexport.importers.deploy_transforms import State
+
+
+def resize(state: State, params: Params) -> None:
+    width, height = params.size("target_size", params.take("target_size"))
+    interpolation = params.interpolation("interp")
+    if params.flag("keep_ratio", True):
+        op = ResizeShort(size=min(width, height), max_size=max(width, height), interpolation=interpolation)
+    else:
+        op = Resize(width=width, height=height, interpolation=interpolation)
+    state.geometry.append(op)
+
+
+def normalize_image(state: State, params: Params) -> None:
+    mean, std = params.per_channel("mean", params.dialect.mean), params.per_channel("std", params.dialect.std)
+    scale = 1 / 255 if params.flag("is_scale", True) else 1.0
+    kind = params.take("norm_type", "mean_std")
+    if kind not in ("mean_std", "none"):
+        raise params.wrong("norm_type", kind, "mean_std or none")
+    if kind == "none":
+        mean, std = (0.0,) * params.channels, (1.0,) * params.channels
+    if not all(std):
+        raise InputError(f"{params.what}: std holds a 0, and is divided by: {list(std)}")
+    state.normalize(scale, mean, std)
+
+
+def pad_stride(state: State, params: Params) -> None:
+    """`PadStride`, and PaddleX 2's `BatchPadding`, which calls its number `pad_to_stride`."""
+    stride = params.take("stride", params.take("pad_to_stride", 0))
+    if isinstance(stride, bool) or not isinstance(stride, int):
+        raise params.wrong("stride", stride, "a number of pixels")
+    if stride > 1:
+        state.geometry.append(PadToMultiple(multiple=stride, value=state.padding_value((0.0,) * state.channels)))
+
+
+def pad(state: State, params: Params) -> None:
+    width, height = params.size("size", params.take("size"))
+    value = params.per_channel("fill_value", 114.0)
+    state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))

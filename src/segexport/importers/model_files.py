@@ -1,0 +1,194 @@
+"""Which files in a folder are the model: PaddleSeg's and PaddleX's names, old and new, exports and artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from segexport.artifact import MANIFEST_NAME
+from segexport.errors import InputError
+from segexport.files.yaml_reader import read_yaml
+from segexport.spec import Frozen
+
+Kind = Literal["paddle", "paddle-pir", "onnx", "paddle-lite", "artifact"]
+
+CONFIG_NAMES = (
+    "deploy.yaml", "deploy.yml", "inference.yml", "inference.yaml", "infer_cfg.yml", "model.yml", "model.yaml",
+)  # fmt: skip
+_CHECKPOINT_SUFFIXES = (".pdparams", ".pdopt", ".pdstates", ".pdema")
+_PARAMS_OF = {"__model__": "__params__", "model": "params"}  # programs without a suffix: PaddleX 1, PaddleSeg 0
+_MODEL_OF = {params: model for model, params in _PARAMS_OF.items()}
+_ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".zip")
+_EXPORT_HINT = (
+    "export it first: PaddleSeg `python tools/export.py --config CONFIG --model_path model.pdparams --save_dir DIR`, "
+    "PaddleX 1 and 2 `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`"
+)
+
+
+class ModelFiles(Frozen):
+    """The files of one model.
+
+    Attributes:
+        kind: `paddle`: a legacy program. `paddle-pir`: a program as Paddle 3 writes it (`.json`). `artifact`: a folder
+            with a `manifest.json`, which says all else.
+        folder: Where they lie.
+        model: The program; of an artifact, its manifest.
+        params: The parameters, where they are a file of their own.
+        config: `deploy.yaml`, `inference.yml` or `model.yml`, where there is one.
+    """
+
+    kind: Kind
+    folder: Path
+    model: Path
+    params: Path | None = None
+    config: Path | None = None
+
+
+def find_model(path: Path) -> ModelFiles:
+    """Recognises the model in a folder, or the one that a file belongs to.
+
+    Raises:
+        InputError: Nothing there, no model, several, a training checkpoint, or a program without its parameters.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_file():
+        return _from_file(path)
+    if (path / MANIFEST_NAME).is_file():
+        return ModelFiles(kind="artifact", folder=path, model=path / MANIFEST_NAME)
+    candidates = _candidates(path)
+    if len(candidates) != 1:
+        named = _named_by_config(path)[0]
+        if named is not None and named.is_file():
+            return _describe(named)
+        if candidates:
+            raise InputError(
+                f"{path}: {len(candidates)} models: {', '.join(file.name for file in candidates)}",
+                hint=f"name the one that you mean: {candidates[0]}",
+            )
+        raise _no_model(path)
+    return _describe(candidates[0])
+
+
+def _from_file(path: Path) -> ModelFiles:
+    suffix = path.suffix.lower()
+    if path.name == MANIFEST_NAME:
+        return ModelFiles(kind="artifact", folder=path.parent, model=path)
+    if suffix in _CHECKPOINT_SUFFIXES:
+        raise InputError(
+            f"{path}: a training checkpoint, not an export",
+            cause="it holds weights without the network that uses them",
+            hint=_EXPORT_HINT,
+        )
+    if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
+        model = path.with_suffix(".pdmodel") if suffix else path.with_name(_MODEL_OF[path.name])
+        if not model.is_file():
+            pir = path.with_suffix(".json")
+            if not (suffix and pir.is_file()):
+                raise InputError(f"{path}: parameters without their program", cause=f"{model.name} is not beside it")
+            model = pir
+        return _describe(model)
+    if path.name in CONFIG_NAMES:
+        return find_model(path.parent)
+    if suffix in _ARCHIVE_SUFFIXES:
+        raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
+    if _kind(path) is None and path != _named_by_config(path.parent)[0]:
+        raise InputError(
+            f"{path}: not a model that segexport knows",
+            cause="it knows .pdmodel, __model__, Paddle 3's .json, .onnx, .nb, and folders with one of them",
+        )
+    return _describe(path)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """The programs in a folder. A `.json` beside a `.pdmodel` of the same name is the same program, written twice."""
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None)
+    return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
+
+
+def _kind(path: Path) -> Kind | None:
+    suffix = path.suffix.lower()
+    if suffix == ".pdmodel" or path.name == "__model__":
+        return "paddle"
+    if path.name in _PARAMS_OF and path.with_name(_PARAMS_OF[path.name]).is_file():
+        return "paddle"
+    if suffix == ".onnx":
+        return "onnx"
+    if suffix == ".nb":
+        return "paddle-lite"
+    return "paddle-pir" if suffix == ".json" and _is_pir(path) else None
+
+
+def _is_pir(path: Path) -> bool:
+    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are no models."""
+    with path.open("rb") as stream:
+        return b'"magic":"pir"' in stream.read(256).replace(b" ", b"").replace(b"\n", b"")
+
+
+def _named_by_config(folder: Path) -> tuple[Path | None, Path | None]:
+    """The program and the parameters that a deploy.yaml names, of PaddleSeg 2 or 0; PaddleX's files name none."""
+    config = _config(folder)
+    if config is None or config.name.startswith("model."):
+        return None, None
+    content = read_yaml(config)
+    content = content if isinstance(content, dict) else {}
+    found = []
+    for new, old in (("model", "MODEL_FILENAME"), ("params", "PARAMS_FILENAME")):
+        parts = [(content.get("Deploy"), new), (content.get("DEPLOY"), old)]
+        names = [part.get(key) for part, key in parts if isinstance(part, dict)]
+        name = next((name for name in names if isinstance(name, str) and name and Path(name).name == name), None)
+        found.append(None if name is None else folder / name)
+    return found[0], found[1]
+
+
+def _describe(model: Path) -> ModelFiles:
+    named, params_named = _named_by_config(model.parent) if _kind(model) in (None, "paddle") else (None, None)
+    kind = _kind(model) or ("paddle" if model == named else None)
+    if kind is None:
+        raise InputError(f"{model}: not a model", cause="a .json model of Paddle 3 begins with its magic word")
+    if model.stat().st_size == 0:
+        raise InputError(f"{model}: the file is empty", cause="a copy or a download that did not finish")
+    if kind not in ("paddle", "paddle-pir"):
+        return ModelFiles(kind=kind, folder=model.parent, model=model)
+    params = model.with_suffix(".pdiparams") if model.suffix else model.with_name(_PARAMS_OF.get(model.name, "params"))
+    if not params.is_file() and model == named and params_named is not None:
+        params = params_named
+    if not params.is_file():
+        raise InputError(
+            f"{model}: a program without its parameters", cause=f"{params.name} is not beside it", hint=_EXPORT_HINT
+        )
+    return ModelFiles(kind=kind, folder=model.parent, model=model, params=params, config=_config(model.parent))
+
+
+def _config(folder: Path) -> Path | None:
+    return next((folder / name for name in CONFIG_NAMES if (folder / name).is_file()), None)
+
+
+def _no_model(folder: Path) -> InputError:
+    """Says what a folder without a model holds instead."""
+    names = sorted(file.name for file in folder.iterdir())
+    below = sorted(child.name for child in folder.iterdir() if child.is_dir() and _has_model(child))
+    if below:
+        return InputError(
+            f"{folder}: no model in the folder itself",
+            cause=f"there is one in {', '.join(below)}",
+            hint=f"give {folder / below[0]}",
+        )
+    checkpoints = [name for name in names if name.endswith(_CHECKPOINT_SUFFIXES)]
+    if checkpoints:
+        return InputError(
+            f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
+            cause="it holds weights without the network that uses them",
+            hint=_EXPORT_HINT,
+        )
+    holds = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
+    return InputError(
+        f"{folder}: no model", cause=holds, hint="a model is model.pdmodel with model.pdiparams, or alike"
+    )
+
+
+def _has_model(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_NAME).is_file() or bool(_candidates(folder))
+    except OSError:
+        return False

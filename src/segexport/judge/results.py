@@ -1,0 +1,103 @@
+"""What was measured of a run, before anybody judged it. Plain data: `check` fills it in, `conclude` judges it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import SegexportError
+from segexport.measure import latency, parity
+from segexport.measure.parity import Counts
+from segexport.recipe.limits import Limits, limits_for
+from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
+from segexport.runtimes.base import SessionInfo
+from segexport.spec import Format, Label, Precision
+from segexport.verdict import Check
+
+if TYPE_CHECKING:
+    from segexport.task.instance.judge import ObjectTruth
+
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Export:
+    """An export that is to be checked: the artifact, or the error that kept it from being made.
+
+    Attributes:
+        limits: The recipe's changes to those of the precision.
+    """
+
+    name: str
+    format: Format
+    precision: Precision
+    artifact: ModelArtifact | None = None
+    error: SegexportError | None = None
+    limits: Limits | None = None
+
+    @property
+    def effective_limits(self) -> Limits:
+        """The limits of its precision, or of trained weights, with the recipe's changes."""
+        trained = self.artifact is not None and self.artifact.manifest.is_trained
+        return limits_for(self.precision, trained=trained, overrides=self.limits)
+
+
+@dataclass
+class Measured:
+    """What was measured of one export.
+
+    Attributes:
+        info: What ran it; None where nothing could be opened.
+        worst: The images on which it agrees least, drawn.
+        operators: Precision -> operator -> how many ran so.
+        more: Checks beyond those that follow from the tally and the times.
+    """
+
+    subject: Export
+    info: SessionInfo | None = None
+    tally: Counts | None = None
+    timing: latency.Timing | None = None
+    worst: tuple[WorstImage, ...] = ()
+    operators: dict[str, dict[str, int]] = field(default_factory=dict)
+    more: list[Check] = field(default_factory=list)
+    error: SegexportError | None = None
+
+
+@dataclass(frozen=True)
+class ReferenceRun:
+    """How the reference's masks came about.
+
+    Attributes:
+        artifact: The model; of a recording, its manifest alone.
+        times: As the report shows them.
+        timing: For ratios, where the times were taken in turn with the exports', or on the same device.
+        recorded: What is known of the recording; None where the reference ran just now.
+    """
+
+    artifact: ModelArtifact
+    info: SessionInfo
+    is_gpu: bool
+    times: Latency | None = None
+    timing: latency.Timing | None = None
+    recorded: Recorded | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A whole run, before anybody judged it.
+
+    Attributes:
+        truth: Where models find objects: what they are measured against.
+    """
+
+    title: str
+    reference: ReferenceRun
+    exports: list[Measured]
+    comparison: parity.Comparison
+    labels: tuple[Label, ...]
+    dataset: DatasetInfo
+    environment: dict[str, object]
+    notes: tuple[str, ...] = ()
+    truth: ObjectTruth | None = None

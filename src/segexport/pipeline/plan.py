@@ -1,0 +1,147 @@
+"""The straight pipe: model → steps → exports → check → report. `plan` decides, `run` does; each output is made once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from segexport.artifact import ModelArtifact, digest_of, read_artifact, require_semantic, write_artifact
+from segexport.errors import SegexportError
+from segexport.files.store import Store
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import Step, StepContext, check_chain, content_key
+from segexport.progress import Progress, silent
+from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe, export_name
+from segexport.spec import Format, Precision
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step, and the key under which its output is kept."""
+
+    step: Step
+    key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every chain of steps, by the name of the export that comes out of it. Chains share their common beginning."""
+
+    chains: dict[str, tuple[Planned, ...]]
+
+
+@dataclass
+class CacheStats:
+    """How many outputs were made in this run, and how many were there already."""
+
+    made: int = 0
+    found: int = 0
+
+
+def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) -> Plan:
+    """What has to be done, without doing it.
+
+    Raises:
+        InputError: A step that does not exist, parameters that it does not take, a chain that does not fit.
+    """
+    chains = {}
+    for export in recipe.exports:
+        shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
+        if shared:
+            require_semantic(source, f"step {shared[0].kind!r}")
+        chains[export_name(export)] = planned(
+            [*shared, *steps_of(export)], source, calibration_fingerprint, recipe.seed
+        )
+    return Plan(chains)
+
+
+def planned(
+    steps: Sequence[Step], source: ModelArtifact, calibration_fingerprint: str = "", seed: int = 0
+) -> tuple[Planned, ...]:
+    """One chain from `source`, each step with its key.
+
+    Raises:
+        InputError: A step cannot take what the one before it gives.
+    """
+    check_chain(list(steps), source.manifest.format)
+    made_by = [entry.key for entry in source.manifest.lineage]
+    key = digest_of([source.digest, source.manifest.name, made_by])  # name and lineage travel with what is kept
+    chain = []
+    for step in steps:
+        key = content_key(step, key, calibration_fingerprint, seed)
+        chain.append(Planned(step, key))
+    return tuple(chain)
+
+
+def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
+    """The steps from the Paddle program to this export."""
+    steps = []
+    if export.head != "keep":
+        steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
+    if export.to is Format.PADDLE_LITE:
+        lite = export.model_dump(include={"precision", "weight_bits", "calibration"})
+        return [*steps, make_step("to_paddle_lite", lite)]
+    steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))
+    if export.precision is Precision.FP16:
+        steps.append(make_step("onnx_fp16", {}))
+    if export.precision is Precision.INT8:
+        steps.append(make_step("onnx_int8", export.calibration.model_dump()))
+    return steps
+
+
+class Builder:
+    """Makes what a plan asks for, or finds it in the store.
+
+    Args:
+        context: What every step may use; its key is set for each step.
+        say: Told in one line what was made or found.
+    """
+
+    def __init__(self, store: Store, context: StepContext, say: Say = lambda _line: None) -> None:
+        self._store, self._context, self._say = store, context, say
+        self._failed: dict[str, SegexportError] = {}
+        self.made = CacheStats()
+
+    def build(self, name: str, source: ModelArtifact, chain: tuple[Planned, ...]) -> ModelArtifact:
+        """Runs the chain from `source`; what another export has made already is not made again.
+
+        Raises:
+            SegexportError: A step failed; the same step fails for the next export without being tried again.
+        """
+        artifact = source
+        for planned in chain:
+            artifact = self._one(name, artifact, planned)
+        return artifact
+
+    def _one(self, name: str, source: ModelArtifact, planned: Planned) -> ModelArtifact:
+        if planned.key in self._failed:
+            raise self._failed[planned.key]
+        found = self._store.find_artifact(planned.key)
+        if found is not None:
+            self.made.found += 1
+            self._say(f"{name}: {planned.step.kind} found in the cache")
+            return found
+        start = time.monotonic()
+        context = replace(self._context, key=planned.key)
+
+        def work(folder: Path) -> None:
+            manifest = planned.step.run(source, folder, context)
+            write_artifact(folder, manifest)
+
+        try:
+            path = self._store.keep(planned.key, work)
+        except SegexportError as error:
+            self._failed[planned.key] = error
+            raise
+        self.made.made += 1
+        self._say(f"{name}: {planned.step.kind} done in {time.monotonic() - start:.1f} s")
+        return read_artifact(path, verify=False)
+
+
+def context_of(recipe: Recipe, data, progress: Progress = silent) -> StepContext:
+    """The context that a recipe's steps share."""
+    return StepContext(data=data, seed=recipe.seed, threads=recipe.check.threads, progress=progress)

@@ -1,0 +1,73 @@
+"""A model in a process of its own: what every task's model has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.pipeline.registry import runtime_for
+from segexport.runtimes.base import RunOptions, Runtime
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Opened:
+    """Use it in a `with` block, or call `close`.
+
+    Args:
+        artifact: Any format.
+        device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
+        threads: Threads of one inference.
+
+    Raises:
+        InputError: A device that the runtime does not have; those that it has are named.
+    """
+
+    def __init__(self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1) -> None:
+        self.artifact = artifact
+        runtime = runtime_for(artifact.manifest.format, device)
+        require_device(runtime, device)
+        self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
+
+    @property
+    def pid(self) -> int:
+        """Of the model's process."""
+        return self._session.pid
+
+    def peak_rss_bytes(self) -> int:
+        """Most memory that the model's process has held so far."""
+        return self._session.peak_rss_bytes()
+
+    def close(self) -> None:
+        """Ends the model's process."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def require_device(runtime: Runtime, device: str) -> None:
+    """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
+    kind, _, index = device.partition(":")
+    if device == "cpu" or kind == "adb":
+        return
+    if "," in index:
+        first = index.split(",")[0]
+        raise InputError(
+            f"device {device!r}: one export runs on one device",
+            cause="several are for training, and for several processes",
+            hint=f"--device {kind}:{first}; for each further one a process with a share of the images",
+        )
+    found = runtime.probe()
+    if not found.ok:
+        raise EnvironmentMissingError(f"{runtime.name}: {found.reason}", hint=found.hint)
+    if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
+        here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
+        raise InputError(
+            f"device {device!r}: {runtime.name} here has {here}", hint="segexport doctor says what each runtime has"
+        )

@@ -1,0 +1,226 @@
+"""Regressions: a report against an earlier one of the same classes and the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from segexport import report as reports
+from segexport.errors import InputError
+from segexport.judge import cost_gates
+from segexport.judge.gates import skipped
+from segexport.measure.latency_statistics import ratio_of_separate
+from segexport.recipe.limits import Limits
+from segexport.recipe.tolerances import Tolerances
+from segexport.report import table
+from segexport.report.schema import Baseline, ExportResult, Latency, Report
+from segexport.verdict import Check, Verdict, overall
+
+
+def compare_with_baseline(path: Path | None, tolerances: Tolerances) -> Callable[[Report], Report]:
+    """Reads a baseline, so that a bad one is told before anything runs; reports are then given to what comes back.
+
+    Args:
+        path: A report.json or the folder that it lies in; with None nothing is done to a report.
+
+    Raises:
+        InputError: No report.
+    """
+    if path is None:
+        return lambda report: report
+    baseline = reports.read(path)
+    return lambda report: against(report, baseline, tolerances, where=path)
+
+
+def against(report: Report, baseline: Report, tolerances: Tolerances, *, where: Path) -> Report:
+    """The report with `baseline.*` checks for every export, and its verdicts after them.
+
+    Args:
+        baseline: The earlier report.
+        where: Its path, for messages.
+
+    Raises:
+        InputError: It has other classes, other images or another metric, so that its figures mean something else.
+    """
+    _require_comparable(report, baseline, where)
+    before = {export.name: export for export in baseline.exports}
+    rows = [_compared(export, before.pop(export.name, None), report, baseline, tolerances) for export in report.exports]
+    rows += [_missing(export) for export in before.values()]
+    return report.model_copy(
+        update={
+            "exports": tuple(rows),
+            "verdict": overall(row.verdict for row in rows),
+            "baseline": Baseline(
+                title=baseline.title,
+                created=baseline.created,
+                segexport_version=baseline.segexport_version,
+                verdict=baseline.verdict,
+                changed=_changed_around(report, baseline),
+                tolerances=tolerances.model_dump(),
+            ),
+        }
+    )
+
+
+def _require_comparable(report: Report, baseline: Report, where: Path) -> None:
+    def names(one: Report) -> list[str]:
+        return [label.name for label in one.labels]
+
+    hint = "make a new baseline: keep the report.json of a run on these images"
+    if names(report) != names(baseline):
+        raise InputError(
+            f"{where}: the baseline has other classes",
+            cause=f"{', '.join(names(baseline)[:12])} there; {', '.join(names(report)[:12])} here",
+            hint=hint,
+        )
+    one, two = report.dataset, baseline.dataset
+    if (one.fingerprint, one.images, one.label_map) != (two.fingerprint, two.images, two.label_map):
+        raise InputError(
+            f"{where}: the baseline was measured on other images, other labels or another label map",
+            cause=f"{two.images} images of {two.path}, split {two.split!r} ({two.fingerprint[:12]}...) there; "
+            f"{one.images} of {one.path}, split {one.split!r} ({one.fingerprint[:12]}...) here",
+            hint=hint,
+        )
+    if report.metric != baseline.metric:
+        raise InputError(f"{where}: the baseline counts mIoU by another rule", cause=baseline.metric, hint=hint)
+
+
+def _compared(
+    now: ExportResult, before: ExportResult | None, report: Report, baseline: Report, tolerances: Tolerances
+) -> ExportResult:
+    if before is None:
+        return _with(now, [skipped("baseline.present", "not in the baseline: nothing to compare with.")])
+    if now.verdict is Verdict.ERROR:
+        return now
+    (accuracy, _, _), (accuracy_before, _, _) = table.accuracy(now), table.accuracy(before)
+    if accuracy_before is None and before.agreement is None:
+        return _with(
+            now, [skipped("baseline.present", f"it was {before.verdict.value} in the baseline, without figures.")]
+        )
+    why = _why(_changed(now, before, report, baseline))
+    checks = [
+        _two_sided(*_accuracy_of(report), accuracy, accuracy_before, tolerances.miou, why),
+        _two_sided(
+            "baseline.agreement",
+            "agreement with the reference",
+            now.agreement,
+            before.agreement,
+            tolerances.agreement,
+            why,
+        ),
+        _size(now, before, tolerances.size, why),
+        _latency(now.latency, before.latency, tolerances.latency),
+    ]
+    return _with(now, [check for check in checks if check is not None])
+
+
+def _accuracy_of(report: Report) -> tuple[str, str]:
+    """The check's name, and the metric's."""
+    return ("baseline.miou" if report.task == "semantic" else "baseline.ap"), table.metric_name(report)
+
+
+def _two_sided(
+    name: str, what: str, now: float | None, before: float | None, tolerance: float, why: str
+) -> Check | None:
+    """FAIL on a loss beyond the tolerance; a gain beyond it is told and not gated: nobody changed that on purpose?"""
+    if before is None:
+        return None
+    if now is None:
+        return Check(name=name, verdict=Verdict.FAIL, message=f"no {what} now, {before:.5f} in the baseline.")
+    change = now - before
+    found = f"{what} {before:.5f} -> {now:.5f}, {change:+.5f}"
+    verdict, gated, reason = Verdict.PASS, True, f"within {tolerance:g} of the baseline"
+    if change < -tolerance:
+        verdict, reason = Verdict.FAIL, f"worse than the baseline by more than {tolerance:g}; {why}"
+    elif change > tolerance:
+        verdict, gated = Verdict.INCONCLUSIVE, False
+        reason = f"better than the baseline by more than {tolerance:g}; {why}. Then make this report the baseline"
+    message = f"{found}: {reason}."
+    return Check(name=name, verdict=verdict, message=message, value=change, limit=-tolerance, gated=gated)
+
+
+def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -> Check | None:
+    if not now.size_bytes or not before.size_bytes:
+        return None
+    ratio = now.size_bytes / before.size_bytes
+    worse = ratio > 1 + tolerance
+    reason = f"larger by more than {tolerance:.0%}; {why}" if worse else f"within {tolerance:.0%} of the baseline"
+    return Check(
+        name="baseline.size",
+        verdict=Verdict.FAIL if worse else Verdict.PASS,
+        message=f"{before.size_bytes:,} -> {now.size_bytes:,} bytes, {ratio:.3f} of the baseline: {reason}.",
+        value=ratio,
+        limit=1 + tolerance,
+    )
+
+
+def _latency(now: Latency | None, before: Latency | None, tolerance: float) -> Check | None:
+    """Runs of two days are not interleaved, so drift within one of them makes this undecided."""
+    name = "baseline.latency"
+    if now is None or before is None:
+        return None
+    if (now.device, now.threads) != (before.device, before.threads):
+        message = f"{before.device}, {before.threads} threads there; {now.device}, {now.threads} here: not compared."
+        return skipped(name, message)
+    if not now.sessions_ms or not before.sessions_ms:
+        return skipped(name, "the times of single sessions were not kept, so times are not compared.")
+    found = ratio_of_separate(now.sessions_ms, before.sessions_ms)
+    limits = Limits(latency_ratio_max=1 + tolerance)
+    return cost_gates.latency_check(found, limits, against="the baseline").model_copy(update={"name": name})
+
+
+def _missing(before: ExportResult) -> ExportResult:
+    message = "it is in the baseline and was not checked now."
+    check = Check(name="baseline.present", verdict=Verdict.FAIL, message=message)
+    return ExportResult(
+        name=before.name, format=before.format, precision=before.precision, verdict=Verdict.FAIL, checks=(check,)
+    )
+
+
+def _with(export: ExportResult, checks: list[Check]) -> ExportResult:
+    found = (*export.checks, *checks)
+    verdict = overall(check.verdict for check in found if check.gated)
+    return export.model_copy(update={"checks": found, "verdict": verdict})
+
+
+# -- what changed ----------------------------------------------------------------------------------------------
+
+
+def _why(changed: tuple[str, ...]) -> str:
+    if not changed:
+        return "unexplained: nothing that the two reports name has changed"
+    return f"changed since then: {'; '.join(changed)}"
+
+
+def _changed(now: ExportResult, before: ExportResult, report: Report, baseline: Report) -> tuple[str, ...]:
+    found = ["the export's files"] if now.digest != before.digest else []
+    for what, one, two in (
+        ("runtime", now.runtime, before.runtime),
+        ("provider", now.provider, before.provider),
+        ("device", now.device, before.device),
+    ):
+        if one != two:
+            found.append(f"{what} {two or 'unknown'} -> {one or 'unknown'}")
+    return (*found, *_changed_around(report, baseline))
+
+
+def _changed_around(report: Report, baseline: Report) -> tuple[str, ...]:
+    found = []
+    if report.reference.digest != baseline.reference.digest:
+        found.append("the reference model")
+    one, two = report.reference, baseline.reference
+    for what, new, old in (
+        ("the reference's runtime", one.runtime, two.runtime),
+        ("the reference's device", one.device, two.device),
+        ("segexport", report.segexport_version, baseline.segexport_version),
+        ("processor", report.environment.get("processor"), baseline.environment.get("processor")),
+    ):
+        if new != old:
+            found.append(f"{what} {old} -> {new}")
+    packages = report.environment.get("packages"), baseline.environment.get("packages")
+    if all(isinstance(versions, dict) for versions in packages):
+        new, old = packages
+        for name in sorted({*new, *old} - {"segexport"}):
+            if new.get(name) != old.get(name):
+                found.append(f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}")
+    return tuple(found)

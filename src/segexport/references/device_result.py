@@ -1,0 +1,127 @@
+"""What a phone measured, as a row of the report: its masks are compared here, its own word is not taken for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.data.images import decode_label, image_size
+from segexport.errors import InputError
+from segexport.judge.agreement_gates import agreement_checks
+from segexport.judge.results import Export
+from segexport.measure import metrics
+from segexport.recipe.limits import Limits
+from segexport.references.golden_pack import GoldenPack
+from segexport.report.schema import ExportResult, Report
+from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result
+from segexport.verdict import overall
+
+
+def with_device_rows(report: Report, subjects: list[Export], files: list[Path], pack: GoldenPack | None) -> Report:
+    """The report with one more row for each result file, behind the export that the phone ran.
+
+    Raises:
+        InputError: A result of another model than any of `subjects`, or of other images than those expected.
+        WorkerFailed: The phone says that it could not do the job.
+    """
+    rows = list(report.exports)
+    for file in files:
+        result = read_result(file)
+        subject = _subject_of(result, subjects, file)
+        place = next(index for index, row in enumerate(rows) if row.name == subject.name)
+        rows.insert(place + 1, device_row(subject, result, file, pack, size_ratio=rows[place].size_ratio))
+    return report.model_copy(update={"exports": tuple(rows), "verdict": overall(row.verdict for row in rows)})
+
+
+def device_row(
+    subject: Export, result: DeviceResult, file: Path, pack: GoldenPack | None, *, size_ratio: float | None = None
+) -> ExportResult:
+    """One row: agreement with the expected masks, and the phone's times."""
+    artifact = subject.artifact
+    limits = _limits(subject, pack)
+    if pack is not None and result.id != pack.digest:
+        pack = None  # the names of its images are those of every pack
+    pairs = [_masks(item, artifact, file, pack) for item in result.items]
+    per_image = [metrics.agreement(found, wanted) for found, wanted in pairs]
+    classes = artifact.manifest.num_classes
+    counted = sum(metrics.confusion_matrix(wanted, found, classes, None) for found, wanted in pairs)
+    checks = agreement_checks(
+        per_image,
+        limits,
+        mask_counts=metrics.class_counts(counted),
+        images=[item.input for item in result.items],
+        labels=[label.name for label in artifact.manifest.labels],
+    )
+    times = result.latency()
+    return ExportResult(
+        name=f"{subject.name} on {result.device_name}",
+        format=subject.format.value,
+        precision=subject.precision.value,
+        runtime=f"{result.runtime.name} {result.runtime.version}",
+        device=result.device_name,
+        target=artifact.manifest.target.arch,
+        digest=artifact.digest,
+        verdict=overall(found.verdict for found in checks if found.gated),
+        agreement=float(np.mean(per_image)),
+        agreement_worst=min(per_image),
+        size_bytes=artifact.size_bytes,
+        size_ratio=size_ratio,
+        latency=times,
+        latency_ms=times.inference_ms,
+        checks=tuple(checks),
+        notes=(f"measured on the device, read from {file.name}",),
+    )
+
+
+def _subject_of(result: DeviceResult, subjects: list[Export], file: Path) -> Export:
+    for subject in subjects:
+        if subject.artifact is not None and result.model.sha256 in _digests(subject.artifact):
+            return subject
+    names = ", ".join(subject.name for subject in subjects)
+    raise InputError(
+        f"{file}: {result.device_name} ran another model than any of {names}",
+        cause=f"it ran {result.model.name} ({result.model.format}, {result.model.precision}), "
+        f"sha256 {result.model.sha256[:12]}...",
+        hint="give the export that was put into the app, or run the app's self-test again with this one",
+    )
+
+
+def _digests(artifact: ModelArtifact) -> set[str]:
+    return {entry.sha256 for entry in artifact.manifest.files if entry.role == "model"}
+
+
+def _limits(subject: Export, pack: GoldenPack | None) -> Limits:
+    if pack is not None:
+        return pack.limits(subject.precision, subject.limits)
+    return subject.effective_limits
+
+
+def _masks(
+    item: DeviceItem, artifact: ModelArtifact, file: Path, pack: GoldenPack | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(what the phone gave, what was expected), of equal size."""
+    found = read_mask(file.parent, item)
+    sample = artifact.manifest.sample
+    if pack is not None and item.input in {image.name for image in pack.pack.images}:
+        wanted = pack.expected_mask(item.input)
+    elif sample is not None and item.input == sample.input:
+        wanted = decode_label(artifact.path / sample.expected_mask)
+        if wanted.shape != found.shape:  # a sample's mask may be of the image's own size
+            size = image_size(artifact.path / sample.input)
+            found = preprocess.restore_mask(found, preprocess.place(artifact.manifest.preprocess, *size))
+    else:
+        raise InputError(
+            f"{file}: nobody knows what {item.input} should give",
+            cause="it is neither an image of the golden pack nor the export's own sample",
+            hint="give the golden pack that the phone ran: --golden PACK",
+        )
+    if found.shape != wanted.shape:
+        raise InputError(
+            f"{file}: the mask of {item.input} is {found.shape[1]}x{found.shape[0]}, "
+            f"{wanted.shape[1]}x{wanted.shape[0]} is expected",
+            cause="it is a result of another export or another pack",
+        )
+    return found, wanted

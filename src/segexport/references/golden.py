@@ -1,0 +1,186 @@
+"""Makes golden packs; `golden_pack` says what is in them and reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from segexport import __version__, preprocess
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.data.dataset import Dataset, Sample
+from segexport.errors import InputError
+from segexport.files.atomic import whole_file
+from segexport.files.output_folder import new_folder
+from segexport.measure.environment import now
+from segexport.pipeline.registry import runtime_for
+from segexport.progress import Progress, silent
+from segexport.recipe.limits import limits_for
+from segexport.references.archive import require_new
+from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
+from segexport.references.logits import digest_logits, score_output
+from segexport.runtimes.base import RunOptions, Session
+from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job
+from segexport.spec import Format, Precision
+
+LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
+"""Root mean square difference of scores, in standard deviations of them. int8 and w8 are only reported: their scores
+move by tenths while the masks stay."""
+
+
+def make_pack(
+    source: ModelArtifact,
+    data: Dataset,
+    output: Path,
+    *,
+    images: int = 8,
+    device: str = "cpu",
+    threads: int = 1,
+    progress: Progress = silent,
+) -> Path:
+    """Runs the model on some images, spread over the data, and packs what has to come out.
+
+    Args:
+        source: The trained model, or an export: then the pack holds it, and a phone can run it as it is.
+        output: A folder, or a file that ends in `.zip`.
+
+    Raises:
+        InputError: More than 256 classes, or masks of one class only, which a dead model gives as well.
+    """
+    require_new(output)
+    manifest = source.manifest
+    if manifest.num_classes > 256:
+        raise InputError(
+            f"{manifest.name}: {manifest.num_classes} classes",
+            cause="a pack's masks are grey levels, of which there are 256",
+        )
+    chosen = data.subset(images)
+    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
+    runtime = runtime_for(manifest.format)
+    with _place(output) as work, runtime.open(source, RunOptions(device, threads, options=options)) as session:
+        with progress("packing", len(chosen)) as bar:
+            made = []
+            for sample in chosen:
+                made.append(_write_image(sample, source, session, work))
+                bar.advance()
+        if len(set().union(*(classes for _, classes in made))) < 2:
+            raise InputError(
+                f"the model's mask is one single class on all {len(made)} images",
+                cause="a dead export would agree with it in every pixel",
+                hint="give other images, or more of them: --images",
+            )
+        info = session.info
+        pack = Pack(
+            created=now(),
+            segexport_version=__version__,
+            model=manifest,
+            runtime=info.runtime,
+            version=info.version,
+            provider=info.provider,
+            device=info.device,
+            threads=info.threads,
+            tolerances=_tolerances(),
+            images=tuple(image for image, _ in made),
+        )
+        digest = _write_header(pack, work)
+        items = [JobItem(work / image.name, 1, work / image.expected_mask) for image in pack.images]
+        _write_job(work, source, items, digest, threads)
+    return output
+
+
+def _write_image(sample: Sample, source: ModelArtifact, session: Session, folder: Path) -> tuple[GoldenImage, set[int]]:
+    manifest = source.manifest
+    tensor, _ = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
+    mask = session.infer([tensor]).mask
+    scores = score_output(manifest.outputs)
+    logits = None
+    if scores is not None:
+        logits = digest_logits(session.outputs([tensor])[scores], manifest.outputs[scores], points=True)
+    index = sum(1 for file in folder.iterdir() if file.name.startswith("input-"))
+    name, expected = f"input-{index}.png", f"expected-{index}.png"
+    image_png, mask_png = _png(sample.image), _png(mask)
+    (folder / name).write_bytes(image_png)
+    (folder / expected).write_bytes(mask_png)
+    image = GoldenImage(
+        name=name,
+        source=sample.name,
+        image_sha256=hashlib.sha256(image_png).hexdigest(),
+        width=sample.image.shape[1],
+        height=sample.image.shape[0],
+        expected_mask=expected,
+        mask_sha256=hashlib.sha256(mask_png).hexdigest(),
+        logits=logits,
+    )
+    return image, set(np.flatnonzero(np.bincount(mask.reshape(-1))).tolist())
+
+
+def _write_header(pack: Pack, folder: Path) -> str:
+    header = {"kind": KIND, "schema_version": SCHEMA_VERSION, **pack.model_dump(mode="json")}
+    digest = digest_of(header)
+    text = json.dumps({**header, "digest": digest}, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / PACK_NAME).write_text(text + "\n", encoding="utf-8")
+    return digest
+
+
+def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest: str, threads: int) -> None:
+    """job.json beside the files that it names; with the model, where the pack is of an export."""
+    scratch = folder / "job"
+    scratch.mkdir()
+    if source.manifest.format is Format.PADDLE:
+        write_items(scratch, items, job_id=digest, threads=threads)
+        (scratch / JOB_NAME).replace(folder / JOB_NAME)
+    else:
+        for file in write_job(scratch, source, items, job_id=digest, threads=threads):
+            if not (folder / file.relative_to(scratch)).exists():
+                (folder / file.relative_to(scratch)).parent.mkdir(parents=True, exist_ok=True)
+                file.replace(folder / file.relative_to(scratch))
+    shutil.rmtree(scratch)
+
+
+def _tolerances() -> dict[Precision, Tolerance]:
+    found = {}
+    for precision in Precision:
+        limits = limits_for(precision)
+        found[precision] = Tolerance(
+            agreement_min=limits.agreement_min,
+            agreement_worst_image_min=limits.agreement_worst_image_min,
+            agreement_class_min=limits.agreement_class_min,
+            logits_max=LOGIT_TOLERANCES.get(precision),
+        )
+    return found
+
+
+def _png(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Pillow.fromarray(array).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+@contextmanager
+def _place(output: Path) -> Iterator[Path]:
+    """A folder that becomes `output`, or the zip of that name, when the block ends well."""
+    if output.suffix != ".zip":
+        with new_folder(output) as work:
+            yield work
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+        with whole_file(output, replace=False) as work:
+            _zip(Path(scratch), work)
+
+
+def _zip(folder: Path, output: Path) -> None:
+    with zipfile.ZipFile(output, "w") as file:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                info = zipfile.ZipInfo(path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+                file.writestr(info, path.read_bytes(), zipfile.ZIP_DEFLATED)

@@ -1,0 +1,226 @@
+"""Puts the parts of a sharded check together; `shard` says what is in them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from segexport import errors
+from segexport.artifact import ModelArtifact, digest_of, one_line
+from segexport.errors import InputError, SegexportError
+from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
+from segexport.measure.parity import Comparison, Counts
+from segexport.references.archive import Archive, npy_array, open_archive
+from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
+from segexport.report.schema import WorstImage
+from segexport.runtimes.base import SessionInfo
+
+_HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
+
+
+@dataclass(frozen=True)
+class _Read:
+    path: Path
+    part: Part
+    archive: Archive
+
+    def array(self, place: int, name: str) -> np.ndarray | None:
+        member = f"tallies/{place}/{name}.npy"
+        if member not in self.archive.names:
+            return None
+        return npy_array(self.archive.read(member), f"{self.path}: {member}")
+
+
+def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
+    """Puts the parts of one run together, ready for `conclude`.
+
+    Args:
+        paths: The parts, in any order.
+        pictures: Folder for the worst images of all parts.
+
+    Raises:
+        InputError: Parts that are missing, doubled, damaged, of another run, or measured by other runtimes.
+    """
+    parts = sorted((_read(path) for path in paths), key=lambda read: read.part.index)
+    _require_whole(parts)
+    first = parts[0].part
+    order = _order(parts)
+    merged = [_merged(parts, place, order) for place in range(len(first.contestants))]
+    reference, own = first.contestants[0], merged[0].tally
+    notes = first.notes
+    machines = {digest_of(read.part.environment) for read in parts}
+    if len(machines) > 1:
+        notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
+    for entry in merged[1:]:
+        entry.worst = _worst(parts, entry.subject.name, order, pictures)
+    names = [name for read in parts for name in read.part.names]
+    return Measurement(
+        title=first.title,
+        reference=ReferenceRun(
+            artifact=ModelArtifact(Path("."), reference.manifest),
+            info=merged[0].info,
+            is_gpu=first.is_gpu,
+            times=first.recorded_times,
+            recorded=first.recorded,
+            notes=first.reference_notes,
+        ),
+        exports=merged[1:],
+        comparison=Comparison(
+            reference=own,
+            exports={entry.subject.name: entry.tally for entry in merged[1:]},
+            names=tuple(names[place] for place in order),
+            labelled=first.dataset.labelled,
+            preprocess_ms=0.0,
+        ),
+        labels=first.labels,
+        dataset=first.dataset,
+        environment=first.environment,
+        notes=notes,
+    )
+
+
+def _read(path: Path) -> _Read:
+    archive = open_archive(path, kind=KIND, schema_version=SCHEMA_VERSION, what="a part of a sharded check", hint=_HINT)
+    try:
+        part = Part.model_validate(archive.header)
+    except ValidationError as error:
+        raise InputError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
+    worst = [one for contestant in part.contestants for one in contestant.worst]
+    outside = [one.picture for one in worst if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
+    unknown = [one.image for one in worst if one.image not in part.names]
+    if outside or unknown:
+        raise InputError(f"{path}: not a valid part", cause=f"a picture of {(unknown or outside)[0]!r}", hint=_HINT)
+    return _Read(path, part, archive)
+
+
+def _require_whole(parts: list[_Read]) -> None:
+    if not parts:
+        raise InputError("no parts were given", hint="segexport merge PART... -o DIR")
+    first = parts[0]
+    for read in parts[1:]:
+        if (read.part.run, _names(read)) != (first.part.run, _names(first)):
+            raise InputError(
+                f"{read.path}: a part of another run than {first.path}",
+                cause="data, exports, reference, limits, options or segexport's version differ",
+                hint="all shards have to be called alike, but for --shard and -o",
+            )
+    indices = [read.part.index for read in parts]
+    doubled = sorted({index for index in indices if indices.count(index) > 1})
+    missing = sorted(set(range(1, first.part.count + 1)) - set(indices))
+    if doubled or missing:
+        raise InputError(
+            f"{len(parts)} parts are not the {first.part.count} of the run",
+            cause="; ".join(
+                f"{what}: {', '.join(map(str, which))}"
+                for what, which in (("missing", missing), ("twice", doubled))
+                if which
+            ),
+            hint="give every part once",
+        )
+    for read in parts[1:]:
+        for one, other in zip(first.part.contestants, read.part.contestants, strict=True):
+            if one.runner and other.runner and _program(one.runner) != _program(other.runner):
+                raise InputError(
+                    f"{read.path}: {one.name or 'the reference'} ran in another runtime than in {first.path}",
+                    cause=f"{' '.join(_program(other.runner))}, and {' '.join(_program(one.runner))}",
+                    hint="install the same versions on all machines",
+                )
+    if sum(len(read.part.names) for read in parts) != first.part.total:
+        raise InputError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
+
+
+def _names(read: _Read) -> list[str]:
+    return [contestant.name for contestant in read.part.contestants]
+
+
+def _program(runner: Runner) -> tuple[str, str, str]:
+    return runner.runtime, runner.version, runner.provider
+
+
+def _order(parts: list[_Read]) -> list[int]:
+    """Places in the concatenated parts, in the order of the whole data: shard i has every count-th image from i on."""
+    starts = np.cumsum([0, *(len(read.part.names) for read in parts)])
+    rounds = max(len(read.part.names) for read in parts)
+    return [
+        int(starts[which]) + turn
+        for turn in range(rounds)
+        for which, read in enumerate(parts)
+        if turn < len(read.part.names)
+    ]
+
+
+def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
+    found = [read.part.contestants[place] for read in parts]
+    first = found[0]
+    artifact = None if first.manifest is None else ModelArtifact(Path("."), first.manifest)
+    failed = next((one.error for one in found if one.error is not None), None)
+    info = next((one.runner for one in found if one.runner is not None), None)
+    return Measured(
+        subject=Export(first.name, first.format, first.precision, artifact, None, first.limits),
+        info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
+        tally=None if failed is not None else _tally(parts, place, found, order),
+        operators=first.operators,
+        more=list(first.more),
+        error=None if failed is None else _error(failed),
+    )
+
+
+def _tally(parts: list[_Read], place: int, found: list[Contestant], order: list[int]) -> Counts:
+    rows = {name: [read.array(place, name) for read in parts] for name in ARRAYS}
+    pooled = {name: [read.array(place, name) for read in parts] for name in POOLED}
+    for read, counts, *others in zip(parts, *rows.values(), strict=True):
+        if counts is None or len(counts) != len(read.part.names) or any(other is None for other in others):
+            who = found[0].name or "the reference"
+            raise InputError(f"{read.path}: a part without counts for {who} on every image", hint=_HINT)
+    joined = {name: np.concatenate(arrays) for name, arrays in rows.items()}
+    # Images whose mask had a wrong shape have no agreement; then the rest is in the order of the parts.
+    ordered = {name: array[order] if len(array) == len(order) else array for name, array in joined.items()}
+    names = [name for read in parts for name in read.part.names]
+    bad = {name for one in found for name in one.not_finite}
+    return Counts(
+        counts=list(ordered["counts"]),
+        boundary=list(ordered["boundary"]),
+        confusion=_sum(pooled["confusion"]),
+        mask_confusion=_sum(pooled["mask_confusion"]),
+        agreement=ordered["agreement"].tolist(),
+        decided_agreement=ordered["decided"].tolist(),
+        not_finite=[names[one] for one in order if names[one] in bad],
+        constant_images=sum(one.constant_images for one in found),
+        wrong_shape=next((one.wrong_shape for one in reversed(found) if one.wrong_shape), ""),
+        repeatable=all(one.repeatable for one in found),
+    )
+
+
+def _sum(arrays: list[np.ndarray | None]) -> np.ndarray | None:
+    there = [array for array in arrays if array is not None]
+    return sum(there[1:], there[0]) if there else None
+
+
+def _error(failure: Failure) -> SegexportError:
+    kind = getattr(errors, failure.kind, None)
+    known = isinstance(kind, type) and issubclass(kind, SegexportError)
+    return (kind if known else SegexportError)(failure.what, cause=failure.cause, hint=failure.hint)
+
+
+def _worst(parts: list[_Read], export: str, order: list[int], pictures: Path) -> tuple[WorstImage, ...]:
+    names = [name for read in parts for name in read.part.names]
+    turn = {names[place]: index for index, place in enumerate(order)}
+    found = [
+        (worst.agreement, turn[worst.image], worst, read)
+        for read in parts
+        for one in read.part.contestants
+        if one.name == export
+        for worst in one.worst
+    ]
+    found.sort(key=lambda entry: entry[:2])
+    kept = found[: parts[0].part.worst_images]
+    for _, _, worst, read in kept:
+        place = pictures / worst.picture
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(read.archive.read(worst.picture))
+    return tuple(worst for _, _, worst, _ in kept)

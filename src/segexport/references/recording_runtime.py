@@ -1,0 +1,112 @@
+"""Which runtime records a reference on the device that was asked for, and whether it may stand in for Paddle."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.files.store import Store
+from segexport.measure import metrics
+from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import StepContext
+from segexport.progress import Progress, silent
+from segexport.recipe.limits import limits_for
+from segexport.recipe.schema import OnnxExport
+from segexport.runtimes.base import RunOptions, Session
+from segexport.spec import Format, Precision
+
+GUARDED_IMAGES = 4
+"""Images on which a stand-in for Paddle on the GPU has to agree with Paddle itself, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What is opened to record: the model itself, or the export that can run where the model cannot."""
+
+    artifact: ModelArtifact
+    options: RunOptions
+    notes: tuple[str, ...] = ()
+
+    def open(self) -> Session:
+        return runtime_for(self.artifact.manifest.format).open(self.artifact, self.options)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Workers inherit this: without it, GPUs since Ampere round the inputs of fp32 products to 10 bits (TF32), and
+    cuDNN may pick kernels whose sums differ from run to run."""
+    wanted = {"NVIDIA_TF32_OVERRIDE": "0", "FLAGS_cudnn_deterministic": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def engine_for(
+    source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
+) -> Engine:
+    """The model in its own runtime; on a GPU that this runtime cannot use, its fp32 ONNX export in ONNX Runtime.
+
+    Raises:
+        EnvironmentMissingError: No runtime here has the GPU.
+    """
+    if not options.device.startswith("gpu"):
+        return Engine(source, options)
+    reasons = []
+    for format in dict.fromkeys((source.manifest.format, Format.ONNX)):
+        runtime = runtime_for(format)
+        found = runtime.probe()
+        if "gpu" not in found.devices:
+            why = f"{runtime.name} {found.version} has {', '.join(found.devices)} only" if found.ok else found.reason
+            reasons.append(why)
+        elif format is source.manifest.format:
+            return Engine(source, options)
+        else:
+            return onnx_stand_in(source, options, data, store, progress)
+    raise EnvironmentMissingError(
+        f"device {options.device!r}: no runtime here can use a GPU",
+        cause="; ".join(reasons),
+        hint="on a machine with an NVIDIA GPU, pip install paddlepaddle-gpu==2.6.2 in place of paddlepaddle (or "
+        "onnxruntime-gpu in place of onnxruntime); or record with --device cpu: every report will say so",
+    )
+
+
+def onnx_stand_in(
+    source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
+) -> Engine:
+    """The fp32 ONNX export, after it has shown on some images that it does what Paddle does on the CPU.
+
+    A fault of the conversion would else become the reference, and every export with the same fault would pass.
+
+    Raises:
+        InputError: It does not.
+    """
+    builder = Builder(store, StepContext(threads=options.threads, progress=progress))
+    artifact = builder.build("reference", source, planned(steps_of(OnnxExport(to=Format.ONNX)), source))
+    engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
+    original = Engine(source, replace(options, device="cpu"))
+    with engine.open() as found, original.open() as wanted:
+        for sample in data.subset(GUARDED_IMAGES):
+            tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
+            agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
+            limit = limits_for(Precision.FP32).agreement_min
+            if agreement < limit:
+                raise InputError(
+                    f"{sample.name}: the ONNX export on {options.device} agrees with Paddle on "
+                    f"{agreement:.2%} of the pixels; a reference needs {limit:.1%}",
+                    cause="the conversion or the device changes what the model computes",
+                    hint="record with --device cpu, and check the ONNX export against that",
+                )
+    return engine

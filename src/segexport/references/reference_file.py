@@ -1,0 +1,344 @@
+"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `Playback`.
+
+`docs/reference-format.md` is the same for readers in other languages. Masks and certainty lie in PNG files, so they
+are lossless, small, and can be looked at.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from segexport.artifact import Manifest, ModelArtifact, one_line
+from segexport.data.dataset import Dataset
+from segexport.data.images import decode_label
+from segexport.errors import InputError
+from segexport.judge.times import times_of
+from segexport.measure import latency, metrics
+from segexport.measure.parity import decided_pixels
+from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
+from segexport.references.logits import LogitDigest
+from segexport.references.recorded_reference import Playback, RecordedImage
+from segexport.report.schema import Latency, Recorded
+from segexport.runtimes.base import Prediction, SessionInfo
+from segexport.spec import Frozen, Label
+
+KIND = "segexport-reference"
+SCHEMA_VERSION = 1
+AGAIN = "segexport reference record MODEL --data DIR -o REF"
+_HINT = f"record it again: {AGAIN}"
+
+MARGIN_BLOCK = 4
+"""Margins are kept for squares of so many pixels, the smallest of each."""
+MARGIN_LEVELS = 16
+
+
+class Image(RecordedImage):
+    """One image of the recording; its arrays are members `images/<index>/...`.
+
+    Attributes:
+        margin_edges: The margins at which one level passes into the next, 15 numbers; empty where none were kept.
+    """
+
+    finite: bool = True
+    inference_ms: float
+    postprocess_ms: float
+    margin_edges: tuple[float, ...] = ()
+    logits: LogitDigest | None = None
+
+
+class Data(Frozen):
+    """The images as a whole; `label_map` and the classes tell what the confusion matrices count."""
+
+    path: str
+    split: str
+    labels: tuple[Label, ...]
+    labelled: bool
+    ignore_index: int
+    fingerprint: str
+    label_map: dict[str, str] = Field(default_factory=dict)
+
+
+class Runner(Frozen):
+    """What ran the model.
+
+    Attributes:
+        asked: The device that was asked for.
+        driver: Of the GPU; empty on a CPU.
+        processor: The machine, as `environment.describe_machine` tells it.
+    """
+
+    runtime: str
+    version: str
+    provider: str
+    device: str
+    asked: str
+    is_gpu: bool
+    driver: str = ""
+    threads: int
+    load_ms: float
+    notes: tuple[str, ...] = ()
+    machine: dict[str, Any] = Field(default_factory=dict)
+
+
+class Noise(Frozen):
+    """A second run in a process of its own, held against the first: what a margin has to be larger than.
+
+    Attributes:
+        differing_pixels: Of all masks together.
+        worst_image: Largest share of an image's pixels that differ.
+        miou_delta: Second run's mIoU minus the first's; without labels, against the first's masks.
+    """
+
+    images: int
+    pixels: int
+    differing_pixels: int
+    worst_image: float
+    miou_delta: float
+
+
+class Times(Frozen):
+    """Milliseconds of inference, by block, in the order taken; and of what comes before and after it.
+
+    Attributes:
+        sessions: How many processes the blocks come from, one after the other, equally many from each.
+        peak_rss_bytes: The most memory that one of them held; 0 where nobody looked.
+    """
+
+    sessions: int = Field(default=1, ge=1)
+    peak_rss_bytes: int = Field(default=0, ge=0)
+    blocks_ms: tuple[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], ...] = Field(min_length=1)
+    first_ms: float
+    warm_up_runs: int
+    preprocess_ms: float
+    postprocess_ms: float
+
+
+class Header(Frozen):
+    """`header.json` without the fields that every archive has."""
+
+    created: str
+    segexport_version: str
+    model: Manifest
+    data: Data
+    runner: Runner
+    noise: Noise
+    times: Times | None
+    images: tuple[Image, ...] = Field(min_length=1)
+
+
+@dataclass
+class Recorder:
+    """Adds images to a reference that is being written."""
+
+    _writer: Writer
+    _count: int = 0
+
+    def add(self, prediction: Prediction, confusion: np.ndarray) -> tuple[float, ...]:
+        """Writes the arrays of the next image; returns the edges of its margin levels."""
+        folder = f"images/{self._count:05d}"
+        self._count += 1
+        self._writer.add(f"{folder}/mask.png", _png(prediction.mask))
+        self._writer.add(f"{folder}/confusion.npy", npy_bytes(confusion.astype(np.int32)))
+        if prediction.margin is None:
+            return ()
+        self._writer.add(f"{folder}/decided.png", _png(decided_pixels(prediction.margin)))
+        levels, edges = quantize_margin(prediction.margin)
+        self._writer.add(f"{folder}/margin.png", _png(levels))
+        return edges
+
+    def finish(self, header: Header) -> None:
+        """Writes the header."""
+        self._writer.finish(KIND, SCHEMA_VERSION, header.model_dump(mode="json"))
+
+
+@contextmanager
+def new_reference(path: Path) -> Iterator[Recorder]:
+    """A recording that appears at `path` when it is finished; raises as `archive.new_archive`."""
+    with new_archive(path) as writer:
+        yield Recorder(writer)
+
+
+def quantize_margin(margin: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Top-2 margins in `MARGIN_LEVELS` levels, for blocks of `MARGIN_BLOCK` x `MARGIN_BLOCK` pixels.
+
+    The edges are quantiles of the image's own margins, so every level says something whatever the scores' scale is. A
+    block has the level of its least sure pixel.
+
+    Args:
+        margin: (H, W) float32.
+
+    Returns:
+        uint8 (ceil(H / block), ceil(W / block)), and the `MARGIN_LEVELS` - 1 edges: level k is edges[k-1] <= margin.
+    """
+    margin = np.nan_to_num(margin, nan=0.0, posinf=np.finfo(np.float32).max)
+    shares = np.arange(1, MARGIN_LEVELS) / MARGIN_LEVELS
+    edges = np.quantile(margin[::MARGIN_BLOCK, ::MARGIN_BLOCK], shares).astype(np.float32)
+    height, width = margin.shape
+    padded = np.pad(margin, ((0, -height % MARGIN_BLOCK), (0, -width % MARGIN_BLOCK)), mode="edge")
+    blocks = padded.reshape(padded.shape[0] // MARGIN_BLOCK, MARGIN_BLOCK, -1, MARGIN_BLOCK).min((1, 3))
+    return np.searchsorted(edges, blocks, side="right").astype(np.uint8), tuple(float(edge) for edge in edges)
+
+
+def _png(array: np.ndarray) -> bytes:
+    """Grey levels are the values: 1 bit for bool, 8 for uint8, 16 for uint16."""
+    from PIL import Image as Pillow
+
+    stream = io.BytesIO()
+    Pillow.fromarray(array).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class ReferenceFile:
+    """A reference that was read and is whole."""
+
+    archive: Archive
+    header: Header
+
+    @property
+    def digest(self) -> str:
+        return self.archive.digest
+
+    def mask(self, index: int) -> np.ndarray:
+        """(H, W) uint8 or uint16: the model's classes, at the size of its output."""
+        return self._picture(index, "mask.png")
+
+    def decided(self, index: int) -> np.ndarray | None:
+        """(H, W) bool: where the model was sure; None where it gives no scores."""
+        image = self.header.images[index]
+        return self._picture(index, "decided.png").astype(bool) if image.margin_edges else None
+
+    def margin_levels(self, index: int) -> np.ndarray | None:
+        """Levels by block, as `quantize_margin` gives them."""
+        return self._picture(index, "margin.png") if self.header.images[index].margin_edges else None
+
+    def confusion(self, index: int) -> np.ndarray:
+        """(C, C) int64, or (C, C + 1) with a label map: rows are the truth (without labels, the masks themselves)."""
+        name = f"images/{index:05d}/confusion.npy"
+        found = npy_array(self.archive.read(name), f"{self.archive.path}: {name}")
+        classes = len(self.header.data.labels)
+        if (
+            found.ndim != 2
+            or found.dtype.kind not in "iu"
+            or found.shape not in ((classes, classes), (classes, classes + 1))
+        ):
+            raise InputError(f"{self.archive.path}: {name} is {found.dtype} {found.shape}", hint=_HINT)
+        return found.astype(np.int64)
+
+    def scores(self) -> metrics.Scores:
+        """Metrics of the reference itself, from the recorded confusions."""
+        return metrics.scores(sum(self.confusion(index) for index in range(len(self.header.images))))
+
+    def playback(self) -> Playback:
+        """The recording as the check's reference."""
+        header, runner = self.header, self.header.runner
+        info = SessionInfo(
+            runner.runtime, runner.version, runner.provider, runner.device, runner.threads, runner.load_ms, runner.notes
+        )
+        recorded = Recorded(
+            kind="recording",
+            created=header.created,
+            digest=self.digest,
+            images=len(header.images),
+            driver=runner.driver,
+            noise_pixels=header.noise.differing_pixels,
+            noise_miou_delta=header.noise.miou_delta,
+        )
+        places = {image.name: index for index, image in enumerate(header.images)}
+        timing = self._timing()
+        return Playback(
+            source=str(self.archive.path),
+            artifact=ModelArtifact(self.archive.path, header.model),
+            info=info,
+            is_gpu=runner.is_gpu,
+            recorded=recorded,
+            images={image.name: image for image in header.images},
+            predict=lambda name: self._prediction(places[name]),
+            again=AGAIN,
+            fingerprint=header.data.fingerprint,
+            times=None if timing is None else self._latency(timing),
+            timing=timing,
+        )
+
+    def _prediction(self, index: int) -> Prediction:
+        image = self.header.images[index]
+        mask, decided = self.mask(index), self.decided(index)
+        if decided is not None and decided.shape != mask.shape:
+            raise InputError(f"{self.archive.path}: mask and certainty of {image.name} differ in size", hint=_HINT)
+        return Prediction(mask, None, image.finite, image.inference_ms, image.postprocess_ms, decided)
+
+    def _timing(self) -> latency.Timing | None:
+        times = self.header.times
+        if times is None:
+            return None
+        blocks = np.array(times.blocks_ms, np.float64)
+        return latency.Timing(
+            sessions_ms=blocks.reshape(times.sessions, -1, blocks.shape[1]),
+            loads_ms=[self.header.runner.load_ms],
+            firsts_ms=[times.first_ms],
+            warm_up_runs=times.warm_up_runs,
+            peak_rss_bytes=times.peak_rss_bytes,
+        )
+
+    def _latency(self, timing: latency.Timing) -> Latency:
+        times, runner = self.header.times, self.header.runner
+        return times_of(timing, runner.threads, runner.device, times.preprocess_ms, times.postprocess_ms)
+
+    def _picture(self, index: int, name: str) -> np.ndarray:
+        member = f"images/{index:05d}/{name}"
+        return decode_label(self.archive.read(member), name=f"{self.archive.path}: {member}")
+
+
+def read_reference(path: Path) -> ReferenceFile:
+    """Reads a recording and verifies every byte of it.
+
+    Raises:
+        InputError: Missing, truncated, edited, no recording, or one of another version.
+    """
+    archive = open_archive(path, kind=KIND, schema_version=SCHEMA_VERSION, what="a recorded reference", hint=_HINT)
+    try:
+        header = Header.model_validate(archive.header)
+    except ValidationError as error:
+        raise InputError(f"{path}: not a valid reference", cause=one_line(error)[:800], hint=_HINT) from error
+    if fault := _fault(header, archive.names):
+        raise InputError(f"{path}: not a valid reference", cause=fault, hint=_HINT)
+    return ReferenceFile(archive, header)
+
+
+def recording_for(path: Path, data: Dataset, limited: Dataset) -> Playback:
+    """Reads a recording that is to stand in for the model on `limited`, made of that or of all of `data`.
+
+    Raises:
+        InputError: As `read_reference`; or it was recorded on other images.
+    """
+    playback = read_reference(path).playback()
+    playback.require_data(limited if len(limited) == len(playback.images) else data)
+    return playback
+
+
+def _fault(header: Header, members: frozenset[str]) -> str:
+    """What the schema cannot see; empty when all is well."""
+    wanted = {
+        f"images/{index:05d}/{name}"
+        for index, image in enumerate(header.images)
+        for name in ("mask.png", "confusion.npy", *(("decided.png", "margin.png") if image.margin_edges else ()))
+    }
+    if len({image.name for image in header.images}) < len(header.images):
+        return "an image is named twice"
+    if missing := wanted - members:
+        return f"{min(missing)} is missing"
+    if header.times is not None and len({len(row) for row in header.times.blocks_ms}) != 1:
+        return "blocks of times of different lengths"
+    if header.times is not None and len(header.times.blocks_ms) % header.times.sessions:
+        return f"{len(header.times.blocks_ms)} blocks of times are not those of {header.times.sessions} sessions"
+    if sum(entry.size_bytes for entry in header.model.files if entry.role in ("model", "params")) <= 0:
+        return "the model has no bytes"
+    return ""

@@ -1,0 +1,222 @@
+"""A check spread over machines: each measures its share of the images, `merge` judges all of them at once.
+
+What is kept per image is counts, and whatever is computed from them is computed after the merge from the images in
+their own order. So the merged report is that of one run without times, byte for byte, but for `created`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from segexport import __version__
+from segexport.artifact import Manifest, digest_of
+from segexport.errors import InputError
+from segexport.judge.results import Measured, Measurement, ReferenceRun
+from segexport.measure.parity import Counts
+from segexport.recipe.limits import Limits
+from segexport.references.archive import Writer, new_archive, npy_bytes
+from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
+from segexport.runtimes.base import SessionInfo
+from segexport.spec import Format, Frozen, Label, Precision
+from segexport.verdict import Check
+
+KIND = "segexport-part"
+SCHEMA_VERSION = 1
+ARRAYS = ("counts", "boundary", "agreement", "decided")  # a row for each image
+POOLED = ("confusion", "mask_confusion")
+
+
+class Runner(Frozen):
+    """`SessionInfo` without what differs from start to start."""
+
+    runtime: str
+    version: str
+    provider: str
+    device: str
+    threads: int
+    notes: tuple[str, ...] = ()
+
+
+class Failure(Frozen):
+    """A `SegexportError`."""
+
+    kind: str
+    what: str
+    cause: str = ""
+    hint: str = ""
+
+
+class Contestant(Frozen):
+    """The reference (`name` is empty) or an export; its arrays are members `tallies/<index>/...`."""
+
+    name: str = ""
+    format: Format
+    precision: Precision
+    manifest: Manifest | None = None
+    limits: Limits | None = None
+    runner: Runner | None = None
+    error: Failure | None = None
+    not_finite: tuple[str, ...] = ()
+    constant_images: int = 0
+    wrong_shape: str = ""
+    repeatable: bool = True
+    operators: dict[str, dict[str, int]] = Field(default_factory=dict)
+    more: tuple[Check, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
+
+
+class Part(Frozen):
+    """header.json of a part.
+
+    Attributes:
+        run: Digest of all that the parts of one run share.
+        index: From 1.
+        names: The images of this part, in their order.
+        total: Images of all parts together.
+    """
+
+    segexport_version: str
+    run: str
+    index: int = Field(ge=1)
+    count: int = Field(ge=1)
+    names: tuple[str, ...] = Field(min_length=1)
+    total: int
+    title: str
+    dataset: DatasetInfo
+    labels: tuple[Label, ...]
+    notes: tuple[str, ...]
+    environment: dict[str, Any]
+    worst_images: int
+    is_gpu: bool
+    recorded: Recorded | None = None
+    recorded_times: Latency | None = None
+    reference_notes: tuple[str, ...] = ()
+    contestants: tuple[Contestant, ...] = Field(min_length=2)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`2/8` -> (2, 8).
+
+    Raises:
+        InputError: Not such a pair, or beyond it.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    index, count = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= index <= count:
+        raise InputError(f"--shard {text}: not a shard", hint="I/N, for example 2/8 for the second of eight parts")
+    return index, count
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
+def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int, count: int, worst_images: int) -> None:
+    """Keeps what one shard measured.
+
+    Args:
+        measured: Of the shard's images; its `dataset` is that of the whole.
+        pictures: The folder that the worst images were drawn into.
+    """
+    reference, comparison = measured.reference, measured.comparison
+    entries = [_reference(reference, comparison.reference), *(_contestant(entry) for entry in measured.exports)]
+    contestants = [contestant for contestant, _ in entries]
+    shared = {
+        "version": __version__,
+        "count": count,
+        "dataset": measured.dataset.model_dump(mode="json"),
+        "labels": [label.name for label in measured.labels],
+        "recorded": measured.reference.recorded and measured.reference.recorded.digest,
+        "worst_images": worst_images,
+        "models": [[one.name, one.manifest and _identity(one.manifest)] for one in contestants],
+        "limits": [one.limits and one.limits.model_dump(exclude_unset=True) for one in contestants],
+        "threads": reference.info.threads,
+        "title": measured.title,
+    }
+    part = Part(
+        segexport_version=__version__,
+        run=digest_of(shared),
+        index=index,
+        count=count,
+        names=comparison.names,
+        total=measured.dataset.images,
+        title=measured.title,
+        dataset=measured.dataset,
+        labels=measured.labels,
+        notes=measured.notes,
+        environment=measured.environment,
+        worst_images=worst_images,
+        is_gpu=reference.is_gpu,
+        recorded=reference.recorded,
+        recorded_times=reference.times if reference.recorded is not None else None,
+        reference_notes=reference.notes,
+        contestants=tuple(contestants),
+    )
+    with new_archive(path) as writer:
+        for place, (contestant, tally) in enumerate(entries):
+            if tally is not None and contestant.error is None:
+                _write_tally(writer, place, tally)
+            for worst in contestant.worst:
+                writer.add(worst.picture, (pictures / worst.picture).read_bytes())
+        writer.finish(KIND, SCHEMA_VERSION, part.model_dump(mode="json"))
+
+
+def _reference(run: ReferenceRun, tally: Counts) -> tuple[Contestant, Counts]:
+    manifest = run.artifact.manifest
+    contestant = Contestant(
+        format=manifest.format,
+        precision=manifest.target.precision,
+        manifest=manifest,
+        runner=_runner(run.info),
+        **{name: getattr(tally, name) for name in _SCALARS},
+    )
+    return contestant, tally
+
+
+def _identity(manifest: Manifest) -> str:
+    return digest_of(manifest.model_dump(mode="json"))
+
+
+def _contestant(entry: Measured) -> tuple[Contestant, Counts | None]:
+    subject, error, tally = entry.subject, entry.error, entry.tally
+    failure = error and Failure(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
+    found = {} if tally is None else {name: getattr(tally, name) for name in _SCALARS}
+    contestant = Contestant(
+        name=subject.name,
+        format=subject.format,
+        precision=subject.precision,
+        manifest=subject.artifact.manifest if subject.artifact is not None else None,
+        limits=subject.limits,
+        runner=None if entry.info is None else _runner(entry.info),
+        error=failure or None,
+        operators=entry.operators,
+        more=tuple(entry.more),
+        worst=entry.worst,
+        **found,
+    )
+    return contestant, tally
+
+
+_SCALARS = ("not_finite", "constant_images", "wrong_shape", "repeatable")
+
+
+def _runner(info: SessionInfo) -> Runner:
+    return Runner(**{name: getattr(info, name) for name in Runner.model_fields})
+
+
+def _write_tally(writer: Writer, place: int, tally: Counts) -> None:
+    arrays = {  # `ARRAYS` and `POOLED`
+        "counts": np.stack(tally.counts),
+        "boundary": np.stack(tally.boundary),
+        "agreement": np.array(tally.agreement, np.float64),
+        "decided": np.array(tally.decided_agreement, np.float64),
+        "confusion": tally.confusion,
+        "mask_confusion": tally.mask_confusion,
+    }
+    for name, array in arrays.items():
+        if array is not None:
+            writer.add(f"tallies/{place}/{name}.npy", npy_bytes(array))

@@ -1,0 +1,126 @@
+"""What is wanted: the promise, and what is to become smaller. And which of two measured points is nearer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from segexport.search.candidate import Trial
+from segexport.spec import Frozen, Precision
+
+Objective = Literal["latency", "size", "flops"]
+OBJECTIVES: tuple[Objective, ...] = ("latency", "size", "flops")
+WORTH_RATIO = 0.98
+"""An improvement below 2 % is nothing: two builds of one program differ as much."""
+
+
+class Goal(Frozen):
+    """The promise and the aim.
+
+    Attributes:
+        max_miou_drop: Loss of mIoU that is allowed, as a fraction of 1.
+    """
+
+    max_miou_drop: float = Field(ge=0, lt=1)
+    objective: Objective = "latency"
+
+    def cost(self, point: Trial) -> tuple[float, ...]:
+        """What is to become small: the objective, then the other two to tell equals apart. Infinite where unknown."""
+        found = {"latency": point.latency_ratio, "size": point.size_bytes, "flops": point.macs}
+        return tuple(float("inf") if found[name] is None else float(found[name]) for name in self._order)
+
+    @property
+    def _order(self) -> tuple[Objective, ...]:
+        return (self.objective, *(name for name in OBJECTIVES if name != self.objective))
+
+    def holds(self, point: Trial) -> bool:
+        """Whether its measured loss is within the promise."""
+        return point.error is None and point.miou_delta is not None and point.miou_delta >= -self.max_miou_drop
+
+    def surely_holds(self, point: Trial) -> bool:
+        """Whether the whole interval of its loss is."""
+        low = point.miou_interval[0] if point.miou_interval is not None else None
+        return self.holds(point) and low is not None and low >= -self.max_miou_drop
+
+    def pays(self, point: Trial, baseline: Trial) -> bool:
+        """Whether it is better than the fp32 export on the objective; int8 may not be slower either.
+
+        After a screening the measured ratio decides, after a full measurement its whole interval.
+        """
+        own, base = self.cost(point)[0], self.cost(baseline)[0]
+        if not own < WORTH_RATIO * base:
+            return False
+        interval = point.latency_interval if point.attempt.rung == "full" else None
+        if self.objective == "latency":
+            return interval is None or interval[1] < 1
+        slower = interval is not None and interval[0] > 1
+        return not (slower and point.candidate.precision is Precision.INT8)
+
+    def better(self, point: Trial, other: Trial) -> bool:
+        """Whether `point` costs less than `other` by more than the noise; where that is a tie, in what comes second."""
+        for name, own, others in zip(self._order, self.cost(point), self.cost(other), strict=True):
+            noise = WORTH_RATIO if name == "latency" else 1.0
+            if own < noise * others:
+                return True
+            if others < noise * own:
+                return False
+        return False
+
+
+def carefully(points: Iterable[Trial]) -> list[Trial]:
+    """For each candidate its most careful measurement, under the idea that it was first tried for."""
+    found: dict[str, Trial] = {}
+    for point in points:
+        known = found.get(point.key)
+        if known is None:
+            found[point.key] = point
+        elif _care(point) >= _care(known):
+            first = known.attempt.model_copy(update={"rung": point.attempt.rung, "timed": point.attempt.timed})
+            found[point.key] = point.model_copy(update={"attempt": first})
+    return list(found.values())
+
+
+def _care(point: Trial) -> tuple[bool, bool]:
+    return point.attempt.rung == "full", point.attempt.timed
+
+
+def baseline_of(points: Sequence[Trial]) -> Trial | None:
+    """The fp32 export without any step, which everything has to beat."""
+    return next(
+        (p for p in carefully(points) if p.attempt.stage == "baseline" and p.error is None),
+        None,
+    )
+
+
+def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
+    """Candidates that hold the promise as far as is known and pay, cheapest first.
+
+    Of those that cost the same but for noise, the one that keeps the promise best comes first.
+    """
+    base = baseline_of(points)
+    if base is None:
+        return []
+    left = [p for p in carefully(points) if p.key != base.key and goal.holds(p) and goal.pays(p, base)]
+    found = []
+    while left:
+        least = min(left, key=goal.cost)
+        equals = [p for p in left if not goal.better(least, p)]
+        best = max(equals, key=lambda p: (goal.surely_holds(p), p.agreement or 0.0))
+        left.remove(best)
+        found.append(best)
+    return found
+
+
+def finalists(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
+    """The bold one and the safe one: the cheapest whose loss is within the promise as measured on all search images,
+    then the cheapest whose whole interval is.
+
+    Two, because each verdict errs in at most 2.5 % of the cases (the lower end of a two-sided 95 % interval): both
+    together stay within 5 %.
+    """
+    full = [point for point in ranked(goal, points) if point.attempt.rung == "full"]
+    bold = full[:1]
+    safe = [point for point in full if goal.surely_holds(point) and point not in bold][:1]
+    return bold + (safe or full[1:2])

@@ -1,0 +1,34 @@
+"""Which class of the data each class of a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from segexport.artifact import Manifest
+from segexport.errors import InputError
+from segexport.measure.metrics import label_map_lookup
+from segexport.task.instance.data import InstanceData
+
+
+def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str, str] | None = None) -> np.ndarray:
+    """(classes of the model,) int64: the data's class of each, or -1 for one that the data does not know.
+
+    Names decide where all of the data's are the model's too, or with a `label_map`; else, as many classes on both sides
+    are taken in their order (PaddleDetection numbers classes by their categories' ids).
+
+    Raises:
+        InputError: Neither names nor numbers fit, or the map names what is not there.
+    """
+    own, names = [label.name for label in manifest.labels], list(data.labels or ())
+    if label_map or set(names) <= set(own):
+        lookup = label_map_lookup(own, names, label_map or {}).astype(np.int64)
+        return np.where(lookup < len(names), lookup, -1)
+    if len(own) != len(names):
+        raise InputError(
+            f"the model has {len(own)} classes, {data.source} has {len(names)}",
+            cause=f"model: {', '.join(own[:20])}; data: {', '.join(names[:20])}",
+            hint="say which is which with a label_map (model class: data class), or import it with --labels FILE",
+        )
+    return np.arange(len(own))

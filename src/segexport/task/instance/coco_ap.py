@@ -1,0 +1,125 @@
+"""COCO's average precision, by pycocotools, and what a bootstrap over images needs of it.
+
+Matching objects to annotations is the costly part, and it is done image by image; average precision follows from the
+matches alone. So pycocotools matches once, and each resample only counts again (`average_precision`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from segexport.task.instance.average_precision import ClassMatches
+from segexport.task.instance.data import Annotation
+from segexport.task.instance.detections import MAX_PER_IMAGE, Detections, code_of, mask_tools
+
+Kind = Literal["bbox", "segm"]
+
+
+def matches(
+    truth: Sequence[Sequence[Annotation]],
+    sizes: Sequence[tuple[int, int]],
+    found: Sequence[Detections],
+    classes: int,
+    kind: Kind,
+) -> list[ClassMatches]:
+    """Which detections are right, by COCO's rules at the ten IoU from 0.5 to 0.95.
+
+    Args:
+        truth: Of each image, what is annotated.
+        sizes: (width, height) of each image.
+        found: Of each image, what a model found.
+        classes: Of the data.
+        kind: Whether boxes or masks are compared.
+
+    Returns:
+        For each class, its detections with their matches.
+    """
+    mask_tools()  # a clear error where it is missing
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints
+        evaluation = COCOeval(
+            _coco(COCO(), _annotations(truth, sizes), sizes, classes),
+            _coco(COCO(), _results(found, kind), sizes, classes),
+            kind,
+        )
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [MAX_PER_IMAGE]
+        evaluation.evaluate()
+    images = len(truth)
+    per_image = evaluation.evalImgs  # by class, then by image
+    return [_class(per_image[index * images : (index + 1) * images]) for index in range(classes)]
+
+
+def _coco(made: Any, annotations: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], classes: int) -> Any:
+    for number, annotation in enumerate(annotations, start=1):  # from 1: 0 is pycocotools' word for no match
+        annotation["id"] = number
+    made.dataset = {
+        "images": [{"id": index, "width": width, "height": height} for index, (width, height) in enumerate(sizes)],
+        "categories": [{"id": index} for index in range(classes)],
+        "annotations": annotations,
+    }
+    made.createIndex()
+    return made
+
+
+def _annotations(truth: Sequence[Sequence[Annotation]], sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "image_id": index,
+            "category_id": one.class_id,
+            "bbox": list(one.bbox),
+            "segmentation": one.segmentation and code_of(one.segmentation, sizes[index]),
+            "area": one.area,
+            "iscrowd": int(one.crowd),
+            "ignore": int(one.crowd or one.difficult),
+        }
+        for index, objects in enumerate(truth)
+        for one in objects
+    ]
+
+
+def _results(found: Sequence[Detections], kind: Kind) -> list[dict[str, Any]]:
+    results = []
+    for index, detections in enumerate(found):
+        for row in range(len(detections)):
+            left, top, right, bottom = map(float, detections.boxes[row])
+            result = {
+                "image_id": index,
+                "category_id": int(detections.classes[row]),
+                "score": float(detections.scores[row]),
+                "bbox": [left, top, right - left, bottom - top],
+                "area": (right - left) * (bottom - top),
+                "iscrowd": 0,
+            }
+            if kind == "segm":
+                result["segmentation"] = detections.masks[row]
+                result["area"] = float(mask_tools().area(detections.masks[row]))
+            results.append(result)
+    return results
+
+
+def _class(per_image: Sequence[dict[str, Any] | None]) -> ClassMatches:
+    """The detections of one class, over all images, in pycocotools' order."""
+    images, scores, right, ignored = [], [], [], []
+    positives = np.zeros(len(per_image), np.int64)
+    for index, one in enumerate(per_image):
+        if one is None:  # neither annotated nor found there
+            continue
+        positives[index] = np.count_nonzero(np.asarray(one["gtIgnore"]) == 0)
+        count = len(one["dtScores"])
+        images.append(np.full(count, index))
+        scores.append(np.asarray(one["dtScores"], np.float64))
+        right.append(np.asarray(one["dtMatches"]) > 0)
+        ignored.append(np.asarray(one["dtIgnore"]) > 0)
+    if not scores:
+        return ClassMatches.empty(positives, thresholds=10)
+    return ClassMatches.of(
+        np.concatenate(images), np.concatenate(scores), np.hstack(right), np.hstack(ignored), positives
+    )

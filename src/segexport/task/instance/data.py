@@ -1,0 +1,87 @@
+"""Images with annotated objects, read as a data set like any other: COCO's JSON, or Pascal VOC's XML."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from segexport.data.dataset import Dataset, Sample
+from segexport.errors import InputError
+
+Form = Literal["COCO", "VOC"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object as a person marked it.
+
+    Attributes:
+        class_id: Index into the data's labels.
+        bbox: (x, y, width, height) in pixels, from the image's left and top edge.
+        segmentation: Polygons or a run-length code as COCO writes them; None where there is only a box.
+        crowd: Many objects in one; what is found in it counts neither for nor against a model.
+        difficult: VOC's mark; likewise.
+        area: Square pixels as the annotation says.
+    """
+
+    class_id: int
+    bbox: tuple[float, float, float, float]
+    segmentation: Any = None
+    crowd: bool = False
+    difficult: bool = False
+    area: float = 0.0
+
+
+@dataclass(frozen=True)
+class InstanceData(Dataset):
+    """A data set whose truth is objects.
+
+    Attributes:
+        form: Of the annotations.
+        source: The annotation file, or the folder of such.
+        category_ids: The annotations' own number of each label.
+        annotations: Objects by the image's name.
+        sizes: (width, height) by the image's name, where the annotations say it.
+        image_ids: The annotations' own number of each image, by its name.
+    """
+
+    form: Form = "COCO"
+    source: Path = Path()
+    category_ids: tuple[int, ...] = ()
+    annotations: Mapping[str, tuple[Annotation, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    image_ids: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        return True
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether every object has a mask."""
+        return all(one.segmentation is not None for found in self.annotations.values() for one in found)
+
+    def of(self, name: str) -> tuple[Annotation, ...]:
+        """The objects of an image."""
+        return self.annotations.get(name, ())
+
+    def read(self, index: int) -> Sample:
+        sample = super().read(index)
+        stated, found = self.sizes.get(sample.name), sample.image.shape[1::-1]
+        if stated is not None and stated != found:
+            raise InputError(
+                f"{self.source}: {sample.name} is {stated[0]}x{stated[1]} there, and {found[0]}x{found[1]} on disk",
+                cause="the annotations belong to an image of another size",
+            )
+        return sample
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the images and of what is annotated in them."""
+        images = Dataset(self.root, self.split, self.entries, self.labels).fingerprint
+        truth = [(entry.image, self.of(entry.image)) for entry in self.entries]
+        return hashlib.sha256(repr((images, self.category_ids, truth)).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""A loaded model that finds objects: `predict`, `batch_predict`, `evaluate`. `segexport.load` opens one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import Manifest
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.predict.inputs import Picture, pictures
+from segexport.predict.model_session import Opened
+from segexport.progress import Progress, silent
+from segexport.runtimes.base import Prediction
+from segexport.task.instance.evaluate import Metric, evaluate
+from segexport.task.instance.objects import Objects
+from segexport.task.instance.result import DRAW_THRESHOLD, InstanceResult
+from segexport.task.open_data import open_data
+
+
+class InstanceModel(Opened):
+    """A model in a process of its own. Use it in a `with` block, or call `close`."""
+
+    def predict(self, img_file: Any, *, score_threshold: float = 0.0) -> InstanceResult:
+        """The objects of one image, best score first.
+
+        Args:
+            img_file: A path, an http(s) URL, or an array (H, W, 3) uint8 in BGR order, as OpenCV reads it.
+            score_threshold: Objects below it are left out; the model has a threshold of its own before that.
+
+        Raises:
+            InputError: It cannot be read, or is more than one image.
+        """
+        if isinstance(img_file, list | tuple) or (isinstance(img_file, str | Path) and Path(img_file).is_dir()):
+            raise InputError("predict takes one image", hint="batch_predict takes lists and folders")
+        return next(self.each(img_file, score_threshold=score_threshold))
+
+    def batch_predict(self, img_file_list: Any, *, score_threshold: float = 0.0) -> list[InstanceResult]:
+        """The objects of each image of a list or a folder; otherwise as `predict`."""
+        return list(self.each(img_file_list, score_threshold=score_threshold))
+
+    def each(self, input: Any, *, score_threshold: float = 0.0) -> Iterator[InstanceResult]:
+        """The same as a generator: no image is kept that was seen."""
+        if not 0 <= score_threshold <= 1:
+            raise InputError(f"score_threshold is {score_threshold}", cause="it is a number from 0 to 1")
+        return (self._one(picture, score_threshold) for picture in pictures(input))
+
+    def evaluate(
+        self,
+        eval_dataset: Dataset | str | Path,
+        batch_size: int = 1,
+        metric: Metric | None = None,
+        return_details: bool = False,
+        *,
+        split: str = "val",
+        progress: Progress = silent,
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        """Average precision with PaddleX's names.
+
+        Args:
+            eval_dataset: Annotated images (`InstanceData`), or the folder of such in COCO's or Pascal VOC's form.
+            batch_size: Accepted for PaddleX's sake: exports run one image at a time, as a phone does.
+            metric: COCO: `bbox_mmap` and `segm_mmap`, over the IoU from 0.5 to 0.95. VOC: `bbox_map` and `segm_map`, at
+                an IoU of 0.5. None: as the data's form is.
+            return_details: Whether to return ({...}, {"bbox": ..., "mask": ..., "gt": ...}).
+            split: Where a folder is given.
+
+        Raises:
+            InputError: No annotations, or classes that are not the model's.
+            EnvironmentMissingError: No pycocotools.
+        """
+        from segexport.task.instance.data import InstanceData
+
+        data = eval_dataset if isinstance(eval_dataset, Dataset) else open_data(Path(eval_dataset), split)
+        if not isinstance(data, InstanceData):
+            raise InputError(
+                f"{data.root}: no annotated objects",
+                cause="this model finds objects, and is measured against annotations of objects",
+                hint="give a folder with COCO's JSON or Pascal VOC's Annotations",
+            )
+        return evaluate(self.objects, self.artifact.manifest, data, metric, return_details, progress)
+
+    def objects(self, name: str, image: np.ndarray) -> Objects:
+        """What is in an image (H, W, 3) uint8 RGB; `name` is for messages."""
+        manifest = self.artifact.manifest
+        tensor, placement = preprocess.apply(manifest.preprocess, image, input_spec=manifest.image)
+        prediction = self._session.infer(preprocess.feed(manifest.inputs, tensor, placement))
+        return checked(prediction, manifest, placement, name)
+
+    def _one(self, picture: Picture, score_threshold: float) -> InstanceResult:
+        objects = self.objects(picture.name, picture.image).at_least(score_threshold)
+        draw = score_threshold or DRAW_THRESHOLD  # who asks for a score wants to see what has it
+        return InstanceResult(picture.name, picture.image, objects, self.artifact.manifest.labels, draw)
+
+
+def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Placement, name: str) -> Objects:
+    """The objects of a prediction.
+
+    Raises:
+        InputError: Masks of another size than the image's, or a class that the model has no label for.
+    """
+    found = prediction.objects
+    if not len(found):  # masks of no object may have any size
+        return Objects.of([], [], np.zeros((0, 4)), [], placement.original)
+    if found.size != placement.original:
+        own, image = ("x".join(map(str, size)) for size in (found.size, placement.original))
+        raise InputError(
+            f"{name}: the model's masks are {own}, the image is {image}",
+            cause="masks of the image's size are expected, which the model works out from im_shape and scale_factor",
+            hint="export the model with its post-processing",
+        )
+    highest = int(found.classes.max())
+    if highest >= manifest.num_classes:
+        raise InputError(
+            f"{name}: the model found the class {highest}, but it has {manifest.num_classes} labels",
+            hint="name every class of the model: import it with --labels FILE",
+        )
+    return found

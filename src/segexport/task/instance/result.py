@@ -1,0 +1,174 @@
+"""The objects of one image with PaddleX's names: a list of dicts, with the ways to print and save it."""
+
+from __future__ import annotations
+
+import json as json_module
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from segexport.data.images import IMAGE_SUFFIXES
+from segexport.files.atomic import write_file
+from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
+from segexport.spec import Label
+from segexport.task.instance import draw, rle
+from segexport.task.instance.objects import Objects
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+DRAW_THRESHOLD = 0.5
+"""Objects below this score are left out of pictures, unless one asks for them."""
+
+
+class InstanceResult(Sequence):
+    """What a model found in one image, best score first.
+
+    Each element is a dict: `bbox` [xmin, ymin, w, h] in pixels, `mask` (H, W) uint8 of 0 and 1 at the image's size,
+    `category` the class's name, `category_id` its number in the model's labels, and `score`. Masks are unpacked when an
+    element is asked for.
+
+    Attributes:
+        input_path: Where the image came from: its path or URL, or `array_0` for the first array.
+        page_index: None; PaddleX's place for the page of a PDF.
+        image: (H, W, 3) uint8 RGB.
+        objects: The same as arrays.
+        labels: The classes.
+        draw_threshold: Score below which objects are left out of pictures, where nobody says another.
+    """
+
+    page_index = None
+
+    def __init__(
+        self,
+        input_path: str,
+        image: np.ndarray,
+        objects: Objects,
+        labels: tuple[Label, ...],
+        draw_threshold: float = DRAW_THRESHOLD,
+    ) -> None:
+        self.input_path, self.image, self.objects, self.labels = input_path, image, objects, labels
+        self.draw_threshold = draw_threshold
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._one(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._one(index % len(self))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} objects in {self.input_path}>"
+
+    @property
+    def summary(self) -> str:
+        """How many of each class."""
+        counts = Counter(int(index) for index in self.objects.classes)
+        return ", ".join(f"{count} {self.labels[index].name}" for index, count in sorted(counts.items())) or "nothing"
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """All of it as plain data, under the key `res`; masks as COCO's uncompressed run-length codes."""
+        return {"res": {**self._head, "objects": [self._plain(index) for index in range(len(self))]}}
+
+    @property
+    def img(self) -> dict[str, Image]:
+        """The image with the objects drawn over it, under the key `res`."""
+        return {"res": self.picture("overlay")}
+
+    def picture(self, kind: str = "overlay", *, threshold: float | None = None) -> Image:
+        """The objects as a picture.
+
+        Args:
+            kind: `overlay`: over the image; `color`: each in a colour of its own, on black; `mask`: their numbers, 1
+                for the first of the result, 0 for none.
+            threshold: Score below which objects are left out; None: `draw_threshold`.
+
+        Raises:
+            InputError: Another kind.
+        """
+        from PIL import Image
+
+        require_kind(kind)
+        shown = self.objects.at_least(self.draw_threshold if threshold is None else threshold)
+        if kind == "overlay":
+            return Image.fromarray(draw.overlay(self.image, shown, self.labels))
+        return Image.fromarray(draw.numbered(shown) if kind == "mask" else draw.colored(shown))
+
+    def picture_name(self, kind: str = "overlay") -> str:
+        """What `save_to_img` calls a picture in a folder."""
+        return picture_name(self.input_path, kind)
+
+    def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
+        """Prints classes, boxes and scores; masks are too long and printed as `...`.
+
+        Args:
+            format_json: Whether as indented JSON.
+            indent, ensure_ascii: As in `json.dumps`, for `format_json`.
+        """
+        objects = [{**self._plain(index, mask=False), "mask": "..."} for index in range(len(self))]
+        content = {"res": {**self._head, "objects": objects}}
+        print(json_module.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if format_json else content)
+
+    def save_to_json(self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
+        """Writes what `json` holds to a file, or into a folder under the image's name; an object is one line.
+
+        Args:
+            save_path: A file that ends in `.json`, or a folder.
+            indent: Of the lines; None writes one line in all.
+            ensure_ascii: Whether letters beyond ASCII are escaped.
+
+        Returns:
+            The file.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        dump = json_module.dumps
+        content = self.json["res"]
+        text = dump(content, ensure_ascii=ensure_ascii)
+        if indent is not None:
+            start = "\n" + " " * indent
+            lines = [f"{dump(key)}: {dump(value, ensure_ascii=ensure_ascii)}" for key, value in self._head.items()]
+            rows = ",".join(start + " " * indent + dump(row, ensure_ascii=ensure_ascii) for row in content["objects"])
+            lines.append(f'"objects": [{rows}{start}]')
+            text = "{" + ",".join(start + line for line in lines) + "\n}\n"
+        name = f"{Path(file_name(self.input_path)).stem}.json"
+        return write_file(place(self.input_path, save_path, name, (".json",)), text.encode())
+
+    def save_to_img(self, save_path: str | Path, *, kind: str = "overlay", threshold: float | None = None) -> Path:
+        """Writes a picture to a file, or into a folder under the image's name; the image itself is never overwritten.
+
+        Raises:
+            InputError: No such kind, or a format that cannot be written.
+            StorageError: It cannot be written.
+        """
+        path = place(self.input_path, save_path, self.picture_name(kind), IMAGE_SUFFIXES)
+        return save_picture(self.picture(kind, threshold=threshold), path, kind)
+
+    @property
+    def _head(self) -> dict[str, Any]:
+        names = [label.name for label in self.labels]
+        return {"input_path": self.input_path, "page_index": self.page_index, "label_list": names}
+
+    def _one(self, index: int) -> dict[str, Any]:
+        return {**self._numbers(index), "mask": self.objects.mask(index).astype(np.uint8)}
+
+    def _plain(self, index: int, *, mask: bool = True) -> dict[str, Any]:
+        return {**self._numbers(index), **({"mask": rle.encode(self.objects.mask(index))} if mask else {})}
+
+    def _numbers(self, index: int) -> dict[str, Any]:
+        left, top, right, bottom = (float(side) for side in self.objects.boxes[index])
+        label = self.labels[int(self.objects.classes[index])]
+        return {
+            "category": label.name,
+            "category_id": label.id,
+            "score": float(self.objects.scores[index]),
+            "bbox": [left, top, right - left, bottom - top],
+        }

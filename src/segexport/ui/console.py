@@ -1,0 +1,301 @@
+"""The one place that talks: messages, progress and errors go to stderr, data goes to stdout.
+
+Everything else returns values or raises. rich is imported when the first word is said, so that `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from segexport.errors import SegexportError, StorageError
+
+if TYPE_CHECKING:
+    import rich.console
+    import rich.progress
+
+    from segexport.artifact import ModelArtifact
+
+Color = Literal["auto", "always", "never"]
+
+PLAIN_WIDTH = 100  # columns that a report may take where nobody says how wide the page is
+
+# Control characters could move the cursor or recolour what was said before; the bidirectional ones reorder it.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+# Without a terminal a bar is a few lines: after so many seconds and so much further, and in any case now and then,
+# because continuous integration ends jobs that stay silent.
+_LINE_EVERY_S, _LINE_EVERY_RATIO, _LINE_AT_LEAST_EVERY_S = 5.0, 0.1, 60.0
+
+
+def printable(text: str) -> str:
+    """The text with every character that a terminal would obey instead of show written as an escape."""
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+class Progress:
+    """What the code that works sees of its progress bar."""
+
+    def __init__(self, show: Callable[[int], None]) -> None:
+        self._show = show
+        self.done = 0
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more of the total are done."""
+        self.done += count
+        self._show(self.done)
+
+
+class Console:
+    """Talks to the person at the terminal, or to the log that stands in for one.
+
+    Args:
+        color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two overrule both.
+        quiet: Only warnings and errors are said, and no progress is shown.
+        stdout: Where data goes; by default what `sys.stdout` is when it is written.
+        stderr: Where messages go; by default what `sys.stderr` is when they are written.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        color: Color = "auto",
+        *,
+        quiet: bool = False,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.color = color
+        self.quiet = quiet
+        self._out = _Outlet("stdout", stdout)
+        self._err = _Outlet("stderr", stderr)
+        self._clock = clock
+        self._warned: set[str] = set()
+        self._rich: rich.console.Console | None = None
+        self._bars: rich.progress.Progress | None = None
+
+    @property
+    def stdout_color(self) -> bool:
+        """Whether data on stdout may carry colour."""
+        return self._wants_color(self._out)
+
+    @property
+    def stdout_width(self) -> int:
+        """Columns that a table on stdout may take."""
+        if self._out.isatty() or os.environ.get("COLUMNS"):
+            return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
+        return PLAIN_WIDTH
+
+    def data(self, text: str) -> None:
+        """Writes what was asked for to stdout, and ends it with a newline.
+
+        Raises:
+            StorageError: stdout is a file that cannot be written, for example on a full disk.
+        """
+        try:
+            self._out.write(text if text.endswith("\n") else text + "\n")
+            self._out.flush()
+        except OSError as error:
+            raise StorageError("stdout: cannot be written", cause=str(error)) from error
+
+    def say(self, text: str) -> None:
+        """A message: what is done now, where the result lies."""
+        if not self.quiet:
+            self._print(text)
+
+    def warn(self, text: str) -> None:
+        """Something that the person should know although the work goes on."""
+        self._print(text, head="warning", style="yellow")
+
+    def warn_of(self, *models: ModelArtifact) -> None:
+        """What had to be assumed or comes out otherwise on the way to these models, each thing once."""
+        for manifest in (model.manifest for model in models):
+            for text in (f"{manifest.name}: {warning}" for warning in manifest.warnings):
+                if text not in self._warned:
+                    self._warned.add(text)
+                    self.warn(text)
+
+    def error(self, error: SegexportError) -> None:
+        """`error:` what, `cause:` why, `hint:` what mends it; each in a line that can be searched for."""
+        self._print(error.what, head="error", style="bold red")
+        if error.cause:
+            self._print(error.cause, head="cause", style="bold")
+        if error.hint:
+            self._print(error.hint, head="hint", style="bold cyan")
+
+    @contextmanager
+    def progress(self, title: str, total: int | None = None) -> Iterator[Progress]:
+        """A bar on a terminal, a few lines in a log. Bars may be nested.
+
+        Args:
+            title: What is being done.
+            total: How often it will be done; None where nobody knows.
+        """
+        if self.quiet:
+            yield Progress(lambda done: None)
+        elif self._err.isatty() and os.environ.get("TERM") != "dumb":
+            with self._bar(title, total) as progress:
+                yield progress
+        else:
+            with self._lines(title, total) as progress:
+                yield progress
+
+    @contextmanager
+    def _bar(self, title: str, total: int | None) -> Iterator[Progress]:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        outermost = self._bars is None
+        if self._bars is None:
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            # rich would replace sys.stderr by a proxy that prints through this console, which prints to sys.stderr.
+            self._bars = Bars(
+                *columns,
+                console=self._console(),
+                transient=True,
+                refresh_per_second=8,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bars.start()
+        bars, started = self._bars, self._clock()
+        task = bars.add_task(printable(title), total=total)
+        progress = Progress(lambda done: bars.update(task, completed=done))
+        try:
+            yield progress
+            self.say(_finished(title, progress.done, self._clock() - started))
+        finally:
+            bars.remove_task(task)
+            if outermost:
+                bars.stop()
+                self._bars = None
+
+    @contextmanager
+    def _lines(self, title: str, total: int | None) -> Iterator[Progress]:
+        started = said = self._clock()
+        said_done = 0
+
+        def show(done: int) -> None:
+            nonlocal said, said_done
+            now = self._clock()
+            further = total is None or done - said_done >= total * _LINE_EVERY_RATIO
+            if (now - said >= _LINE_EVERY_S and further) or now - said >= _LINE_AT_LEAST_EVERY_S:
+                left = "" if not (total and done) else f", {(now - started) / done * (total - done):.0f} s left"
+                self.say(f"{title}: {_count(done, total)}, {now - started:.0f} s{left}")
+                said, said_done = now, done
+
+        progress = Progress(show)
+        try:
+            yield progress
+        except BaseException:
+            self.say(f"{title}: stopped at {_count(progress.done, total)}")
+            raise
+        self.say(_finished(title, progress.done, self._clock() - started))
+
+    def _print(self, text: str, *, head: str = "", style: str = "") -> None:
+        from rich.text import Text
+
+        # Text, not markup: a file called [red] is not an instruction. Never wrapped: a path must stay one word.
+        indent = "\n" + " " * (len(head) + 2) if head else "\n"
+        line = Text(printable(text).rstrip("\n").replace("\n", indent))
+        if head:
+            line = Text.assemble((f"{head}:", style), " ", line)
+        self._console().print(line, soft_wrap=True, highlight=False)
+
+    def _console(self) -> rich.console.Console:
+        if self._rich is None:
+            from rich.console import Console as RichConsole
+
+            color = self._wants_color(self._err)
+            self._rich = RichConsole(
+                file=self._err,  # type: ignore[arg-type]
+                force_terminal=color or self._err.isatty(),
+                no_color=not color,
+                color_system="standard" if color else None,
+                legacy_windows=False,
+            )
+        return self._rich
+
+    def _wants_color(self, outlet: _Outlet) -> bool:
+        if self.color == "auto":
+            return outlet.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return self.color == "always"
+
+
+class _Outlet:
+    """A text stream that does not mind when its reader leaves or its encoding lacks a character."""
+
+    def __init__(self, name: Literal["stdout", "stderr"], stream: TextIO | None) -> None:
+        self._name = name
+        self._fixed = stream
+        self._gone = False
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._fixed if self._fixed is not None else getattr(sys, self._name)
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        sayable = text.encode(self.encoding, "replace").decode(self.encoding)
+        self._attempt(lambda: self._stream.write(sayable))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(lambda: self._stream.flush())
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream.isatty()
+        except (AttributeError, ValueError):  # None under pythonw, or closed
+            return False
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            action()
+        except OSError as error:
+            self._gone = True
+            self._point_to_nothing()
+            if self._name == "stdout" and error.errno != errno.EPIPE:
+                raise  # what was asked for is lost: that is an error. What stderr cannot take has nowhere to go.
+
+    def _point_to_nothing(self) -> None:
+        """Python flushes its streams once more at exit, and would complain there about what is still in the buffer."""
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError, AttributeError):
+            return
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+
+def _count(done: int, total: int | None) -> str:
+    return f"{done}" if total is None else f"{done}/{total}"
+
+
+def _finished(title: str, done: int, seconds: float) -> str:
+    return f"{title}: {done} in {seconds:.1f} s"
