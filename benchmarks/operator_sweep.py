@@ -10,6 +10,7 @@ refusals count; ONNX Runtime and Paddle-Lite's x86 twin run what comes out.
     refused   no file was written, and the reason was said
     wrong     a file was written that computes something else
     crashed   a file was written on which its runtime ends
+    not run   a Paddle-Lite file was written for ARM alone, since x86 lacks the operator, and that was said
 
 Many cells are exported as one program with as many outputs; only where that fails is it taken apart. Rows are kept in
 DIR as they come, under the digest of the code that made them: a run that was ended goes on where it stopped, and shards
@@ -24,27 +25,29 @@ import json
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
+from segexport.artifact import Manifest, ModelArtifact, file_entry
+from segexport.artifact import Target as Machine
 from segexport.errors import SegexportError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.program_reader import read_graph
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import settled
 from segexport.exporter.to_onnx import ToOnnx
-from segexport.exporter.to_paddle_lite import ToPaddleLite
+from segexport.exporter.to_paddle_lite import NO_TWIN, ToPaddleLite
+from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.lite import PaddleLite
 from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
-from segexport.step import StepContext
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
@@ -52,7 +55,7 @@ sys.path.insert(0, str(HERE))
 from operators import arrangement, elementwise, fusions, notation, reductions, windows  # noqa: E402
 from operators.notation import Cell, Tensor  # noqa: E402
 
-OUTCOMES = ("equal", "refused", "wrong", "crashed")
+OUTCOMES = ("equal", "refused", "not run", "wrong", "crashed")
 FIRST_OPSET = "opset 16"
 TOLERANCE = 2e-5
 """Largest difference over the largest value; sums in another order differ by less."""
@@ -62,17 +65,17 @@ _CONTEXT = StepContext(timeout_s=TIMEOUT_S)
 
 @dataclass(frozen=True)
 class Exporter:
-    """How a cell becomes a file and how that runs; `targets` are those whose rewrites see the program."""
+    """How a cell becomes a file and how that runs; what is in the way of each target means what."""
 
     name: str
-    targets: tuple[str, ...]
+    obstacle_means: dict[Target, str]
     step: type
     runtime: type
 
 
 EXPORTERS = (
-    Exporter("onnx", ("onnx",), ToOnnx, OnnxRuntime),
-    Exporter("paddle-lite", ("paddle-lite arm", "paddle-lite x86"), ToPaddleLite, PaddleLite),
+    Exporter("onnx", {ONNX: "refused"}, ToOnnx, OnnxRuntime),
+    Exporter("paddle-lite", {LITE_ARM: "refused", LITE_X86: "not run"}, ToPaddleLite, PaddleLite),
 )
 
 
@@ -217,7 +220,7 @@ def artifact(program: Program, folder: Path) -> ModelArtifact:
         outputs=specs[1],
         preprocess=Preprocess(),
         labels=(Label(id=0, name="any", rgb=(0, 0, 0)),),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=Machine(arch="any", precision=Precision.FP32),
     )
     return ModelArtifact(folder, manifest)
 
@@ -233,32 +236,32 @@ def outcomes(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     left, proved = [], set()
     for part in parts:
-        refusal = _refusal(exporter, part.program)
-        if refusal.startswith(_NOT_LISTED) and part.cell.family not in proved:
-            proved.add(part.cell.family)
-            rows |= _taken_apart(exporter, [part])
-        elif refusal:
-            rows[part.cell.name] = Row("refused", refusal)
-        else:
+        row = _foreseen(exporter, part.program)
+        if row is None or (part.cell.family, row.outcome) not in proved:
             left.append(part)
-    return rows | (_taken_apart(exporter, left) if left else {})
+        if row is not None:
+            proved.add((part.cell.family, row.outcome))
+            rows[part.cell.name] = row
+    found = _taken_apart(exporter, [part for part in left if part.cell.name not in rows])
+    for part in left:
+        if part.cell.name in rows:
+            found |= _taken_apart(exporter, [part])
+    return rows | found
 
 
-_NOT_LISTED = "not listed: "
-
-
-def _refusal(exporter: Exporter, program: Program) -> str:
-    """Why it is refused before a converter sees it; empty where it is not."""
-    for target in exporter.targets:
+def _foreseen(exporter: Exporter, program: Program) -> Row | None:
+    """What becomes of it by what `inspect` says, where that is no export."""
+    for target, outcome in exporter.obstacle_means.items():
         found = support_for(target, program).obstacles
         if found:
-            by_rewrites = found[0].number < 0
-            return found[0].reason if by_rewrites else _NOT_LISTED + found[0].reason
-    return ""
+            return Row(outcome, found[0].reason)
+    return None
 
 
 def _taken_apart(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
     """Exports all at once; where that does not go, or not as the first choice, in two halves."""
+    if not parts:
+        return {}
     row, found = _exported(exporter, parts)
     if found is not None:
         rows = {}
@@ -283,8 +286,11 @@ def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[
             manifest = exporter.step().run(artifact(program, source), out, _CONTEXT)
         except SegexportError as error:
             return Row("refused", _said(error)), None
-        if exporter.name == "onnx" and len(parts) > 1 and FIRST_OPSET not in manifest.lineage[-1].notes:
+        notes = manifest.lineage[-1].notes
+        if exporter.name == "onnx" and len(parts) > 1 and FIRST_OPSET not in notes:
             return None, None
+        if not_run := next((note for note in notes if NO_TWIN in note), ""):
+            return Row("not run", not_run), None
         feed = [array for part in parts for array in part.feed]
         try:
             with exporter.runtime().open(ModelArtifact(out, manifest), RunOptions(timeout_s=TIMEOUT_S)) as session:
