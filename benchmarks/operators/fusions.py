@@ -99,12 +99,16 @@ _TAILS: dict[str, list[Step]] = {
 }
 _FUSED_DEEP = ("conv2d", "depthwise_conv2d", "elementwise_add")  # with these, converters fuse what comes third, too
 
+_BIAS: Step = ("elementwise_add", {"Y": held(4), "axis": 1})
+_BETWEEN: dict[str, list[Step]] = {"": [], "normalized": [_NORM], "biased": [_BIAS]}
+
 THREE: list[Cell] = [
-    row("in a row", {"": " > ".join(filter(None, (head, middle, tail)))}, _HEADS[head], _MIDDLES[middle], *steps)
+    row("in a row", {"": " > ".join(filter(None, (head, between, middle, tail)))}, _HEADS[head], *more, _MIDDLES[middle], *steps)
     for head in _HEADS
+    for between, more in _BETWEEN.items()
     for middle in _MIDDLES
     for tail, steps in _TAILS.items()
-    if not tail or head in _FUSED_DEEP
+    if (head in _FUSED_DEEP or not tail) and (head in _FUSED_DEEP[:2] or not between)
 ]  # fmt: skip
 
 _TURN = {"axis": [0, 2, 3, 1]}
@@ -118,13 +122,13 @@ OTHERS: list[Cell] = [
         for axis in (-1, 1)
     ),
     *(
-        row("in a row", {"": f"mul > add > {act}", "axis": str(axis)}, ("mul", {"Y": held(4, 5), "x_num_col_dims": 1, "y_num_col_dims": 1}), ("elementwise_add", {"Y": held(5), "axis": axis}),
+        row("in a row", {"": f"mul > bias > {act}", "axis": str(axis)}, ("mul", {"Y": held(4, 5), "x_num_col_dims": 1, "y_num_col_dims": 1}), ("elementwise_add", {"Y": held(5), "axis": axis}),
             *([(act, _MIDDLES[act][1])] if act else []), start=_LINE)
         for act in ("", "relu", "relu6", "sigmoid")
         for axis in (-1, 1)
     ),
     *(
-        row("in a row", {"": f"{kind} > add > {act}", "X": str(start)}, (kind, {"Y": held(4, 5), **turned}), ("elementwise_add", {"Y": held(5), "axis": -1}), *([(act, {})] if act else []), start=start)
+        row("in a row", {"": f"{kind} > bias > {act}", "X": str(start)}, (kind, {"Y": held(4, 5), **turned}), ("elementwise_add", {"Y": held(5), "axis": -1}), *([(act, {})] if act else []), start=start)
         for kind, turned in (("matmul_v2", {"trans_x": False, "trans_y": False}), ("matmul", {"transpose_X": False, "transpose_Y": False, "alpha": 1.0}))
         for start in (_LINE, fed(2, 3, 4))
         for act in ("", "relu", "gelu")

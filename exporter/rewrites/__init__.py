@@ -14,6 +14,7 @@ from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
+from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
@@ -28,11 +29,13 @@ from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
+from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
+from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
@@ -47,6 +50,7 @@ REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
     ShapeTensorInt32(),
+    ChannelsFirst(),
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),
@@ -70,6 +74,7 @@ REWRITES: tuple[Rewrite, ...] = (
     CircularPadToConcat(),
     PadInTwoDimensions(),
     ExplicitPadding(),
+    CountedZeros(),
     BooleanMask(),
     BmmToMatmul(),
     OneFormOfBias(),
@@ -81,6 +86,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Relu6Threshold(),
     ComparisonAttributes(),
     FlattenXShape(),
+    ScaleApart(),
     Int32Mask(),
     *(KnownFaults(target) for target in (ONNX, LITE_ARM, LITE_X86)),
 )

@@ -9,6 +9,7 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
+from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
 
 
 class _Fault(NamedTuple):
@@ -27,6 +28,14 @@ def _always(_program: Program, _op: Op) -> bool:
 def _is_adaptive(program: Program, op: Op) -> bool:
     sizes, bins = program.shape(op.input("X") or "")[2:], op.attr("ksize")
     return bool(op.attr("adaptive")) and any(size % many for size, many in zip(sizes, bins, strict=True))
+
+
+def _is_adaptive_maximum(_program: Program, op: Op) -> bool:
+    return bool(op.attr("adaptive")) and op.attr("pooling_type") == "max"
+
+
+def _counts_other_zeros(_program: Program, op: Op) -> bool:
+    return counts_other_zeros(op)
 
 
 def _is_low(_program: Program, op: Op) -> bool:
@@ -79,6 +88,11 @@ def _hands_on_several_states(program: Program, op: Op) -> bool:
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
 _FAULTS = (
+    _Fault("pool2d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
+    _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
+    _Fault("pool2d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
+    _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
+    _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself takes these bins for windows"),
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
