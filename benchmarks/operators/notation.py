@@ -28,7 +28,7 @@ class Tensor:
     Attributes:
         shape: Its sizes.
         dtype: What the operator reads; a network's input is float32 and cast to it.
-        draw: `normal`: quarters from -6 to 6, so with zeros and ties; `positive`: from 0.25 on; `unit`: between -1 and
+        draw: `normal`: quarters from -6 to 6, so with zeros and ties; `positive`: from 0.25 on; `nonzero`; `unit`: between -1 and
             1; a pair of integers: between them, the second left out; an array: these values.
         held: Whether it is a parameter.
     """
@@ -59,6 +59,8 @@ class Tensor:
             drawn = np.clip(np.round(random.normal(0, 2.2, self.shape) * 4) / 4, -6, 6)
             if self.draw == "positive":
                 drawn = np.abs(drawn) + 0.25
+            if self.draw == "nonzero":
+                drawn = np.where(drawn == 0, 0.25, drawn)
         return np.asarray(drawn).reshape(self.shape).astype(self.dtype if self.held else "float32")
 
 
@@ -89,6 +91,7 @@ class Cell:
         label: Tells two tables of one operator apart.
         choice: What was chosen where there is a choice.
         free: Whether the sizes of its inputs are left open, as of an image of any size.
+        keeps_extra: Whether the program has the attributes that newer Paddle leaves out when it saves one.
     """
 
     family: str
@@ -96,6 +99,7 @@ class Cell:
     ops: tuple[Op, ...]
     label: str = ""
     free: bool = False
+    keeps_extra: bool = False
 
     @property
     def name(self) -> str:
@@ -140,6 +144,7 @@ def sweep(
     label: str = "",
     *,
     gives: dict[str, int] | None = None,
+    keeps_extra: bool = False,
     when: Callable[[dict[str, Any]], bool] = lambda _chosen: True,
     **values: Any,
 ) -> list[Cell]:
@@ -149,6 +154,7 @@ def sweep(
         types: Operators.
         label: Tells this table from others of the same operator.
         gives: The outputs to compare, with how many a slot has; without, the first slot.
+        keeps_extra: As in `Cell`.
         when: Says of a combination whether it is to be tried.
         values: Inputs and attributes by name; `each` where there are several to try.
     """
@@ -159,7 +165,7 @@ def sweep(
         for chosen in _combinations(varied):
             if when(fixed | chosen):
                 op = _op(type, fixed | chosen, gives or {})
-                cells.append(Cell(type, {key: _word(value) for key, value in chosen.items()}, (op,), label))
+                cells.append(Cell(type, {key: _word(value) for key, value in chosen.items()}, (op,), label, keeps_extra=keeps_extra))
     return cells
 
 

@@ -23,6 +23,7 @@ def build(arguments, arrays):
     Args (of `arguments`):
         file: Where the `.pdmodel` goes.
         prefix: Starts every variable's name.
+        keeps_extra: Whether attributes stay that newer Paddle leaves out when it saves a program.
         ops: Each {"type", "inputs": {slot: [reference]}, "outputs": {slot: count}, "attrs"}. A reference is
             {"array": index in `arrays`, "dtype", "held", "free": [axis]} or {"op": index, "slot", "item"}. Outputs
             that are not named are there nevertheless; the named ones of the last operator leave the program, or its
@@ -45,18 +46,20 @@ def build(arguments, arrays):
         fetched = [var for slot in wanted for var in graph.results[-1][slot]]
         for name, index in graph.parameters:
             scope.var(name).get_tensor().set(arrays[index], paddle.CPUPlace())
-        arrays = [*arrays, *graph.more]
-        feed = {name: arrays[index] for name, index in graph.feeds}
-        try:
-            outputs = [np.asarray(output) for output in executor.run(program, feed, fetched)]
-        except Exception as error:
-            raise Failure("Paddle cannot run it", cause=_last_line(error)) from error
         exported = program.clone(for_test=True)
         exported.desc.flush()
-        static.io.prepend_feed_ops(exported, [name for name, _ in graph.feeds])
-        static.io.append_fetch_ops(exported, [var.name for var in fetched])
         exported.desc._set_version()
-        data = exported._remove_training_info(clip_extra=True).desc.serialize_to_string()
+        exported = exported._remove_training_info(clip_extra=not arguments["keeps_extra"])
+        arrays = [*arrays, *graph.more]
+        feed = {name: arrays[index] for name, index in graph.feeds}
+        names = [var.name for var in fetched]
+        try:
+            outputs = [np.asarray(output) for output in executor.run(exported, feed, names)]
+        except Exception as error:
+            raise Failure("Paddle cannot run it", cause=_last_line(error)) from error
+        static.io.prepend_feed_ops(exported, list(feed))
+        static.io.append_fetch_ops(exported, names)
+        data = exported.desc.serialize_to_string()
     with open(arguments["file"], "wb") as stream:
         stream.write(data)
     return {"parameters": graph.parameters}, [*feed.values(), *outputs]

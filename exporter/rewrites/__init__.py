@@ -18,6 +18,7 @@ from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
+from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
@@ -25,7 +26,7 @@ from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.int32_mask import Int32Mask
-from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
+from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
@@ -53,7 +54,9 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelsFirst(),
     BroadcastTensors(),
     EinsumToMatmul(),
+    DotToSum(),
     UnpoolToArithmetic(),
+    ExplicitPadding(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
     ProposalsToNms(),
@@ -73,7 +76,6 @@ REWRITES: tuple[Rewrite, ...] = (
     BicubicToMatmul(),
     CircularPadToConcat(),
     PadInTwoDimensions(),
-    ExplicitPadding(),
     CountedZeros(),
     BooleanMask(),
     BmmToMatmul(),
@@ -82,7 +84,8 @@ REWRITES: tuple[Rewrite, ...] = (
     TwinOperators(),
     SetValueAttributes(),
     ZeroDimConstants(),
-    IntegerMinMax(),
+    *(IntegersAsFloats(target) for target in (LITE_ARM, LITE_X86)),
+    FloorDivision(),
     Relu6Threshold(),
     ComparisonAttributes(),
     FlattenXShape(),

@@ -1,15 +1,17 @@
 """Padding "SAME" and "VALID" written in numbers.
 
 With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run. Of a
-pool it takes the zeros around the image for pixels, and with VALID it forgets about `ceil_mode`.
+pool it takes the zeros around the image for pixels, and with VALID it forgets about `ceil_mode`. Paddle takes the
+paddings of a transposed convolution from the size of its input, ONNX from that of its output.
 """
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, EachOperator, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator, count
 
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "conv3d")
+_TRANSPOSED = ("conv2d_transpose", "depthwise_conv2d_transpose")
 _POOLS = ("pool2d", "pool3d")
 
 
@@ -18,20 +20,24 @@ class ExplicitPadding(EachOperator):
 
     name = "explicit_padding"
     version = "2"
-    targets = frozenset({ONNX})
+    targets = EVERY
 
     def takes(self, program: Program, op: Op) -> bool:
+        algorithm = op.attr("padding_algorithm")
         if op.type in _CONVOLUTIONS:
-            dilated = set(op.attr("dilations")) != {1}
-            return dilated and op.attr("padding_algorithm") == "SAME" and bool(_paddings(program, op))
-        is_pool = op.type in _POOLS and not op.attr("global_pooling") and not op.attr("adaptive")
-        return is_pool and op.attr("padding_algorithm") in ("SAME", "VALID") and bool(_paddings(program, op))
+            wanted = algorithm == "SAME" and set(op.attr("dilations")) != {1}
+        elif op.type in _TRANSPOSED:
+            wanted = algorithm in ("SAME", "VALID")
+        else:
+            is_windowed = op.type in _POOLS and not op.attr("global_pooling") and not op.attr("adaptive")
+            wanted = is_windowed and algorithm in ("SAME", "VALID")
+        return wanted and bool(_paddings(program, op))
 
     def change(self, program: Program, op: Op) -> None:
         op.set_attr("paddings", _paddings(program, op), "INTS")
-        op.set_attr("padding_algorithm", "EXPLICIT")
-        if op.type in _CONVOLUTIONS:
+        if op.type not in _POOLS and op.attr("padding_algorithm") == "SAME":
             op.set_attr("dilations", [1] * len(op.attr("dilations")), "INTS")
+        op.set_attr("padding_algorithm", "EXPLICIT")
 
     def notes(self, changed: list[Op]) -> list[str]:
         types = ", ".join(sorted({op.type for op in changed}))

@@ -373,7 +373,7 @@ def test_zero_dim_constants(tools: Toolchain) -> None:
     assert_close(tools.lite(changed, feed), expected, 0)
 
 
-def test_integer_min_max(tools: Toolchain) -> None:
+def test_integers_as_floats(tools: Toolchain) -> None:
     graph = Graph()
     numbers = graph.feed(4)
     whole = graph.op("cast", {"X": numbers}, (4,), dtype="int32", in_dtype=5, out_dtype=2)
@@ -383,7 +383,7 @@ def test_integer_min_max(tools: Toolchain) -> None:
     with pytest.raises(WorkerCrashed) as caught:
         tools.opt(program, "arm")
     assert "elementwise_min" in str(caught.value)
-    changed = rewritten(program, LITE_ARM, "integer_min_max")
+    changed = rewritten(program, LITE_ARM, "integers_as_floats")
     assert tools.opt(changed, "arm").stat().st_size > 0
     feed = [np.array([1, 7, 3, -2], np.float32)]
     assert_close(tools.paddle(changed, feed), [np.array([1, 3, 3, -2])], 0)
