@@ -4,13 +4,15 @@
 VENV := .venv
 PY   := $(VENV)/bin/python
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint docs setup clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/segexport demo -o out/demo; status=$$?; [ $$status -le 1 ]
 
+# Two processes share the tests; those that measure something run after them, alone.
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not slow and not serial" -n 2 --dist loadfile
+	$(PY) -m pytest -m "serial and not slow"
 
 test-slow: $(VENV)/.ready
 	$(PY) -m pytest -m slow --timeout 3600
@@ -18,6 +20,9 @@ test-slow: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+
+docs: $(VENV)/.ready
+	$(PY) -m mkdocs build
 
 setup: $(VENV)/.ready
 

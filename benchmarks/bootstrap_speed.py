@@ -6,12 +6,12 @@ OMP_NUM_THREADS=1 python benchmarks/bootstrap_speed.py
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import time
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.judge.bootstrap import paired_delta
 from segexport.measure.boundary import boundary_counts
@@ -50,13 +50,9 @@ def main() -> None:
         )
     result = {
         **vars(options),
-        "device": cpu_name(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
         **{name: round(value, 4) for name, value in figures.items()},
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    save(RESULT, result)
     for name, value in result.items():
         print(f"{name:34} {value}")
 

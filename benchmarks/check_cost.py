@@ -21,13 +21,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport import preprocess
 from segexport.artifact import read_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
 from segexport.measure.parity import ModelUnderTest, compare
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
@@ -65,8 +65,8 @@ print(time.perf_counter() - start)
 def bare_seconds(artifact, tensors: Path) -> float:
     """Seconds of a plain loop over the tensors, in a process of its own."""
     files = [str(artifact.file("model"))]
-    files.append(str(artifact.file("params")) if artifact.manifest.format.value == "paddle" else "-")
-    script = _BARE[artifact.manifest.format.value]
+    files.append(str(artifact.file("params")) if artifact.manifest.format == "paddle" else "-")
+    script = _BARE[artifact.manifest.format]
     env = {"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", script, *files, str(tensors)], capture_output=True, text=True, check=True, env=env
@@ -123,10 +123,9 @@ def main() -> None:
             result = memory(reference, export, data, given.memory_images, Path(scratch))
         else:
             result = times(reference, export, data, given.rounds, Path(scratch))
-    text = json.dumps({**result, "environment": describe_machine()}, indent=2) + "\n"
     if given.output:  # first: whoever reads the other end of a pipe may stop
-        given.output.write_text(text)
-    print(text, end="")
+        save(given.output, result)
+    print(json.dumps(result, indent=2))
 
 
 def times(reference, export, data: Dataset, rounds: int, scratch: Path) -> dict:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import yaml
 from real_models import TO_CAMVID
+from stamped import save
 
 from segexport.commands.compress import compress
 from segexport.exporter.from_paddle import ImportOptions
-from segexport.measure.environment import describe_machine
 from segexport.ui.console import Console
 
 MODELS = {  # where it lies, what it may lose, whether its classes are Cityscapes'
@@ -86,11 +86,10 @@ def main() -> None:
                     "left_out": summary.left_out,
                     "tries": [{key: one[key] for key in KEPT_OF_A_TRY} for one in summary.tries],
                 }
-    text = json.dumps({"models": found, "environment": describe_machine()}, indent=1)
     if given.output:
-        given.output.write_text(text + "\n")
+        save(given.output, {"models": found})
     else:
-        print(text)
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

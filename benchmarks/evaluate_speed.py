@@ -22,10 +22,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from stamped import save
+
 from segexport import preprocess
 from segexport.artifact import read_artifact
 from segexport.data.dataset import Dataset
-from segexport.measure.environment import describe_machine
 from segexport.predict.model import Model
 
 
@@ -112,7 +113,6 @@ def main() -> None:
     best = {way: max(values) for way, values in found.items()}
     ratios = [own / bare for own, bare in zip(found["evaluate"], found["bare"], strict=True)]
     result = {
-        "machine": describe_machine(),
         "images": len(data),
         "rounds": arguments.rounds,
         "images_per_second": {way: round(value, 1) for way, value in median.items()},
@@ -133,10 +133,9 @@ def main() -> None:
             name: round(peaks[1][name] / peaks[0][name], 3) for name in ("own_bytes", "worker_bytes")
         },
     }
-    text = json.dumps(result, indent=2)
     if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        save(arguments.output, result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

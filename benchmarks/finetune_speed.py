@@ -16,6 +16,8 @@ import time
 import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding fail in the same process
 from pathlib import Path
 
+from stamped import save
+
 from segexport.compress.batches import Batches
 from segexport.compress.training import Trainer
 from segexport.compress.training_options import TrainingOptions
@@ -23,7 +25,6 @@ from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
 
 
 def main() -> None:
@@ -51,7 +52,6 @@ def main() -> None:
         trainer.waited_s = trainer.worked_s = 0.0
         trainer.advance(batches.following(steps), 2 * steps + 2)
     result = {
-        "machine": describe_machine(),
         "model": model.manifest.name,
         "batch": arguments.batch,
         "steps": steps,
@@ -61,10 +61,9 @@ def main() -> None:
         "waiting_share": round(trainer.waited_s / trainer.worked_s, 4),
         "load_average": [round(load, 2) for load in os.getloadavg()],
     }
-    text = json.dumps(result, indent=2)
-    print(text)
+    print(json.dumps(result, indent=2))
     if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
+        save(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ with seeded weights, with its 19 classes and widened to 150, on noise. All heads
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.artifact import ModelArtifact, write_artifact
 from segexport.data.images import decode_image
@@ -30,7 +30,6 @@ from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.files.store import Store
 from segexport.measure import latency
-from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import Step, StepContext
@@ -60,7 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     every = sorted(path for path in given.images.iterdir() if path.suffix in (".png", ".jpg"))
     photographs = [decode_image(path) for path in every[:: max(1, len(every) // given.limit)][: given.limit]]
-    result = {"seconds": given.seconds, "threads": 1, "environment": describe_machine(), "models": {}}
+    result = {"seconds": given.seconds, "threads": 1, "models": {}}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for name, (source, images) in sources(given.shared, folder, photographs).items():
@@ -73,7 +72,7 @@ def main() -> None:
                 **{to: rows(source, to, images, folder / name / to, given.seconds) for to in FORMATS},
             }
             if given.output:
-                given.output.write_text(json.dumps(result, indent=2) + "\n")
+                save(given.output, result)
     print(table(result))
 
 

@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.artifact import ModelArtifact, read_artifact
 from segexport.measure import latency
-from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
@@ -49,15 +49,13 @@ def main() -> None:
             result = {
                 "export": pair[0].manifest.name,
                 "precision": pair[0].manifest.target.precision.value,
-                "format": pair[0].manifest.format.value,
+                "format": pair[0].manifest.format,
                 "seconds": given.seconds,
                 **{name: judged(found) for name, found in rows.items() if found},
-                "environment": describe_machine(),
             }
-            text = json.dumps(result, indent=2) + "\n"
             if given.output:  # each time: a run that is cut off keeps what it has
-                given.output.write_text(text)
-    print(text, end="")
+                save(given.output, result)
+    print(json.dumps(result, indent=2))
 
 
 def compared(one: ModelArtifact, two: ModelArtifact, seconds: float, sessions: int) -> dict:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.errors import SegexportError
 from segexport.exporter import pir
@@ -106,7 +107,7 @@ def main() -> None:
     finally:
         workers.close()
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        save(options.json, rows)
     if options.markdown:
         options.markdown.write_text(markdown(rows))
 

@@ -10,7 +10,6 @@ cases of `tests/e2e/test_diagnose.py`.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
@@ -32,7 +32,6 @@ from segexport.exporter.program import Program
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
 from segexport.pipeline.step import StepContext
 from segexport.spec import Resize
 
@@ -344,8 +343,7 @@ def _main() -> None:
         ]
     )
     if arguments.json:
-        told = {"environment": describe_machine(), "faults": rows}
-        arguments.json.write_text(json.dumps(told, indent=2) + "\n")
+        save(arguments.json, {"faults": rows})
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n")
     print(text)

@@ -15,6 +15,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from stamped import save
+
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.compress.batches import Augmentation
 from segexport.compress.finetune import Finetune
@@ -120,7 +122,7 @@ def main() -> None:
         "finetune_processor_seconds": round(processor_s() - pruned_cpu_s),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     }
-    (options.output / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    save(options.output / "figures.json", figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import zoo_coverage as coverage  # noqa: E402
+from stamped import load, save  # noqa: E402
 from zoo_coverage import zoo  # noqa: E402
 
 from segexport.compress.channel_analysis import analyze  # noqa: E402
@@ -80,7 +80,7 @@ def paddle(program: Program, feed: list[np.ndarray], folder: Path, workers: cove
     model, params = program.write(folder)
     outputs = [{"name": name} for name in program.fetch_names]
     files = {"model": str(model), "params": str(params)}
-    arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {"onednn": False}}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
 
@@ -133,8 +133,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    rows = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
-    slim = json.loads(options.slim.read_text()) if options.slim else {}
+    rows = load(options.json) if options.json and options.json.is_file() else []
+    slim = load(options.slim) if options.slim else {}
     workers = coverage.Workers(threads=1, timeout_s=300)
     try:
         for graph in options.graphs:
@@ -146,7 +146,7 @@ def main() -> None:
             )
             print(f"{len(rows)}/{len(options.graphs)} {graph.stem}", file=sys.stderr, flush=True)
             if options.json:
-                options.json.write_text(json.dumps(rows, indent=1) + "\n")
+                save(options.json, rows)
     finally:
         workers.close()
     if options.markdown:

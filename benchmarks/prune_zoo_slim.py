@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stamped import save
+
 TIMEOUT_S = 600
 
 
@@ -70,7 +72,7 @@ def main() -> None:
             rows[graph.stem] = {"error": f"no result in {TIMEOUT_S} s"}
         print(graph.stem, rows[graph.stem], flush=True)
         if options.json:
-            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+            save(options.json, rows)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import tempfile
 import time
 from pathlib import Path
 
 import yaml
+from stamped import save
 
 from segexport.commands.run import run_recipe
-from segexport.measure.environment import describe_machine
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 from segexport.ui.console import Console
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
@@ -104,9 +103,9 @@ def main() -> None:
             found += rows(report)
     print(table(found))
     if given.output:
-        result = {"machine": describe_machine(), "model": given.model.name, "exports": found}
+        result = {"model": given.model.name, "exports": found}
         result |= {"seconds": seconds, "calibration_images": given.calibration_images, "qat": given.qat_params}
-        given.output.write_text(json.dumps(result, indent=1) + "\n")
+        save(given.output, result)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 import yaml
+from stamped import save
 
 from segexport.commands.run import run_recipe
-from segexport.measure.environment import describe_machine
 from segexport.ui.console import Console
 
 # Cityscapes' classes in their order -> CamVid's.
@@ -127,10 +127,9 @@ def main() -> None:
                     "seconds": round(time.monotonic() - start, 1),
                     "exports": rows,
                 }
-    text = json.dumps({"models": found, "environment": describe_machine()}, indent=2)
     if given.output:
-        given.output.write_text(text + "\n")
-    print(text)
+        save(given.output, {"models": found})
+    print(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,20 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from segexport.check.compare import Export, check
+from stamped import save
+
+from segexport.check.compare import check
+from segexport.check.compare.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
+from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import CheckRecipe, OnnxExport
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import HEADER
+from segexport.references.live import LiveReference
 from segexport.references.reference import record
 from segexport.spec import Format
 
@@ -44,7 +49,7 @@ def main() -> None:
     source = import_model(options.model, ImportOptions.from_strings(options.input_size), store)
     chain = planned(steps_of(OnnxExport(to=Format.ONNX)), source)
     artifact = Builder(store, StepContext()).build("onnx-fp32", source, chain)
-    subject = Export("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
+    export = Export("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.ref"
         start = time.perf_counter()
@@ -62,16 +67,15 @@ def main() -> None:
         }
         times: dict[str, list[float]] = {"recorded": [], "model": []}
         for _ in range(options.repeats):
-            for name, reference in (("model", source), ("recorded", recording.playback())):
+            for name, reference in (("model", LiveReference(source)), ("recorded", recording.as_reference())):
                 start = time.perf_counter()
-                report = check(reference, [subject], data, Path(scratch), CheckRecipe(latency_seconds=0))
+                request = CheckRequest(reference, (export,), data, Path(scratch), CheckRecipe(latency_seconds=0))
+                report = check(request)
                 times[name].append(time.perf_counter() - start)
         figures["check_with_model_s"] = round(min(times["model"]), 2)
         figures["check_with_recording_s"] = round(min(times["recorded"]), 2)
         figures["verdict"] = report.verdict.value
-    result = {"environment": describe_machine(), "figures": figures}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    save(RESULT, {"figures": figures})
     print(json.dumps(figures, indent=1))
 
 

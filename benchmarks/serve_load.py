@@ -35,12 +35,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from stamped import save
 
 from segexport import preprocess
 from segexport.data.images import IMAGE_SUFFIXES, decode_image
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
-from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
 
@@ -222,9 +222,8 @@ def main() -> None:
     per_request = {name: 1e3 * seconds / max(1, taken.status[200]) for name, seconds in spent.items()}
     per_request["bare"] = 1e3 * spent["bare"] / (bare_runs * arguments.runs)
     result = {
-        "machine": describe_machine(),
         "libraries": {name: metadata.version(name) for name in ("uvicorn", "starlette", "httptools")},
-        "model": {"name": manifest.name, "format": manifest.format.value, "input": list(tensors[0].shape)},
+        "model": {"name": manifest.name, "format": manifest.format, "input": list(tensors[0].shape)},
         "images": {"count": len(files), "mean_bytes": round(statistics.mean(map(len, files)))},
         "workers": arguments.workers,
         "threads": arguments.threads,
@@ -259,10 +258,9 @@ def main() -> None:
         },
         "exit_code": code,
     }
-    text = json.dumps(result, indent=2)
-    print(text)
+    print(json.dumps(result, indent=2))
     if arguments.output:
-        arguments.output.write_text(text + "\n", encoding="utf-8")
+        save(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 import paddle
 from paddle import concat, nn
 from paddle.nn import functional
+from stamped import save
 
 from segexport.exporter.program import read
 
@@ -235,7 +236,7 @@ def train(arguments: argparse.Namespace) -> None:
     }
     print(json.dumps(figures, indent=1))
     export(net, arguments.output)
-    (arguments.output / "training.json").write_text(json.dumps(figures, indent=1) + "\n")
+    save(arguments.output / "training.json", figures)
 
 
 def export(net, folder: Path) -> None:

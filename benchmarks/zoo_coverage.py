@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from coverage_table import markdown
 from free_size import SizeIsFixed, free_size
+from stamped import load, save
 
 from segexport.errors import SegexportError
 from segexport.exporter import pir
@@ -33,7 +34,7 @@ from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
 from segexport.measure.audit import Ran, precision_of
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
@@ -268,7 +269,7 @@ def run(
 
 def paddle(workers: Workers, files: dict[str, str], feed: list[np.ndarray]) -> list[np.ndarray]:
     """Paddle Inference, operator by operator."""
-    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {"onednn": False}, "outputs": []}
+    arguments = {"files": files, "device": "cpu", "threads": 1, "options": {}, "outputs": []}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
 
@@ -336,7 +337,7 @@ def main() -> None:
                 rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
                 if options.json:  # at once: a long run that is cut off has kept what it measured
                     kept = [rows[name] for name in sorted(rows)]
-                    options.json.write_text(json.dumps(kept, indent=1) + "\n")
+                    save(options.json, kept)
             print(json.dumps(rows[graph.stem]), flush=True)
     finally:
         workers.close()
@@ -348,7 +349,7 @@ def main() -> None:
 def _rows(file: Path | None) -> dict[str, dict]:
     if file is None or not file.is_file():
         return {}
-    return {row["graph"]: row for row in json.loads(file.read_text())}
+    return {row["graph"]: row for row in load(file)}
 
 
 def networks(folder: Path, names: list[str] | None) -> list[Path]:

@@ -23,7 +23,7 @@ _own = threading.local()  # a pipeline keeps its random state: each thread needs
 def apply(
     pipeline: Mapping[str, Any], image: np.ndarray, label: np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A view of an image (height, width, 3) uint8 RGB and of its label (height, width).
+    """A view of an image (height, width, channels) and of its label (height, width).
 
     Raises:
         InputError: albumentations is not installed, or this is no pipeline of it that gives an image.
@@ -38,18 +38,22 @@ def apply(
         raise InputError(
             f"the augmentation fails: {type(error).__name__}", cause=" ".join(str(error).split())
         ) from None
-    image, label = found["image"], found.get("mask")
-    if image.dtype != np.uint8 or image.ndim != 3 or (label is not None and label.shape != image.shape[:2]):
+    before, image, label = image, found["image"], found.get("mask")
+    if image.ndim == 2 and before.shape[2] == 1:  # some transforms drop the axis of a single channel
+        image = image[:, :, None]
+    kept = image.dtype == before.dtype and image.ndim == 3 and image.shape[2] == before.shape[2]
+    if not kept or (label is not None and label.shape != image.shape[:2]):
         raise InputError(
             f"the augmentation gives {image.dtype} {list(image.shape)}",
-            cause="an image stays uint8 (height, width, 3): normalization is the model's own, and comes after it",
+            cause=f"an image stays {before.dtype} (height, width, {before.shape[2]}): "
+            "normalization is the model's own, and comes after it",
         )
     return np.ascontiguousarray(image), label
 
 
-def require(pipeline: Mapping[str, Any]) -> None:
+def require(pipeline: Mapping[str, Any], channels: int = 3) -> None:
     """Raises InputError as `apply` does, before anything is trained."""
-    apply(pipeline, np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8), 0)
+    apply(pipeline, np.zeros((64, 64, channels), np.uint8), np.zeros((64, 64), np.uint8), 0)
 
 
 def build(text: str) -> Any:

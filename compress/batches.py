@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 from pydantic import Field
 
@@ -47,7 +46,7 @@ class Augmentation(Frozen):
 
 @dataclass(frozen=True)
 class Batch:
-    """`images`: float32 (batch, 3, height, width). `labels`: int64 (batch, height, width), or None.
+    """`images`: float32 (batch, channels, height, width). `labels`: int64 (batch, height, width), or None.
 
     `views`: a number for each image that stands for its very pixels; None where every view is another.
     """
@@ -136,21 +135,25 @@ def augment(
     """Another view of an image, of the same size.
 
     Args:
-        image: uint8 (height, width, 3).
+        image: (height, width, channels) uint8, uint16 or float32. Brightness is that of the type's range in 8 bits, and
+            of the image's own range else, of which satellites and scanners use a small part.
         label: (height, width) or None.
     """
     height, width = image.shape[:2]
+    low, high = (0.0, 255.0) if image.dtype == np.uint8 else (float(image.min()), float(image.max()))
     zoom = random.uniform(1, augmentation.zoom)
     rows, columns = max(1, round(height / zoom)), max(1, round(width / zoom))
     top, left = random.integers(height - rows + 1), random.integers(width - columns + 1)
     mirrored = random.random() < augmentation.flip
     gain = 1 + random.uniform(-augmentation.contrast, augmentation.contrast)
-    shift = 255 * random.uniform(-augmentation.brightness, augmentation.brightness)
+    shift = (high - low) * random.uniform(-augmentation.brightness, augmentation.brightness)
 
     window = image[top : top + rows, left : left + columns].astype(np.float32)
-    window = cv2.resize(window, (width, height), interpolation=cv2.INTER_LINEAR)
-    window = (window - 127.5) * gain + 127.5 + shift
-    image = np.clip(np.rint(window), 0, 255).astype(np.uint8)
+    window, middle = contract.resized(window, (width, height)), (low + high) / 2
+    window = (window - middle) * gain + middle + shift
+    if image.dtype.kind == "u":
+        window = np.clip(np.rint(window), 0, np.iinfo(image.dtype).max)
+    image = window.astype(image.dtype)
     if label is not None:
         label = _nearest(label[top : top + rows, left : left + columns], width, height)
     if mirrored:

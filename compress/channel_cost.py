@@ -15,7 +15,6 @@ from segexport.errors import InputError
 from segexport.exporter.program import Op
 
 Cost = Literal["macs", "parameters", "bytes", "activations"]
-COSTS: tuple[Cost, ...] = ("macs", "parameters", "bytes", "activations")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
+from segexport.files.foreign import guarded
 
 NAME = "checkpoint.npz"
 
@@ -41,6 +42,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         np.savez(stream, **flat)
 
 
+@guarded("a checkpoint")
 def load(folder: Path) -> Checkpoint | None:
     """Reads `checkpoint.npz`; None where there is none.
 

@@ -15,15 +15,16 @@ from pydantic import Field, NonNegativeFloat, model_validator
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, file_entry
 from segexport.compress import checkpoint, processes
 from segexport.compress.batches import Augmentation
-from segexport.compress.label_scan import pixels_of_classes
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
 from segexport.compress.training_job import Images, Job
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, Losses, TrainingOptions
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import count_pixels, require_counted, require_trainable
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.quantized_program import require_float
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -120,7 +121,9 @@ class Finetune:
         Raises:
             InputError: No images, images without labels and no teacher, other classes than the model's and no names, a
                 teacher that does not fit, a file that cannot be read, or a training that diverged.
+            UnsupportedModelError: The model is quantized.
         """
+        require_float(source, "training")
         data, validation = context.images("fine-tuning"), context.validation
         if not data.labelled and not self.params.losses.needs_teacher:
             raise InputError(
@@ -138,9 +141,12 @@ class Finetune:
             _require_same_classes(data, validation)
         pixels = None
         if data.labelled:
-            pixels = pixels_of_classes(_with_range(data, len(labels)), len(labels), context.progress)
+            counted = count_pixels(_with_range(data, len(labels)), len(labels), context.progress)
+            require_trainable(data, counted, [label.name for label in labels])
+            pixels = counted.classes
         if validation is not None:
-            pixels_of_classes(_with_range(validation, len(labels)), len(labels), context.progress)
+            counted = count_pixels(_with_range(validation, len(labels)), len(labels), context.progress)
+            require_counted(validation, counted)
         key = context.key or "unnamed"
         folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / TRAINING / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -261,9 +267,9 @@ def _teacher(path: str) -> dict[str, str]:
     if not path:
         return {}
     artifact = import_model(Path(path), ImportOptions(), Store())
-    if artifact.manifest.format is not Format.PADDLE:
+    if artifact.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{path}: a {artifact.manifest.format.value} model cannot teach",
+            f"{path}: a {artifact.manifest.format} model cannot teach",
             hint="give the Paddle export that it was made from",
         )
     return {role: str(artifact.file(role)) for role in ("model", "params")}

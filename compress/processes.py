@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import segexport
 from segexport.compress.training_job import Job
 from segexport.errors import InputError, WorkerCrashed, WorkerTimeout
 from segexport.process.interpreter import interpreter_for
@@ -43,7 +44,7 @@ def alone(
         more: What it wants to know besides the job.
     """
     steps = job.options.steps
-    with Worker(script, needs="paddle", threads=threads, name="fine-tuning") as worker:
+    with Worker(script, needs="paddle", own_code=True, threads=threads, name="fine-tuning") as worker:
         answer, _ = worker.call("begin", {"job": job.model_dump_json(), **(more or {})}, timeout_s=timeout_s)
         yield answer
         while not answer["finished"]:
@@ -72,11 +73,16 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
         command += ["--devices", ",".join(map(str, range(count)))]
     command += ["--log_dir", str(folder), "--max_restart", "0"]
     command += [str(_WORKERS / "finetune_process.py"), str(folder), str(out.resolve()), str(os.getpid())]
+    (folder / "import").mkdir(exist_ok=True)
+    package = folder / "import" / "segexport"  # alone: what lies beside ours may be another Python's
+    package.unlink(missing_ok=True)
+    package.symlink_to(Path(segexport.__file__).parent)
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    paths = {"PYTHONPATH": str(package.parent)}
     backend = {"PADDLE_DISTRI_BACKEND": "gloo"} if job.device == "cpu" else {}
     with (folder / "launcher.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **limits, **backend}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command, env={**os.environ, **limits, **backend, **paths}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
         try:
             yield from _told(process, folder, timeout_s)

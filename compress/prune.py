@@ -20,7 +20,6 @@ from segexport.errors import InputError
 from segexport.exporter.program import Program
 
 Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
-CRITERIA: tuple[Criterion, ...] = ("l1", "fpgm", "saliency", "fisher")
 
 
 @dataclass(frozen=True)
@@ -118,19 +117,6 @@ def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:
         parameters_before=parameters(program),
         parameters_after=parameters(smaller),
     )
-
-
-def prune_to(
-    program: Program, macs_kept_ratio: float, *, graph: ChannelGraph | None = None, **options: object
-) -> Pruned:
-    """Prunes by the smallest uniform ratio that leaves at most `macs_kept_ratio` of the multiply-accumulates.
-
-    Raises:
-        InputError: No ratio gets there.
-    """
-    graph = graph or analyze(program)
-    ratio = uniform_ratio(graph, {"macs": macs_kept_ratio}, align=options.get("align", 8))
-    return prune(program, ratio, graph=graph, **options)
 
 
 def uniform_ratio(graph: ChannelGraph, budgets: Mapping[Cost, float], *, align: int = 8, steps: int = 14) -> float:

@@ -21,6 +21,7 @@ from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
 from segexport.compress.training_job import Images
 from segexport.errors import InputError
 from segexport.exporter import program
+from segexport.exporter.quantized_program import require_float
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format
@@ -103,8 +104,9 @@ class Prune:
 
         Raises:
             InputError: The target cannot be reached, or there are no images and some are needed.
-            UnsupportedModelError: Height or width is free, so that cost has no number.
+            UnsupportedModelError: Height or width is free, so that cost has no number; or it is quantized.
         """
+        require_float(source, "pruning")
         started = time.monotonic()
         before = program.read(source.file("model"), source.file("params"))
         macs(before)  # a program without a cost is refused before images are looked at
@@ -200,7 +202,7 @@ class _FromImages(_Pruning):
             data=Images.of(data, classes),
             seed=context.seed,
         )
-        self._worker = Worker(_WORKER, needs="paddle", threads=context.threads, name="pruning")
+        self._worker = Worker(_WORKER, needs="paddle", own_code=True, threads=context.threads, name="pruning")
         try:
             self._call("begin", job=job.model_dump_json())
         except BaseException:

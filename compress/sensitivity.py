@@ -23,6 +23,7 @@ from segexport.compress.prune import Criterion, Pruned, prune
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.files.atomic import write_file
+from segexport.files.foreign import guarded
 
 Evaluate = Callable[[Program], float]
 """The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
@@ -122,6 +123,7 @@ def ratios_by_loss(sensitivities: dict[str, dict[float, float]], eval_metric_los
     return chosen
 
 
+@guarded("a file of sensitivities")
 def load(file: Path) -> dict[str, dict[float, float]]:
     """Reads what `measure` wrote.
 

@@ -35,9 +35,9 @@ class Running:
         _use(job.device)
         ranks.begin()
         if job.augmentation.pipeline is not None:
-            albumentation.require(job.augmentation.pipeline)
+            albumentation.require(job.augmentation.pipeline, job.preprocess.channels)
         options = job.options
-        data = job.data.open()
+        data = job.data.open().read_for(job.preprocess)
         teacher = _program(job.teacher) if job.teacher else None
         self.trainer = Trainer(_program(job.student), teacher, options, Path(job.folder), live=live)
         self._require_same_data(job)
@@ -52,7 +52,7 @@ class Running:
         )
         validation = None
         if job.validation is not None:
-            validation = Validation(job.validation.open(), job.preprocess, job.classes)
+            validation = Validation(job.validation.open().read_for(job.preprocess), job.preprocess, job.classes)
         writer = None
         if job.log_folder and ranks.is_first():
             writer = tensorboard(Path(job.log_folder), self.trainer.step)

@@ -11,9 +11,10 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
 from segexport.exporter.onnx_quantize import quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
+from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 from segexport.spec import Format
 
 _ROLES = ("model", "params")
@@ -39,8 +40,9 @@ class Calibrate:
 
         Raises:
             InputError: As `QuantizeOnnx.run`.
-            UnsupportedModelError: As `where_it_rounds`.
+            UnsupportedModelError: As `where_it_rounds`, or the program is quantized already.
         """
+        require_float(source, "calibration")
         found = where_it_rounds(source, self.params, context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))

@@ -18,7 +18,7 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.errors import InputError
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.external_data import external_data, require_inside
 from segexport.files.store import Store
 from segexport.process.worker import Worker
@@ -56,7 +56,7 @@ def _weights(path: Path) -> tuple[str, ...]:
 def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folder: Path, key: str) -> None:
     model = folder / (path.name if weights else "model.onnx")  # the weights' files keep their names, which may be any
     notes = ["made by somebody else; preprocessing and labels are the reference's"]
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
         if weights:
             found, _ = worker.call("small_inside", {"onnx": str(path), "out": str(model)}, timeout_s=300)

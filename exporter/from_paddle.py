@@ -15,19 +15,19 @@ from segexport.artifact import (
     digest_of,
     file_digest,
     file_entry,
-    one_line,
     read_artifact,
     warning,
     write_artifact,
 )
 from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choose_mask, mask_of
-from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend
-from segexport.exporter.shapes import fix_input_shape, settled
+from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
+from segexport.exporter.quantized_program import is_quantized
+from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.deploy_config import DeployConfig, read_deploy_config
@@ -50,7 +50,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "5"
+IMPORT_VERSION = "8"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -137,13 +137,17 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
     notes = [f"read from {config.source}", *config.notes, *assumed, *notes]
     if files.kind == "paddle-pir":
         notes.append("translated from Paddle 3's .json into a legacy program")
+    shapes = {}
     if options.input_size is not None:
         width, height = options.input_size
         shapes = {fed.name: (1, fed.shape[1], height, width)}
         if detector:
             shapes |= {name: (1, 2) for name in graph.feed_names if name != fed.name}
-        graph = fix_input_shape(graph, shapes)
+        graph = with_input_shape(graph, shapes)
         notes.append(f"input fixed to {width}x{height}")
+    notes += straighten(graph, shapes or None)
+    if shapes:
+        follow_input_shape(graph, shapes)
     graph = settled(graph)
     notes += mend(graph, OF_ITS_SIZE)
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
@@ -169,7 +173,7 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
         preprocess=preprocess,
         labels=labels,
         ignore_index=options.ignore_index,
-        target=Target(arch="any", precision=Precision.FP32),
+        target=Target(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)

@@ -8,22 +8,17 @@ from typing import Literal
 
 from segexport.errors import SegexportError, UnsupportedModelError
 from segexport.exporter import cost
-from segexport.exporter import supported_operators as tables
+from segexport.exporter.converters import CONVERTERS, PADDLE2ONNX, Converter
 from segexport.exporter.layers import layer_of
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.program import Op, Program
+from segexport.exporter.quantized_program import is_quantized, unquantized
 from segexport.exporter.rewrites import rewrite_for
-from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import fix_input_shape, settled
+from segexport.pipeline.registry import targets
 from segexport.spec import Frozen, TensorSpec
 
 Support = Literal["as it is", "after rewrites", "no"]
-
-_TABLES: dict[Target, tuple[str, frozenset[str]]] = {
-    ONNX: (f"paddle2onnx {tables.VERSIONS['paddle2onnx']}", tables.ONNX),
-    LITE_ARM: (f"paddlelite {tables.VERSIONS['paddlelite']}", tables.LITE_ARM),
-    LITE_X86: (f"paddlelite {tables.VERSIONS['paddlelite']}", tables.LITE_X86),
-}
 
 
 class Obstacle(Frozen):
@@ -93,7 +88,7 @@ def inspect(program: Program, input_shapes: Mapping[str, Sequence[int]] | None =
         parameter_bytes=cost.parameter_bytes(program),
         flops=cost.flops(program),
         peak_activation_bytes=cost.peak_activation_bytes(program),
-        targets=tuple(support_for(target, program) for target in _TABLES),
+        targets=tuple(found for target in targets().values() for found in target.verdict_before(program)),
     )
 
 
@@ -106,11 +101,20 @@ def _operators(program: Program) -> tuple[OperatorCount, ...]:
     return tuple(OperatorCount(type=kind, count=count, flops=flops[kind]) for kind, count in counts.most_common())
 
 
-def support_for(target: Target, program: Program) -> TargetSupport:
-    """Whether an export takes the program, as far as rewrites and the tool's own operator list can tell."""
-    tool, known = _TABLES[target]
+def support_for(target: str, program: Program) -> TargetSupport:
+    """`support_by` for one of segexport's own converters, by its name."""
+    return support_by(CONVERTERS[target], program)
+
+
+def support_by(converter: Converter, program: Program) -> TargetSupport:
+    """Whether a converter takes the program, as far as rewrites and the tool's own operator list can tell."""
+    target, tool = converter.name, converter.tool
+    first: list[str] = []
+    if is_quantized(program):
+        program, first = unquantized(program).program, ["its roundings come back in the target's own form"]
     try:
         rewritten, notes = rewrite_for(target, program)
+        notes = first + notes
     except SegexportError as error:
         reason = error.what + (f" ({error.cause})" if error.cause else "")
         obstacle = Obstacle(operator=error.what.split()[0], reason=reason)
@@ -119,13 +123,13 @@ def support_for(target: Target, program: Program) -> TargetSupport:
     obstacles = tuple(
         Obstacle(operator=op.type, layer=layer_of(rewritten, op, parameters), number=number, reason=reason)
         for number, op in enumerate(rewritten.all_ops())
-        if (reason := _obstacle(rewritten, op, known, tool))
+        if (reason := _obstacle(rewritten, op, converter))
     )
     support: Support = "no" if obstacles else "after rewrites" if notes else "as it is"
     return TargetSupport(target=target, tool=tool, support=support, rewrites=tuple(notes), obstacles=obstacles)
 
 
-def in_the_way(target: Target, original: Program, error: UnsupportedModelError) -> UnsupportedModelError:
+def in_the_way(target: str, original: Program, error: UnsupportedModelError) -> UnsupportedModelError:
     """A tool's refusal, with the operators and layers that its list lacks; the refusal itself where there are none."""
     obstacles = support_for(target, original).obstacles
     if not obstacles:
@@ -141,8 +145,9 @@ def _parameters(program: Program) -> set[str]:
     return {name for name, var in program.vars.items() if var.persistable and var.is_tensor and var.dtype}
 
 
-def _obstacle(program: Program, op: Op, known: frozenset[str], tool: str) -> str:
-    if op.type not in known:
+def _obstacle(program: Program, op: Op, converter: Converter) -> str:
+    tool = converter.tool
+    if op.type not in converter.operators:
         free = any(-1 in program.shape(name) for name in op.output_names() if name in program.vars)
         more = "; with a fixed input size (--input-size) it may be rewritten" if free else ""
         return f"{tool} has no operator {op.type}{more}"
@@ -154,6 +159,6 @@ def _obstacle(program: Program, op: Op, known: frozenset[str], tool: str) -> str
                 f"{tool} cannot read the attribute {name} of {op.type}: it is computed from the input's size; "
                 "with a fixed input shape it becomes a constant"
             )
-    if op.type == "multiclass_nms3" and op.input("RoisNum") and tool.startswith("paddle2onnx"):
+    if op.type == "multiclass_nms3" and op.input("RoisNum") and converter is PADDLE2ONNX:
         return f"{tool} takes boxes that all classes share, this {op.type} has boxes per class"
     return ""

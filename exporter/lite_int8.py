@@ -11,7 +11,7 @@ kernel would: rounded weights, and activations that are scaled, rounded, clipped
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from segexport.exporter.quantization_ranges import Ranges
 
 Rounds = Callable[[Program, Op, str, float], str]
 """Puts what rounds a tensor to 127 steps of a limit in front of an operator; the name of what comes out."""
+RoundsWeight = Callable[[Program, Op, str, np.ndarray], str]
+"""The same for a weight, with a limit for each output channel."""
+Weights = Mapping[str, np.ndarray]
 
 _QUANTIZED = frozenset(
     {"conv2d", "depthwise_conv2d"}
@@ -28,34 +31,42 @@ _TOP = 127.0
 _ATTRIBUTES = {"bit_length": 8, "is_test": True, "round_type": 0}
 
 
-def with_int8_marks(program: Program, ranges: Ranges) -> tuple[Program, list[str]]:
+def with_int8_marks(program: Program, ranges: Ranges, weights: Weights | None = None) -> tuple[Program, list[str]]:
     """A copy whose convolutions run in int8 in Paddle-Lite, where the range of their input is known.
+
+    Args:
+        program: Left as it is.
+        ranges: Of the convolutions' inputs.
+        weights: Filter -> the magnitudes whose 127 steps it is rounded to; convolutions of other filters stay float.
+            Without it, all are rounded, each channel to steps of its own largest magnitude.
 
     Returns:
         The copy, and a note on how many convolutions have a range.
     """
-    return _rounded(program, ranges, _mark_activation, _mark_weight)
+    return _rounded(program, ranges, weights, _mark_activation, _mark_weight)
 
 
-def with_int8_arithmetic(program: Program, ranges: Ranges) -> tuple[Program, list[str]]:
+def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | None = None) -> tuple[Program, list[str]]:
     """The same in float operators: what comes out is what exact int8 kernels give."""
-    return _rounded(program, ranges, _round_activation, _round_weight)
+    return _rounded(program, ranges, weights, _round_activation, _round_weight)
 
 
 def _rounded(
-    program: Program, ranges: Ranges, activation: Rounds, weight: Callable[[Program, Op, str], str]
+    program: Program, ranges: Ranges, weights: Weights | None, activation: Rounds, weight: RoundsWeight
 ) -> tuple[Program, list[str]]:
     changed = program.copy()
     limits = _limits(changed, ranges)
     done: dict[str, str] = {}
     convolutions = [op for op in changed.ops if op.type in _QUANTIZED]
-    marked = [op for op in convolutions if (op.input("Input") or "") in limits and op.input("Filter") in changed.params]
+    rounded = changed.params.keys() if weights is None else weights.keys()
+    marked = [op for op in convolutions if (op.input("Input") or "") in limits and op.input("Filter") in rounded]
     for op in marked:
         source, held = op.input("Input") or "", op.input("Filter") or ""
         if source not in done:
             done[source] = activation(changed, op, source, limits[source])
         if held not in done:
-            done[held] = weight(changed, op, held)
+            magnitudes = _weight_limits(changed.params[held], None if weights is None else weights[held])
+            done[held] = weight(changed, op, held, magnitudes)
         op.rename(source, done[source])
         op.rename(held, done[held])
     changed.prune()
@@ -84,15 +95,17 @@ def _mark_activation(program: Program, before: Op, name: str, limit: float) -> s
     return out
 
 
-def _weight_limits(value: np.ndarray) -> np.ndarray:
+def _weight_limits(value: np.ndarray, known: np.ndarray | None) -> np.ndarray:
     """The largest magnitude of each output channel, never 0: it is divided by."""
+    if known is not None:
+        return np.broadcast_to(known.reshape(-1), value.shape[:1]).astype(np.float32)
     limits = np.abs(value).reshape(value.shape[0], -1).max(axis=1)
     return np.where(limits > 0, limits, 1e-8).astype(np.float32)
 
 
-def _mark_weight(program: Program, before: Op, name: str) -> str:
+def _mark_weight(program: Program, before: Op, name: str, limits: np.ndarray) -> str:
     value = program.params[name]
-    scale = program.add_param(f"{name}.scale", _weight_limits(value))
+    scale = program.add_param(f"{name}.scale", limits)
     out = program.add_var(f"{name}.rounded", value.shape)
     mark = Op("fake_channel_wise_quantize_dequantize_abs_max", {"X": [name]}, {"Out": [out], "OutScale": [scale]})
     for key, attribute in {**_ATTRIBUTES, "quant_axis": 0}.items():
@@ -123,7 +136,7 @@ def _scaling(factor: float) -> dict[str, float | bool]:
     return {"scale": factor, "bias": 0.0, "bias_after_scale": True}
 
 
-def _round_weight(program: Program, _before: Op, name: str) -> str:
+def _round_weight(program: Program, _before: Op, name: str, limits: np.ndarray) -> str:
     value = program.params[name]
-    step = (_weight_limits(value) / _TOP).reshape(-1, *([1] * (value.ndim - 1)))
+    step = (limits / _TOP).reshape(-1, *([1] * (value.ndim - 1)))
     return program.add_param(f"{name}.rounded", (np.rint(value / step) * step).astype(np.float32))

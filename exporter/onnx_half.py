@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from segexport.artifact import Manifest, ModelArtifact
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.exporter.quantized_program import require_float
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
@@ -28,9 +29,14 @@ class HalfOnnx:
         self.params = params or self.Params()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.onnx`."""
+        """Writes `model.onnx`.
+
+        Raises:
+            UnsupportedModelError: It is in int8.
+        """
+        require_float(source, "fp16")
         arguments = {"fp32": str(source.file("model")), "out": str(out_dir / "model.onnx")}
-        with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+        with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
             answer, _ = worker.call("half", arguments, timeout_s=context.timeout_s)
         lineage = lineage_entry(self, context.key, tuple(answer["notes"]))
         return onnx_manifest(source, out_dir, answer, Precision.FP16, lineage)

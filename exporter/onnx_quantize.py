@@ -7,6 +7,7 @@ few of them again.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import InputError
 from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
-from segexport.exporter.to_onnx import WORKERS, onnx_manifest
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 from segexport.spec import Format, Precision
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
@@ -58,19 +59,27 @@ class QuantizeOnnx:
         self.params = params or Calibration()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.onnx`.
+        """Writes `model.onnx`; what is int8 already stays as it is.
 
         Raises:
             InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
         """
+        if source.manifest.target.precision is Precision.INT8:
+            return _as_it_is(self, source, out_dir, context)
         done = quantize(source, out_dir / "model.onnx", self.params, context)
         lineage = lineage_entry(self, context.key, done.notes)
         return onnx_manifest(source, out_dir, done.answer, Precision.INT8, lineage)
 
 
+def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+    shutil.copyfile(source.file("model"), out_dir / "model.onnx")
+    lineage = lineage_entry(step, context.key, ("int8 already: nothing was calibrated",))
+    return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
+
+
 def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
-    data = context.images("int8 calibration").subset(params.images, context.seed)
+    data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
     options = params.model_dump(mode="json")
@@ -80,7 +89,7 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
-        Worker(WORKERS / "onnx_quantize_worker.py", needs="onnx", threads=context.threads, name="int8") as worker,
+        Worker(WORKERS / "onnx_quantize_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="int8") as worker,
     ):
         ranges = trained.limits() if trained else {}
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}

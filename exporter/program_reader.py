@@ -15,6 +15,7 @@ from segexport.exporter import framework_proto as proto
 from segexport.exporter.graph import Attr, Block, Op, Var
 from segexport.exporter.program_graph import ProgramGraph
 from segexport.exporter.program_verify import verify
+from segexport.files.foreign import guarded
 
 Graph = TypeVar("Graph", bound=ProgramGraph)
 MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
@@ -27,6 +28,7 @@ _HOW_TO_EXPORT = (
 )
 
 
+@guarded("a Paddle program")
 def read_program(model: Path, params: Path, kind: type[Graph]) -> Graph:
     """See `program.read`."""
     program = _decode(_model_bytes(model), model, kind)
@@ -35,6 +37,7 @@ def read_program(model: Path, params: Path, kind: type[Graph]) -> Graph:
     return program
 
 
+@guarded("a Paddle program")
 def read_graph(model: Path, kind: type[Graph]) -> Graph:
     """See `program.read_graph`."""
     program = _decode(_model_bytes(model), model, kind)
@@ -177,6 +180,7 @@ def param_names(program: ProgramGraph) -> list[str]:
     )
 
 
+@guarded("parameters of a Paddle program")
 def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
     """Reads the values of the parameters that `program` declares; see `program.read`."""
     names = param_names(program)
@@ -184,6 +188,8 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         return {}
     size = _size(path, "parameters", may_be_empty=not names)
     declared = {name: var for block in program.blocks for name, var in block.vars.items() if var.persistable}
+    # PaddleSlim declares weights and scales as they were before it quantized them: the file says what runs.
+    quantized = {name for op in program.all_ops() if "quantize" in op.type for name in op.input_names()}
     found: dict[str, np.ndarray] = {}
     with _open(path) as stream:
         head = stream.read(64)
@@ -192,7 +198,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         stream.seek(0)
         for index, name in enumerate(names):
             where = f"{path}: parameter {index + 1} of {len(names)} ({name})"
-            found[name] = _read_tensor(stream, size, declared[name], where)
+            found[name] = _read_tensor(stream, size, declared[name], name in quantized, where)
         rest = size - stream.tell()
     if rest:
         raise _mismatch(
@@ -202,7 +208,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
     return found
 
 
-def _read_tensor(stream: BinaryIO, size: int, var: Var, where: str) -> np.ndarray:
+def _read_tensor(stream: BinaryIO, size: int, var: Var, is_quantized: bool, where: str) -> np.ndarray:
     def take(count: int) -> bytes:
         at = stream.tell()
         if count > size - at:
@@ -231,6 +237,8 @@ def _read_tensor(stream: BinaryIO, size: int, var: Var, where: str) -> np.ndarra
         raise _mismatch(f"{where} has a damaged description", _first_line(error)) from error
     if len(dims) > MAX_RANK or any(not 0 <= dim <= MAX_SIZE for dim in dims):
         raise _mismatch(f"{where} has impossible sizes {list(dims)[:8]}", "the file is damaged")
+    if is_quantized and math.prod(dims) == math.prod(var.dims) and dtype in (var.dtype, "int8"):
+        var.dims, var.dtype = dims, dtype
     if (dims, dtype) != (var.dims, var.dtype):
         raise _mismatch(
             f"{where} is {dtype}{list(dims)}, the program says {var.dtype}{list(var.dims)}",

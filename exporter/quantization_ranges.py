@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from segexport.artifact import FileEntry, ModelArtifact, file_entry, one_line
-from segexport.errors import InputError
+from segexport.artifact import FileEntry, ModelArtifact, file_entry
+from segexport.errors import InputError, one_line
 from segexport.exporter.program import Op, Program
 from segexport.spec import Finite
 

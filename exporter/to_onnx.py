@@ -1,4 +1,7 @@
-"""A Paddle program becomes an ONNX model in fp32; the precisions below it start from that file."""
+"""A Paddle program becomes an ONNX model in fp32; the precisions below it start from that file.
+
+A program that is quantized already becomes one in int8, with its own scales.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,29 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, file_entry
-from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
+from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
+ONNX_TOOLS = ("onnx", "onnxruntime")  # what a worker of ONNX models imports
 # paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.
 _OPSETS = (16, 15, 13, 11)
+_PER_CHANNEL = 13  # the first opset with a scale for each channel
 
 
 class ToOnnx:
-    """Paddle program to fp32 ONNX, checked, without the paths of the machine that made it."""
+    """Paddle program to ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "2"
+    version = "6"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -48,31 +55,45 @@ class ToOnnx:
 
         Raises:
             UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
+            Interrupted: It was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
-        graph, notes = rewrites.rewrite_for("onnx", original)
+        before = unquantized(original) if is_quantized(original) else None
+        graph, notes = rewrites.rewrite_for("onnx", original if before is None else before.program)
         with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"
             try:
-                opset = self._convert(model, params, raw, context)
+                opset = self._convert(model, params, raw, context, least=11 if before is None else _PER_CHANNEL)
             except UnsupportedModelError as error:
                 raise in_the_way("onnx", original, error) from error.__cause__
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
         ranges, more = _ranges(source, graph, out_dir, context)
+        precision = Precision.FP32
+        if before is not None:
+            precision, more = Precision.INT8, (*more, _rounded(before, graph, out_dir / "model.onnx", context))
         lineage = lineage_entry(self, context.key, (*notes, f"opset {opset}", *answer["notes"], *more))
-        manifest = onnx_manifest(source, out_dir, answer, Precision.FP32, lineage)
+        manifest = onnx_manifest(source, out_dir, answer, precision, lineage)
         return manifest.model_copy(update={"files": (*manifest.files, *ranges)})
 
-    def _convert(self, model: Path, params: Path, onnx: Path, context: StepContext) -> int:
+    def _convert(self, model: Path, params: Path, onnx: Path, context: StepContext, least: int) -> int:
         opsets = _OPSETS if self.params.opset == "auto" else (self.params.opset,)
+        if not (opsets := tuple(opset for opset in opsets if opset >= least)):
+            raise InputError(
+                f"a quantized model needs opset {least} or newer, not {self.params.opset}",
+                cause="older ones have no scale for each channel of a weight",
+            )
         for opset in opsets:
             arguments = {"model": str(model), "params": str(params), "onnx": str(onnx), "opset": opset}
-            try:
+
+            def convert(arguments=arguments) -> None:
                 with Worker(WORKERS / "paddle2onnx_worker.py", needs="paddle2onnx", name="paddle2onnx") as worker:
                     worker.call("convert", arguments, timeout_s=context.timeout_s)
+
+            try:
+                settled(convert)
                 return opset
-            except (WorkerCrashed, WorkerFailed) as error:
+            except (WorkerCrashed, WorkerFailed) as error:  # refused; the next opset may do
                 require_room(onnx.parent, error)
                 last = error
         raise UnsupportedModelError(
@@ -94,9 +115,19 @@ def _ranges(
     return (found.write(out_dir),), (f"passed on the ranges of {len(found.tensors)} of {len(ranges.tensors)} tensors",)
 
 
+def _rounded(before: Unquantized, graph: program.Program, onnx: Path, context: StepContext) -> str:
+    """Writes the roundings of a quantized program into the ONNX file that was made of its floats; returns a note."""
+    limits = {name: high for name, (_, high) in before.ranges.limits().items()}
+    names = onnx_to_program(graph, onnx_nodes(onnx, context))
+    arguments = {"onnx": str(onnx), "limits": {name: limits[var] for name, var in names.items() if var in limits}}
+    with Worker(WORKERS / "onnx_round_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
+        answer, _ = worker.call("round", arguments, timeout_s=context.timeout_s)
+    return f"quantized already: {answer['rounded']} of {answer['products']} products keep their int8 weights and scales"
+
+
 def onnx_nodes(path: Path, context: StepContext) -> list[OnnxNode]:
     """The nodes of an ONNX file, in order."""
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("nodes", {"onnx": str(path)}, timeout_s=context.timeout_s)
     return [OnnxNode(*node) for node in answer["nodes"]]
 
@@ -112,7 +143,7 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     }
     arguments = {"raw": str(raw), "out": str(out), "metadata": metadata, "simplify": simplify, "seed": context.seed}
     arguments["meanings"] = [spec.semantics for spec in manifest.inputs]
-    with Worker(WORKERS / "onnx_worker.py", needs="onnx", threads=context.threads, name="onnx") as worker:
+    with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("finish", arguments, timeout_s=context.timeout_s)
     return answer
 

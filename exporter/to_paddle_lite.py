@@ -19,13 +19,15 @@ from segexport.exporter.calibrate import Calibrate, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
 from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
 from segexport.exporter.quantization_ranges import Ranges
+from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"
@@ -36,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "7"
+    version = "9"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -69,12 +71,19 @@ class ToPaddleLite:
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
+            Interrupted: Opt was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
         _require_runnable_casts(original)
         for_arm = for_x86 = original
         more: list[str] = []
-        if self.params.precision is Precision.INT8:
+        precision = self.params.precision
+        if is_quantized(original):
+            precision = _of_quantized(precision, source)
+            found = unquantized(original)
+            for_arm, more = with_int8_marks(found.program, found.ranges, found.weights)
+            for_x86, _ = with_int8_arithmetic(found.program, found.ranges, found.weights)
+        elif precision is Precision.INT8:
             ranges, found = self._ranges(source, context)
             for_arm, more = with_int8_marks(original, ranges)
             for_x86, _ = with_int8_arithmetic(original, ranges)
@@ -84,14 +93,14 @@ class ToPaddleLite:
         notes += [*more, *twinless]
         if not twinless:
             files.append(file_entry(out_dir, "model.x86.nb", "host_model"))
-            notes += _of_twin(self.params.precision)
+            notes += _of_twin(precision)
         before = source.manifest
         return before.model_copy(
             update={
                 "format": Format.PADDLE_LITE,
                 "files": tuple(files),
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
-                "target": Target(arch="arm64", precision=self.params.precision, min_runtime_version=LITE_VERSION),
+                "target": Target(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,
             }
@@ -134,9 +143,13 @@ class ToPaddleLite:
                 "weight_int8": precision is Precision.W8,
                 "weight_bits": self.params.weight_bits,
             }
-            try:
+
+            def compile_it() -> None:
                 with Worker(WORKERS / "lite_opt_worker.py", needs="paddlelite", name="Paddle-Lite Opt") as worker:
                     worker.call("compile", arguments, timeout_s=context.timeout_s)
+
+            try:
+                settled(compile_it)
             except WorkerCrashed as error:
                 require_room(stem.parent, error)
                 refusal = UnsupportedModelError(
@@ -146,6 +159,13 @@ class ToPaddleLite:
                 )
                 raise in_the_way(f"paddle-lite {place}", original, refusal) from error
         return notes
+
+
+def _of_quantized(wanted: Precision, source: ModelArtifact) -> Precision:
+    """What a program that is quantized already is exported in."""
+    if wanted not in (Precision.FP32, Precision.INT8):
+        require_float(source, wanted.value)
+    return Precision.INT8
 
 
 def _of_twin(precision: Precision) -> list[str]:

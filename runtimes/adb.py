@@ -20,13 +20,14 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, SegexportError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.runtimes.adb_client import AdbClient
-from segexport.runtimes.base import Availability, Prediction, RunOptions, SessionInfo, check_tensors
+from segexport.runtimes.base import Availability, Prediction, RunOptions, Runtime, SessionInfo, check_tensors
 from segexport.runtimes.device_job import (
     RESULT_NAME,
     DeviceResult,
     JobItem,
     read_mask,
     read_result,
+    require_same_model,
     write_items,
     write_job,
 )
@@ -39,7 +40,7 @@ _POLL_S = 0.25
 _INSTALL_HINT = "android_demo/ci/build_apk.sh full && adb install -r android_demo/build/ci/segexport-full.apk"
 
 
-class Adb:
+class Adb(Runtime):
     """Runs ONNX and Paddle-Lite exports on a connected phone, in the demo app.
 
     Args:
@@ -49,6 +50,7 @@ class Adb:
     """
 
     name = "adb"
+    title = "The phone"
 
     def __init__(self, format: Format = Format.ONNX, *, serial: str = "", executable: str = "adb") -> None:
         self.runs = format
@@ -94,7 +96,7 @@ class AdbSession:
         self.info = SessionInfo(
             runtime="adb",
             version="",
-            provider=artifact.manifest.format.value,
+            provider=artifact.manifest.format,
             device=adb.phone_name(),
             threads=options.threads,
             load_ms=0.0,
@@ -137,6 +139,7 @@ class AdbSession:
                     f"{self.info.device}: the result is that of another job",
                     cause=f"asked for {job_id} with {len(items)} inputs, got {result.id!r} with {len(result.items)}",
                 )
+            require_same_model(result, self._artifact)
             masks = []
             for item in result.items:
                 self._adb.pull(f"{self._remote}/{item.mask}", folder / item.mask)
@@ -182,6 +185,9 @@ class AdbSession:
         check_tensors(self._artifact.manifest.inputs, tensors)
         result, _ = self.run([JobItem(tensors[0], runs=runs)], warmup=2)
         return np.array(result.items[0].inference_ms)
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise WorkerFailed(f"{self.info.device}: the app does not profile single operators")
 
     def peak_rss_bytes(self) -> int:
         """Not measured on a phone: 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -29,12 +29,14 @@ class RunOptions:
         threads: Threads for one inference.
         timeout_s: Longest wait for one answer.
         options: What only one runtime knows, by name.
+        runtimes: Names of runtimes that are wanted, each for the format that it runs, in place of the format's first.
     """
 
     device: str = "cpu"
     threads: int = 1
     timeout_s: float = 300.0
     options: dict[str, object] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,16 +103,29 @@ class Session(Protocol):
     def result(self) -> Prediction: ...
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]: ...
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray: ...
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]: ...
     def peak_rss_bytes(self) -> int: ...
     def close(self) -> None: ...
+    def __enter__(self) -> Session: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Runs artifacts of one format."""
+    """Runs artifacts of one format. It is found by its entry point in `segexport.runtimes`, whose name is its own.
+
+    Attributes:
+        name: On the command line and in reports.
+        title: What people call it.
+        runs: The format.
+        profiles: Whether its sessions tell which operators ran, when they are opened with the option `profile`, the
+            beginning of a path for what the runtime writes.
+    """
 
     name: str
+    title: str
     runs: Format
+    profiles: bool = False
 
     def probe(self) -> Availability: ...
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...
@@ -172,7 +187,6 @@ class WorkerSession:
 
     def result(self) -> Prediction:
         answer, arrays = self._worker.receive(timeout_s=self.timeout_s)
-        self._take_note(answer)
         if size := answer.get("objects_size"):
             return _objects(answer, arrays, tuple(size))
         return Prediction(
@@ -186,8 +200,7 @@ class WorkerSession:
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The model's raw outputs, in the order of the manifest."""
         check_tensors(self._inputs, tensors)
-        answer, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
-        self._take_note(answer)
+        _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
         return arrays
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
@@ -201,17 +214,10 @@ class WorkerSession:
             at_once = 1  # nothing is known yet
             if self._slowest_ms:
                 at_once = min(left, max(1, int(self.timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
-            answer, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
-            self._take_note(answer)
+            _, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
             self._slowest_ms = max(self._slowest_ms, float(arrays[0].max()))
             parts.append(arrays[0])
         return np.concatenate(parts)
-
-    def _take_note(self, answer: dict) -> None:
-        """The runtime may have found that its provider is not to be trusted."""
-        if changed := answer.get("changed"):
-            note = (*self.info.notes, changed["note"])
-            self.info = replace(self.info, provider=changed["provider"], notes=note)
 
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
         """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""

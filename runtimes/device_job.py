@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.artifact import MANIFEST_NAME, ModelArtifact, one_line
-from segexport.errors import InputError, WorkerFailed
+from segexport.artifact import MANIFEST_NAME, ModelArtifact
+from segexport.errors import InputError, WorkerFailed, one_line
+from segexport.files.foreign import guarded
 from segexport.report.schema import Latency, Percentiles
 from segexport.spec import Frozen
 
@@ -31,7 +32,7 @@ class JobItem:
     """One input of a job.
 
     Attributes:
-        data: An image file, or a float32 tensor (1, 3, height, width) that is preprocessed already.
+        data: An image file, or a float32 tensor (1, channels, height, width) that is preprocessed already.
         runs: How often it is run for timing; the mask is that of the last run.
         expected_mask: A PNG with the class of each pixel as its grey level, to compare with.
     """
@@ -141,11 +142,11 @@ def write_job(
     Returns:
         The files, job.json last.
     """
-    model = artifact.file("model")
-    files = [folder / MANIFEST_NAME, folder / model.relative_to(artifact.path)]
-    files[1].parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(artifact.path / MANIFEST_NAME, files[0])
-    shutil.copyfile(model, files[1])
+    weights = [entry.path for entry in artifact.manifest.files if entry.role in ("model", "params")]
+    files = [folder / MANIFEST_NAME, *(folder / path for path in weights)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path / file.relative_to(folder), file)
     return files + write_items(folder, items, job_id=job_id, threads=threads, warmup=warmup)
 
 
@@ -181,6 +182,7 @@ def write_items(
     return files
 
 
+@guarded("a device result")
 def read_result(file: Path) -> DeviceResult:
     """Reads a result.json that a phone wrote.
 

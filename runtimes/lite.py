@@ -7,14 +7,15 @@ from pathlib import Path
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import UnsupportedModelError
-from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
+from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
 from segexport.spec import Format
 
 
-class PaddleLite:
+class PaddleLite(Runtime):
     """Runs `.nb` files: the ARM one on an ARM host, its x86 twin elsewhere."""
 
     name = "paddle-lite"
+    title = "Paddle-Lite"
     runs = Format.PADDLE_LITE
 
     def probe(self) -> Availability:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, WorkerSession, open_worker_session, probe_worker
+from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
 from segexport.spec import Format
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """Runs `.onnx` files; the provider asked for is the provider used, or it is an error."""
 
     name = "onnxruntime"
+    title = "ONNX Runtime"
     runs = Format.ONNX
+    profiles = True
 
     def probe(self) -> Availability:
         return probe_worker("onnxruntime_worker.py", "onnxruntime")

@@ -39,7 +39,9 @@ def _says_why(command):
 def begin(arguments) -> dict:
     """Reads the program and the images."""
     job = PruneJob.model_validate_json(arguments["job"])
-    drawn = Batches(job.data.open(), job.preprocess, size=1, seed=job.seed, augmentation=_PLAIN)
+    drawn = Batches(
+        job.data.open().read_for(job.preprocess), job.preprocess, size=1, seed=job.seed, augmentation=_PLAIN
+    )
     count = min(job.options.images, len(drawn.data))
     _state.update(job=job, program=read(Path(job.model["model"]), Path(job.model["params"])))
     _state["batches"] = [_shown(drawn.at(number), job.classes) for number in range(count)]

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from segexport.exporter.mends.control_flow import straighten
 from segexport.exporter.mends.free_unpool import mend_free_unpool
 from segexport.exporter.mends.half_precision import widen_halves
+from segexport.exporter.mends.quantized import unify_quantization
+from segexport.exporter.mends.written_parameters import compute_written_parameters
 from segexport.exporter.program import Program
 
-__all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend"]
+__all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend", "straighten"]
 
 Mend = Callable[[Program], list[str]]
 """Changes a program in place and returns a note per change."""
 
-AS_READ: tuple[Mend, ...] = (widen_halves,)
+AS_READ: tuple[Mend, ...] = (widen_halves, compute_written_parameters, unify_quantization)
 OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool,)
 """Those that want to know whether the input's size is free; they come behind the option that fixes it."""
 

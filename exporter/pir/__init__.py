@@ -14,6 +14,7 @@ from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, read_jso
 from segexport.exporter.pir.translation import HINT, Translation, rule_name
 from segexport.exporter.program import Program
 from segexport.exporter.program_reader import read_params
+from segexport.files.foreign import guarded
 
 __all__ = ["read_graph", "read_program"]
 
@@ -21,6 +22,7 @@ __all__ = ["read_graph", "read_program"]
 _NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
 
 
+@guarded("a program of Paddle 3")
 def read_program(model: Path, params: Path) -> Program:
     """Reads a program of Paddle 3 and its parameters as a legacy program, and verifies it.
 
@@ -37,6 +39,7 @@ def read_program(model: Path, params: Path) -> Program:
     return _finished(program, model)
 
 
+@guarded("a program of Paddle 3")
 def read_graph(model: Path) -> Program:
     """The same without the parameters' values (`params` stays empty)."""
     return _finished(_translate(model), model)

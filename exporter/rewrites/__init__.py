@@ -5,9 +5,10 @@ from __future__ import annotations
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
+from segexport.exporter.rewrites.adaptive_max_pool import AdaptiveMaxPoolToWindows
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
-from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
@@ -18,13 +19,18 @@ from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
+<<<<<<< HEAD
 from segexport.exporter.rewrites.dot import DotToSum
+=======
+from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
+>>>>>>> main
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
+from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
@@ -38,6 +44,7 @@ from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
@@ -56,9 +63,15 @@ REWRITES: tuple[Rewrite, ...] = (
     EinsumToMatmul(),
     DotToSum(),
     UnpoolToArithmetic(),
+<<<<<<< HEAD
     ExplicitPadding(),
+=======
+    *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
+    DeformableConvMask(),
+>>>>>>> main
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
+    AdaptiveMaxPoolToWindows(),
     ProposalsToNms(),
     FpnLevelsToIndices(),
     ClassNmsToSharedNms(),
@@ -82,6 +95,8 @@ REWRITES: tuple[Rewrite, ...] = (
     OneFormOfBias(),
     LinearInterpToBilinear(),
     TwinOperators(),
+    IndexPutToWhere(),
+    SetValueOfOneAxis(),
     SetValueAttributes(),
     ZeroDimConstants(),
     *(IntegersAsFloats(target) for target in (LITE_ARM, LITE_X86)),
@@ -99,7 +114,7 @@ def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Progr
     """Applies every rewrite that this export needs.
 
     Args:
-        target: What the program is exported to.
+        target: The name of the converter that reads it next; one that no rewrite knows needs none but `more`.
         program: Left as it is.
         more: Rewrites that only this kind of export needs, after the others.
 

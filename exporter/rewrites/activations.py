@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from segexport.exporter import supported_operators as tables
+from segexport.exporter.converters import CONVERTERS
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Builder, EachOperator, Target, count
+from segexport.exporter.rewrites.base import LITE_X86, Builder, EachOperator, Target, count
 
-_TABLES: dict[Target, frozenset[str]] = {ONNX: tables.ONNX, LITE_ARM: tables.LITE_ARM, LITE_X86: tables.LITE_X86}
 _SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
 _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016
 
@@ -27,7 +26,7 @@ class ActivationsToArithmetic(EachOperator):
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
-        self._known = _TABLES[target]
+        self._known = CONVERTERS[target].operators
 
     def takes(self, program: Program, op: Op) -> bool:
         return self._changes(program, op)

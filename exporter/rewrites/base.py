@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import prod
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
 
-Target = Literal["onnx", "paddle-lite arm", "paddle-lite x86"]
+Target = str
+"""The name of what reads the program next, a `converters.Converter`; rewrites say for which ones they are needed."""
 
 ONNX: Target = "onnx"
 LITE_ARM: Target = "paddle-lite arm"
@@ -26,7 +27,7 @@ class Rewrite(Protocol):
     Attributes:
         name: As lineage and `inspect` show it.
         version: Changes when the result changes.
-        targets: The exports that need it.
+        targets: The converters that need it.
     """
 
     name: str

@@ -29,7 +29,11 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("", "EndsTensorList", ("ends",)),
         ("", "StepsTensorList", ("steps",)),
     ],
+<<<<<<< HEAD
     "pow": [("FactorTensor", "", ("factor",))],
+=======
+    "pad3d": [("Paddings", "", ("paddings",))],
+>>>>>>> main
     "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
     **{
         f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w"))]

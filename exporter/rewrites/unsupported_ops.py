@@ -10,6 +10,7 @@ from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
+from segexport.exporter.rewrites.deformable import has_unlike_groups
 from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
 from segexport.exporter.rewrites.powers import LARGEST_POWER
 
@@ -145,6 +146,10 @@ _FAULTS = (
     _Fault("relu6", EVERY, _is_other(threshold=6.0), _UNHEEDED),
     _Fault("swish", EVERY, _is_other(beta=1.0), _UNHEEDED),
     _Fault("mish", EVERY, _is_low, "exporters drop its threshold"),
+    _Fault("deformable_conv", frozenset({ONNX}), _always, "ONNX Runtime has no kernel for its DeformConv"),
+    _Fault(
+        "deformable_conv", LITE, has_unlike_groups, "Paddle-Lite takes a filter of as many groups as the offsets only"
+    ),
     _Fault("rnn", EVERY, _is_plain, "exporters take LSTM and GRU only"),
     _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters do not stop at a sequence's own length"),
     _Fault("rnn", LITE, _hands_on_its_state, "Paddle-Lite does not write its last state, which is read"),

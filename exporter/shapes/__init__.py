@@ -7,21 +7,27 @@ followed as values where they are known. The rules lie in a module per family: `
 from segexport.exporter.shapes.context import Dims, NoRule, broadcast
 from segexport.exporter.shapes.inference import (
     MAX_IMAGE_SIDE,
+    Inference,
     fix_input_shape,
+    follow_input_shape,
     infer_shapes,
     known_values,
     output_sizes,
     settled,
+    with_input_shape,
 )
 
 __all__ = [
     "MAX_IMAGE_SIDE",
     "Dims",
+    "Inference",
     "NoRule",
     "broadcast",
     "fix_input_shape",
+    "follow_input_shape",
     "infer_shapes",
     "known_values",
     "output_sizes",
     "settled",
+    "with_input_shape",
 ]

@@ -31,6 +31,13 @@ def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Pr
         InputError: No such input, another rank, or a size that the export fixed otherwise.
         UnsupportedModelError: The sizes do not fit the network, or an operator's sizes cannot be inferred.
     """
+    changed = with_input_shape(program, shapes)
+    follow_input_shape(changed, shapes)
+    return changed
+
+
+def with_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Program:
+    """The first half of `fix_input_shape`: the copy's inputs alone have the new sizes."""
     changed = program.copy()
     for name, shape in shapes.items():
         if name not in changed.feed_names:
@@ -45,12 +52,16 @@ def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Pr
                 hint="export the model again with free sizes or with this one: PaddleSeg's export.py has --input_shape",
             )
         changed.vars[name].dims = after
-    infer_shapes(changed, shapes)
-    for op in changed.compute_ops():  # an export of free size computed this attribute from -1
-        sizes = changed.shape(op.output("Out") or "")[2:] if op.type == "unpool" else ()
+    return changed
+
+
+def follow_input_shape(program: Program, changed: Iterable[str]) -> None:
+    """The second half of `fix_input_shape`, in place: every size behind the inputs in `changed`."""
+    infer_shapes(program, changed)
+    for op in program.compute_ops():  # an export of free size computed this attribute from -1
+        sizes = program.shape(op.output("Out") or "")[2:] if op.type == "unpool" else ()
         if sizes and -1 not in sizes:
             op.set_attr("output_size", list(sizes))
-    return changed
 
 
 def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
@@ -63,29 +74,60 @@ def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
     Raises:
         UnsupportedModelError: Sizes do not fit, or an operator whose inputs changed has no rule.
     """
-    altered = set(changed)
-    values = {name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS}
+    inference = Inference(program, changed)
     for number, op in enumerate(program.ops):
-        if op.type in ("feed", "fetch"):
-            continue
-        known = known_values(program, op, values)
+        if op.type not in ("feed", "fetch"):
+            inference.step(op, f"operator {number} ({op.type})")
+
+
+class Inference:
+    """Goes through a program operator by operator, and knows sizes, and small values, of what was computed so far.
+
+    Args:
+        changed: Variables whose sizes are no longer those that the rest of the program was recorded with. An operator
+            that reads such a one and has no rule is an error; None: no size is in doubt, what is recorded stays.
+
+    Attributes:
+        values: Of variables that do not depend on the input's values.
+    """
+
+    def __init__(self, program: Program, changed: Iterable[str] | None = ()) -> None:
+        self.values = {name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS}
+        self._program, self._altered = program, None if changed is None else set(changed)
+        self._sizes: dict[str, np.ndarray] = {}  # what `shape` gives where some sizes are free: -1 for those
+
+    def step(self, op: Op, where: str) -> None:
+        """The next operator; its outputs' sizes are written into the program.
+
+        Args:
+            where: What errors call it.
+
+        Raises:
+            UnsupportedModelError: As `infer_shapes`.
+        """
+        program = self._program
+        known = known_values(program, op, self.values)
+        if known is None:
+            known = self._known_of_free_sizes(op)
+        for name in op.output_names():
+            self.values.pop(name, None)
         try:
             if known is not None:
-                values.update(known)
+                self.values.update(known)
                 results = {name: value.shape for name, value in known.items()}
             else:
-                results = output_sizes(program, op, values)
+                results = output_sizes(program, op, self.values)
         except NoRule:
-            if not altered.intersection(op.input_names()):
-                continue
+            if self._altered is None or not self._altered.intersection(op.input_names()):
+                return
             raise UnsupportedModelError(
-                f"operator {number} ({op.type}): its sizes cannot be inferred from the new input sizes",
+                f"{where}: its sizes cannot be inferred from the new input sizes",
                 cause="its sizes depend on values, or segexport has no rule for this operator",
                 hint="export the model again with a fixed input shape: PaddleSeg's export.py has --input_shape",
             ) from None
         except (ValueError, IndexError, KeyError, TypeError, ZeroDivisionError) as error:
             raise UnsupportedModelError(
-                f"operator {number} ({op.type}): the sizes do not fit ({error})",
+                f"{where}: the sizes do not fit ({error})",
                 cause=f"its inputs are {[list(program.shape(n)) for n in op.input_names() if n in program.vars]}",
                 hint="choose an input size that the network takes (often a multiple of 32)",
             ) from error
@@ -93,10 +135,32 @@ def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
             var = program.vars[name]
             if var.dims != tuple(dims):
                 var.dims = tuple(int(size) for size in dims)
-                altered.add(name)
+                if self._altered is not None:
+                    self._altered.add(name)
         shadow, source = op.output("XShape"), op.input("X")
         if shadow in program.vars and source:
             program.vars[shadow or ""].dims = (0, *program.shape(source))
+
+    def _known_of_free_sizes(self, op: Op) -> dict[str, np.ndarray] | None:
+        """What is cut out of a shape is known where it is of sizes that are not free."""
+        out = op.output("Out") or ""
+        self._sizes.pop(out, None)
+        if op.type == "shape":
+            self._sizes[out] = np.array(self._program.shape(op.input("Input") or ""), np.int32)
+            return None
+        source = op.input("Input") if op.type == "slice" else op.input("X")
+        sizes = self._sizes.get(source or "")
+        if op.type not in ("slice", "cast", "assign") or sizes is None or len(op.input_names()) > 1:
+            return None
+        try:
+            found = evaluate(op, {"Input" if op.type == "slice" else "X": [sizes]})[out]
+        except CannotEvaluate:
+            return None
+        if -1 not in found:
+            return {out: found}
+        if found.ndim:
+            self._sizes[out] = found
+        return None
 
 
 def settled(program: Program) -> Program:
@@ -117,9 +181,10 @@ def settled(program: Program) -> Program:
 
 def known_values(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
     """The values of an operator's outputs where they follow from `values` or from sizes alone; else None."""
-    if op.type == "shape":
+    if op.type in ("shape", "size"):
         dims = program.shape(op.input("Input") or "")
-        return None if -1 in dims else {op.output("Out") or "": np.array(dims, np.int32)}
+        value = np.array(dims, np.int32) if op.type == "shape" else np.array(prod(dims), np.int64)
+        return None if -1 in dims else {op.output("Out") or "": value}
     if not can_evaluate(op) or any(name not in values for name in op.input_names()):
         return None
     outputs = [name for slot, names in op.outputs.items() if slot != "XShape" for name in names]

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
+import importlib.util
+from importlib.machinery import PathFinder
 
-import paddle2onnx
 from worker_host import Failure
+
+_BACKEND, _CUSTOM_OPERATORS, _NO_FILE = "onnxruntime", {}, ""
+
+
+def _converter():
+    """The extension that converts. Its package imports Paddle, 4 s long, for its tracing; the extension needs none."""
+    package = importlib.util.find_spec("paddle2onnx")
+    if package is None:
+        raise ModuleNotFoundError("No module named 'paddle2onnx'", name="paddle2onnx")
+    found = PathFinder.find_spec("paddle2onnx_cpp2py_export", package.submodule_search_locations)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+_CONVERTER = _converter()
 
 
 def convert(arguments, _arrays):
-    paddle2onnx.export(
+    upgrade_opset = verbose = half_precision = False
+    check = experimental = optimize = True
+    model = _CONVERTER.export(
         arguments["model"],
         arguments["params"],
-        arguments["onnx"],
-        opset_version=arguments["opset"],
-        auto_upgrade_opset=False,
-        verbose=False,
-        enable_onnx_checker=True,
-        enable_optimize=True,
+        arguments["opset"],
+        upgrade_opset,
+        verbose,
+        check,
+        experimental,
+        optimize,
+        _CUSTOM_OPERATORS,
+        _BACKEND,
+        _NO_FILE,  # a calibration table
+        _NO_FILE,  # weights outside of the model
+        half_precision,
     )
-    if not os.path.isfile(arguments["onnx"]) or not os.path.getsize(arguments["onnx"]):
+    if not model:
         raise Failure(f"paddle2onnx wrote no model at opset {arguments['opset']}")
+    with open(arguments["onnx"], "wb") as stream:
+        stream.write(model)
     return {"version": importlib.metadata.version("paddle2onnx")}, []
 
 

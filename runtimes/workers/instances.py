@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from worker_host import Failure
 
-_MATCH_IOU = 0.5
-
 
 def are_in(specs: list[dict]) -> bool:
     """Whether the outputs are those of a model that finds objects."""
@@ -47,19 +45,6 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
     for row, index in zip(bits, kept, strict=True):  # one by one: all at once would need the masks a second time
         row[:] = np.packbits(masks[index] > 0.5, axis=1)
     return rows[kept], bits, [int(width), int(height)], bool(finite.all())
-
-
-def agreement(one: np.ndarray, two: np.ndarray) -> float:
-    """The part of the rows of both, as from `objects`, that have a partner of their class in the other."""
-    if not len(one) + len(two):
-        return 1.0
-    left = np.maximum(one[:, None, 2:4], two[None, :, 2:4])
-    right = np.minimum(one[:, None, 4:6], two[None, :, 4:6])
-    common = np.clip(right - left, 0, None).prod(axis=2)
-    areas = [(rows[:, 4] - rows[:, 2]) * (rows[:, 5] - rows[:, 3]) for rows in (one, two)]
-    iou = common / np.maximum(areas[0][:, None] + areas[1][None] - common, 1e-9)
-    fits = (iou >= _MATCH_IOU) & (one[:, None, 0] == two[None, :, 0])
-    return float((fits.any(axis=1).sum() + fits.any(axis=0).sum()) / (len(one) + len(two)))
 
 
 def _refuse(what: str) -> np.ndarray:

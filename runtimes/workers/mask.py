@@ -109,20 +109,6 @@ def _measured_objects(run, specs: list[dict]) -> tuple[dict, list[np.ndarray]]:
     return {"finite": finite, "objects_size": size, **times}, [rows, bits]
 
 
-def answers(specs: list[dict]) -> tuple[str, str]:
-    """What the model gives, and what `agreement` is a part of; for messages."""
-    return ("answer", "objects") if instances.are_in(specs) else ("mask", "pixels")
-
-
-def agreement(one: list[np.ndarray], two: list[np.ndarray], specs: list[dict], count: int = 1) -> float:
-    """How far two runs' outputs of `count` images say the same: the part of the pixels, or of the objects."""
-    if instances.are_in(specs):
-        return instances.agreement(instances.objects(one, specs)[0], instances.objects(two, specs)[0])
-    index = choose(specs)
-    masks = [to_masks(np.asarray(outputs[index]), specs[index], False, count)[0] for outputs in (one, two)]
-    return float((masks[0] == masks[1]).mean())
-
-
 def bench(run, runs: int) -> tuple[dict, list[np.ndarray]]:
     """Times `run` and answers the `bench` command: milliseconds, (runs,) float64."""
     times = np.empty(runs)

@@ -1,7 +1,8 @@
 """Runs a Paddle inference program. Commands: probe, open, infer, outputs, bench.
 
-On the CPU it trusts oneDNN only after a look: one of its fusions gives wrong masks for some transformers. The first
-inputs run with it and without any graph optimization; when their masks differ, the plain predictor goes on alone.
+Plain, operator by operator, unless the option `graph` is `optimized`: then with Paddle's graph optimization, on the CPU
+with oneDNN. That is quicker, and wrong for some networks: oneDNN keeps a filter that the network computes from its
+input, some fusions give other masks, and some passes abort. So who asks for masks asks for the plain program.
 """
 
 from __future__ import annotations
@@ -16,8 +17,6 @@ import paddle
 import paddle.inference as inference
 from worker_host import Failure
 
-CHECKED_INPUTS = 2
-LEAST_AGREEMENT = 0.9995
 _state: dict = {}
 
 
@@ -45,77 +44,53 @@ def open_model(arguments, _arrays):
             hint="--device cpu, or another gpu:N",
         )
     start = time.perf_counter()
-    wants_onednn = kind == "cpu" and arguments["options"].get("onednn", True)
-    predictor = _predictor(arguments, kind, index, onednn=wants_onednn, optimize=kind == "gpu" or wants_onednn)
+    optimized = arguments["options"].get("graph") == "optimized"
+    predictor = _predictor(arguments, kind, index, optimized)
     load_ms = (time.perf_counter() - start) * 1e3
-    plain = _predictor(arguments, kind, 0, onednn=False, optimize=False) if wants_onednn else None
-    _state.update(
-        predictor=predictor, plain=plain, to_check=CHECKED_INPUTS if wants_onednn else 0, specs=arguments["outputs"]
-    )
+    _state.update(predictor=predictor, specs=arguments["outputs"])
     device = masks.cpu_name() if kind == "cpu" else paddle.device.cuda.get_device_name(index)
-    provider = {"cpu": "oneDNN" if wants_onednn else "plain", "gpu": "CUDA"}[kind]
+    provider = {"cpu": ("plain", "oneDNN"), "gpu": ("CUDA, plain", "CUDA")}[kind][optimized]
     return {"version": paddle.__version__, "provider": provider, "device": device, "load_ms": load_ms}, []
 
 
-def _predictor(arguments, kind: str, index: int, *, onednn: bool, optimize: bool):
+def _predictor(arguments, kind: str, index: int, optimized: bool):
     config = inference.Config(arguments["files"]["model"], arguments["files"]["params"])
     config.disable_glog_info()
-    config.switch_ir_optim(optimize)
+    config.switch_ir_optim(optimized)
     if kind == "gpu":
         config.enable_use_gpu(256, index)
     else:
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(arguments["threads"])
-        if onednn:
+        if optimized:
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(10)
-    if optimize and arguments["options"].get("optimized_program"):  # a folder; the audit reads what lies there then
+        else:  # it is on by default
+            config.disable_mkldnn()
+    if optimized and arguments["options"].get("optimized_program"):  # a folder; the audit reads what lies there then
         config.set_optim_cache_dir(arguments["options"]["optimized_program"])
         config.enable_save_optim_model(True)
     return inference.create_predictor(config)
 
 
-def _run(predictor, arrays) -> list[np.ndarray]:
+def _run(arrays) -> list[np.ndarray]:
+    predictor = _state["predictor"]
     for name, array in zip(predictor.get_input_names(), arrays, strict=True):
         predictor.get_input_handle(name).copy_from_cpu(array)
     predictor.run()
     return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
 
 
-def _settle(arrays) -> dict:
-    """Compares oneDNN with the plain predictor on one input; on a difference the plain one takes over."""
-    if not _state["to_check"]:
-        return {}
-    _state["to_check"] -= 1
-    fast, sure = (_run(_state[which], arrays) for which in ("predictor", "plain"))
-    agreement = masks.agreement(fast, sure, _state["specs"], len(arrays[0]))
-    changed = {}
-    if agreement < LEAST_AGREEMENT:
-        _state["predictor"], _state["to_check"] = _state["plain"], 0
-        what, parts = masks.answers(_state["specs"])
-        found = f"oneDNN gave another {what} than plain Paddle on {1 - agreement:.2%} of the {parts}"
-        changed = {"changed": {"provider": "plain", "note": f"{found}, so it was switched off"}}
-    if not _state["to_check"]:
-        _state["plain"] = None
-    return changed
-
-
 def infer(arguments, arrays):
-    changed = _settle(arrays)
-    answer, results = masks.measured(
-        lambda: _run(_state["predictor"], arrays), _state["specs"], arguments["margin"], len(arrays[0])
-    )
-    return answer | changed, results
+    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
 
 
 def outputs(_arguments, arrays):
-    return _settle(arrays), _run(_state["predictor"], arrays)
+    return {}, _run(arrays)
 
 
 def bench(arguments, arrays):
-    changed = _settle(arrays)
-    answer, results = masks.bench(lambda: _run(_state["predictor"], arrays), arguments["runs"])
-    return answer | changed, results
+    return masks.bench(lambda: _run(arrays), arguments["runs"])
 
 
 COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.errors import InputError, UnsupportedModelError
-from segexport.files.external_data import external_data, require_inside
+from segexport.errors import InputError, UnsupportedModelError, one_line
+from segexport.files.foreign import guarded
+from segexport.pipeline.registry import target_of
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -154,7 +155,7 @@ class ModelArtifact:
             if entry.role == role:
                 return self.path / entry.path
         raise InputError(
-            f"{self.path}: this {self.manifest.format.value} artifact has no file with the role {role!r}",
+            f"{self.path}: this {self.manifest.format} artifact has no file with the role {role!r}",
             cause=f"its roles are {sorted({entry.role for entry in self.manifest.files})}",
         )
 
@@ -204,6 +205,7 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
     return ModelArtifact(root, manifest)
 
 
+@guarded("an artifact")
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 
@@ -240,8 +242,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
-        if manifest.format is Format.ONNX:
-            _require_listed(path, manifest)
+        if (target := target_of(manifest.format)) is not None:
+            target.verify(path, manifest)
     return ModelArtifact(path, manifest)
 
 
@@ -260,13 +262,6 @@ def _require_plain(value: Any, depth: int = 0) -> None:
             _require_plain(child, depth + 1)
 
 
-def one_line(error: ValidationError) -> str:
-    """The faults of a pydantic error in one line, each with the place that it is about."""
-    faults = error.errors()
-    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
-    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")
-
-
 def _verify(root: Path, entry: FileEntry) -> None:
     file = root / entry.path
     if not file.is_file():
@@ -278,18 +273,3 @@ def _verify(root: Path, entry: FileEntry) -> None:
             cause=f"{size} bytes here, {entry.size_bytes} recorded, or another sha256",
             hint="make the artifact again; it was edited or damaged after it was written",
         )
-
-
-def _require_listed(root: Path, manifest: Manifest) -> None:
-    """Every file that an ONNX model takes weights from lies in the folder and in the manifest."""
-    listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
-    for entry in manifest.files:
-        for location in external_data(root / entry.path) if entry.role == "model" else ():
-            inside = require_inside(root / entry.path, location)
-            path = str(PurePosixPath(entry.path).parent / inside)
-            if path not in listed:
-                raise InputError(
-                    f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
-                    cause="so nothing tells whether it is the file that the model was made with",
-                    hint="check the bare .onnx file instead: its weights are then taken along",
-                )

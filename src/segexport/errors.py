@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class SegexportError(Exception):
@@ -67,7 +70,22 @@ class WorkerError(SegexportError):
 
 
 class WorkerCrashed(WorkerError):
-    """The worker died: a signal, an abort, or an exit without a result."""
+    """The worker died: a signal, an abort, or an exit without a result.
+
+    Args:
+        end: `SIGSEGV`, `exit 3`, ...; empty where nobody knows, or where memory was short.
+    """
+
+    def __init__(self, what: str, *, cause: str = "", hint: str = "", end: str = "") -> None:
+        super().__init__(what, cause=cause, hint=hint)
+        self.end = end
+
+    def __reduce__(self):
+        return _rebuild_crash, (self.what, self.cause, self.hint, self.end)
+
+
+def _rebuild_crash(what: str, cause: str, hint: str, end: str) -> WorkerCrashed:
+    return WorkerCrashed(what, cause=cause, hint=hint, end=end)
 
 
 class WorkerTimeout(WorkerError):
@@ -76,6 +94,10 @@ class WorkerTimeout(WorkerError):
 
 class WorkerFailed(WorkerError):
     """The worker answered that it could not do the job."""
+
+
+class Interrupted(WorkerError):
+    """The machine ended a worker, more than once: nothing is known about what it was given, and nothing is kept."""
 
 
 class HoldsError(Protocol):
@@ -91,3 +113,10 @@ def capture_error(holder: HoldsError) -> Iterator[None]:
         yield
     except SegexportError as error:
         holder.error = error
+
+
+def one_line(error: ValidationError) -> str:
+    """The faults of a pydantic error in one line, each with the place that it is about."""
+    faults = error.errors()
+    shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
+    return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")

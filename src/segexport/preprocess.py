@@ -153,7 +153,7 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
             columns, rows = (_nearest(np.arange(to), to, source) for to, source in zip(size, here, strict=True))
             image = image.take(rows, axis=0).take(columns, axis=1)
         else:
-            image = _resized(image, size, _INTERPOLATION[op.interpolation])
+            image = resized(image, size, _INTERPOLATION[op.interpolation])
     return image
 
 
@@ -257,11 +257,11 @@ def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:
-    return scores if scores.shape[1::-1] == size else _resized(scores, size, cv2.INTER_LINEAR)
+    return scores if scores.shape[1::-1] == size else resized(scores, size)
 
 
-def _resized(image: np.ndarray, size: Size, interpolation: int) -> np.ndarray:
-    """(height, width, channels) of any number of channels, resized by OpenCV."""
+def resized(image: np.ndarray, size: Size, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """(height, width, channels) of any number of channels, resized by OpenCV to `size` (width, height)."""
     parts = [
         cv2.resize(np.ascontiguousarray(image[:, :, start : start + _AT_ONCE]), size, interpolation=interpolation)
         for start in range(0, image.shape[2], _AT_ONCE)

@@ -6,9 +6,10 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic_core import PydanticCustomError, core_schema
 
 
 class Frozen(BaseModel):
@@ -23,12 +24,34 @@ class Finite(Frozen):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class Format(str, Enum):
-    """The forms that a model takes on its way to the phone."""
+class Format(str):
+    """The form of a model's files: `paddle`, or what an installed target makes or an installed runtime runs.
 
-    PADDLE = "paddle"  # .pdmodel + .pdiparams, the legacy program that every exporter reads
-    ONNX = "onnx"
-    PADDLE_LITE = "paddle-lite"  # .nb
+    Attributes:
+        PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.
+        ONNX: .onnx.
+        PADDLE_LITE: .nb.
+    """
+
+    PADDLE: ClassVar[Format]
+    ONNX: ClassVar[Format]
+    PADDLE_LITE: ClassVar[Format]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(cls._known, core_schema.str_schema())
+
+    @classmethod
+    def _known(cls, value: str) -> Format:
+        from segexport.pipeline.registry import formats
+
+        if value not in (known := formats()):
+            *some, last = (repr(str(name)) for name in known)
+            raise PydanticCustomError("format", "Input should be {known}", {"known": f"{', '.join(some)} or {last}"})
+        return cls(value)
+
+
+Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
 
 
 class Precision(str, Enum):
@@ -191,8 +214,8 @@ class Preprocess(Finite):
     """From an image file to the network's input tensor, the same in Python and in Java.
 
     1. The image is decoded (EXIF orientation applied) as `color` and `depth` say; see `Pixels`. `rgb`, `bgr`: 3
-       channels, alpha dropped, grey repeated. `gray`: 1 channel, of colours (4899 R + 9617 G + 1868 B + 8192) / 16384.
-       `channels`: any number, in the file's order. `bgra`: 4 channels, of which the first and the third are swapped.
+       channels, alpha dropped, grey repeated. `gray`: 1 channel; of colours (9798 R + 19235 G + 3735 B + 16384) / 2^15,
+       rounded down. `channels`: any number, in the file's order. `bgra`: 4 channels, the first and third swapped.
     2. It becomes float32 and the `geometry` operations run in order. Interpolation happens in float32 with
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
     3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
@@ -210,6 +233,11 @@ class Preprocess(Finite):
     def channels(self) -> int:
         """How many channels the network gets."""
         return len(self.mean)
+
+    @property
+    def takes_bitmaps(self) -> bool:
+        """Whether 8-bit colours, which is all that a phone decodes, are enough."""
+        return self.color in ("rgb", "bgr", "gray") and self.depth == "uint8"
 
     @property
     def pixels(self) -> Pixels:

@@ -1,9 +1,9 @@
 """An adb that needs no phone: the messages, streams and exit codes of the real one, and a folder that is the phone.
 
 $FAKE_ADB holds state.json: devices {serial: state}; `full`: bytes that the phone's storage still takes; `app`:
-"answers", "crashes", "hangs", "refuses", "cuts" (a mask that is cut off), "stale" (an old result), "old" (another app)
-or a command that is run with the job's folder; `installed`; `unplug_after`: a number of calls; `hang`: adb itself does
-not answer.
+"answers", "crashes", "hangs", "refuses", "cuts" (a mask that is cut off), "stale" (an old result), "other model", "old"
+(another app) or a command that is run with the job's folder; `installed`; `unplug_after`: a number of calls; `hang`:
+adb itself does not answer.
 """
 
 from __future__ import annotations
@@ -110,6 +110,14 @@ def shell(command: str) -> None:
                 target.unlink(missing_ok=True)
 
 
+def model_digest(folder: Path) -> str:
+    """Of the model that was pushed, as the app tells it; of another one where it runs what an earlier job left."""
+    if STATE["app"] == "other model":
+        return "0" * 64
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    return next(file["sha256"] for file in files if file["role"] == "model")
+
+
 def start(command: str) -> None:
     print(f"Stopping: {PACKAGE}\nStarting: Intent {{ cmp={PACKAGE}/.SelfTestActivity (has extras) }}")
     if STATE["app"] == "old":
@@ -119,7 +127,7 @@ def start(command: str) -> None:
     folder = place(f"/sdcard/Android/data/{PACKAGE}/files/jobs/{shlex.split(command)[-1]}")
     if STATE["app"] in ("crashes", "hangs"):
         return
-    if STATE["app"] not in ("answers", "refuses", "cuts", "stale"):
+    if STATE["app"] not in ("answers", "refuses", "cuts", "stale", "other model"):
         subprocess.run([*STATE["app"], str(folder)], check=True, stdout=subprocess.DEVNULL)
         return
     job = json.loads((folder / "job.json").read_text())
@@ -134,7 +142,7 @@ def start(command: str) -> None:
         "schema_version": 1,
         "device": {"manufacturer": "Fairphone", "model": "FP5", "android": "14"},
         "id": "yesterday" if STATE["app"] == "stale" else job["id"],
-        "model": {"name": "toy", "format": "onnx", "precision": "fp32", "sha256": "0"},
+        "model": {"name": "toy", "format": "onnx", "precision": "fp32", "sha256": model_digest(folder)},
         "runtime": {"name": "ONNX Runtime", "version": "1.26.0", "threads": job["threads"], "load_ms": 80.0},
         "items": items,
         "error": None,

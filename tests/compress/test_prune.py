@@ -15,7 +15,7 @@ from segexport.compress.channel_graph import ChannelGroup
 from segexport.compress.channel_shapes import matched_axes
 from segexport.compress.cost import macs, parameters
 from segexport.compress.live_program import LiveProgram
-from segexport.compress.prune import kept_units, prune, prune_to
+from segexport.compress.prune import kept_units, prune, uniform_ratio
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 
@@ -316,10 +316,11 @@ def test_ratio_by_parameter_cuts_that_group_alone(tmp_path):
 
 def test_pruning_to_a_cost(tmp_path):
     program = export(Attention(), tmp_path, [1, 3, 16, 16])
-    pruned = prune_to(program, 0.5)
+    graph = analyze(program)
+    pruned = prune(program, uniform_ratio(graph, {"macs": 0.5}), graph=graph)
     assert 0.3 < 1 - pruned.macs_cut_ratio <= 0.5
     with pytest.raises(InputError, match="cannot bring this model to 0%"):
-        prune_to(program, 0.001)
+        uniform_ratio(graph, {"macs": 0.001})
 
 
 @pytest.mark.parametrize("ratio", [1.0, -0.1, 1.5, float("nan")])

@@ -14,6 +14,7 @@ import pytest
 from paddle import nn
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
+from segexport.check.compare.audit import audit
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.qat import Qat
 from segexport.compress.qat_program import QuantizedProgram, RoundToGrid, round_weight
@@ -24,9 +25,8 @@ from segexport.exporter.onnx_quantize import QuantizeOnnx
 from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
-from segexport.measure.audit import audit
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import Calibration
+from segexport.recipe.schema.calibration import Calibration
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label, Precision, Preprocess
 
@@ -246,14 +246,14 @@ def test_what_was_trained_is_what_runs(trained, small):
 
 def test_the_audit_sees_int8_in_every_convolution(trained):
     tensors = [np.zeros((1, 3, 32, 32), np.float32)]
-    assert audit(trained["int8"], tensors, RunOptions()).check.value == 1.0
+    assert audit(trained["int8"], [tensors], RunOptions()).check.value == 1.0
 
 
 def test_paddle_lite_runs_in_int8_from_the_same_ranges(trained, tmp_path):
     pytest.importorskip("paddlelite")
     step = ToPaddleLite(ToPaddleLite.Params(precision=Precision.INT8))
     lite = made(step, trained["qat"], tmp_path / "lite", trained["context"])
-    found = audit(lite, [np.zeros((1, 3, 32, 32), np.float32)], RunOptions())
+    found = audit(lite, [[np.zeros((1, 3, 32, 32), np.float32)]], RunOptions())
     assert found.check.value == 1.0
     assert found.operators["int8"] == {"conv2d": 2, "depthwise_conv2d": 1}
     assert lite.file("model").stat().st_size < lite.file("host_model").stat().st_size

@@ -333,7 +333,7 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
     store = Store(done.cache)
     source = import_model(done.root / "model", ImportOptions(fallback_labels=data.labels), store)
     engine = onnx_stand_in(source, RunOptions(), data, store)
-    assert engine.artifact.manifest.format is Format.ONNX
+    assert engine.artifact.manifest.format == Format.ONNX
     assert engine.artifact.manifest.source_sha256 == source.manifest.source_sha256
     assert "stood in for Paddle" in engine.notes[0]
 

@@ -52,6 +52,9 @@ class Graph:
         self._program.ops.append(op)
         return outputs[next(iter(sizes))][0]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._program.shape(name)
+
     def twin(self, name: str) -> str:
         """Another variable of the same sizes and element type, for an operator's further outputs."""
         return self._program.add_var("value", self._program.shape(name), self._program.dtype(name))

@@ -15,7 +15,7 @@ from segexport.exporter import program as programs
 from segexport.exporter.inspect import inspect
 from segexport.exporter.output_semantics import num_classes
 from segexport.exporter.rewrites import rewrite_for
-from segexport.measure.audit import nb_kernels
+from segexport.exporter.targets.nb_kernels import nb_kernels
 
 HEIGHT, WIDTH = 128, 192
 # name -> (semantics, channels) of each output, and the number of classes that the first of them tells apart

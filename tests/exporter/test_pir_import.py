@@ -48,7 +48,7 @@ def export(tmp_path: Path) -> Path:
 
 def test_a_folder_is_imported(export: Path, tmp_path: Path) -> None:
     manifest = import_model(export, ImportOptions(), Store(tmp_path / "store")).manifest
-    assert manifest.format is Format.PADDLE
+    assert manifest.format == Format.PADDLE
     assert [file.path for file in manifest.files] == ["model.pdmodel", "model.pdiparams"]
     assert manifest.inputs[0].shape == (-1, 3, -1, -1)
     assert (manifest.outputs[0].name, manifest.outputs[0].semantics) == ("fetch_name_0", "probability")

@@ -256,7 +256,7 @@ def test_mutations_never_crash(shared_dir: Path, tmp_path: Path, count: int) -> 
                 case 3:
                     data[at:at] = bytes(chooser.randrange(256) for _ in range(chooser.choice((1, 8))))
         path.write_bytes(data)
-        start = time.perf_counter()
+        start = time.process_time()
         try:
             program = read_graph(path)
             inspect(program)
@@ -264,7 +264,7 @@ def test_mutations_never_crash(shared_dir: Path, tmp_path: Path, count: int) -> 
             infer_shapes(program.copy())
         except SegexportError as error:
             messages.append(str(error))
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
     assert count / 10 < len(messages) < count
     assert all("cause: " in message for message in messages), [m for m in messages if "cause: " not in m][:3]
     assert slowest < 10

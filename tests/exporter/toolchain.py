@@ -52,7 +52,7 @@ class Toolchain:
 
     def _run(self, tool: str, files: dict, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
         outputs = [{"name": name} for name in program.fetch_names]
-        arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {"onednn": False}}
+        arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
         self._call(tool, "open", arguments)
         return self._call(tool, "outputs", {}, feed)
 

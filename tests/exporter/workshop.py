@@ -8,13 +8,16 @@ import cv2
 import numpy as np
 
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
-from segexport.check.compare import Export, check
+from segexport.check.compare import check
+from segexport.check.compare.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import Program
 from segexport.files.store import Store
+from segexport.judge.results import Export
 from segexport.pipeline.step import Step, StepContext
 from segexport.recipe.schema import CheckRecipe
+from segexport.references.live import LiveReference
 from segexport.report.schema import ExportResult
 
 SIDE = 32
@@ -50,8 +53,9 @@ class Workshop:
         (folder / "deploy.yaml").write_text(_CONFIG)
         return folder
 
-    def imported(self, program: Program, name: str = "net", **options: object) -> ModelArtifact:
-        return import_model(self.model(program, name), ImportOptions(**options), self._store)
+    def imported(self, model: Program | Path, name: str = "net", **options: object) -> ModelArtifact:
+        folder = self.model(model, name) if isinstance(model, Program) else model
+        return import_model(folder, ImportOptions(**options), self._store)
 
     def made(self, step: Step, source: ModelArtifact) -> ModelArtifact:
         """What a step makes of an artifact."""
@@ -66,5 +70,6 @@ class Workshop:
         for index, artifact in enumerate(exports):
             manifest = artifact.manifest
             subjects.append(Export(f"export-{index}", manifest.format, manifest.target.precision, artifact))
-        report = check(reference, subjects, self.data, self._folder, CheckRecipe(latency_seconds=0, worst_images=0))
-        return list(report.exports)
+        options = CheckRecipe(latency_seconds=0, worst_images=0)
+        live = LiveReference.of(reference, options)
+        return list(check(CheckRequest(live, tuple(subjects), self.data, self._folder, options)).exports)

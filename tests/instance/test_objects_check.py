@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from segexport.artifact import ModelArtifact
-from segexport.check.compare import Export, check
+from segexport.check.compare import check as run_check
+from segexport.check.compare.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
+from segexport.judge.results import Export
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.baseline import Tolerances, against
+from segexport.references.live import LiveReference
 from segexport.report import FORMS, read, render, write
 from segexport.report.schema import Report
 from segexport.task.open_data import open_data
@@ -28,6 +31,10 @@ OPTIONS = CheckRecipe(latency_seconds=0, worst_images=2)
 
 def subject(name: str, artifact: ModelArtifact) -> Export:
     return Export(name, artifact.manifest.format, artifact.manifest.target.precision, artifact)
+
+
+def check(reference: ModelArtifact, exports: list[Export], data: Dataset, folder: Path) -> Report:
+    return run_check(CheckRequest(LiveReference(reference), tuple(exports), data, folder, OPTIONS))
 
 
 def checks(report: Report, index: int = 0) -> dict[str, Verdict]:
@@ -60,7 +67,7 @@ def report(
 ) -> tuple[Report, Path]:
     folder = tmp_path_factory.mktemp("report")
     subjects = [subject("onnx", onnx), subject("lite", lite), subject("spoiled", spoiled)]
-    found = check(imported, subjects, open_data(coco), folder, OPTIONS)
+    found = check(imported, subjects, open_data(coco), folder)
     write(found, folder)
     return found, folder
 
@@ -130,7 +137,7 @@ def test_a_baseline_holds_ap(report: tuple[Report, Path]) -> None:
 
 
 def test_images_without_annotations(imported: ModelArtifact, onnx: ModelArtifact, coco: Path, tmp_path: Path) -> None:
-    found = check(imported, [subject("onnx", onnx)], Dataset.open(coco / "images"), tmp_path, OPTIONS)
+    found = check(imported, [subject("onnx", onnx)], Dataset.open(coco / "images"), tmp_path)
     assert found.verdict is Verdict.PASS
     assert checks(found)["segm_ap.delta"] is Verdict.SKIPPED
     assert checks(found)["agreement.masks"] is Verdict.PASS
@@ -143,7 +150,7 @@ def test_images_in_which_nothing_is(imported: ModelArtifact, onnx: ModelArtifact
     (tmp_path / "images").mkdir()
     for index in range(2):
         Image.new("RGB", (100, 80)).save(tmp_path / f"images/{index}.png")
-    found = check(imported, [subject("onnx", onnx)], Dataset.open(tmp_path / "images"), tmp_path / "out", OPTIONS)
+    found = check(imported, [subject("onnx", onnx)], Dataset.open(tmp_path / "images"), tmp_path / "out")
     assert checks(found)["tripwire.objects"] is Verdict.INCONCLUSIVE
     assert found.verdict is not Verdict.PASS
 
@@ -153,7 +160,7 @@ def test_another_size_in_the_export_than_in_the_reference(
 ) -> None:
     """A reference of free size is given the exports' preprocessing."""
     reference = import_model(free_detector, ImportOptions(), store)
-    found = check(reference, [subject("onnx", onnx)], open_data(coco), tmp_path, OPTIONS)
+    found = check(reference, [subject("onnx", onnx)], open_data(coco), tmp_path)
     assert found.verdict is Verdict.PASS
     assert any("was given the exports' input size" in note for note in found.notes)
 
@@ -167,7 +174,7 @@ def test_objects_and_pixels_do_not_go_together(
     Image.new("L", (20, 20)).save(tmp_path / "b.png")
     (tmp_path / "val.txt").write_text("a.png b.png\n")
     with pytest.raises(InputError, match="labels of pixels, and the model finds objects"):
-        check(imported, [subject("onnx", onnx)], Dataset.open(tmp_path), tmp_path / "out", OPTIONS)
+        check(imported, [subject("onnx", onnx)], Dataset.open(tmp_path), tmp_path / "out")
     pixels = ModelArtifact(
         imported.path,
         imported.manifest.model_copy(
@@ -177,7 +184,7 @@ def test_objects_and_pixels_do_not_go_together(
         ),
     )
     with pytest.raises(InputError, match="its task is instance, that of the reference semantic"):
-        check(pixels, [subject("onnx", onnx)], open_data(coco), tmp_path / "out", OPTIONS)
+        check(pixels, [subject("onnx", onnx)], open_data(coco), tmp_path / "out")
 
 
 # -- the command line ------------------------------------------------------------------------------------------------

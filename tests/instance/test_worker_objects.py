@@ -72,12 +72,3 @@ def test_numbers_that_are_none_are_left_out_and_told(value: float, column: int) 
 def test_other_shapes_are_refused(broken: list[np.ndarray], message: str) -> None:
     with pytest.raises(Failure, match=message):
         instances.objects(broken, SPECS)
-
-
-def test_agreement_of_two_runs() -> None:
-    one = ROWS[:2]
-    assert instances.agreement(one, one) == 1
-    assert instances.agreement(one, one[:1]) == pytest.approx(2 / 3)
-    assert instances.agreement(one[:0], one[:0]) == 1
-    moved = one + np.array([0, 0, 50, 0, 50, 0], np.float32)
-    assert instances.agreement(one, moved) == 0

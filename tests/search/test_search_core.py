@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from worlds import INT8, World, best_subset
 
-from segexport.errors import InputError, SegexportError
+from segexport.errors import InputError, Interrupted, SegexportError
 from segexport.search.candidate import Candidate
 from segexport.search.journal import Journal
 from segexport.search.loop import search, spent_s
@@ -279,3 +279,48 @@ def test_of_equals_the_one_that_agrees_best_is_first(tmp_path):
     goal = Goal(max_miou_drop=0.005)
     outcome, _ = run(world, goal, tmp_path)
     assert ranked(goal, outcome.points)[0].candidate.export.calibration.method == "minmax"
+
+
+@pytest.mark.parametrize("stage", ["precision", "calibration", "layers", "confirm"])
+def test_what_the_machine_ended_is_no_result_and_is_tried_again(tmp_path, stage):
+    harm = dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.02, "conv6": 0.01}
+    goal = Goal(max_miou_drop=0.005)
+
+    def world():
+        return World(harm, dict.fromkeys(NAMES, 5.0), calibrations={"mse": 1.0, "minmax": 0.5})
+
+    undisturbed, _ = run(world(), goal, tmp_path / "undisturbed")
+    inner, ended = world(), []
+
+    def disturbed(attempt):
+        if attempt.stage == stage and not ended:
+            ended.append(attempt)
+            raise Interrupted("onnxruntime: the process was killed by SIGKILL during 'infer'")
+        return inner(attempt)
+
+    journal, said = Journal(tmp_path / "journal.jsonl"), []
+    outcome = search(inner.space(), goal, journal, disturbed, budget_s=1e6, say=said.append)
+    (attempt,) = ended
+    words = (
+        f"{attempt.idea}: onnxruntime: the process was killed by SIGKILL during 'infer'; the next run tries it again"
+    )
+    assert outcome.left_out == [words]
+    assert any(words in line for line in said)
+    written = Journal(tmp_path / "journal.jsonl")
+    assert attempt.id not in [point.attempt.id for point in written.points]
+    assert all(point.error is None for point in written.points)
+
+    again, _ = run(world(), goal, tmp_path)  # the same journal
+    assert attempt.id in [point.attempt.id for point in again.points]
+    assert best_of(goal, again).key == best_of(goal, undisturbed).key
+
+
+def test_a_baseline_that_the_machine_ended_ends_the_search(tmp_path):
+    def ended(_attempt):
+        raise Interrupted("onnxruntime: no answer in 300 s", hint="run the command again")
+
+    journal = Journal(tmp_path / "journal.jsonl")
+    world = World({"a": 0.0}, {"a": 1.0})
+    with pytest.raises(Interrupted, match="no answer in 300 s"):
+        search(world.space(), Goal(max_miou_drop=0.005), journal, ended, budget_s=1e6, say=lambda _line: None)
+    assert not journal.path.exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from segexport.recipe.schema import ExportRecipe, OnnxExport
+from segexport.exporter.targets.onnx import OnnxExport
+from segexport.recipe.schema.export import ExportRecipe
 from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.space import Layer, Space, Training, grouped
 from segexport.spec import Format, Precision

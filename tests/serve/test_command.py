@@ -80,10 +80,10 @@ def test_doctor_tells_of_the_server(monkeypatch):
     from segexport.commands import doctor
     from segexport.serve import dependencies as needs
 
-    found = doctor._serving()
-    assert (found.name, found.ok) == ("server", True)
+    found = doctor._server()
+    assert (found.kind, found.ok) == ("server", True)
     monkeypatch.setattr(needs, "_NAMES", {"no_such_module": "no-such-module"})
-    found = doctor._serving()
+    found = doctor._server()
     assert not found.ok
     assert "no-such-module missing" in found.detail
     assert found.hint == "pip install 'segexport[serve]'"

@@ -102,7 +102,7 @@ def test_uploads(unharmed, name):
     data, code, message = UPLOADS[name]
     start = time.monotonic()
     checked(unharmed.post(data), code, message)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
 
 
 def test_of_a_polyglot_only_the_pixels_count(unharmed):

@@ -93,18 +93,18 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
             mask = mask_of(sample.index)
             found = Prediction(mask, margin_of(sample.index), True, 2.0, 0.5)
             truth = mask if sample.label is None else sample.label
-            edges = recorder.add(found, metrics.confusion_matrix(truth, mask, len(NAMES)))
+            recorder.add(found, metrics.confusion_matrix(truth, mask, len(NAMES)))
             entry = data.entries[sample.index]
             images.append(
                 Image(
                     name=sample.name,
                     image_sha256=data.digest(entry.image),
                     label_sha256=None if entry.label is None else data.digest(entry.label),
+                    group=entry.group if data.groups else "",
                     width=WIDTH,
                     height=HEIGHT,
                     inference_ms=2.0,
                     postprocess_ms=0.5,
-                    margin_edges=edges,
                 )
             )
         recorder.finish(
@@ -118,7 +118,8 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     labels=LABELS,
                     labelled=data.labelled,
                     ignore_index=255,
-                    fingerprint=data.fingerprint,
+                    fingerprint=data.ungrouped().fingerprint,
+                    groups=data.groups,
                 ),
                 runner=Runner(
                     runtime="paddle",

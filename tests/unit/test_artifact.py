@@ -49,10 +49,10 @@ def edited(artifact: ModelArtifact, change) -> InputError:
     content = json.loads(file.read_text())
     changed = change(content)
     file.write_text(changed if isinstance(changed, str) else json.dumps(content))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(InputError) as caught:
         read_artifact(artifact.path)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert len(str(caught.value)) < 5000
     return caught.value
 

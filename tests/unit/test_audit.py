@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
+from segexport.check.compare.audit import audit, audited
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.arm_rounding import arm_rounding_check
+from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
+from segexport.exporter.targets.onnx import OnnxExport
+from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
-from segexport.measure.arm_rounding import arm_rounding_check
-from segexport.measure.audit import audit, audited, nb_kernels, quantized_weights
 from segexport.pipeline.plan import Builder, plan
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe
+from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Precision
 from segexport.verdict import Verdict
@@ -47,7 +50,7 @@ def _image(artifact: ModelArtifact) -> list[np.ndarray]:
 
 
 def _audit(artifact: ModelArtifact):
-    return audit(artifact, _image(artifact), RunOptions())
+    return audit(artifact, [_image(artifact)], RunOptions())
 
 
 def _asking(artifact: ModelArtifact, precision: Precision) -> ModelArtifact:
@@ -86,11 +89,11 @@ def test_weights_in_8_bits_compute_in_float(exports):
 
 
 def test_paddles_optimized_program_is_read_back(exports):
-    found = audit(exports["paddle"], [], RunOptions())
+    found = audit(exports["paddle"], [], RunOptions(options={"graph": "optimized"}))
     assert found.operators["fp32"]["fused_conv2d"] == 32  # oneDNN's fusion of what was conv2d, batch_norm, relu6, ...
     assert "batch_norm" not in found.operators["fp32"]
     assert found.check.details["providers"]["oneDNN"] > found.check.details["providers"]["plain"]
-    plain = audit(exports["paddle"], [], RunOptions(options={"onednn": False}))
+    plain = audit(exports["paddle"], [], RunOptions())
     assert plain.operators["fp32"]["batch_norm"] == 32
 
 
@@ -159,6 +162,13 @@ def test_an_operator_that_stays_float_is_named(exports, tmp_path):
 def test_arm_rounding_runs_both_rules(exports):
     check = arm_rounding_check(exports["onnx-int8"], [_image(exports["onnx-int8"])] * 2, RunOptions())
     assert (check.verdict, check.value, check.details["images"]) == (Verdict.PASS, 1.0, 2)
+
+
+def test_a_phone_tells_no_operators_which_is_no_fault(exports):
+    operators, (check,) = audited(exports["onnx-fp32"], [_image(exports["onnx-fp32"])], RunOptions(device="adb"))
+    assert operators == {}
+    assert (check.verdict, check.gated) == (Verdict.SKIPPED, False)
+    assert check.message == "The phone does not tell what ran in which precision."
 
 
 def test_the_check_gets_both_answers_and_a_dead_runtime_is_an_error(exports, tmp_path):

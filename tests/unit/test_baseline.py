@@ -10,7 +10,7 @@ from report_sample import passing_report
 
 from segexport.errors import InputError
 from segexport.recipe.tolerances import Tolerances
-from segexport.references.baseline import against
+from segexport.references.baseline import against, compare_with_baseline
 from segexport.report import render
 from segexport.report.schema import Report
 from segexport.spec import Label
@@ -24,8 +24,9 @@ def changed(report: Report, **changes) -> Report:
     return report.model_copy(update={"exports": (report.exports[0].model_copy(update=changes),)})
 
 
-def held(now: Report, before: Report | None = None, **tolerances: float) -> Report:
-    return against(now, before or passing_report(), Tolerances(**tolerances), where=WHERE)
+def held(now: Report, before: Report | None = None, *, latency_gated: bool = False, **tolerances: float) -> Report:
+    before = before or passing_report()
+    return against(now, before, Tolerances(**tolerances), where=WHERE, latency_gated=latency_gated)
 
 
 def found(report: Report, name: str) -> Check:
@@ -110,13 +111,40 @@ def test_what_changed_is_named():
 
 
 class TestLatency:
-    def test_slower_on_the_same_device_fails(self):
-        check = found(held(slower(passing_report(), 1.3)), "latency")
-        assert check.verdict is Verdict.FAIL
+    @pytest.mark.parametrize(("gated", "verdict"), [(True, Verdict.FAIL), (False, Verdict.PASS)])
+    def test_slower_on_the_same_device_is_found(self, gated, verdict):
+        report = held(slower(passing_report(), 1.3), latency_gated=gated)
+        check = found(report, "latency")
+        assert (check.verdict, check.gated, report.verdict) == (Verdict.FAIL, gated, verdict)
         assert check.value == pytest.approx(1.3)
 
     def test_a_little_slower_passes(self):
         assert found(held(slower(passing_report(), 1.05)), "latency").verdict is Verdict.PASS
+
+    def test_what_a_busy_machine_leaves_undecided_is_never_red(self):
+        """Half as fast to three times as slow, against times of another day."""
+        latency = passing_report().exports[0].latency
+        noise = (0.5, 3.0, 0.6, 2.0) * len(latency.sessions_ms)
+        sessions = tuple(ms * factor for ms, factor in zip(latency.sessions_ms, noise, strict=False))
+        latency = latency.model_copy(update={"sessions_ms": sessions})
+        report = held(changed(passing_report(), latency=latency), latency_gated=True)
+        check = found(report, "latency")
+        assert (check.verdict, check.gated, report.verdict) == (Verdict.INCONCLUSIVE, False, Verdict.PASS)
+
+    @pytest.mark.parametrize(
+        ("policy", "tolerances", "red"),
+        [
+            (None, {}, False),
+            (None, {"latency": 0.1}, True),
+            ("gate", {}, True),
+            ("warn", {"latency": 0.1}, False),
+            (None, {"miou": 0.01}, False),
+        ],
+    )
+    def test_who_decides(self, tmp_path, policy, tolerances, red):
+        (tmp_path / "report.json").write_text(render(passing_report(), "json"))
+        finish = compare_with_baseline(tmp_path, Tolerances(**tolerances), policy)
+        assert finish(slower(passing_report(), 1.3)).verdict is (Verdict.FAIL if red else Verdict.PASS)
 
     @pytest.mark.parametrize("other", [{"device": "Another CPU"}, {"threads": 4}])
     def test_another_device_decides_nothing(self, other):

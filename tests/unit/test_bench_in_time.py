@@ -2,47 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from recordings import subject
 
 from segexport.errors import WorkerTimeout
-from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions, WorkerSession
 
-SLOW = """
-import time
-import numpy as np
+RUN_S = 0.1
 
-def open_model(arguments, arrays):
-    return {"version": "1", "provider": "none", "device": "cpu", "load_ms": 1.0}, []
 
-def bench(arguments, arrays):
-    time.sleep(arguments["runs"] * 0.1)
-    return {}, [np.full(arguments["runs"], 100.0)]
+@dataclass
+class Slow:
+    """A worker that takes `RUN_S` for each run, by a clock of its own."""
 
-COMMANDS = {"open": open_model, "bench": bench}
-"""
+    asked: list[int] = field(default_factory=list)
+
+    def call(self, command, arguments, tensors=(), *, timeout_s):
+        if command == "open":
+            return {"version": "1", "provider": "none", "device": "cpu", "load_ms": 1.0}, []
+        self.asked.append(arguments["runs"])
+        if arguments["runs"] * RUN_S > timeout_s:
+            raise WorkerTimeout(f"slow: no answer to {command!r} in {timeout_s:g} s; the process was ended")
+        return {}, [np.full(arguments["runs"], RUN_S * 1e3)]
 
 
 @pytest.fixture
-def session(tmp_path):
-    (tmp_path / "slow_worker.py").write_text(SLOW)
-    worker = Worker(tmp_path / "slow_worker.py", needs="json", name="slow")
-    artifact = subject().artifact
-    with WorkerSession("slow", worker, artifact, RunOptions(timeout_s=1.0), {}) as opened:
-        spec = artifact.manifest.inputs[0]
-        tensor = np.zeros([max(size, 1) for size in spec.shape], spec.dtype)
-        yield opened, tensor
+def worker() -> Slow:
+    return Slow()
 
 
-def test_runs_that_take_longer_than_the_limit_together(session):
-    opened, tensor = session
-    assert opened.bench([tensor], 15).tolist() == [100.0] * 15
+@pytest.fixture
+def session(worker):
+    return WorkerSession("slow", worker, subject().artifact, RunOptions(timeout_s=1.0), {})
 
 
-def test_one_run_that_takes_longer_than_the_limit_is_a_hang(session):
-    opened, tensor = session
-    opened._slowest_ms = 0.001  # what it took so far says nothing about this time
+@pytest.fixture
+def tensor():
+    spec = subject().artifact.manifest.inputs[0]
+    return np.zeros([max(size, 1) for size in spec.shape], spec.dtype)
+
+
+def test_runs_that_take_longer_than_the_limit_together(session, worker, tensor):
+    assert session.bench([tensor], 15).tolist() == [100.0] * 15
+    assert worker.asked[0] == 1  # nothing is known yet
+    assert max(worker.asked) * RUN_S <= 0.25  # a machine may become four times slower
+
+
+def test_one_run_that_takes_longer_than_the_limit_is_a_hang(session, tensor):
+    session._slowest_ms = 0.001  # what it took so far says nothing about this time
     with pytest.raises(WorkerTimeout, match="no answer to 'bench' in 1 s"):
-        opened.bench([tensor], 15)
+        session.bench([tensor], 15)

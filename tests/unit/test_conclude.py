@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recordings import LABELS, manifest, subject
 
-from segexport.artifact import LineageEntry, ModelArtifact
+from segexport.artifact import FileEntry, LineageEntry, ModelArtifact
 from segexport.judge.build_report import conclude
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
@@ -16,6 +16,7 @@ from segexport.recipe.limits import Limits
 from segexport.report.schema import DatasetInfo
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision
+from segexport.verdict import Verdict
 
 IMAGES = 12
 INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
@@ -49,17 +50,18 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
     return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
 
 
-def report(*exports: Measured, own: Counts | None = None):
+def report(*exports: Measured, own: Counts | None = None, environment: dict | None = None, latency=None, labelled=True):
     model = ModelArtifact(None, manifest())
     return conclude(
         Measurement(
             title="",
             reference=ReferenceRun(model, INFO, False, timing=timing(10.0)),
             exports=list(exports),
-            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), True, 1.5),
+            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), labelled, 1.5),
             labels=LABELS,
             dataset=DatasetInfo(path="x", split="val", images=IMAGES, labelled=True, fingerprint="f"),
-            environment={},
+            environment=environment or {},
+            latency=latency,
         )
     )
 
@@ -69,6 +71,74 @@ def rows(*exports: Measured) -> dict:
 
 
 INT8 = {"precision": Precision.INT8}
+SMALL = {"files": (FileEntry(path="model.bin", sha256="c" * 64, size_bytes=300),)}
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict"), [(95, Verdict.PASS), (87, Verdict.INCONCLUSIVE), (10, Verdict.INCONCLUSIVE)]
+)
+def test_without_labels_the_mask_iou_decides(hits, verdict):
+    """Each class has `hits` per cent of the union of both masks; every other check is switched off."""
+    off = dict.fromkeys(
+        ("agreement_min", "agreement_worst_image_min", "agreement_confident_min", "agreement_class_min")
+    )
+    entry = measured("int8", 4.0, limits=Limits(**off), **INT8, **SMALL)
+    counts = np.tile([[hits] * 3, [hits] * 3, [100] * 3], (IMAGES, 1, 1))
+    entry.tally.counts = list(counts)
+    own = tally()
+    own.counts = list(np.tile([[hits] * 3] * 3, (IMAGES, 1, 1)))
+    found = report(measured("fp32", 5.0), entry, own=own, labelled=False)
+    row = found.exports[1]
+    checks = {check.name: check for check in row.checks}
+    assert checks["agreement.mask_iou"].value == pytest.approx(hits / 100)
+    assert (checks["agreement.mask_iou"].verdict, row.verdict) == (verdict, verdict)
+    assert checks["miou.delta"].verdict is Verdict.SKIPPED
+    assert found.metric.startswith("Mask IoU is the mean over classes")
+    assert "agreement.mask_iou" not in {check.name for check in report(entry).exports[0].checks}
+
+
+class TestLatencyPolicy:
+    """An int8 export that takes twice as long as fp32, where 0.95 is the limit of its precision."""
+
+    def row(self, policy: str | None = None, **changes):
+        slow = measured("int8", 10.0, **INT8, **SMALL, **changes)
+        found = report(measured("fp32", 5.0), slow, latency=policy).exports[1]
+        return found.verdict, next(check for check in found.checks if check.name == "latency.ratio")
+
+    @pytest.mark.parametrize("policy", [None, "warn", "off"])
+    def test_a_slow_export_is_told_and_passes(self, policy):
+        verdict, check = self.row(policy)
+        assert (check.verdict, check.gated) == (Verdict.FAIL, False)
+        assert "over the limit of 0.95" in check.message
+        assert verdict is Verdict.PASS
+
+    def test_it_fails_where_latency_is_gated(self):
+        verdict, check = self.row("gate")
+        assert (verdict, check.verdict, check.gated) == (Verdict.FAIL, Verdict.FAIL, True)
+
+    def test_it_fails_where_its_recipe_sets_a_limit_and_nothing_else_is_said(self):
+        limits = Limits(latency_ratio_max=1.5)
+        assert self.row(limits=limits)[0] is Verdict.FAIL
+        assert self.row("warn", limits=limits)[0] is Verdict.PASS
+        assert self.row(limits=Limits(miou_margin=0.5))[0] is Verdict.PASS
+
+    def test_what_cannot_be_decided_names_the_load(self):
+        noisy = measured("int8", 4.0, **INT8, **SMALL)
+        noisy.timing.sessions_ms *= np.array([1, 3, 1, 4, 1])[:, None, None]
+        environment = {"cores": 2, "load_average": {"before timing": 7.25, "after timing": 8.0}}
+        found = report(measured("fp32", 5.0), noisy, environment=environment).exports[1]
+        check = next(check for check in found.checks if check.name == "latency.ratio")
+        assert (check.verdict, check.gated, found.verdict) == (Verdict.INCONCLUSIVE, False, Verdict.PASS)
+        assert "(load average 7.25 on 2 cores)" in check.message
+
+    @pytest.mark.parametrize(("policy", "gated"), [(None, False), ("warn", False), ("gate", True)])
+    def test_whether_a_file_that_is_not_smaller_is_faster(self, policy, gated):
+        """Nobody timed it: told, and only where times decide undecided."""
+        large = measured("fp16", 4.0, precision=Precision.FP16)
+        large.timing = None
+        found = report(measured("fp32", 5.0), large, latency=policy).exports[1]
+        check = next(check for check in found.checks if check.name == "compression.effect")
+        assert (check.verdict, check.gated) == (Verdict.INCONCLUSIVE, gated)
 
 
 class TestWhoIsComparedWithWhom:
@@ -111,18 +181,18 @@ class TestTrainedWeights:
     @pytest.mark.parametrize("step", ["finetune", "qat"])
     def test_have_limits_of_their_own(self, step):
         entry = LineageEntry(step=step, version="1")
-        fp32 = measured("a", 5.0, entry).subject.effective_limits
+        fp32 = measured("a", 5.0, entry).export.effective_limits
         assert (fp32.miou_margin, fp32.agreement_min, fp32.latency_ratio_max) == (0.005, 0.90, None)
-        int8 = measured("a", 5.0, entry, **INT8).subject.effective_limits
+        int8 = measured("a", 5.0, entry, **INT8).export.effective_limits
         assert (int8.miou_margin, int8.agreement_min, int8.latency_ratio_max) == (0.005, 0.90, 0.95)
 
     def test_pruning_alone_is_no_training(self):
         pruned = measured("a", 5.0, LineageEntry(step="prune", version="1"), **INT8)
-        assert pruned.subject.effective_limits.miou_margin == 0.01
+        assert pruned.export.effective_limits.miou_margin == 0.01
 
     def test_a_recipe_still_changes_them(self):
         entry = LineageEntry(step="qat", version="1")
-        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).subject.effective_limits.miou_margin == 0.02
+        assert measured("a", 5.0, entry, limits=Limits(miou_margin=0.02)).export.effective_limits.miou_margin == 0.02
 
     def test_the_gate_uses_them(self):
         plain, trained = measured("plain", 5.0), measured("trained", 5.0, LineageEntry(step="finetune", version="1"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,94 @@ def test_bad_shapes(tmp_path, shape, message):
     with pytest.raises(InputError, match=message):
         convert(source, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]  # nothing half-written
+
+
+def test_labelmes_own_class_list_begins_with_what_is_ignored(tmp_path):
+    """`__ignore__` is class -1 there, so `_background_` is 0 and `car` is 1, with `--labels` and without."""
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    labelme(source / "a.json", square("car", 0, 0, 3), square("__ignore__", 5, 5, 2))
+    names = ["__ignore__", "_background_", "bus", "car"]
+    (source / "labels.txt").write_text("\n".join(names) + "\n")
+    for labels, out in ((names, "given"), (None, "found")):
+        result = convert(source, tmp_path / out, labels=labels)
+        assert result.labels == ("_background_", "bus", "car")
+        assert set(np.unique(labels_of(tmp_path / out)["a"])) == {0, 2, 255}
+        assert (tmp_path / out / "labels.txt").read_text() == "_background_\nbus\ncar\n"
+
+
+def test_what_labelme_ignores_stands_first_or_nowhere(tmp_path):
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    labelme(source / "a.json", square("car", 0, 0, 3))
+    with pytest.raises(InputError, match="__ignore__ is line 2 of the class names"):
+        convert(source, tmp_path / "out", labels=["_background_", "__ignore__", "car"])
+
+
+def test_a_class_for_what_no_shape_covers_is_said(tmp_path):
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    labelme(source / "a.json", square("car", 0, 0, 3))
+    assert "pixels outside of all shapes become class 0, 'car'" in convert(source, tmp_path / "o", labels=["car"]).notes
+
+
+@pytest.mark.parametrize("name", ["car\nvan", "car\rvan", "car\u2028van", "car\x0cvan", " car", "car\n"])
+def test_a_class_name_that_a_line_cannot_hold_is_refused(tmp_path, name):
+    """It would shift the names of all classes behind it."""
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    labelme(source / "a.json", square(name, 0, 0, 3), square("tree", 5, 5, 2))
+    with pytest.raises(InputError) as caught:
+        convert(source, tmp_path / "out")
+    assert f"is called {name!r}" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"shape_type": [1]},
+        {"shape_type": {"a": 1}},
+        {"shape_type": 3},
+        {"points": {"a": 1}},
+        {"shape_type": "circle", "points": [[0, 0], [1e6, 1e6]]},
+        {"shape_type": "mask", "points": [[0, 0], [1, 1]], "mask": 7},
+    ],
+)
+def test_fields_of_another_type_and_huge_circles_are_errors(tmp_path, shape):
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    labelme(source / "a.json", square("x", 0, 0, 3) | shape)
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"shape 1 \(x\)"):
+        convert(source, tmp_path / "out")
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("categories", "id", float("inf")),
+        ("categories", "id", [1]),
+        ("annotations", "category_id", [1]),
+        ("annotations", "category_id", {"a": 1}),
+        ("annotations", "image_id", [1]),
+        ("images", "id", [1]),
+        ("images", "file_name", 5),
+        ("annotations", "segmentation", "text"),
+    ],
+)
+def test_coco_fields_of_another_type_are_errors(tmp_path, place, key, value):
+    source = tmp_path / "in"
+    write_image(source / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}],
+        "categories": [{"id": 1, "name": "c"}],
+    }
+    content[place][0][key] = value
+    (source / "train.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"train\.json"):
+        convert(source, tmp_path / "out")
 
 
 def test_bad_labelme_folders(tmp_path):

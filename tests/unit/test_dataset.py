@@ -66,6 +66,8 @@ def test_samples_come_in_order_and_decoded(root):
         b"# comment\n\nimages/0.png\tlabels/0.png\n  images/1.png\tlabels/1.png  \n\n",
         b"images\\0.png labels\\0.png\n./images/1.png labels/../labels/1.png\n",
         b"images/0.png   labels/0.png\nimages/1.png labels/1.png",
+        b"images/0.png,labels/0.png\nimages/1.png, labels/1.png\n",
+        b"images/0.png;labels/0.png\nimages/1.png | labels/1.png\n",
     ],
 )
 def test_dialects_of_lists(root, text):
@@ -74,6 +76,33 @@ def test_dialects_of_lists(root, text):
         ("images/0.png", "labels/0.png"),
         ("images/1.png", "labels/1.png"),
     ]
+
+
+def test_a_list_of_training_images_may_repeat_lines(root):
+    (root / "train.txt").write_text("images/1.png labels/1.png\n" * 3 + "images/2.png labels/2.png\n")
+    data = Dataset.open(root, "train")
+    assert [sample.name for sample in data] == ["images/1.png"] * 3 + ["images/2.png"]
+    (root / "val.txt").write_text("images/1.png labels/1.png\n" * 2)
+    with pytest.raises(InputError, match=r"line 2: images/1.png is in line 1 already"):
+        Dataset.open(root)
+
+
+def test_a_list_in_gbk_says_how_to_convert_it(root):
+    rewrite(root, "图像/0.png 标签/0.png\n".encode("gbk"))
+    with pytest.raises(InputError, match="not UTF-8 text") as caught:
+        Dataset.open(root)
+    assert "iconv -f GB18030 -t UTF-8 val.txt" in caught.value.hint
+
+
+def test_a_label_of_an_image_that_exif_turns(root):
+    image = Image.new("RGB", (6, 4))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(root / "images/0.jpg", exif=exif)
+    rewrite(root, "images/0.jpg labels/0.png")
+    with pytest.raises(InputError, match=r"the label is 6x4, its image images/0\.jpg is 4x6") as caught:
+        Dataset.open(root).read(0)
+    assert caught.value.cause == "the label was drawn before the EXIF orientation turned the image"
 
 
 def test_paths_with_spaces(root):

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
-from segexport.judge.agreement_gates import agreement_checks
+from segexport.judge.agreement_gates import agreement_checks, mask_iou_check
 from segexport.judge.bootstrap import ClassDelta, PairedDelta, paired_delta
 from segexport.judge.cost_gates import compression_check, latency_check, size_check
 from segexport.judge.gates import (
@@ -241,19 +241,16 @@ def test_a_class_needs_groups_too() -> None:
 
 def test_the_alarm_about_neighbours_tells_and_decides_nothing() -> None:
     alike = replace(delta(-0.001, (-0.002, 0.0), images=100), autocorrelation=0.42)
-    check = independence_check(alike)
-    assert (check.name, check.verdict, check.gated, check.limit) == (
-        "images.independent",
-        Verdict.INCONCLUSIVE,
-        False,
-        0.2,
-    )
-    assert "along the list is +0.42, by chance under 0.20: neighbours lose alike" in check.message
+    check = independence_check(alike, agreement=0.99)
+    assert (check.name, check.verdict, check.gated) == ("images.independent", Verdict.INCONCLUSIVE, False)
+    assert (check.value, check.limit) == (0.42, 0.2)
+    assert "images lose alike (autocorrelation of losses +0.42, by chance under 0.20), as frames" in check.message
     assert "--groups" in check.message
-    assert "neighbouring groups lose alike" in independence_check(replace(alike, groups=50)).message
-    quiet = independence_check(replace(alike, autocorrelation=0.19))
+    assert "neighbouring groups lose alike" in independence_check(replace(alike, groups=50), agreement=0.99).message
+    quiet = independence_check(replace(alike, autocorrelation=0.19), agreement=0.99)
     assert (quiet.verdict, quiet.gated) == (Verdict.PASS, False)
-    assert independence_check(delta(-0.001, (-0.002, 0.0))) is None
+    assert independence_check(alike, agreement=0.9995) is None
+    assert independence_check(delta(-0.001, (-0.002, 0.0)), agreement=0.99) is None
 
 
 def test_the_share_of_images_that_nobody_can_see() -> None:
@@ -280,9 +277,36 @@ def test_nothing_labelled_is_an_error_and_no_labels_only_report() -> None:
     assert check.verdict is Verdict.ERROR
     assert "no labelled pixel" in check.message
     check = miou_check(delta(-0.1, (-0.12, -0.08)), FP32, agreement=1.0, labelled=False)
-    assert (check.verdict, check.gated, check.value) == (Verdict.SKIPPED, False, -0.1)
-    assert "against the reference's own masks is 0.5000" in check.message
+    assert (check.verdict, check.gated, check.value) == (Verdict.SKIPPED, False, None)
+    assert check.message == "no labels: nobody knows the mIoU."
     assert class_check(delta(0.0, (0.0, 0.0)), FP32, labelled=False).verdict is Verdict.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("precision", "passes", "undecided"),
+    [
+        (Precision.FP32, 0.995, 0.985),
+        (Precision.FP16, 0.995, 0.975),  # sound fp16 of five models: 0.9955 and more
+        (Precision.W8, 0.936, 0.91),  # sound w8: 0.936 and more
+        (Precision.INT8, 0.909, 0.87),  # sound int8 of models of one's own data: 0.909 and more; 5-bit weights: 0.82
+    ],
+)
+def test_mask_iou_is_what_passes_without_labels(precision: Precision, passes: float, undecided: float) -> None:
+    limits = limits_for(precision)
+    good = mask_iou_check(passes, limits)
+    assert (good.name, good.verdict, good.gated) == ("agreement.mask_iou", Verdict.PASS, True)
+    assert f"a mean IoU of {passes:.4f} with the reference's" in good.message
+    poor = mask_iou_check(undecided, limits)
+    assert (poor.verdict, poor.gated, poor.limit) == (Verdict.INCONCLUSIVE, True, limits.agreement_mask_iou_min)
+    assert "only labels can tell whether what differs is worse" in poor.message
+    assert mask_iou_check(0.87, limits).verdict is Verdict.INCONCLUSIVE
+    assert mask_iou_check(0.5, Limits()).verdict is Verdict.SKIPPED
+    assert mask_iou_check(None, limits).verdict is Verdict.ERROR
+
+
+def test_trained_weights_need_the_masks_too() -> None:
+    for precision in Precision:
+        assert mask_iou_check(0.87, limits_for(precision, trained=True)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_switched_off_margin_reports() -> None:

@@ -16,10 +16,11 @@ from report_sample import passing_report
 
 from segexport.artifact import digest_of
 from segexport.commands.check import check_exports
+from segexport.data.images import encode_image
 from segexport.errors import InputError, WorkerFailed
 from segexport.recipe.limits import limits_for
 from segexport.references.device_result import device_row, with_device_rows
-from segexport.references.golden import _png, _tolerances, _write_header, _write_job
+from segexport.references.golden import _tolerances, _write_header, _write_job
 from segexport.references.golden_pack import GoldenImage, Pack, agreement_only, open_pack
 from segexport.runtimes.device_job import JobItem, read_result
 from segexport.spec import Format, Precision
@@ -36,8 +37,8 @@ def made(tmp_path_factory) -> Path:
     images = []
     for sample in data:
         name, expected = f"input-{sample.index}.png", f"expected-{sample.index}.png"
-        (folder / name).write_bytes(_png(sample.image))
-        (folder / expected).write_bytes(_png(mask_of(sample.index)))
+        (folder / name).write_bytes(encode_image(sample.image)[0])
+        (folder / expected).write_bytes(encode_image(mask_of(sample.index)[:, :, None])[0])
         digests = [hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in (name, expected)]
         images.append(
             GoldenImage(
@@ -79,10 +80,10 @@ class TestPack:
             assert len(pack.data()) == 3
             assert not pack.data().labelled
             assert np.array_equal(pack.expected_mask("input-1.png"), mask_of(1))
-            playback = pack.playback()
-            assert np.array_equal(playback.predict("input-2.png").mask, mask_of(2))
-            assert playback.recorded.kind == "golden pack"
-            playback.require_data(pack.data())
+            recorded = pack.as_reference()
+            assert np.array_equal(recorded.predict("input-2.png").mask, mask_of(2))
+            assert recorded.recorded.kind == "golden pack"
+            recorded.require_data(pack.data())
 
     def test_a_zip_is_the_same_pack(self, made, tmp_path):
         with zipfile.ZipFile(tmp_path / "pack.zip", "w") as file:
@@ -134,7 +135,7 @@ class TestDamage:
         self.refused(tmp_path / "pack.zip", "not a golden pack, or one that was cut off")
 
     def test_an_edited_mask(self, copy):
-        (copy / "expected-1.png").write_bytes(_png(mask_of(0)))
+        (copy / "expected-1.png").write_bytes(encode_image(mask_of(0)[:, :, None])[0])
         self.refused(copy, r"expected-1\.png was edited or damaged")
 
     def test_a_missing_image(self, copy):

@@ -1,4 +1,4 @@
-"""The search for a Python that can run a runtime: every candidate is executed, none is believed."""
+"""The search for a Python that can run a worker: every candidate is executed, none is believed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,19 @@ from pathlib import Path
 
 import pytest
 from fakes import make_python, make_shim
+from machines import Machine, bare_machine
 
 from segexport.errors import EnvironmentMissingError
-from segexport.pipeline.step import _version, tool_versions
-from segexport.process.interpreter import OVERRIDE, interpreter_for, probe
+from segexport.pipeline.step import tool_versions
+from segexport.process import pythons
+from segexport.process.interpreter import OVERRIDE, interpreter_for
 from segexport.process.worker import Worker
 
 
 @pytest.fixture(autouse=True)
-def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine without other Pythons; the folder is on PATH."""
-    binaries = tmp_path / "bin"
-    binaries.mkdir()
-    monkeypatch.setenv("PATH", f"{binaries}:/usr/bin:/bin")
-    monkeypatch.setattr("shutil.which", lambda name: str(binaries / name) if (binaries / name).exists() else None)
-    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
-    monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(tmp_path / "uv"))
-    monkeypatch.delenv(OVERRIDE, raising=False)
-    interpreter_for.cache_clear()
-    _version.cache_clear()
-    yield binaries
-    interpreter_for.cache_clear()
-    _version.cache_clear()
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    with bare_machine(tmp_path, monkeypatch) as made:
+        yield made
 
 
 def test_our_own_python_comes_first():
@@ -37,9 +28,9 @@ def test_our_own_python_comes_first():
     assert interpreter_for("numpy.linalg") == Path(sys.executable)
 
 
-def test_a_shim_that_exits_127_is_passed_over(nothing_installed, tmp_path):
-    make_shim(nothing_installed / "python3.10", "echo 'pyenv: python3.10: command not found' >&2; exit 127")
-    make_shim(nothing_installed / "python3", "exit 0")  # succeeds without having done a thing
+def test_a_shim_that_exits_127_is_passed_over(machine, tmp_path):
+    make_shim(machine.folder / "bin" / "python3.10", "echo 'pyenv: python3.10: command not found' >&2; exit 127")
+    make_shim(machine.folder / "bin" / "python3", "exit 0")  # succeeds without having done a thing
     good = make_python(tmp_path / "pyenv/versions/3.10.99", {"lite_like": ""})
     assert interpreter_for("lite_like") == good
 
@@ -47,34 +38,37 @@ def test_a_shim_that_exits_127_is_passed_over(nothing_installed, tmp_path):
 def test_a_shim_that_hangs_costs_its_time_and_no_more(tmp_path):
     shim = make_shim(tmp_path / "python3.10", "sleep 600")
     start = time.monotonic()
-    assert probe(shim, "numpy", timeout_s=0.5) is None
+    assert not pythons.imports(shim, timeout_s=0.5)
     assert time.monotonic() - start < 5
 
 
-@pytest.mark.parametrize("output", ["", "not json", "{"])
+@pytest.mark.parametrize("output", ["", "not json", "{", "[]"])
 def test_a_python_that_answers_nonsense_is_none(tmp_path, output):
-    assert probe(make_shim(tmp_path / "python", f"echo '{output}'"), "numpy") is None
+    shim = make_shim(tmp_path / "python", f"echo '{output}'")
+    assert not pythons.imports(shim)
+    assert pythons.versions(shim, "numpy") == {"numpy": ""}
+    assert pythons.python_version(shim) == ""
 
 
 def test_files_that_cannot_be_executed_are_none(tmp_path):
     plain = tmp_path / "python"
     plain.write_text("no program")
-    assert probe(plain, "numpy") is None
-    assert probe(tmp_path, "numpy") is None
-    assert probe(tmp_path / "missing", "numpy") is None
+    for path in (plain, tmp_path, tmp_path / "missing"):
+        assert not pythons.imports(path)
+        assert pythons.python_version(path) == ""
 
 
 def test_a_python_without_numpy_cannot_run_a_worker(tmp_path):
     without = make_python(tmp_path / "a", {"lite_like": ""}, numpy=False)
     having = make_python(tmp_path / "b", {"lite_like": ""})
-    assert probe(without, "lite_like") is None
-    assert probe(having, "lite_like")["python"].startswith("3.")
+    assert not pythons.imports(without, "lite_like")
+    assert pythons.imports(having, "lite_like")
 
 
 def test_a_module_that_fails_on_import_is_not_there(tmp_path):
     python = make_python(tmp_path / "a", {"broken": "raise ImportError('libfoo.so.1: cannot open')", "died": "1 / 0"})
-    assert probe(python, "broken") is None
-    assert probe(python, "died") is None
+    assert not pythons.imports(python, "broken")
+    assert not pythons.imports(python, "died")
 
 
 def test_uv_and_pyenv_are_searched_newest_name_last_in_the_alphabet_first(tmp_path):
@@ -110,8 +104,8 @@ def test_an_override_that_does_not_run_is_an_error_not_a_fallback(tmp_path, monk
     assert "unset SEGEXPORT_PYTHON" in caught.value.hint
 
 
-def test_nobody_has_it(nothing_installed):
-    shim = make_shim(nothing_installed / "python3.10", "exit 127")
+def test_nobody_has_it(machine):
+    shim = make_shim(machine.folder / "bin" / "python3.10", "exit 127")
     with pytest.raises(EnvironmentMissingError) as caught:
         interpreter_for("a_module_of_nobody")
     assert caught.value.what == "no Python here can import 'a_module_of_nobody'"
@@ -119,12 +113,70 @@ def test_nobody_has_it(nothing_installed):
     assert caught.value.hint == "pip install a_module_of_nobody"
 
 
-def test_the_hint_for_paddle_lite_names_the_python_it_needs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "paddlelite", None)  # as if it were not installed
+def test_a_toolchain_that_is_installed_comes_before_other_pythons(machine, tmp_path):
+    make_python(tmp_path / "pyenv/versions/3.10.99", {"lite_like": ""})
+    made = machine.install(machine.add("lite", {"lite_like": ""}))
+    assert interpreter_for("lite_like") == made.python
+    assert interpreter_for("lite_like.part") == made.python
+
+
+def test_our_own_python_is_used_before_a_toolchain_where_it_has_what_was_tested(machine):
+    machine.install(machine.add("lite", {"click": "8."}))
+    assert interpreter_for("click") == Path(sys.executable)
+
+
+def test_a_toolchain_is_used_before_our_own_python_where_that_has_another_version(machine):
+    chain = machine.add("lite", {"click": "2.6."})
+    assert interpreter_for("click") == Path(sys.executable)  # better than nothing
+    made = machine.install(chain)
+    assert interpreter_for("click") == made.python
+
+
+def test_an_environment_of_other_requirements_does_not_count(machine):
+    chain = machine.add("lite", {"lite_like": ""})
+    machine.install(chain)
+    assert interpreter_for("lite_like")
+    machine.add("lite", {"lite_like": ""}, lock="# newer")
+    with pytest.raises(EnvironmentMissingError):
+        interpreter_for("lite_like")
+
+
+def test_an_environment_whose_python_was_removed_does_not_count(machine):
+    made = machine.install(machine.add("lite", {"lite_like": ""}))
+    made.python.unlink()
+    made.python.symlink_to("/no/such/python")
+    with pytest.raises(EnvironmentMissingError):
+        interpreter_for("lite_like")
+
+
+def test_modules_that_are_needed_together_come_from_one_environment(machine, tmp_path):
+    make_python(tmp_path / "pyenv/versions/3.10.98", {"lite_like": ""})
+    both = make_python(tmp_path / "pyenv/versions/3.10.10", {"lite_like": "", "other": ""})
+    assert interpreter_for("lite_like", "other") == both
+    assert interpreter_for("lite_like") != both
+
+
+def test_a_toolchain_that_is_missing_is_named_with_the_command_that_installs_it(machine):
+    machine.add("lite", {"lite_like": ""})
     with pytest.raises(EnvironmentMissingError) as caught:
-        interpreter_for("paddlelite")
-    assert "CPython 3.10" in caught.value.hint
-    assert "$SEGEXPORT_PYTHON" in caught.value.hint
+        interpreter_for("lite_like")
+    assert caught.value.what == "the toolchain lite is not installed: it does lite"
+    assert caught.value.cause == f"no Python here can import 'lite_like'; tried {sys.executable}"
+    assert caught.value.hint == "segexport toolchain install lite"
+
+
+def test_where_no_python_can_hold_it_the_error_says_which_one_and_how_to_get_it(machine):
+    machine.add("lite", {"lite_like": ""}, pythons=("3.5",))
+    with pytest.raises(EnvironmentMissingError) as caught:
+        interpreter_for("lite_like")
+    assert caught.value.hint == (
+        "it needs CPython 3.5, and none is here: `pip install uv` (it brings one), or `pyenv install 3.5`, or "
+        "`apt-get install python3.5-venv`; then `segexport toolchain install lite`"
+    )
+    machine.add_uv()  # which brings a Python by itself
+    with pytest.raises(EnvironmentMissingError) as caught:
+        interpreter_for("lite_like")
+    assert caught.value.hint == "segexport toolchain install lite"
 
 
 def test_versions_are_those_of_the_python_that_runs_the_tool(tmp_path, monkeypatch):

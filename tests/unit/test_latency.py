@@ -9,7 +9,11 @@ import pytest
 from fakes import FakeSession
 
 from segexport.errors import WorkerCrashed
+from segexport.judge.cost_gates import latency_check
 from segexport.measure import latency
+from segexport.measure.latency_statistics import latency_ratio
+from segexport.recipe.limits import Limits
+from segexport.verdict import Verdict
 
 X = [np.zeros((1, 3, 2, 2), np.float32)]
 
@@ -196,13 +200,97 @@ def test_a_trend_or_another_clock_is_a_drift():
 
 @pytest.mark.parametrize(("first", "takes_s", "calls"), [((10, 14), 30.0, 2), ((10, 14), 41.0, 1), ((10, 10), 5.0, 1)])
 def test_a_drifting_measurement_is_made_once_more_where_time_allows_it(monkeypatch, first, takes_s, calls):
-    results, made, clock = [{"a": drifting(*first)}, {"a": drifting(10, 14)}], [], [0.0]
+    results, made, clock = [{"a": drifting(*first)}, {"a": drifting(10, 10)}], [], [0.0]
 
-    def measure(*_, **__):
+    def measured(*_, **__):
         clock[0] += takes_s
         made.append(results[len(made)])
-        return made[-1]
+        return made[-1], None
 
-    monkeypatch.setattr(latency, "measure", measure)
+    monkeypatch.setattr(latency, "_measured", measured)
     assert latency.measure_steadily({}, 10.0, clock=lambda: clock[0]) is results[calls - 1]
     assert len(made) == calls
+
+
+def busy(times_ms: dict[str, float], *, noise: float, calm_after: int = 10**6, session_s: float = 0.0):
+    """`measure_steadily` on a machine whose processes take up to `noise` times as long, by chance, for a while.
+
+    Returns:
+        The timings, and how many processes of each program were started.
+    """
+    clock, opened = [0.0], dict.fromkeys(times_ms, 0)
+
+    def open_session(name: str, ms: float) -> FakeSession:
+        opened[name] += 1
+        clock[0] += session_s
+        draw = np.random.default_rng([opened[name], *name.encode()]).random()
+        slow = 1 + noise * draw if opened[name] <= calm_after else 1.0
+        return FakeSession(lambda x: x[0, 0].astype(np.uint8), bench_ms=lambda _: ms * slow)
+
+    programs = {name: program(lambda n=name, ms=ms: open_session(n, ms)) for name, ms in times_ms.items()}
+    return latency.measure_steadily(programs, 10.0, clock=lambda: clock[0]), opened
+
+
+def test_a_quiet_machine_is_asked_once():
+    _, opened = busy({"fp32": 10.0, "int8": 6.0}, noise=0.0)
+    assert opened == {"fp32": latency.SESSIONS, "int8": latency.SESSIONS}
+
+
+def test_a_busy_machine_is_asked_again_and_a_calm_run_stands_alone():
+    found, opened = busy({"left": 10.0, "right": 10.0}, noise=0.6, calm_after=8)
+    assert opened["left"] == 2 * latency.SESSIONS
+    assert (found["right"].samples_ms == 10.0).all()
+    assert len(found["right"].loads_ms) == latency.SESSIONS
+
+
+def test_sessions_of_a_busy_machine_are_put_together():
+    found, opened = busy({"left": 10.0, "right": 10.0}, noise=0.6)
+    assert opened["left"] > latency.SESSIONS
+    assert len(found["right"].sessions_ms) == len(found["right"].loads_ms) == opened["right"]
+    few, all_ = (
+        latency_ratio(found["right"].sessions_ms[:count], found["left"].sessions_ms[:count])
+        for count in (latency.SESSIONS, opened["left"])
+    )
+    assert all_.interval[1] / all_.interval[0] < few.interval[1] / few.interval[0]
+
+
+def test_asking_again_has_an_end():
+    _, opened = busy({"fp32": 10.0, "int8": 10.0}, noise=30.0)
+    assert opened["fp32"] == latency.MOST_ROUNDS * latency.SESSIONS
+    _, opened = busy({"fp32": 10.0, "int8": 10.0}, noise=30.0, session_s=3.0)
+    assert opened["fp32"] == 10  # five sessions take 30 s, and as many again: beyond four times what was asked for
+
+
+def test_one_program_alone_is_asked_again_too():
+    assert busy({"int8": 10.0}, noise=9.0)[1] == {"int8": latency.MOST_ROUNDS * latency.SESSIONS}
+    assert busy({"int8": 10.0}, noise=0.0)[1] == {"int8": latency.SESSIONS}
+
+
+def test_one_that_dies_in_the_second_round_keeps_what_it_had():
+    started = [0]
+
+    def open_session() -> FakeSession:
+        started[0] += 1
+        if started[0] > latency.SESSIONS + 3:
+            return Dying(3, [0])
+        slow = 1 + np.random.default_rng(started[0]).random()
+        return FakeSession(lambda x: x, bench_ms=lambda _: 10.0 * slow)
+
+    found = latency.measure_steadily({"a": program(open_session)}, 10.0, clock=lambda: 0.0)["a"]
+    assert found.error.what == "the process was killed by SIGSEGV"
+    assert len(found.sessions_ms) == latency.SESSIONS
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2, 1.0, 5.0])
+def test_an_unchanged_export_is_not_found_slower_and_a_slower_one_is_on_a_quiet_machine(noise):
+    """An export against itself: undecided at worst. One that takes a tenth longer: found where nobody disturbs."""
+    found, _ = busy({"before": 10.0, "the same": 10.0, "slower": 11.5}, noise=noise)
+    limits = Limits(latency_ratio_max=1.10)
+
+    def verdict(name: str) -> Verdict:
+        ratio = latency_ratio(found[name].sessions_ms, found["before"].sessions_ms)
+        return latency_check(ratio, limits, against="before").verdict
+
+    assert verdict("the same") in (Verdict.PASS, Verdict.INCONCLUSIVE)
+    if noise == 0.0:
+        assert (verdict("the same"), verdict("slower")) == (Verdict.PASS, Verdict.FAIL)

@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
+from segexport.recipe.schema.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.schema import Recipe
 from segexport.spec import Precision
 
 GOOD = """\
@@ -49,6 +50,18 @@ def test_the_smallest_recipe_and_its_defaults(tmp_path):
     )
     assert (recipe.data.split, recipe.data.calibration_split, recipe.seed, recipe.steps) == ("val", "train", 0, ())
     assert (recipe.check.device, recipe.check.threads, recipe.check.latency_seconds) == ("cpu", 1, 10.0)
+
+
+def test_what_latency_decides(tmp_path):
+    for text, policy, seconds in (("off", "off", 0.0), ("warn", "warn", 10.0), ("gate", "gate", 10.0)):
+        check = read(tmp_path, GOOD + f"check: {{latency: {text}}}\n").check
+        assert (check.latency, check.timing_seconds) == (policy, seconds)  # YAML reads `off` as false
+    assert read(tmp_path, GOOD).check.latency is None
+    assert (
+        "gate needs times, and latency_seconds is 0"
+        in faults(tmp_path, GOOD + "check: {latency: gate, latency_seconds: 0}\n")[0]
+    )
+    assert "'off', 'warn' or 'gate'" in faults(tmp_path, GOOD + "check: {latency: fail}\n")[0]
 
 
 def test_every_fault_is_told_at_once(tmp_path):

@@ -12,17 +12,18 @@ import recordings
 from PIL import Image as Pillow
 from recordings import margin_of, mask_of, subject, write_recording
 
-from segexport.commands.check import recorded_or_model
+from segexport.commands.check import open_reference
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.measure import latency
 from segexport.measure.environment import now
 from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
 from segexport.recipe.limits import Limits
+from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import npy_array, npy_bytes
 from segexport.references.logits import POINTS, deviation, digest_logits, point_places, score_output
-from segexport.references.recorded_reference import Playback, effective
-from segexport.references.reference_file import MARGIN_BLOCK, MARGIN_LEVELS, quantize_margin, read_reference
+from segexport.references.recorded_reference import RecordedReference, effective
+from segexport.references.reference_file import read_reference
 from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
 
 
@@ -54,18 +55,6 @@ class TestContent:
             assert np.array_equal(found.mask(index), mask_of(index))
             assert np.array_equal(found.decided(index), decided_pixels(margin_of(index)))
             assert found.mask(index).dtype == np.uint8
-
-    def test_a_margin_lies_between_the_edges_of_its_level(self):
-        margin = margin_of(0)
-        levels, edges = quantize_margin(margin)
-        assert levels.shape == (-(-recordings.HEIGHT // MARGIN_BLOCK), -(-recordings.WIDTH // MARGIN_BLOCK))
-        assert len(edges) == MARGIN_LEVELS - 1
-        assert levels.max() > 2
-        bounds = np.array([-np.inf, *edges, np.inf])
-        for row, column in np.ndindex(levels.shape):
-            rows, columns = (slice(MARGIN_BLOCK * at, MARGIN_BLOCK * (at + 1)) for at in (row, column))
-            least, level = margin[rows, columns].min(), levels[row, column]
-            assert bounds[level] <= least < bounds[level + 1]
 
     def test_the_scores_are_those_of_the_recorded_confusions(self, made):
         found = read_reference(made[1])
@@ -208,33 +197,33 @@ class TestDamage:
 
     def test_which_file_is_a_recording(self, copy):
         data, path = copy
-        assert isinstance(recorded_or_model(path, data, data), Playback)
+        assert isinstance(open_reference(path, data, data, CheckRecipe()), RecordedReference)
         path.rename(path.with_name("any name"))
-        assert isinstance(recorded_or_model(path.with_name("any name"), data, data), Playback)
+        assert isinstance(open_reference(path.with_name("any name"), data, data, CheckRecipe()), RecordedReference)
         path.write_bytes(b"")
         with pytest.raises(InputError, match="not a recorded reference"):
-            recorded_or_model(path, data, data)
+            open_reference(path, data, data, CheckRecipe())
         (path.with_name("__model__")).write_bytes(b"\x0a")
         with pytest.raises(InputError, match="program without its parameters"):
-            recorded_or_model(path.with_name("__model__"), data, data)
+            open_reference(path.with_name("__model__"), data, data, CheckRecipe())
 
 
 class TestData:
     def test_the_same_images_are_accepted(self, made):
-        read_reference(made[1]).playback().require_data(made[0])
+        read_reference(made[1]).as_reference().require_data(made[0])
 
     def test_another_picture(self, copy):
         data, path = copy
         Pillow.new("RGB", (recordings.WIDTH, recordings.HEIGHT)).save(data.root / "images" / "3.png")
         with pytest.raises(InputError, match="recorded with other images") as caught:
-            read_reference(path).playback().require_data(Dataset.open(data.root))
+            read_reference(path).as_reference().require_data(Dataset.open(data.root))
         assert "1 other than recorded: images/3.png (image)" in caught.value.cause
 
     def test_another_label(self, copy):
         data, path = copy
         shutil.copyfile(data.root / "labels" / "4.png", data.root / "labels" / "3.png")
         with pytest.raises(InputError) as caught:
-            read_reference(path).playback().require_data(Dataset.open(data.root))
+            read_reference(path).as_reference().require_data(Dataset.open(data.root))
         assert "images/3.png (label)" in caught.value.cause
 
     def test_fewer_and_other_images(self, copy):
@@ -243,7 +232,7 @@ class TestData:
         shutil.copyfile(data.root / "images" / "0.png", data.root / "images" / "new.png")
         (data.root / "val.txt").write_text("\n".join([*lines[2:], "images/new.png labels/0.png"]))
         with pytest.raises(InputError) as caught:
-            read_reference(path).playback().require_data(Dataset.open(data.root))
+            read_reference(path).as_reference().require_data(Dataset.open(data.root))
         assert "1 not recorded: images/new.png" in caught.value.cause
         assert "2 recorded and not here: images/0.png, images/1.png" in caught.value.cause
 
@@ -251,37 +240,37 @@ class TestData:
         data, path = copy
         (data.root / "labels.txt").write_text("ground\nsky\ntree\n")
         with pytest.raises(InputError, match="recorded with other images") as caught:
-            read_reference(path).playback().require_data(Dataset.open(data.root))
+            read_reference(path).as_reference().require_data(Dataset.open(data.root))
         assert "class names" in caught.value.cause
 
 
 class TestFit:
     @pytest.fixture
-    def playback(self, made):
-        return read_reference(made[1]).playback()
+    def recorded(self, made):
+        return read_reference(made[1]).as_reference()
 
-    def test_an_export_of_the_model(self, playback):
-        playback.require_fit([subject(), subject("int8", precision=Precision.INT8)])
+    def test_an_export_of_the_model(self, recorded):
+        recorded.require_fit([subject(), subject("int8", precision=Precision.INT8)])
 
-    def test_an_export_of_another_model(self, playback):
+    def test_an_export_of_another_model(self, recorded):
         with pytest.raises(InputError, match=r"^other: made from another model than the one recorded"):
-            playback.require_fit([subject("other", source={"model": "a" * 64, "params": "d" * 64})])
+            recorded.require_fit([subject("other", source={"model": "a" * 64, "params": "d" * 64})])
 
-    def test_an_export_that_does_not_say(self, playback):
+    def test_an_export_that_does_not_say(self, recorded):
         with pytest.raises(InputError, match="does not say which model it was made from"):
-            playback.require_fit([subject("bare", source=None)])
+            recorded.require_fit([subject("bare", source=None)])
 
-    def test_another_mean(self, playback):
+    def test_another_mean(self, recorded):
         with pytest.raises(InputError, match="another preprocessing") as caught:
-            playback.require_fit([subject(preprocess=Preprocess(mean=(0.4, 0.5, 0.5)))])
+            recorded.require_fit([subject(preprocess=Preprocess(mean=(0.4, 0.5, 0.5)))])
         assert "mean (0.4, 0.5, 0.5), recorded (0.5, 0.5, 0.5)" in caught.value.cause
 
-    def test_a_resize_to_the_size_that_images_have_changes_nothing(self, playback):
+    def test_a_resize_to_the_size_that_images_have_changes_nothing(self, recorded):
         same = Preprocess(geometry=(Resize(width=recordings.WIDTH, height=recordings.HEIGHT),))
-        playback.require_fit([subject(preprocess=same)])
+        recorded.require_fit([subject(preprocess=same)])
         other = Preprocess(geometry=(Resize(width=recordings.WIDTH, height=recordings.HEIGHT + 2),))
         with pytest.raises(InputError, match="another preprocessing"):
-            playback.require_fit([subject(preprocess=other)])
+            recorded.require_fit([subject(preprocess=other)])
 
     def test_effective_keeps_what_changes_any_image(self):
         contract = Preprocess(geometry=(Pad(width=8, height=8), Resize(width=8, height=8)))
@@ -289,10 +278,10 @@ class TestFit:
         assert effective(contract, {(8, 8), (4, 8)}).geometry == (Pad(width=8, height=8),)
 
     def test_a_margin_below_the_noise_is_refused(self, made, tmp_path):
-        playback = write_recording(tmp_path / "noisy.ref", made[0], gpu=True, noise_miou_delta=-0.0007).playback()
+        recorded = write_recording(tmp_path / "noisy.ref", made[0], gpu=True, noise_miou_delta=-0.0007).as_reference()
         with pytest.raises(InputError, match=r"miou_margin is 0\.0005, the reference differs from itself by 0\.00070"):
-            playback.require_fit([subject()])
-        playback.require_fit([subject(limits=Limits(miou_margin=0.002))])
+            recorded.require_fit([subject()])
+        recorded.require_fit([subject(limits=Limits(miou_margin=0.002))])
 
 
 class _Shifted:
@@ -321,18 +310,18 @@ def test_a_recording_counts_as_the_model_did(made):
     from segexport.runtimes.base import Prediction
 
     data, path = made
-    playback = read_reference(path).playback()
-    model = playback.artifact.manifest
+    recorded = read_reference(path).as_reference()
+    model = recorded.artifact.manifest
     places = {entry.image: index for index, entry in enumerate(data.entries)}
 
     def live(name):
         return Prediction(mask_of(places[name]), margin_of(places[name]), True, 2.0, 0.5)
 
     tallies = []
-    for predict in (live, playback.predict):
-        from segexport.references.recorded_reference import PlaybackSession
+    for predict in (live, recorded.predict):
+        from segexport.references.recorded_reference import RecordedSession
 
-        session = PlaybackSession(playback.info, predict)
+        session = RecordedSession(recorded.info, predict)
         reference = ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose)
         export = ModelUnderTest("x", _Shifted(list(places)), model.preprocess, model.inputs[0])
         arguments = {"num_classes": 3, "model_classes": 3, "ignore_index": 255}
@@ -352,7 +341,7 @@ def test_who_made_it_is_told_in_every_report(made, tmp_path):
     report = passing_report()
     for gpu, words in ((False, "the CPU (Some CPU), as a substitute for a GPU"), (True, "Some GPU, driver 550.1")):
         path = tmp_path / f"{gpu}.ref"
-        run = write_recording(path, made[0], gpu=gpu).playback().run()
+        run = write_recording(path, made[0], gpu=gpu).as_reference().recorded_run
         reference = report.reference.model_copy(
             update={"recorded": run.recorded, "is_gpu": run.is_gpu, "device": run.info.device}
         )
@@ -363,7 +352,7 @@ def test_who_made_it_is_told_in_every_report(made, tmp_path):
 
 
 def test_times_are_shown_as_those_of_their_device(made, tmp_path):
-    run = write_recording(tmp_path / "gpu.ref", made[0], gpu=True).playback().run()
+    run = write_recording(tmp_path / "gpu.ref", made[0], gpu=True).as_reference().recorded_run
     assert run.times.device == "Some GPU"
     assert run.times.peak_rss_bytes == 222_000_000
     assert run.times.inference_ms.p50 == pytest.approx(3.1)
@@ -375,7 +364,7 @@ def test_times_recorded_before_sessions_were_counted_are_those_of_one(copy):
     header = read_reference(copy[1]).archive.header
     times = {name: value for name, value in header["times"].items() if name != "sessions"}
     recordings.rewrite(copy[1], header={"times": times})
-    assert read_reference(copy[1]).playback().timing.sessions_ms.shape == (1, 12, 2)
+    assert read_reference(copy[1]).as_reference().timing.sessions_ms.shape == (1, 12, 2)
     recordings.rewrite(copy[1], header={"times": {**times, "sessions": 5}})
     with pytest.raises(InputError, match="not a valid reference") as caught:
         read_reference(copy[1])
@@ -388,7 +377,7 @@ def test_recorded_times_gate_on_the_same_device_only(made):
     from segexport.judge.results import Measured
     from segexport.judge.times import ratio_to_reference
 
-    run = read_reference(made[1]).playback().run()
+    run = read_reference(made[1]).as_reference().recorded_run
 
     def ratio(run, **other):
         timing = latency.Timing(sessions_ms=2 * run.timing.sessions_ms[:5])

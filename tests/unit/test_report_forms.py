@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from segexport.errors import InputError, StorageError
 from segexport.report import FORMS, read, render, table, terminal, write
 from segexport.report.markdown import escape
-from segexport.report.schema import Report
+from segexport.report.schema import Groups, Report
 from segexport.report.wording import compared, findings, headline
 from segexport.verdict import Check, Verdict
 
@@ -33,6 +33,38 @@ def test_masks_that_disagree_lead_to_the_diagnosis() -> None:
     broken = report.exports[0].model_copy(update={"verdict": Verdict.FAIL, "checks": (wrong,)})
     shown = " ".join(render(report.model_copy(update={"exports": (broken,)}), "table").split())
     assert "segexport diagnose onnx-fp32 --reference MODEL --image images/0001.jpg" in shown
+
+
+def test_a_pass_on_neighbours_that_lose_alike_says_so() -> None:
+    report = passing_report()
+    alarm = Check(
+        name="images.independent", verdict=Verdict.INCONCLUSIVE, message="neighbours lose alike.", gated=False
+    )
+    export = report.exports[0].model_copy(update={"checks": (*report.exports[0].checks, alarm)})
+    report = report.model_copy(update={"exports": (export,)})
+    assert headline(report).endswith(
+        "held, as far as the images are independent of each other, which they do not seem to be."
+    )
+    assert "images.independent: neighbours lose alike." in " ".join(render(report, "table").split())
+    quiet = export.model_copy(update={"checks": (alarm.model_copy(update={"verdict": Verdict.PASS}),)})
+    assert headline(report.model_copy(update={"exports": (quiet,)})).endswith("every gated check held.")
+
+
+def test_groups_are_told_with_what_was_resampled() -> None:
+    report = passing_report()
+
+    def told(**groups: object) -> str:
+        dataset = report.dataset.model_copy(update={"groups": Groups(**groups)})
+        return compared(report.model_copy(update={"dataset": dataset}))
+
+    assert "groups" not in compared(report)
+    found = told(how="auto", count=20, smallest=3, largest=9)
+    assert "form 20 groups of 3 to 9, by file names that count up. Images of a group are not independent" in found
+    assert "fewer than 13.9 % of such groups may be on none of these" in found
+    assert "groups of 4, by the last column of the list" in told(how="column", count=20, smallest=4, largest=4)
+    found = told(how="(?P<group>x)", count=1, smallest=101, largest=101)
+    assert "All images are of one group, by the pattern (?P<group>x) on file names: how much groups differ" in found
+    assert "may be on none" not in found
 
 
 def test_an_error_is_told_once_and_whole() -> None:
@@ -69,7 +101,7 @@ def test_write_makes_every_file_and_reads_back(tmp_path) -> None:
 
 def test_write_into_a_file_is_an_error_and_leaves_nothing(tmp_path) -> None:
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(StorageError, match=r"taken/report\.json: cannot be written\ncause: "):
+    with pytest.raises(StorageError, match=r"taken: cannot be written\ncause: "):
         write(full_report(), tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken").read_text() == "mine"
@@ -130,6 +162,25 @@ def test_compared_says_what_unlabelled_images_mean() -> None:
     assert "measured against the labels of the images" in compared(report)
     assert "1 means the same masks, not good ones" in compared(unlabelled)
     assert "labels of the images" not in compared(unlabelled)
+
+
+def test_without_labels_a_pass_is_called_what_it_is() -> None:
+    report = passing_report()
+    unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
+    sentence = (
+        "The export agrees with the reference's masks: every gated check held. Without labels nobody knows how good "
+        "they are."
+    )
+    assert headline(unlabelled) == sentence
+    two = unlabelled.model_copy(update={"exports": unlabelled.exports * 2})
+    assert headline(two).startswith("All 2 exports agree with the reference's masks: ")
+    objects = headline(unlabelled.model_copy(update={"task": "instance"}))
+    assert objects.startswith("The export agrees with the reference's objects: ")
+    for form in ("table", "markdown", "html"):
+        shown = " ".join(render(unlabelled, form).split())
+        assert "mask IoU" in shown
+        assert "Δ mIoU" not in shown
+        assert "mask IoU" not in " ".join(render(report, form).split()), form
 
 
 def test_findings_come_worst_first_and_ungated_last() -> None:

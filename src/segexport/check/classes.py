@@ -30,12 +30,19 @@ def require_fitting(reference: ModelArtifact, data: Dataset, exports: Sequence[M
     """Refuses data, or exports, that answer another question than the reference does.
 
     Raises:
-        InputError: Objects on one side, classes of pixels on the other.
+        InputError: Objects on one side, classes of pixels on the other; or images that are read in another way.
     """
     task = reference.manifest.task
     for export in exports:
         if export is not None and export.manifest.task != task:
             raise InputError(f"{export.path}: its task is {export.manifest.task}, that of the reference {task}")
+        own, found = reference.manifest.preprocess.pixels, export and export.manifest.preprocess.pixels
+        if export is not None and found != own:
+            raise InputError(
+                f"{export.path}: it takes {found.channels} channels ({found.color}, {found.depth}), "
+                f"the reference {own.channels} ({own.color}, {own.depth})",
+                hint="check it against the model that it was made from",
+            )
     if task == "semantic" and isinstance(data, InstanceData):
         raise InputError(
             f"{data.source}: annotated objects, and the model gives the class of each pixel",

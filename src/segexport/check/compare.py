@@ -1,308 +1,167 @@
-"""Checks exports against the reference: runs them, times them, and hands what was measured to `conclude`."""
+"""Runs exports beside their reference on the same images, and hands what was measured to `conclude`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
-
-from segexport import preprocess
-from segexport.artifact import ModelArtifact
+from segexport.check.compare.audit import audit_export
 from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
+from segexport.check.compare.request import CheckRequest
+from segexport.check.compare.sessions import RunningExport, open_exports, open_model, require_runtimes
+from segexport.check.compare.timing import time_models
+from segexport.check.compare.worst_images import draw_worst
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import capture_error
 from segexport.exporter.set_head import declared_small_mask
 from segexport.judge.build_report import conclude
-from segexport.judge.results import REFERENCE, Export, Measured, Measurement, ReferenceRun
-from segexport.judge.times import latency_of
-from segexport.measure import latency, parity
-from segexport.measure.audit import audited
-from segexport.measure.environment import describe_machine
+from segexport.judge.results import Measurement
+from segexport.measure import parity
+from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.registry import runtime_for
-from segexport.progress import Progress, silent
-from segexport.recipe.schema import CheckRecipe
-from segexport.references.recorded_reference import Playback
-from segexport.report.schema import DatasetInfo, Report, WorstImage
-from segexport.runtimes.base import RunOptions, Session
-from segexport.spec import Preprocess
-from segexport.task.instance.compare import InstanceCounts, ObjectScorer
-from segexport.task.instance.draw import object_panel
+from segexport.progress import silent
+from segexport.references.base import Reference
+from segexport.references.trial import Accuser, Anew, charge_of
+from segexport.report.schema import DatasetInfo, Groups, Report
+from segexport.task.instance.compare import ObjectScorer
 from segexport.task.instance.judge import ObjectTruth
-from segexport.ui.pictures import panel, suffix
-from segexport.verdict import Check
-
-_AUDITED_IMAGES = 4
-
-__all__ = ["Export", "Probe", "check", "measure"]
-
-Probe = Callable[[Export, Session], list[Check]]
-"""Asks an opened export something more; what it finds becomes part of the export's checks."""
 
 
-@dataclass
-class _Opened(Measured):
-    """An export on its way through the check."""
-
-    session: Session | None = None
-
-    @property
-    def artifact(self) -> ModelArtifact:
-        return self.subject.artifact
-
-
-def check(
-    reference: ModelArtifact | Playback,
-    subjects: list[Export],
-    data: Dataset,
-    folder: Path,
-    options: CheckRecipe,
-    *,
-    title: str = "",
-    label_map: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
-    probes: tuple[Probe, ...] = (),
-    progress: Progress = silent,
-) -> Report:
-    """Runs the whole check and draws the worst images into `folder / "images"`.
-
-    Args:
-        reference: The model that the exports were made from, or a recording of it.
-        label_map: Class of the model -> class of the data, by name.
-        notes: What a reader of the report should know about how it came about.
-        probes: More questions to every export.
+def check(request: CheckRequest) -> Report:
+    """Runs the whole check.
 
     Raises:
         SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
     """
-    arguments = {"title": title, "label_map": label_map, "notes": notes, "probes": probes, "progress": progress}
-    return conclude(measure(reference, subjects, data, folder, options, **arguments))
+    return conclude(measure(request))
 
 
-def measure(
-    reference: ModelArtifact | Playback,
-    subjects: list[Export],
-    data: Dataset,
-    folder: Path,
-    options: CheckRecipe,
-    *,
-    title: str = "",
-    label_map: Mapping[str, str] | None = None,
-    notes: tuple[str, ...] = (),
-    probes: tuple[Probe, ...] = (),
-    whole: Dataset | None = None,
-    progress: Progress = silent,
-) -> Measurement:
-    """The part of `check` that runs models; arguments as there.
+def measure(request: CheckRequest) -> Measurement:
+    """The part of `check` that runs models; nobody has judged what it gives.
 
-    Args:
-        whole: The data that `data` is a share of; pictures are numbered, and audits are made, as of all of it.
+    Raises:
+        SegexportError: As `check`.
     """
-    whole = whole or data
-    playback = reference if isinstance(reference, Playback) else None
-    model = playback.artifact if playback is not None else reference
-    is_instance = model.manifest.task == "instance"
-    require_fitting(model, data, [subject.artifact for subject in subjects])
-    classes = object_classes(model, data, label_map) if is_instance else classes_of(model, data, label_map)
-    opened = [_Opened(subject, error=subject.error) for subject in subjects]
-    if playback is not None:
-        playback.require_fit([subject for subject in subjects if subject.artifact is not None])
+    request = request.read_for_reference()
+    reference, data, options = request.reference, request.data, request.options
+    manifest = reference.artifact.manifest
+    is_instance = manifest.task == "instance"
+    require_fitting(reference.artifact, data, [export.artifact for export in request.exports])
+    classes_for = object_classes if is_instance else classes_of
+    classes: Classes = classes_for(reference.artifact, data, request.label_map)
+    reference.require_fit(request.exports)
+    require_runtimes(options.runtimes, request.exports)
     with ExitStack() as stack:
-        own = _open(stack, model, options, options.reference_device) if playback is None else playback.session()
-        for entry in opened:
-            if entry.error is None:
-                with capture_error(entry):
-                    entry.session = _open(stack, entry.artifact, options, options.device)
-        running = [entry for entry in opened if entry.session is not None]
-        contract = _shared_preprocess(model, running) if playback is None else None
-        contender = ModelUnderTest(
-            REFERENCE,
-            own,
-            contract or model.manifest.preprocess,
-            model.manifest.image,
-            None if is_instance else classes.lookup,
-            None if playback is None else own.choose,
-            inputs=model.manifest.inputs,
-        )
-        counter = None
-        if is_instance:
-            counter = ObjectScorer(contender, model.manifest, data, classes.lookup, options.worst_images)
-        comparison = parity.compare(
-            contender,
-            [_contender(entry, contender.lookup) for entry in running],
-            data,
-            num_classes=len(classes.labels),
-            model_classes=model.manifest.num_classes,
-            ignore_index=data.ignore_index,
-            worst_images=options.worst_images,
-            counter=counter,
-            progress=progress,
-        )
-        for entry in running:
-            entry.tally = comparison.exports[entry.subject.name]
-            entry.error = entry.tally.error
-            entry.info = entry.session.info
-            entry.worst = _worst(entry, classes, data, whole, folder)
-            if entry.error is None:
-                _ask(entry, probes)
-    timings = _times(None if playback is not None else model, contender, running, data, options, progress)
-    for entry in running:
-        if entry.error is None:
-            entry.operators, checks = _audited(entry, whole, options)
-            entry.more += checks
+        own = open_model(reference, stack)
+        exports = open_exports(request.exports, options, stack)
+        running = [export for export in exports if isinstance(export, RunningExport)]
+        contract = reference.shared_preprocess([export.model.artifact for export in running])
+        lookup = None if is_instance else classes.lookup
+        own = replace(own, preprocess=contract or own.preprocess, lookup=lookup)
+        models = [
+            replace(one.opened, lookup=lookup, small_mask=declared_small_mask(one.model.artifact.manifest))
+            for one in running
+        ]
+        comparison, counter = _compared(request, own, models, data, classes)
+        for export in running:
+            tally = comparison.exports[export.model.name]
+            export.tally, export.error, export.info = tally, tally.error, export.opened.session.info
+            export.worst = draw_worst(request, export, tally, classes)
+            _ask(request, export)
+
+        def anew(witness: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
+            again = replace(own, session=witness.session)
+            chosen = replace(data, entries=tuple(data.entries[index] for index in images))
+            return _compared(replace(request, progress=silent), again, models, chosen, classes)[0]
+
+        _try_reference(reference, running, comparison, anew)
+    loads = [load_average()]
+    timing = time_models(request, own, running)
+    loads.append(load_average())
+    for export in running:
+        if export.error is None:
+            audit_export(request, export)
+    notes, environment = request.notes, describe_machine()
+    if options.timing_seconds and None not in loads:
+        environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
+    if not is_instance and (suspicion := look(data, len(classes.labels))):
+        notes = (*notes, suspicion)
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
-        title=title,
-        reference=_reference_run(reference, own, comparison, timings.get(REFERENCE), options),
-        exports=list(opened),
+        title=request.title,
+        reference=reference.run(own, comparison, timing),
+        exports=exports,
         comparison=comparison,
         labels=classes.labels,
-        dataset=DatasetInfo(
-            path=whole.root.name,
-            split=whole.split,
-            images=len(whole),
-            labelled=comparison.labelled,
-            fingerprint=whole.fingerprint,
-            label_map=classes.label_map,
-        ),
-        environment=describe_machine(),
+        dataset=_described(request, classes),
+        environment=environment,
+        latency=options.latency,
         notes=notes,
+        groups=data.image_groups,
         truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
 
 
-def _ask(entry: _Opened, probes: tuple[Probe, ...]) -> None:
-    with capture_error(entry):
-        for probe in probes:
-            entry.more += probe(entry.subject, entry.session)
+def _compared(
+    request: CheckRequest, reference: ModelUnderTest, exports: list[ModelUnderTest], data: Dataset, classes: Classes
+) -> tuple[parity.Comparison, ObjectScorer | None]:
+    """Runs everything over `data`; the scorer is that of models that find objects."""
+    manifest, worst_images = request.reference.artifact.manifest, request.options.worst_images
+    counter = None
+    if manifest.task == "instance":
+        counter = ObjectScorer(reference, manifest, data, classes.lookup, worst_images)
+    comparison = parity.compare(
+        reference,
+        exports,
+        data,
+        num_classes=len(classes.labels),
+        model_classes=manifest.num_classes,
+        ignore_index=data.ignore_index,
+        worst_images=worst_images,
+        counter=counter,
+        progress=request.progress,
+    )
+    return comparison, counter
 
 
-def _audited(entry: _Opened, data: Dataset, options: CheckRecipe) -> tuple[dict[str, dict[str, int]], list[Check]]:
-    images = (data.read(index).image for index in range(min(len(data), _AUDITED_IMAGES)))
-    manifest = entry.artifact.manifest
-    inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
-    return audited(entry.artifact, inputs, _run_options(options, options.device))
+def _try_reference(
+    reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
+) -> None:
+    """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
+    objects = reference.artifact.manifest.task == "instance"
+    accusers = {one.export.name: Accuser.of(one.export, objects=objects) for one in running}
+    if charge := charge_of(comparison, accusers):
+        found = reference.stand_trial(charge, comparison, anew)
+        for one in running:
+            if check := found.get(one.export.name):
+                one.more.append(check)
 
 
-def _reference_run(
-    reference: ModelArtifact | Playback,
-    own: Session,
-    comparison: parity.Comparison,
-    timing: latency.Timing | None,
-    options: CheckRecipe,
-) -> ReferenceRun:
-    if isinstance(reference, Playback):
-        return reference.run()
-    on_gpu = options.reference_device.startswith("gpu")
-    notes = own.info.notes
-    if not on_gpu:
-        notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
-    times = latency_of(timing, own.info, comparison.reference, comparison.preprocess_ms)
-    return ReferenceRun(reference, own.info, on_gpu, times, timing, None, notes)
+def _ask(request: CheckRequest, export: RunningExport) -> None:
+    """Puts the probes' questions, in their order; the first error ends it."""
+    if export.error is None:
+        with capture_error(export):
+            for probe in request.probes:
+                export.more += probe(export.export, export.opened.session)
 
 
-# -- before the run --------------------------------------------------------------------------------------------
-
-
-def _open(stack: ExitStack, artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    session = _opened(artifact, options, device)
-    stack.callback(session.close)
-    return session
-
-
-def _opened(artifact: ModelArtifact, options: CheckRecipe, device: str) -> Session:
-    return runtime_for(artifact.manifest.format, device).open(artifact, _run_options(options, device))
-
-
-def _run_options(options: CheckRecipe, device: str) -> RunOptions:
-    return RunOptions(device=device, threads=options.threads, timeout_s=options.timeout_s)
-
-
-def _contender(entry: _Opened, lookup: np.ndarray | None) -> ModelUnderTest:
-    manifest = entry.artifact.manifest
-    small = declared_small_mask(manifest)
-    return ModelUnderTest(
-        entry.subject.name,
-        entry.session,
-        manifest.preprocess,
-        manifest.image,
-        lookup,
-        small_mask=small,
-        inputs=manifest.inputs,
+def _described(request: CheckRequest, classes: Classes) -> DatasetInfo:
+    data = request.all_data
+    return DatasetInfo(
+        path=data.root.name,
+        split=data.split,
+        images=len(data),
+        labelled=request.data.labelled,
+        fingerprint=data.fingerprint,
+        label_map=classes.label_map,
+        groups=_groups(data),
     )
 
 
-def _shared_preprocess(reference: ModelArtifact, running: list[_Opened]) -> Preprocess | None:
-    """The exports' preprocessing where the reference takes any size: both must see the same tensor."""
-    contracts = {entry.artifact.manifest.preprocess for entry in running}
-    free = -1 in reference.manifest.image.shape[2:]
-    if free and len(contracts) == 1 and contracts != {reference.manifest.preprocess}:
-        return contracts.pop()
-    return None
-
-
-# -- times -----------------------------------------------------------------------------------------------------
-
-
-def _times(
-    own: ModelArtifact | None,
-    contender: ModelUnderTest,
-    running: list[_Opened],
-    data: Dataset,
-    options: CheckRecipe,
-    progress: Progress,
-) -> dict[str, latency.Timing]:
-    """Times what ran; the sessions that gave the masks are closed by now, each measurement opens its own."""
-    if not options.latency_seconds:
-        return {}
-    image = data.read(0).image
-
-    def program(artifact: ModelArtifact, device: str, contract: Preprocess) -> latency.Program:
-        tensors = preprocess.feed(artifact.manifest.inputs, *preprocess.apply(contract, image))
-        return latency.Program(lambda: _opened(artifact, options, device), tensors)
-
-    programs = {} if own is None else {REFERENCE: program(own, options.reference_device, contender.preprocess)}
-    for entry in running:
-        if entry.error is None:
-            contract = entry.artifact.manifest.preprocess
-            programs[entry.subject.name] = program(entry.artifact, options.device, contract)
-    timings = latency.measure_steadily(programs, options.latency_seconds, progress=progress)
-    for entry in running:
-        entry.timing = timings.get(entry.subject.name)
-        if entry.timing is not None and entry.timing.error is not None:
-            entry.error = entry.timing.error
-    return timings
-
-
-# -- pictures -----------------------------------------------------------------------------------------------------
-
-
-def _worst(entry: _Opened, classes: Classes, data: Dataset, whole: Dataset, folder: Path) -> tuple[WorstImage, ...]:
-    """Draws the images on which the export agrees least, worst first; those that agree in every pixel show nothing."""
-    found = []
-    pictures = folder / "images"
-    for negative, negative_index, own_mask, mask in sorted(entry.tally.worst, key=lambda item: item[:2], reverse=True):
-        if negative == -1.0:
-            continue
-        index = -negative_index
-        sample = data.read(index)
-        if isinstance(entry.tally, InstanceCounts):
-            drawn = object_panel(sample, data, own_mask, mask, entry.artifact.manifest.labels)
-        else:
-            drawn = panel(sample.image, sample.label, own_mask, mask, classes.labels, data.ignore_index)
-        pictures.mkdir(parents=True, exist_ok=True)
-        name = f"{entry.subject.name}-{whole.entries.index(data.entries[index]):05d}{suffix(drawn)}"
-        (pictures / name).write_bytes(drawn)
-        found.append(
-            WorstImage(
-                image=sample.name,
-                agreement=-negative,
-                miou=entry.tally.image_miou(index),
-                picture=f"images/{name}",
-            )
-        )
-    return tuple(found)
+def _groups(data: Dataset) -> Groups | None:
+    sizes = Counter(data.image_groups or ()).values()
+    return Groups(how=data.groups, count=len(sizes), smallest=min(sizes), largest=max(sizes)) if sizes else None

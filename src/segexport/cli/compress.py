@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, import_options, importing
+from segexport.cli.options import FILE, Target, grouping, import_options, importing
 
 
 @click.command()
@@ -22,7 +22,7 @@ from segexport.cli.options import FILE, import_options, importing
 )
 @click.option("--objective", type=click.Choice(["latency", "size", "flops"]), default="latency", show_default=True)
 @click.option("--budget-minutes", type=click.FloatRange(0, min_open=True), default=30.0, show_default=True)
-@click.option("--to", type=click.Choice(["onnx", "paddle-lite"]), default="onnx", show_default=True)
+@click.option("--to", type=Target(), default="onnx", show_default=True)
 @click.option(
     "--train/--no-train", default=True, show_default=True, help="Try pruning and training, in what time is left."
 )
@@ -33,6 +33,7 @@ from segexport.cli.options import FILE, import_options, importing
     "--verdict-split", metavar="NAME", help="Other images for the verdict; then all of --split are searched with."
 )
 @click.option("--calibration-split", default="train", show_default=True, help="Images to calibrate and to train with.")
+@grouping
 @click.option("--label-map", type=FILE, help="YAML: class of the model -> class of the data.")
 @click.option(
     "--screen-images", type=click.IntRange(2), default=16, show_default=True, help="For a first look at a try."

@@ -15,11 +15,14 @@ from segexport.cli.data import data
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
+from segexport.cli.options import Target
 from segexport.cli.options import against_baseline as _against_baseline
+from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
+from segexport.cli.toolchain import toolchain
 from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
@@ -70,8 +73,8 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 
 @cli.command()
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=click.Choice(["onnx", "paddle-lite"]), required=True)
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8", "w8"]), default="fp32", show_default=True)
+@click.option("--to", "to", type=Target(), required=True)
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8: what the target has.")
 @click.option(
     "--head",
     type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
@@ -89,16 +92,17 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 )
 @click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
+@click.option("--option", metavar="NAME=VALUE", multiple=True, help="An option of the target's own, as in a recipe.")
 @_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Export MODEL to ONNX or Paddle-Lite."""
+    """Export MODEL to a target: ONNX, Paddle-Lite, or what else is installed."""
     from segexport.commands.export import export_to
 
     say = console()
     artifact = export_to(model, output, _import_options(options), options, console=say)
-    say.say(f"{output}: {artifact.manifest.format.value}, {artifact.size_bytes:,} bytes")
+    say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
 
 
 @cli.command()
@@ -107,12 +111,19 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--data", type=_FILE, help="Images: a PaddleSeg data folder, or a folder of images.")
 @click.option("--golden", type=_FILE, help="A golden pack, in place of --reference and --data.")
 @click.option("--split", default="val", show_default=True)
+@_grouping
 @click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
 @click.option("--device", default="cpu", show_default=True, help="Where the exports run: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="On the connected phone: the same as --device adb.")
+@click.option("--runtime", metavar="NAME", multiple=True, help="Run exports in this one, as `doctor` names it.")
 @click.option("--reference-device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option(
+    "--latency",
+    type=click.Choice(["off", "warn", "gate"]),
+    help="Slow exports are not timed, are told, or fail.  [default: warn; gate where --tolerance names latency]",
+)
 @click.option(
     "--latency-seconds",
     type=float,
@@ -222,19 +233,25 @@ def report(console: Any, file: Path, form: str) -> None:
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_obj
 def doctor(console: Any, form: str) -> None:
-    """Say what works here, and how to get the rest."""
-    from segexport.commands.doctor import examine, render
+    """Try the runtimes and converters of this machine, and say how to get the rest.
+
+    Exit code 2: nothing here exports a model, or nothing runs one.
+    """
+    from segexport.commands.doctor import examine, obstacle, render
 
     say = console()
-    findings = examine()
+    findings = examine(say.progress)
     say.data(render(findings, form, color=say.stdout_color, width=say.stdout_width))
-    sys.exit(0 if all(finding.ok for finding in findings if finding.required) else 2)
+    if (error := obstacle(findings)) is not None:
+        say.error(error)
+        sys.exit(2)
 
 
 for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)
+cli.add_command(toolchain)
 
 
 @cli.group()

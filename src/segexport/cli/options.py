@@ -11,6 +11,27 @@ FILE = click.Path(path_type=Path)
 FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
 
 
+class Target(click.ParamType):
+    """The name of an installed export target; which ones there are is looked up when one is given, or for its help."""
+
+    name = "target"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        from segexport.pipeline.registry import names
+
+        return f"[{'|'.join(names('target'))}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from segexport.errors import InputError
+        from segexport.pipeline.registry import names, require_known
+
+        try:
+            require_known("target", value, names("target"))
+        except InputError as error:
+            self.fail(f"{error.what}; {error.hint}", param, ctx)
+        return value
+
+
 def importing(command: Any) -> Any:
     """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
     for option in (
@@ -29,6 +50,16 @@ def importing(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def grouping(command: Any) -> Any:
+    """The option of commands that judge by images: which of them are not independent."""
+    return click.option(
+        "--groups",
+        metavar="auto|column|REGEX",
+        help="Images that belong together, as frames of a video: by names that count up, by the list's last column, or "
+        "by a pattern on names with (?P<group>...).",
+    )(command)
 
 
 def against_baseline(command: Any) -> Any:

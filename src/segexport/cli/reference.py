@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, import_options, importing
+from segexport.cli.options import FILE, grouping, import_options, importing
 
 
 @click.group()
@@ -20,6 +20,7 @@ def reference() -> None:
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
 @click.option("--split", default="val", show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
+@grouping
 @click.option("--label-map", type=FILE, help="YAML: class of the model -> class of the data.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 for Paddle or ONNX Runtime with CUDA.")
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
@@ -58,6 +59,7 @@ def golden() -> None:
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
 @click.option("--split", default="val", show_default=True)
+@grouping
 @click.option("--images", type=click.IntRange(1, 1000), default=8, show_default=True, help="Spread over the split.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)

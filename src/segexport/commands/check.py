@@ -14,24 +14,28 @@ from pydantic import ValidationError
 
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, read_artifact, require_semantic
-from segexport.check.compare import Export, Probe, check, measure
+from segexport.check.compare import check, measure
+from segexport.check.compare.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.model_files import find_model
 from segexport.judge.build_report import conclude
+from segexport.judge.results import Export
+from segexport.pipeline.registry import targets
+from segexport.progress import Progress
 from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
 from segexport.recipe.tolerances import Tolerances
 from segexport.references.archive import looks_like_archive, require_new
+from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.device_result import with_device_rows
 from segexport.references.golden_pack import GoldenPack, agreement_only, open_pack
+from segexport.references.live import LiveReference
 from segexport.references.merge import merge
-from segexport.references.recorded_reference import Playback
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
 from segexport.task.open_data import open_data
@@ -45,19 +49,26 @@ if TYPE_CHECKING:
 class _Job:
     """What is compared with what."""
 
-    reference: ModelArtifact | Playback
-    subjects: list[Export]
+    reference: Reference
+    exports: tuple[Export, ...]
     data: Dataset
     pack: GoldenPack | None = None
 
     @property
     def models(self) -> tuple[ModelArtifact, ...]:
-        own = self.reference.artifact if isinstance(self.reference, Playback) else self.reference
-        return own, *(subject.artifact for subject in self.subjects if subject.artifact is not None)
+        return self.reference.artifact, *(export.artifact for export in self.exports if export.artifact is not None)
 
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        return () if self.pack is None else (self.pack.probe,)
+    def request(self, folder: Path, options: Mapping[str, Any], progress: Progress) -> CheckRequest:
+        return CheckRequest(
+            reference=self.reference,
+            exports=self.exports,
+            data=self.data,
+            folder=folder,
+            options=_check_recipe(options),
+            label_map=read_label_map(options["label_map"]),
+            probes=() if self.pack is None else (self.pack.probe,),
+            progress=progress,
+        )
 
 
 def check_exports(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> Report:
@@ -67,16 +78,13 @@ def check_exports(exports: list[Path], output: Path | None, options: Mapping[str
         require_free(output, replace=True)
     with _job(exports, options) as job, _folder(output) as folder:
         console.warn_of(*job.models)
-        arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
-        found = check(
-            job.reference, job.subjects, job.data, folder, _check_recipe(options), probes=job.probes, **arguments
-        )
+        report = check(job.request(folder, options, console.progress))
         if job.pack is not None:
-            found = agreement_only(found)
-        found = finish(with_device_rows(found, job.subjects, list(options["device_result"]), job.pack))
+            report = agreement_only(report)
+        report = finish(with_device_rows(report, job.exports, list(options["device_result"]), job.pack))
         if output is not None:
-            reports.write(found, folder)
-    return found
+            reports.write(report, folder)
+    return report
 
 
 def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> str:
@@ -88,21 +96,22 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
         if options[name]:
             option = f"--{name}".replace("_", "-")
             raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
+    if options["latency"] == "gate":
+        raise InputError("--shard and --latency gate do not go together", cause="parts of a check take no times")
     require_new(output)
-    settings = _check_recipe({**options, "latency_seconds": 0.0})
-    arguments = {"label_map": read_label_map(options["label_map"]), "progress": console.progress}
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         console.warn_of(*job.models)
-        if isinstance(job.reference, ModelArtifact):
-            require_semantic(job.reference, "--shard")
+        require_semantic(job.reference.artifact, "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
             raise InputError(
                 f"--shard {index}/{count}: {len(job.data)} images leave none for it", hint="use fewer shards"
             )
-        found = measure(job.reference, job.subjects, share, Path(scratch), settings, whole=job.data, **arguments)
-        write_part(output, found, Path(scratch), index=index, count=count, worst_images=settings.worst_images)
-    return f"{output}: part {index} of {count}, {len(share)} of {len(job.data)} images, {len(job.subjects)} exports"
+        folder = Path(scratch)
+        request = job.request(folder, {**options, "latency_seconds": 0.0}, console.progress)
+        measured = measure(replace(request, data=share, full_dataset=job.data))
+        write_part(output, measured, folder, index=index, count=count, worst_images=request.options.worst_images)
+    return f"{output}: part {index} of {count}, {len(share)} of {len(job.data)} images, {len(job.exports)} exports"
 
 
 def merge_parts(parts: list[Path], output: Path, options: Mapping[str, Any]) -> Report:
@@ -110,20 +119,20 @@ def merge_parts(parts: list[Path], output: Path, options: Mapping[str, Any]) -> 
     finish = _finisher(options)
     require_free(output, replace=True)
     with new_folder(output, replace=True) as folder:
-        found = finish(conclude(merge(parts, folder)))
-        reports.write(found, folder)
-    return found
+        report = finish(conclude(merge(parts, folder)))
+        reports.write(report, folder)
+    return report
 
 
-def recorded_or_model(path: Path, data: Dataset, limited: Dataset) -> ModelArtifact | Playback:
-    """What `--reference` names: a recording, which must fit the data, or a model that will run.
+def open_reference(path: Path, data: Dataset, limited: Dataset, options: CheckRecipe) -> Reference:
+    """What `--reference` names: a recording, which must fit the data, or a model that will run as `options` say.
 
     Raises:
         InputError: Neither; or a recording of other images.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         return recording_for(path, data, limited)
-    return import_model(path, ImportOptions(fallback_labels=data.labels), Store())
+    return LiveReference.of(import_model(path, ImportOptions(fallback_labels=data.labels), Store()), options)
 
 
 @contextmanager
@@ -132,13 +141,13 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
     if golden is not None:
         if reference is not None or root is not None:
             raise InputError("--golden stands for --reference and --data: give one or the other")
+        if options["groups"] is not None:
+            raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
         with open_pack(golden) as pack:
-            playback = pack.playback()
-            subjects = [
-                replace(subject, limits=pack.limits(subject.precision))
-                for subject in _subjects(exports, playback.artifact)
-            ]
-            yield _Job(playback, subjects, pack.data(), pack)
+            recorded = pack.as_reference()
+            given = _exports(exports, recorded.artifact)
+            limited = tuple(replace(export, limits=pack.limits(export.precision)) for export in given)
+            yield _Job(recorded, limited, pack.data(), pack)
         return
     if reference is None or root is None:
         missing = "--reference" if reference is None else "--data"
@@ -147,15 +156,15 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
-    data = open_data(root, options["split"])
+    data = open_data(root, options["split"], groups=options["groups"])
     limited = data.at_most(options["limit"])
-    against_what = recorded_or_model(reference, data, limited)
-    model = against_what.artifact if isinstance(against_what, Playback) else against_what
-    yield _Job(against_what, _subjects(exports, model), limited)
+    original = open_reference(reference, data, limited, _check_recipe(options))
+    yield _Job(original, _exports(exports, original.artifact), original.with_groups(limited))
 
 
 def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
-    return compare_with_baseline(options["baseline"], Tolerances.from_strings(options["tolerance"]))
+    tolerances = Tolerances.from_strings(options["tolerance"])
+    return compare_with_baseline(options["baseline"], tolerances, options.get("latency"))
 
 
 @contextmanager
@@ -168,33 +177,37 @@ def _folder(output: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _subjects(paths: list[Path], reference: ModelArtifact) -> list[Export]:
+def _exports(paths: list[Path], reference: ModelArtifact) -> tuple[Export, ...]:
     """The exports to check; a number tells those apart whose folders are called the same."""
-    subjects: list[Export] = []
+    exports: list[Export] = []
     taken = set(RESERVED_NAMES)
     for path in paths:
         base = path.resolve().stem or "export"
         names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
         name = next(name for name in names if name not in taken)
         taken.add(name)
-        subjects.append(_subject(path, name, reference))
-    return subjects
+        exports.append(_export(path, name, reference))
+    return tuple(exports)
 
 
-def _subject(path: Path, name: str, reference: ModelArtifact) -> Export:
-    """An export to check: an artifact, or a bare ONNX file that somebody else made."""
+def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
+    """An export to check: an artifact, or a bare file that somebody else made, as its target takes it."""
     files = find_model(path)
-    artifact = adopt_onnx(files.model, reference, Store()) if files.kind == "onnx" else read_artifact(files.folder)
+    target = targets().get(files.kind)
+    artifact = read_artifact(files.folder) if target is None else target.adopt(files.model, reference, Store())
     manifest = artifact.manifest
     return Export(name, manifest.format, manifest.target.precision, artifact)
 
 
 def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
-    names = ("device", "reference_device", "threads", "latency_seconds")
+    names = ("device", "reference_device", "threads", "latency", "latency_seconds")
+    given = {name: options[name] for name in names} | {"runtimes": options["runtime"]}
     try:
-        return CheckRecipe.model_validate({name: options[name] for name in names})
+        return CheckRecipe.model_validate(given)
     except ValidationError as error:
         fault = error.errors()[0]
+        if not fault["loc"]:
+            raise InputError("--latency gate needs times, and --latency-seconds is 0") from None
         option = f"--{fault['loc'][0]}".replace("_", "-")
         raise InputError(f"{option} {fault['input']}: out of range", cause=fault["msg"]) from None
 

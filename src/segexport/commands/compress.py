@@ -12,13 +12,17 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
+from segexport.exporter.quantized_program import require_float
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
+from segexport.pipeline.registry import target_named
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
+from segexport.report import table
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
@@ -28,7 +32,6 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.spec import Format
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -48,8 +51,10 @@ class Images:
 
     @property
     def apart(self) -> bool:
-        seen = {entry.image for entry in self.search.entries}
-        return not any(entry.image in seen for entry in self.verdict.entries)
+        """Whether no image, and no group of images, is in both."""
+        seen = {entry.image for entry in self.search.entries} | set(self.search.image_groups or ())
+        others = {entry.image for entry in self.verdict.entries} | set(self.verdict.image_groups or ())
+        return not seen & others
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,15 @@ def compress(
             f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
             hint="--objective size or flops needs none",
         )
-    if goal.objective == "latency" and options["to"] == "paddle-lite" and not options["device"].startswith("adb"):
+    untimed = target_named(options["to"]).untimed
+    if goal.objective == "latency" and untimed and not options["device"].startswith("adb"):
         raise InputError(
-            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            f"--to {options['to']} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
     images = split(options)
     if not images.apart:
-        console.warn("the search and the verdict share images: the verdict is a little too good")
+        console.warn("the search and the verdict share images or groups: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
     console.warn_of(source)
@@ -92,9 +98,12 @@ def compress(
             hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
         )
     learning = Dataset.open(options["data"], options["calibration_split"])
+    for part in (images.search, learning):
+        if suspicion := look(part, source.manifest.num_classes):
+            console.warn(suspicion)
     bench = Workbench(
         source=source,
-        images=images.search,
+        images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
         label_map=read_label_map(options["label_map"]),
@@ -103,7 +112,7 @@ def compress(
         screened=options["screen_images"],
         progress=console.progress,
     )
-    to, train = Format(options["to"]), options["train"]
+    to, train = options["to"], options["train"]
     folder = default_root() / "searches" / space_key(bench, to, train)
     with new_folder(output, replace=True) as out:
         space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
@@ -133,33 +142,41 @@ def split(options: Mapping[str, Any]) -> Images:
     Raises:
         InputError: Too few of either.
     """
-    root, held_out, verdict = options["data"], options["split"], options["verdict_split"]
-    whole = Dataset.open(root, held_out)
+    root, held_out, verdict, groups = options["data"], options["split"], options["verdict_split"], options["groups"]
+    whole = Dataset.open(root, held_out, groups=groups)
     shown = {"label_map": read_label_map(options["label_map"])} if options["label_map"] else {}
+    shown |= {"groups": groups} if groups is not None else {}
     common = {"path": str(root.resolve()), "calibration_split": options["calibration_split"], **shown}
     if verdict is not None:
-        found = Images(whole, Dataset.open(root, verdict), DataRecipe(split=verdict, **common))
+        found = Images(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
     else:
-        if len(whole) < 2 * PASS_IMAGES:
+        if whole.units < 2 * PASS_IMAGES:
+            units = f"{whole.units} {'groups' if whole.groups else 'images'}"
             raise InputError(
-                f"{root}, split {held_out!r}: {len(whole)} images are too few to search with and to judge by others",
-                cause=f"both halves need {PASS_IMAGES} images to pass anything",
+                f"{root}, split {held_out!r}: {units} are too few to search with and to judge by others",
+                cause=f"both halves need {PASS_IMAGES} to pass anything" + (", and share none" if whole.groups else ""),
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
         first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
         found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
-    for name, part in (("search", found.search), ("verdict", found.verdict)):
-        if len(part) < PASS_IMAGES:
+    for name, part, units in (
+        ("search", found.search, len(found.search)),
+        ("verdict", found.verdict, found.verdict.units),
+    ):
+        if units < PASS_IMAGES:
+            of = f" in {units} group{'s' if units > 1 else ''}" if part.groups else ""
             raise InputError(
-                f"{root}, split {part.split!r}: {len(part)} images for the {name}",
-                cause=f"fewer than {PASS_IMAGES} images pass nothing",
+                f"{root}, split {part.split!r}: {len(part)} images{of} for the {name}",
+                cause=f"fewer than {PASS_IMAGES} {'groups' if of else 'images'} pass nothing",
             )
     return found
 
 
 def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store) -> ModelArtifact:
     options = importing.model_copy(update={"fallback_labels": data.labels})
-    return fix_input_size(model, options, import_model(model, options, store), data, store)
+    source = import_model(model, options, store)
+    require_float(source, "compress")
+    return fix_input_size(model, options, source, data, store)
 
 
 def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
@@ -202,7 +219,7 @@ class _Judge:
             if result.verdict is Verdict.PASS and self._kept(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result)}")
+            failed.append(f"{point.attempt.idea}: {_not_passed(result, table.metric_name(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -215,7 +232,7 @@ class _Judge:
         return recipe, run_pipeline(recipe, Path(), out, console=self._console, store=self._store)
 
     def _kept(self, result: ExportResult) -> bool:
-        """The promise itself; without labels the gate on mIoU only reports, and the original's masks are the truth."""
+        """The promise itself; without labels it is about the mask IoU with the original's masks."""
         low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
         return low is not None and low >= -self._goal.max_miou_drop
 
@@ -223,7 +240,8 @@ class _Judge:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = result.size_bytes / fp32.size_bytes
         low = result.miou_delta_interval[0]
-        words = f"{point.attempt.idea}: mIoU {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
+        metric = table.metric_name(checked)
+        words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
         if result.latency_ratio is not None:
@@ -237,15 +255,15 @@ class _Judge:
         words += {"latency": "faster", "size": "smaller", "flops": "cheaper to compute"}[self._goal.objective]
         tried = sum(p.error is None for p in carefully(outcome.points)) - 1
         words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
-        return words + (f"; for lack of time, {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+        return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
 
 
-def _not_passed(result: ExportResult) -> str:
+def _not_passed(result: ExportResult, metric: str) -> str:
     found = [check.message for check in result.checks if check.gated and check.verdict not in _GOOD]
     return (
         found[0].rstrip(".")
         if found
-        else f"mIoU {result.miou_delta:+.4f}, the whole interval is not inside the promise"
+        else f"{metric} {result.miou_delta:+.4f}, the whole interval is not inside the promise"
     )
 
 

@@ -24,7 +24,8 @@ def diagnose_export(
     """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
     if output is not None:
         require_free(output)
-    export, pixels = read_artifact(path), decode_image(image)
+    export = read_artifact(path)
+    pixels = decode_image(image, pixels=export.manifest.preprocess.pixels)
     require_semantic(export, "diagnose")
     names = tuple(label.name for label in export.manifest.labels)
     options, store = ImportOptions(fallback_labels=names), Store()

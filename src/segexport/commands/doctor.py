@@ -1,28 +1,31 @@
-"""Looks what works here: every runtime and converter is started and asked, none is believed to be there."""
+"""Looks what works here: every runtime and toolchain is started and does a small job, none is believed to be there."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
+from typing import Literal
 
-from segexport.errors import EnvironmentMissingError
+from segexport.errors import EnvironmentMissingError, SegexportError
+from segexport.exporter.targets.base import ExportTarget
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import RUNTIMES, runtime_for
-from segexport.process.interpreter import interpreter_for, probe
+from segexport.pipeline.registry import broken, runtimes, targets
+from segexport.process import pythons
+from segexport.process.interpreter import interpreter_for
+from segexport.progress import Progress, silent
+from segexport.runtimes.base import Runtime
 from segexport.serve import dependencies as needs
+from segexport.toolchain.catalog import Toolchain, toolchains
+from segexport.toolchain.hints import how_to_get
 
-# (module, what it is for, whether nothing works without it)
-_CONVERTERS = (
-    ("paddle2onnx", "converts to ONNX", False),
-    ("onnx", "edits and quantizes ONNX", False),
-    ("onnxslim", "simplifies ONNX", False),
-    ("paddleslim", "the comparison in the benchmarks", False),
-)
-# What was seen to work together; another version may work as well, and nobody has looked.
-KNOWN_GOOD = {"paddle": "2.6.2", "paddle2onnx": "1.3.1", "paddlelite": "2.13rc0", "onnxruntime": "1.23.2"}
+Kind = Literal["runtime", "target", "toolchain", "plugin", "server", "cache"]
+_MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -30,55 +33,90 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        required: Whether segexport can do nothing useful without it.
         hint: How to get it, or what is odd about it.
     """
 
+    kind: Kind
     name: str
     ok: bool
-    version: str
-    detail: str
-    hint: str
-    required: bool = False
+    version: str = ""
+    detail: str = ""
+    hint: str = ""
 
 
-def examine() -> list[Finding]:
-    """Starts every runtime and looks for every converter."""
-    findings = []
-    for format in RUNTIMES:
-        runtime = runtime_for(format)
-        found = runtime.probe()
-        known = KNOWN_GOOD.get({"paddle-lite": "paddlelite"}.get(runtime.name, runtime.name), "")
-        odd = f"{known} is the version that was tested" if found.ok and known and found.version != known else ""
-        detail = f"runs on {', '.join(found.devices)}" if found.ok else found.reason
-        findings.append(Finding(f"runtime {runtime.name}", found.ok, found.version, detail, found.hint or odd))
-    for module, purpose, required in _CONVERTERS:
-        findings.append(_module(module, purpose, required))
-    findings.append(_serving())
-    store = Store()
-    kept = sum(entry.size_bytes for entry in store.entries())
-    findings.append(Finding("cache", True, "", f"{store.objects.parent}, {kept / 1e6:.0f} MB", ""))
-    return findings
+def examine(progress: Progress = silent) -> list[Finding]:
+    """Tries every runtime and toolchain; says which targets can be exported to, and what else there is."""
+    trials: list[Callable[[], Finding]] = [partial(_runtime, runtime) for runtime in runtimes().values()]
+    trials += [partial(_toolchain, chain) for chain in toolchains().values()]
+
+    found = []
+    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_AT_ONCE))
+    with progress("trying runtimes and toolchains", len(trials)) as bar, pool:
+        for finding in pool.map(lambda trial: trial(), trials):
+            found.append(finding)
+            bar.advance()
+    working = {finding.name for finding in found if finding.kind == "toolchain" and finding.ok}
+    found += [_target(target, working) for target in targets().values()]
+    found += [Finding("plugin", "", False, "", f"{error.what}: {error.cause}", error.hint) for error in broken()]
+    return [*found, _server(), _cache()]
 
 
-def _serving() -> Finding:
+def obstacle(findings: Sequence[Finding]) -> SegexportError | None:
+    """Why nothing useful can be done here: nothing exports, or nothing runs a model. None where something can."""
+    lacking = [
+        what
+        for kind, what in (("target", "exports a model"), ("runtime", "runs a model"))
+        if not any(finding.ok for finding in findings if finding.kind == kind)
+    ]
+    if not lacking:
+        return None
+    return EnvironmentMissingError(f"nothing here {' or '.join(lacking)}", hint="segexport toolchain install")
+
+
+def _runtime(runtime: Runtime) -> Finding:
+    found = runtime.probe()
+    detail = f"runs on {', '.join(found.devices)}" if found.ok else found.reason
+    return Finding("runtime", runtime.name, found.ok, found.version, detail, found.hint)
+
+
+def _toolchain(chain: Toolchain) -> Finding:
+    try:
+        python = interpreter_for(*chain.modules)
+    except EnvironmentMissingError as error:
+        return Finding("toolchain", chain.name, False, "", f"{chain.purpose}: not installed", error.hint)
+    versions = pythons.versions(python, *chain.modules)
+    named = ", ".join(f"{module} {version}" for module, version in versions.items())
+    try:
+        chain.prove(python)
+    except SegexportError as error:
+        return Finding(
+            "toolchain", chain.name, False, named, f"{python}: {error.what}", error.hint or how_to_get(chain)
+        )
+    tested = [f"{module} {start}*" for module, start in chain.modules.items() if not versions[module].startswith(start)]
+    odd = f"tested with {', '.join(tested)}" if tested else ""
+    detail = f"{chain.purpose}; Python {pythons.python_version(python)}, {python.parent.parent}"
+    return Finding("toolchain", chain.name, True, named, detail, odd)
+
+
+def _target(target: ExportTarget, working: set[str]) -> Finding:
+    lacking = [name for name in target.toolchains if name not in working]
+    detail = f"exports to {target.title}"
+    if lacking:
+        detail += f": needs the toolchain {', '.join(lacking)}"
+    return Finding("target", target.name, not lacking, "", detail)
+
+
+def _server() -> Finding:
     absent = needs.missing()
     if absent:
-        return Finding("server", False, "", f"serves models over HTTP: {', '.join(absent)} missing", needs.HINT)
-    return Finding("server", True, metadata.version("uvicorn"), "serves models over HTTP, with uvicorn", "")
+        return Finding("server", "", False, "", f"serves models over HTTP: {', '.join(absent)} missing", needs.HINT)
+    return Finding("server", "", True, metadata.version("uvicorn"), "serves models over HTTP, with uvicorn")
 
 
-def _module(module: str, purpose: str, required: bool) -> Finding:
-    try:
-        python = interpreter_for(module)
-    except EnvironmentMissingError as error:
-        return Finding(module, False, "", f"{purpose}: {error.cause}", error.hint, required)
-    found = probe(python, module)
-    if found is None:
-        return Finding(module, False, "", f"{purpose}: {python} cannot import it", f"pip install {module}", required)
-    known = KNOWN_GOOD.get(module, "")
-    odd = f"{known} is the version that was tested" if known and found["version"] != known else ""
-    return Finding(module, True, found["version"], f"{purpose}; Python {found['python']}", odd, required)
+def _cache() -> Finding:
+    store = Store()
+    kept = sum(entry.size_bytes for entry in store.entries())
+    return Finding("cache", "", True, "", f"{store.objects.parent}, {kept / 1e6:.0f} MB")
 
 
 def render(findings: Sequence[Finding], form: str, *, color: bool, width: int) -> str:
@@ -91,5 +129,5 @@ def render(findings: Sequence[Finding], form: str, *, color: bool, width: int) -
     machine = describe_machine()
     title = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
     head = ("", "what", "version", "detail", "hint")
-    body = [("ok" if f.ok else "missing", f.name, f.version, f.detail, f.hint) for f in findings]
+    body = [("ok" if f.ok else "missing", f"{f.kind} {f.name}".strip(), f.version, f.detail, f.hint) for f in findings]
     return table(head, body, title=title, color=color, width=width)

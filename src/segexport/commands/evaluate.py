@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from segexport.data.dataset import Dataset
+from segexport.data.label_scan import look
 from segexport.errors import InputError
 from segexport.predict.model import Model
 from segexport.progress import Progress, silent
@@ -30,11 +31,14 @@ def evaluate(
     found, more = model.evaluate(data, return_details=True, progress=progress, **options)
     head = {
         "model": model.artifact.manifest.name,
-        "format": model.artifact.manifest.format.value,
+        "format": model.artifact.manifest.format,
         "dataset": {"name": data.root.resolve().name, "split": data.split, "images": len(data)},
         "labels": list(data.labels or (label.name for label in model.artifact.manifest.labels)),
     }
-    return {**head, **found, **(more if details else {})}
+    semantic = model.artifact.manifest.task == "semantic"
+    suspicion = look(data, model.artifact.manifest.num_classes) if semantic else ""
+    odd = {"warnings": [suspicion]} if suspicion else {}
+    return {**head, **found, **(more if details else {}), **odd}
 
 
 def render(found: dict[str, Any], form: str, *, color: bool, width: int) -> str:
@@ -54,6 +58,7 @@ def render(found: dict[str, Any], form: str, *, color: bool, width: int) -> str:
     body.append(("mean", _number(found["miou"]), _number(found["macc"])))
     text = table(("class", "IoU", "accuracy"), body, title=title, color=color, width=width)
     text += f"pixel accuracy {_number(found['pixel_accuracy'])}, kappa {_number(found['kappa'])}\n"
+    text += "".join(f"warning: {line}\n" for line in found.get("warnings", ()))
     if "confusion_matrix" in found:
         rows = [(name, *map(str, row)) for name, row in zip(found["labels"], found["confusion_matrix"], strict=True)]
         head = ("truth \\ model", *found["labels"])

@@ -6,19 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import ValidationError
 
-from segexport.artifact import ModelArtifact, one_line
-from segexport.errors import InputError
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
 from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.registry import require_known, target_named
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema import OnnxExport, PaddleLiteExport
+from segexport.recipe.schema.export import ExportRecipe
 from segexport.task.open_data import open_data
 
 if TYPE_CHECKING:
+    from segexport.exporter.targets.base import ExportTarget
     from segexport.ui.console import Console
 
 
@@ -49,15 +52,42 @@ def _asked(given: Mapping[str, Any]) -> str:
     return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asked.items())
 
 
-def _export_recipe(options: Mapping[str, Any]) -> OnnxExport | PaddleLiteExport:
-    given: dict[str, Any] = {key: options[key] for key in ("to", "precision", "head", "mask_dtype")}
+def _export_recipe(options: Mapping[str, Any]) -> ExportRecipe:
+    """What was asked, as a recipe would say it to this target.
+
+    Raises:
+        InputError: An option that the target has not, or a value that it does not take.
+    """
+    target = target_named(options["to"])
+    given = {key: options[key] for key in ("to", "precision", "head", "mask_dtype")}
     try:
-        calibration = {"method": options["calibration_method"], "images": options["calibration_images"]}
-        if options["to"] == "paddle-lite":
-            return PaddleLiteExport.model_validate(given | {"calibration": calibration})
-        return OnnxExport.model_validate(given | {"opset": options["opset"] or "auto", "calibration": calibration})
+        return target.Recipe.model_validate(given | _own_options(options, target))
     except ValidationError as error:
         raise InputError(
             f"{_asked(given)}: not to be had together",
             cause=one_line(error),
         ) from None
+
+
+def _own_options(options: Mapping[str, Any], target: ExportTarget) -> dict[str, Any]:
+    """The options that not every target has: the calibration, `--opset`, and those that `--option` names."""
+    known = set(target.Recipe.model_fields) - set(ExportRecipe.model_fields) - {"to", "precision"}
+    found: dict[str, Any] = {}
+    if "calibration" in known:
+        found["calibration"] = {"method": options["calibration_method"], "images": options["calibration_images"]}
+    given = [] if options["opset"] is None else [f"opset={options['opset']}"]
+    for pair in (*given, *options["option"]):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--option {pair}: no value", hint="--option NAME=VALUE, as a recipe names it")
+        name, _, part = name.partition(".")
+        require_known(f"{target.name} option", name, known)
+        try:
+            content = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--option {pair}: not YAML", cause=" ".join(str(error).split())) from None
+        if part:
+            inner = found[name] if isinstance(found.get(name), dict) else {}
+            content = inner | {part: content}
+        found[name] = content
+    return found

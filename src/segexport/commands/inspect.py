@@ -27,7 +27,7 @@ def inspect_path(path: Path, options: ImportOptions, form: str, *, color: bool, 
     files = find_model(path)
     if files.kind == "artifact":
         artifact = read_artifact(files.folder)
-        if artifact.manifest.format is not Format.PADDLE:
+        if artifact.manifest.format != Format.PADDLE:
             return _export(artifact, form, color=color, width=width)
     else:
         if options.mask_output is None:  # which one it is need not be known to look at them
@@ -59,7 +59,7 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
     target = manifest.target
     names = [label.name for label in manifest.labels]
     rows = [
-        ("format", f"{manifest.format.value}, {target.precision.value}, for {target.arch}"),
+        ("format", f"{manifest.format}, {target.precision.value}, for {target.arch}"),
         *(("input", _tensor(spec)) for spec in manifest.inputs),
         *(("output", _tensor(spec)) for spec in manifest.outputs),
         ("preprocess", _preprocess(manifest)),

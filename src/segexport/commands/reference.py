@@ -28,7 +28,7 @@ def record_reference(
 ) -> ReferenceFile:
     """Records; `options` are the command line's."""
     require_new(output)
-    images = Dataset.open(data, options["split"]).at_most(options["limit"])
+    images = Dataset.open(data, options["split"], groups=options["groups"]).at_most(options["limit"])
     return record(
         _imported(model, importing, images, console),
         images,
@@ -46,7 +46,7 @@ def make_golden(
 ) -> Path:
     """Makes a golden pack; `options` are the command line's."""
     require_new(output)
-    images = Dataset.open(data, options["split"])
+    images = Dataset.open(data, options["split"], groups=options["groups"])
     return make_pack(
         _imported(model, importing, images, console),
         images,
@@ -92,6 +92,7 @@ def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str
     rows = [
         ("model", f"{header.model.name}, {header.model.num_classes} classes, files {header.model.source_sha256[:16]}"),
         ("images", f"{len(header.images)} of {data.path}, split {data.split!r}, {data.fingerprint[:16]}"),
+        ("groups", f"{len({image.group for image in header.images})}, by {data.groups}" if data.groups else "none"),
         ("recorded", f"{header.created}, segexport {header.segexport_version}"),
         ("runtime", f"{runner.runtime} {runner.version}, {runner.provider}, {runner.threads} threads"),
         ("device", device if runner.is_gpu else f"{device} (CPU, a substitute for a GPU)"),
@@ -102,13 +103,13 @@ def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str
             f"{noise.differing_pixels} of {noise.pixels:,} pixels in a second run, at worst {noise.worst_image:.2%} of "
             f"an image, mIoU {noise.miou_delta:+.5f}",
         ),
-        ("mIoU", f"{scores.miou:.4f}" + ("" if data.labelled else " (no labels: against its own masks)")),
+        ("mIoU", f"{scores.miou:.4f}" if data.labelled else "not known: there are no labels"),
     ]
     if header.times is not None:
         times = np.concatenate([np.array(row) for row in header.times.blocks_ms])
         p50, p90, p99 = np.percentile(times, (50, 90, 99))
         rows.append(("latency", f"{p50:.2f} ms (p90 {p90:.2f}, p99 {p99:.2f}; {len(times)} samples)"))
-    rows += [("note", note) for note in runner.notes]
+    rows += [("note", note) for note in found.as_reference().notes]
     if data.labelled:
         pairs = zip(data.labels, scores.class_iou, strict=True)
         rows += [(f"IoU {label.name}", "–" if iou is None else f"{iou:.4f}") for label, iou in pairs]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from segexport import report as reports
 from segexport.artifact import ModelArtifact
-from segexport.check.cached import kept_check
+from segexport.check.cached import cached_check
+from segexport.check.compare.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
@@ -16,10 +17,13 @@ from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.pipeline.registry import target_named
+from segexport.recipe.schema.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe, export_name
+from segexport.recipe.schema import Recipe
+from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
-from segexport.references.recorded_reference import Playback
+from segexport.references.live import LiveReference
 from segexport.references.reference_file import recording_for
 from segexport.task.open_data import open_data
 
@@ -62,29 +66,41 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         SegexportError: The model, the reference or the data cannot be used.
     """
     baseline = recipe.check.baseline
-    finish = compare_with_baseline(None if baseline is None else base / baseline, recipe.check.tolerances)
+    where = None if baseline is None else base / baseline
+    finish = compare_with_baseline(where, recipe.check.tolerances, recipe.check.latency)
     root = base / recipe.data.path
-    whole = open_data(root, recipe.data.split)
+    full_dataset = open_data(root, recipe.data.split, groups=recipe.data.groups)
     if recipe.data.part is not None:
-        whole = whole.part(*map(int, recipe.data.part.split("/")))
-    data = whole.at_most(recipe.data.limit, recipe.seed)
+        full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
+    data = full_dataset.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
     console.warn_of(source)
-    recorded = _recorded(base, recipe, whole, data)
+    reference = _reference(base, recipe, source, full_dataset, data)
+    data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
-    subjects = [_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports]
-    found, again = kept_check(recorded or source, subjects, data, folder, recipe, console, store)
-    for subject in subjects:
-        if subject.artifact is not None:
-            copy_tree(subject.artifact.path, folder / "exports" / subject.name)
-    found = finish(found)
-    reports.write(found, folder)
+    exports = tuple(_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports)
+    request = CheckRequest(
+        reference=reference,
+        exports=exports,
+        data=data,
+        folder=folder,
+        options=recipe.check,
+        title=recipe.title,
+        label_map=recipe.data.label_map,
+        progress=console.progress,
+    )
+    report, is_known = cached_check(request, store)
+    for export in exports:
+        if export.artifact is not None:
+            copy_tree(export.artifact.path, folder / "exports" / export.name)
+    report = finish(report)
+    reports.write(report, folder)
     made = builder.made
-    if not made.made and again:
+    if not made.made and is_known:
         console.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
-    return found
+    return report
 
 
 def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
@@ -100,10 +116,10 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 
 
-def _recorded(base: Path, recipe: Recipe, whole: Dataset, data: Dataset) -> Playback | None:
-    if recipe.check.reference is None:
-        return None
-    return recording_for(base / recipe.check.reference, whole, data)
+def _reference(base: Path, recipe: Recipe, source: ModelArtifact, full_dataset: Dataset, data: Dataset) -> Reference:
+    if recipe.check.reference is not None:
+        return recording_for(base / recipe.check.reference, full_dataset, data)
+    return LiveReference.of(source, recipe.check)
 
 
 def _calibrates(recipe: Recipe) -> bool:
@@ -118,4 +134,5 @@ def _built(builder: Builder, source: ModelArtifact, export, chain, console: Cons
     except SegexportError as caught:
         artifact, error = None, caught
         console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
-    return Export(name, export.to, export.precision, artifact, error, export.limits)
+    precision = export.precision if artifact is None else artifact.manifest.target.precision
+    return Export(name, target_named(export.to).format, precision, artifact, error, export.limits)

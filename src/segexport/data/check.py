@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -15,6 +15,8 @@ from PIL import Image
 
 from segexport.artifact import file_digest
 from segexport.data.dataset import Dataset, Sample
+from segexport.data.images import own_pixels
+from segexport.data.label_scan import LabelPixels
 from segexport.errors import InputError
 from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
@@ -193,7 +195,7 @@ def _check(
     data: dict[str, Dataset] = {}
     for name in names:
         try:
-            data[name] = Dataset.open(root, name, ignore_index=ignore_index)
+            data[name] = _with_own_pixels(Dataset.open(root, name, ignore_index=ignore_index))
         except InputError as error:
             if not root.is_dir() or len(names) == 1:
                 raise
@@ -217,6 +219,14 @@ def _check(
         labels = default_labels([f"class_{index}" for index in range(classes)])
     warnings = _warnings(data, splits, labels, ignore_index)
     return DataReport(root, labels, splits, tuple(faults), tuple(warnings))
+
+
+def _with_own_pixels(data: Dataset) -> Dataset:
+    """Read as the first image is, since there is no model here that asks for channels; all have to be alike."""
+    try:
+        return replace(data, pixels=own_pixels(data.root / data.entries[0].image))
+    except InputError:  # told with all others
+        return data
 
 
 def _read_all(data: Dataset) -> Iterator[Sample | InputError]:
@@ -252,11 +262,9 @@ def _warnings(
         absent = [label.name for label in labels if not _at(one.pixels, label.id)]
         if absent:
             found.append(f"{name}: no pixel of {', '.join(absent[:10])}{', ...' if len(absent) > 10 else ''}")
-        total = one.ignored + int(one.pixels.sum())
-        if total and one.ignored == total:
-            found.append(f"{name}: all pixels are {ignore_index}, which is ignored")
-        elif ignore_index == 255 and one.ignored and one.pixels.size == 1:
-            found.append(f"{name}: labels are 0 and 255 only; if 255 is meant as a class, it has to be 1")
+        classes = np.pad(one.pixels, (0, max(0, 2 - one.pixels.size)))  # a mask has two classes at least
+        if suspicion := LabelPixels(classes, one.ignored).suspicion(name, ignore_index):
+            found.append(suspicion)
     digests = {name: {_digest(one, entry.image): entry.image for entry in one.entries} for name, one in data.items()}
     names = list(digests)
     for first in range(len(names)):

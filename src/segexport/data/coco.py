@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from segexport.data.source import BACKGROUND, Item, Source, inside, read_json, require_classes
+from segexport.data.source import BACKGROUND, BACKGROUND_NAMES, Item, Source, inside, read_json, require_classes
 from segexport.errors import EnvironmentMissingError, InputError
 
 _KEYS = ("images", "annotations", "categories")
-_BACKGROUND_NAMES = ("background", "_background_", "__background__")
 
 
 def find(root: Path) -> list[Path]:
@@ -96,14 +95,14 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
         raise InputError(f"{path}: not COCO", cause=f"it wants lists of {', '.join(_KEYS)}")
     try:
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: a category without `id` or `name`", cause=str(error)) from error
     return dict(sorted(categories.items()))
 
 
 def _ids(categories: dict[int, str]) -> dict[int, int]:
     """From category to class id: in the order of the categories, from 1; a background among them is class 0."""
-    background = [key for key, name in categories.items() if name.strip().lower() in _BACKGROUND_NAMES][:1]
+    background = [key for key, name in categories.items() if name.strip().lower() in BACKGROUND_NAMES][:1]
     others = [key for key in categories if key not in background]
     return dict.fromkeys(background, 0) | {key: index for index, key in enumerate(others, start=1)}
 
@@ -111,14 +110,21 @@ def _ids(categories: dict[int, str]) -> dict[int, int]:
 def _items(root: Path, path: Path, content: dict[str, Any], ids: dict[int, int]) -> tuple[Item, ...]:
     objects: dict[Any, list[dict[str, Any]]] = {}
     for number, entry in enumerate(content["annotations"]):
-        if not isinstance(entry, dict) or entry.get("category_id") not in ids:
+        category = entry.get("category_id") if isinstance(entry, dict) else None
+        if not isinstance(category, int) or category not in ids:
             raise InputError(f"{path}: annotation {number} has no known category")
-        objects.setdefault(entry.get("image_id"), []).append(entry)
+        if not _is_id(entry.get("image_id")):
+            raise InputError(f"{path}: annotation {number}: its image_id is {entry.get('image_id')!r}")
+        objects.setdefault(entry["image_id"], []).append(entry)
     return tuple(_item(root, path, entry, objects, ids) for entry in content["images"])
 
 
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str)
+
+
 def _item(root: Path, path: Path, entry: Any, objects: dict[Any, list[dict[str, Any]]], ids: dict[int, int]) -> Item:
-    if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
+    if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or not _is_id(entry.get("id")):
         raise InputError(f"{path}: an image without `id` or `file_name`")
     name = entry["file_name"].replace("\\", "/")
     folders = [root, root / "images", *sorted(child for child in root.iterdir() if child.is_dir()), path.parent]

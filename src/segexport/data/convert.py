@@ -18,6 +18,7 @@ from segexport.data import cityscapes, coco, labelme, voc
 from segexport.data.images import decode_image
 from segexport.data.source import IGNORE_INDEX, Item, Source
 from segexport.errors import InputError
+from segexport.files.foreign import guarded, reading
 from segexport.files.output_folder import new_folder
 from segexport.progress import Progress, silent
 from segexport.ui.pictures import default_labels, suffix
@@ -93,6 +94,7 @@ def convert(
     return Converted(read.form, read.labels, {split: len(items) for split, items in read.splits.items()}, read.notes)
 
 
+@guarded("a data set of a known form")
 def read_source(source: Path, form: Form | None = None, labels: Sequence[str] | None = None) -> Source:
     """Reads a data set's lists and names; raises as `convert`."""
     if not source.is_dir():
@@ -150,7 +152,8 @@ def _clean(name: str) -> str:
 def _write(folder: Path, name: str, item: Item, classes: int, palette: list[int], link: bool) -> str:
     content = item.image if isinstance(item.image, Path) else item.image()
     image = decode_image(content, name=str(item.origin))
-    label = item.label(image.shape[1], image.shape[0])
+    with reading(item.origin, "an annotation"):
+        label = item.label(image.shape[1], image.shape[0])
     if label.shape != image.shape[:2]:
         sizes = f"{label.shape[1]}x{label.shape[0]}, its image {image.shape[1]}x{image.shape[0]}"
         raise InputError(f"{item.origin}: the label is {sizes}")

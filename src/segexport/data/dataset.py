@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
 
 from segexport.artifact import file_digest
 from segexport.data.dataset_list import Entry, plain_folder, read_labels, read_list
-from segexport.data.images import decode_image, decode_label, image_size
+from segexport.data.groups import with_groups
+from segexport.data.images import COLORS, decode_image, decode_label, image_size
 from segexport.errors import InputError
+from segexport.recipe.groups import COLUMN
+from segexport.spec import Pixels, Preprocess
 
 _THREADS = 2
 _AHEAD = 2  # samples that wait, decoded, beside those that the threads work on
@@ -34,7 +38,7 @@ class Sample:
     Attributes:
         index: Its place in the data set, from 0.
         name: The image's path inside the data set.
-        image: uint8 (height, width, 3), RGB.
+        image: uint8 (height, width, 3), RGB; or as the data set's `pixels` say.
         label: uint8 or uint16 (height, width) of class ids, or None where the data set has no labels.
     """
 
@@ -55,6 +59,8 @@ class Dataset:
         labels: Class names, or None where there is no `labels.txt`.
         num_classes: Label values from here on are errors, but for `ignore_index`; None leaves them unchecked.
         ignore_index: The label of pixels that do not count.
+        pixels: What images are decoded to.
+        groups: How it is known which images belong together (`data.groups`); empty where each stands for itself.
     """
 
     root: Path
@@ -63,10 +69,18 @@ class Dataset:
     labels: tuple[str, ...] | None = None
     num_classes: int | None = None
     ignore_index: int = 255
+    pixels: Pixels = COLORS
+    groups: str = ""
 
     @classmethod
     def open(
-        cls, root: Path, split: str = "val", *, num_classes: int | None = None, ignore_index: int = 255
+        cls,
+        root: Path,
+        split: str = "val",
+        *,
+        num_classes: int | None = None,
+        ignore_index: int = 255,
+        groups: str | None = None,
     ) -> Dataset:
         """Reads the list of a split and looks whether its files are there; decodes nothing.
 
@@ -75,6 +89,7 @@ class Dataset:
             split: Name of the list, without `.txt`.
             num_classes: Classes that labels may hold; by default as many as `labels.txt` names.
             ignore_index: The label of pixels that do not count.
+            groups: As in `grouped`.
 
         Raises:
             InputError: No such folder or list; an empty list; a line that names a file that is missing, lies outside
@@ -89,7 +104,39 @@ class Dataset:
         entries = plain_folder(root, split) or read_list(root, split)
         if num_classes is None and labels is not None:
             num_classes = len(labels)
-        return cls(root, split, entries, labels, num_classes, ignore_index)
+        return cls(root, split, entries, labels, num_classes, ignore_index).grouped(groups)
+
+    def grouped(self, groups: str | None) -> Dataset:
+        """The same images, and which of them belong together.
+
+        Args:
+            groups: `auto`, `column` or a pattern (`data.groups`); None: by the list's last column, if it has one.
+
+        Raises:
+            InputError: As `data.groups.with_groups`.
+        """
+        if groups is None:
+            return replace(self, groups=COLUMN if self.entries and self.entries[0].group else "")
+        entries = with_groups(self.entries, groups, f"{self.root}, split {self.split!r}")
+        return replace(self, entries=entries, groups=groups)
+
+    def ungrouped(self) -> Dataset:
+        """The same images, each for itself."""
+        return replace(self, groups="")
+
+    @property
+    def units(self) -> int:
+        """How many independent things it holds: groups, or images where each stands for itself."""
+        return len(set(self.image_groups or ())) or len(self)
+
+    @property
+    def image_groups(self) -> tuple[str, ...] | None:
+        """The group of each image, in the list's order; None where each image stands for itself."""
+        return tuple(entry.group for entry in self.entries) if self.groups else None
+
+    def read_for(self, contract: Preprocess) -> Dataset:
+        """The same images, decoded as a model wants them."""
+        return replace(self, pixels=contract.pixels)
 
     @property
     def labelled(self) -> bool:
@@ -122,7 +169,7 @@ class Dataset:
         """
         entry = self.entries[index]
         try:
-            image = decode_image(self.root / entry.image)
+            image = decode_image(self.root / entry.image, pixels=self.pixels)
             label = None if entry.label is None else decode_label(self.root / entry.label)
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
@@ -171,20 +218,29 @@ class Dataset:
     def part(self, index: int, count: int) -> Dataset:
         """The `index`-th of `count` equal runs of the list, from 1 on: neighbours, as in a video, stay together.
 
+        No group lies in two parts: with groups, the list is taken group by group, and a group is in the part that its
+        middle image falls into.
+
         Raises:
             InputError: There is no such part, or no image in it.
         """
-        edges = np.arange(count + 1) * len(self) // count
-        if not 1 <= index <= count or edges[index] == edges[index - 1]:
+        names = self.image_groups or tuple(entry.image for entry in self.entries)
+        sizes = Counter(names)
+        ends = dict(zip(sizes, accumulate(sizes.values()), strict=True))
+        first, last = ((index - 1) * len(self) // count, index * len(self) // count)
+        inside = {name for name, size in sizes.items() if first <= ends[name] - 1 - size // 2 < last}
+        entries = tuple(entry for entry, name in zip(self.entries, names, strict=True) if name in inside)
+        if not 1 <= index <= count or not entries:
+            groups = f" in {len(sizes)} group{'s' if len(sizes) > 1 else ''}" if self.groups else ""
             raise InputError(
-                f"{self.root}, split {self.split!r}: part {index}/{count} of {len(self)} images is empty",
-                cause="parts are 1/N to N/N, and each needs an image",
+                f"{self.root}, split {self.split!r}: part {index}/{count} of {len(self)} images{groups} is empty",
+                cause="parts are 1/N to N/N, and each needs an image" + (" and whole groups" if groups else ""),
             )
-        return replace(self, entries=self.entries[edges[index - 1] : edges[index]])
+        return replace(self, entries=entries)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the files' names and contents in the list's order, the class names and the label range."""
+        """sha256 (hex) of the files' names and contents in the list's order, class names, label range and groups."""
         paths = [path for entry in self.entries for path in (entry.image, entry.label) if path is not None]
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="digest") as pool:
             digests = dict(zip(paths, pool.map(self.digest, paths), strict=True))
@@ -193,6 +249,8 @@ class Dataset:
             total.update(repr((entry.image, digests[entry.image])).encode())
             if entry.label is not None:
                 total.update(repr((entry.label, digests[entry.label])).encode())
+        if self.groups:
+            total.update(repr(self.image_groups).encode())
         return total.hexdigest()
 
     def digest(self, relative: str) -> str:
@@ -208,10 +266,14 @@ class Dataset:
         """`size`: (height, width) of the image."""
         path = f"{self.root / str(entry.label)}{self._where(entry)}"
         if label.shape != size:
+            turned = label.shape == size[::-1]
             raise InputError(
                 f"{path}: the label is {label.shape[1]}x{label.shape[0]}, its image {entry.image} is "
                 f"{size[1]}x{size[0]}",
-                cause="a label says the class of each pixel of its image, so the sizes must be equal",
+                cause="the label was drawn before the EXIF orientation turned the image"
+                if turned
+                else "a label says the class of each pixel of its image, so the sizes must be equal",
+                hint="turn the label likewise, or save the image without its EXIF block" if turned else "",
             )
         if self.num_classes is None:
             return

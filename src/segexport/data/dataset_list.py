@@ -6,28 +6,41 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from segexport.data.images import IMAGE_SUFFIXES
+from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
+_OTHER_SEPARATORS = (",", ";", "|")
+NO_LABEL = "-"
+"""Stands for the label in a list of images that have groups and no labels."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An image and its label, as paths inside the data set, and the line that names them (0: no list)."""
+    """An image and its label, as paths inside the data set.
+
+    Attributes:
+        line: The line of the list that names them; 0: no list.
+        group: The images that this one belongs to, where the data says so: `data.groups`.
+    """
 
     image: str
     label: str | None = None
     line: int = 0
+    group: str = ""
 
 
+@guarded("a data set")
 def read_list(root: Path, split: str) -> tuple[Entry, ...]:
-    """Reads `<root>/<split>.txt`: `image label` or `image` in each line.
+    """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
     A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
-    files that exist. Empty lines and lines that start with `#` are skipped; a byte-order mark, CRLF and `\\` in paths
-    are understood.
+    files that exist; else a comma, a semicolon or a bar, where both sides exist (PaddleSeg's `separator`). A list of
+    training images may repeat lines, which is how rare classes are seen more often. Empty lines and lines that start
+    with `#` are skipped; a byte-order mark, CRLF and `\\` in paths are understood. A third column is the image's group
+    (`data.groups`); where there are no labels, `-` stands for them.
 
     Raises:
         InputError: As `Dataset.open`; it names the list and the lines.
@@ -54,10 +67,13 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
         except ValueError as error:
             faults.append(f"line {number}: {error}")
             continue
-        if entry.image in line_of:
+        if entry.image in line_of and not _may_repeat(split):
             faults.append(f"line {number}: {entry.image} is in line {line_of[entry.image]} already")
         elif entries and (entry.label is None) != (entries[0].label is None):
             has, other = ("no label", "one") if entry.label is None else ("a label", "none")
+            faults.append(f"line {number}: {entry.image} has {has}, line {entries[0].line} has {other}")
+        elif entries and bool(entry.group) != bool(entries[0].group):
+            has, other = ("a group", "none") if entry.group else ("no group", "one")
             faults.append(f"line {number}: {entry.image} has {has}, line {entries[0].line} has {other}")
         line_of.setdefault(entry.image, number)
         entries.append(entry)
@@ -75,13 +91,15 @@ def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
         return ()
     for folder in ("", "images/"):
         if (root / folder).is_dir():
-            names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-            files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
-            if files:
-                return tuple(Entry(name) for name in files)
+            for suffixes in (IMAGE_SUFFIXES, ARRAY_SUFFIXES):
+                names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in suffixes)
+                files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
+                if files:
+                    return tuple(Entry(name) for name in files)
     return ()
 
 
+@guarded("a list of class names")
 def read_labels(path: Path) -> tuple[str, ...] | None:
     """The class names of a `labels.txt`, the name of class 0 first; None where there is no such file.
 
@@ -108,22 +126,44 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 def _parse(root: Path, line: str, number: int) -> Entry:
     """One line to an entry whose files exist; a ValueError says what is wrong."""
     if "\t" in line:
-        fields = [field.strip() for field in line.split("\t") if field.strip()]
-        if len(fields) > 2:
-            raise ValueError(f"{len(fields)} columns, but an image and its label are 2")
-        return Entry(_existing(root, fields[0]), _existing(root, fields[1]) if len(fields) == 2 else None, number)
+        return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")
-    if len(words) == 1:
+    if len(words) == 1 and (_is_there(root, line) or not any(separator in line for separator in _OTHER_SEPARATORS)):
         return Entry(_existing(root, line), None, number)
-    readings = _readings(root, words)
+    readings = _readings(root, words) or _readings_before_a_group(root, line.split())
     if len(readings) == 1:
         return replace(readings[0], line=number)
     if readings:
         raise ValueError(f"{line!r} can be read in {len(readings)} ways; separate the paths by a tab")
-    fields = line.split()
-    if len(fields) == 2:
-        return Entry(_existing(root, fields[0]), _existing(root, fields[1]), number)
-    raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab")
+    for separator in _OTHER_SEPARATORS:
+        columns = [column.strip() for column in line.split(separator)]
+        if len(columns) in (2, 3) and _is_there(root, columns[0]):
+            return _of_columns(root, columns, number)
+    if len(fields := line.split()) == 2:
+        return _of_columns(root, fields, number)
+    raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab, or a space")
+
+
+def _of_columns(root: Path, columns: list[str], number: int) -> Entry:
+    """Image, label and group, as far as they are there."""
+    group = columns[2] if len(columns) == 3 else ""
+    if len(columns) > 3 or (group and _is_there(root, group)):
+        raise ValueError(f"{len(columns)} columns, but an image and its label are 2")
+    image = _existing(root, columns[0])
+    if len(columns) == 1 or (group and columns[1] == NO_LABEL):
+        return Entry(image, None, number, group)
+    return Entry(image, _existing(root, columns[1]), number, group)
+
+
+def _readings_before_a_group(root: Path, words: list[str]) -> list[Entry]:
+    """Every way to take the last word as a group, and those before it as an image and its label."""
+    if len(words) < 3 or _is_there(root, words[-1]):
+        return []
+    if words[-2] == NO_LABEL:
+        found = [entry for entry in _readings(root, words[:-2]) if entry.label is None]
+    else:
+        found = [entry for entry in _readings(root, words[:-1]) if entry.label is not None]
+    return [replace(entry, group=words[-1]) for entry in found]
 
 
 def _readings(root: Path, words: list[str]) -> list[Entry]:
@@ -136,6 +176,13 @@ def _readings(root: Path, words: list[str]) -> list[Entry]:
         except ValueError:
             continue
     return list(dict.fromkeys(found))
+
+
+def _is_there(root: Path, path: str) -> bool:
+    try:
+        return bool(_existing(root, path))
+    except ValueError:
+        return False
 
 
 def _existing(root: Path, path: str) -> str:
@@ -152,6 +199,10 @@ def _existing(root: Path, path: str) -> str:
     return normal
 
 
+def _may_repeat(split: str) -> bool:
+    return split.startswith("train")
+
+
 def _lists(root: Path) -> list[str]:
     """Names of the lists in a folder."""
     names = sorted(path.stem for path in root.glob("*.txt") if path.name != "labels.txt")
@@ -164,6 +215,10 @@ def _text(path: Path) -> str:
             raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is no list")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text", cause=str(error)) from error
+        raise InputError(
+            f"{path}: not UTF-8 text",
+            cause=str(error),
+            hint=f"iconv -f GB18030 -t UTF-8 {path.name} > new.txt, where it was written by a Chinese Windows",
+        ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read", cause=error.strerror or str(error)) from error

@@ -1,15 +1,16 @@
 """From an image file to pixels, and from a label file to class ids; whatever is wrong with the file is an `InputError`.
 
-Pillow decodes, because it reads the size before any pixel (a decompression bomb is refused unopened) and because it
-refuses a truncated file; OpenCV returns one with its rest filled in. Its formats are named one by one: the others
-(PostScript, ...) start programs or are no photographs.
+8-bit colours and grey are decoded by Pillow, because it reads the size before any pixel (a decompression bomb is
+refused unopened) and because it refuses a truncated file; OpenCV returns one with its rest filled in. Its formats are
+named one by one: the others (PostScript, ...) start programs or are no photographs.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +26,19 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from segexport.data import stored_pixels
+from segexport.data.tiff import MAGICS as TIFF_MAGICS
+from segexport.data.tiff import UnusualTiff, open_tiff
 from segexport.errors import InputError, TooLargeError
+from segexport.files.foreign import guarded
+from segexport.spec import Pixels
 
 MAX_PIXELS = 64_000_000
 MAX_SIDE_PIXELS = 20_000
+_MAX_VALUES_PER_PIXEL = 4  # on average over MAX_PIXELS: a smaller image may have more channels
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
+COLORS, GREY = Pixels(), Pixels(color="gray", channels=1)
 
 # Importing a plugin registers its format; Pillow would else import all sixty when it meets the first WebP.
 _PLUGINS = (
@@ -58,33 +67,39 @@ _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 Source = Path | bytes
 
 
+@guarded("an image")
 def decode_image(
     source: Source,
     *,
     order: Literal["rgb", "bgr"] = "rgb",
+    pixels: Pixels = COLORS,
     name: str = "",
     max_pixels: int = MAX_PIXELS,
     max_side_pixels: int = MAX_SIDE_PIXELS,
 ) -> np.ndarray:
-    """Decodes a photograph: JPEG, PNG, BMP, WebP, TIFF, GIF (the first frame) or PNM.
+    """Decodes a photograph: JPEG, PNG, BMP, WebP, TIFF, GIF (the first frame) or PNM; or a NumPy array.
 
     The EXIF orientation is applied. An alpha channel is dropped, not blended: the colour under it stays. Grey is
-    repeated, a palette becomes its colours, CMYK becomes RGB, and of 16 bits the upper 8 stay.
+    repeated, a palette becomes its colours, CMYK becomes RGB, and of 16 bits the upper 8 stay; unless `pixels` asks
+    for something else.
 
     Args:
         source: A file, or its bytes.
-        order: The order of the channels in the result.
+        order: The order of three channels in the result.
+        pixels: What a model asks for: colours, grey or the file's own channels, of 8 bits or as they are stored.
         name: What to call `bytes` in an error.
         max_pixels: Width times height above which the file is refused before it is decoded.
         max_side_pixels: The same for one side.
 
     Returns:
-        uint8 (height, width, 3), read-only.
+        uint8 (height, width, 3), read-only; with `pixels` (height, width, channels) uint8, uint16 or float32.
 
     Raises:
-        InputError: Missing, empty, truncated, corrupt, or no image.
+        InputError: Missing, empty, truncated, corrupt, or no image; or not the channels that `pixels` asks for.
         TooLargeError: More pixels than the limits.
     """
+    if pixels != COLORS or (isinstance(source, Path) and source.suffix.lower() in ARRAY_SUFFIXES):
+        return _decode_as(source, pixels, name, max_pixels, max_side_pixels)
     with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
         image.load()  # before EXIF is looked for, which decodes a PNG too, and whose errors count for nothing
         orientation = _orientation(image)
@@ -98,6 +113,98 @@ def decode_image(
     return pixels
 
 
+def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_side_pixels: int) -> np.ndarray:
+    """What a model asks for that is not 8-bit colours, or from a file that Pillow does not read."""
+    what = _what(source, name)
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    if wanted == GREY and not stored_pixels.is_array(data):
+        colors = decode_image(data, name=what, max_pixels=max_pixels, max_side_pixels=max_side_pixels)
+        return _read_only(stored_pixels.as_wanted(stored_pixels.Stored(colors, "rgb"), wanted))
+    try:
+        width, height, _ = found = stored_pixels.stored_size(data) or (0, 0, 0)
+        if found != (0, 0, 0):
+            _require_fair_size(what, (width, height), max_pixels, max_side_pixels)
+            if math.prod(found) > _MAX_VALUES_PER_PIXEL * max_pixels:
+                raise TooLargeError(f"{what}: the image is too large, {width}x{height} of {found[2]} channels")
+        stored, orientation = _stored(data, wanted, what, max_pixels, max_side_pixels)
+        return _read_only(_turned(stored_pixels.as_wanted(stored, wanted), orientation))
+    except InputError:
+        raise
+    except Exception as error:  # hostile bytes may raise anything, as in `_opened`
+        raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
+
+
+def _stored(
+    data: bytes, wanted: Pixels, what: str, max_pixels: int, max_side_pixels: int
+) -> tuple[stored_pixels.Stored, int]:
+    """The file's own channels, and the orientation that they are stored in."""
+    if stored_pixels.is_array(data):
+        if wanted.color == "rgb":
+            raise InputError(
+                f"{what}: an array does not say in which order its colours are",
+                cause="the model takes red, green and blue",
+                hint="save it as a PNG or a TIFF",
+            )
+        return stored_pixels.read_array(data), 1
+    if data[:4] in TIFF_MAGICS:
+        with suppress(UnusualTiff):
+            return stored_pixels.read_tiff(data, wanted), open_tiff(data).orientation
+    with _opened(data, what, _FORMATS, max_pixels, max_side_pixels) as image:
+        image.load()
+        return stored_pixels.read_picture(image, data), _orientation(image)
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """As `Image.transpose` with `_TRANSPOSE[orientation]`."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _read_only(pixels: np.ndarray) -> np.ndarray:
+    pixels = np.ascontiguousarray(pixels)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def own_pixels(source: Source, *, name: str = "") -> Pixels:
+    """What a file holds that nobody asks for: 8-bit colours of whatever Pillow reads, else the file's own channels.
+
+    Raises:
+        InputError: As `image_size`.
+    """
+    image_size(source, name=name)
+    data = source if isinstance(source, bytes) else source.read_bytes()
+    try:
+        with _opened(data, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS):
+            return COLORS
+    except InputError:
+        found = stored_pixels.stored_size(data)
+        return COLORS if found is None else Pixels(color="channels", channels=found[2], depth="stored")
+
+
+def encode_image(pixels: np.ndarray) -> tuple[bytes, str]:
+    """A file without loss, and its suffix: a PNG of whole numbers in grey or colours, a `.npy` of everything else."""
+    if pixels.dtype == np.float32 or pixels.shape[2] not in (1, 3):
+        stream = io.BytesIO()
+        np.save(stream, pixels)
+        return stream.getvalue(), ".npy"
+    if pixels.dtype == np.uint16:
+        import cv2
+
+        return cv2.imencode(".png", np.ascontiguousarray(pixels[:, :, ::-1]))[1].tobytes(), ".png"
+    stream = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG", optimize=True)
+    return stream.getvalue(), ".png"
+
+
+@guarded("a label")
 def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
 
@@ -133,9 +240,24 @@ def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
     Raises:
         InputError: As `decode_image`, as far as the header shows it.
     """
-    with _opened(source, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+    try:
+        with _opened(source, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS) as image:
+            width, height = image.size
+            turned = _orientation(image) >= 5 and image.format != "TIFF"  # whose size Pillow tells turned
+            return (height, width) if turned else (width, height)
+    except TooLargeError:
+        raise
+    except InputError as error:  # perhaps an array, or a TIFF of many channels
+        try:
+            data = source if isinstance(source, bytes) else source.read_bytes()
+            size = stored_pixels.stored_size(data)
+            turned = data[:4] in TIFF_MAGICS and open_tiff(data).orientation >= 5
+        except Exception:  # hostile bytes may raise anything
+            size = None
+        if size is None:
+            raise error from error.__cause__
+        _require_fair_size(_what(source, name), size[:2], MAX_PIXELS, MAX_SIDE_PIXELS)
+        return (size[1], size[0]) if turned else (size[0], size[1])
 
 
 @contextmanager

@@ -18,12 +18,23 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from segexport.data.dataset_list import read_labels
 from segexport.data.images import decode_label
-from segexport.data.source import BACKGROUND, IGNORE_INDEX, Item, Source, inside, read_json, require_classes
+from segexport.data.source import (
+    BACKGROUND,
+    BACKGROUND_NAMES,
+    IGNORE_INDEX,
+    Item,
+    Source,
+    inside,
+    read_json,
+    require_classes,
+)
 from segexport.errors import InputError
 
 IGNORE = "__ignore__"
 _MAX_COORDINATE = 1e6
+_MOST_RADII = 10  # of a circle, in widths and heights of the image
 _LINE_WIDTH, _POINT_RADIUS = 10, 5  # LabelMe's
 _POINTS = {"rectangle": (2, 2), "circle": (2, 2), "line": (2, 2), "linestrip": (2, None), "point": (1, 1)}
 _POINTS |= {"polygon": (3, None), "oriented_rectangle": (4, 4), "mask": (2, 2)}
@@ -40,19 +51,46 @@ def read(root: Path, labels: Sequence[str] | None = None) -> Source:
 
     Args:
         root: A folder; `train_anno_list.txt` and `val_anno_list.txt` in it, where there are, say the splits.
-        labels: The classes in the order of their ids; by default `_background_`, then the names in the files, sorted.
+        labels: The classes in the order of their ids, as LabelMe's `labels.txt` has them: `__ignore__` first counts as
+            -1. By default those of `labels.txt` in the folder if it is LabelMe's own, else `_background_`, then the
+            names in the files, sorted.
 
     Raises:
         InputError: A file that is not LabelMe's, an image that is missing, or a class that is not in `labels`.
     """
     files = {split: [_scan(root, path) for path in paths] for split, paths in _splits(root).items()}
     used = sorted({name for scanned in files.values() for one in scanned for name in one.classes})
-    names = tuple(labels) if labels else (BACKGROUND, *(name for name in used if name not in (BACKGROUND, IGNORE)))
+    given = labels or _own_labels(root)
+    names = _classes(given, root) if given else (BACKGROUND, *(n for n in used if n not in (BACKGROUND, IGNORE)))
     require_classes(names, root)
     ids = {name: index for index, name in enumerate(names)} | {IGNORE: IGNORE_INDEX}
     splits = {split: tuple(_item(root, one, ids) for one in scanned) for split, scanned in files.items()}
-    notes = () if set(files) != {"train"} else ("no list names the splits: all images are in train.txt",)
-    return Source("LabelMe", names, splits, notes)
+    notes = [] if set(files) != {"train"} else ["no list names the splits: all images are in train.txt"]
+    if names[0].lower() not in BACKGROUND_NAMES:
+        notes.append(f"pixels outside of all shapes become class 0, {names[0]!r}")
+    return Source("LabelMe", names, splits, tuple(notes))
+
+
+def _own_labels(root: Path) -> tuple[str, ...] | None:
+    """The classes in LabelMe's own `labels.txt`, which begins with `__ignore__` or `_background_`."""
+    found = read_labels(root / "labels.txt")
+    return found if found and found[0] in (IGNORE, BACKGROUND) else None
+
+
+def _classes(labels: Sequence[str], root: Path) -> tuple[str, ...]:
+    """The names in the order of their ids. LabelMe counts `__ignore__`, its first line, as class -1.
+
+    Raises:
+        InputError: `__ignore__` stands elsewhere, so that it is not clear what the lines after it count from.
+    """
+    names = tuple(labels[1:]) if labels[0] == IGNORE else tuple(labels)
+    if IGNORE in names:
+        raise InputError(
+            f"{root}: {IGNORE} is line {labels.index(IGNORE) + 1} of the class names",
+            cause="LabelMe counts it as class -1, so it is the first line, and the next one is class 0",
+            hint=f"begin the file with {IGNORE} and {BACKGROUND}, or leave {IGNORE} out",
+        )
+    return names
 
 
 def draw(shapes: Sequence[dict[str, Any]], ids: dict[str, int], width: int, height: int, where: Path) -> np.ndarray:
@@ -80,6 +118,10 @@ def draw(shapes: Sequence[dict[str, Any]], ids: dict[str, int], width: int, heig
         else:
             x, y = points[0]
             radius = _POINT_RADIUS if kind == "point" else math.dist(points[0], points[1])
+            if radius > _MOST_RADII * (width + height):  # Pillow takes minutes for a circle of a million pixels
+                raise InputError(
+                    f"{what}: a circle with a radius of {radius:,.0f} pixels, on an image of {width}x{height}"
+                )
             pencil.ellipse((x - radius, y - radius, x + radius, y + radius), outline=value, fill=value)
     return np.asarray(canvas)
 
@@ -172,7 +214,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _points(what: str, kind: str, points: Any) -> list[tuple[float, float]]:
-    if kind not in _POINTS:
+    if not isinstance(kind, str) or kind not in _POINTS:
         raise InputError(f"{what}: shape_type {kind!r} is unknown", cause=f"known are {', '.join(sorted(_POINTS))}")
     pairs = points if isinstance(points, list) else []
     least, most = _POINTS[kind]

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 BACKGROUND = "_background_"
+BACKGROUND_NAMES = ("background", "_background_", "__background__")
 IGNORE_INDEX = 255
 MAX_CLASSES = 255  # ids 0 to 254; 255 is ignored
 
@@ -52,6 +54,7 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
+@guarded("JSON")
 def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
     """A JSON file's content.
 
@@ -75,13 +78,22 @@ def inside(root: Path, path: Path) -> bool:
 
 
 def require_classes(labels: tuple[str, ...], where: Path) -> tuple[str, ...]:
-    """The class names, if 8 bits hold their ids.
+    """The class names, if `labels.txt` and 8-bit labels can hold them.
 
     Raises:
-        InputError: None, or too many.
+        InputError: None, too many, a name twice, or one that a line of text cannot hold.
     """
     if not labels:
         raise InputError(f"{where}: no classes in it")
+    for index, name in enumerate(labels):
+        if name.splitlines() != [name] or name != name.strip():
+            raise InputError(
+                f"{where}: class {index} is called {name!r}",
+                cause="a name with a line break, or with blanks around it, becomes another one in labels.txt",
+                hint="rename the class in the annotations",
+            )
+        if name in labels[:index]:
+            raise InputError(f"{where}: classes {labels.index(name)} and {index} are both called {name!r}")
     if len(labels) > MAX_CLASSES:
         raise InputError(f"{where}: {len(labels)} classes, at most {MAX_CLASSES} fit into 8-bit labels")
     return labels

@@ -11,7 +11,7 @@ import numpy as np
 
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
-from segexport.data.images import IMAGE_SUFFIXES
+from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 
@@ -95,7 +95,7 @@ def _pairs(root: Path) -> list[Entry]:
     folder = next((name for name in _LABEL_FOLDERS if (root / name).is_dir()), None)
     entries = []
     for path in sorted((root / "images").rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES | ARRAY_SUFFIXES and path.is_file():
             image = path.relative_to(root)
             label = None
             if folder is not None:
@@ -121,7 +121,8 @@ def _classes(root: Path, entries: list[Entry], ignore_index: int) -> np.ndarray:
     data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
     if not data.labelled:
         raise InputError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
-    found = [np.bincount(sample.label.ravel(), minlength=ignore_index + 1) > 0 for sample in data]
+    labels = map(data.read_label, range(len(data)))
+    found = [np.bincount(label.ravel(), minlength=ignore_index + 1) > 0 for label in labels]
     table = np.zeros((len(entries), max(map(len, found))), bool)
     for row, values in zip(table, found, strict=True):
         row[: values.size] = values

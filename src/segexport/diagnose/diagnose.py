@@ -18,14 +18,13 @@ from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.diagnose import judge as diagnose_judge
 from segexport.diagnose.graph_probe import Side
-from segexport.diagnose.lite import LiteSide
 from segexport.diagnose.match import Match, folded
-from segexport.diagnose.onnx import OnnxSide
 from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer
 from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
 from segexport.exporter.program import Program
+from segexport.pipeline.registry import target_of
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Precision, Preprocess
 
@@ -45,7 +44,7 @@ def diagnose(
     """Compares an export with the program that it was made from, layer by layer, on one image.
 
     Args:
-        export: An ONNX or Paddle-Lite artifact.
+        export: An artifact of a target that can be looked into.
         reference: The Paddle artifact that it was made from.
         image: uint8 (height, width, 3), RGB.
         out: Folder for a minimal model and input that reproduce the first fault; must exist.
@@ -56,9 +55,9 @@ def diagnose(
         SegexportError: One of the two cannot be read or run, or they take inputs of other sizes.
     """
     start = time.monotonic()
-    if reference.manifest.format is not Format.PADDLE:
+    if reference.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{reference.path}: a model for {reference.manifest.format.value}",
+            f"{reference.path}: a model for {reference.manifest.format}",
             cause="a diagnosis walks the Paddle program operator by operator",
             hint="give the PaddleSeg or PaddleX export that the model was made from as --reference",
         )
@@ -84,7 +83,7 @@ def diagnose(
                 export=export.path.resolve().name,
                 reference=reference.manifest.name,
                 image=image_name,
-                format=export.manifest.format.value,
+                format=export.manifest.format,
                 precision=precision.value,
                 unit=diagnose_judge.unit(precision),
                 findings=tuple(findings),
@@ -144,13 +143,10 @@ def _side(
     threads: int,
     timeout_s: float,
 ) -> Side:
-    if export.manifest.format is Format.ONNX:
-        return OnnxSide(export, traced, tensors, threads, timeout_s)
-    if export.manifest.format is Format.PADDLE_LITE:
-        return LiteSide(export, traced, tensors, source or traced.program, threads, timeout_s)
-    raise InputError(
-        f"{export.path}: a Paddle program", hint="give an ONNX or Paddle-Lite export; the program is --reference"
-    )
+    target = target_of(export.manifest.format)
+    if target is None:
+        raise InputError(f"{export.path}: a Paddle program", hint="give an export of it; the program is --reference")
+    return target.graph_probe(export, traced, tensors, source or traced.program, threads, timeout_s)
 
 
 def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from segexport.diagnose.match import Match
 from segexport.diagnose.schema import Difference, Quantized
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a script runs one layer that was saved by itself.
+
+    Attributes:
+        title: What people call the runtime.
+        module: What the script imports, for its list of needs.
+        code: The body of the script's `export()`: reads the arrays `load(name) for name in export_feeds` and the model
+            `here / "export..."`, and returns the first output.
+        made: How the saved layer came about, where it is not simply cut out.
+    """
+
+    title: str
+    module: str
+    code: str
+    made: str = ""
 
 
 class Side(Protocol):
@@ -16,10 +35,12 @@ class Side(Protocol):
     Attributes:
         matches: Variable of the reference -> tensor of the export.
         notes: What could not be looked at, and why.
+        runner: Of what `save` writes.
     """
 
     matches: dict[str, Match]
     notes: list[str]
+    runner: Runner
 
     def whole(self) -> dict[str, Difference]: ...
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]: ...

@@ -53,25 +53,6 @@ if expected.size == found.size:
     print("largest difference", delta.max(), "of a range of", float(expected.max()) - float(expected.min()), "at",
           tuple(map(int, where)), "expected", expected[where], "found", found.reshape(expected.shape)[where])
 '''
-_RUN = {
-    "export.onnx": """    import onnxruntime
-    session = onnxruntime.InferenceSession(str(here / "export.onnx"), providers=["CPUExecutionProvider"])
-    feed = {value.name: load(name) for value, name in zip(session.get_inputs(), export_feeds)}
-    return session.run(None, feed)[0]
-
-""",
-    "export.nb": """    from paddlelite import lite
-    config = lite.MobileConfig()
-    config.set_model_from_file(str(here / "export.nb"))
-    predictor = lite.create_paddle_predictor(config)
-    arrays = [load(name) for name in export_feeds]
-    for index, array in enumerate(arrays):
-        predictor.get_input(index).from_numpy(array)
-    predictor.run()
-    return np.array(predictor.get_output(0).numpy())
-
-""",
-}
 _README = """# {title}
 
 {findings}
@@ -140,10 +121,9 @@ def _layer(finding: Finding, diagnosis: Diagnosis, side: Side, traced: Trace, ou
     files = {variable: f"input_{index}.npy" for index, variable in enumerate(variables)}
     for variable, file in files.items():
         shutil.copyfile(traced.files[variable], out / file)
-    module = {"export.onnx": "onnxruntime", "export.nb": "paddlelite"}[name]
     script = _SCRIPT.format(
-        module=module,
-        run=_RUN[name],
+        module=side.runner.module,
+        run=side.runner.code,
         export_feeds=[files[variable] for variable in export_feeds],
         paddle_feeds=[files[variable] for variable in paddle_feeds],
     )
@@ -151,10 +131,10 @@ def _layer(finding: Finding, diagnosis: Diagnosis, side: Side, traced: Trace, ou
     return _README.format(
         title=title,
         findings=said,
-        runtime={"onnxruntime": "ONNX Runtime", "paddlelite": "Paddle-Lite"}[module],
+        runtime=side.runner.title,
         operators=" + ".join(finding.operators),
         export=name,
-        how="" if name == "export.onnx" else " (compiled again, for this host)",
+        how=f" ({side.runner.made})" if side.runner.made else "",
         inputs="\n".join(f"| `{file}` | Paddle's variable `{variable}` |" for variable, file in files.items()),
         variable=finding.layer,
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 # Field numbers of onnx.proto on the way to a tensor: message -> field -> message. They never change.
 _BELOW = {
@@ -27,6 +28,7 @@ _KEY, _VALUE = 1, 2  # of an entry of external_data
 _MAX_DEPTH = 100  # protobuf's own limit
 
 
+@guarded("an ONNX model")
 def external_data(model: Path) -> tuple[str, ...]:
     """The paths that an ONNX file's tensors are read from, as it writes them, each once; none of them is looked at.
 

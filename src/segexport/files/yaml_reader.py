@@ -8,11 +8,13 @@ from typing import Any
 import yaml
 
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 20_000  # after aliases are followed: a few lines of nested aliases would otherwise fill the memory
 
 
+@guarded("plain YAML data")
 def read_yaml(path: Path) -> Any:
     """The file's content as dicts, lists and scalars.
 
@@ -22,6 +24,7 @@ def read_yaml(path: Path) -> Any:
     return to_data(compose(path), path)
 
 
+@guarded("YAML")
 def compose(path: Path) -> yaml.Node:
     """The file as YAML nodes, which know their lines; raises as `read_yaml` does."""
     try:
@@ -53,7 +56,7 @@ def to_data(node: yaml.Node, path: Path) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # a tag with an empty or wrong value raises whatever its constructor trips over
         raise InputError(f"{path}: not plain YAML data", cause=_place_of(error)) from None
     finally:
         loader.dispose()

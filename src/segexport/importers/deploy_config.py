@@ -11,6 +11,7 @@ import yaml
 
 from segexport.artifact import warning
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import compose, to_data
 from segexport.importers import paddleseg_0
 from segexport.importers.deploy_params import (
@@ -94,6 +95,7 @@ CONFIG_KINDS = ("deploy.yaml", "inference.yml", "model.yml")
 _DEFAULTS = {1: Preprocess(color="gray", mean=(0.5,), std=(0.5,)), 3: Preprocess()}  # what PaddleSeg 2 reads
 
 
+@guarded("a deploy file")
 def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
     """Reads one file, of whichever system; arguments and errors as `read_deploy_config`."""
     content = _content(path)

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from segexport.artifact import one_line, warning
-from segexport.errors import InputError
+from segexport.artifact import warning
+from segexport.errors import InputError, one_line
 from segexport.importers import detection_transforms
 from segexport.importers.deploy_params import (
     IMAGENET_MEAN,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from segexport.artifact import MANIFEST_NAME
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
+from segexport.pipeline.registry import targets
 from segexport.spec import Frozen
-
-Kind = Literal["paddle", "paddle-pir", "onnx", "paddle-lite", "artifact"]
 
 CONFIG_NAMES = (
     "deploy.yaml", "deploy.yml", "inference.yml", "inference.yaml", "infer_cfg.yml", "model.yml", "model.yaml",
@@ -37,13 +36,14 @@ class ModelFiles(Frozen):
         config: `deploy.yaml`, `inference.yml` or `model.yml`, where there is one.
     """
 
-    kind: Kind
+    kind: str
     folder: Path
     model: Path
     params: Path | None = None
     config: Path | None = None
 
 
+@guarded("a model")
 def find_model(path: Path) -> ModelFiles:
     """Recognises the model in a folder, or the one that a file belongs to.
 
@@ -93,9 +93,10 @@ def _from_file(path: Path) -> ModelFiles:
     if suffix in _ARCHIVE_SUFFIXES:
         raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
+        suffixes = ", ".join(target.suffix for target in targets().values() if target.suffix)
         raise InputError(
             f"{path}: not a model that segexport knows",
-            cause="it knows .pdmodel, __model__, Paddle 3's .json, .onnx, .nb, and folders with one of them",
+            cause=f"it knows .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
         )
     return _describe(path)
 
@@ -106,17 +107,15 @@ def _candidates(folder: Path) -> list[Path]:
     return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
 
 
-def _kind(path: Path) -> Kind | None:
+def _kind(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix == ".pdmodel" or path.name == "__model__":
         return "paddle"
     if path.name in _PARAMS_OF and path.with_name(_PARAMS_OF[path.name]).is_file():
         return "paddle"
-    if suffix == ".onnx":
-        return "onnx"
-    if suffix == ".nb":
-        return "paddle-lite"
-    return "paddle-pir" if suffix == ".json" and _is_pir(path) else None
+    if suffix == ".json" and _is_pir(path):
+        return "paddle-pir"
+    return next((target.name for target in targets().values() if suffix and suffix == target.suffix), None)
 
 
 def _is_pir(path: Path) -> bool:

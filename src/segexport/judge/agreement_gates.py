@@ -70,6 +70,24 @@ def agreement_checks(
     return checks
 
 
+def mask_iou_check(mask_iou: float | None, limits: Limits) -> Check:
+    """The mean IoU of the export's masks with the reference's, for images without labels.
+
+    Below the limit nobody can tell whether what differs is worse, so that is undecided and not a failure.
+    """
+    name, limit = "agreement.mask_iou", limits.agreement_mask_iou_min
+    if mask_iou is None:
+        return Check(name=name, verdict=Verdict.ERROR, message="no class on any image: there are no masks to compare.")
+    found = f"no labels: the masks have a mean IoU of {mask_iou:.4f} with the reference's"
+    if limit is None:
+        return skipped(name, f"{found}; not gated.", value=mask_iou)
+    verdict, reason = Verdict.PASS, f"the limit is {limit:g}"
+    if mask_iou < limit:
+        verdict = Verdict.INCONCLUSIVE
+        reason = f"below the limit of {limit:g}, and only labels can tell whether what differs is worse"
+    return Check(name=name, verdict=verdict, message=f"{found}: {reason}.", value=mask_iou, limit=limit)
+
+
 def _common_classes(counts: np.ndarray, limit: float | None, labels: Sequence[str]) -> Check:
     pixels = counts[1]
     common = pixels >= COMMON_CLASS_SHARE * max(int(pixels.sum()), 1)

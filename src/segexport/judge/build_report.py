@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from segexport import __version__
-from segexport.artifact import LineageEntry, ModelArtifact, is_warning
+from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates, gates
-from segexport.judge.agreement_gates import agreement_checks
+from segexport.judge.agreement_gates import agreement_checks, mask_iou_check
 from segexport.judge.bootstrap import PairedDelta, paired_delta
-from segexport.judge.results import REFERENCE, Export, Measured, Measurement, ReferenceRun
+from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure import metrics
 from segexport.measure.environment import now
@@ -35,7 +35,7 @@ def conclude(measured: Measurement) -> Report:
         created=now(),
         title=measured.title or measured.reference.artifact.manifest.name,
         verdict=overall(result.verdict for result in results),
-        metric=metrics.MIOU_CONVENTION if measured.truth is None else AP_CONVENTION,
+        metric=_metric(measured),
         task="semantic" if measured.truth is None else "instance",
         labels=measured.labels,
         dataset=measured.dataset,
@@ -44,6 +44,12 @@ def conclude(measured: Measurement) -> Report:
         environment=measured.environment,
         notes=(*measured.notes, *_remarks(measured)),
     )
+
+
+def _metric(measured: Measurement) -> str:
+    if measured.truth is not None:
+        return AP_CONVENTION
+    return metrics.MIOU_CONVENTION if measured.comparison.labelled else metrics.MASK_IOU_CONVENTION
 
 
 def _remarks(measured: Measurement) -> list[str]:
@@ -65,19 +71,19 @@ def _notes(lineage: Sequence[LineageEntry]) -> tuple[str, ...]:
 
 
 def _result(entry: Measured, measured: Measurement) -> ExportResult:
-    subject, reference, comparison = entry.subject, measured.reference, measured.comparison
+    export, reference, comparison = entry.export, measured.reference, measured.comparison
     common: dict[str, Any] = {
-        "name": subject.name,
-        "format": subject.format.value,
-        "precision": subject.precision.value,
+        "name": export.name,
+        "format": export.format,
+        "precision": export.precision.value,
     }
-    if subject.artifact is not None:
-        manifest = subject.artifact.manifest
+    if export.artifact is not None:
+        manifest = export.artifact.manifest
         common |= {
             "target": manifest.target.arch,
-            "digest": subject.artifact.digest,
-            "size_bytes": subject.artifact.size_bytes,
-            "size_ratio": subject.artifact.size_bytes / reference.artifact.size_bytes,
+            "digest": export.artifact.digest,
+            "size_bytes": export.artifact.size_bytes,
+            "size_ratio": export.artifact.size_bytes / reference.artifact.size_bytes,
             "notes": _notes(manifest.lineage),
         }
     if entry.info is not None:
@@ -91,16 +97,16 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
     tally, own = entry.tally, comparison.reference
     base = _fp32_of_same_format(entry, measured.exports)
-    limits = subject.effective_limits
+    limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.subject.name if base is not None else REFERENCE
+    against = base.export.name if base is not None else reference.as_baseline
     if measured.truth is None:
         found, figures = _pixels(tally, own, limits, measured)
     else:
-        found, figures = judged(tally, own, measured.truth, limits, comparison.names)
+        found, figures = judged(tally, own, measured.truth, limits, comparison.names, measured.groups)
     checks = [
         *found,
-        *_cost_checks(subject, reference.artifact, base, ratio, limits, against),
+        *_cost_checks(entry, base, ratio, against, measured),
         *entry.more,
     ]
     return ExportResult(
@@ -121,8 +127,9 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 def _pixels(tally: Counts, own: Counts, limits: Limits, measured: Measurement) -> tuple[list[Check], dict[str, Any]]:
     """The checks of a model that gives the class of each pixel, and the figures of its row."""
     comparison = measured.comparison
-    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts))
-    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary))
+    groups = measured.groups
+    delta = paired_delta(np.stack(own.counts), np.stack(tally.counts), groups=groups)
+    boundary = paired_delta(np.stack(own.boundary), np.stack(tally.boundary), groups=groups)
     agreement = float(np.mean(tally.agreement)) if tally.agreement else 0.0
     names = [label.name for label in measured.labels]
     checks = [
@@ -168,16 +175,16 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
 
     None for an fp32 export of the model as it was.
     """
-    if entry.subject.precision is Precision.FP32 and not _changed(entry):
+    if entry.export.precision is Precision.FP32 and not _changed(entry):
         return None
     found = [
         other
         for other in others
-        if other.subject.format is entry.subject.format
-        and other.subject.precision is Precision.FP32
+        if other.export.format == entry.export.format
+        and other.export.precision is Precision.FP32
         and other.error is None
-        and other.subject.artifact is not None
-        and (entry.subject.precision is not Precision.FP32 or not _changed(other))
+        and other.export.artifact is not None
+        and (entry.export.precision is not Precision.FP32 or not _changed(other))
     ]
     same_head = [other for other in found if _head(other) == _head(entry)]
     return next(iter(same_head or found), None)
@@ -185,19 +192,22 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
 
 def _changed(entry: Measured) -> bool:
     """Whether it was pruned or trained again."""
-    return any(step.step in _CHANGING for step in entry.subject.artifact.manifest.lineage)
+    return any(step.step in _CHANGING for step in entry.export.artifact.manifest.lineage)
 
 
 def _head(entry: Measured) -> dict[str, Any]:
     """What was asked of the head; empty where it was kept."""
-    lineage = entry.subject.artifact.manifest.lineage
+    lineage = entry.export.artifact.manifest.lineage
     return next((step.params for step in reversed(lineage) if step.step == "set_head"), {})
 
 
 def _accuracy_checks(
     delta: PairedDelta, boundary: PairedDelta, limits: Limits, agreement: float, names: list[str], labelled: bool
 ) -> list[Check]:
+    alarm = gates.independence_check(delta, agreement=agreement)
     return [
+        *([] if labelled else [mask_iou_check(delta.miou_export, limits)]),
+        *([] if alarm is None else [alarm]),
         gates.miou_check(delta, limits, agreement=agreement, labelled=labelled),
         gates.class_check(delta, limits, labels=names, labelled=labelled),
         gates.boundary_check(boundary, limits, agreement=agreement, labelled=labelled),
@@ -205,23 +215,31 @@ def _accuracy_checks(
 
 
 def _cost_checks(
-    subject: Export,
-    reference: ModelArtifact,
-    base: Measured | None,
-    ratio: LatencyRatio | None,
-    limits: Limits,
-    against: str,
+    entry: Measured, base: Measured | None, ratio: LatencyRatio | None, against: str, measured: Measurement
 ) -> list[Check]:
-    baseline_bytes = base.subject.artifact.size_bytes if base is not None else reference.size_bytes
-    on_target = subject.artifact.manifest.target.arch == "any"
-    checks = [cost_gates.size_check(subject.artifact.size_bytes, baseline_bytes, limits, against=against)]
+    """Size, latency, and whether the compression is real."""
+    export, limits = entry.export, entry.export.effective_limits
+    baseline = base.export.artifact if base is not None else measured.reference.artifact
+    size_ratio = export.artifact.size_bytes / baseline.size_bytes
+    common = {"against": against, "on_target": export.artifact.manifest.target.arch == "any"}
+    effect = cost_gates.compression_check(size_ratio, ratio, export.precision, limits, **common)
+    decides = export.latency_decides(measured.latency)
+    if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
+        effect = _told(effect)
+    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=against)]
     if ratio is not None:
-        checks.append(cost_gates.latency_check(ratio, limits, against=against, on_target=on_target))
-    size_ratio = subject.artifact.size_bytes / baseline_bytes
-    checks.append(
-        cost_gates.compression_check(size_ratio, ratio, subject.precision, limits, against=against, on_target=on_target)
-    )
-    return checks
+        latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
+        checks.append(latency if decides else _told(latency))
+    return [*checks, effect]
+
+
+def _told(check: Check) -> Check:
+    return check.model_copy(update={"gated": False})
+
+
+def _load(measured: Measurement) -> str:
+    load, cores = measured.environment.get("load_average"), measured.environment.get("cores")
+    return f" (load average {load['before timing']:g} on {cores} cores)" if load else ""
 
 
 def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
@@ -249,5 +267,6 @@ def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
         size_bytes=run.artifact.size_bytes,
         latency=None if run.is_gpu else run.times,
         gpu_latency=run.times if run.is_gpu else None,
+        proof=run.proof,
         notes=run.notes,
     )

@@ -21,10 +21,13 @@ def size_check(size_bytes: int, baseline_bytes: int, limits: Limits, *, against:
     return _at_most("size.ratio", ratio, None, limits.size_ratio_max, found)
 
 
-def latency_check(ratio: LatencyRatio, limits: Limits, *, against: str, on_target: bool = True) -> Check:
+def latency_check(
+    ratio: LatencyRatio, limits: Limits, *, against: str, on_target: bool = True, load: str = ""
+) -> Check:
     """Latency against that of `against`, measured in turn with it.
 
     Args:
+        load: How busy the machine was, for where that is the reason.
         on_target: Whether it ran on the hardware that it is made for; the host's twin of an ARM export says nothing
             about the phone, so then this only reports.
     """
@@ -37,11 +40,11 @@ def latency_check(ratio: LatencyRatio, limits: Limits, *, against: str, on_targe
         message = f"{found}, on this host and not on the target: not gated."
         return skipped("latency.ratio", message, value=ratio.value, interval=ratio.interval)
     if drift is not None:
-        reason = f"the machine drifted by {100 * drift.change:+.0f} % during the run, so it decides nothing"
+        reason = f"the machine drifted by {100 * drift.change:+.0f} % during the run, so it decides nothing{load}"
     elif ratio.interval is None:
         reason = f"{ratio.sessions} sessions are too few for an interval"
     else:
-        return _at_most("latency.ratio", ratio.value, ratio.interval, limit, found)
+        return _at_most("latency.ratio", ratio.value, ratio.interval, limit, found, load)
     if limit is None:
         return skipped("latency.ratio", f"{found}; {reason}.", value=ratio.value, interval=ratio.interval)
     return Check(
@@ -85,7 +88,9 @@ def compression_check(
     return Check(name=name, verdict=verdict, message=f"{found}, {reason}.", value=size_ratio, limit=SMALLER_RATIO)
 
 
-def _at_most(name: str, value: float, interval: tuple[float, float] | None, limit: float | None, found: str) -> Check:
+def _at_most(
+    name: str, value: float, interval: tuple[float, float] | None, limit: float | None, found: str, load: str = ""
+) -> Check:
     """PASS or FAIL when the whole interval (or the exact value) is on one side of the limit."""
     if limit is None:
         return skipped(name, f"{found}; not gated.", value=value, interval=interval)
@@ -96,6 +101,6 @@ def _at_most(name: str, value: float, interval: tuple[float, float] | None, limi
         verdict, reason = Verdict.FAIL, f"over the limit of {limit:g}"
     else:
         verdict = Verdict.INCONCLUSIVE
-        reason = f"the interval crosses the limit of {limit:g}; a quieter machine or more seconds would narrow it"
+        reason = f"the interval crosses the limit of {limit:g}; a quieter machine or more seconds would narrow it{load}"
     message = f"{found}: {reason}."
     return Check(name=name, verdict=verdict, message=message, value=value, interval=interval, limit=limit)

@@ -28,6 +28,8 @@ for one in ten, 59 for one in twenty) would leave small sets without a verdict, 
 agreement all the same. Where images come in groups, all of this is said of groups: 14 videos, not 14 frames.
 """
 
+INDEPENDENT = "images.independent"
+
 FAMILY_LEVEL = 0.02
 """Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
 `benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %, and under 5 % at this."""
@@ -104,7 +106,7 @@ def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled
     Args:
         delta: Of areas (`metrics.class_counts`).
         agreement: Share of pixels with the reference's class: from `NEARLY_IDENTICAL` on, few images are enough.
-        labelled: Whether truth was truth; without labels it was the reference's own masks, and this only reports.
+        labelled: Whether truth was truth; without labels it was the reference's own masks, and nobody knows the mIoU.
     """
     return _non_inferiority("miou.delta", "mIoU", delta, limits.miou_margin, agreement, labelled)
 
@@ -132,8 +134,9 @@ def _non_inferiority(
         message = f"no {nothing} on any image: there is no {what} to compare."
         return Check(name=name, verdict=Verdict.ERROR, message=message, limit=margin)
     if not labelled:
-        own = "objects" if what.endswith("AP") else "masks"
-        message = f"no labels: {what} against the reference's own {own} is {delta.miou_export:.4f}, reported only."
+        if not what.endswith("AP"):
+            return skipped(name, f"no labels: nobody knows the {what}.")
+        message = f"no labels: {what} against the reference's own objects is {delta.miou_export:.4f}, reported only."
         return skipped(name, message, value=delta.delta)
     found = f"{what} {delta.miou_reference:.4f} -> {delta.miou_export:.4f}, delta {_signed(delta.delta)}"
     if delta.interval is not None:
@@ -213,34 +216,32 @@ def unseen_share(units: int) -> float:
     return 1 - 0.05 ** (1 / units)
 
 
-def independence_check(delta: PairedDelta) -> Check | None:
+def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
     """Whether neighbours in the list lose alike, as frames of a video do. An alarm: it tells, and decides nothing.
 
     A mean over images that are alike varies more than their number says, so intervals are too narrow and PASS is said
     too often. The alarm hears of a third to two thirds of such lists, so its silence proves nothing.
 
+    Args:
+        agreement: Share of pixels with the reference's class.
+
     Returns:
-        None where nothing differs, or on too few images.
+        None where nothing hangs on an interval: the masks are nearly identical, or the images are very few.
     """
-    if delta.autocorrelation is None:
+    if delta.autocorrelation is None or agreement >= NEARLY_IDENTICAL:
         return None
-    name, limit = "images.independent", autocorrelation_limit(delta.units)
-    found = f"the autocorrelation of losses along the list is {delta.autocorrelation:+.2f}, by chance under {limit:.2f}"
-    if not delta.neighbours_alike:
-        message = f"{found}: neighbouring {delta.unit}s lose independently of each other."
-        return Check(name=name, verdict=Verdict.PASS, message=message, value=delta.autocorrelation, gated=False)
-    if delta.groups is None:
-        reason = "neighbours lose alike, as frames of a video do. Then the intervals are too narrow, and PASS is worth "
-        reason += "little: say which images belong together, with --groups or data.groups"
-    else:
-        reason = "neighbouring groups lose alike, as parts of larger ones do, and the intervals are too narrow"
+    limit, unit = autocorrelation_limit(delta.units), delta.unit
+    found = f"(autocorrelation of losses {delta.autocorrelation:+.2f}, by chance under {limit:.2f})"
+    verdict, message = Verdict.PASS, f"neighbouring {unit}s lose independently of each other {found}."
+    if delta.neighbours_alike:
+        cause = "as frames of a video do" if delta.groups is None else "as parts of larger groups do"
+        verdict = Verdict.INCONCLUSIVE
+        message = (
+            f"neighbouring {unit}s lose alike {found}, {cause}: then intervals are too narrow, and PASS is worth "
+            "little. Say which images belong together, with --groups or data.groups."
+        )
     return Check(
-        name=name,
-        verdict=Verdict.INCONCLUSIVE,
-        message=f"{found}: {reason}.",
-        value=delta.autocorrelation,
-        limit=limit,
-        gated=False,
+        name=INDEPENDENT, verdict=verdict, message=message, value=delta.autocorrelation, limit=limit, gated=False
     )
 
 

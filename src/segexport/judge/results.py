@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.measure import latency, parity
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
+from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
+from segexport.recipe.schema import LatencyPolicy
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
@@ -40,7 +43,15 @@ class Export:
     def effective_limits(self) -> Limits:
         """The limits of its precision, or of trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained
-        return limits_for(self.precision, trained=trained, overrides=self.limits)
+        target = target_of(self.format)
+        own = None if target is None else target.limits.get(self.precision)
+        return limits_for(self.precision, trained=trained, overrides=own).overridden(self.limits)
+
+    def latency_decides(self, policy: LatencyPolicy | None) -> bool:
+        """Whether it fails for its latency: the policy says so, or nothing is said and its own limits name one."""
+        if policy is not None:
+            return policy == "gate"
+        return self.limits is not None and self.limits.latency_ratio_max is not None
 
 
 @dataclass
@@ -54,7 +65,7 @@ class Measured:
         more: Checks beyond those that follow from the tally and the times.
     """
 
-    subject: Export
+    export: Export
     info: SessionInfo | None = None
     tally: Counts | None = None
     timing: latency.Timing | None = None
@@ -73,6 +84,7 @@ class ReferenceRun:
         times: As the report shows them.
         timing: For ratios, where the times were taken in turn with the exports', or on the same device.
         recorded: What is known of the recording; None where the reference ran just now.
+        proof: How the masks were made; None where the runtime has one program only, or nobody looked.
     """
 
     artifact: ModelArtifact
@@ -82,6 +94,13 @@ class ReferenceRun:
     timing: latency.Timing | None = None
     recorded: Recorded | None = None
     notes: tuple[str, ...] = ()
+    proof: MaskProof | None = None
+
+    @property
+    def as_baseline(self) -> str:
+        """What a ratio to its time says that it is a ratio to."""
+        plain = self.proof is not None and not self.proof.holds
+        return "the reference without graph optimization" if plain else REFERENCE
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,8 @@ class Measurement:
 
     Attributes:
         truth: Where models find objects: what they are measured against.
+        latency: Whether latency decides, where that was said.
+        groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
     title: str
@@ -101,3 +122,5 @@ class Measurement:
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
     truth: ObjectTruth | None = None
+    latency: LatencyPolicy | None = None
+    groups: tuple[str, ...] | None = None

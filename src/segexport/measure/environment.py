@@ -28,6 +28,14 @@ def describe_machine() -> dict[str, object]:
     }
 
 
+def load_average() -> float | None:
+    """Processes that ran or waited to run, mean of the last minute; None where the system does not say."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):
+        return None
+
+
 def now() -> str:
     """This moment, ISO 8601 in UTC; $SOURCE_DATE_EPOCH (seconds) stands in for it, so that two runs can be equal.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from segexport.errors import SegexportError, capture_error
 from segexport.measure.environment import processor_mhz
-from segexport.measure.latency_statistics import MIN_SESSIONS, is_warm, trend
+from segexport.measure.latency_statistics import MIN_SESSIONS, is_warm, latency_ratio, trend
 from segexport.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ ENOUGH = ((5, 2), (MIN_SESSIONS, 6))
 """So many sessions, once they have taken so many times as long as was asked for."""
 BLOCKS = 3  # of one session
 AGAIN_WITHIN = 4  # times as long as was asked for
+MOST_ROUNDS = 3
+WIDE = 0.10
+"""A ratio whose interval reaches further than this from it cannot tell an export that is a tenth slower."""
 MOST_WARM_UP_RUNS = 30
 MOST_WARM_UP_MS = 2000.0  # of one session
 FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
@@ -83,6 +86,21 @@ class Timing:
         """Median over the sessions of the first run after loading."""
         return float(np.median(self.firsts_ms)) if self.firsts_ms else None
 
+    def joined(self, more: Timing) -> Timing:
+        """With the sessions of a further measurement by the same plan."""
+        return Timing(
+            sessions_ms=np.concatenate([self.sessions_ms, more.sessions_ms])
+            if more.error is None
+            else self.sessions_ms,
+            loads_ms=[*self.loads_ms, *more.loads_ms],
+            firsts_ms=[*self.firsts_ms, *more.firsts_ms],
+            warm_up_runs=self.warm_up_runs + more.warm_up_runs,
+            peak_rss_bytes=max(self.peak_rss_bytes, more.peak_rss_bytes),
+            mhz=[*self.mhz, *more.mhz],
+            info=self.info,
+            error=self.error or more.error,
+        )
+
     @property
     def drifted(self) -> bool:
         """Whether the blocks show a trend (a machine that heats up, or gets another guest) or its clock changed."""
@@ -106,9 +124,20 @@ def measure(
             program gets its two runs per session all the same.
         sessions: Upper limit; fewer when they take much longer than `seconds` (`ENOUGH`).
     """
+    return _measured(programs, seconds, sessions, None, progress, clock)[0]
+
+
+def _measured(
+    programs: Mapping[str, Program],
+    seconds: float,
+    sessions: int,
+    plan: _Plan | None,
+    progress: Progress,
+    clock: Callable[[], float],
+) -> tuple[dict[str, Timing], _Plan | None]:
+    """The times, and the plan that was followed; it is made in the first session where there is none."""
     timings = {name: Timing() for name in programs}
     taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
-    plan: _Plan | None = None
     order, shuffle = list(programs), random.Random(0).shuffle
     start = clock()
     with progress("timing", sessions) as bar:
@@ -130,7 +159,7 @@ def measure(
     for name, found in taken.items():
         if found:
             timings[name].sessions_ms = np.stack(found)
-    return timings
+    return timings, plan
 
 
 def _enough(sessions: int, spent_s: float, seconds: float) -> bool:
@@ -145,13 +174,38 @@ def measure_steadily(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """`measure`, once more when the machine drifted in the meantime (such a run decides nothing) and time allows it."""
-    start = clock()
-    timings = measure(programs, seconds, progress=progress, clock=clock)
-    drifted = any(timing.drifted for timing in timings.values())
-    if drifted and clock() - start <= AGAIN_WITHIN * seconds:
-        return measure(programs, seconds, progress=progress, clock=clock)
+    """`measure`, again where its result would decide nothing, as long as that takes at most `AGAIN_WITHIN` as long.
+
+    A run in which the machine drifted is thrown away once. Where intervals are wide, since the machine is busy, a calm
+    run takes the place of the one before, and sessions of one that is not are added. What is looked at is the width and
+    not the ratio, so going on until it suffices does not bend the result (Chow and Robbins, "On the Asymptotic Theory
+    of Fixed-Width Sequential Confidence Intervals for the Mean", 1965).
+    """
+    start, rounds = clock(), 1
+    timings, plan = _measured(programs, seconds, SESSIONS, None, progress, clock)
+    while rounds < MOST_ROUNDS and clock() - start <= AGAIN_WITHIN * seconds:
+        if rounds == 1 and any(timing.drifted for timing in timings.values()):
+            timings, plan = _measured(programs, seconds, SESSIONS, None, progress, clock)
+        elif _is_wide(timings):
+            sound = {name: program for name, program in programs.items() if timings[name].error is None}
+            more, _ = _measured(sound, seconds, SESSIONS, plan, progress, clock)
+            calm = not _is_wide(more) and all(timing.error is None for timing in more.values())
+            timings |= {name: more[name] if calm else timings[name].joined(more[name]) for name in sound}
+        else:
+            break
+        rounds += 1
     return timings
+
+
+def _is_wide(timings: Mapping[str, Timing]) -> bool:
+    """Whether a ratio to the first program is too uncertain; of one program alone, its time."""
+    samples = [timing.sessions_ms for timing in timings.values() if timing.error is None and timing.sessions_ms.size]
+    if not samples:
+        return False
+    first, *others = samples
+    pairs = [(other, first) for other in others] or [(first, np.ones_like(first))]
+    ratios = [latency_ratio(*pair) for pair in pairs]
+    return any(ratio.interval is None or ratio.interval[1] > (1 + WIDE) * ratio.value for ratio in ratios)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ MIOU_CONVENTION = (
     "a class that is in neither the truth nor the prediction is left out of the mean."
 )
 
+MASK_IOU_CONVENTION = (
+    "Mask IoU is the mean over classes of the IoU of the export's pixels with the reference's, pooled over all images; "
+    "a class that is in the masks of neither is left out of the mean."
+)
+
 AbsentRule = Literal["skip", "zero", "one"]
 """What a class in neither truth nor prediction counts in the mean.
 

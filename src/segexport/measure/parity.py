@@ -7,6 +7,7 @@ is kept per image is a few integers per class, so memory does not grow with the 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
 from segexport.measure import metrics
 from segexport.measure.boundary import boundary_counts
+from segexport.measure.mask_proof import LEAST_AGREEMENT
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess, TensorSpec
 
@@ -60,6 +62,8 @@ class Counts:
         mask_confusion: (M, M) int64 of the model's own classes, all images, rows are the reference's masks.
         agreement: Per image, the part of the pixels with the reference's class.
         decided_agreement: The same among pixels where the reference was sure; NaN where it gives no scores.
+        in_common: By another export's name: pixels on which both say the same and not what the reference says, and
+            pixels on which this one does not say what the reference says; of images on which both differ from it.
     """
 
     counts: list[np.ndarray] = field(default_factory=list)
@@ -68,6 +72,7 @@ class Counts:
     mask_confusion: np.ndarray | None = None
     agreement: list[float] = field(default_factory=list)
     decided_agreement: list[float] = field(default_factory=list)
+    in_common: dict[str, tuple[int, int]] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
     constant_images: int = 0
     wrong_shape: str = ""
@@ -249,6 +254,7 @@ class PixelScorer:
         truth = sample.label if sample.label is not None else own_mask
         self._add(own, sample, truth, own_mask, prediction)
         decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
+        differing: dict[str, np.ndarray] = {}  # the masks that are not the reference's
         for contender in round_.exports:
             found = round_.predictions.get(contender.name)
             tally = tallies[contender.name]
@@ -276,10 +282,14 @@ class PixelScorer:
             agreement = float(same.mean())
             tally.agreement.append(agreement)
             tally.decided_agreement.append(sure)
+            if agreement < LEAST_AGREEMENT:
+                differing[contender.name] = own_size
             if self._keep:
                 entry = (-agreement, -sample.index, own_mask, mask)
                 push = heapq.heappush if len(tally.worst) < self._keep else heapq.heappushpop
                 push(tally.worst, entry)
+
+        _add_in_common(tallies, differing, prediction.mask)
 
     def _restored(self, round_: ImageRun, contender: ModelUnderTest, prediction: Prediction) -> np.ndarray:
         """The mask at the image's own size, in the data's classes."""
@@ -300,6 +310,15 @@ class PixelScorer:
             tally.not_finite.append(sample.name)
         tally.inference_ms.append(prediction.inference_ms)
         tally.postprocess_ms.append(prediction.postprocess_ms)
+
+
+def _add_in_common(tallies: dict[str, Counts], masks: dict[str, np.ndarray], reference: np.ndarray) -> None:
+    """Counts how far exports contradict the reference in the same way. `masks`: by export, as large as `reference`."""
+    others = {name: mask != reference for name, mask in masks.items()}
+    for one, other in itertools.permutations(masks, 2):
+        same = int(np.count_nonzero(others[one] & (masks[one] == masks[other])))
+        before = tallies[one].in_common.get(other, (0, 0))
+        tallies[one].in_common[other] = (before[0] + same, before[1] + int(np.count_nonzero(others[one])))
 
 
 def _require_classes(mask: np.ndarray, classes: int, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 
 def student_t_cdf(t: float, freedom: int) -> float:
@@ -25,6 +26,7 @@ def student_t_cdf(t: float, freedom: int) -> float:
     return min(1.0, max(0.0, (1 + inside) / 2))
 
 
+@lru_cache(maxsize=4096)
 def student_t_quantile(probability: float, freedom: int) -> float:
     """The t with P(T <= t) = probability, for probabilities of at least 0.5, by bisection."""
     low, high = 0.0, 1.0

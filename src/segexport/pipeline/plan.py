@@ -10,11 +10,11 @@ from pathlib import Path
 from segexport.artifact import ModelArtifact, digest_of, read_artifact, require_semantic, write_artifact
 from segexport.errors import SegexportError
 from segexport.files.store import Store
-from segexport.pipeline.registry import make_step
+from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import Step, StepContext, check_chain, content_key
 from segexport.progress import Progress, silent
-from segexport.recipe.schema import OnnxExport, PaddleLiteExport, Recipe, export_name
-from segexport.spec import Format, Precision
+from segexport.recipe.schema.export import ExportRecipe, export_name
+from segexport.recipe.schema import Recipe
 
 Say = Callable[[str], None]
 
@@ -77,20 +77,12 @@ def planned(
     return tuple(chain)
 
 
-def steps_of(export: OnnxExport | PaddleLiteExport) -> list[Step]:
+def steps_of(export: ExportRecipe) -> list[Step]:
     """The steps from the Paddle program to this export."""
-    steps = []
-    if export.head != "keep":
-        steps.append(make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}))
-    if export.to is Format.PADDLE_LITE:
-        lite = export.model_dump(include={"precision", "weight_bits", "calibration"})
-        return [*steps, make_step("to_paddle_lite", lite)]
-    steps.append(make_step("to_onnx", {"opset": export.opset, "simplify": export.simplify}))
-    if export.precision is Precision.FP16:
-        steps.append(make_step("onnx_fp16", {}))
-    if export.precision is Precision.INT8:
-        steps.append(make_step("onnx_int8", export.calibration.model_dump()))
-    return steps
+    steps = target_named(export.to).steps(export)
+    if export.head == "keep":
+        return steps
+    return [make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}), *steps]
 
 
 class Builder:

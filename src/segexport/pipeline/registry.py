@@ -1,36 +1,68 @@
-"""Names to classes: the steps that a recipe can name, the runtime of each format. Imported when first asked for."""
+"""Names to objects: targets, runtimes and steps, found by entry point and loaded when first asked for.
+
+A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml, or `segexport.runtimes`,
+`segexport.steps`; segexport's own are found in the same way. Their names are known without importing anything.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import importlib
-from typing import Any
+import functools
+import importlib.metadata
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from segexport.errors import EnvironmentMissingError, InputError, one_line
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
-from segexport.pipeline.step import Step
-from segexport.runtimes.base import Runtime
-from segexport.spec import Format
+if TYPE_CHECKING:
+    from segexport.exporter.targets.base import ExportTarget
+    from segexport.pipeline.step import Step
+    from segexport.runtimes.base import Runtime
+    from segexport.spec import Format
 
-STEPS = {
-    "prune": "segexport.compress.prune_step:Prune",
-    "finetune": "segexport.compress.finetune:Finetune",
-    "calibrate": "segexport.exporter.calibrate:Calibrate",
-    "qat": "segexport.compress.qat:Qat",
-    "set_head": "segexport.exporter.set_head:SetHead",
-    "to_onnx": "segexport.exporter.to_onnx:ToOnnx",
-    "onnx_fp16": "segexport.exporter.onnx_half:HalfOnnx",
-    "onnx_int8": "segexport.exporter.onnx_quantize:QuantizeOnnx",
-    "to_paddle_lite": "segexport.exporter.to_paddle_lite:ToPaddleLite",
-}
-RUNTIMES = {
-    Format.PADDLE: "segexport.runtimes.paddle:Paddle",
-    Format.ONNX: "segexport.runtimes.ort:OnnxRuntime",
-    Format.PADDLE_LITE: "segexport.runtimes.lite:PaddleLite",
-}
-PHONE = "segexport.runtimes.adb:Adb"
+_GROUPS = {"target": "segexport.targets", "runtime": "segexport.runtimes", "step": "segexport.steps"}
+_PHONE = "segexport.runtimes.adb"
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of all targets, runtimes or steps that are installed, sorted.
+
+    Args:
+        kind: `target`, `runtime` or `step`.
+    """
+    return tuple(_installed()[kind])
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raises InputError, with what is nearest to it, for a name that is not among those that are known."""
+    known = sorted(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"there is no {kind} {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}",
+        )
+
+
+def load(kind: str, name: str) -> Any:
+    """The class behind a name.
+
+    Raises:
+        InputError: No such name.
+        EnvironmentMissingError: The package that brings it is broken.
+    """
+    require_known(kind, name, names(kind))
+    entry = _installed()[kind][name]
+    try:
+        return entry.load()
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else entry.value
+        raise EnvironmentMissingError(
+            f"{kind} {name!r} of the package {package} cannot be loaded",
+            cause=f"{entry.value}: {type(error).__name__}: {error}",
+            hint=f"pip install --force-reinstall {package}",
+        ) from error
 
 
 def make_step(kind: str, params: dict[str, Any]) -> Step:
@@ -39,27 +71,103 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
     Raises:
         InputError: No such step, or parameters that it does not take.
     """
-    if kind not in STEPS:
-        near = difflib.get_close_matches(kind, STEPS, n=1)
-        raise InputError(
-            f"there is no step {kind!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"the steps are {', '.join(sorted(STEPS))}",
-        )
-    step_class = _load(STEPS[kind])
+    from pydantic import ValidationError
+
+    step_class = load("step", kind)
     try:
         return step_class(step_class.Params.model_validate(params))
     except ValidationError as error:
         raise InputError(f"step {kind!r} does not take these parameters", cause=one_line(error)) from None
 
 
-def runtime_for(format: Format, device: str = "cpu") -> Runtime:
-    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`."""
+def targets() -> dict[str, ExportTarget]:
+    """Every export target by its name, sorted; those of broken packages are left out."""
+    return _all("target")
+
+
+def target_named(name: str) -> ExportTarget:
+    """The export target of this name.
+
+    Raises:
+        InputError: There is none.
+        EnvironmentMissingError: Its package is broken.
+    """
+    return targets().get(name) or load("target", name)()
+
+
+def target_of(format: Format) -> ExportTarget | None:
+    """The target that makes this format; None for what no target makes, as a Paddle program."""
+    found = [target for target in targets().values() if target.format == format]
+    return min(found, key=lambda target: target.name != format, default=None)
+
+
+def runtimes() -> dict[str, Runtime]:
+    """Every runtime by its name, sorted; those of broken packages are left out."""
+    return _all("runtime")
+
+
+def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = ()) -> Runtime:
+    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
+
+    Args:
+        wanted: Names of runtimes; one of them, where it runs the format, stands in place of the format's first.
+
+    Raises:
+        InputError: Nothing that is installed runs this format, or no runtime has that name.
+    """
     kind, _, serial = device.partition(":")
     if kind == "adb":
-        return _load(PHONE)(format, serial=serial)
-    return _load(RUNTIMES[format])()
+        return importlib.import_module(_PHONE).Adb(format, serial=serial)
+    for name in wanted:
+        require_known("runtime", name, names("runtime"))
+    target = target_of(format)
+    first = target.runtimes if target is not None else ()
+    found = [runtime for runtime in runtimes().values() if runtime.runs == format]
+    if not found:
+        known = ", ".join(formats())
+        raise InputError(f"no runtime here runs {format}", cause=f"the installed runtimes run {known}")
+    return min(found, key=lambda runtime: _place(runtime.name, (*wanted, *first)))
 
 
-def _load(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(importlib.import_module(module), name)
+def broken() -> list[EnvironmentMissingError]:
+    """Why targets and runtimes of other packages cannot be used, one error for each."""
+    found = []
+    for kind in ("target", "runtime"):
+        for name in names(kind):
+            try:
+                load(kind, name)
+            except EnvironmentMissingError as error:
+                found.append(error)
+    return found
+
+
+def formats() -> list[Format]:
+    """The formats that an artifact may have: what some runtime runs."""
+    return sorted({runtime.runs for runtime in runtimes().values()})
+
+
+@functools.cache
+def _installed() -> dict[str, dict[str, importlib.metadata.EntryPoint]]:
+    found = {}
+    for kind, group in _GROUPS.items():
+        entries = importlib.metadata.entry_points(group=group)
+        found[kind] = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+    if not all(found.values()):
+        raise EnvironmentMissingError(
+            "segexport is not installed, or an older version of it: its entry points are missing",
+            hint="in a clone: pip install -e .",
+        )
+    return found
+
+
+@functools.cache
+def _all(kind: str) -> dict[str, Any]:
+    made = {}
+    for name in names(kind):
+        with contextlib.suppress(EnvironmentMissingError):
+            made[name] = load(kind, name)()
+    return made
+
+
+def _place(name: str, order: tuple[str, ...]) -> int:
+    return order.index(name) if name in order else len(order)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, digest_of
 from segexport.errors import EnvironmentMissingError, InputError
-from segexport.process.interpreter import interpreter_for, probe
+from segexport.process import pythons
+from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
 from segexport.spec import Format, Frozen
 
@@ -109,16 +107,9 @@ def tool_versions(modules: tuple[str, ...]) -> dict[str, str]:
 @functools.cache
 def _version(module: str) -> str:
     try:
-        python = interpreter_for(module)
+        return pythons.versions(interpreter_for(module), module)[module]
     except EnvironmentMissingError:
         return ""
-    if python == Path(sys.executable):
-        names = importlib.metadata.packages_distributions().get(module, [module])
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(names[0])
-        return ""
-    found = probe(python, module)
-    return found["version"] if found else ""
 
 
 def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:
@@ -139,7 +130,7 @@ def check_chain(steps: list[Step], start: Format) -> None:
     for step in steps:
         if step.accepts != current:
             raise InputError(
-                f"step {step.kind!r} takes {step.accepts.value}, but {before} gives {current.value}",
+                f"step {step.kind!r} takes {step.accepts}, but {before} gives {current}",
                 hint="exports come last, each one from the Paddle program",
             )
         current, before = step.produces, f"step {step.kind!r}"

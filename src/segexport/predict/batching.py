@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """An image as the network gets it: (1, 3, height, width), and the way back."""
+    """An image as the network gets it: (1, channels, height, width), and the way back."""
 
     of: T
     tensor: np.ndarray
@@ -52,7 +52,7 @@ def batches(placed: Iterable[Placed[T]], limit: int) -> Iterator[list[Placed[T]]
 
 
 def stacked(batch: list[Placed[T]]) -> np.ndarray:
-    """(batch, 3, height, width); of one image its own tensor."""
+    """(batch, channels, height, width); of one image its own tensor."""
     return batch[0].tensor if len(batch) == 1 else np.concatenate([one.tensor for one in batch])
 
 

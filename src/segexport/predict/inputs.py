@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from segexport.data.images import IMAGE_SUFFIXES, decode_image
+from segexport.data.images import ARRAY_SUFFIXES, COLORS, IMAGE_SUFFIXES, decode_image
+from segexport.data.stored_pixels import Stored, as_wanted
 from segexport.errors import InputError
 from segexport.predict.download import download
+from segexport.spec import Pixels
 
 MAX_DOWNLOAD_BYTES = 64 << 20
 DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and then is stopped too
@@ -20,35 +22,36 @@ DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and t
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (H, W, 3) uint8 RGB and where it came from: its path or URL, `array_0` for the first array."""
+    """An image (H, W, channels) as the model wants it, and its path or URL; `array_0` for the first array."""
 
     name: str
     image: np.ndarray
 
 
-def pictures(source: Any) -> Iterator[Picture]:
+def pictures(source: Any, pixels: Pixels = COLORS) -> Iterator[Picture]:
     """Every image of `source`, decoded when its turn comes.
 
     Args:
         source: A path, a folder, an http(s) URL, an array, {"img": one of these} as PaddleX's pipelines take it, or a
             list of all these.
+        pixels: What the model asks for.
 
     Raises:
         InputError: Something that is no image, or cannot be read or downloaded.
     """
-    yield from _pictures(source, itertools.count())
+    yield from _pictures(source, pixels, itertools.count())
 
 
-def _pictures(source: Any, numbers: Iterator[int]) -> Iterator[Picture]:
+def _pictures(source: Any, pixels: Pixels, numbers: Iterator[int]) -> Iterator[Picture]:
     if isinstance(source, np.ndarray):
-        yield Picture(f"array_{next(numbers)}", _from_array(source))
+        yield Picture(f"array_{next(numbers)}", _from_array(source, pixels))
     elif isinstance(source, list | tuple):
         for entry in source:
-            yield from _pictures(entry, numbers)
+            yield from _pictures(entry, pixels, numbers)
     elif isinstance(source, dict) and set(source) == {"img"}:
-        yield from _pictures(source["img"], numbers)
+        yield from _pictures(source["img"], pixels, numbers)
     elif isinstance(source, str | Path):
-        yield from _from_text(str(source))
+        yield from _from_text(str(source), pixels)
     else:
         raise InputError(
             f"predict takes no {type(source).__name__}",
@@ -56,33 +59,40 @@ def _pictures(source: Any, numbers: Iterator[int]) -> Iterator[Picture]:
         )
 
 
-def _from_text(text: str) -> Iterator[Picture]:
+def _from_text(text: str, pixels: Pixels) -> Iterator[Picture]:
     if text.startswith(("http://", "https://")):
-        yield Picture(text, decode_image(_downloaded(text), name=text))
+        yield Picture(text, decode_image(_downloaded(text), name=text, pixels=pixels))
         return
     path = Path(text)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        kinds = (IMAGE_SUFFIXES, ARRAY_SUFFIXES)
+        found = ([file for file in path.iterdir() if file.suffix.lower() in suffixes] for suffixes in kinds)
+        files = sorted(next(filter(None, found), []))
         if not files:
             raise InputError(
                 f"{path}: no images in this folder", cause=f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
             )
         for file in files:
-            yield Picture(str(file), decode_image(file))
+            yield Picture(str(file), decode_image(file, pixels=pixels))
         return
-    yield Picture(str(path), decode_image(path))
+    yield Picture(str(path), decode_image(path, pixels=pixels))
 
 
-def _from_array(array: np.ndarray) -> np.ndarray:
-    """BGR or grey to RGB."""
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size or array.shape[2:] not in ((), (1,), (3,)):
+def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
+    """BGR, grey, or the model's own channels, to what the model asks for."""
+    shaped = array[:, :, None] if array.ndim == 2 else array
+    takes = {"rgb": (1, 3), "gray": (1, 3), "channels": (pixels.channels,)}[pixels.color]
+    types = ("uint8",) if pixels.depth == "uint8" else ("uint8", "uint16", "float32")
+    if array.dtype not in types or shaped.ndim != 3 or not array.size or shaped.shape[2] not in takes:
+        order = "3) in BGR order, or (height, width)" if 3 in takes else f"{pixels.channels})"
         raise InputError(
             f"an array of {array.dtype} {list(array.shape)} is no image",
-            cause="it has to be uint8 (height, width, 3) in BGR order, or (height, width)",
+            cause=f"it has to be {' or '.join(types)} (height, width, {order}",
         )
-    if array.shape[2:] == (3,):
-        return np.ascontiguousarray(array[:, :, ::-1])
-    return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    if pixels.color == "channels":
+        return np.ascontiguousarray(shaped)
+    layout = "gray" if shaped.shape[2] == 1 else "rgb"
+    return np.ascontiguousarray(as_wanted(Stored(shaped[:, :, ::-1], layout), pixels))
 
 
 def _downloaded(url: str) -> bytes:

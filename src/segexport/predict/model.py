@@ -23,6 +23,7 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
+from segexport.ui.pictures import as_rgb
 
 _SCORES = ("logits", "probability")
 
@@ -59,7 +60,7 @@ class Model(Opened):
 
         Args:
             input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
-                list of these.
+                list of these. Where the model takes another number of channels, an array has those in their order.
             batch_size: Images of one run, where the export was made for batches of any size and neighbours have one
                 size; else images run one at a time, as on a phone.
             target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
@@ -82,8 +83,8 @@ class Model(Opened):
                 cause="its head is an argmax, and classes cannot be averaged",
             )
         if window is not None:
-            return (self._in_windows(picture, contract, window, score_map) for picture in pictures(input))
-        placed = (self._placed(picture, picture.image, contract) for picture in pictures(input))
+            return (self._in_windows(one, contract, window, score_map) for one in pictures(input, contract.pixels))
+        placed = (self._placed(one, one.image, contract) for one in pictures(input, contract.pixels))
         return (result for batch in batches(placed, limit) for result in self._results(batch, score_map))
 
     def evaluate(
@@ -107,6 +108,7 @@ class Model(Opened):
         """
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
+        data = data.read_for(manifest.preprocess)
         classes, limit = manifest.num_classes, batch_limit(manifest, batch_size)
         if not data.labelled:
             raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
@@ -173,12 +175,12 @@ class Model(Opened):
             masks = each_of(self._session.infer([stacked(batch)]).mask, len(batch))
             for one, mask in zip(batch, masks, strict=True):
                 restored = preprocess.restore_mask(mask, one.placement)
-                yield SegmentationResult(one.of.name, one.of.image, restored, None, labels)
+                yield SegmentationResult(one.of.name, as_rgb(one.of.image), restored, None, labels)
             return
         for one, scores in zip(batch, self._scores(batch), strict=True):
             mask = preprocess.restore_mask(_classes(scores), one.placement)  # as `evaluate` and `check` see it
             full = preprocess.restore_scores(scores, one.placement)
-            yield SegmentationResult(one.of.name, one.of.image, mask, full, labels)
+            yield SegmentationResult(one.of.name, as_rgb(one.of.image), mask, full, labels)
 
     def _in_windows(
         self, picture: Picture, contract: Preprocess, window: tuple[int, int], score_map: bool
@@ -188,7 +190,7 @@ class Model(Opened):
             return next(self._results([self._placed(picture, image, contract)], score_map))
         scores = self._sliced(image, contract, window)
         labels = self.artifact.manifest.labels
-        return SegmentationResult(picture.name, image, _classes(scores), scores if score_map else None, labels)
+        return SegmentationResult(picture.name, as_rgb(image), _classes(scores), scores if score_map else None, labels)
 
     def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
         """Probabilities (h, w, C) float32 of the network's size of each image."""

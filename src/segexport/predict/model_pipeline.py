@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 import segexport
-from segexport.artifact import one_line, require_semantic
-from segexport.errors import InputError, SegexportError
+from segexport.artifact import require_semantic
+from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.yaml_reader import read_yaml
 from segexport.predict.model import Model, TargetSize
 from segexport.predict.prediction import SegmentationResult

@@ -27,7 +27,7 @@ class SegmentationResult(Mapping):
     Attributes:
         input_path: Where the image came from: its path or URL, or `array_0` for the first array.
         page_index: None; PaddleX's place for the page of a PDF.
-        image: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB; of other channels than three, a rendering of them.
         label_map: (H, W) uint8 or uint16, the class of each pixel; `pred` is another name of it.
         score_map: (H, W, classes) float32 probabilities; None when the model gives classes only, or nobody asked.
         labels: The classes.

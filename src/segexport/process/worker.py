@@ -25,6 +25,7 @@ _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
 _LOG_BYTES = 1 << 16  # of the log's end
 _LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
+_OWN_PACKAGE = Path(__file__).parent.parent
 _END_S = 2.0  # what a process gets to end by itself
 
 
@@ -33,7 +34,9 @@ class Worker:
 
     Args:
         script: The worker file; it imports nothing of segexport.
-        needs: Module that the interpreter must be able to import; picks the interpreter.
+        needs: Modules that the interpreter must be able to import; they pick it.
+        python: The interpreter, where it is chosen already.
+        own_code: Whether the worker imports segexport: it is found where ours is, whichever Python runs the worker.
         threads: What OpenMP, MKL and OpenBLAS may use.
         name: How messages call this worker.
         environment: More environment variables.
@@ -51,28 +54,31 @@ class Worker:
         self,
         script: Path,
         *,
-        needs: str,
+        needs: str | tuple[str, ...] = (),
+        python: Path | None = None,
+        own_code: bool = False,
         threads: int = 1,
         name: str = "",
         environment: Mapping[str, str] | None = None,
         shared: bool = False,
     ) -> None:
         self.name = name or script.stem
-        self._needs = needs
         self._phase = "start"
-        python = interpreter_for(needs)
+        if python is None:
+            python = interpreter_for(*((needs,) if isinstance(needs, str) else needs))
         self._slots = _anonymous_files(4) if shared else []
         self.ahead = 2 if self._slots else 1
         self._sent = 0
         descriptors = [slot.descriptor for slot in self._slots]
         # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
         mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
-        if descriptors:
-            mortal += ["--shared", ",".join(map(str, descriptors))]
+        options = ["--shared", ",".join(map(str, descriptors))] if descriptors else []
+        if own_code:
+            options += ["--package", str(_OWN_PACKAGE)]
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal],
+                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal, *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -106,7 +112,7 @@ class Worker:
 
         Raises:
             WorkerTimeout: No answer in `timeout_s` seconds; the worker is killed.
-            WorkerCrashed: The process ended without an answer.
+            WorkerCrashed: The process ended without an answer, or got no memory.
             WorkerFailed: The worker says that it cannot.
             EnvironmentMissingError: A module that the worker imports is missing.
             StorageError: The worker found the disk full.
@@ -173,6 +179,10 @@ class Worker:
                 f"{self.name}: the Python module {answer['missing']!r} cannot be imported",
                 cause=answer["what"],
                 hint="segexport doctor says what is installed and how to get the rest",
+            )
+        if answer.get("exhausted"):
+            raise WorkerCrashed(
+                f"{self.name}: the process got no memory during {self._phase!r}", cause=answer["what"], hint=_MEMORY
             )
         raise WorkerFailed(answer["what"], cause=answer["cause"] or self._tail(), hint=answer["hint"])
 
@@ -245,10 +255,13 @@ class Worker:
                 f"{self.name}: the process closed its pipe without a result during {self._phase!r}, and was ended",
                 cause=self._tail(),
             )
-        how = f"exited with code {code} and no result"
+        how, end = f"exited with code {code} and no result", f"exit {code}"
         if code < 0:
-            how = f"was killed by {_signal_name(-code)}"
-        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail())
+            end = _signal_name(-code)
+            how = f"was killed by {end}"
+        if worker_host.EXHAUSTED.search(self.log()):  # a C++ library aborts when it gets no memory
+            end = ""
+        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
 
     def _tail(self) -> str:
         """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""
@@ -258,6 +271,7 @@ class Worker:
         return " | ".join((telling or lines)[-3:])[:800]
 
 
+_MEMORY = "free some memory, or run it on a machine with more"
 _TELLING = re.compile(r"(?i:\berror\b|check fail|not (support|found|implement))|\bF .*\]")
 _EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |SignalInfo: ")
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}

@@ -1,8 +1,8 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
-`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD]` reads calls from standard input
-and writes answers to what was standard output. File descriptor 1 itself is pointed at standard error first, because
-native libraries print there whenever they like.
+`<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD] [--package FOLDER]` reads calls
+from standard input and writes answers to what was standard output. File descriptor 1 itself is pointed at standard
+error first, because native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
@@ -21,6 +21,7 @@ import importlib.util
 import json
 import mmap
 import os
+import re
 import signal
 import struct
 import sys
@@ -44,6 +45,21 @@ class Failure(Exception):
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
         super().__init__(what)
         self.what, self.cause, self.hint = what, cause, hint
+
+
+EXHAUSTED = re.compile(
+    r"bad_alloc|[Cc]annot allocate memory|MemoryError|ResourceExhausted|[Ff]ailed to allocate memory"
+)
+"""How libraries say that they got no memory."""
+
+
+def exhausted(error: BaseException | None) -> bool:
+    """Whether an error, or what it came from, is a want of memory: that says nothing about what was asked."""
+    while error is not None:
+        if isinstance(error, MemoryError) or EXHAUSTED.search(f"{type(error).__name__}: {error}"):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class SharedSlot:
@@ -159,6 +175,16 @@ def _exit_with_parent(parent: int, at_once: bool) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _make_importable(folder: str) -> None:
+    """Lets a package be imported from its folder, without all that lies beside it: that is another Python's."""
+    name = os.path.basename(folder)
+    spec = importlib.util.spec_from_file_location(
+        name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+    )
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
 def _load(path: str):
     sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
     sys.modules["worker_host"] = sys.modules[__name__]
@@ -173,6 +199,8 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
         answer, results = commands[header["command"]](header["arguments"], arrays)
         return {"ok": True, **answer}, results
     except Failure as failure:
+        if exhausted(failure):
+            return _no_memory(failure), []
         return {"ok": False, "what": failure.what, "cause": failure.cause, "hint": failure.hint}, []
     except BaseException as error:
         traceback.print_exc()
@@ -181,15 +209,25 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
             return {"ok": False, "missing": error.name, "what": str(error), "cause": "", "hint": ""}, []
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return {"ok": False, "full": [error.errno, error.strerror, error.filename]}, []
+        if exhausted(error):
+            return _no_memory(error), []
         text = " ".join(str(error).split())[:600]
         return {"ok": False, "what": f"{kind}: {text}", "cause": "", "hint": ""}, []
 
 
+def _option(name: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else ""
+
+
+def _no_memory(error: BaseException) -> dict:
+    return {"ok": False, "exhausted": True, "what": " ".join(f"{type(error).__name__}: {error}".split())[:600]}
+
+
 def _shared_slots() -> tuple[list[SharedSlot], list[SharedSlot]]:
     """Those for calls and those for answers."""
-    if "--shared" not in sys.argv:
+    if not _option("--shared"):
         return [], []
-    descriptors = [int(text) for text in sys.argv[sys.argv.index("--shared") + 1].split(",")]
+    descriptors = [int(text) for text in _option("--shared").split(",")]
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
     slots = [SharedSlot(descriptor) for descriptor in descriptors]
@@ -205,6 +243,8 @@ def main() -> None:
     calls, results_of = _shared_slots()
     commands, broken = {}, None
     try:
+        if _option("--package"):
+            _make_importable(_option("--package"))
         commands = _load(sys.argv[1])
     except BaseException as error:
         traceback.print_exc()

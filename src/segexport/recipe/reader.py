@@ -11,10 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from segexport.errors import InputError
+from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import compose, to_data
 from segexport.recipe.schema import Recipe
 
 
+@guarded("a recipe")
 def read_recipe(path: Path) -> Recipe:
     """The recipe in `path`.
 

@@ -1,21 +1,20 @@
-"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe_yaml` reads it from a file."""
+"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe.reader` reads it from a file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from segexport.recipe.limits import Limits
+from segexport.pipeline.registry import targets
+from segexport.recipe.schema.export import ExportRecipe, export_name
+from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
-from segexport.spec import Format, Frozen, HeadKind, MaskDtype, Precision, Preprocess
+from segexport.spec import Frozen, Preprocess
 
-# The name of the export's folder and of its pictures: no path.
-ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
 RESERVED_NAMES = frozenset({"reference"})
-MASK_HEADS: tuple[HeadKind, ...] = ("argmax", "argmax_small")
 
 
 class ModelRecipe(Frozen):
@@ -47,14 +46,25 @@ class DataRecipe(Frozen):
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
         label_map: Class of the model -> class of the data, by name, where the two differ.
         limit: At most so many images for the check, spread over the split.
+        groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
+            those whose names count up within a common prefix. `column`: those whose lines of the list end with the same
+            name. Else a regular expression on the image's path whose part `(?P<group>...)` says it.
     """
 
     path: str
     split: str = "val"
     calibration_split: str = "train"
+    groups: str | None = None
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_can_be_told(cls, groups: str | None) -> str | None:
+        if groups is not None and (fault := fault_in_groups(groups)):
+            raise ValueError(f"{fault}; give {HINT}")
+        return groups
 
 
 class StepRecipe(Frozen):
@@ -64,74 +74,17 @@ class StepRecipe(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class Calibration(Frozen):
-    """How a model is quantized to int8 after training; see docs/quantization.md for what each part brings.
-
-    Attributes:
-        method: How activation ranges are chosen from what was observed. `minmax`: all of it. `percentile`: all but the
-            outermost `percentile` of it. `mse`: the range with the least squared error of rounding and clipping.
-            `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
-        percentile: Percent of the observed values that stay inside the range.
-        images: Calibration images taken from the data, spread over it.
-        per_channel: A scale for each output channel of the weights, not one for all of them.
-        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
-        bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
-        float_operators: ONNX operator types that are left in float.
-        float_nodes: Names of single operators that are left in float.
-    """
-
-    method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
-    percentile: float = Field(default=99.99, gt=50, le=100)
-    images: int = Field(default=32, ge=1)
-    per_channel: bool = True
-    equalize: bool = False
-    bias_correction: bool = False
-    float_operators: tuple[str, ...] = ("Resize",)
-    float_nodes: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    AnyExport = ExportRecipe
+else:
+    AnyExport = Annotated[
+        Union[tuple(target.Recipe for target in targets().values())],  # noqa: UP007 - as many as are installed
+        Field(discriminator="to"),
+    ]
+"""An export to any of the installed targets, each with the options of its own."""
 
 
-class _Export(Frozen):
-    """What every export has.
-
-    Attributes:
-        head: What leaves the network; see `exporter.set_head`.
-        mask_dtype: Of the mask, where the head is an argmax.
-        without: Steps of the recipe that this export does not go through: an ablation.
-    """
-
-    name: ExportName = ""
-    without: tuple[str, ...] = ()
-    head: HeadKind = "keep"
-    mask_dtype: MaskDtype = "int32"
-    limits: Limits | None = None
-
-    @model_validator(mode="after")
-    def _only_masks_have_the_mask_dtype(self) -> _Export:
-        if self.mask_dtype != "int32" and self.head not in MASK_HEADS:
-            raise ValueError(f"mask_dtype is for the heads {' and '.join(MASK_HEADS)}, the head is {self.head}")
-        return self
-
-
-class OnnxExport(_Export):
-    """An ONNX export."""
-
-    to: Literal[Format.ONNX]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
-    opset: Literal["auto"] | int = "auto"
-    simplify: bool = True
-    calibration: Calibration = Field(default_factory=Calibration)
-
-
-class PaddleLiteExport(_Export):
-    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
-
-    to: Literal[Format.PADDLE_LITE]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
-    weight_bits: Literal[8, 16] = 8
-    calibration: Calibration = Field(default_factory=Calibration)
-
-
-ExportRecipe = Annotated[OnnxExport | PaddleLiteExport, Field(discriminator="to")]
+LatencyPolicy = Literal["off", "warn", "gate"]
 
 
 class CheckRecipe(Frozen):
@@ -144,9 +97,13 @@ class CheckRecipe(Frozen):
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
+        latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
+            told, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is gated,
+            and so is the baseline's latency where `tolerances` name it; everything else is told.
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
+        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
     """
 
     reference: str | None = None
@@ -155,9 +112,27 @@ class CheckRecipe(Frozen):
     device: str = "cpu"
     reference_device: str = "cpu"
     threads: int = Field(default=1, ge=1, le=256)
+    latency: LatencyPolicy | None = None
     latency_seconds: float = Field(default=10.0, ge=0, le=3600)
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
+    runtimes: tuple[str, ...] = ()
+
+    @field_validator("latency", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of it
+
+    @model_validator(mode="after")
+    def _a_gate_needs_times(self) -> CheckRecipe:
+        if self.latency == "gate" and not self.latency_seconds:
+            raise ValueError("latency: gate needs times, and latency_seconds is 0")
+        return self
+
+    @property
+    def timing_seconds(self) -> float:
+        """For how long exports are timed; 0: not at all."""
+        return 0.0 if self.latency == "off" else self.latency_seconds
 
 
 class Recipe(Frozen):
@@ -168,7 +143,7 @@ class Recipe(Frozen):
     model: ModelRecipe
     data: DataRecipe
     steps: tuple[StepRecipe, ...] = ()
-    exports: tuple[ExportRecipe, ...] = Field(min_length=1)
+    exports: tuple[AnyExport, ...] = Field(min_length=1)
     check: CheckRecipe = Field(default_factory=CheckRecipe)
     seed: int = Field(default=0, ge=0)
 
@@ -181,7 +156,7 @@ class Recipe(Frozen):
 
     @field_validator("exports")
     @classmethod
-    def _names_are_unique(cls, exports: tuple[ExportRecipe, ...]) -> tuple[ExportRecipe, ...]:
+    def _names_are_unique(cls, exports: tuple[AnyExport, ...]) -> tuple[ExportRecipe, ...]:
         names = [export_name(export) for export in exports]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two exports are called {', '.join(twice)}; give each a `name`")
@@ -195,7 +170,7 @@ class Recipe(Frozen):
             self._require_steps(export.without)
         return self
 
-    def steps_for(self, export: OnnxExport | PaddleLiteExport) -> tuple[StepRecipe, ...]:
+    def steps_for(self, export: ExportRecipe) -> tuple[StepRecipe, ...]:
         """The steps that an export goes through before its own."""
         return tuple(entry for entry in self.steps if entry.step not in export.without)
 
@@ -218,13 +193,3 @@ class Recipe(Frozen):
         if unknown := [kind for kind in kinds if kind not in known]:
             has = f"its steps are {', '.join(known)}" if known else "it has no steps"
             raise ValueError(f"the recipe has no step {unknown[0]!r} to leave out; {has}")
-
-
-def export_name(export: OnnxExport | PaddleLiteExport) -> str:
-    """The export's name, by default `<format>-<precision>` and its head if it has one of its own; its folder's too."""
-    parts = [export.to.value, export.precision.value]
-    if export.head != "keep":
-        parts.append(export.head)
-    if export.mask_dtype != "int32":
-        parts.append(export.mask_dtype)
-    return export.name or "-".join(parts)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, ValidationError
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.spec import Frozen
 
 

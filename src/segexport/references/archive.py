@@ -23,6 +23,7 @@ import numpy as np
 from segexport.artifact import digest_of
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
+from segexport.files.foreign import guarded
 
 HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip knows: equal contents give equal bytes
@@ -127,6 +128,7 @@ def looks_like_archive(path: Path) -> bool:
         return False
 
 
+@guarded("an archive of segexport")
 def open_archive(path: Path, *, kind: str, schema_version: int, what: str, hint: str) -> Archive:
     """Reads the header and compares every member with its digest.
 

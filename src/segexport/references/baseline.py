@@ -11,17 +11,21 @@ from segexport.judge import cost_gates
 from segexport.judge.gates import skipped
 from segexport.measure.latency_statistics import ratio_of_separate
 from segexport.recipe.limits import Limits
+from segexport.recipe.schema import LatencyPolicy
 from segexport.recipe.tolerances import Tolerances
 from segexport.report import table
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
 from segexport.verdict import Check, Verdict, overall
 
 
-def compare_with_baseline(path: Path | None, tolerances: Tolerances) -> Callable[[Report], Report]:
+def compare_with_baseline(
+    path: Path | None, tolerances: Tolerances, latency: LatencyPolicy | None = None
+) -> Callable[[Report], Report]:
     """Reads a baseline, so that a bad one is told before anything runs; reports are then given to what comes back.
 
     Args:
         path: A report.json or the folder that it lies in; with None nothing is done to a report.
+        latency: Whether an export fails that is slower than there; None: where `tolerances` name how much slower.
 
     Raises:
         InputError: No report.
@@ -29,22 +33,29 @@ def compare_with_baseline(path: Path | None, tolerances: Tolerances) -> Callable
     if path is None:
         return lambda report: report
     baseline = reports.read(path)
-    return lambda report: against(report, baseline, tolerances, where=path)
+    gated = latency == "gate" or (latency is None and "latency" in tolerances.model_fields_set)
+    return lambda report: against(report, baseline, tolerances, where=path, latency_gated=gated)
 
 
-def against(report: Report, baseline: Report, tolerances: Tolerances, *, where: Path) -> Report:
+def against(
+    report: Report, baseline: Report, tolerances: Tolerances, *, where: Path, latency_gated: bool = False
+) -> Report:
     """The report with `baseline.*` checks for every export, and its verdicts after them.
 
     Args:
         baseline: The earlier report.
         where: Its path, for messages.
+        latency_gated: Whether an export fails that is slower than there.
 
     Raises:
         InputError: It has other classes, other images or another metric, so that its figures mean something else.
     """
     _require_comparable(report, baseline, where)
     before = {export.name: export for export in baseline.exports}
-    rows = [_compared(export, before.pop(export.name, None), report, baseline, tolerances) for export in report.exports]
+    rows = [
+        _compared(export, before.pop(export.name, None), report, baseline, tolerances, latency_gated)
+        for export in report.exports
+    ]
     rows += [_missing(export) for export in before.values()]
     return report.model_copy(
         update={
@@ -86,7 +97,12 @@ def _require_comparable(report: Report, baseline: Report, where: Path) -> None:
 
 
 def _compared(
-    now: ExportResult, before: ExportResult | None, report: Report, baseline: Report, tolerances: Tolerances
+    now: ExportResult,
+    before: ExportResult | None,
+    report: Report,
+    baseline: Report,
+    tolerances: Tolerances,
+    latency_gated: bool,
 ) -> ExportResult:
     if before is None:
         return _with(now, [skipped("baseline.present", "not in the baseline: nothing to compare with.")])
@@ -109,7 +125,7 @@ def _compared(
             why,
         ),
         _size(now, before, tolerances.size, why),
-        _latency(now.latency, before.latency, tolerances.latency),
+        _latency(now.latency, before.latency, tolerances.latency, latency_gated),
     ]
     return _with(now, [check for check in checks if check is not None])
 
@@ -154,8 +170,8 @@ def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -
     )
 
 
-def _latency(now: Latency | None, before: Latency | None, tolerance: float) -> Check | None:
-    """Runs of two days are not interleaved, so drift within one of them makes this undecided."""
+def _latency(now: Latency | None, before: Latency | None, tolerance: float, gated: bool) -> Check | None:
+    """FAIL where the whole interval is beyond the tolerance; two days are not interleaved, so all else is only told."""
     name = "baseline.latency"
     if now is None or before is None:
         return None
@@ -166,7 +182,9 @@ def _latency(now: Latency | None, before: Latency | None, tolerance: float) -> C
         return skipped(name, "the times of single sessions were not kept, so times are not compared.")
     found = ratio_of_separate(now.sessions_ms, before.sessions_ms)
     limits = Limits(latency_ratio_max=1 + tolerance)
-    return cost_gates.latency_check(found, limits, against="the baseline").model_copy(update={"name": name})
+    check = cost_gates.latency_check(found, limits, against="the baseline")
+    decides = gated and check.verdict in (Verdict.PASS, Verdict.FAIL)
+    return check.model_copy(update={"name": name, "gated": decides})
 
 
 def _missing(before: ExportResult) -> ExportResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +21,28 @@ from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, r
 from segexport.verdict import overall
 
 
-def with_device_rows(report: Report, subjects: list[Export], files: list[Path], pack: GoldenPack | None) -> Report:
+def with_device_rows(report: Report, exports: Sequence[Export], files: list[Path], pack: GoldenPack | None) -> Report:
     """The report with one more row for each result file, behind the export that the phone ran.
 
     Raises:
-        InputError: A result of another model than any of `subjects`, or of other images than those expected.
+        InputError: A result of another model than any of `exports`, or of other images than those expected.
         WorkerFailed: The phone says that it could not do the job.
     """
     rows = list(report.exports)
     for file in files:
         result = read_result(file)
-        subject = _subject_of(result, subjects, file)
-        place = next(index for index, row in enumerate(rows) if row.name == subject.name)
-        rows.insert(place + 1, device_row(subject, result, file, pack, size_ratio=rows[place].size_ratio))
+        export = _export_of(result, exports, file)
+        place = next(index for index, row in enumerate(rows) if row.name == export.name)
+        rows.insert(place + 1, device_row(export, result, file, pack, size_ratio=rows[place].size_ratio))
     return report.model_copy(update={"exports": tuple(rows), "verdict": overall(row.verdict for row in rows)})
 
 
 def device_row(
-    subject: Export, result: DeviceResult, file: Path, pack: GoldenPack | None, *, size_ratio: float | None = None
+    export: Export, result: DeviceResult, file: Path, pack: GoldenPack | None, *, size_ratio: float | None = None
 ) -> ExportResult:
     """One row: agreement with the expected masks, and the phone's times."""
-    artifact = subject.artifact
-    limits = _limits(subject, pack)
+    artifact = export.artifact
+    limits = _limits(export, pack)
     if pack is not None and result.id != pack.digest:
         pack = None  # the names of its images are those of every pack
     pairs = [_masks(item, artifact, file, pack) for item in result.items]
@@ -57,9 +58,9 @@ def device_row(
     )
     times = result.latency()
     return ExportResult(
-        name=f"{subject.name} on {result.device_name}",
-        format=subject.format.value,
-        precision=subject.precision.value,
+        name=f"{export.name} on {result.device_name}",
+        format=export.format,
+        precision=export.precision.value,
         runtime=f"{result.runtime.name} {result.runtime.version}",
         device=result.device_name,
         target=artifact.manifest.target.arch,
@@ -76,11 +77,11 @@ def device_row(
     )
 
 
-def _subject_of(result: DeviceResult, subjects: list[Export], file: Path) -> Export:
-    for subject in subjects:
-        if subject.artifact is not None and result.model.sha256 in _digests(subject.artifact):
-            return subject
-    names = ", ".join(subject.name for subject in subjects)
+def _export_of(result: DeviceResult, exports: Sequence[Export], file: Path) -> Export:
+    for export in exports:
+        if export.artifact is not None and result.model.sha256 in _digests(export.artifact):
+            return export
+    names = ", ".join(export.name for export in exports)
     raise InputError(
         f"{file}: {result.device_name} ran another model than any of {names}",
         cause=f"it ran {result.model.name} ({result.model.format}, {result.model.precision}), "
@@ -93,10 +94,10 @@ def _digests(artifact: ModelArtifact) -> set[str]:
     return {entry.sha256 for entry in artifact.manifest.files if entry.role == "model"}
 
 
-def _limits(subject: Export, pack: GoldenPack | None) -> Limits:
+def _limits(export: Export, pack: GoldenPack | None) -> Limits:
     if pack is not None:
-        return pack.limits(subject.precision, subject.limits)
-    return subject.effective_limits
+        return pack.limits(export.precision, export.limits)
+    return export.effective_limits
 
 
 def _masks(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shutil
 import tempfile
@@ -13,16 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pillow
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset, Sample
+from segexport.data.images import decode_image, encode_image
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 from segexport.files.output_folder import new_folder
 from segexport.measure.environment import now
-from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.registry import runtime_for, target_of
 from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
 from segexport.references.archive import require_new
@@ -30,7 +29,7 @@ from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, Go
 from segexport.references.logits import digest_logits, score_output
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job
-from segexport.spec import Format, Precision
+from segexport.spec import Precision
 
 LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
 """Root mean square difference of scores, in standard deviations of them. int8 and w8 are only reported: their scores
@@ -63,14 +62,16 @@ def make_pack(
             f"{manifest.name}: {manifest.num_classes} classes",
             cause="a pack's masks are grey levels, of which there are 256",
         )
-    chosen = data.subset(images)
-    options = {"int8_as_on_arm": True} if manifest.format is Format.ONNX else {}
+    chosen = data.subset(images).read_for(manifest.preprocess)
+    target = target_of(manifest.format)
+    options = {} if target is None else dict(target.as_on_device)
     runtime = runtime_for(manifest.format)
     with _place(output) as work, runtime.open(source, RunOptions(device, threads, options=options)) as session:
         with progress("packing", len(chosen)) as bar:
             made = []
             for sample in chosen:
-                made.append(_write_image(sample, source, session, work))
+                group = chosen.entries[sample.index].group if chosen.groups else ""
+                made.append(_write_image(sample, group, source, session, work))
                 bar.advance()
         if len(set().union(*(classes for _, classes in made))) < 2:
             raise InputError(
@@ -89,15 +90,18 @@ def make_pack(
             device=info.device,
             threads=info.threads,
             tolerances=_tolerances(),
+            groups=chosen.groups,
             images=tuple(image for image, _ in made),
         )
         digest = _write_header(pack, work)
-        items = [JobItem(work / image.name, 1, work / image.expected_mask) for image in pack.images]
+        items = [JobItem(_as_sent(work / one.name, source), 1, work / one.expected_mask) for one in pack.images]
         _write_job(work, source, items, digest, threads)
     return output
 
 
-def _write_image(sample: Sample, source: ModelArtifact, session: Session, folder: Path) -> tuple[GoldenImage, set[int]]:
+def _write_image(
+    sample: Sample, group: str, source: ModelArtifact, session: Session, folder: Path
+) -> tuple[GoldenImage, set[int]]:
     manifest = source.manifest
     tensor, _ = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
     mask = session.infer([tensor]).mask
@@ -106,21 +110,36 @@ def _write_image(sample: Sample, source: ModelArtifact, session: Session, folder
     if scores is not None:
         logits = digest_logits(session.outputs([tensor])[scores], manifest.outputs[scores], points=True)
     index = sum(1 for file in folder.iterdir() if file.name.startswith("input-"))
-    name, expected = f"input-{index}.png", f"expected-{index}.png"
-    image_png, mask_png = _png(sample.image), _png(mask)
-    (folder / name).write_bytes(image_png)
+    if manifest.preprocess.color in ("rgb", "bgr") and sample.image.dtype == np.float32:
+        raise InputError(
+            f"{sample.name}: colours as floating-point numbers",
+            cause="a pack holds pictures of 8 or 16 bits, or channels",
+        )
+    encoded, suffix = encode_image(sample.image)
+    mask_png, _ = encode_image(mask[:, :, None])
+    name, expected = f"input-{index}{suffix}", f"expected-{index}.png"
+    (folder / name).write_bytes(encoded)
     (folder / expected).write_bytes(mask_png)
     image = GoldenImage(
         name=name,
         source=sample.name,
-        image_sha256=hashlib.sha256(image_png).hexdigest(),
+        image_sha256=hashlib.sha256(encoded).hexdigest(),
         width=sample.image.shape[1],
         height=sample.image.shape[0],
+        group=group,
         expected_mask=expected,
         mask_sha256=hashlib.sha256(mask_png).hexdigest(),
         logits=logits,
     )
     return image, set(np.flatnonzero(np.bincount(mask.reshape(-1))).tolist())
+
+
+def _as_sent(image: Path, source: ModelArtifact) -> Path | np.ndarray:
+    """What a phone gets: the picture, or the tensor where its decoder does not give what the model takes."""
+    contract = source.manifest.preprocess
+    if contract.takes_bitmaps:
+        return image
+    return preprocess.apply(contract, decode_image(image, pixels=contract.pixels))[0]
 
 
 def _write_header(pack: Pack, folder: Path) -> str:
@@ -135,7 +154,8 @@ def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest
     """job.json beside the files that it names; with the model, where the pack is of an export."""
     scratch = folder / "job"
     scratch.mkdir()
-    if source.manifest.format is Format.PADDLE:
+    target = target_of(source.manifest.format)
+    if target is None or not target.packed:
         write_items(scratch, items, job_id=digest, threads=threads)
         (scratch / JOB_NAME).replace(folder / JOB_NAME)
     else:
@@ -157,12 +177,6 @@ def _tolerances() -> dict[Precision, Tolerance]:
             logits_max=LOGIT_TOLERANCES.get(precision),
         )
     return found
-
-
-def _png(array: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Pillow.fromarray(array).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ A pack is a folder, or the same files in a zip:
 
     pack.json          what this file knows, below; `digest` is that of all the rest
     job.json           the same items for the Android app (`runtimes.device_job`)
-    input-0.png        8-bit RGB, so that every decoder gives the same pixels
+    input-0.png        8-bit RGB, so that every decoder gives the same pixels; .npy of a model of other channels
     expected-0.png     8-bit grey: the class of each pixel, at the size of the model's answer
     manifest.json, ... the export itself, where the pack was made of one: the app can run such a pack as it is
 """
@@ -23,16 +23,16 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from segexport import preprocess
-from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, one_line
+from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.images import decode_image, decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits
 from segexport.references.logits import LogitDigest, deviation, score_output
-from segexport.references.recorded_reference import Playback, RecordedImage
+from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Recorded, Report
 from segexport.runtimes.base import Prediction, Session, SessionInfo
 from segexport.spec import Frozen, Precision
@@ -83,6 +83,7 @@ class Pack(Frozen):
     device: str
     threads: int
     tolerances: dict[Precision, Tolerance]
+    groups: str = ""
     images: tuple[GoldenImage, ...] = Field(min_length=1)
 
 
@@ -94,7 +95,8 @@ class GoldenPack:
 
     def data(self) -> Dataset:
         """Its images, without labels."""
-        return Dataset(self.folder, "", tuple(Entry(image.name) for image in self.pack.images))
+        entries = tuple(Entry(image.name, group=image.group) for image in self.pack.images)
+        return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
         """(H, W) uint8, at the size of the model's answer."""
@@ -107,11 +109,11 @@ class GoldenPack:
         given = tolerance.model_dump(exclude={"logits_max"})
         return Limits(**given, size_ratio_max=None, latency_ratio_max=None).overridden(changes)
 
-    def playback(self) -> Playback:
+    def as_reference(self) -> RecordedReference:
         """The pack as the check's reference."""
         pack = self.pack
         info = SessionInfo(pack.runtime, pack.version, pack.provider, pack.device, pack.threads, 0.0)
-        return Playback(
+        return RecordedReference(
             source=str(self.path),
             artifact=ModelArtifact(self.folder, pack.model),
             info=info,
@@ -122,9 +124,9 @@ class GoldenPack:
             again=AGAIN,
         )
 
-    def probe(self, subject: Export, session: Session) -> list[Check]:
+    def probe(self, export: Export, session: Session) -> list[Check]:
         """Holds the raw scores against the recorded ones; a `check.Probe`."""
-        name, manifest = "golden.logits", subject.artifact.manifest
+        name, manifest = "golden.logits", export.artifact.manifest
         place = score_output(manifest.outputs)
         recorded = [image for image in self.pack.images if image.logits is not None]
         if place is None or not recorded:
@@ -132,16 +134,16 @@ class GoldenPack:
             return [skipped(name, f"{who} has classes only, no scores to compare.")]
         worst, where = 0.0, ""
         for image in recorded:
-            pixels = decode_image(self.folder / image.name)
+            pixels = decode_image(self.folder / image.name, pixels=manifest.preprocess.pixels)
             tensor, _ = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
             found = deviation(session.outputs([tensor])[place], manifest.outputs[place], image.logits)
             if found >= worst:
                 worst, where = found, image.name
-        limit = self.pack.tolerances.get(subject.precision, Tolerance()).logits_max
+        limit = self.pack.tolerances.get(export.precision, Tolerance()).logits_max
         message = f"the scores are {worst:.2g} standard deviations off at worst, on {where}"
         value = worst if math.isfinite(worst) else None
         if limit is None:
-            return [skipped(name, f"{message}; not gated at {subject.precision.value}.", value=value)]
+            return [skipped(name, f"{message}; not gated at {export.precision.value}.", value=value)]
         verdict = Verdict.PASS if worst <= limit else Verdict.FAIL
         text = f"{message}; the limit is {limit:g}."
         return [Check(name=name, verdict=verdict, message=text, value=value, limit=limit)]

@@ -11,14 +11,17 @@ import numpy as np
 from pydantic import ValidationError
 
 from segexport import errors
-from segexport.artifact import ModelArtifact, digest_of, one_line
-from segexport.errors import InputError, SegexportError
+from segexport.artifact import ModelArtifact, digest_of
+from segexport.errors import InputError, SegexportError, one_line
+from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison, Counts
+from segexport.references import trial
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
+from segexport.verdict import Check, overall
 
 _HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
 
@@ -36,6 +39,7 @@ class _Read:
         return npy_array(self.archive.read(member), f"{self.path}: {member}")
 
 
+@guarded("parts of one sharded check")
 def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     """Puts the parts of one run together, ready for `conclude`.
 
@@ -57,8 +61,9 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     if len(machines) > 1:
         notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
     for entry in merged[1:]:
-        entry.worst = _worst(parts, entry.subject.name, order, pictures)
+        entry.worst = _worst(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
+    groups = [group for read in parts for group in read.part.groups or ()]
     return Measurement(
         title=first.title,
         reference=ReferenceRun(
@@ -68,15 +73,17 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
             times=first.recorded_times,
             recorded=first.recorded,
             notes=first.reference_notes,
+            proof=first.reference_proof,
         ),
         exports=merged[1:],
         comparison=Comparison(
             reference=own,
-            exports={entry.subject.name: entry.tally for entry in merged[1:]},
+            exports={entry.export.name: entry.tally for entry in merged[1:]},
             names=tuple(names[place] for place in order),
             labelled=first.dataset.labelled,
             preprocess_ms=0.0,
         ),
+        groups=tuple(groups[place] for place in order) if groups else None,
         labels=first.labels,
         dataset=first.dataset,
         environment=first.environment,
@@ -130,6 +137,10 @@ def _require_whole(parts: list[_Read]) -> None:
                     cause=f"{' '.join(_program(other.runner))}, and {' '.join(_program(one.runner))}",
                     hint="install the same versions on all machines",
                 )
+    for read in parts:
+        own, groups = read.part.names, read.part.groups
+        if (groups is None) != (first.part.groups is None) or len(groups or own) != len(own):
+            raise InputError(f"{read.path}: a part without the groups of its images", hint=_HINT)
     if sum(len(read.part.names) for read in parts) != first.part.total:
         raise InputError(f"{first.path}: the parts hold another number of images than the data", hint=_HINT)
 
@@ -161,13 +172,21 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
     failed = next((one.error for one in found if one.error is not None), None)
     info = next((one.runner for one in found if one.runner is not None), None)
     return Measured(
-        subject=Export(first.name, first.format, first.precision, artifact, None, first.limits),
+        export=Export(first.name, first.format, first.precision, artifact, None, first.limits),
         info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
         tally=None if failed is not None else _tally(parts, place, found, order),
         operators=first.operators,
-        more=list(first.more),
+        more=_more(found),
         error=None if failed is None else _error(failed),
     )
+
+
+def _more(found: list[Contestant]) -> list[Check]:
+    """The first part's further checks. A reference that one part convicts is convicted for all of them."""
+    trials = [check for one in found for check in one.more if check.name == trial.NAME]
+    others = [check for check in found[0].more if check.name != trial.NAME]
+    verdict = overall(check.verdict for check in trials)
+    return others + [check for check in trials if check.verdict is verdict][:1]
 
 
 def _tally(parts: list[_Read], place: int, found: list[Contestant], order: list[int]) -> Counts:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from segexport.artifact import ModelArtifact
+from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.judge.results import Export, ReferenceRun
+from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.measure import latency
+from segexport.measure.mask_proof import MaskProof
+from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.preprocess import place
 from segexport.recipe.limits import require_margin_above_noise
+from segexport.references.trial import Anew, Charge, without_model
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Preprocess
+from segexport.verdict import Check
 
 
 class RecordedImage(Frozen):
@@ -26,6 +30,7 @@ class RecordedImage(Frozen):
         name: Its path inside the data set.
         image_sha256, label_sha256: Of the files; no label, no digest.
         width, height: Of the decoded image.
+        group: The images that it belongs to, where that was said.
     """
 
     name: str
@@ -33,20 +38,23 @@ class RecordedImage(Frozen):
     label_sha256: str | None = None
     width: int
     height: int
+    group: str = ""
 
 
 @dataclass(frozen=True)
-class Playback:
-    """A recording, ready to stand in for the reference.
+class RecordedReference:
+    """A recording that stands in for the model; a `Reference`.
 
     Attributes:
         source: How messages call it: its path.
         artifact: The model's manifest; there are no files behind it.
         images: By name.
         fingerprint: Of the whole data set as it was; empty where only the images count.
+        groups: How it was known which images belong together; empty where each stands for itself.
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
+        proof: How the masks were made, where the recording says it.
     """
 
     source: str
@@ -58,19 +66,62 @@ class Playback:
     predict: Callable[[str], Prediction]
     again: str
     fingerprint: str = ""
+    groups: str = ""
     times: Latency | None = None
     timing: latency.Timing | None = None
+    proof: MaskProof | None = None
 
-    def session(self) -> PlaybackSession:
-        """What `parity.compare` asks for masks."""
-        return PlaybackSession(self.info, self.predict)
+    @property
+    def unproven(self) -> bool:
+        """Whether the masks are those of Paddle's optimized program, which is wrong for some networks.
 
-    def run(self) -> ReferenceRun:
+        All recordings were until there was a proof in them, but those for which the optimized program had been seen to
+        go wrong on the first image.
+        """
+        return self.info.runtime == "paddle" and self.proof is None and "plain" not in self.info.provider
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of how the masks were made."""
+        if not self.unproven:
+            return self.info.notes
+        found = f"the {self.recorded.kind}'s masks are those of Paddle's optimized program ({self.info.provider})"
+        return (*self.info.notes, f"{found}, and nothing proves that they are right; make it again: {self.again}")
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.artifact.manifest.name, self.artifact.digest, self.recorded.digest)
+
+    def open(self) -> ModelUnderTest:
+        """Answers with what was recorded; told which image is next, since its tensor says nothing."""
+        manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
+        return ModelUnderTest(
+            REFERENCE, session, manifest.preprocess, manifest.image, choose=session.choose, inputs=manifest.inputs
+        )
+
+    def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
+        """The masks are those of the tensors that were recorded."""
+
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
+        """Its times were recorded, or nobody took any."""
+
+    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """There is no model to run: it has nothing but its proof."""
+        return without_model(charge, comparison, unproven=self.unproven, again=self.again)
+
+    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+        """What was recorded, whatever was seen since."""
+        return self.recorded_run
+
+    @property
+    def recorded_run(self) -> ReferenceRun:
         """For the report."""
-        notes = self.info.notes
+        notes = self.notes
         if not self.is_gpu:
             notes = (*notes, f"the {self.recorded.kind} was made on the CPU, as a substitute for a GPU")
-        return ReferenceRun(self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes)
+        return ReferenceRun(
+            self.artifact, self.info, self.is_gpu, self.times, self.timing, self.recorded, notes, self.proof
+        )
 
     def require_data(self, data: Dataset) -> None:
         """Refuses other images, other labels, or fewer of them than were recorded.
@@ -95,7 +146,7 @@ class Playback:
             )
             if names
         ]
-        if not faults and self.fingerprint and data.fingerprint != self.fingerprint:
+        if not faults and self.fingerprint and data.ungrouped().fingerprint != self.fingerprint:
             faults = ["the files are the same, but not their order, the class names or ignore_index"]
         if faults:
             hint = f"give the data that it was recorded with, or make it again: {self.again}"
@@ -107,42 +158,50 @@ class Playback:
                 hint=hint,
             )
 
-    def require_fit(self, subjects: Sequence[Export]) -> None:
+    def with_groups(self, data: Dataset) -> Dataset:
+        """The data with the recorded groups, where it names none itself."""
+        if data.groups or not self.groups:
+            return data
+        entries = tuple(replace(entry, group=self.images[entry.image].group) for entry in data.entries)
+        return replace(data, entries=entries, groups=self.groups)
+
+    def require_fit(self, exports: Sequence[Export]) -> None:
         """Refuses exports of another model or with another preprocessing, and margins below the noise.
 
         Raises:
             InputError: The first export that does not fit.
         """
-        for subject in subjects:
-            self._require_same_model(subject)
-            self._require_same_preprocess(subject)
-            if self.recorded.noise_miou_delta is not None:
-                require_margin_above_noise(subject.effective_limits, self.recorded.noise_miou_delta)
+        for export in exports:
+            if export.artifact is not None:
+                self._require_same_model(export.name, export.artifact.manifest)
+                self._require_same_preprocess(export.name, export.artifact.manifest)
+                if self.recorded.noise_miou_delta is not None:
+                    require_margin_above_noise(export.effective_limits, self.recorded.noise_miou_delta)
 
-    def _require_same_model(self, subject: Export) -> None:
-        own, found = self.artifact.manifest.source_sha256, subject.artifact.manifest.source_sha256
-        if not found:
+    def _require_same_model(self, export: str, manifest: Manifest) -> None:
+        own, given = self.artifact.manifest.source_sha256, manifest.source_sha256
+        if not given:
             raise InputError(
-                f"{subject.name}: does not say which model it was made from, so {self.source} cannot vouch for it",
+                f"{export}: does not say which model it was made from, so {self.source} cannot vouch for it",
                 cause="its manifest's lineage has no digest of the model's files",
                 hint="export it again with this version of segexport, or check it against the model itself",
             )
-        if found != own:
+        if given != own:
             raise InputError(
-                f"{subject.name}: made from another model than the one recorded in {self.source}",
-                cause=f"the model's files have the digest {found[:12]}..., recorded is {own[:12]}... "
+                f"{export}: made from another model than the one recorded in {self.source}",
+                cause=f"the model's files have the digest {given[:12]}..., recorded is {own[:12]}... "
                 f"({self.artifact.manifest.name})",
                 hint=f"record the model that it was made from: {self.again}",
             )
 
-    def _require_same_preprocess(self, subject: Export) -> None:
+    def _require_same_preprocess(self, export: str, manifest: Manifest) -> None:
         sizes = {(image.width, image.height) for image in self.images.values()}
-        own, found = self.artifact.manifest.preprocess, subject.artifact.manifest.preprocess
-        if effective(own, sizes) != effective(found, sizes):
-            differs = [name for name in Preprocess.model_fields if getattr(own, name) != getattr(found, name)]
-            shown = "; ".join(f"{name} {getattr(found, name)}, recorded {getattr(own, name)}" for name in differs)
+        own, given = self.artifact.manifest.preprocess, manifest.preprocess
+        if effective(own, sizes) != effective(given, sizes):
+            differs = [name for name in Preprocess.model_fields if getattr(own, name) != getattr(given, name)]
+            shown = "; ".join(f"{name} {getattr(given, name)}, recorded {getattr(own, name)}" for name in differs)
             raise InputError(
-                f"{subject.name}: another preprocessing than the one recorded in {self.source}",
+                f"{export}: another preprocessing than the one recorded in {self.source}",
                 cause=shown,
                 hint=f"masks of other tensors cannot be compared pixel by pixel; record it again: {self.again}",
             )
@@ -166,8 +225,10 @@ def _changed(data: Dataset, recorded: RecordedImage, label: str | None) -> str:
     return "" if found == recorded.label_sha256 else "label"
 
 
-class PlaybackSession:
+class RecordedSession:
     """A `Session` without a model. `choose` names the image; its recorded prediction is the answer."""
+
+    ahead = 1
 
     def __init__(self, info: SessionInfo, predict: Callable[[str], Prediction]) -> None:
         self.info, self._predict, self._name = info, predict, ""
@@ -184,5 +245,27 @@ class PlaybackSession:
     def result(self) -> Prediction:
         return self._predict(self._name)
 
+    def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        raise _refused("the model's raw outputs are not in it")
+
+    def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
+        raise _refused("nothing runs that could be timed")
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        raise _refused("nothing runs that could be profiled")
+
+    def peak_rss_bytes(self) -> int:
+        return 0
+
     def close(self) -> None:
         """Nothing is open."""
+
+    def __enter__(self) -> RecordedSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refused(cause: str) -> InputError:
+    return InputError("a recording answers with its masks only", cause=cause)

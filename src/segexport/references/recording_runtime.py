@@ -14,14 +14,16 @@ from segexport.errors import EnvironmentMissingError, InputError
 from segexport.files.store import Store
 from segexport.measure import metrics
 from segexport.pipeline.plan import Builder, planned, steps_of
-from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.registry import runtime_for, target_named
 from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
-from segexport.recipe.schema import OnnxExport
 from segexport.runtimes.base import RunOptions, Session
-from segexport.spec import Format, Precision
+from segexport.runtimes.watched import with_graph
+from segexport.spec import Precision
 
+STAND_IN = "onnx"
+"""The export that records in place of a Paddle program, on a GPU that Paddle cannot use: ONNX Runtime can oftener."""
 GUARDED_IMAGES = 4
 """Images on which a stand-in for Paddle on the GPU has to agree with Paddle itself, on the CPU."""
 
@@ -34,8 +36,10 @@ class Engine:
     options: RunOptions
     notes: tuple[str, ...] = ()
 
-    def open(self) -> Session:
-        return runtime_for(self.artifact.manifest.format).open(self.artifact, self.options)
+    def open(self, graph: str = "plain") -> Session:
+        """`graph`: which of its programs Paddle runs (`runtimes.paddle`); masks come from the plain one."""
+        options = with_graph(self.options, graph)
+        return runtime_for(self.artifact.manifest.format).open(self.artifact, options)
 
 
 @contextmanager
@@ -65,13 +69,13 @@ def engine_for(
     if not options.device.startswith("gpu"):
         return Engine(source, options)
     reasons = []
-    for format in dict.fromkeys((source.manifest.format, Format.ONNX)):
+    for format in dict.fromkeys((source.manifest.format, target_named(STAND_IN).format)):
         runtime = runtime_for(format)
         found = runtime.probe()
         if "gpu" not in found.devices:
             why = f"{runtime.name} {found.version} has {', '.join(found.devices)} only" if found.ok else found.reason
             reasons.append(why)
-        elif format is source.manifest.format:
+        elif format == source.manifest.format:
             return Engine(source, options)
         else:
             return onnx_stand_in(source, options, data, store, progress)
@@ -94,11 +98,11 @@ def onnx_stand_in(
         InputError: It does not.
     """
     builder = Builder(store, StepContext(threads=options.threads, progress=progress))
-    artifact = builder.build("reference", source, planned(steps_of(OnnxExport(to=Format.ONNX)), source))
+    artifact = builder.build("reference", source, planned(steps_of(target_named(STAND_IN).Recipe(to=STAND_IN)), source))
     engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
     original = Engine(source, replace(options, device="cpu"))
     with engine.open() as found, original.open() as wanted:
-        for sample in data.subset(GUARDED_IMAGES):
+        for sample in data.subset(GUARDED_IMAGES).read_for(source.manifest.preprocess):
             tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
             agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
             limit = limits_for(Precision.FP32).agreement_min

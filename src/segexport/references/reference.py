@@ -32,6 +32,7 @@ from segexport.references.reference_file import (
     read_reference,
 )
 from segexport.runtimes.base import Prediction, RunOptions, Session
+from segexport.runtimes.watched import proof_of, timed_graph
 from segexport.spec import Label
 
 
@@ -49,6 +50,8 @@ def record(
     progress: Progress = silent,
 ) -> ReferenceFile:
     """Runs the model on all images, twice in two processes, and keeps what it said in one file.
+
+    A third process runs Paddle's optimized program beside them, for the proof that goes with the masks, and for times.
 
     Args:
         source: The trained model.
@@ -68,16 +71,18 @@ def record(
             cause=f"gates need at least {MIN_IMAGES} images to decide anything",
             hint="for a handful of images make a golden pack: segexport golden make MODEL --data DIR -o PACK",
         )
+    data = data.read_for(source.manifest.preprocess)
     with full_precision(), new_reference(output) as recorder:
         engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
-        with engine.open() as first, engine.open() as second:
+        with engine.open("watched") as first, engine.open() as second:
             run = _Run(source, data, classes_of(source, data, label_map), first, second, recorder)
             with progress("recording", len(data)) as bar:
                 for sample in data:
                     run.add(sample)
                     bar.advance()
             noise = run.noise()
-        times = run.times(engine, latency_seconds, progress) if latency_seconds else None
+        graph = timed_graph(first)
+        times = run.times(engine, graph, latency_seconds, progress) if latency_seconds else None
         recorder.finish(
             Header(
                 created=now(),
@@ -86,6 +91,7 @@ def record(
                 data=run.described(),
                 runner=_runner(engine, first),
                 noise=noise,
+                proof=proof_of(first),
                 times=times,
                 images=tuple(run.images),
             )
@@ -156,17 +162,18 @@ class _Run:
         self._seen.update(np.flatnonzero(np.bincount(found.mask.reshape(-1))).tolist())
         height, width = sample.image.shape[:2]
         entry = self._data.entries[sample.index]
+        self._recorder.add(found, confusion)
         self.images.append(
             Image(
                 name=sample.name,
                 image_sha256=self._data.digest(entry.image),
+                group=entry.group if self._data.groups else "",
                 label_sha256=None if entry.label is None else self._data.digest(entry.label),
                 width=width,
                 height=height,
                 finite=found.finite,
                 inference_ms=found.inference_ms,
                 postprocess_ms=found.postprocess_ms,
-                margin_edges=self._recorder.add(found, confusion),
                 logits=self._digest(tensor),
             )
         )
@@ -198,10 +205,10 @@ class _Run:
             miou_delta=two - one,
         )
 
-    def times(self, engine: Engine, seconds: float, progress: Progress) -> Times:
-        """Times the model on the first image."""
+    def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
+        """Times the model on the first image; `graph` as in `Engine.open`."""
         tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
-        program = latency.Program(engine.open, [tensor])
+        program = latency.Program(lambda: engine.open(graph), [tensor])
         timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:
             raise timing.error
@@ -226,7 +233,8 @@ class _Run:
             labels=self.labels,
             labelled=data.labelled,
             ignore_index=data.ignore_index,
-            fingerprint=data.fingerprint,
+            fingerprint=data.ungrouped().fingerprint,
+            groups=data.groups,
             label_map=self._classes.label_map,
         )
 

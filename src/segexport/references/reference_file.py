@@ -1,4 +1,4 @@
-"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `Playback`.
+"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `RecordedReference`.
 
 `docs/reference-format.md` is the same for readers in other languages. Masks and certainty lie in PNG files, so they
 are lossless, small, and can be looked at.
@@ -16,16 +16,18 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError
 
-from segexport.artifact import Manifest, ModelArtifact, one_line
+from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
 from segexport.data.images import decode_label
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
+from segexport.files.foreign import guarded
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import decided_pixels
 from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
-from segexport.references.recorded_reference import Playback, RecordedImage
+from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Label
@@ -35,16 +37,12 @@ SCHEMA_VERSION = 1
 AGAIN = "segexport reference record MODEL --data DIR -o REF"
 _HINT = f"record it again: {AGAIN}"
 
-MARGIN_BLOCK = 4
-"""Margins are kept for squares of so many pixels, the smallest of each."""
-MARGIN_LEVELS = 16
-
 
 class Image(RecordedImage):
     """One image of the recording; its arrays are members `images/<index>/...`.
 
     Attributes:
-        margin_edges: The margins at which one level passes into the next, 15 numbers; empty where none were kept.
+        margin_edges: Not written any more: where earlier versions kept margins beside `decided.png`.
     """
 
     finite: bool = True
@@ -55,7 +53,12 @@ class Image(RecordedImage):
 
 
 class Data(Frozen):
-    """The images as a whole; `label_map` and the classes tell what the confusion matrices count."""
+    """The images as a whole; `label_map` and the classes tell what the confusion matrices count.
+
+    Attributes:
+        fingerprint: Of the images without their groups, since masks know nothing of groups.
+        groups: How it is known which images belong together; empty where each stands for itself.
+    """
 
     path: str
     split: str
@@ -64,6 +67,7 @@ class Data(Frozen):
     ignore_index: int
     fingerprint: str
     label_map: dict[str, str] = Field(default_factory=dict)
+    groups: str = ""
 
 
 class Runner(Frozen):
@@ -122,7 +126,12 @@ class Times(Frozen):
 
 
 class Header(Frozen):
-    """`header.json` without the fields that every archive has."""
+    """`header.json` without the fields that every archive has.
+
+    Attributes:
+        proof: How the masks were made; recordings from before there was one have none, nor have runtimes other than
+            Paddle.
+    """
 
     created: str
     segexport_version: str
@@ -130,6 +139,7 @@ class Header(Frozen):
     data: Data
     runner: Runner
     noise: Noise
+    proof: MaskProof | None = None
     times: Times | None
     images: tuple[Image, ...] = Field(min_length=1)
 
@@ -141,18 +151,14 @@ class Recorder:
     _writer: Writer
     _count: int = 0
 
-    def add(self, prediction: Prediction, confusion: np.ndarray) -> tuple[float, ...]:
-        """Writes the arrays of the next image; returns the edges of its margin levels."""
+    def add(self, prediction: Prediction, confusion: np.ndarray) -> None:
+        """Writes the arrays of the next image."""
         folder = f"images/{self._count:05d}"
         self._count += 1
         self._writer.add(f"{folder}/mask.png", _png(prediction.mask))
         self._writer.add(f"{folder}/confusion.npy", npy_bytes(confusion.astype(np.int32)))
-        if prediction.margin is None:
-            return ()
-        self._writer.add(f"{folder}/decided.png", _png(decided_pixels(prediction.margin)))
-        levels, edges = quantize_margin(prediction.margin)
-        self._writer.add(f"{folder}/margin.png", _png(levels))
-        return edges
+        if prediction.margin is not None:
+            self._writer.add(f"{folder}/decided.png", _png(decided_pixels(prediction.margin)))
 
     def finish(self, header: Header) -> None:
         """Writes the header."""
@@ -164,27 +170,6 @@ def new_reference(path: Path) -> Iterator[Recorder]:
     """A recording that appears at `path` when it is finished; raises as `archive.new_archive`."""
     with new_archive(path) as writer:
         yield Recorder(writer)
-
-
-def quantize_margin(margin: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Top-2 margins in `MARGIN_LEVELS` levels, for blocks of `MARGIN_BLOCK` x `MARGIN_BLOCK` pixels.
-
-    The edges are quantiles of the image's own margins, so every level says something whatever the scores' scale is. A
-    block has the level of its least sure pixel.
-
-    Args:
-        margin: (H, W) float32.
-
-    Returns:
-        uint8 (ceil(H / block), ceil(W / block)), and the `MARGIN_LEVELS` - 1 edges: level k is edges[k-1] <= margin.
-    """
-    margin = np.nan_to_num(margin, nan=0.0, posinf=np.finfo(np.float32).max)
-    shares = np.arange(1, MARGIN_LEVELS) / MARGIN_LEVELS
-    edges = np.quantile(margin[::MARGIN_BLOCK, ::MARGIN_BLOCK], shares).astype(np.float32)
-    height, width = margin.shape
-    padded = np.pad(margin, ((0, -height % MARGIN_BLOCK), (0, -width % MARGIN_BLOCK)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // MARGIN_BLOCK, MARGIN_BLOCK, -1, MARGIN_BLOCK).min((1, 3))
-    return np.searchsorted(edges, blocks, side="right").astype(np.uint8), tuple(float(edge) for edge in edges)
 
 
 def _png(array: np.ndarray) -> bytes:
@@ -213,12 +198,8 @@ class ReferenceFile:
 
     def decided(self, index: int) -> np.ndarray | None:
         """(H, W) bool: where the model was sure; None where it gives no scores."""
-        image = self.header.images[index]
-        return self._picture(index, "decided.png").astype(bool) if image.margin_edges else None
-
-    def margin_levels(self, index: int) -> np.ndarray | None:
-        """Levels by block, as `quantize_margin` gives them."""
-        return self._picture(index, "margin.png") if self.header.images[index].margin_edges else None
+        kept = f"images/{index:05d}/decided.png" in self.archive.names
+        return self._picture(index, "decided.png").astype(bool) if kept else None
 
     def confusion(self, index: int) -> np.ndarray:
         """(C, C) int64, or (C, C + 1) with a label map: rows are the truth (without labels, the masks themselves)."""
@@ -237,7 +218,7 @@ class ReferenceFile:
         """Metrics of the reference itself, from the recorded confusions."""
         return metrics.scores(sum(self.confusion(index) for index in range(len(self.header.images))))
 
-    def playback(self) -> Playback:
+    def as_reference(self) -> RecordedReference:
         """The recording as the check's reference."""
         header, runner = self.header, self.header.runner
         info = SessionInfo(
@@ -254,7 +235,7 @@ class ReferenceFile:
         )
         places = {image.name: index for index, image in enumerate(header.images)}
         timing = self._timing()
-        return Playback(
+        return RecordedReference(
             source=str(self.archive.path),
             artifact=ModelArtifact(self.archive.path, header.model),
             info=info,
@@ -264,8 +245,10 @@ class ReferenceFile:
             predict=lambda name: self._prediction(places[name]),
             again=AGAIN,
             fingerprint=header.data.fingerprint,
+            groups=header.data.groups,
             times=None if timing is None else self._latency(timing),
             timing=timing,
+            proof=header.proof,
         )
 
     def _prediction(self, index: int) -> Prediction:
@@ -297,6 +280,7 @@ class ReferenceFile:
         return decode_label(self.archive.read(member), name=f"{self.archive.path}: {member}")
 
 
+@guarded("a recorded reference")
 def read_reference(path: Path) -> ReferenceFile:
     """Reads a recording and verifies every byte of it.
 
@@ -313,15 +297,15 @@ def read_reference(path: Path) -> ReferenceFile:
     return ReferenceFile(archive, header)
 
 
-def recording_for(path: Path, data: Dataset, limited: Dataset) -> Playback:
+def recording_for(path: Path, data: Dataset, limited: Dataset) -> RecordedReference:
     """Reads a recording that is to stand in for the model on `limited`, made of that or of all of `data`.
 
     Raises:
         InputError: As `read_reference`; or it was recorded on other images.
     """
-    playback = read_reference(path).playback()
-    playback.require_data(limited if len(limited) == len(playback.images) else data)
-    return playback
+    recorded = read_reference(path).as_reference()
+    recorded.require_data(limited if len(limited) == len(recorded.images) else data)
+    return recorded
 
 
 def _fault(header: Header, members: frozenset[str]) -> str:
@@ -329,7 +313,7 @@ def _fault(header: Header, members: frozenset[str]) -> str:
     wanted = {
         f"images/{index:05d}/{name}"
         for index, image in enumerate(header.images)
-        for name in ("mask.png", "confusion.npy", *(("decided.png", "margin.png") if image.margin_edges else ()))
+        for name in ("mask.png", "confusion.npy", *(("decided.png",) if image.margin_edges else ()))
     }
     if len({image.name for image in header.images}) < len(header.images):
         return "an image is named twice"

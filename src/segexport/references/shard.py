@@ -17,6 +17,7 @@ from segexport import __version__
 from segexport.artifact import Manifest, digest_of
 from segexport.errors import InputError
 from segexport.judge.results import Measured, Measurement, ReferenceRun
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
 from segexport.references.archive import Writer, new_archive, npy_bytes
@@ -77,6 +78,7 @@ class Part(Frozen):
         run: Digest of all that the parts of one run share.
         index: From 1.
         names: The images of this part, in their order.
+        groups: The group of each image; None where each stands for itself.
         total: Images of all parts together.
     """
 
@@ -85,6 +87,7 @@ class Part(Frozen):
     index: int = Field(ge=1)
     count: int = Field(ge=1)
     names: tuple[str, ...] = Field(min_length=1)
+    groups: tuple[str, ...] | None = None
     total: int
     title: str
     dataset: DatasetInfo
@@ -95,6 +98,7 @@ class Part(Frozen):
     is_gpu: bool
     recorded: Recorded | None = None
     recorded_times: Latency | None = None
+    reference_proof: MaskProof | None = None
     reference_notes: tuple[str, ...] = ()
     contestants: tuple[Contestant, ...] = Field(min_length=2)
 
@@ -143,6 +147,7 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         index=index,
         count=count,
         names=comparison.names,
+        groups=measured.groups,
         total=measured.dataset.images,
         title=measured.title,
         dataset=measured.dataset,
@@ -153,6 +158,7 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         is_gpu=reference.is_gpu,
         recorded=reference.recorded,
         recorded_times=reference.times if reference.recorded is not None else None,
+        reference_proof=reference.proof,
         reference_notes=reference.notes,
         contestants=tuple(contestants),
     )
@@ -182,15 +188,15 @@ def _identity(manifest: Manifest) -> str:
 
 
 def _contestant(entry: Measured) -> tuple[Contestant, Counts | None]:
-    subject, error, tally = entry.subject, entry.error, entry.tally
+    export, error, tally = entry.export, entry.error, entry.tally
     failure = error and Failure(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
     found = {} if tally is None else {name: getattr(tally, name) for name in _SCALARS}
     contestant = Contestant(
-        name=subject.name,
-        format=subject.format,
-        precision=subject.precision,
-        manifest=subject.artifact.manifest if subject.artifact is not None else None,
-        limits=subject.limits,
+        name=export.name,
+        format=export.format,
+        precision=export.precision,
+        manifest=export.artifact.manifest if export.artifact is not None else None,
+        limits=export.limits,
         runner=None if entry.info is None else _runner(entry.info),
         error=failure or None,
         operators=entry.operators,

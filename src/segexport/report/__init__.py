@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segexport.errors import InputError
 from segexport.files.atomic import write_file
+from segexport.files.foreign import guarded
 from segexport.report.schema import Report
 
 # form -> (module with `render(report, folder) -> str`, the file that `write` gives it)
@@ -52,6 +53,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
     return files
 
 
+@guarded("a report")
 def read(path: Path) -> Report:
     """Reads a `report.json`, or the one in the folder `path`.
 

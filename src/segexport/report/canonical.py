@@ -10,8 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
 
 

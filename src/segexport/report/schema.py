@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from segexport.measure.mask_proof import MaskProof
 from segexport.spec import Frozen, Label, Task
 from segexport.verdict import Check, Verdict
 
@@ -150,7 +151,7 @@ class Recorded(Frozen):
 
 
 class Reference(Frozen):
-    """What the exports were compared with."""
+    """What the exports were compared with. `proof`: how its masks were made, where the runtime has several ways."""
 
     name: str
     runtime: str
@@ -167,11 +168,26 @@ class Reference(Frozen):
     size_bytes: int | None = None
     latency: Latency | None = None
     gpu_latency: Latency | None = None
+    proof: MaskProof | None = None
     notes: tuple[str, ...] = ()
 
 
+class Groups(Frozen):
+    """Images that belong together and are not independent; intervals are over groups then.
+
+    Attributes:
+        how: `auto`, `column`, or the pattern on file names.
+        smallest, largest: Images of a group.
+    """
+
+    how: str
+    count: int
+    smallest: int
+    largest: int
+
+
 class DatasetInfo(Frozen):
-    """The images that were used. Without labels, mIoU is measured against the reference's masks."""
+    """The images that were used. Without labels, what is called mIoU is the mask IoU with the reference's masks."""
 
     path: str
     split: str
@@ -179,6 +195,7 @@ class DatasetInfo(Frozen):
     labelled: bool
     fingerprint: str
     label_map: dict[str, str] = Field(default_factory=dict)
+    groups: Groups | None = None
 
 
 class Baseline(Frozen):

@@ -59,7 +59,7 @@ def _times_cells(found: Latency) -> tuple[str, ...]:
 def metric_name(report: Report) -> str:
     """What the exports are measured by, as a column's title."""
     if report.task == "semantic":
-        return "mIoU"
+        return "mIoU" if report.dataset.labelled else "mask IoU"
     scored = (one.objects for one in (report.reference, *report.exports) if one.objects is not None)
     return "mask AP" if any(objects.segm_mmap is not None for objects in scored) else "box AP"
 

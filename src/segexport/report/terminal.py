@@ -138,7 +138,8 @@ def _findings(report: Report) -> Table | None:
             if finding.gated:
                 table.add_row(Text(finding.verdict.value, style=STYLES[finding.verdict]), what)
             else:
-                table.add_row(Text("note", style="dim"), what.append(" (not gated)", style="dim"))
+                style = "yellow" if finding.verdict is Verdict.INCONCLUSIVE else "dim"
+                table.add_row(Text("note", style=style), what.append(" (not gated)", style="dim"))
     if not table.row_count:
         return None
     table.add_row()

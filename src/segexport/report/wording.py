@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segexport.judge.gates import unseen_share
+from segexport.judge.gates import INDEPENDENT, unseen_share
+from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
 from segexport.spec import Task
 from segexport.verdict import Verdict
@@ -43,7 +44,12 @@ def headline(report: Report) -> str:
         return "Nothing was checked: there is no export in this report."
     if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
         subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
-        return f"{subject} what the reference model does: every gated check held."
+        held = f"every gated check held{_if_independent(exports)}"
+        if report.dataset.labelled:
+            return f"{subject} what the reference model does: {held}."
+        subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
+        masks = "masks" if report.task == "semantic" else "objects"
+        return f"{subject} with the reference's {masks}: {held}. Without labels nobody knows how good they are."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -53,6 +59,12 @@ def headline(report: Report) -> str:
     ]
     of = f"Of {len(exports)} exports, " if len(exports) > 1 else "Of 1 export, "
     return of + ", ".join(part for part in parts if part) + "."
+
+
+def _if_independent(exports: tuple[ExportResult, ...]) -> str:
+    checks = (check for export in exports for check in export.checks if check.name == INDEPENDENT)
+    alarm = any(check.verdict is Verdict.INCONCLUSIVE for check in checks)
+    return ", as far as the images are independent of each other, which they do not seem to be" if alarm else ""
 
 
 def findings(export: ExportResult) -> tuple[Finding, ...]:
@@ -84,6 +96,7 @@ def compared(report: Report) -> str:
         recorded(report),
         _truth(data, report.task),
         report.metric.rstrip(". ") + ".",
+        _grouped(data),
         _unseen(data),
         _renamed(data),
         _times(report),
@@ -168,16 +181,32 @@ def _truth(data: DatasetInfo, task: Task) -> str:
     if data.labelled:
         return "mIoU is measured against the labels of the images."
     return (
-        "The images have no labels, so mIoU is measured against the reference's own masks: 1 means the same masks, "
-        "not good ones."
+        "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 means "
+        "the same masks, not good ones."
     )
 
 
 def _unseen(data: DatasetInfo) -> str:
-    if data.images < 2:
+    units, what = (data.images, "images") if data.groups is None else (data.groups.count, "groups")
+    if units < 2:
         return ""
-    share = 100 * unseen_share(data.images)
-    return f"What goes wrong on fewer than {share:.1f} % of such images may be on none of these."
+    share = 100 * unseen_share(units)
+    return f"What goes wrong on fewer than {share:.1f} % of such {what} may be on none of these."
+
+
+def _grouped(data: DatasetInfo) -> str:
+    groups = data.groups
+    if groups is None:
+        return ""
+    how = {AUTO: "by file names that count up", COLUMN: "by the last column of the list"}
+    told = how.get(groups.how, f"by the pattern {groups.how} on file names")
+    sizes = f"{groups.smallest}" if groups.smallest == groups.largest else f"{groups.smallest} to {groups.largest}"
+    if groups.count == 1:
+        return f"All images are of one group, {told}: how much groups differ is not known, so there are no intervals."
+    return (
+        f"The images form {groups.count} groups of {sizes}, {told}. Images of a group are not independent, so "
+        "intervals come from resampling whole groups."
+    )
 
 
 def _renamed(data: DatasetInfo) -> str:

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import digest_of
-from segexport.recipe.schema import ExportRecipe, OnnxExport, StepRecipe
+from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.schema import AnyExport, StepRecipe
 from segexport.spec import Frozen, Precision
 
 Fidelity = Literal["screen", "full"]
@@ -20,7 +21,7 @@ class Candidate(Frozen):
     """One way to make an export. Two candidates with the same key give the same bytes."""
 
     steps: tuple[StepRecipe, ...] = ()
-    export: ExportRecipe
+    export: AnyExport
 
     @property
     def key(self) -> str:
@@ -37,12 +38,17 @@ class Candidate(Frozen):
         return any(step.step in TRAINING_STEPS or step.step == "prune" for step in self.steps)
 
     @property
+    def calibration(self) -> Calibration | None:
+        """How its ranges are chosen, where its target has such options."""
+        return getattr(self.export, "calibration", None)
+
+    @property
     def float_nodes(self) -> tuple[str, ...]:
-        return self.export.calibration.float_nodes if isinstance(self.export, OnnxExport) else ()
+        return () if self.calibration is None else self.calibration.float_nodes
 
     def calibrated(self, **changes: object) -> Candidate:
-        """This one with other settings of its calibration."""
-        calibration = self.export.calibration.model_copy(update=changes)
+        """This one with other settings of its calibration, which it has to have."""
+        calibration = self.calibration.model_copy(update=changes)
         return self.model_copy(update={"export": self.export.model_copy(update={"calibration": calibration})})
 
 

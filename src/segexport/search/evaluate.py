@@ -12,9 +12,9 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check.compare import classes_of
+from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset
-from segexport.errors import SegexportError, WorkerFailed
+from segexport.errors import EnvironmentMissingError, Interrupted, SegexportError, StorageError, WorkerFailed
 from segexport.exporter import cost, program
 from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
@@ -24,9 +24,11 @@ from segexport.measure.parity import ModelUnderTest, decided_pixels
 from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
+from segexport.process.settled import settled
 from segexport.progress import Progress, silent
-from segexport.recipe.schema import Recipe, export_name
-from segexport.references.recorded_reference import PlaybackSession
+from segexport.recipe.schema.export import export_name
+from segexport.recipe.schema import Recipe
+from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.spec import Format
@@ -98,7 +100,11 @@ class Workbench:
 
 
 class Evaluator:
-    """Turns tries into points. An export that fails is a point with the reason."""
+    """Turns tries into points. An export that fails by itself is a point with the reason.
+
+    What the machine did is no result: killed twice, or out of its time, raises `Interrupted`; a full disk or a runtime
+    that is gone ends the search.
+    """
 
     def __init__(self, bench: Workbench, baseline: Candidate) -> None:
         self._bench, self._baseline = bench, baseline
@@ -114,7 +120,9 @@ class Evaluator:
         start = time.monotonic()
         self.know(attempt.candidate)
         try:
-            found = self._measured(attempt)
+            found = settled(lambda: self._measured(attempt))
+        except (Interrupted, StorageError, EnvironmentMissingError):
+            raise
         except SegexportError as error:
             found = {"error": str(error)}
         return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
@@ -134,7 +142,7 @@ class Evaluator:
 
     def _accuracy(self, artifact: ModelArtifact, images: Dataset) -> dict[str, object]:
         bench, classes = self._bench, self._classes
-        played = PlaybackSession(self._reference.info, self._reference.predict)
+        played = RecordedSession(self._reference.info, self._reference.predict)
         manifest = bench.source.manifest
         own = ModelUnderTest(
             _REFERENCE, played, manifest.preprocess, manifest.inputs[0], classes.lookup, choose=played.choose
@@ -159,7 +167,8 @@ class Evaluator:
             raise WorkerFailed(f"NaN or infinity in the output on {len(tally.not_finite)} of {len(images)} images")
         if tally.wrong_shape:
             raise WorkerFailed(f"the output is {tally.wrong_shape}")
-        delta = paired_delta(np.stack(comparison.reference.counts), np.stack(tally.counts))
+        counts = np.stack(comparison.reference.counts), np.stack(tally.counts)
+        delta = paired_delta(*counts, groups=images.image_groups)
         return {
             "images": len(images),
             "miou": delta.miou_export,
@@ -229,7 +238,7 @@ class Remembered:
 
 def remember(bench: Workbench) -> Remembered:
     """Runs the original once on the search images, or reads what it said then."""
-    key = digest_of({"search reference": 1, "model": bench.source.digest, "data": bench.images.fingerprint})
+    key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
 
     def run(folder: Path) -> None:
         arrays, manifest = {}, bench.source.manifest

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from segexport.artifact import one_line
-from segexport.errors import InputError
+from segexport.errors import InputError, one_line
 from segexport.files.disk import storage_error
 from segexport.search.candidate import Trial
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from segexport.errors import SegexportError
-from segexport.search.candidate import Attempt, Trial
+from segexport.errors import Interrupted, SegexportError
+from segexport.search.candidate import Attempt, Fidelity, Trial
 from segexport.search.journal import Journal
 from segexport.search.objective import Goal, baseline_of
 from segexport.search.propose import propose
@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         made, found: Tries that were measured in this run, and those that were in the journal already.
-        left_out: What the budget did not allow, in words.
+        left_out: What the budget did not allow, and what the machine ended, in words.
     """
 
     points: list[Trial]
@@ -45,6 +45,8 @@ def search(
 ) -> Outcome:
     """Fills the journal. The budget counts what earlier runs have spent on the same journal.
 
+    A try that the machine ended is no result and is not written down; the next run makes it.
+
     Args:
         full_ratio: About how many times as long as a screening a full measurement takes; until one was made.
 
@@ -53,7 +55,8 @@ def search(
     """
     outcome = Outcome(journal.points, found=len(journal.points))
     closed: set[str] = set()
-    while batch := propose(space, goal, journal.points, closed):
+    unsettled: set[tuple[str, Fidelity]] = set()
+    while batch := propose(space, goal, journal.points, closed, unsettled):
         stage = batch[0].stage
         left = budget_s - spent_s(journal.points)
         expected = [expected_s(space, attempt, journal.points, full_ratio) for attempt in batch]
@@ -69,7 +72,15 @@ def search(
                 outcome.left_out.append(text)
                 say(text)
                 break
-            point = evaluate(attempt)
+            try:
+                point = evaluate(attempt)
+            except Interrupted as error:
+                unsettled.add(attempt.id)
+                outcome.left_out.append(f"{attempt.idea}: {error.what}; the next run tries it again")
+                say(f"  {outcome.left_out[-1]}")
+                if stage == "baseline":
+                    raise
+                continue
             journal.append(point)
             outcome.made += 1
             say(f"  {describe(point)}")

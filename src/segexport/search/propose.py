@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from segexport.recipe.schema import OnnxExport
 from segexport.search import training
-from segexport.search.candidate import Attempt, Candidate, Trial
+from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space
 from segexport.spec import Precision
@@ -25,18 +24,29 @@ MOST_REFINED = 18
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 
 
-def propose(space: Space, goal: Goal, points: Sequence[Trial], closed: Collection[str] = ()) -> list[Attempt]:
+def propose(
+    space: Space,
+    goal: Goal,
+    points: Sequence[Trial],
+    closed: Collection[str] = (),
+    unsettled: Collection[tuple[str, Fidelity]] = (),
+) -> list[Attempt]:
     """The next tries, all of one stage; none when the search is at its end.
 
     Args:
         closed: Stages that are not asked any more, since the budget does not allow for them.
+        unsettled: Tries that gave no result in this run, and are left to the next one.
     """
     best = next(iter(ranked(goal, points)), None)
     for name, stage in STAGES.items():
         if name in closed:
             continue
         wanted = {attempt.id: attempt for attempt in reversed(stage(space, goal, points))}
-        new = [attempt for attempt in reversed(wanted.values()) if not _measured(attempt, points)]
+        new = [
+            attempt
+            for attempt in reversed(wanted.values())
+            if attempt.id not in unsettled and not _measured(attempt, points)
+        ]
         if new:
             against = "" if best is None else best.key
             return [t.model_copy(update={"against": against}) if t.timed else t for t in new]
@@ -199,7 +209,7 @@ def _int8(points: Sequence[Trial]) -> list[Trial]:
         if p.error is None
         and p.agreement is not None
         and p.candidate.precision is Precision.INT8
-        and isinstance(p.candidate.export, OnnxExport)
+        and p.candidate.calibration is not None
         and not p.candidate.steps
     ]
 

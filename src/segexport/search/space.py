@@ -4,27 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from segexport.recipe.schema import ExportRecipe
+from segexport.exporter.targets.layers import Layer
+from segexport.recipe.schema import AnyExport
 from segexport.search.candidate import Candidate
-from segexport.spec import Format, Frozen
-
-
-class Layer(Frozen):
-    """A convolution or matrix product that may compute in int8 or stay float.
-
-    Attributes:
-        name: As `float_nodes` calls it.
-        float_ms, int8_ms: Measured in the profiles of both exports, with the conversions around it; None if unknown.
-    """
-
-    name: str
-    operator: str
-    float_ms: float | None = None
-    int8_ms: float | None = None
-
-    @property
-    def gain_ms(self) -> float:
-        return 0.0 if self.float_ms is None or self.int8_ms is None else self.float_ms - self.int8_ms
+from segexport.spec import Frozen
 
 
 class Training(Frozen):
@@ -60,7 +43,7 @@ class Space(Frozen):
         qat: Whether quantization-aware training is there.
     """
 
-    precisions: tuple[ExportRecipe, ...]
+    precisions: tuple[AnyExport, ...]
     more: tuple[Candidate, ...] = ()
     methods: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
@@ -76,7 +59,7 @@ class Space(Frozen):
         return Candidate(export=self.precisions[0])
 
     @property
-    def target(self) -> Format:
+    def target(self) -> str:
         return self.precisions[0].to
 
 

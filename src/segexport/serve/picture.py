@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.data.images import decode_image
+from segexport.data.images import COLORS, decode_image
 from segexport.errors import InputError
+from segexport.spec import Pixels
 
 # A progressive JPEG is decoded once per scan, and a scan of a whole image fits into a few bytes: minutes from a
 # kilobyte. Cameras and encoders write about ten. In a JPEG's data a byte 255 is never followed by a marker's.
 _MAX_SCANS = 100
 
 
-def decode_picture(data: bytes, *, max_pixels: int) -> np.ndarray:
+def decode_picture(data: bytes, *, max_pixels: int, pixels: Pixels = COLORS) -> np.ndarray:
     """Decodes an image file.
 
     Returns:
-        uint8 (height, width, 3) RGB.
+        (height, width, channels) as the model asks for in `pixels`; without, uint8 RGB.
 
     Raises:
         TooLargeError: More pixels than `max_pixels`, as its header says; nothing was decoded.
@@ -24,4 +25,4 @@ def decode_picture(data: bytes, *, max_pixels: int) -> np.ndarray:
     """
     if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise InputError("image: it cannot be decoded", cause=f"a JPEG with more than {_MAX_SCANS} scans")
-    return decode_image(data, name="image", max_pixels=max_pixels)
+    return decode_image(data, name="image", max_pixels=max_pixels, pixels=pixels)

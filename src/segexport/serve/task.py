@@ -60,7 +60,7 @@ def prepared(request: ImageRequest, data: bytes, contract: Preprocess, manifest:
     Raises:
         InputError: No image, one that is too large, or a size that the model does not take.
     """
-    image = decode_picture(data, max_pixels=limits.image_pixels)
+    image = decode_picture(data, max_pixels=limits.image_pixels, pixels=contract.pixels)
     width, height = place(contract, image.shape[1], image.shape[0]).tensor
     if width * height > limits.network_pixels:
         raise TooLargeError(

@@ -53,11 +53,29 @@ def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None
     return picture
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """An image of any number of channels as a person can look at it: uint8 (height, width, 3).
+
+    One or two channels are grey, of more the first three are red, green and blue. Values beyond 8 bits are stretched,
+    each channel from its 2nd to its 98th percentile.
+    """
+    import numpy as np
+
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return image
+    shown = np.repeat(image[:, :, :1], 3, axis=2) if image.shape[2] < 3 else image[:, :, :3]
+    if image.dtype != np.uint8:
+        low, high = np.percentile(shown, (2, 98), axis=(0, 1))
+        shown = (shown.astype(np.float32) - low) * (255.0 / np.maximum(high - low, 1e-12))
+        shown = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(shown)
+
+
 def overlay(image: np.ndarray, mask: np.ndarray, labels: Sequence[Label], *, opacity: float = 0.6) -> np.ndarray:
-    """The image with the coloured mask laid over it."""
+    """The image (see `as_rgb`) with the coloured mask laid over it."""
     import cv2
 
-    return cv2.addWeighted(image, 1.0 - opacity, colorize(mask, labels), opacity, 0.0)
+    return cv2.addWeighted(as_rgb(image), 1.0 - opacity, colorize(mask, labels), opacity, 0.0)
 
 
 def panel(
@@ -76,7 +94,7 @@ def panel(
     the picture is drawn.
 
     Args:
-        image: RGB, uint8, (height, width, 3).
+        image: (height, width, channels), see `as_rgb`.
         truth: Class indices (height, width), or None for an image without labels.
         reference: Class indices (height, width) that the reference gave.
         export: Class indices (height, width) that the export gave.
@@ -94,6 +112,7 @@ def panel(
     if len(shapes) != 1:
         raise ValueError(f"image and masks differ in size: {sorted(shapes)}")
     count = 4 if truth is None else 5
+    image = as_rgb(image)
     while True:
         width = max((max_width - (count + 1) * _GAP) // count, _TILE_MIN_WIDTH)
         data = _encoded(_strip(image, truth, reference, export, labels, ignore_index, width))

@@ -82,6 +82,6 @@ class InstanceData(Dataset):
     @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) of the images and of what is annotated in them."""
-        images = Dataset(self.root, self.split, self.entries, self.labels).fingerprint
+        images = Dataset(self.root, self.split, self.entries, self.labels, groups=self.groups).fingerprint
         truth = [(entry.image, self.of(entry.image)) for entry in self.entries]
         return hashlib.sha256(repr((images, self.category_ids, truth)).encode()).hexdigest()

@@ -50,11 +50,16 @@ class ObjectTruth:
 
 
 def judged(
-    tally: InstanceCounts, own: InstanceCounts, truth: ObjectTruth, limits: Limits, images: tuple[str, ...]
+    tally: InstanceCounts,
+    own: InstanceCounts,
+    truth: ObjectTruth,
+    limits: Limits,
+    images: tuple[str, ...],
+    groups: tuple[str, ...] | None = None,
 ) -> tuple[list[Check], dict[str, Any]]:
     """The checks, and the figures of the export's row."""
     deltas = {
-        kind: paired_ap_delta(truth.matches(own, kind), truth.matches(tally, kind))
+        kind: paired_ap_delta(truth.matches(own, kind), truth.matches(tally, kind), groups=groups)
         for kind in (("bbox", "segm") if tally.masks else ("bbox",))
     }
     share = _share(tally)

@@ -20,6 +20,7 @@ from segexport.task.instance.evaluate import Metric, evaluate
 from segexport.task.instance.objects import Objects
 from segexport.task.instance.result import DRAW_THRESHOLD, InstanceResult
 from segexport.task.open_data import open_data
+from segexport.ui.pictures import as_rgb
 
 
 class InstanceModel(Opened):
@@ -47,7 +48,9 @@ class InstanceModel(Opened):
         """The same as a generator: no image is kept that was seen."""
         if not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold is {score_threshold}", cause="it is a number from 0 to 1")
-        return (self._one(picture, score_threshold) for picture in pictures(input))
+        return (
+            self._one(picture, score_threshold) for picture in pictures(input, self.artifact.manifest.preprocess.pixels)
+        )
 
     def evaluate(
         self,
@@ -82,6 +85,7 @@ class InstanceModel(Opened):
                 cause="this model finds objects, and is measured against annotations of objects",
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations",
             )
+        data = data.read_for(self.artifact.manifest.preprocess)
         return evaluate(self.objects, self.artifact.manifest, data, metric, return_details, progress)
 
     def objects(self, name: str, image: np.ndarray) -> Objects:
@@ -94,7 +98,7 @@ class InstanceModel(Opened):
     def _one(self, picture: Picture, score_threshold: float) -> InstanceResult:
         objects = self.objects(picture.name, picture.image).at_least(score_threshold)
         draw = score_threshold or DRAW_THRESHOLD  # who asks for a score wants to see what has it
-        return InstanceResult(picture.name, picture.image, objects, self.artifact.manifest.labels, draw)
+        return InstanceResult(picture.name, as_rgb(picture.image), objects, self.artifact.manifest.labels, draw)
 
 
 def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Placement, name: str) -> Objects:

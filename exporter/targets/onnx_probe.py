@@ -8,13 +8,20 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.diagnose.graph_probe import Runner
 from segexport.diagnose.match import CONVERSIONS, Match, OnnxGraph, match
 from segexport.diagnose.schema import Difference, Quantized
 from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
-from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.worker import Worker
 
+_RUN = """    import onnxruntime
+    session = onnxruntime.InferenceSession(str(here / "export.onnx"), providers=["CPUExecutionProvider"])
+    feed = {value.name: load(name) for value, name in zip(session.get_inputs(), export_feeds)}
+    return session.run(None, feed)[0]
+
+"""
 _SAMPLE = 1 << 18  # values of a tensor that tell how well its 8 bits fit
 
 
@@ -27,6 +34,8 @@ class OnnxSide:
     Raises:
         SegexportError: The file cannot be read.
     """
+
+    runner = Runner("ONNX Runtime", "onnxruntime", _RUN)
 
     def __init__(
         self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
@@ -132,7 +141,9 @@ class OnnxSide:
     def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
         """A worker that died is started again, with the model in it."""
         if self._worker is None:
-            self._worker = Worker(WORKERS / "onnx_trace_worker.py", needs="onnx", threads=self._threads, name="onnx")
+            self._worker = Worker(
+                WORKERS / "onnx_trace_worker.py", needs=ONNX_TOOLS, threads=self._threads, name="onnx"
+            )
             if command != "read":
                 self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
         try:

@@ -1,4 +1,4 @@
-"""docs/seeds.md says what is so: it is made from its data, and the tests that it names are there."""
+"""docs/paddlex-migration.md says what is so: it is made from its data, and the tests that it names are there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     row
-    for section in yaml.safe_load((ROOT / "docs/seeds.yaml").read_text(encoding="utf-8"))["sections"]
+    for section in yaml.safe_load((ROOT / "docs/paddlex-migration.yaml").read_text(encoding="utf-8"))["sections"]
     for row in section["rows"]
 ]
 
@@ -23,8 +23,8 @@ def names_of_tests(path: Path) -> set[str]:
 
 
 def test_the_page_is_made_from_the_data():
-    made = runpy.run_path(str(ROOT / "docs/make_seeds.py"))["text"]()
-    assert (ROOT / "docs/seeds.md").read_text(encoding="utf-8") == made
+    made = runpy.run_path(str(ROOT / "docs/make_paddlex_migration.py"))["text"]()
+    assert (ROOT / "docs/paddlex-migration.md").read_text(encoding="utf-8") == made
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])

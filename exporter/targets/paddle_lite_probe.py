@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
+from segexport.diagnose.graph_probe import Runner
 from segexport.diagnose.match import Match
 from segexport.diagnose.schema import Difference, Quantized
 from segexport.diagnose.trace import Trace
@@ -25,6 +26,18 @@ from segexport.process.worker import Worker
 from segexport.runtimes.lite import twin_of
 from segexport.spec import Precision
 
+_RUN = """    from paddlelite import lite
+    config = lite.MobileConfig()
+    config.set_model_from_file(str(here / "export.nb"))
+    predictor = lite.create_paddle_predictor(config)
+    arrays = [load(name) for name in export_feeds]
+    for index, array in enumerate(arrays):
+        predictor.get_input(index).from_numpy(array)
+    predictor.run()
+    return np.array(predictor.get_output(0).numpy())
+
+"""
+
 
 class LiteSide:
     """A Paddle-Lite export beside the reference's trace.
@@ -33,6 +46,8 @@ class LiteSide:
         tensors: The image's tensors, as they are fed to both.
         source: The program that the export was compiled from.
     """
+
+    runner = Runner("Paddle-Lite", "paddlelite", _RUN, made="compiled again, for this host")
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Writes docs/seeds.md from docs/seeds.yaml."""
+"""Writes docs/paddlex-migration.md from docs/paddlex-migration.yaml."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATUSES = ("same", "renamed", "not applicable", "not yet")
 
 def text() -> str:
     """The page."""
-    sections = yaml.safe_load((HERE / "seeds.yaml").read_text(encoding="utf-8"))["sections"]
+    sections = yaml.safe_load((HERE / "paddlex-migration.yaml").read_text(encoding="utf-8"))["sections"]
     counts = Counter(row[1] for section in sections for row in section["rows"])
     lines = [
         "# The calls of PaddleX and PaddleSeg, and what became of them",
@@ -21,7 +21,7 @@ def text() -> str:
         "People come with code and habits from PaddleX and PaddleSeg. This is every call and parameter of their",
         "segmentation documents. What is *same* or *renamed* names the test that shows it.",
         "",
-        "Made by `python docs/make_seeds.py` from `docs/seeds.yaml`: "
+        "Made by `python docs/make_paddlex_migration.py` from `docs/paddlex-migration.yaml`: "
         + ", ".join(f"{counts[status]} {status}" for status in STATUSES)
         + ".",
     ]
@@ -33,4 +33,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "seeds.md").write_text(text(), encoding="utf-8")
+    (HERE / "paddlex-migration.md").write_text(text(), encoding="utf-8")

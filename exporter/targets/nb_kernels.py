@@ -1,0 +1,35 @@
+"""What a Paddle-Lite `.nb` says of the kernels that Opt has chosen; its runtime takes them as they are."""
+
+from __future__ import annotations
+
+import re
+
+from segexport.errors import InputError
+from segexport.measure.audit import MOVES, Ran, only_moves
+
+# "conv2d/def/4/1/1": operator, alias, target, precision, layout, by Paddle-Lite's own numbers (paddle_place.h).
+_NB_KERNEL = re.compile(rb"([a-z][a-z0-9_]*)/([A-Za-z0-9_]+)/(\d{1,2})/(\d{1,2})/(\d{1,2})(?!\d)")
+_NB_TARGETS = {1: "host", 2: "x86", 3: "cuda", 4: "arm", 5: "opencl", 6: "any"}
+_NB_PRECISIONS = {1: "fp32", 2: "int8", 3: "int32", 4: "any", 5: "fp16", 6: "bool", 7: "int64", 8: "int16", 9: "int8"}
+
+
+def nb_kernels(data: bytes, source: str = "the .nb") -> tuple[Ran, ...]:
+    """The kernels that a `.nb` names, one per operator, in its order.
+
+    Raises:
+        InputError: It names none.
+    """
+    found = []
+    for kind, alias, target, precision, _layout in _NB_KERNEL.findall(data):
+        operator = kind.decode()
+        name = _NB_PRECISIONS.get(int(precision), f"precision {int(precision)}")
+        place = _NB_TARGETS.get(int(target), f"target {int(target)}")
+        found.append(Ran(operator, MOVES if only_moves(operator) else name, place, alias.decode()))
+    if not any(one.operator not in ("feed", "fetch") for one in found):
+        raise InputError(f"{source}: no kernels in it", cause="it is no .nb, or one of another Paddle-Lite")
+    return tuple(found)
+
+
+def quantized_weights(data: bytes) -> int:
+    """How many operators of a `.nb` hold weights in 8 bits that the runtime turns into floats when it loads."""
+    return data.count(b"quantize_weight_bits")

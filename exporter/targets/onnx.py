@@ -1,0 +1,118 @@
+"""ONNX: what most runtimes read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.targets.base import ExportTarget
+from segexport.measure.audit import Audit, Ran
+from segexport.pipeline.registry import make_step
+from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.schema.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
+    from segexport.exporter.targets.layers import Layers
+    from segexport.files.store import Store
+    from segexport.pipeline.step import Step
+    from segexport.runtimes.base import RunOptions, Runtime
+
+
+class OnnxExport(ExportRecipe):
+    """An ONNX export."""
+
+    to: Literal["onnx"]
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    opset: Literal["auto"] | int = "auto"
+    simplify: bool = True
+    calibration: Calibration = Field(default_factory=Calibration)
+
+
+class Onnx(ExportTarget):
+    """By paddle2onnx in fp32; fp16 and int8 are made of that file."""
+
+    name = "onnx"
+    title = "ONNX"
+    format = Format.ONNX
+    Recipe = OnnxExport
+    runtimes = ("onnxruntime",)
+    toolchains = ("onnx",)
+    converters = (PADDLE2ONNX,)
+    suffix = ".onnx"
+    packed = ("model", "params")  # weights may lie beside a large one
+    as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
+    searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+
+    def steps(self, recipe: OnnxExport) -> list[Step]:
+        steps = [make_step("to_onnx", {"opset": recipe.opset, "simplify": recipe.simplify})]
+        if recipe.precision is Precision.FP16:
+            steps.append(make_step("onnx_fp16", {}))
+        if recipe.precision is Precision.INT8:
+            steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
+        return steps
+
+    def verify(self, root: Path, manifest: Manifest) -> None:
+        from segexport.exporter.targets.onnx_files import require_listed
+
+        require_listed(root, manifest)
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        from segexport.exporter.from_onnx import adopt_onnx
+
+        return adopt_onnx(file, reference, store)
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """As every target; of int8 in ONNX Runtime on a CPU, whether ARM rounds alike, too."""
+        from segexport.exporter.targets.arm_rounding import arm_rounding_check
+
+        found = super().audit(artifact, inputs, options, runtime)
+        is_int8 = artifact.manifest.target.precision is Precision.INT8
+        if not is_int8 or runtime.name != self.runtimes[0] or options.device != "cpu":
+            return found
+        return replace(found, checks=(*found.checks, arm_rounding_check(artifact, inputs, options)))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if any(one.is_product and one.provider != "CPUExecutionProvider" for one in ran):
+            return ""
+        return "ONNX Runtime has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.onnx_probe import OnnxSide
+
+        return OnnxSide(artifact, trace, tensors, threads, timeout_s)
+
+    def layers(
+        self,
+        fp32: ModelArtifact,
+        int8: Callable[[], ModelArtifact] | None,
+        tensors: Sequence[np.ndarray],
+        *,
+        threads: int,
+        timeout_s: float,
+    ) -> Layers:
+        from segexport.exporter.targets.onnx_layers import onnx_layers
+
+        return onnx_layers(fp32, int8, tensors, threads=threads, timeout_s=timeout_s)

@@ -1,0 +1,24 @@
+"""Every file that an ONNX artifact takes weights from is one of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from segexport.artifact import MANIFEST_NAME, Manifest
+from segexport.errors import InputError
+from segexport.files.external_data import external_data, require_inside
+
+
+def require_listed(root: Path, manifest: Manifest) -> None:
+    """Raises InputError for weights that lie outside of the folder, or that the manifest does not list."""
+    listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
+    for entry in manifest.files:
+        for location in external_data(root / entry.path) if entry.role == "model" else ():
+            inside = require_inside(root / entry.path, location)
+            path = str(PurePosixPath(entry.path).parent / inside)
+            if path not in listed:
+                raise InputError(
+                    f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
+                    cause="so nothing tells whether it is the file that the model was made with",
+                    hint="check the bare .onnx file instead: its weights are then taken along",
+                )

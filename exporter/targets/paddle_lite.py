@@ -1,0 +1,80 @@
+"""Paddle-Lite: a `.nb` for ARM, with its x86 twin for the check where x86 has the operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from segexport.exporter.converters import OPT_ARM, OPT_X86
+from segexport.exporter.targets.base import ExportTarget
+from segexport.measure.audit import Audit, precision_check
+from segexport.pipeline.registry import make_step
+from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.schema.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
+    from segexport.pipeline.step import Step
+    from segexport.runtimes.base import RunOptions, Runtime
+
+
+class PaddleLiteExport(ExportRecipe):
+    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
+
+    to: Literal["paddle-lite"]
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
+    weight_bits: Literal[8, 16] = 8
+    calibration: Calibration = Field(default_factory=Calibration)
+
+
+class PaddleLite(ExportTarget):
+    """By Paddle-Lite's own Opt, from the program."""
+
+    name = "paddle-lite"
+    title = "Paddle-Lite"
+    format = Format.PADDLE_LITE
+    Recipe = PaddleLiteExport
+    runtimes = ("paddle-lite",)
+    toolchains = ("paddle-lite",)
+    converters = (OPT_ARM, OPT_X86)
+    suffix = ".nb"
+    packed = ("model",)
+    searched = (Precision.FP32, Precision.FP16, Precision.W8)
+    searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
+    untimed = "the x86 twins' times here say nothing about a phone"
+
+    def steps(self, recipe: PaddleLiteExport) -> list[Step]:
+        return [make_step("to_paddle_lite", recipe.model_dump(include={"precision", "weight_bits", "calibration"}))]
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """Reads the file: its kernels are chosen already, wherever it runs."""
+        from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
+
+        file = artifact.file("model")
+        data = file.read_bytes()
+        ran, asked = nb_kernels(data, source=str(file)), artifact.manifest.target.precision
+        source = f"the kernels in {file.name}"
+        return Audit(ran, (precision_check(asked, ran, source, weights_int8=quantized_weights(data)),))
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.paddle_lite_probe import LiteSide
+
+        return LiteSide(artifact, trace, tensors, source, threads, timeout_s)

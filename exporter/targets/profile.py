@@ -1,0 +1,38 @@
+"""Which operators ran, as the runtime tells it after one run."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.measure.audit import Ran, precision_of
+from segexport.runtimes.base import RunOptions, Runtime
+
+
+def profiled(
+    artifact: ModelArtifact, tensors: Sequence[np.ndarray], options: RunOptions, runtime: Runtime
+) -> tuple[Ran, ...]:
+    """The operators of the graph as the runtime optimized it.
+
+    Args:
+        runtime: One that `profiles`.
+
+    Raises:
+        SegexportError: The export does not run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        extra = {**options.options, "profile": str(Path(folder) / "profile")}
+        with runtime.open(artifact, replace(options, options=extra)) as session:
+            found = session.operators(tensors)
+    return tuple(Ran(kind, precision_of(kind, dtype), provider, _plain(node)) for kind, dtype, provider, node in found)
+
+
+def _plain(node: str) -> str:
+    """A node's name without what ONNX Runtime's optimizer put behind it."""
+    return re.sub(r"(_nchwc|_token_\d+)+$", "", node)

@@ -1,0 +1,137 @@
+"""A plain session with its optimized twin beside it: masks are the plain one's, and every mask of both is compared.
+
+The twin has a process of its own. When it crashes, fails or hangs, it is given up, and the plain session goes on.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+
+from segexport.errors import SegexportError
+from segexport.measure.mask_proof import MaskProof
+from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
+from segexport.task.instance import match
+
+
+class WatchedSession:
+    """A `Session` that proves on the way whether its optimized twin says the same.
+
+    Args:
+        plain: Gives the answers.
+        open_twin: Opens the optimized program.
+    """
+
+    def __init__(self, plain: Session, open_twin: Callable[[], Session]) -> None:
+        self._plain = plain
+        self._twin: Session | None = None
+        self._provider = self._fault = ""
+        self._inputs: deque[int] = deque()  # digests of what was submitted and has no result yet
+        self._agreements: dict[int, float] = {}  # of each different input, the least
+        with self._given_up():
+            self._twin = open_twin()
+            self._provider = self._twin.info.provider
+
+    @property
+    def info(self) -> SessionInfo:
+        return replace(self._plain.info, notes=(*self._plain.info.notes, self.proof.note))
+
+    @property
+    def proof(self) -> MaskProof:
+        """What the runs so far have shown."""
+        return MaskProof.of(self._provider, list(self._agreements.values()), self._fault)
+
+    @property
+    def ahead(self) -> int:
+        return self._plain.ahead
+
+    def infer(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> Prediction:
+        self.submit(tensors, margin=margin)
+        return self.result()
+
+    def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None:
+        self._plain.submit(tensors, margin=margin)
+        if self._twin is not None:
+            self._inputs.append(_digest(tensors))
+            with self._given_up():
+                self._twin.submit(tensors)
+
+    def result(self) -> Prediction:
+        found = self._plain.result()
+        if self._twin is not None:
+            with self._given_up():
+                same = agreement(found, self._twin.result())
+                which = self._inputs.popleft()
+                self._agreements[which] = min(same, self._agreements.get(which, 1.0))
+        return found
+
+    def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return self._plain.outputs(tensors)
+
+    def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
+        return self._plain.bench(tensors, runs)
+
+    def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
+        return self._plain.operators(tensors)
+
+    def peak_rss_bytes(self) -> int:
+        return self._plain.peak_rss_bytes()
+
+    def close(self) -> None:
+        self._plain.close()
+        if self._twin is not None:
+            self._twin.close()
+
+    def __enter__(self) -> WatchedSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        """What the twin fails by becomes its fault, and it is asked no more."""
+        try:
+            yield
+        except SegexportError as error:
+            self._fault = error.what
+            if self._twin is not None:
+                self._twin.close()
+            self._twin = None
+
+
+def proof_of(session: object) -> MaskProof | None:
+    """What a watched session has shown; None of any other."""
+    return session.proof if isinstance(session, WatchedSession) else None
+
+
+def with_graph(options: RunOptions, graph: str) -> RunOptions:
+    """The same options for another of Paddle's programs (`paddle.Paddle`); runtimes that have one only ignore it."""
+    return replace(options, options={**options.options, "graph": graph})
+
+
+def timed_graph(session: object) -> str:
+    """Which of Paddle's programs is timed, as its runtime's option `graph`: the quick one once it is proven."""
+    proof = proof_of(session)
+    return "optimized" if proof is not None and proof.holds else "plain"
+
+
+def agreement(one: Prediction, two: Prediction) -> float:
+    """The part of the pixels, or of the sure objects, that two predictions have in common."""
+    if one.objects is not None and two.objects is not None:
+        return match.agreement(one.objects, two.objects).share
+    if one.mask.shape != two.mask.shape:
+        return 0.0
+    return float((one.mask == two.mask).mean())
+
+
+def _digest(tensors: Sequence[np.ndarray]) -> int:
+    value = 0
+    for tensor in tensors:
+        value = zlib.crc32(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8), value)
+    return value

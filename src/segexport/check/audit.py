@@ -1,0 +1,62 @@
+"""Reads back what really ran in an export, on the first images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.check.compare.request import CheckRequest
+from segexport.check.compare.sessions import RunningExport
+from segexport.errors import SegexportError
+from segexport.exporter.paddle_audit import audit_program
+from segexport.measure.audit import CHECK, Audit
+from segexport.pipeline.registry import runtime_for, target_of
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import timed_graph, with_graph
+from segexport.verdict import Check, Verdict
+
+_IMAGES = 4
+
+
+def audit_export(request: CheckRequest, export: RunningExport) -> None:
+    """Adds the operators that ran, and the checks on them."""
+    data, model = request.all_data, export.model
+    manifest = model.artifact.manifest
+    images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
+    inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
+    options = with_graph(model.options, timed_graph(export.opened.session))
+    export.operators, checks = audited(model.artifact, inputs, options)
+    export.more += checks
+
+
+def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions) -> Audit:
+    """What ran, as the export's target knows it; of a Paddle program, as Paddle Inference does.
+
+    Args:
+        inputs: The tensors of some images, one at least for an export.
+        options: As in the check.
+
+    Raises:
+        SegexportError: It could not be read back.
+    """
+    target = target_of(artifact.manifest.format)
+    if target is None:
+        return audit_program(artifact, options)
+    return target.audit(
+        artifact, inputs, options, runtime_for(artifact.manifest.format, options.device, options.runtimes)
+    )
+
+
+def audited(
+    artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions
+) -> tuple[dict[str, dict[str, int]], list[Check]]:
+    """The audit as the check takes it: precision -> operator -> count, and the checks; a failure becomes an ERROR."""
+    try:
+        found = audit(artifact, inputs, options)
+        return found.operators, list(found.checks)
+    except SegexportError as error:
+        message = f"what ran could not be read back: {error.what}"
+        return {}, [Check(name=CHECK, verdict=Verdict.ERROR, message=message)]

@@ -1,0 +1,70 @@
+"""The exports of a check, opened: each in a process of its own, and one that cannot be opened keeps its error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from segexport.errors import InputError, capture_error
+from segexport.judge.results import Export, Measured
+from segexport.measure.live_model import LiveModel
+from segexport.measure.parity import ModelUnderTest
+from segexport.pipeline.registry import require_known, runtimes
+from segexport.recipe.schema import CheckRecipe
+from segexport.references.base import Reference
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import with_graph
+
+
+@dataclass(kw_only=True)
+class RunningExport(Measured):
+    """An export whose model answers.
+
+    Attributes:
+        model: How it is run.
+        opened: Its session.
+    """
+
+    model: LiveModel
+    opened: ModelUnderTest
+
+
+def open_model(model: LiveModel | Reference, stack: ExitStack) -> ModelUnderTest:
+    """Opens a model until `stack` is left; raises SegexportError where it cannot be run."""
+    opened = model.open()
+    stack.callback(opened.session.close)
+    return opened
+
+
+def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
+    """Raises InputError for a runtime that does not exist, and for one that runs none of the exports."""
+    for name in wanted:
+        require_known("runtime", name, runtimes())
+        runs = runtimes()[name].runs
+        if not any(export.format == runs for export in exports):
+            formats = ", ".join(sorted({export.format for export in exports}))
+            raise InputError(f"runtime {name!r} runs {runs}, and the exports are {formats}")
+
+
+def open_exports(exports: Sequence[Export], options: CheckRecipe, stack: ExitStack) -> list[Measured]:
+    """Opens what can be opened; the others have an error."""
+    return [_opened(export, run_options(options), stack) for export in exports]
+
+
+def _opened(export: Export, options: RunOptions, stack: ExitStack) -> Measured:
+    failed = Measured(export, error=export.error)
+    if export.artifact is not None and export.error is None:
+        with capture_error(failed):
+            model = LiveModel(export.name, export.artifact, options)
+            return RunningExport(export, model=model, opened=open_model(model, stack))
+    return failed
+
+
+def run_options(options: CheckRecipe) -> RunOptions:
+    """How the exports of a check run.
+
+    What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
+    """
+    found = RunOptions(options.device, options.threads, options.timeout_s, runtimes=options.runtimes)
+    return with_graph(found, "watched" if options.latency_seconds else "plain")

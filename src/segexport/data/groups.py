@@ -1,0 +1,71 @@
+"""Which images of a data set belong together: frames of a video, slices of a patient, tiles of a scene."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from segexport.data.dataset_list import Entry
+from segexport.errors import InputError
+from segexport.recipe.groups import AUTO, COLUMN, HINT, PART, fault_in_groups
+
+_SHOWN = 3
+
+
+def with_groups(entries: Sequence[Entry], groups: str, where: str) -> tuple[Entry, ...]:
+    """The entries, each with the name of its group.
+
+    Args:
+        groups: `auto`: what is left of each name without the number that counts up. `column`: the list's last column,
+            which the entries have already. Else a regular expression, searched in the image's path.
+        where: The list, for messages.
+
+    Raises:
+        InputError: None of the three; a list without the column; a pattern that does not fit every name.
+    """
+    if fault := fault_in_groups(groups):
+        raise InputError(f"groups {groups!r}: {fault}", hint=f"give {HINT}")
+    if groups == AUTO:
+        names = names_without_counter([entry.image for entry in entries])
+        return tuple(replace(entry, group=name) for entry, name in zip(entries, names, strict=True))
+    if groups == COLUMN:
+        named, what = list(entries), "the list's lines have no group"
+        hint = "write `image label group` in each line, or `image - group` where there are no labels"
+    else:
+        named, what = [], f"the pattern {groups!r} does not fit"
+        hint = f"the pattern is searched in the image's path, and its part {PART!r} must not be empty"
+        for entry in entries:
+            match = re.search(groups, entry.image)
+            named.append(replace(entry, group=(match[PART] or "") if match else ""))
+    if without := [entry.image for entry in named if not entry.group]:
+        more = ", ..." if len(without) > _SHOWN else ""
+        raise InputError(
+            f"{where}: {what} for {len(without)} of {len(entries)} images",
+            cause=f"{', '.join(without[:_SHOWN])}{more}",
+            hint=hint,
+        )
+    return tuple(named)
+
+
+def names_without_counter(images: Sequence[str]) -> list[str]:
+    """The group of each image by its path, `#` in place of the number that counts the images of a group.
+
+    Among paths that are equal but for their numbers, the last number that varies is the counter: the frame in
+    `0016E5_00390.png`, and in `seq_000012_8bit.png`. A path that is like no other is a group of its own.
+    """
+    alike: dict[tuple[str, ...], dict[int, list[str]]] = defaultdict(dict)
+    for index, image in enumerate(images):
+        parts = re.split(r"(\d+)", str(PurePosixPath(image).with_suffix("")))
+        alike[tuple(parts[::2])][index] = parts
+    found = [""] * len(images)
+    for paths in alike.values():
+        columns = list(zip(*paths.values(), strict=True))
+        varying = [place for place in range(1, len(columns), 2) if len(set(columns[place])) > 1]
+        for index, parts in paths.items():
+            if varying:
+                parts[varying[-1]] = "#"
+            found[index] = "".join(parts)
+    return found

@@ -1,0 +1,106 @@
+"""What labels hold: classes without a pixel, masks of 0 and 255, nothing at all. Every command asks here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.progress import Progress, silent
+
+SCANNED_IMAGES = 16
+"""Labels that `look` reads: what is wrong with a data set is wrong with all of it."""
+_THREADS = 2
+_SEE_VALUES = "segexport data check shows the values of each label"
+
+
+@dataclass(frozen=True)
+class LabelPixels:
+    """How many pixels the labels of a split hold.
+
+    Attributes:
+        classes: int64 (classes,), of each class.
+        ignored: Of the data's `ignore_index`.
+    """
+
+    classes: np.ndarray
+    ignored: int
+
+    def suspicion(self, split: str, ignore_index: int) -> str:
+        """Why they can hardly be meant so, in a sentence; empty where nothing is odd."""
+        total = self.ignored + int(self.classes.sum())
+        if total and self.ignored == total:
+            return f"{split}: all pixels are {ignore_index}, which is ignored"
+        present = np.flatnonzero(self.classes)
+        if present.size != 1 or self.classes.size < 2:
+            return ""
+        if ignore_index == 255 and self.ignored and present[0] == 0:
+            return f"{split}: labels are 0 and 255 only; if 255 is meant as a class, it has to be 1"
+        return f"{split}: every pixel that counts is class {present[0]}"
+
+
+def look(data: Dataset, classes: int) -> str:
+    """The suspicion about some labels, spread over the data; empty where nothing is odd, or nothing is labelled.
+
+    Raises:
+        InputError: As `count_pixels`.
+    """
+    if not data.labelled:
+        return ""
+    return count_pixels(data.subset(SCANNED_IMAGES), classes).suspicion(data.split, data.ignore_index)
+
+
+def count_pixels(data: Dataset, classes: int, progress: Progress = silent) -> LabelPixels:
+    """Counts the pixels of every label; of the images, only the headers are read.
+
+    Raises:
+        InputError: A label that cannot be read, has another size than its image, or holds values that are no class.
+    """
+
+    def count(index: int) -> np.ndarray:
+        values = np.bincount(data.read_label(index).reshape(-1), minlength=max(classes, data.ignore_index + 1))
+        found = np.append(values[:classes], values[data.ignore_index])
+        if data.ignore_index < classes:
+            found[data.ignore_index] = 0
+        return found
+
+    total = np.zeros(classes + 1, np.int64)
+    with progress("looking at the labels", len(data)) as bar, ThreadPoolExecutor(_THREADS) as pool:
+        try:
+            for counts in pool.map(count, range(len(data))):
+                total += counts
+                bar.advance()
+        except InputError:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return LabelPixels(total[:-1], int(total[-1]))
+
+
+def require_counted(data: Dataset, pixels: LabelPixels) -> None:
+    """Raises InputError where every pixel is ignored."""
+    if not pixels.classes.any():
+        raise InputError(
+            f"{data.root}: every pixel of {data.split}'s {len(data)} labels is ignored",
+            cause=f"all are {data.ignore_index}, the ignore_index",
+            hint=_SEE_VALUES,
+        )
+
+
+def require_trainable(data: Dataset, pixels: LabelPixels, names: Sequence[str]) -> None:
+    """Refuses labels that teach nothing.
+
+    Raises:
+        InputError: Every pixel is ignored, or all that count are of one class.
+    """
+    require_counted(data, pixels)
+    present = np.flatnonzero(pixels.classes)
+    if present.size == 1 and len(names) > 1:
+        raise InputError(
+            f"{data.root}: every pixel of {data.split}'s {len(data)} labels that counts is {names[present[0]]!r}",
+            cause=pixels.suspicion(data.split, data.ignore_index),
+            hint=_SEE_VALUES,
+        )

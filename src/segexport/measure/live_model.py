@@ -1,0 +1,58 @@
+"""A model that is run here: opened for masks, and opened anew for times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import ModelArtifact
+from segexport.measure import latency
+from segexport.measure.parity import ModelUnderTest
+from segexport.pipeline.registry import runtime_for
+from segexport.runtimes.base import RunOptions, Session
+from segexport.runtimes.watched import timed_graph, with_graph
+from segexport.spec import Preprocess
+
+
+@dataclass(frozen=True)
+class LiveModel:
+    """An artifact and how it is run.
+
+    Attributes:
+        name: What the comparison calls it.
+    """
+
+    name: str
+    artifact: ModelArtifact
+    options: RunOptions
+
+    def open_session(self, options: RunOptions | None = None) -> Session:
+        """Starts the model in a process of its own. `options`: in place of the model's.
+
+        Raises:
+            SegexportError: It cannot be run.
+        """
+        options = options or self.options
+        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtimes)
+        return runtime.open(self.artifact, options)
+
+    def open(self, options: RunOptions | None = None) -> ModelUnderTest:
+        """The same, ready to be compared; who asks for it closes its session."""
+        manifest = self.artifact.manifest
+        session = self.open_session(options)
+        return ModelUnderTest(self.name, session, manifest.preprocess, manifest.image, inputs=manifest.inputs)
+
+    def program(self, image: np.ndarray, ran: Session, contract: Preprocess | None = None) -> latency.Program:
+        """What is timed: this model on one image.
+
+        Args:
+            image: uint8 (height, width, 3), RGB.
+            ran: The session that gave the masks; it knows whether a quicker program gives the same.
+            contract: In place of the model's own preprocessing.
+        """
+        options = with_graph(self.options, timed_graph(ran))
+        manifest = self.artifact.manifest
+        tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
+        return latency.Program(lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement))

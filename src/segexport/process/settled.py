@@ -1,0 +1,58 @@
+"""Tells what a process says about the work it was given from what the machine did to it.
+
+A converter that aborts on a program refuses it, and the next way may be tried. A process that was killed for want of
+memory, ended from outside or stopped for its time has said nothing: it is run again, and then it is an error. Else one
+bad moment of a machine would be taken for a property of a model, and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from segexport.errors import Interrupted, WorkerCrashed, WorkerError, WorkerTimeout
+
+T = TypeVar("T")
+
+OWN_ENDS = frozenset({"SIGABRT", "SIGSEGV", "SIGFPE", "SIGILL", "SIGTRAP"})
+"""Signals that a program brings on itself. SIGKILL and SIGTERM come from outside, SIGBUS from a full disk or memory."""
+MOST_RUNS = 3
+
+
+def settled(run: Callable[[], T]) -> T:
+    """What `run` gives, or how it fails when it does so by itself: the same way twice.
+
+    Raises:
+        WorkerCrashed: It ended by the same signal of its own, or with the same exit code, in two runs after each other.
+        Interrupted: It was ended from outside twice, or never in the same way.
+        SegexportError: Whatever else it raises, at once.
+    """
+    before: WorkerError | None = None
+    for _ in range(MOST_RUNS):
+        try:
+            return run()
+        except (WorkerCrashed, WorkerTimeout) as error:
+            if before is not None and _is_own(error) and _end(error) == _end(before):
+                raise
+            if before is not None and not _is_own(error) and not _is_own(before):
+                raise _interrupted(error) from error
+            before = error
+    raise _interrupted(before) from before
+
+
+def _is_own(error: WorkerError) -> bool:
+    end = _end(error)
+    return end in OWN_ENDS or end.startswith("exit ")
+
+
+def _end(error: WorkerError) -> str:
+    return error.end if isinstance(error, WorkerCrashed) else ""
+
+
+def _interrupted(error: WorkerError) -> Interrupted:
+    return Interrupted(
+        error.what,
+        cause=f"{error.cause + '; ' if error.cause else ''}the same once more, or another end each time: that is the "
+        "machine, and says nothing about the model",
+        hint="run the command again, with more free memory; what was done before is kept",
+    )

@@ -1,0 +1,35 @@
+"""How a model is quantized to int8 after training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from segexport.spec import Frozen
+
+
+class Calibration(Frozen):
+    """How a model is quantized to int8 after training; see docs/quantization.md for what each part brings.
+
+    Attributes:
+        method: How activation ranges are chosen from what was observed. `minmax`: all of it. `percentile`: all but the
+            outermost `percentile` of it. `mse`: the range with the least squared error of rounding and clipping.
+            `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
+        percentile: Percent of the observed values that stay inside the range.
+        images: Calibration images taken from the data, spread over it.
+        per_channel: A scale for each output channel of the weights, not one for all of them.
+        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
+        bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
+        float_operators: ONNX operator types that are left in float.
+        float_nodes: Names of single operators that are left in float.
+    """
+
+    method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    percentile: float = Field(default=99.99, gt=50, le=100)
+    images: int = Field(default=32, ge=1)
+    per_channel: bool = True
+    equalize: bool = False
+    bias_correction: bool = False
+    float_operators: tuple[str, ...] = ("Resize",)
+    float_nodes: tuple[str, ...] = ()

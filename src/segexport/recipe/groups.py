@@ -1,0 +1,27 @@
+"""What `groups` may say: which images belong together, so that they are not independent of each other."""
+
+from __future__ import annotations
+
+import re
+
+AUTO = "auto"
+"""By file names that count up within a common prefix."""
+
+COLUMN = "column"
+"""By the last column of the list: `image label group`."""
+
+PART = "group"
+"""Of a pattern on file names: the part that is the group's name."""
+
+HINT = rf"auto, column, or a pattern on file names such as '(?P<{PART}>[^/]+)_\d+'"
+
+
+def fault_in_groups(groups: str) -> str:
+    """Why a text is neither `auto` nor `column` nor a pattern; empty where it is one of them."""
+    if groups in (AUTO, COLUMN):
+        return ""
+    try:
+        parts = re.compile(groups).groupindex
+    except re.error as error:
+        return f"not a regular expression: {error}"
+    return "" if PART in parts else f"the pattern names no part (?P<{PART}>...)"

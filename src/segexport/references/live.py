@@ -1,0 +1,83 @@
+"""A reference that runs beside the exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.data.dataset import Dataset
+from segexport.judge.results import REFERENCE, Export, ReferenceRun
+from segexport.judge.times import latency_of
+from segexport.measure import latency
+from segexport.measure.live_model import LiveModel
+from segexport.measure.parity import Comparison, ModelUnderTest
+from segexport.recipe.schema import CheckRecipe
+from segexport.references.trial import Anew, Charge, tried
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import proof_of, with_graph
+from segexport.spec import Preprocess
+from segexport.verdict import Check
+
+
+@dataclass(frozen=True)
+class LiveReference:
+    """The model itself, and how it is run; a `Reference`."""
+
+    artifact: ModelArtifact
+    options: RunOptions = field(default_factory=RunOptions)
+
+    @classmethod
+    def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
+        """A model that runs as a check says."""
+        options = RunOptions(check.reference_device, check.threads, check.timeout_s)
+        return cls(artifact, with_graph(options, "watched" if check.latency_seconds else "plain"))
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (self.artifact.manifest.name, self.artifact.digest, "")
+
+    @property
+    def _model(self) -> LiveModel:
+        return LiveModel(REFERENCE, self.artifact, self.options)
+
+    def require_fit(self, exports: Sequence[Export]) -> None:
+        """Every export can be compared with it: what it was not made for shows in the masks."""
+
+    def with_groups(self, data: Dataset) -> Dataset:
+        return data
+
+    def open(self) -> ModelUnderTest:
+        return self._model.open()
+
+    def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
+        """That of the exports where the model takes any size and they do not: both must see the same tensor."""
+        contracts = {export.manifest.preprocess for export in exports}
+        free = -1 in self.artifact.manifest.image.shape[2:]
+        if free and len(contracts) == 1 and contracts != {self.artifact.manifest.preprocess}:
+            return contracts.pop()
+        return None
+
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program:
+        return self._model.program(image, ran.session, ran.preprocess)
+
+    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """Run again in a process that has seen nothing else, on the CPU, by the plain program."""
+
+        def again(images: Sequence[int]) -> Comparison:
+            witness = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
+            with closing(witness.session):
+                return anew(witness, images)
+
+        return tried(charge, comparison, again, same_device=self.options.device == "cpu")
+
+    def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
+        on_gpu, info = self.options.device.startswith("gpu"), ran.session.info
+        notes = info.notes
+        if not on_gpu:
+            notes = (*notes, "the reference ran on the CPU, as a substitute for a GPU")
+        times = latency_of(timing, info, comparison.reference, comparison.preprocess_ms)
+        return ReferenceRun(self.artifact, info, on_gpu, times, timing, None, notes, proof_of(ran.session))

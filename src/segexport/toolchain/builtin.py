@@ -1,0 +1,118 @@
+"""segexport's own toolchains, each with the smallest job that shows that it works."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from segexport.errors import WorkerFailed
+from segexport.toolchain.catalog import Toolchain
+
+_PACKAGE = Path(__file__).parent.parent
+_DEMO = _PACKAGE / "demo" / "model"
+_LOCKS = Path(__file__).parent / "locks"
+_LONGEST_S = 300.0
+
+
+class _Trial:
+    """Calls workers in one Python, on the demo's program, in a folder that goes away."""
+
+    def __init__(self, python: Path) -> None:
+        self._python = python
+
+    def __enter__(self) -> _Trial:
+        self._scratch = tempfile.TemporaryDirectory(prefix="segexport-trial-")
+        self.folder = Path(self._scratch.name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scratch.cleanup()
+
+    def program(self, target: str) -> dict[str, str]:
+        """The files of the demo's program, as `target` takes it."""
+        from segexport.exporter import program, rewrites
+
+        original = program.read(_DEMO / "model.pdmodel", _DEMO / "model.pdiparams")
+        self._outputs = [{"name": name} for name in original.fetch_names]
+        model, params = rewrites.rewrite_for(target, original)[0].write(self.folder)
+        return {"model": str(model), "params": str(params)}
+
+    def call(self, script: str, *calls: tuple[str, Mapping[str, Any]], own_code: bool = False) -> None:
+        from segexport.process.worker import Worker
+
+        with Worker(_PACKAGE / script, python=self._python, own_code=own_code) as worker:
+            for command, arguments in calls:
+                worker.call(command, arguments, timeout_s=_LONGEST_S)
+
+    def run(self, script: str, **files: str) -> None:
+        """Runs a model on a ramp.
+
+        Raises:
+            WorkerFailed: What comes out is no score for each pixel, or the same one everywhere.
+        """
+        import numpy as np
+
+        from segexport.process.worker import Worker
+
+        ramp = np.linspace(-1, 1, 3 * 128 * 128, dtype=np.float32).reshape(1, 3, 128, 128)
+        opening = {"files": files, "device": "cpu", "threads": 1, "outputs": self._outputs}
+        with Worker(_PACKAGE / script, python=self._python) as worker:
+            worker.call("open", {**opening, "options": {"onednn": False}}, timeout_s=_LONGEST_S)
+            (scores,) = worker.call("outputs", {}, [ramp], timeout_s=_LONGEST_S)[1]
+        if scores.shape[2:] != ramp.shape[2:] or not np.isfinite(scores).all() or np.ptp(scores) == 0:
+            raise WorkerFailed(
+                f"{script}: the demo's model gives wrong scores", cause=f"{scores.dtype} {list(scores.shape)}"
+            )
+
+
+def _prove_paddle(python: Path) -> None:
+    with _Trial(python) as trial:
+        files = trial.program("onnx")
+        trial.run("runtimes/workers/paddle_worker.py", **files)
+        trial.call("compress/workers/gradient_worker.py", ("gradient", files), own_code=True)
+
+
+def _prove_onnx(python: Path) -> None:
+    with _Trial(python) as trial:
+        raw, model = str(trial.folder / "raw.onnx"), str(trial.folder / "model.onnx")
+        conversion = {**trial.program("onnx"), "onnx": raw, "opset": 16}
+        trial.call("exporter/workers/paddle2onnx_worker.py", ("convert", conversion))
+        finishing = {"raw": raw, "out": model, "simplify": True, "seed": 0, "metadata": {}}
+        trial.call("exporter/workers/onnx_worker.py", ("finish", finishing))
+        trial.run("runtimes/workers/onnxruntime_worker.py", model=model)
+
+
+def _prove_paddle_lite(python: Path) -> None:
+    with _Trial(python) as trial:
+        stem = str(trial.folder / "compiled")
+        compiling = {**trial.program("paddle-lite x86"), "stem": stem, "fp16": False, "weight_int8": False}
+        trial.call("exporter/workers/lite_opt_worker.py", ("compile", {**compiling, "places": "x86"}))
+        trial.run("runtimes/workers/lite_worker.py", model=f"{stem}.nb")
+
+
+PADDLE = Toolchain(
+    name="paddle",
+    purpose="runs and trains Paddle programs",
+    modules={"paddle": "2.6."},
+    pythons=("3.10", "3.11", "3.12"),
+    lock=_LOCKS / "paddle.txt",
+    prove=_prove_paddle,
+)
+ONNX = Toolchain(
+    name="onnx",
+    purpose="makes, quantizes and runs ONNX models",
+    modules={"paddle2onnx": "1.3.", "onnx": "", "onnxslim": "", "onnxruntime": ""},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "onnx.txt",
+    prove=_prove_onnx,
+)
+PADDLE_LITE = Toolchain(
+    name="paddle-lite",
+    purpose="makes and runs Paddle-Lite models",
+    modules={"paddlelite": "2.13"},
+    pythons=("3.10",),
+    lock=_LOCKS / "paddle-lite.txt",
+    prove=_prove_paddle_lite,
+)

@@ -1,0 +1,80 @@
+"""Which toolchains there are: found by entry point, segexport's own as those of other packages.
+
+A package adds one with `[project.entry-points."segexport.toolchains"]` in its pyproject.toml; the value names a
+`Toolchain`, whose lock file lies in that package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from segexport.errors import InputError
+
+GROUP = "segexport.toolchains"
+
+
+@dataclass(frozen=True, eq=False)
+class Toolchain:
+    """An environment that native tools share.
+
+    Attributes:
+        name: On the command line, and what targets and runtimes call it.
+        purpose: What it is for: a verb and its object.
+        modules: What it brings, and how the version begins of each that was tested; "" where any will do.
+        pythons: CPython versions that have wheels of all of it, such as "3.10"; the best first.
+        lock: Requirements with hashes, for `pip install --require-hashes`.
+        prove: Does the smallest real job of every tool in the Python that it is given, in processes of its own;
+            raises a SegexportError when one does not work.
+    """
+
+    name: str
+    purpose: str
+    modules: Mapping[str, str]
+    pythons: tuple[str, ...]
+    lock: Path
+    prove: Callable[[Path], None]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the lock file: other requirements are another environment."""
+        return hashlib.sha256(self.lock.read_bytes()).hexdigest()[:12]
+
+
+@functools.cache
+def toolchains() -> dict[str, Toolchain]:
+    """Every toolchain by its name; those of broken packages are left out."""
+    found = {}
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            found[entry.name] = entry.load()
+        except Exception:  # whatever somebody else's package raises, the others work
+            continue
+    return found
+
+
+def toolchain(name: str) -> Toolchain:
+    """The toolchain of this name.
+
+    Raises:
+        InputError: There is none.
+    """
+    known = toolchains()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"there is no toolchain {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"the toolchains are {', '.join(known)}",
+        )
+    return known[name]
+
+
+def providers(modules: tuple[str, ...]) -> list[Toolchain]:
+    """The toolchains that bring all of these modules."""
+    tops = {module.split(".")[0] for module in modules}
+    return [chain for chain in toolchains().values() if tops <= chain.modules.keys()]

@@ -1,0 +1,87 @@
+"""What can be named is found by entry point: segexport's own as that of other packages."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import segexport.pipeline.registry as registry
+from segexport.errors import EnvironmentMissingError, InputError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def with_entries(monkeypatch):
+    """Adds entry points (group, name, value) to those that are installed."""
+
+    own = importlib.metadata.entry_points
+
+    def add(*more: tuple[str, str, str]) -> None:
+        def found(*, group: str):
+            return [*own(group=group), *(EntryPoint(name, value, of) for of, name, value in more if of == group)]
+
+        monkeypatch.setattr(importlib.metadata, "entry_points", found)
+        registry._installed.cache_clear()
+        registry._all.cache_clear()
+
+    yield add
+    monkeypatch.undo()
+    registry._installed.cache_clear()
+    registry._all.cache_clear()
+
+
+def test_what_is_installed_is_what_pyproject_names():
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    for kind, group in registry._GROUPS.items():
+        (block,) = re.findall(rf'^\[project\.entry-points\."{re.escape(group)}"\]\n((?:.+\n)+)', text, re.MULTILINE)
+        named = dict(re.findall(r'^([\w-]+) = "(.+)"$', block, re.MULTILINE))
+        found = {entry.name: entry.value for entry in registry._installed()[kind].values()}
+        assert found == named, "pyproject.toml was changed since this was installed: pip install -e . --no-deps"
+
+
+@pytest.mark.parametrize("kind", list(registry._GROUPS))
+def test_everything_loads(kind):
+    assert all(registry.load(kind, name).__name__ for name in registry.names(kind))
+
+
+def test_a_name_that_is_not_there_is_told_its_neighbour():
+    with pytest.raises(InputError) as caught:
+        registry.load("runtime", "onnxruntim")
+    assert caught.value.what == "there is no runtime 'onnxruntim'"
+    assert caught.value.hint == "did you mean 'onnxruntime'?"
+    with pytest.raises(InputError) as caught:
+        registry.load("runtime", "xyz")
+    assert caught.value.hint == "the runtimes are onnxruntime, paddle, paddle-lite"
+
+
+def test_a_format_that_nothing_runs_is_refused_with_those_that_are_run():
+    with pytest.raises(InputError) as caught:
+        registry.runtime_for("tflite")
+    assert caught.value.what == "no runtime here runs tflite"
+    assert caught.value.cause == "the installed runtimes run onnx, paddle, paddle-lite"
+
+
+def test_a_broken_package_spoils_nothing_but_itself(with_entries):
+    with_entries(("segexport.runtimes", "broken", "segexport.no_such_module:Runtime"))
+    assert "broken" in registry.names("runtime")
+    assert "broken" not in registry.runtimes()
+    assert registry.runtime_for("onnx").name == "onnxruntime"
+    with pytest.raises(EnvironmentMissingError) as caught:
+        registry.load("runtime", "broken")
+    assert caught.value.what == "runtime 'broken' of the package segexport.no_such_module:Runtime cannot be loaded"
+    assert "No module named 'segexport.no_such_module'" in caught.value.cause
+
+
+def test_without_an_installation_it_says_so(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [])
+    registry._installed.cache_clear()
+    try:
+        with pytest.raises(EnvironmentMissingError, match="entry points are missing\nhint: in a clone: pip install"):
+            registry.names("step")
+    finally:
+        registry._installed.cache_clear()
