@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -59,7 +60,6 @@ FIRST_OPSET = 16
 TOLERANCE = 2e-5
 """Largest difference over the largest value; sums in another order differ by less."""
 TIMEOUT_S = 60
-import os
 QUICK = bool(os.environ.get("QUICK"))
 _CONTEXT = StepContext(timeout_s=TIMEOUT_S)
 
@@ -329,7 +329,9 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> str:
         return f"{found.dtype}, in Paddle {expected.dtype}"
     a, b = found.astype(np.float64).reshape(expected.shape), expected.astype(np.float64)
     finite = np.isfinite(b)
-    if not (np.array_equal(np.isnan(a), np.isnan(b)) and (a[~finite & ~np.isnan(b)] == b[~finite & ~np.isnan(b)]).all()):
+    if not (
+        np.array_equal(np.isnan(a), np.isnan(b)) and (a[~finite & ~np.isnan(b)] == b[~finite & ~np.isnan(b)]).all()
+    ):
         return "NaN or infinity at other places"
     if not np.isfinite(a[finite]).all():
         return "NaN or infinity at other places"
@@ -418,7 +420,12 @@ def main() -> None:
     run(cells, journal, batch=options.batch)
     print(f"{time.perf_counter() - start:.0f} s")
     for each in EXPORTERS:
-        print(each.name, Counter(journal.rows[cell.name, each.name].outcome for cell in cells if (cell.name, each.name) in journal.rows))
+        print(
+            each.name,
+            Counter(
+                journal.rows[cell.name, each.name].outcome for cell in cells if (cell.name, each.name) in journal.rows
+            ),
+        )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import yaml
 from stamped import save
 
 from segexport.commands.run import run_recipe
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.ui.console import Console
 
 METHODS = ("minmax", "percentile", "mse", "entropy")

@@ -18,7 +18,7 @@ from pathlib import Path
 from stamped import save
 
 from segexport.check.compare import check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.targets.onnx import OnnxExport

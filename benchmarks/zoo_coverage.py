@@ -34,7 +34,7 @@ from segexport.exporter.program_reader import param_names
 from segexport.exporter.rewrites import rewrite_for
 from segexport.measure.audit import Ran, precision_of
 from segexport.process.worker import Worker
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))

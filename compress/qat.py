@@ -15,7 +15,7 @@ from segexport.errors import InputError
 from segexport.exporter.calibrate import where_it_rounds
 from segexport.exporter.quantization_ranges import ranges_entry
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 
 _WORKER = Path(__file__).parent / "workers" / "qat_worker.py"
 

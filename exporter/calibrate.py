@@ -14,7 +14,7 @@ from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, on
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.spec import Format
 
 _ROLES = ("model", "params")

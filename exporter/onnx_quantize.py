@@ -22,7 +22,7 @@ from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, Precision
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do

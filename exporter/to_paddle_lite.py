@@ -27,7 +27,7 @@ from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"

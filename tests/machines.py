@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from segexport.pipeline.plan import step
+from segexport.pipeline import step
 from segexport.process import interpreter, pythons
 from segexport.toolchain import catalog, environments
 from segexport.toolchain.catalog import Toolchain

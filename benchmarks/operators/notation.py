@@ -165,7 +165,15 @@ def sweep(
         for chosen in _combinations(varied):
             if when(fixed | chosen):
                 op = _op(type, fixed | chosen, gives or {})
-                cells.append(Cell(type, {key: _word(value) for key, value in chosen.items()}, (op,), label, keeps_extra=keeps_extra))
+                cells.append(
+                    Cell(
+                        type,
+                        {key: _word(value) for key, value in chosen.items()},
+                        (op,),
+                        label,
+                        keeps_extra=keeps_extra,
+                    )
+                )
     return cells
 
 

@@ -19,11 +19,8 @@ from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
-<<<<<<< HEAD
-from segexport.exporter.rewrites.dot import DotToSum
-=======
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
->>>>>>> main
+from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
@@ -63,12 +60,9 @@ REWRITES: tuple[Rewrite, ...] = (
     EinsumToMatmul(),
     DotToSum(),
     UnpoolToArithmetic(),
-<<<<<<< HEAD
-    ExplicitPadding(),
-=======
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
->>>>>>> main
+    ExplicitPadding(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
     AdaptiveMaxPoolToWindows(),

@@ -1,9 +1,9 @@
 """Activations that an export has not, or writes wrong, as arithmetic that it has.
 
 Each formula is the activation's own definition. paddle2onnx drops `beta` of softplus and takes the exact GELU for the
-one that is approximated by a tanh; Paddle-Lite on x86 does the latter too. ONNX
-rounds a half to the even neighbour, Paddle away from zero. Paddle-Lite takes the larger of x and alpha * x for a leaky
-ReLU, and reads a PReLU's alpha per element as far as the batch goes.
+one that is approximated by a tanh; Paddle-Lite on x86 does the latter too. ONNX rounds a half to the even neighbour,
+Paddle away from zero. Paddle-Lite takes the larger of x and alpha * x for a leaky ReLU, and reads a PReLU's alpha per
+element as far as the batch goes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from segexport.exporter.converters import CONVERTERS
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, Builder, EachOperator, Target, count
+from segexport.exporter.rewrites.base import LITE_X86, ONNX, Builder, EachOperator, Target, count
 
 _SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
 _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016

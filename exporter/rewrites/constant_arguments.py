@@ -29,11 +29,8 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("", "EndsTensorList", ("ends",)),
         ("", "StepsTensorList", ("steps",)),
     ],
-<<<<<<< HEAD
     "pow": [("FactorTensor", "", ("factor",))],
-=======
     "pad3d": [("Paddings", "", ("paddings",))],
->>>>>>> main
     "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
     **{
         f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w"))]
@@ -46,7 +43,7 @@ class ConstantArguments:
     """Moves the values of parameters that serve as arguments into the operators."""
 
     name = "constant_arguments"
-    version = "3"
+    version = "4"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:

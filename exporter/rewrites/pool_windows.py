@@ -53,8 +53,9 @@ def _sizes(program: Program, op: Op) -> tuple[int, ...]:
 def _paddings(op: Op) -> list[tuple[int, int]]:
     """Before and behind, for each axis."""
     given = list(op.attr("paddings", []))
-    pairs = [(pad, pad) for pad in given] if len(given) == len(op.attr("ksize")) else zip(given[::2], given[1::2])
-    return list(pairs)
+    if len(given) == len(op.attr("ksize")):
+        return [(pad, pad) for pad in given]
+    return list(zip(given[::2], given[1::2], strict=True))
 
 
 def _sides(program: Program, op: Op) -> list[tuple[int, int, int]]:

@@ -114,6 +114,7 @@ def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
     return lambda _program, op: any(op.attr(name, value) != value for name, value in usual.items())
 
 
+_SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
@@ -122,8 +123,8 @@ _FAULTS = (
     _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
     _Fault("pool2d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
     _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
-    _Fault("conv2d_transpose", EVERY, _pads_by_size, "exporters take the padding SAME from the output's size"),
-    _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, "exporters take the padding SAME from the output's size"),
+    _Fault("conv2d_transpose", EVERY, _pads_by_size, _SAME),
+    _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, _SAME),
     _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself takes these bins for windows"),
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from segexport.exporter.targets.layers import Layers
     from segexport.files.store import Store
     from segexport.pipeline.step import Step
-    from segexport.recipe.schema.export import ExportRecipe
+    from segexport.recipe.export import ExportRecipe
     from segexport.recipe.limits import Limits
     from segexport.runtimes.base import RunOptions, Runtime
     from segexport.spec import Format

@@ -12,8 +12,8 @@ from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, Ran
 from segexport.pipeline.registry import make_step
-from segexport.recipe.schema.calibration import Calibration
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.calibration import Calibration
+from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from segexport.exporter.targets.layers import Layer, Layers
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 
 _PROFILED_RUNS = 6
 

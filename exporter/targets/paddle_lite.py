@@ -11,8 +11,8 @@ from segexport.exporter.converters import OPT_ARM, OPT_X86
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
-from segexport.recipe.schema.calibration import Calibration
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.calibration import Calibration
+from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:

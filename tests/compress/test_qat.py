@@ -14,7 +14,7 @@ import pytest
 from paddle import nn
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
-from segexport.check.compare.audit import audit
+from segexport.check.audit import audit
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.qat import Qat
 from segexport.compress.qat_program import QuantizedProgram, RoundToGrid, round_weight
@@ -26,7 +26,7 @@ from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Format, Label, Precision, Preprocess
 

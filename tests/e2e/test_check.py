@@ -9,7 +9,7 @@ import onnx_models
 import pytest
 
 from segexport.check.compare import check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_onnx import adopt_onnx
 from segexport.exporter.from_paddle import ImportOptions, import_model

@@ -9,7 +9,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.check.compare import check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import Program

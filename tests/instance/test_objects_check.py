@@ -11,7 +11,7 @@ import pytest
 
 from segexport.artifact import ModelArtifact
 from segexport.check.compare import check as run_check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter import program

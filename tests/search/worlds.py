@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from segexport.exporter.targets.onnx import OnnxExport
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.export import ExportRecipe
 from segexport.search.candidate import Attempt, Candidate, Trial
 from segexport.search.space import Layer, Space, Training, grouped
 from segexport.spec import Format, Precision

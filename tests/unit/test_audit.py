@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segexport.artifact import ModelArtifact, file_entry, read_artifact
-from segexport.check.compare.audit import audit, audited
+from segexport.check.audit import audit, audited
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.targets.arm_rounding import arm_rounding_check

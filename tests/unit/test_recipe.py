@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
-from segexport.recipe.schema.export import export_name
+from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import Recipe
 from segexport.spec import Precision

@@ -8,8 +8,8 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.check.compare.request import CheckRequest
-from segexport.check.compare.sessions import RunningExport
+from segexport.check.request import CheckRequest
+from segexport.check.sessions import RunningExport
 from segexport.errors import SegexportError
 from segexport.exporter.paddle_audit import audit_program
 from segexport.measure.audit import CHECK, Audit

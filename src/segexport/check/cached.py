@@ -9,7 +9,7 @@ from segexport import __version__
 from segexport import report as reports
 from segexport.artifact import digest_of
 from segexport.check.compare import check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.errors import InputError
 from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from segexport.check.compare.audit import audit_export
+from segexport.check.audit import audit_export
 from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
-from segexport.check.compare.request import CheckRequest
-from segexport.check.compare.sessions import RunningExport, open_exports, open_model, require_runtimes
-from segexport.check.compare.timing import time_models
-from segexport.check.compare.worst_images import draw_worst
+from segexport.check.request import CheckRequest
+from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
+from segexport.check.timing import time_models
+from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
 from segexport.errors import capture_error

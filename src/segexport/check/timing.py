@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from segexport.check.compare.request import CheckRequest
-from segexport.check.compare.sessions import RunningExport
+from segexport.check.request import CheckRequest
+from segexport.check.sessions import RunningExport
 from segexport.judge.results import REFERENCE
 from segexport.measure import latency
 from segexport.measure.parity import ModelUnderTest

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from segexport.check.classes import Classes
-from segexport.check.compare.request import CheckRequest
-from segexport.check.compare.sessions import RunningExport
+from segexport.check.request import CheckRequest
+from segexport.check.sessions import RunningExport
 from segexport.measure.parity import Counts
 from segexport.report.schema import WorstImage
 from segexport.task.instance.compare import InstanceCounts

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, read_artifact, require_semantic
 from segexport.check.compare import check, measure
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model

@@ -17,7 +17,7 @@ from segexport.files.store import Store
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.registry import require_known, target_named
 from segexport.pipeline.step import StepContext
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.export import ExportRecipe
 from segexport.task.open_data import open_data
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from segexport import report as reports
 from segexport.artifact import ModelArtifact
 from segexport.check.cached import cached_check
-from segexport.check.compare.request import CheckRequest
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
@@ -18,7 +18,7 @@ from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
 from segexport.pipeline.registry import target_named
-from segexport.recipe.schema.export import export_name
+from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import Recipe
 from segexport.references.base import Reference

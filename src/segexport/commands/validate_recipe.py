@@ -7,7 +7,7 @@ from pathlib import Path
 from segexport.pipeline.plan import steps_of
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import check_chain
-from segexport.recipe.schema.export import export_name
+from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.spec import Format
 

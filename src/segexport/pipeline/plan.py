@@ -13,7 +13,7 @@ from segexport.files.store import Store
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import Step, StepContext, check_chain, content_key
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.export import ExportRecipe, export_name
+from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.schema import Recipe
 
 Say = Callable[[str], None]

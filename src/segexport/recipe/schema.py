@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from segexport.pipeline.registry import targets
-from segexport.recipe.schema.export import ExportRecipe, export_name
+from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import digest_of
-from segexport.recipe.schema.calibration import Calibration
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.schema import AnyExport, StepRecipe
 from segexport.spec import Frozen, Precision
 

@@ -26,7 +26,7 @@ from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.process.settled import settled
 from segexport.progress import Progress, silent
-from segexport.recipe.schema.export import export_name
+from segexport.recipe.export import export_name
 from segexport.recipe.schema import Recipe
 from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo

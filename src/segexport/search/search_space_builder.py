@@ -11,8 +11,8 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import SegexportError
 from segexport.files.atomic import write_file
 from segexport.pipeline.registry import runtime_for, target_named
-from segexport.recipe.schema.calibration import Calibration
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.calibration import Calibration
+from segexport.recipe.export import ExportRecipe
 from segexport.recipe.schema import StepRecipe
 from segexport.search.candidate import Candidate
 from segexport.search.evaluate import Workbench

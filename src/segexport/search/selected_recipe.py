@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from segexport.recipe.schema.export import ExportRecipe
+from segexport.recipe.export import ExportRecipe
 from segexport.recipe.limits import Limits, limits_for
 from segexport.recipe.schema import CheckRecipe, DataRecipe, ModelRecipe, Recipe
 from segexport.search.candidate import Candidate
