@@ -1,4 +1,4 @@
-"""Operators in a row that converters make one of: a convolution with what follows it, a shuffle, a normalized vector."""
+"""Operators in a row that converters make one of: a convolution with what follows it, a shuffle, an attention."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ _BIAS: Step = ("elementwise_add", {"Y": held(4), "axis": 1})
 _BETWEEN: dict[str, list[Step]] = {"": [], "normalized": [_NORM], "biased": [_BIAS]}
 
 THREE: list[Cell] = [
-    row("in a row", {"": " > ".join(filter(None, (head, between, middle, tail)))}, _HEADS[head], *more, _MIDDLES[middle], *steps)
+    row("in a row", {"": " > ".join(filter(None, (head, between, middle, tail)))}, _HEADS[head], *more,
+        _MIDDLES[middle], *steps)
     for head in _HEADS
     for between, more in _BETWEEN.items()
     for middle in _MIDDLES
@@ -117,24 +118,31 @@ _LINE = fed(3, 4)
 
 OTHERS: list[Cell] = [
     *(
-        row("in a row", {"": f"transpose > {kind} > transpose", "axis": str(axis)}, ("transpose2", _TURN), (kind, {"axis": axis}), ("transpose2", _BACK))
+        row("in a row", {"": f"transpose > {kind} > transpose", "axis": str(axis)}, ("transpose2", _TURN),
+            (kind, {"axis": axis}), ("transpose2", _BACK))
         for kind in ("softmax", "log_softmax")
         for axis in (-1, 1)
     ),
     *(
-        row("in a row", {"": f"mul > bias > {act}", "axis": str(axis)}, ("mul", {"Y": held(4, 5), "x_num_col_dims": 1, "y_num_col_dims": 1}), ("elementwise_add", {"Y": held(5), "axis": axis}),
+        row("in a row", {"": f"mul > bias > {act}", "axis": str(axis)},
+            ("mul", {"Y": held(4, 5), "x_num_col_dims": 1, "y_num_col_dims": 1}),
+            ("elementwise_add", {"Y": held(5), "axis": axis}),
             *([(act, _MIDDLES[act][1])] if act else []), start=_LINE)
         for act in ("", "relu", "relu6", "sigmoid")
         for axis in (-1, 1)
     ),
     *(
-        row("in a row", {"": f"{kind} > bias > {act}", "X": str(start)}, (kind, {"Y": held(4, 5), **turned}), ("elementwise_add", {"Y": held(5), "axis": -1}), *([(act, {})] if act else []), start=start)
-        for kind, turned in (("matmul_v2", {"trans_x": False, "trans_y": False}), ("matmul", {"transpose_X": False, "transpose_Y": False, "alpha": 1.0}))
+        row("in a row", {"": f"{kind} > bias > {act}", "X": str(start)}, (kind, {"Y": held(4, 5), **turned}),
+            ("elementwise_add", {"Y": held(5), "axis": -1}), *([(act, {})] if act else []), start=start)
+        for kind, turned in (("matmul_v2", {"trans_x": False, "trans_y": False}),
+            ("matmul", {"transpose_X": False, "transpose_Y": False, "alpha": 1.0}))
         for start in (_LINE, fed(2, 3, 4))
         for act in ("", "relu", "gelu")
     ),
-    row("in a row", {"": "shuffle"}, ("reshape2", {"shape": [1, 2, 2, 6, 6]}), ("transpose2", {"axis": [0, 2, 1, 3, 4]}), ("reshape2", {"shape": [1, 4, 6, 6]})),
-    row("in a row", {"": "flatten > mul"}, ("flatten_contiguous_range", {"start_axis": 1, "stop_axis": 3}), ("mul", {"Y": held(144, 3), "x_num_col_dims": 1, "y_num_col_dims": 1})),
+    row("in a row", {"": "shuffle"}, ("reshape2", {"shape": [1, 2, 2, 6, 6]}),
+        ("transpose2", {"axis": [0, 2, 1, 3, 4]}), ("reshape2", {"shape": [1, 4, 6, 6]})),
+    row("in a row", {"": "flatten > mul"}, ("flatten_contiguous_range", {"start_axis": 1, "stop_axis": 3}),
+        ("mul", {"Y": held(144, 3), "x_num_col_dims": 1, "y_num_col_dims": 1})),
     *(
         row("in a row", {"": f"scale > scale {scale} {bias}"}, _scale(2.0, 1.0), _scale(scale, bias, after))
         for scale, bias, after in ((0.5, 0.0, True), (-1.0, 2.0, True), (3.0, 1.0, False))
@@ -144,22 +152,29 @@ OTHERS: list[Cell] = [
         for act, values in (("relu", {}), ("relu6", {}), ("sigmoid", {}), ("softmax", {"axis": 1}))
     ),
     *(
-        row("in a row", {"": f"{mode} pad in an unsqueeze"}, ("unsqueeze2", {"axes": [2]}), ("pad3d", {"paddings": [1, 2, 3, 0, 0, 0], "mode": mode, "value": 0.5, "data_format": "NCDHW"}),
+        row("in a row", {"": f"{mode} pad in an unsqueeze"}, ("unsqueeze2", {"axes": [2]}),
+            ("pad3d", {"paddings": [1, 2, 3, 0, 0, 0], "mode": mode, "value": 0.5, "data_format": "NCDHW"}),
             ("squeeze2", {"axes": [2]}))
         for mode in ("constant", "reflect", "replicate", "circular")
     ),
     *(
         row("in a row", {"": f"{kind} of a line, pooled"}, ("unsqueeze2", {"axes": [2]}),
-            ("pool2d", {"ksize": [1, 3], "strides": [1, 2], "paddings": [0, 1], "pooling_type": kind, "ceil_mode": ceil, "exclusive": exclusive, "global_pooling": False, "adaptive": False,
-                        "padding_algorithm": "EXPLICIT", "data_format": "NCHW"}), ("squeeze2", {"axes": [2]}), start=fed(1, 3, 8))
+            ("pool2d", {"ksize": [1, 3], "strides": [1, 2], "paddings": [0, 1], "pooling_type": kind,
+                "ceil_mode": ceil, "exclusive": exclusive, "global_pooling": False, "adaptive": False,
+                        "padding_algorithm": "EXPLICIT", "data_format": "NCHW"}), ("squeeze2", {"axes": [2]}),
+                            start=fed(1, 3, 8))
         for kind, ceil, exclusive in (("avg", False, True),)
     ),
-    row("in a row", {"": "compare > cast"}, ("greater_than", {"Y": given([0.5], "float32"), "axis": -1}), ("cast", {"in_dtype": 0, "out_dtype": FLOAT32})),
-    row("in a row", {"": "argmax > cast"}, ("arg_max", {"axis": 1, "keepdims": True, "flatten": False, "dtype": 3}), ("cast", {"in_dtype": 3, "out_dtype": FLOAT32})),
+    row("in a row", {"": "compare > cast"}, ("greater_than", {"Y": given([0.5], "float32"), "axis": -1}),
+        ("cast", {"in_dtype": 0, "out_dtype": FLOAT32})),
+    row("in a row", {"": "argmax > cast"}, ("arg_max", {"axis": 1, "keepdims": True, "flatten": False, "dtype": 3}),
+        ("cast", {"in_dtype": 3, "out_dtype": FLOAT32})),
     *(
         Cell("in a row", {"": f"{kind} of a branch and another"}, (
-            Op("conv2d", {"Input": (fed(*_SIZE),), "Filter": (held(4, 4, 3, 3),)}, {k: v for k, v in _convolution(held(1)).items() if k != "Filter"}, {}),
-            Op("conv2d", {"Input": (fed(*_SIZE),), "Filter": (held(4, 4, 1, 1),)}, {k: v for k, v in _convolution(held(1), paddings=[0, 0]).items() if k != "Filter"}, {}),
+            Op("conv2d", {"Input": (fed(*_SIZE),), "Filter": (held(4, 4, 3, 3),)},
+                {k: v for k, v in _convolution(held(1)).items() if k != "Filter"}, {}),
+            Op("conv2d", {"Input": (fed(*_SIZE),), "Filter": (held(4, 4, 1, 1),)},
+                {k: v for k, v in _convolution(held(1), paddings=[0, 0]).items() if k != "Filter"}, {}),
             Op(kind, {"X": (Result(0, "Output"),), "Y": (Result(1, "Output"),)}, {"axis": -1}, {}),
             Op("relu", {"X": (Result(2),)}, {}, {}),
         ))
@@ -167,7 +182,8 @@ OTHERS: list[Cell] = [
     ),
     *(
         Cell("in a row", {"": f"attention with {kind}"}, (
-            Op("matmul_v2", {"X": (fed(1, 2, 5, 4),), "Y": (fed(1, 2, 5, 4),)}, {"trans_x": False, "trans_y": True}, {}),
+            Op("matmul_v2", {"X": (fed(1, 2, 5, 4),), "Y": (fed(1, 2, 5, 4),)}, {"trans_x": False, "trans_y": True},
+                {}),
             Op("scale", {"X": (Result(0),)}, {"scale": 0.5, "bias": 0.0, "bias_after_scale": True}, {}),
             Op("softmax", {"X": (Result(1),)}, {"axis": -1}, {}),
             Op("matmul_v2", {"X": (Result(2),), "Y": (fed(1, 2, 5, 4),)}, {"trans_x": False, "trans_y": False}, {}),
@@ -176,7 +192,8 @@ OTHERS: list[Cell] = [
     ),
     *(
         Cell("in a row", {"": f"vectors of length one by p_norm {order}"}, (
-            Op("p_norm", {"X": (fed(2, 4, 3),)}, {"porder": order, "axis": 1, "epsilon": 1e-12, "keepdim": True, "asvector": False}, {}),
+            Op("p_norm", {"X": (fed(2, 4, 3),)},
+                {"porder": order, "axis": 1, "epsilon": 1e-12, "keepdim": True, "asvector": False}, {}),
             Op("clip", {"X": (Result(0),)}, {"min": 1e-12, "max": 3e38}, {}),
             Op("elementwise_div", {"X": (fed(2, 4, 3),), "Y": (Result(1),)}, {"axis": -1}, {}),
         ))

@@ -28,8 +28,8 @@ class Tensor:
     Attributes:
         shape: Its sizes.
         dtype: What the operator reads; a network's input is float32 and cast to it.
-        draw: `normal`: quarters from -6 to 6, so with zeros and ties; `positive`: from 0.25 on; `nonzero`; `unit`: between -1 and
-            1; a pair of integers: between them, the second left out; an array: these values.
+        draw: `normal`: quarters from -6 to 6, so with zeros and ties; `nonzero`: without zeros; `positive`: from 0.25
+            on; `unit`: between -1 and 1; a pair of integers: between them, the second left out; an array: these values.
         held: Whether it is a parameter.
     """
 

@@ -23,6 +23,6 @@ class DotToSum(EachOperator):
         dtype = program.dtype(x)
         build = Builder(program, f"{out}.product")
         product = build.binary("elementwise_mul", x, y, program.shape(x), dtype)
-        attrs = {"dim": [-1], "keep_dim": False, "reduce_all": False}
+        attrs = {"dim": [-1], "keep_dim": False, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
         build.add("reduce_sum", {"X": product}, program.shape(out), dtype, out=out, **attrs)
         program.replace(op, *build.ops)

@@ -61,10 +61,6 @@ def _is_low(_program: Program, op: Op) -> bool:
     return op.attr("threshold", 20.0) < 15.0  # below it, log(1 + exp(x)) is not x to float32
 
 
-def _is_channels_last(_program: Program, op: Op) -> bool:
-    return op.attr("data_format", "NCDHW") == "NDHWC"
-
-
 def _is_not_euclidean(_program: Program, op: Op) -> bool:
     return op.attr("porder", 2.0) != 2.0 or bool(op.attr("asvector"))
 
@@ -131,7 +127,6 @@ _FAULTS = (
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
-    _Fault("pad3d", EVERY, _is_channels_last, "exporters take its sides in the order of channels first"),
     _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
