@@ -114,6 +114,8 @@ _SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
+_BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
+
 _FAULTS = (
     _Fault("pool2d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
     _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
@@ -153,6 +155,7 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
