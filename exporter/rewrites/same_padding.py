@@ -1,8 +1,8 @@
 """Padding "SAME" and "VALID" written in numbers.
 
-With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run. Paddle
-takes the paddings of a transposed convolution from the size of its input, ONNX from that of its output. What the zeros
-around a pooled image do is decided by `pool_windows`, which reads numbers.
+With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run. The
+paddings of a transposed convolution Paddle takes from the size of its input, ONNX from that of its output. What the
+zeros around a pooled image do is decided by `pool_windows`, which reads numbers.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "halves rounded": ("activations_to_arithmetic", ONNX, halves),
     "steep leaky ReLU": ("activations_to_arithmetic", LITE_X86, one("leaky_relu", alpha=1.5)),
     "PReLU of elements": (
-        "activations_to_arithmetic", LITE_X86, pair_of_images("prelu", (1, 2, 6, 8), mode="element", data_format="NCHW"),
+        "activations_to_arithmetic", LITE_X86, pair_of_images("prelu", (1, 2, 6, 8), mode="element"),
     ),
     "fifth power": ("power_to_product", LITE_X86, one("pow", factor=5.0)),
     "relu6 behind a convolution, scaled": ("scale_apart", LITE_X86, scaled_behind("relu6", 0.5, 0.0)),
