@@ -51,7 +51,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "8"
+IMPORT_VERSION = "10"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
