@@ -106,7 +106,7 @@ def _own_options(options: ExportOptions, target: ExportTarget) -> dict[str, Any]
     found: dict[str, Any] = {}
     if "calibration" in known:
         found["calibration"] = {"method": options.calibration_method, "images": options.calibration_images}
-    given = [] if options.opset is None else [f"opset={options['opset']}"]
+    given = [] if options.opset is None else [f"opset={options.opset}"]
     for pair in (*given, *options.option):
         name, equals, value = pair.partition("=")
         if not equals:
