@@ -249,7 +249,7 @@ class _Judge:
             if result.verdict is Verdict.PASS and self._kept(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric_name(checked))}")
+            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -270,7 +270,7 @@ class _Judge:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = result.size_bytes / fp32.size_bytes
         low = result.miou_delta_interval[0]
-        metric = _metric_name(checked)
+        metric = _metric(checked)
         words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
@@ -288,8 +288,8 @@ class _Judge:
         return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
 
 
-def _metric_name(checked: Report) -> str:
-    return TASKS[checked.task].words.metric_name(checked)
+def _metric(report: Report) -> str:
+    return TASKS[report.task].words.metric_name(report)
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:
