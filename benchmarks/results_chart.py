@@ -1,6 +1,6 @@
 """Draws README's picture: what int8 does to size, time and mIoU of real trained networks.
 
-    python benchmarks/results_chart.py [benchmarks/results/real_models.json] [-o docs/images/results.png]
+python benchmarks/results_chart.py [benchmarks/results/real_models.json] [-o docs/images/results.png]
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from stamped import REPOSITORY, RESULTS, load  # noqa: E402
+import matplotlib.pyplot as plt
+from stamped import REPOSITORY, RESULTS, load
 
 EXPORT, BASELINE = "onnx-int8", "onnx-fp32"
 # Okabe and Ito's palette, which colour-blind people can tell apart.
@@ -30,7 +30,7 @@ def main() -> None:
 def draw(models: dict[str, dict], output: Path) -> None:
     """A row for each model: bars of int8's size and time over those of the fp32 ONNX, and the loss of mIoU."""
     figure, axes = plt.subplots(figsize=(8, 0.75 * len(models) + 0.9), dpi=120)
-    for place, (name, found) in enumerate(models.items()):
+    for place, found in enumerate(models.values()):
         exports = {export["name"]: export for export in found["exports"]}
         int8, fp32 = exports[EXPORT], exports[BASELINE]
         ratios = {"size": int8["size_bytes"] / fp32["size_bytes"], "time": int8["latency_ratio"]}

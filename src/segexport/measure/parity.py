@@ -223,10 +223,16 @@ class ImageRun:
                 with capture_error(tally):
                     self.predictions[contender.name] = contender.session.result()
 
+    @property
+    def answer(self) -> Prediction:
+        """The reference's prediction, once it is collected."""
+        assert self.reference_prediction is not None, "the run has not been collected yet"
+        return self.reference_prediction
+
     def repeat(self, own: Counts, tallies: dict[str, Counts]) -> None:
         """Runs the first image again: a result that changes from run to run cannot be trusted."""
         again = self.reference.session.infer(self.tensors(self.reference))
-        own.repeatable = again.same_as(self.reference_prediction)
+        own.repeatable = again.same_as(self.answer)
         for contender in self.exports:
             tally = tallies[contender.name]
             if tally.error is None:
@@ -248,7 +254,7 @@ class PixelScorer:
         return Counts()
 
     def __call__(self, round_: ImageRun, own: Counts, tallies: dict[str, Counts]) -> None:
-        prediction, sample = round_.reference_prediction, round_.prepared.sample
+        prediction, sample = round_.answer, round_.prepared.sample
         _require_classes(prediction.mask, self._model_classes, sample.name)
         own_mask = self._restored(round_, self._reference, prediction)
         truth = sample.label if sample.label is not None else own_mask

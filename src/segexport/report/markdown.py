@@ -66,7 +66,7 @@ def _defused(match: re.Match[str]) -> str:
 
 def _table(report: Report) -> str:
     titles = [title.format(metric=metric_name(report)) for title in _COLUMNS]
-    lines = [_line(titles), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
+    lines = [_line(tuple(titles)), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
     lines += [_line(_cells(row)) for row in rows(report)]
     return "\n".join(lines)
 
