@@ -31,6 +31,9 @@ from segexport.files.store import Store
 from segexport.measure.parity import ModelUnderTest, compare
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions
+from segexport.task.base import ScoredClasses
+from segexport.task.semantic.scorer import PixelScorer
+from segexport.ui.pictures import default_labels
 
 _BARE = {
     "onnx": """
@@ -81,22 +84,16 @@ def check_seconds(reference, export, data: Dataset) -> float:
         runtime_for(reference.manifest.format).open(reference, options) as own,
         runtime_for(export.manifest.format).open(export, options) as other,
     ):
-        spec = reference.manifest.inputs[0]
-        first = ModelUnderTest("reference", own, reference.manifest.preprocess, spec)
-        second = ModelUnderTest("export", other, export.manifest.preprocess, export.manifest.inputs[0])
+        first = ModelUnderTest("reference", own, reference.manifest, reference.manifest.preprocess)
+        second = ModelUnderTest("export", other, export.manifest, export.manifest.preprocess)
+        labels = default_labels(data.labels) if data.labels else reference.manifest.labels
+        scorer = PixelScorer(reference.manifest, data, ScoredClasses(labels, None), 10)
         warm, _ = preprocess.apply(reference.manifest.preprocess, data.read(0).image)
         for session in (own, other):
             for _ in range(3):  # the reference's self-check belongs to loading
                 session.infer([warm])
         start = time.perf_counter()
-        compare(
-            first,
-            [second],
-            data,
-            num_classes=len(data.labels) if data.labels else reference.manifest.num_classes,
-            model_classes=reference.manifest.num_classes,
-            ignore_index=data.ignore_index,
-        )
+        compare(first, [second], data, scorer)
         return time.perf_counter() - start
 
 

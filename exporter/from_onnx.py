@@ -18,6 +18,7 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.errors import InputError
+from segexport.exporter.mask_output import mask_of
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.external_data import external_data, require_inside
 from segexport.files.store import Store
@@ -99,8 +100,8 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
 
 
 def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:
-    """Of objects, the reference's in their order; of pixels, each as its type and shape say."""
-    if reference.task == "semantic":
+    """Where the reference gives a mask, each as its type and shape say; else the reference's in their order."""
+    if mask_of(reference.outputs):
         return tuple(_output(new, reference) for new in found)
     if len(found) != len(reference.outputs):
         raise InputError(

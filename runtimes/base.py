@@ -12,8 +12,8 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerError
 from segexport.process.worker import Worker
+from segexport.runtimes.objects import Objects
 from segexport.spec import Format, TensorSpec
-from segexport.task.instance.objects import Objects
 
 WORKERS = Path(__file__).parent / "workers"
 _TIMES_SLOWER = 4

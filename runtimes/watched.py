@@ -15,8 +15,8 @@ import numpy as np
 
 from segexport.errors import SegexportError
 from segexport.measure.mask_proof import MaskProof
+from segexport.runtimes.agreement import agreement
 from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
-from segexport.task.instance import match
 
 
 class WatchedSession:
@@ -119,15 +119,6 @@ def timed_graph(session: object) -> str:
     """Which of Paddle's programs is timed, as its runtime's option `graph`: the quick one once it is proven."""
     proof = proof_of(session)
     return "optimized" if proof is not None and proof.holds else "plain"
-
-
-def agreement(one: Prediction, two: Prediction) -> float:
-    """The part of the pixels, or of the sure objects, that two predictions have in common."""
-    if one.objects is not None and two.objects is not None:
-        return match.agreement(one.objects, two.objects).share
-    if one.mask.shape != two.mask.shape:
-        return 0.0
-    return float((one.mask == two.mask).mean())
 
 
 def _digest(tensors: Sequence[np.ndarray]) -> int:

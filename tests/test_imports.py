@@ -26,20 +26,8 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress", "pipeline.registry"},
-    {
-        "artifact",
-        "files.external_data",
-        "files.foreign",
-        "data.images",
-        "data.stored_pixels",
-        "data.array_files",
-        "data.tiff",
-        "task.instance.objects",
-        "task.instance.match",
-        "measure.environment",
-        "measure.mask_proof",
-        "measure.student_t",
-    },
+    {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
+    | {"data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof", "measure.student_t"},
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
@@ -48,13 +36,13 @@ LAYERS = (
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure", "judge.bootstrap", "judge.groups"},
-    {"exporter", "toolchain.builtin", "judge.gates", "judge.agreement_gates", "judge.cost_gates"},
+    {"measure"},
+    {"exporter", "toolchain.builtin", "judge"},
     {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
     {"exporter.targets"},
-    {"pipeline", "predict", "report", "task"},
-    {"judge"},
-    {"compress", "android", "check.classes"},
+    {"predict", "report", "task"},
+    {"pipeline"},
+    {"compress", "android"},
     {"references"},
     {"check"},
     {"diagnose", "search", "serve"},

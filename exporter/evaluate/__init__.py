@@ -2,7 +2,7 @@
 
 The operators are those that stand in front of the first use of an image: masks and position tables of transformers,
 sizes taken from shapes, resized position embeddings. An operator that is not here simply stays in the program. The
-rules lie in a module per family: `constants`, `arrangement`, `computation`.
+rules lie in a module per family: `constants`, `arrangement`, `computation`, `norms`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import numpy as np
 
 from segexport.exporter.evaluate.constants import RULES as CONSTANTS
 from segexport.exporter.evaluate.math_ops import RULES as COMPUTATION
+from segexport.exporter.evaluate.norms import RULES as NORMS
 from segexport.exporter.evaluate.rule import MAX_ELEMENTS, Inputs
 from segexport.exporter.evaluate.shape_ops import RULES as ARRANGEMENT
 from segexport.exporter.program import Op
 
 __all__ = ["MAX_ELEMENTS", "CannotEvaluate", "can_evaluate", "evaluate"]
 
-_RULES = {**CONSTANTS, **ARRANGEMENT, **COMPUTATION}
+_RULES = {**CONSTANTS, **ARRANGEMENT, **COMPUTATION, **NORMS}
 
 
 class CannotEvaluate(Exception):

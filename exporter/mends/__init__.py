@@ -1,7 +1,7 @@
 """What an import changes in a program, since neither a runtime nor an exporter takes it as it stands.
 
-A mend keeps the results; the artifact, and with it the reference of every check, is the mended program. What a single
-exporter cannot take is a matter for `rewrites`.
+A mend keeps the results, as far as there are any that two runs agree on; the artifact, and with it the reference of
+every check, is the mended program. What a single exporter cannot take is a matter for `rewrites`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from segexport.exporter.mends.control_flow import straighten
 from segexport.exporter.mends.free_unpool import mend_free_unpool
 from segexport.exporter.mends.half_precision import widen_halves
 from segexport.exporter.mends.quantized import unify_quantization
+from segexport.exporter.mends.random_draws import keep_random_draws
+from segexport.exporter.mends.written_parameters import compute_written_parameters
 from segexport.exporter.program import Program
 
 __all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend", "straighten"]
@@ -19,8 +21,8 @@ __all__ = ["AS_READ", "OF_ITS_SIZE", "Mend", "mend", "straighten"]
 Mend = Callable[[Program], list[str]]
 """Changes a program in place and returns a note per change."""
 
-AS_READ: tuple[Mend, ...] = (widen_halves, unify_quantization)
-OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool,)
+AS_READ: tuple[Mend, ...] = (widen_halves, compute_written_parameters, unify_quantization)
+OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool, keep_random_draws)
 """Those that want to know whether the input's size is free; they come behind the option that fixes it."""
 
 

@@ -16,6 +16,7 @@ _INTERP = (
     "data_format>data_layout:STRING out_d:INT out_h:INT out_w:INT scale:FLOATS interp_method:STRING "
     "align_corners:BOOLEAN align_mode:INT"
 )
+_SIZES = "shape:LONGS|ShapeTensor|ShapeTensorList*"
 _COMPARE = "+axis:INT=-1 +force_cpu:BOOLEAN=false"
 
 
@@ -210,6 +211,13 @@ RULES: dict[str, Rule] = {
     "cummin": Rule("cummin", "x", "out indices", "axis:INT dtype:DTYPE"),
     "trace": Rule("trace", "Input", "Out", "offset:INT axis1:INT axis2:INT"),
     "dist": Rule("dist", "X Y", "Out", "p:FLOAT"),
+    # random numbers, which no import leaves in a program (`mends.random_draws`)
+    "uniform": Rule("uniform_random", f"{_SIZES} min:FLOAT max:FLOAT", "Out", "dtype:DTYPE seed:INT place"),
+    "gaussian": Rule("gaussian_random", _SIZES, "Out", "mean:FLOAT std:FLOAT seed:INT dtype:DTYPE place"),
+    "randint": Rule("randint", _SIZES, "Out", "low:INT high:INT dtype:DTYPE place"),
+    "randperm": Rule("randperm", "", "Out", "n:INT dtype:DTYPE place"),
+    "multinomial": Rule("multinomial", "X num_samples:INT", "Out", "replacement:BOOLEAN"),
+    **_same("bernoulli poisson"),
     # tensors out of nothing, copies
     "full_like": Rule("fill_any_like", "X value:FLOAT", "Out", "dtype:DTYPE place"),
     "eye": Rule("eye", "num_rows:LONG num_columns:LONG", "Out", "dtype:DTYPE place"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.exporter.rewrites.activations import ActivationsToArithmetic
+from segexport.exporter.rewrites.adaptive_max_pool import AdaptiveMaxPoolToWindows
 from segexport.exporter.rewrites.adaptive_pool import AdaptivePoolToMatmul
 from segexport.exporter.rewrites.along_axis import PutAlongAxisToScatter, TakeAlongAxisToGather
-from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Rewrite, Target
+from segexport.exporter.rewrites.base import LITE, LITE_ARM, LITE_X86, ONNX, Rewrite, Target
 from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
@@ -17,12 +18,14 @@ from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
+from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
+from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
@@ -34,6 +37,7 @@ from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.set_value import SetValueAttributes
+from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
@@ -50,8 +54,11 @@ REWRITES: tuple[Rewrite, ...] = (
     BroadcastTensors(),
     EinsumToMatmul(),
     UnpoolToArithmetic(),
+    *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
+    DeformableConvMask(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
+    AdaptiveMaxPoolToWindows(),
     ProposalsToNms(),
     FpnLevelsToIndices(),
     ClassNmsToSharedNms(),
@@ -75,6 +82,8 @@ REWRITES: tuple[Rewrite, ...] = (
     OneFormOfBias(),
     LinearInterpToBilinear(),
     TwinOperators(),
+    IndexPutToWhere(),
+    SetValueOfOneAxis(),
     SetValueAttributes(),
     ZeroDimConstants(),
     IntegerMinMax(),

@@ -9,6 +9,7 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
+from segexport.exporter.rewrites.deformable import has_unlike_groups
 
 
 class _Fault(NamedTuple):
@@ -90,6 +91,10 @@ _FAULTS = (
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
     _Fault("elementwise_mod", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
+    _Fault("deformable_conv", frozenset({ONNX}), _always, "ONNX Runtime has no kernel for its DeformConv"),
+    _Fault(
+        "deformable_conv", LITE, has_unlike_groups, "Paddle-Lite takes a filter of as many groups as the offsets only"
+    ),
     _Fault("rnn", EVERY, _is_plain, "exporters take LSTM and GRU only"),
     _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters do not stop at a sequence's own length"),
     _Fault("rnn", LITE, _hands_on_its_state, "Paddle-Lite does not write its last state, which is read"),

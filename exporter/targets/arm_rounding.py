@@ -9,21 +9,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.pipeline.registry import runtime_for
-from segexport.runtimes.base import Prediction, RunOptions
-from segexport.task.instance.match import agreement as matched_objects
+from segexport.runtimes.agreement import agreement
+from segexport.runtimes.base import RunOptions
+from segexport.spec import TaskName
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.arm_rounding"
-LEAST_AGREEMENT = 0.999  # pixels with the same class; two int8 roundings of one model differ by 1e-4 to 1e-2
-LEAST_OBJECTS = 0.95  # sure objects with a partner; a score may fall to either side of any threshold
 _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b")
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How alike the answers of two int8 roundings of one model are.
+
+    Attributes:
+        answers: What the model gives: masks, objects.
+        parts: What is compared: pixels, objects.
+        least: The part of them that is the same at least.
+    """
+
+    answers: str
+    parts: str
+    least: float
+
+
+LIKENESS: dict[TaskName, Likeness] = {
+    "semantic": Likeness("masks", "pixels", 0.999),  # two int8 roundings of one model differ by 1e-4 to 1e-2
+    "instance": Likeness("objects", "objects", 0.95),  # a score may fall to either side of any threshold
+}
 
 
 def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.ndarray]], options: RunOptions) -> Check:
@@ -37,32 +57,25 @@ def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.nda
     Raises:
         SegexportError: The export does not run.
     """
+    likeness = LIKENESS[artifact.manifest.task]
     runtime, shares = runtime_for(artifact.manifest.format), []
     as_on_arm = replace(options, options={**options.options, "int8_as_on_arm": True})
     with runtime.open(artifact, options) as here, runtime.open(artifact, as_on_arm) as there:
         for tensors in inputs:
-            shares.append(_agreement(here.infer(tensors), there.infer(tensors)))
-    agreement, worst = float(np.mean(shares)), min(shares)
-    finds = artifact.manifest.task == "instance"
-    least, parts = (LEAST_OBJECTS, "objects") if finds else (LEAST_AGREEMENT, "pixels")
-    good = agreement >= least
-    same = f"{agreement:.4%} of the {parts} agree, {worst:.4%} on the worst image"
+            shares.append(agreement(here.infer(tensors), there.infer(tensors)))
+    mean, worst = float(np.mean(shares)), min(shares)
+    good = mean >= likeness.least
+    same = f"{mean:.4%} of the {likeness.parts} agree, {worst:.4%} on the worst image"
     if worst == 1:
-        same = f"the same {'objects' if finds else 'masks'}"
+        same = f"the same {likeness.answers}"
     return Check(
         name=CHECK,
         verdict=Verdict.PASS if good else Verdict.FAIL,
         message=f"int8 as on ARM against int8 as on this CPU, {len(shares)} images: {same}; {_dot_products()}.",
-        value=agreement,
-        limit=least,
+        value=mean,
+        limit=likeness.least,
         details={"images": len(shares), "worst": worst},
     )
-
-
-def _agreement(one: Prediction, two: Prediction) -> float:
-    if one.objects is not None and two.objects is not None:
-        return matched_objects(one.objects, two.objects).share
-    return float((one.mask == two.mask).mean())
 
 
 def _dot_products() -> str:

@@ -8,13 +8,19 @@ if TYPE_CHECKING:
     from segexport.exporter.from_paddle import ImportOptions
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
+    from segexport.predict.target_size import TargetSize
     from segexport.task.instance.model import InstanceModel
 
 __version__ = "0.1.0"
 
 
 def load(
-    path: str, *, device: str = "cpu", threads: int = 1, importing: ImportOptions | None = None, **options: Any
+    path: str,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    target_size: TargetSize = None,
+    importing: ImportOptions | None = None,
 ) -> Model | InstanceModel:
     """Opens a model for `predict` and `evaluate`: an artifact, an export, or a PaddleSeg or PaddleX folder.
 
@@ -24,8 +30,8 @@ def load(
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
+        target_size: The default of `predict`, where a model takes any size.
         importing: What an export does not say of itself, or says wrong: `labels`, `preprocess`, ...
-        options: `target_size`, the default of `predict`, where a model takes any size.
 
     Raises:
         SegexportError: It cannot be read or run.
@@ -35,7 +41,7 @@ def load(
     from segexport.errors import InputError
     from segexport.exporter.from_paddle import ImportOptions, import_model
     from segexport.files.store import Store
-    from segexport.predict.model import Model
+    from segexport.task.registry import task_of
 
     importing = importing or ImportOptions()
     artifact = import_model(Path(path), importing, Store())
@@ -47,13 +53,8 @@ def load(
             cause="it says all about itself",
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
-    if artifact.manifest.task == "instance":
-        from segexport.task.instance.model import InstanceModel
-
-        if options.pop("target_size", None) is not None:
-            raise InputError(f"{path}: target_size", cause="this model finds objects; its size is that of its export")
-        return InstanceModel(artifact, device=device, threads=threads, **options)
-    return Model(artifact, device=device, threads=threads, **options)
+    task = task_of(artifact.manifest)
+    return task.open_model(artifact, device=device, threads=threads, target_size=target_size)
 
 
 def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:

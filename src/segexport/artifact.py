@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from segexport.errors import InputError, UnsupportedModelError, one_line
+from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
 from segexport.pipeline.registry import target_of
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, Task, TensorSpec
+from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -104,7 +104,7 @@ class Manifest(Frozen):
         return len(self.labels)
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskName:
         """What the outputs say."""
         return "instance" if any(spec.semantics == "instance_masks" for spec in self.outputs) else "semantic"
 
@@ -163,15 +163,6 @@ class ModelArtifact:
     def size_bytes(self) -> int:
         """Bytes that are shipped: the model and its parameters, not the twin for the check nor the samples."""
         return sum(entry.size_bytes for entry in self.manifest.files if entry.role in ("model", "params"))
-
-
-def require_semantic(artifact: ModelArtifact, what: str) -> None:
-    """Raises UnsupportedModelError for a model that finds objects; `what` is what takes none such."""
-    if artifact.manifest.task != "semantic":
-        raise UnsupportedModelError(
-            f"{artifact.path}: {what} takes models that give the class of each pixel, this one finds objects",
-            cause="such models are exported, predicted with, evaluated, checked beside their original, and served",
-        )
 
 
 _IDENTITY = {"format", "files", "inputs", "outputs", "preprocess", "labels", "ignore_index", "target"}

@@ -69,7 +69,7 @@ Semantics = Literal[
     # (class, score, left, top, right, bottom), how many there are, and a mask for each, as outputs.
     "image_size", "scale_factor", "boxes", "box_count", "instance_masks",
 ]  # fmt: skip
-Task = Literal["semantic", "instance"]
+TaskName = Literal["semantic", "instance"]
 """What a model answers: the class of each pixel, or objects, each with its class, box, mask and score."""
 
 

@@ -12,25 +12,37 @@ from segexport.spec import Format, Label, Pad, Precision, Preprocess, Resize, Te
 WIDTH, HEIGHT, CLASSES = 32, 24, 5
 
 
-def manifest(folder: Path, output: TensorSpec) -> Manifest:
+def manifest(folder: Path, output: TensorSpec, channels: int = 3) -> Manifest:
     """Of a model that takes 32x24: fitted, then padded."""
-    geometry = (Resize(width=WIDTH, height=HEIGHT, keep_ratio=True), Pad(width=WIDTH, height=HEIGHT))
+    grey = (127.5,) * channels
+    geometry = (Resize(width=WIDTH, height=HEIGHT, keep_ratio=True), Pad(width=WIDTH, height=HEIGHT, value=grey))
+    half = (0.5,) * channels
+    own = {} if channels == 3 else {"color": "channels", "depth": "stored"}
+    contract = Preprocess(**own, geometry=geometry, mean=half, std=half)
+    size = (-1, -1) if channels == 3 else (HEIGHT, WIDTH)
+    weights = [path.name for path in folder.iterdir() if path.suffix == ".bin"]
     return Manifest(
         name="convolution",
         format=Format.ONNX,
-        files=(file_entry(folder, "model.onnx"),),
-        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, -1, -1), layout="NCHW", semantics="image"),),
+        files=(file_entry(folder, "model.onnx"), *(file_entry(folder, name, "params") for name in weights)),
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, channels, *size), layout="NCHW", semantics="image"),),
         outputs=(output,),
-        preprocess=Preprocess(geometry=geometry),
+        preprocess=contract,
         labels=tuple(Label(id=i, name=f"class {i}", rgb=(40 * i, 255 - 40 * i, 20 * i)) for i in range(CLASSES)),
         target=Target(arch="any", precision=Precision.FP32),
     )
 
 
 def convolution(
-    folder: Path, *, dtype: str = "float32", layout: str = "NCHW", semantics: str = "logits"
+    folder: Path,
+    *,
+    dtype: str = "float32",
+    layout: str = "NCHW",
+    semantics: str = "logits",
+    channels: int = 3,
+    weights: str = "",
 ) -> ModelArtifact:
-    """A 3x3 convolution to 5 classes, and the head that is asked for."""
+    """A 3x3 convolution to 5 classes, and the head that is asked for; its weights in a file `weights`, if named."""
     from onnx import TensorProto, checker, helper, numpy_helper, save
 
     types = {
@@ -39,7 +51,7 @@ def convolution(
         "int32": TensorProto.INT32,
         "uint8": TensorProto.UINT8,
     }
-    weight = np.random.default_rng(0).normal(size=(CLASSES, 3, 3, 3)).astype(np.float32)
+    weight = np.random.default_rng(0).normal(size=(CLASSES, channels, 3, 3)).astype(np.float32)
     nodes = [helper.make_node("Conv", ["x", "w"], ["scores"], pads=[1, 1, 1, 1])]
     shape: list[str | int] = [1, CLASSES, "h", "w"]
     if semantics == "class_index":
@@ -55,14 +67,15 @@ def convolution(
     graph = helper.make_graph(
         nodes,
         "convolution",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "h", "w"])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, channels, "h", "w"])],
         [helper.make_tensor_value_info("y", types[dtype], shape)],
         [numpy_helper.from_array(weight, "w")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     checker.check_model(model)
     folder.mkdir()
-    save(model, folder / "model.onnx")
+    beside = {"save_as_external_data": True, "location": weights, "size_threshold": 0} if weights else {}
+    save(model, str(folder / "model.onnx"), **beside)
     free = tuple(size if isinstance(size, int) else -1 for size in shape)
     output = TensorSpec(name="y", dtype=dtype, shape=free, layout=layout, semantics=semantics)  # type: ignore[arg-type]
-    return write_artifact(folder, manifest(folder, output))
+    return write_artifact(folder, manifest(folder, output, channels))

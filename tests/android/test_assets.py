@@ -61,6 +61,41 @@ def test_the_self_test_passes_in_java(jvm: Jvm, tmp_path: Path, image: Path) -> 
     assert result.device_name.startswith("JVM")
 
 
+@pytest.fixture
+def bands(tmp_path: Path) -> Path:
+    """Six smooth channels of 16 bits."""
+    random = np.random.default_rng(3)
+    planes = [Image.fromarray(random.integers(0, 256, (6, 8), np.uint8)).resize((50, 40)) for _ in range(6)]
+    np.save(tmp_path / "bands.npy", np.stack([np.asarray(plane) for plane in planes], axis=2).astype(np.uint16) * 257)
+    return tmp_path / "bands.npy"
+
+
+def test_a_model_that_no_picture_is_enough_for(tmp_path: Path, bands: Path) -> None:
+    (folder,) = write_assets([convolution(tmp_path / "a", channels=6)], tmp_path / "model", sample=bands)
+    assert read_artifact(folder).manifest.sample.input == "sample.f32"
+    tensor = np.fromfile(folder / "sample.f32", "<f4")
+    assert tensor.size == 6 * 24 * 32
+    assert np.asarray(Image.open(folder / "sample-mask.png")).shape == (24, 32)
+    assert not {file.name for file in folder.iterdir()} & {"sample.png"}
+
+
+def test_weights_beside_the_model_go_with_it(tmp_path: Path, image: Path) -> None:
+    source = convolution(tmp_path / "a", weights="w.bin")
+    (folder,) = write_assets([source], tmp_path / "model", sample=image)
+    assert (folder / "w.bin").read_bytes() == (source.path / "w.bin").read_bytes()
+    assert [entry.role for entry in read_artifact(folder).manifest.files] == ["model", "params", "sample", "sample"]
+
+
+def test_java_runs_six_channels_with_weights_beside_the_model(jvm: Jvm, tmp_path: Path, bands: Path) -> None:
+    model = convolution(tmp_path / "a", channels=6, weights="w.bin")
+    (folder,) = write_assets([model], tmp_path / "model", sample=bands)
+    item = {"input": "sample.f32", "tensor_size": [24, 32], "expected_mask": "sample-mask.png"}
+    job = {"schema_version": 1, "id": "self-test", "threads": 1, "items": [item]}
+    (folder / "job.json").write_text(json.dumps(job))
+    jvm("dev.segexport.ort.RunJob", folder)
+    assert read_result(folder / "result.json").agreement == 1.0
+
+
 def test_refusals(tmp_path: Path, image: Path) -> None:
     with pytest.raises(InputError, match="no exports"):
         write_assets([], tmp_path / "model")

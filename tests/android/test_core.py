@@ -48,6 +48,7 @@ SIZES = [
     ((1999, 3), (5, 3)),
     ((333, 777), (111, 259)),
 ]
+CHANNELS = (1, 3, 5)
 
 
 def test_resize_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
@@ -60,15 +61,22 @@ def test_resize_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
         vectors.extend(array.tobytes())
         return entry
 
-    for (interpolation, tolerance), (size, target) in itertools.product(TOLERANCE.items(), SIZES):
-        image = random.integers(0, 256, (size[1], size[0], 3), np.uint8)
-        contract = Preprocess(geometry=(Resize(width=target[0], height=target[1], interpolation=interpolation),))
+    for (interpolation, tolerance), (size, target), channels in itertools.product(TOLERANCE.items(), SIZES, CHANNELS):
+        image = random.integers(0, 256, (size[1], size[0], channels), np.uint8)
+        contract = Preprocess(
+            color="rgb" if channels == 3 else "channels",
+            geometry=(Resize(width=target[0], height=target[1], interpolation=interpolation),),
+            mean=(0.5,) * channels,
+            std=(0.5,) * channels,
+        )
+        decoded = add(image)
         tensor, placement = preprocess.apply(contract, image)
         mask = random.integers(0, 20, tensor.shape[2:]).astype(np.uint8)
         cases.append(
             {
-                "name": f"{interpolation} {size} to {target}",
-                "decoded": add(image),
+                "name": f"{interpolation} {size} to {target} of {channels} channels",
+                "decoded": decoded,
+                "picture": decoded if channels == 3 else None,
                 "preprocess": contract.model_dump(mode="json"),
                 "geometry_tolerance": tolerance,
                 "tensor": add(tensor),
@@ -79,7 +87,7 @@ def test_resize_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
     (tmp_path / "cases.json").write_text(json.dumps({"cases": cases}))
     (tmp_path / "vectors.bin").write_bytes(vectors)
     output = jvm(f"-Dgolden={tmp_path}", "org.junit.runner.JUnitCore", "dev.segexport.core.GoldenTest")
-    assert f"golden: {len(TOLERANCE) * len(SIZES)} cases" in output
+    assert f"golden: {len(TOLERANCE) * len(SIZES) * len(CHANNELS)} cases" in output
 
 
 def test_the_double_has_the_api_of_the_stub(jvm: Jvm) -> None:

@@ -18,6 +18,7 @@ from segexport.exporter.shapes import infer_shapes
 _RANDOM = np.random.default_rng(9)
 X = _RANDOM.uniform(0.2, 2.0, (2, 3, 4)).astype(np.float32)
 Y = _RANDOM.uniform(0.2, 2.0, (3, 4)).astype(np.float32)
+U, V = _RANDOM.normal(size=3).astype(np.float32), _RANDOM.normal(size=8).astype(np.float32)  # of X turned to [3, 8]
 WHOLE = np.array([[7, -3, 5], [2, 9, -8]], np.int32)
 LOGICAL = np.array([[True, False, True], [False, False, True]])
 IMAGE = _RANDOM.normal(size=(1, 2, 5)).astype(np.float32)
@@ -49,6 +50,18 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
         (name, {"X": LOGICAL, "Y": LOGICAL[::-1].copy()}, {}, 1)
         for name in ("logical_and", "logical_or", "bitwise_and", "bitwise_or")
     ],
+    *[
+        ("p_norm", {"X": X}, {"porder": order, "axis": 1, "keepdim": keep, "asvector": False, "epsilon": 1e-12}, 1)
+        for order, keep in ((2.0, True), (1.0, False), (3.0, False), (float("inf"), True), (float("-inf"), False))
+    ],
+    ("p_norm", {"X": X}, {"porder": 2.0, "axis": -1, "keepdim": False, "asvector": True, "epsilon": 1e-12}, 1),
+    *[
+        ("spectral_norm", {"Weight": X, "U": U, "V": V}, {"dim": 1, "power_iters": rounds, "eps": 1e-12}, 1)
+        for rounds in (0, 2)
+    ],
+    ("mv", {"X": Y, "Vec": Y[0].copy()}, {}, 1),
+    ("dot", {"X": Y[0].copy(), "Y": Y[1].copy()}, {}, 1),
+    ("dot", {"X": Y, "Y": Y[::-1].copy()}, {}, 1),
     ("fill_constant", {}, {"shape": [2, 3], "dtype": 3, "str_value": "9007199254740993", "value": 0.0}, 1),
     ("fill_constant", {}, {"shape": [2], "dtype": 5, "str_value": "", "value": 1.5}, 1),
     ("fill_any_like", {"X": X}, {"value": 2.5, "dtype": -1}, 1),

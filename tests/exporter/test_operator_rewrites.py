@@ -137,6 +137,44 @@ def centred(graph: Graph, image: str) -> str:
     return graph.op("elementwise_sub", {"X": image, "Y": mean}, DIMS, axis=-1)
 
 
+def put_where_negative(graph: Graph, image: str) -> str:
+    mask = graph.op("less_than", {"X": image, "Y": graph.param([0.0])}, DIMS, dtype="bool", axis=-1)
+    inputs = {"x": image, "indices": [mask], "value": graph.param(3.5)}
+    return graph.op("index_put", inputs, DIMS, slot="out", accumulate=False)
+
+
+def set_part(*, tensor: tuple[int, ...] = (), dropped: tuple[int, ...] = (), **bounds: list[int]) -> Make:
+    """Writes 0.5, or a tensor of these sizes, between bounds; `dropped`: axes that were indexed by one number."""
+
+    def make(graph: Graph, image: str) -> str:
+        typed = {name: ("LONGS", value) for name, value in bounds.items()}
+        typed |= {"decrease_axes": ("LONGS", list(dropped)), "none_axes": ("LONGS", []), "shape": ("LONGS", [1])}
+        typed |= {"dtype": ("INT", 5)}
+        inputs = {"Input": image}
+        if tensor:
+            inputs["ValueTensor"] = graph.noise(*tensor)
+        else:
+            typed["values"] = ("SCALARS", [0.5])
+        return graph.op("set_value", inputs, DIMS, typed=typed)
+
+    return make
+
+
+_WINDOW = {"axes": [2, 3], "starts": [1, -6], "ends": [4, -2], "steps": [1, 2]}
+_ROW = {"axes": [1, 2], "starts": [1, -1], "ends": [2, 2**31 - 1], "steps": [1, 1]}
+
+
+def adaptive_maximum(rows: int, columns: int) -> Make:
+    dims = (1, 4, rows, columns)
+
+    def make(graph: Graph, image: str) -> str:
+        attrs = {"ksize": [rows, columns], "strides": [1, 1], "paddings": [0, 0], "adaptive": True}
+        sizes = {"Out": dims, "Mask": dims}
+        return graph.op("max_pool2d_with_index", {"X": image}, sizes, global_pooling=False, **attrs)
+
+    return make
+
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -175,6 +213,15 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "depthwise transposed convolution": ("twin_operators", LITE_X86, depthwise_transposed),
     "a sum of three": ("twin_operators", LITE_X86, added),
     "a mean over all": ("twin_operators", LITE_X86, centred),
+    "adaptive maximum": ("adaptive_max_pool_to_windows", ONNX, adaptive_maximum(4, 3)),
+    "a number where a mask says so, ONNX": ("index_put_to_where", ONNX, put_where_negative),
+    "a number where a mask says so, Paddle-Lite": ("index_put_to_where", LITE_X86, put_where_negative),
+    "a part of two axes": ("set_value_of_one_axis", ONNX, set_part(**_WINDOW)),
+    "a part of two axes, a tensor": ("set_value_of_one_axis", ONNX, set_part(tensor=(1, 4, 3, 2), **_WINDOW)),
+    "a row of one channel": ("set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1, 2), **_ROW)),
+    "the last column": (
+        "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
+    ),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -257,6 +304,19 @@ def by_tensor(type: str, slot: str, count: int, dims: tuple[int, ...] = (-1,) * 
     return make
 
 
+def with_starts(graph: Graph, image: str) -> str:
+    """Two axes whose bounds are computed."""
+    typed = {name: ("LONGS", value) for name, value in _WINDOW.items()} | {"none_axes": ("LONGS", [])}
+    starts = [graph.feed(1, dtype="int64") for _ in range(2)]
+    inputs = {"Input": image, "ValueTensor": graph.noise(1, 4, 3, 2), "StartsTensorList": starts}
+    return graph.op("set_value", inputs, DIMS, typed=typed)
+
+
+def indices_of_uneven_bins(graph: Graph, image: str) -> str:
+    adaptive_maximum(4, 4)(graph, image)
+    return graph.last().outputs["Mask"][0]
+
+
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
 FAULTS: dict[str, tuple[Target, Make]] = {
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
@@ -267,10 +327,8 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
     "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
-    "set_value": (ONNX, one("set_value", slot="Out", axes=[2, 3], starts=[0, 0], ends=[1, 1], steps=[1, 1])),
-    "max_pool2d_with_index": (
-        ONNX, one("max_pool2d_with_index", (1, 4, 4, 4), ksize=[4, 4], strides=[1, 1], paddings=[0, 0], adaptive=True),
-    ),
+    "set_value": (ONNX, with_starts),
+    "max_pool2d_with_index": (ONNX, indices_of_uneven_bins),
 }  # fmt: skip
 
 
@@ -278,11 +336,13 @@ FAULTS: dict[str, tuple[Target, Make]] = {
 def test_what_would_come_out_wrong_is_refused(type: str) -> None:
     target, make = FAULTS[type]
     program = built(make)
-    with pytest.raises(UnsupportedModelError, match=rf"^{type} \(layer .*weight\) cannot be exported to {target}"):
+    with pytest.raises(
+        UnsupportedModelError, match=rf"^{type} \(layer .*weight(_\d+)?\) cannot be exported to {target}"
+    ):
         rewrites.rewrite_for(target, program)
     (obstacle,) = support_for(target, program).obstacles
     assert obstacle.operator == type
-    assert "weight) cannot be exported" in obstacle.reason
+    assert f"cannot be exported to {target}" in obstacle.reason
 
 
 def test_a_refusal_names_operator_and_layer() -> None:

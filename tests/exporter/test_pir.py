@@ -78,7 +78,8 @@ def test_every_rule_is_covered() -> None:
             met.add(f"builtin.{short}" if dialect == "0" else short)
     met |= {name[:-1] for name in met if name.endswith("_")}
     elsewhere = {"feed", "shape", "sync_batch_norm", "builtin.slice"}  # see the tests below
-    assert (set(RULES) | set(SPECIAL)) - met == elsewhere
+    random = {"uniform", "gaussian", "randint", "randperm", "bernoulli", "poisson", "multinomial"}  # nothing to compare
+    assert (set(RULES) | set(SPECIAL)) - met == elsewhere | random
 
 
 def test_rules_speak_of_what_paddle_has() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segexport.task.instance import match, rle
+from segexport.runtimes import object_matching as match
+from segexport.runtimes.objects import Objects
+from segexport.task.instance import rle
 from segexport.task.instance.detections import decoded, encoded
-from segexport.task.instance.objects import Objects
 
 
 def box_mask(size: tuple[int, int], left: int, top: int, right: int, bottom: int) -> np.ndarray:

@@ -22,10 +22,11 @@ from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.measure.mask_proof import MaskProof
+from segexport.runtimes.agreement import agreement
 from segexport.runtimes.base import Prediction, RunOptions, Session
+from segexport.runtimes.objects import Objects
 from segexport.runtimes.paddle import Paddle
-from segexport.runtimes.watched import WatchedSession, agreement, proof_of, timed_graph
-from segexport.task.instance.objects import Objects
+from segexport.runtimes.watched import WatchedSession, proof_of, timed_graph
 
 IMAGES = 4
 

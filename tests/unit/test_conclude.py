@@ -7,25 +7,27 @@ import pytest
 from recordings import LABELS, manifest, subject
 
 from segexport.artifact import FileEntry, LineageEntry, ModelArtifact
-from segexport.judge.build_report import conclude
+from segexport.check.build_report import conclude
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
 from segexport.measure.latency import Timing
-from segexport.measure.parity import Comparison, Counts
+from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
 from segexport.report.schema import DatasetInfo
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision
+from segexport.task.semantic.counts import PixelCounts
+from segexport.task.semantic.judge import PixelJudge
 from segexport.verdict import Verdict
 
 IMAGES = 12
 INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
 
 
-def tally() -> Counts:
+def tally() -> PixelCounts:
     counts = np.tile([[40, 30, 20], [40, 30, 20], [40, 30, 20]], (IMAGES, 1, 1))
-    return Counts(
-        counts=list(counts),
+    return PixelCounts(
+        class_counts=list(counts),
         boundary=list(counts),
         confusion=np.diag([40, 30, 20]) * IMAGES,
         mask_confusion=np.diag([40, 30, 20]) * IMAGES,
@@ -50,14 +52,18 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
     return LineageEntry(step="set_head", version="1", params={"head": kind, "dtype": dtype})
 
 
-def report(*exports: Measured, own: Counts | None = None, environment: dict | None = None, latency=None, labelled=True):
+def report(
+    *exports: Measured, own: PixelCounts | None = None, environment: dict | None = None, latency=None, labelled=True
+):
     model = ModelArtifact(None, manifest())
+    comparison = Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), labelled, 1.5)
     return conclude(
         Measurement(
             title="",
             reference=ReferenceRun(model, INFO, False, timing=timing(10.0)),
             exports=list(exports),
-            comparison=Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), labelled, 1.5),
+            comparison=comparison,
+            judge=PixelJudge(comparison, LABELS, LABELS),
             labels=LABELS,
             dataset=DatasetInfo(path="x", split="val", images=IMAGES, labelled=True, fingerprint="f"),
             environment=environment or {},
@@ -84,7 +90,7 @@ def test_without_labels_the_mask_iou_decides(hits, verdict):
     )
     entry = measured("int8", 4.0, limits=Limits(**off), **INT8, **SMALL)
     counts = np.tile([[hits] * 3, [hits] * 3, [100] * 3], (IMAGES, 1, 1))
-    entry.tally.counts = list(counts)
+    entry.counts.class_counts = list(counts)
     own = tally()
     own.counts = list(np.tile([[hits] * 3] * 3, (IMAGES, 1, 1)))
     found = report(measured("fp32", 5.0), entry, own=own, labelled=False)
@@ -205,7 +211,7 @@ class TestTrainedWeights:
 def test_labels_of_one_class_are_remarked():
     assert report(measured("fp32", 5.0)).notes == ()
     lonely = tally()
-    lonely.counts = [np.array([[40, 0, 0], [90, 0, 0], [40, 30, 20]])] * IMAGES
+    lonely.class_counts = [np.array([[40, 0, 0], [90, 0, 0], [40, 30, 20]])] * IMAGES
     (note,) = report(measured("fp32", 5.0), own=lonely).notes
     assert note == "the labels hold one class only, ground: mIoU tells little about a model with 3 classes"
 

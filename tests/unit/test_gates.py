@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
-from segexport.judge.agreement_gates import agreement_checks, mask_iou_check
 from segexport.judge.bootstrap import ClassDelta, PairedDelta, paired_delta
 from segexport.judge.cost_gates import compression_check, latency_check, size_check
 from segexport.judge.gates import (
@@ -27,6 +26,7 @@ from segexport.measure.latency_statistics import Drift, LatencyRatio
 from segexport.measure.metrics import class_counts, confusion_matrix
 from segexport.recipe.limits import Limits, limits_for, require_margin_above_noise
 from segexport.spec import Precision
+from segexport.task.semantic.agreement_gates import agreement_checks, mask_iou_check
 from segexport.verdict import Check, Verdict, overall
 
 FP32, FP16, INT8 = (limits_for(precision) for precision in (Precision.FP32, Precision.FP16, Precision.INT8))

@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from fakes import FakeSession
 from PIL import Image
+from recordings import manifest
 
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, WorkerCrashed
-from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
-from segexport.spec import Preprocess, Resize, TensorSpec
+from segexport.measure.parity import ModelUnderTest, compare
+from segexport.spec import Label, Preprocess, Resize
+from segexport.task.base import ScoredClasses
+from segexport.task.semantic.certainty import decided_pixels
+from segexport.task.semantic.scorer import PixelScorer
 
 HEIGHT, WIDTH = 4, 6
-INPUT = TensorSpec(name="x", dtype="float32", shape=(1, 3, -1, -1), layout="NCHW", semantics="image")
+LABELS = tuple(Label(id=index, name=name, rgb=(index, 0, 0)) for index, name in enumerate(("dark", "bright", "third")))
 
 
 @pytest.fixture
@@ -42,12 +46,20 @@ def bright(tensor: np.ndarray) -> np.ndarray:
 
 
 def contender(name: str, model=bright, **options) -> ModelUnderTest:
-    return ModelUnderTest(name, FakeSession(model, **options), Preprocess(), INPUT)
+    return ModelUnderTest(name, FakeSession(model, **options), manifest(), Preprocess())
 
 
-def run(data: Dataset, *exports: ModelUnderTest, reference: ModelUnderTest | None = None, **options):
-    arguments = {"num_classes": 2, "model_classes": 2, "ignore_index": 255, **options}
-    return compare(reference or contender("reference"), exports, data, **arguments)
+def run(
+    data: Dataset,
+    *exports: ModelUnderTest,
+    reference: ModelUnderTest | None = None,
+    worst_images: int = 10,
+    model_classes: int = 2,
+    lookup: np.ndarray | None = None,
+):
+    classes = ScoredClasses(LABELS[:2], lookup)
+    scorer = PixelScorer(manifest(labels=LABELS[:model_classes]), data, classes, worst_images)
+    return compare(reference or contender("reference"), exports, data, scorer)
 
 
 def test_equal_masks_agree_everywhere_and_leave_no_worst_difference(data):
@@ -58,7 +70,7 @@ def test_equal_masks_agree_everywhere_and_leave_no_worst_difference(data):
     # 4 images of 24 pixels, one of them ignored; in image 0 the ignored pixel is one of class 1.
     assert found.reference.confusion.tolist() == [[4 * 20 - 3, 0], [0, 4 * 4 - 1]]
     assert (tally.confusion == found.reference.confusion).all()
-    assert [counts[:, 1].tolist() for counts in tally.counts] == [[3, 3, 3], [4, 4, 4], [4, 4, 4], [4, 4, 4]]
+    assert [counts[:, 1].tolist() for counts in tally.class_counts] == [[3, 3, 3], [4, 4, 4], [4, 4, 4], [4, 4, 4]]
     assert (tally.constant_images, tally.not_finite, tally.repeatable, tally.wrong_shape) == (0, [], True, "")
 
 
@@ -158,7 +170,7 @@ def test_masks_of_another_size_are_no_agreement(data):
     tally = found.exports["half"]
     assert tally.wrong_shape == "(2, 3) where the reference gives (4, 6)"
     assert tally.agreement == []
-    assert len(tally.counts) == 4
+    assert len(tally.class_counts) == 4
 
 
 def test_nan_constant_and_changing_masks_are_noticed(data):
@@ -179,12 +191,9 @@ def test_nan_constant_and_changing_masks_are_noticed(data):
 def test_classes_are_mapped_before_they_are_scored(data):
     # The model's classes 0, 1, 2 are the data's 1, 0 and none: its "bright" is called 0.
     lookup = np.array([1, 0, 2], np.uint8)
-    model = contender("reference", lambda x: 1 - bright(x))
-    mapped = ModelUnderTest("reference", model.session, Preprocess(), INPUT, lookup)
-    third = ModelUnderTest(
-        "third", FakeSession(lambda x: np.full((HEIGHT, WIDTH), 2, np.uint8)), Preprocess(), INPUT, lookup
-    )
-    found = run(data, third, reference=mapped, model_classes=3)
+    mapped = contender("reference", lambda x: 1 - bright(x))
+    third = contender("third", lambda x: np.full((HEIGHT, WIDTH), 2, np.uint8))
+    found = run(data, third, reference=mapped, model_classes=3, lookup=lookup)
     assert found.reference.confusion.tolist() == [[77, 0, 0], [0, 15, 0]]
     assert found.exports["third"].confusion.tolist() == [[0, 0, 77], [0, 0, 15]]
     assert found.exports["third"].agreement == [0.0] * 4
@@ -197,7 +206,7 @@ def test_each_preprocessing_gets_its_own_tensor(data):
         seen.append(tensor.shape)
         return bright(tensor)
 
-    larger = ModelUnderTest("e", FakeSession(model), Preprocess(geometry=(Resize(width=12, height=8),)), INPUT)
+    larger = ModelUnderTest("e", FakeSession(model), manifest(), Preprocess(geometry=(Resize(width=12, height=8),)))
     found = run(data, larger)
     assert set(seen) == {(1, 3, 8, 12)}
     assert found.exports["e"].wrong_shape.startswith("(8, 12)")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from segexport.data.images import decode_image
 from segexport.errors import InputError
@@ -49,7 +50,7 @@ def linear_weights(size: int, to: int) -> np.ndarray:
 def test_golden_vectors(name):
     case = CASES[name]
     preprocess = Preprocess.model_validate(case["preprocess"])
-    image = decode_image(GOLDEN / case["image"])
+    image = decode_image(GOLDEN / case["image"], pixels=preprocess.pixels)
     if not case["image"].endswith(".jpg"):  # JPEG decoders may differ by a level
         np.testing.assert_array_equal(image, vector(case["decoded"]))
     else:
@@ -57,7 +58,9 @@ def test_golden_vectors(name):
         assert np.abs(image.astype(int) - vector(case["decoded"])).max() <= 3
     image = vector(case["decoded"])
     placement = place(preprocess, image.shape[1], image.shape[0])
-    after = run_geometry(preprocess, image, placement)[:, :, :: 1 if preprocess.color == "rgb" else -1]
+    after = run_geometry(preprocess, image, placement)
+    if preprocess.color in ("bgr", "bgra"):
+        after = after[:, :, [2, 1, 0, 3][: preprocess.channels]]
     np.testing.assert_allclose(after, vector(case["geometry"]), rtol=0, atol=case["geometry_tolerance"])
     tensor, placement = apply(preprocess, image)
     expected = vector(case["tensor"])
@@ -69,13 +72,14 @@ def test_golden_vectors(name):
 
 
 def test_golden_vectors_are_small_and_cover_every_operation():
-    assert sum(file.stat().st_size for file in GOLDEN.rglob("*") if file.is_file()) <= 300_000
+    assert sum(file.stat().st_size for file in GOLDEN.rglob("*") if file.is_file()) <= 350_000
     used = {op["op"] for case in CASES.values() for op in case["preprocess"]["geometry"]}
     assert used == {
         "resize",
         "resize_short",
         "resize_long",
         "limit_long",
+        "limit_short",
         "resize_to_multiple",
         "pad",
         "pad_to_ratio",
@@ -221,3 +225,71 @@ def test_an_absurd_result_is_refused_before_it_is_made():
 def test_what_is_no_image_is_refused(image):
     with pytest.raises(InputError, match="not an image"):
         apply(contract(), image)
+
+
+# -- any number of channels ----------------------------------------------------------------------------------------
+
+
+def stored(channels: int, dtype: str = "uint16", height: int = 11, width: int = 15) -> np.ndarray:
+    values = np.random.default_rng(channels).uniform(0, 60000, (height, width, channels))
+    return values.astype(dtype)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5, 13])
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic", "area", "lanczos4"])
+def test_channels_do_not_mix(channels, interpolation):
+    resize = {"op": "resize", "width": 8, "height": 6, "interpolation": interpolation}
+    pad = {"op": "pad", "width": 9, "height": 9}
+    values = tuple(float(channel) for channel in range(channels))
+    own = {"color": "channels", "depth": "stored"}
+    whole = Preprocess(**own, geometry=(resize, {**pad, "value": values}), mean=values, std=(2.0,) * channels)
+    image = stored(channels)
+    tensor, _ = apply(whole, image)
+    assert tensor.shape == (1, channels, 9, 9)
+    for channel, value in enumerate(values):
+        one = Preprocess(**own, geometry=(resize, {**pad, "value": (value,)}), mean=(value,), std=(2.0,))
+        np.testing.assert_allclose(tensor[:, [channel]], apply(one, image[:, :, [channel]])[0], rtol=1e-5, atol=0.02)
+
+
+def test_the_first_and_the_third_channel_change_places():
+    image = stored(4, "uint8")
+    swapped = Preprocess(color="bgra", scale=1, mean=(1, 2, 3, 4), std=(1, 2, 4, 8))
+    plain = Preprocess(color="channels", scale=1, mean=(3, 2, 1, 4), std=(4, 2, 1, 8))
+    np.testing.assert_array_equal(apply(swapped, image)[0][:, [2, 1, 0, 3]], apply(plain, image)[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"color": "rgb", "mean": (0,), "std": (1,)}, "color rgb has 3 channels, there are 1 means"),
+        ({"color": "gray"}, "color gray has 1 channels, there are 3 means"),
+        ({"mean": (0, 0)}, "2 means and 3 standard deviations"),
+        ({"color": "channels", "mean": (), "std": ()}, "at least 1 item"),
+        (
+            {"color": "gray", "mean": (0,), "std": (1,), "geometry": ({"op": "pad", "width": 1, "height": 1},)},
+            "pad fills 3 channels, there are 1",
+        ),
+    ],
+)
+def test_a_contract_has_one_number_of_channels(fields, message):
+    with pytest.raises(ValidationError, match=message):
+        Preprocess(**fields)
+
+
+def test_the_usual_depth_is_not_written_and_the_other_is():
+    assert set(Preprocess().model_dump()) == {"color", "geometry", "scale", "mean", "std"}
+    wide = Preprocess(depth="stored")
+    assert wide.model_dump()["depth"] == "stored"
+    assert Preprocess.model_validate_json(wide.model_dump_json()) == wide
+    assert Preprocess.model_validate_json(Preprocess().model_dump_json()) == Preprocess()
+
+
+def test_an_image_of_another_kind_is_refused():
+    with pytest.raises(InputError, match=r"not an image for this model: uint8 \[11, 15, 4\]") as told:
+        apply(Preprocess(), stored(4, "uint8"))
+    assert told.value.cause == "uint8 (height, width, 3) is expected"
+    with pytest.raises(InputError, match=r"uint16 \[11, 15, 3\]"):
+        apply(Preprocess(), stored(3))
+    spec = TensorSpec(name="x", dtype="float32", shape=(1, 4, -1, -1), layout="NCHW")
+    with pytest.raises(InputError, match="gives 3 channels, but the model's input 'x' takes 4"):
+        apply(Preprocess(), stored(3, "uint8"), input_spec=spec)

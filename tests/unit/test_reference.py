@@ -17,7 +17,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.measure import latency
 from segexport.measure.environment import now
-from segexport.measure.parity import ModelUnderTest, compare, decided_pixels
+from segexport.measure.parity import ModelUnderTest, compare
 from segexport.recipe.limits import Limits
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import npy_array, npy_bytes
@@ -25,6 +25,9 @@ from segexport.references.logits import POINTS, deviation, digest_logits, point_
 from segexport.references.recorded_reference import RecordedReference, effective
 from segexport.references.reference_file import read_reference
 from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
+from segexport.task.base import ScoredClasses
+from segexport.task.semantic.certainty import decided_pixels
+from segexport.task.semantic.scorer import PixelScorer
 
 
 @pytest.fixture(scope="module")
@@ -322,15 +325,15 @@ def test_a_recording_counts_as_the_model_did(made):
         from segexport.references.recorded_reference import RecordedSession
 
         session = RecordedSession(recorded.info, predict)
-        reference = ModelUnderTest("reference", session, model.preprocess, model.inputs[0], None, session.choose)
-        export = ModelUnderTest("x", _Shifted(list(places)), model.preprocess, model.inputs[0])
-        arguments = {"num_classes": 3, "model_classes": 3, "ignore_index": 255}
-        tallies.append(compare(reference, [export], data, **arguments).exports["x"])
+        reference = ModelUnderTest("reference", session, model, model.preprocess, session.choose)
+        export = ModelUnderTest("x", _Shifted(list(places)), model, model.preprocess)
+        scorer = PixelScorer(model, data, ScoredClasses(model.labels, None), 10)
+        tallies.append(compare(reference, [export], data, scorer).exports["x"])
     one, two = tallies
     assert one.decided_agreement == two.decided_agreement
     assert 0 < np.mean(one.decided_agreement) < 1
     assert one.agreement == two.agreement
-    assert np.array_equal(one.counts, two.counts)
+    assert np.array_equal(one.class_counts, two.class_counts)
 
 
 def test_who_made_it_is_told_in_every_report(made, tmp_path):

@@ -9,24 +9,26 @@ import pytest
 
 from segexport.errors import WorkerCrashed
 from segexport.judge.results import Export
-from segexport.measure.parity import Comparison, Counts
+from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
 from segexport.references.trial import Accuser, charge_of, tried, without_model
 from segexport.spec import Format, Precision
+from segexport.task.registry import TASKS
+from segexport.task.semantic.counts import PixelCounts
 from segexport.verdict import Verdict
 
 NAMES = tuple(f"{index}.png" for index in range(5))
 ONNX, LITE = (Accuser(format, 0.999, 0.99) for format in ("onnx", "paddle-lite"))
 
 
-def tally(agreement, in_common=None, **changes) -> Counts:
-    made = Counts(agreement=list(agreement), in_common=in_common or {}, **changes)
-    made.counts = [np.zeros((3, 2), np.int64)] * len(made.agreement)
+def tally(agreement, in_common=None, **changes) -> PixelCounts:
+    made = PixelCounts(agreement=list(agreement), in_common=in_common or {}, **changes)
+    made.class_counts = [np.zeros((3, 2), np.int64)] * len(made.agreement)
     return made
 
 
-def comparison(names=NAMES, **tallies: Counts) -> Comparison:
-    return Comparison(Counts(), tallies, tuple(names), labelled=False, preprocess_ms=0.0)
+def comparison(names=NAMES, **tallies: PixelCounts) -> Comparison:
+    return Comparison(PixelCounts(), tallies, tuple(names), labelled=False, preprocess_ms=0.0)
 
 
 def charged(found: Comparison):
@@ -39,10 +41,10 @@ LATER_WRONG = (1.0, 0.7, 0.8, 0.75, 0.9)
 
 def test_floors_are_those_of_the_gates():
     export = Export("a", Format.ONNX, Precision.FP32)
-    assert Accuser.of(export, objects=False) == Accuser("onnx", 0.999, 0.99)
-    assert Accuser.of(export, objects=True) == Accuser("onnx", 0.99, 0.0)
+    assert Accuser.of(export, TASKS["semantic"]) == Accuser("onnx", 0.999, 0.99)
+    assert Accuser.of(export, TASKS["instance"]) == Accuser("onnx", 0.99, 0.0)
     ungated = replace(export, limits=Limits(agreement_min=None))
-    assert Accuser.of(ungated, objects=False) == Accuser("onnx", 0.0, 0.99)
+    assert Accuser.of(ungated, TASKS["semantic"]) == Accuser("onnx", 0.0, 0.99)
 
 
 def test_no_charge_where_exports_agree_or_are_no_witnesses():

@@ -9,8 +9,8 @@ import pytest
 import recordings
 from recordings import mask_of, subject, write_recording
 
+from segexport.check.build_report import conclude
 from segexport.errors import InputError, WorkerCrashed
-from segexport.judge.build_report import conclude
 from segexport.judge.results import Measured, Measurement
 from segexport.measure import parity
 from segexport.measure.parity import ModelUnderTest
@@ -20,6 +20,8 @@ from segexport.report import render
 from segexport.report.schema import DatasetInfo, WorstImage
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Precision
+from segexport.task.base import ScoredClasses
+from segexport.task.semantic.scorer import PixelScorer
 from segexport.verdict import Check, Verdict
 
 IMAGES, WORST = 17, 4
@@ -78,15 +80,9 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     data, recorded = setting
     model = recorded.artifact.manifest
     sessions = {"good": Noisy(0.002), "poor": Noisy(0.5, bad=frozenset({3, 11}))}
-    comparison = parity.compare(
-        recorded.open(),
-        [ModelUnderTest(name, found, model.preprocess, model.inputs[0]) for name, found in sessions.items()],
-        share,
-        num_classes=3,
-        model_classes=3,
-        ignore_index=255,
-        worst_images=WORST,
-    )
+    scorer = PixelScorer(model, share, ScoredClasses(recordings.LABELS, None), WORST)
+    exports = [ModelUnderTest(name, found, model, model.preprocess) for name, found in sessions.items()]
+    comparison = parity.compare(recorded.open(), exports, share, scorer)
     entries = []
     for name in sessions:
         tally = comparison.exports[name]
@@ -110,6 +106,7 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
         reference=recorded.recorded_run,
         exports=entries,
         comparison=comparison,
+        judge=scorer.judge(comparison),
         labels=recordings.LABELS,
         dataset=DatasetInfo(path="street", split="val", images=len(data), labelled=True, fingerprint=data.fingerprint),
         environment={"cores": 2},

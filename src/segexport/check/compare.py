@@ -6,28 +6,26 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
+from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
-from segexport.check.classes import Classes, classes_of, object_classes, require_fitting
+from segexport.check.build_report import conclude
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
-from segexport.data.label_scan import look
-from segexport.errors import capture_error
-from segexport.exporter.set_head import declared_small_mask
-from segexport.judge.build_report import conclude
+from segexport.errors import InputError, capture_error
 from segexport.judge.results import Measurement
 from segexport.measure import parity
 from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
-from segexport.progress import silent
 from segexport.references.base import Reference
 from segexport.references.trial import Accuser, Anew, charge_of
 from segexport.report.schema import DatasetInfo, Groups, Report
-from segexport.task.instance.compare import ObjectScorer
-from segexport.task.instance.judge import ObjectTruth
+from segexport.task.base import ScoredClasses, Task
+from segexport.task.registry import task_of
 
 
 def check(request: CheckRequest) -> Report:
@@ -47,11 +45,13 @@ def measure(request: CheckRequest) -> Measurement:
     """
     request = request.read_for_reference()
     reference, data, options = request.reference, request.data, request.options
-    manifest = reference.artifact.manifest
-    is_instance = manifest.task == "instance"
-    require_fitting(reference.artifact, data, [export.artifact for export in request.exports])
-    classes_for = object_classes if is_instance else classes_of
-    classes: Classes = classes_for(reference.artifact, data, request.label_map)
+    model = reference.artifact
+    task = task_of(model.manifest)
+    for artifact in (export.artifact for export in request.exports):
+        if artifact is not None:
+            _require_comparable(artifact, model)
+    task.require_data(data)
+    classes = task.scored_classes(model.manifest, data, request.label_map)
     reference.require_fit(request.exports)
     require_runtimes(options.runtimes, request.exports)
     with ExitStack() as stack:
@@ -59,36 +59,31 @@ def measure(request: CheckRequest) -> Measurement:
         exports = open_exports(request.exports, options, stack)
         running = [export for export in exports if isinstance(export, RunningExport)]
         contract = reference.shared_preprocess([export.model.artifact for export in running])
-        lookup = None if is_instance else classes.lookup
-        own = replace(own, preprocess=contract or own.preprocess, lookup=lookup)
-        models = [
-            replace(one.opened, lookup=lookup, small_mask=declared_small_mask(one.model.artifact.manifest))
-            for one in running
-        ]
-        comparison, counter = _compared(request, own, models, data, classes)
+        own = replace(own, preprocess=contract or own.preprocess)
+        opened = [export.opened for export in running]
+        scorer = task.scorer(model.manifest, data, classes, options.worst_images)
+        comparison = parity.compare(own, opened, data, scorer, progress=request.progress)
         for export in running:
-            tally = comparison.exports[export.model.name]
-            export.tally, export.error, export.info = tally, tally.error, export.opened.session.info
-            export.worst = draw_worst(request, export, tally, classes)
+            counts = comparison.exports[export.model.name]
+            export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
+            export.worst = draw_worst(request, export.model.name, counts, scorer)
             _ask(request, export)
 
         def anew(witness: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
-            again = replace(own, session=witness.session)
             chosen = replace(data, entries=tuple(data.entries[index] for index in images))
-            return _compared(replace(request, progress=silent), again, models, chosen, classes)[0]
+            scorer = task.scorer(model.manifest, chosen, classes, options.worst_images)
+            return parity.compare(replace(own, session=witness.session), opened, chosen, scorer)
 
-        _try_reference(reference, running, comparison, anew)
+        _try_reference(task, reference, running, comparison, anew)
     loads = [load_average()]
     timing = time_models(request, own, running)
     loads.append(load_average())
     for export in running:
         if export.error is None:
             audit_export(request, export)
-    notes, environment = request.notes, describe_machine()
+    notes, environment = (*request.notes, *task.suspicions(data, len(classes.labels))), describe_machine()
     if options.timing_seconds and None not in loads:
         environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
-    if not is_instance and (suspicion := look(data, len(classes.labels))):
-        notes = (*notes, suspicion)
     if contract is not None:
         notes = (*notes, "the reference's input is free, so it was given the exports' input size")
     return Measurement(
@@ -96,48 +91,40 @@ def measure(request: CheckRequest) -> Measurement:
         reference=reference.run(own, comparison, timing),
         exports=exports,
         comparison=comparison,
+        judge=scorer.judge(comparison),
         labels=classes.labels,
         dataset=_described(request, classes),
         environment=environment,
         latency=options.latency,
         notes=notes,
         groups=data.image_groups,
-        truth=None if counter is None else ObjectTruth(counter, len(classes.labels), comparison.labelled),
     )
 
 
-def _compared(
-    request: CheckRequest, reference: ModelUnderTest, exports: list[ModelUnderTest], data: Dataset, classes: Classes
-) -> tuple[parity.Comparison, ObjectScorer | None]:
-    """Runs everything over `data`; the scorer is that of models that find objects."""
-    manifest, worst_images = request.reference.artifact.manifest, request.options.worst_images
-    counter = None
-    if manifest.task == "instance":
-        counter = ObjectScorer(reference, manifest, data, classes.lookup, worst_images)
-    comparison = parity.compare(
-        reference,
-        exports,
-        data,
-        num_classes=len(classes.labels),
-        model_classes=manifest.num_classes,
-        ignore_index=data.ignore_index,
-        worst_images=worst_images,
-        counter=counter,
-        progress=request.progress,
-    )
-    return comparison, counter
+def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None:
+    """Raises InputError for an export of another task, and for one that wants its images read in another way."""
+    if export.manifest.task != reference.manifest.task:
+        raise InputError(
+            f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
+        )
+    own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
+    if other != own:
+        raise InputError(
+            f"{export.path}: it takes {other.channels} channels ({other.color}, {other.depth}), "
+            f"the reference {own.channels} ({own.color}, {own.depth})",
+            hint="check it against the model that it was made from",
+        )
 
 
 def _try_reference(
-    reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
+    task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
 ) -> None:
     """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
-    objects = reference.artifact.manifest.task == "instance"
-    accusers = {one.export.name: Accuser.of(one.export, objects=objects) for one in running}
+    accusers = {one.model.name: Accuser.of(one.export, task) for one in running}
     if charge := charge_of(comparison, accusers):
-        found = reference.stand_trial(charge, comparison, anew)
+        checks = reference.stand_trial(charge, comparison, anew)
         for one in running:
-            if check := found.get(one.export.name):
+            if check := checks.get(one.model.name):
                 one.more.append(check)
 
 
@@ -149,7 +136,7 @@ def _ask(request: CheckRequest, export: RunningExport) -> None:
                 export.more += probe(export.export, export.opened.session)
 
 
-def _described(request: CheckRequest, classes: Classes) -> DatasetInfo:
+def _described(request: CheckRequest, classes: ScoredClasses) -> DatasetInfo:
     data = request.all_data
     return DatasetInfo(
         path=data.root.name,

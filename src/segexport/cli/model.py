@@ -85,7 +85,7 @@ def _running(command: Callable) -> Callable:
 def evaluate(console: Any, model: Path, data: Path, split: str, form: str, output: Path | None, **options: Any) -> None:
     """Metrics of MODEL, of any format, on labelled images."""
     import segexport
-    from segexport.commands.evaluate import evaluate, render
+    from segexport.commands.evaluate import evaluate
     from segexport.files.atomic import write_file
     from segexport.task.open_data import open_data
 
@@ -97,8 +97,8 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
         say.warn_of(opened.artifact)
         found = evaluate(opened, images, **asked, progress=say.progress)
     if output is not None:
-        write_file(output, (render(found, "json", color=False, width=0) + "\n").encode())
-    say.data(render(found, form, color=say.stdout_color, width=say.stdout_width))
+        write_file(output, (found.render("json", color=False, width=0) + "\n").encode())
+    say.data(found.render(form, color=say.stdout_color, width=say.stdout_width))
 
 
 @click.command()
@@ -117,17 +117,15 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
     """Segment INPUTS with MODEL: image files, folders of images, URLs."""
     import segexport
-    from segexport.commands.predict import runner
+    from segexport.predict.options import PredictOptions
+    from segexport.task.registry import task_of
 
-    threshold = options.pop("score_threshold")
-    given = import_options(options)
-    options = {
-        name: options[name] for name in ("target_size", "slice_size", "batch_size", "kind", "with_json", "output")
-    }
-    with segexport.load(str(model), device=device, threads=threads, importing=given) as opened:
+    asked = PredictOptions(**{name: options[name] for name in PredictOptions.__dataclass_fields__})
+    with segexport.load(str(model), device=device, threads=threads, importing=import_options(options)) as opened:
         say = console()
         say.warn_of(opened.artifact)
-        _predict(say, runner(opened, threshold), list(inputs), **options)
+        results = task_of(opened.artifact.manifest).predictions(opened, list(inputs), asked)
+        _save(say, results, **{name: options[name] for name in ("kind", "with_json", "output")})
 
 
 @click.command()
@@ -156,28 +154,16 @@ def pipeline(
         return
     if pipeline is None or not inputs:
         raise click.UsageError("PIPELINE and --input are wanted, or --get-config")
-    opening = {name: options.pop(name) for name in ("model", "device", "threads")}
+    opening = {name: options[name] for name in ("model", "device", "threads")}
+    sizes = {name: options[name] for name in ("batch_size", "target_size", "slice_size")}
     with create_pipeline(pipeline, **opening) as opened:
-        say.warn_of(opened.model.artifact)
-        _predict(say, opened.predict, list(inputs), **options)
+        results = opened.predict(list(inputs), **sizes, score_map=False)
+        _save(say, results, **{name: options[name] for name in ("kind", "with_json", "output")})
 
 
-def _predict(
-    say: Any,
-    run: Callable[..., Iterator[Any]],
-    inputs: list[str],
-    *,
-    target_size: Any,
-    slice_size: Any,
-    batch_size: int | None,
-    kind: str,
-    with_json: bool,
-    output: Path | None,
-) -> None:
+def _save(say: Any, results: Iterator[Any], *, kind: str, with_json: bool, output: Path | None) -> None:
     from segexport.commands.predict import save
     from segexport.ui.console import printable
 
-    size = {} if batch_size is None else {"batch_size": batch_size}
-    results = run(inputs, target_size=target_size, slice_size=slice_size, score_map=False, **size)
     for line in save(results, output, kind=kind, with_json=with_json, progress=say.progress):
         say.data(printable(line))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from segexport import report as reports
-from segexport.artifact import ModelArtifact, read_artifact, require_semantic
+from segexport.artifact import ModelArtifact, read_artifact
+from segexport.check.build_report import conclude
 from segexport.check.compare import check, measure
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
@@ -23,7 +24,6 @@ from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.importers.model_files import find_model
-from segexport.judge.build_report import conclude
 from segexport.judge.results import Export
 from segexport.pipeline.registry import targets
 from segexport.progress import Progress
@@ -39,6 +39,7 @@ from segexport.references.merge import merge
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
 from segexport.task.open_data import open_data
+from segexport.task.registry import require_feature
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
@@ -101,7 +102,7 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         console.warn_of(*job.models)
-        require_semantic(job.reference.artifact, "--shard")
+        require_feature(job.reference.artifact, "shard", "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
             raise InputError(

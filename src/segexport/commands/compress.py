@@ -32,6 +32,7 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
+from segexport.task.registry import require_feature
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -92,11 +93,8 @@ def compress(
     store = Store()
     source = _imported(model, importing, images.search, store)
     console.warn_of(source)
-    if source.manifest.task != "semantic":
-        raise InputError(
-            f"{model}: finds objects, and mIoU is about models that say the class of each pixel",
-            hint="`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with",
-        )
+    hint = "`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with"
+    require_feature(source, "compress", "compress", hint=hint)
     learning = Dataset.open(options["data"], options["calibration_split"])
     for part in (images.search, learning):
         if suspicion := look(part, source.manifest.num_classes):

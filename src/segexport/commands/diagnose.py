@@ -6,12 +6,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segexport.artifact import read_artifact, require_semantic
+from segexport.artifact import read_artifact
 from segexport.data.images import decode_image
 from segexport.diagnose.diagnose import diagnose
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
+from segexport.task.registry import require_feature
 
 if TYPE_CHECKING:
     from segexport.diagnose.schema import Diagnosis
@@ -26,7 +27,7 @@ def diagnose_export(
         require_free(output)
     export = read_artifact(path)
     pixels = decode_image(image, pixels=export.manifest.preprocess.pixels)
-    require_semantic(export, "diagnose")
+    require_feature(export, "diagnose", "diagnose")
     names = tuple(label.name for label in export.manifest.labels)
     options, store = ImportOptions(fallback_labels=names), Store()
     own = import_model(reference, options, store)

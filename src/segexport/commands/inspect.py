@@ -73,9 +73,9 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
 def _mask(graph: program.Program, manifest: Manifest) -> list[tuple[str, str]]:
     """Of several outputs that could be the mask, which one is."""
     possible = [spec for spec in graph.outputs() if spec.semantics in MASKS]
-    if len(possible) < 2 or manifest.task == "instance":
-        return []
     mask = mask_of(manifest.outputs)
+    if len(possible) < 2 or not mask:
+        return []
     names = ", ".join(spec.name for spec in possible)
     return [("mask", f"made from {mask}, of {names}; another one: --mask-output NAME")]
 

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from segexport.errors import InputError
-from segexport.predict.model import Model
-from segexport.predict.prediction import SegmentationResult
 from segexport.progress import Progress, silent
-from segexport.task.instance.model import InstanceModel
-from segexport.task.instance.result import DRAW_THRESHOLD, InstanceResult
-
-
-def runner(model: Model | InstanceModel, score_threshold: float | None) -> Callable[..., Iterator[Any]]:
-    """What runs the model on inputs, with the options of `predict`.
-
-    Raises:
-        InputError: An option that the model's task does not have.
-    """
-    if model.artifact.manifest.task == "semantic":
-        if score_threshold is not None:
-            raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
-        return model.predict
-
-    def run(inputs: Any, *, target_size: Any, slice_size: Any, score_map: bool, batch_size: int = 1) -> Iterator[Any]:
-        if target_size is not None or slice_size is not None:
-            option = "--target-size" if target_size is not None else "--slice-size"
-            raise InputError(option, cause="this model finds objects; images get the size that it was exported for")
-        return model.each(inputs, score_threshold=DRAW_THRESHOLD if score_threshold is None else score_threshold)
-
-    return run
+from segexport.task.base import Result
 
 
 def save(
-    results: Iterable[SegmentationResult | InstanceResult],
+    results: Iterable[Result],
     output: Path | None,
     *,
     kind: str,

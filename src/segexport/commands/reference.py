@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from segexport.artifact import ModelArtifact, require_semantic
+from segexport.artifact import ModelArtifact
 from segexport.commands.check import read_label_map
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
@@ -18,6 +18,7 @@ from segexport.references.archive import require_new
 from segexport.references.golden import make_pack
 from segexport.references.reference import record
 from segexport.references.reference_file import ReferenceFile
+from segexport.task.registry import require_feature
 
 if TYPE_CHECKING:
     from segexport.ui.console import Console
@@ -63,7 +64,7 @@ def _imported(model: Path, importing: ImportOptions, data: Dataset, console: Con
     options = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, options, store)
     console.warn_of(source)
-    require_semantic(source, "a recording of masks")
+    require_feature(source, "recording", "a recording of masks")
     return fix_input_size(model, options, source, data, store)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
-from segexport.measure import latency, parity
+from segexport.judge.base import Judge
+from segexport.measure import latency
 from segexport.measure.mask_proof import MaskProof
-from segexport.measure.parity import Counts
+from segexport.measure.parity import Comparison, Counts
 from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
 from segexport.recipe.schema import LatencyPolicy
@@ -17,9 +17,6 @@ from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
 from segexport.verdict import Check
-
-if TYPE_CHECKING:
-    from segexport.task.instance.judge import ObjectTruth
 
 REFERENCE = "reference"
 
@@ -62,12 +59,12 @@ class Measured:
         info: What ran it; None where nothing could be opened.
         worst: The images on which it agrees least, drawn.
         operators: Precision -> operator -> how many ran so.
-        more: Checks beyond those that follow from the tally and the times.
+        more: Checks beyond those that follow from the counts and the times.
     """
 
     export: Export
     info: SessionInfo | None = None
-    tally: Counts | None = None
+    counts: Counts | None = None
     timing: latency.Timing | None = None
     worst: tuple[WorstImage, ...] = ()
     operators: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -108,7 +105,7 @@ class Measurement:
     """A whole run, before anybody judged it.
 
     Attributes:
-        truth: Where models find objects: what they are measured against.
+        judge: Holds the comparison against limits.
         latency: Whether latency decides, where that was said.
         groups: The group of each image, where images of a group are not independent; None where every image is.
     """
@@ -116,11 +113,11 @@ class Measurement:
     title: str
     reference: ReferenceRun
     exports: list[Measured]
-    comparison: parity.Comparison
+    comparison: Comparison[Counts]
+    judge: Judge
     labels: tuple[Label, ...]
     dataset: DatasetInfo
     environment: dict[str, object]
     notes: tuple[str, ...] = ()
-    truth: ObjectTruth | None = None
     latency: LatencyPolicy | None = None
     groups: tuple[str, ...] | None = None

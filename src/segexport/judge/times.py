@@ -49,12 +49,12 @@ def percentiles_of(timing: latency.Timing | None) -> Percentiles | None:
 
 
 def latency_of(
-    timing: latency.Timing | None, info: SessionInfo | None, tally: Counts, preprocess_ms: float
+    timing: latency.Timing | None, info: SessionInfo | None, counts: Counts, preprocess_ms: float
 ) -> Latency | None:
     """Times as the report holds them; None where none were taken."""
     if not _taken(timing):
         return None
-    return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(tally.postprocess_ms)))
+    return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(counts.postprocess_ms)))
 
 
 def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:

@@ -41,8 +41,7 @@ class LiveModel:
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
         """The same, ready to be compared; who asks for it closes its session."""
         manifest = self.artifact.manifest
-        session = self.open_session(options)
-        return ModelUnderTest(self.name, session, manifest.preprocess, manifest.image, inputs=manifest.inputs)
+        return ModelUnderTest(self.name, self.open_session(options), manifest, manifest.preprocess)
 
     def program(self, image: np.ndarray, ran: Session, contract: Preprocess | None = None) -> latency.Program:
         """What is timed: this model on one image.

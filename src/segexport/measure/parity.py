@@ -1,4 +1,4 @@
-"""Runs the reference and every export on the same images, one at a time, and counts how they differ.
+"""Runs the reference and every export on the same images, one at a time, and has the task count how they differ.
 
 Decoding and preprocessing of the next image, inference in the workers and counting of the last image overlap. What
 is kept per image is a few integers per class, so memory does not grow with the images' size.
@@ -7,27 +7,21 @@ is kept per image is a few integers per class, so memory does not grow with the 
 from __future__ import annotations
 
 import heapq
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from segexport import preprocess
+from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
-from segexport.measure import metrics
-from segexport.measure.boundary import boundary_counts
-from segexport.measure.mask_proof import LEAST_AGREEMENT
 from segexport.progress import Progress, silent
-from segexport.spec import Preprocess, TensorSpec
-
-if TYPE_CHECKING:
-    from segexport.runtimes.base import Prediction, Session
-
-MARGIN_QUANTILE = 0.5  # pixels whose reference margin is in the upper half count as decided
+from segexport.runtimes.base import Prediction, Session
+from segexport.spec import Preprocess
 
 
 @dataclass(frozen=True)
@@ -35,43 +29,48 @@ class ModelUnderTest:
     """A model that takes part: the reference or an export.
 
     Attributes:
-        lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
+        preprocess: How its images are prepared; mostly as its manifest says.
         choose: Told the name of each image before it is run; for a session that plays back a recording.
-        inputs: All that the model takes, where that is more than the image.
-        small_mask: (height, width) of a mask that is declared to be smaller than the tensor; None where it is not.
     """
 
     name: str
     session: Session
+    manifest: Manifest
     preprocess: Preprocess
-    input: TensorSpec
-    lookup: np.ndarray | None = None
     choose: Callable[[str], None] | None = None
-    small_mask: tuple[int, int] | None = None
-    inputs: tuple[TensorSpec, ...] = ()
+
+
+class WorstImage(NamedTuple):
+    """An image on which a model agrees little with the reference. The greatest of several agrees least.
+
+    Attributes:
+        negative_agreement: 0 for nothing in common, -1 for the same.
+        negative_index: Of the image; of equally bad ones, the first counts as worse.
+        reference, export: Maps of what the two said, as the task draws them.
+    """
+
+    negative_agreement: float
+    negative_index: int
+    reference: np.ndarray
+    export: np.ndarray
 
 
 @dataclass
-class Counts:
-    """What one contender did on all images so far.
+class Counts(ABC):
+    """What one model did on all images so far.
 
     Attributes:
-        counts: Per image (3, C) int64: pixels right, pixels of the truth, pixels of the prediction, by class.
-        boundary: Per image (3, C) int64: the same of the boundaries.
-        confusion: (C, C) int64, all images, rows are the truth; a column more with a label map.
-        mask_confusion: (M, M) int64 of the model's own classes, all images, rows are the reference's masks.
-        agreement: Per image, the part of the pixels with the reference's class.
-        decided_agreement: The same among pixels where the reference was sure; NaN where it gives no scores.
+        agreement: Per image, how far it says what the reference says, from 0 to 1.
+        not_finite: Images on which an output held NaN or infinity.
+        constant_images: Images on which the answer says nothing: one class everywhere, or no object.
         in_common: By another export's name: pixels on which both say the same and not what the reference says, and
             pixels on which this one does not say what the reference says; of images on which both differ from it.
+        wrong_shape: How its answer differs from what it should be; empty where it does not.
+        repeatable: Whether a second run on the first image gave the same.
+        worst: A heap of the images with the least agreement.
     """
 
-    counts: list[np.ndarray] = field(default_factory=list)
-    boundary: list[np.ndarray] = field(default_factory=list)
-    confusion: np.ndarray | None = None
-    mask_confusion: np.ndarray | None = None
     agreement: list[float] = field(default_factory=list)
-    decided_agreement: list[float] = field(default_factory=list)
     in_common: dict[str, tuple[int, int]] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
     constant_images: int = 0
@@ -79,32 +78,60 @@ class Counts:
     repeatable: bool = True
     inference_ms: list[float] = field(default_factory=list)
     postprocess_ms: list[float] = field(default_factory=list)
-    worst: list[tuple[float, int, np.ndarray, np.ndarray]] = field(default_factory=list)  # -agreement, index, masks
+    worst: list[WorstImage] = field(default_factory=list)
     error: SegexportError | None = None
 
     @property
+    @abstractmethod
     def images(self) -> int:
         """How many were counted."""
-        return len(self.counts)
 
+    @abstractmethod
     def image_miou(self, index: int) -> float | None:
         """The mIoU of one image; None where it has none."""
-        return metrics.mean_iou(metrics.iou_per_class(self.counts[index]))
+
+    def add_prediction(self, sample: Sample, prediction: Prediction) -> None:
+        """What every task counts."""
+        if not prediction.finite:
+            self.not_finite.append(sample.name)
+        self.inference_ms.append(prediction.inference_ms)
+        self.postprocess_ms.append(prediction.postprocess_ms)
+
+    def add_worst(self, image: WorstImage, keep: int) -> None:
+        """Keeps an image if it is among the `keep` worst."""
+        if keep:
+            push = heapq.heappush if len(self.worst) < keep else heapq.heappushpop
+            push(self.worst, image)
 
 
-class Scorer(Protocol):
+AnyCounts = TypeVar("AnyCounts", bound=Counts)
+CountsOf = TypeVar("CountsOf", bound=Counts, covariant=True)
+
+
+class Scorer(Protocol[AnyCounts]):
     """Counts what a task's models answer, and holds it against the reference's answer."""
 
-    def tally(self) -> Counts: ...
-    def __call__(self, round_: ImageRun, own: Counts, tallies: dict[str, Counts]) -> None: ...
+    def new_counts(self) -> AnyCounts:
+        """Of a model that was not run yet."""
+
+    def add(self, run: ImageRun, own: AnyCounts, exports: Mapping[str, AnyCounts]) -> None:
+        """Counts one image.
+
+        Args:
+            own: The reference's counts.
+            exports: Those of every export, by name. One whose answer cannot be counted keeps the error.
+
+        Raises:
+            SegexportError: The reference's answer cannot be counted.
+        """
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The tallies of a whole run; `names` are the images in order."""
+class Comparison(Generic[CountsOf]):
+    """The counts of a whole run; `names` are the images in order."""
 
-    reference: Counts
-    exports: dict[str, Counts]
+    reference: CountsOf
+    exports: Mapping[str, CountsOf]
     names: tuple[str, ...]
     labelled: bool
     preprocess_ms: float
@@ -114,47 +141,37 @@ def compare(
     reference: ModelUnderTest,
     exports: Sequence[ModelUnderTest],
     data: Dataset,
+    scorer: Scorer[AnyCounts],
     *,
-    num_classes: int,
-    model_classes: int,
-    ignore_index: int,
-    worst_images: int = 10,
-    counter: Scorer | None = None,
     progress: Progress = silent,
-) -> Comparison:
+) -> Comparison[AnyCounts]:
     """Runs everything over `data`. An export that fails keeps its error and drops out; the others go on.
-
-    Args:
-        num_classes: Classes of the data (of the model where the data has no labels).
-        model_classes: Classes of the model.
-        counter: Counts what the models answer; by default the pixels of their masks.
 
     Raises:
         SegexportError: The reference or the data fails; then there is nothing to compare with.
     """
-    count = counter or PixelScorer(reference, (num_classes, model_classes), ignore_index, worst_images)
-    tallies = {contender.name: count.tally() for contender in exports}
-    own = count.tally()
+    counts = {export.name: scorer.new_counts() for export in exports}
+    own = scorer.new_counts()
     names: list[str] = []
     preprocess_ms: list[float] = []
     pending: ImageRun | None = None
     with progress("checking", len(data)) as bar:
         for prepared in _prefetched(data, [reference, *exports]):
-            running = ImageRun(prepared, reference, [c for c in exports if tallies[c.name].error is None])
-            running.submit(tallies)
+            run = ImageRun(prepared, reference, [one for one in exports if counts[one.name].error is None])
+            run.submit(counts)
             if pending is not None:  # counted while the workers are busy with the next image
-                count(pending, own, tallies)
-            running.collect(tallies)
+                scorer.add(pending, own, counts)
+            run.collect(counts)
             if not names:
-                running.repeat(own, tallies)
-            pending = running
+                run.repeat(own, counts)
+            pending = run
             names.append(prepared.sample.name)
             preprocess_ms.append(prepared.preprocess_ms)
             bar.advance()
     if pending is None:
         raise InputError("no images to check on", cause=f"{data.root} has none in split {data.split!r}")
-    count(pending, own, tallies)
-    return Comparison(own, tallies, tuple(names), data.labelled, float(np.median(preprocess_ms)))
+    scorer.add(pending, own, counts)
+    return Comparison(own, counts, tuple(names), data.labelled, float(np.median(preprocess_ms)))
 
 
 @dataclass(frozen=True)
@@ -166,17 +183,17 @@ class _Prepared:
     preprocess_ms: float
 
 
-def _prefetched(data: Dataset, contenders: Sequence[ModelUnderTest]) -> Iterator[_Prepared]:
+def _prefetched(data: Dataset, models: Sequence[ModelUnderTest]) -> Iterator[_Prepared]:
     """Prepares one image ahead in a thread (OpenCV and NumPy release the interpreter's lock)."""
     import time
 
     def prepare(sample: Sample) -> _Prepared:
         start = time.perf_counter()
         inputs = {}
-        for contender in contenders:
-            if contender.preprocess not in inputs:
-                inputs[contender.preprocess] = preprocess.apply(
-                    contender.preprocess, sample.image, input_spec=contender.input
+        for model in models:
+            if model.preprocess not in inputs:
+                inputs[model.preprocess] = preprocess.apply(
+                    model.preprocess, sample.image, input_spec=model.manifest.image
                 )
         return _Prepared(sample, inputs, (time.perf_counter() - start) * 1e3)
 
@@ -192,145 +209,63 @@ def _prefetched(data: Dataset, contenders: Sequence[ModelUnderTest]) -> Iterator
 
 
 class ImageRun:
-    """One image on its way through all sessions."""
+    """One image on its way through all sessions.
+
+    Attributes:
+        exports: Those that have not failed before.
+        predictions: Of the exports that answered, by name.
+    """
 
     def __init__(self, prepared: _Prepared, reference: ModelUnderTest, exports: list[ModelUnderTest]) -> None:
-        self.prepared, self.reference, self.exports = prepared, reference, exports
-        self.reference_prediction: Prediction | None = None
+        self._prepared, self.reference, self.exports = prepared, reference, exports
+        self._reference_prediction: Prediction | None = None
         self.predictions: dict[str, Prediction] = {}
 
-    def tensors(self, contender: ModelUnderTest) -> list[np.ndarray]:
-        return preprocess.feed(contender.inputs or (contender.input,), *self.prepared.inputs[contender.preprocess])
+    @property
+    def sample(self) -> Sample:
+        return self._prepared.sample
 
-    def submit(self, tallies: dict[str, Counts]) -> None:
+    @property
+    def reference_prediction(self) -> Prediction:
+        """What the reference answered; `collect` comes first."""
+        if self._reference_prediction is None:
+            raise RuntimeError("the answers were not collected yet")
+        return self._reference_prediction
+
+    def placement(self, model: ModelUnderTest) -> preprocess.Placement:
+        """How the image lies in the model's tensor."""
+        return self._prepared.inputs[model.preprocess][1]
+
+    def tensors(self, model: ModelUnderTest) -> list[np.ndarray]:
+        return preprocess.feed(model.manifest.inputs, *self._prepared.inputs[model.preprocess])
+
+    def submit(self, counts: Mapping[str, Counts]) -> None:
         if self.reference.choose is not None:
-            self.reference.choose(self.prepared.sample.name)
+            self.reference.choose(self.sample.name)
         self.reference.session.submit(self.tensors(self.reference), margin=True)
-        for contender in self.exports:
-            with capture_error(tallies[contender.name]):
-                contender.session.submit(self.tensors(contender))
+        for model in self.exports:
+            with capture_error(counts[model.name]):
+                model.session.submit(self.tensors(model))
 
-    def collect(self, tallies: dict[str, Counts]) -> None:
+    def collect(self, counts: Mapping[str, Counts]) -> None:
         try:
-            self.reference_prediction = self.reference.session.result()
+            self._reference_prediction = self.reference.session.result()
         except SegexportError:
-            for contender in self.exports:  # nobody will read their answers
-                contender.session.close()
+            for model in self.exports:  # nobody will read their answers
+                model.session.close()
             raise
-        for contender in self.exports:
-            tally = tallies[contender.name]
-            if tally.error is None:
-                with capture_error(tally):
-                    self.predictions[contender.name] = contender.session.result()
+        for model in self.exports:
+            if counts[model.name].error is None:
+                with capture_error(counts[model.name]):
+                    self.predictions[model.name] = model.session.result()
 
-    def repeat(self, own: Counts, tallies: dict[str, Counts]) -> None:
+    def repeat(self, own: Counts, counts: Mapping[str, Counts]) -> None:
         """Runs the first image again: a result that changes from run to run cannot be trusted."""
         again = self.reference.session.infer(self.tensors(self.reference))
         own.repeatable = again.same_as(self.reference_prediction)
-        for contender in self.exports:
-            tally = tallies[contender.name]
-            if tally.error is None:
-                with capture_error(tally):
-                    again = contender.session.infer(self.tensors(contender))
-                    tally.repeatable = again.same_as(self.predictions[contender.name])
-
-
-class PixelScorer:
-    """Adds one round to the tallies, pixel by pixel."""
-
-    def __init__(
-        self, reference: ModelUnderTest, classes: tuple[int, int], ignore_index: int, worst_images: int
-    ) -> None:
-        self._reference = reference
-        (self._classes, self._model_classes), self._ignore, self._keep = classes, ignore_index, worst_images
-
-    def tally(self) -> Counts:
-        return Counts()
-
-    def __call__(self, round_: ImageRun, own: Counts, tallies: dict[str, Counts]) -> None:
-        prediction, sample = round_.reference_prediction, round_.prepared.sample
-        _require_classes(prediction.mask, self._model_classes, sample.name)
-        own_mask = self._restored(round_, self._reference, prediction)
-        truth = sample.label if sample.label is not None else own_mask
-        self._add(own, sample, truth, own_mask, prediction)
-        decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
-        differing: dict[str, np.ndarray] = {}  # the masks that are not the reference's
-        for contender in round_.exports:
-            found = round_.predictions.get(contender.name)
-            tally = tallies[contender.name]
-            if found is None:
-                continue
-            with capture_error(tally):
-                _require_classes(found.mask, self._model_classes, sample.name)
-            if tally.error is not None:
-                continue
-            mask = self._restored(round_, contender, found)
-            self._add(tally, sample, truth, mask, found)
-            own_size = found.mask
-            if contender.small_mask == found.mask.shape:
-                own_size = preprocess.enlarge_mask(found.mask, prediction.mask.shape)
-            elif contender.small_mask is not None or found.mask.shape != prediction.mask.shape:
-                wanted, who = prediction.mask.shape, "the reference gives"
-                if contender.small_mask is not None:
-                    wanted, who = contender.small_mask, "its manifest declares"
-                tally.wrong_shape = f"{found.mask.shape} where {who} {wanted}"
-                continue
-            same = own_size == prediction.mask
-            sure = float(same[decided].mean()) if decided is not None and decided.any() else float("nan")
-            own_classes = metrics.confusion_matrix(prediction.mask, own_size, self._model_classes, None)
-            tally.mask_confusion = own_classes if tally.mask_confusion is None else tally.mask_confusion + own_classes
-            agreement = float(same.mean())
-            tally.agreement.append(agreement)
-            tally.decided_agreement.append(sure)
-            if agreement < LEAST_AGREEMENT:
-                differing[contender.name] = own_size
-            if self._keep:
-                entry = (-agreement, -sample.index, own_mask, mask)
-                push = heapq.heappush if len(tally.worst) < self._keep else heapq.heappushpop
-                push(tally.worst, entry)
-
-        _add_in_common(tallies, differing, prediction.mask)
-
-    def _restored(self, round_: ImageRun, contender: ModelUnderTest, prediction: Prediction) -> np.ndarray:
-        """The mask at the image's own size, in the data's classes."""
-        _, placement = round_.prepared.inputs[contender.preprocess]
-        mask = preprocess.restore_mask(prediction.mask, placement)
-        return mask if contender.lookup is None else metrics.apply_label_map(mask, contender.lookup)
-
-    def _add(self, tally: Counts, sample: Sample, truth: np.ndarray, mask: np.ndarray, prediction: Prediction) -> None:
-        columns = self._classes + (self._reference.lookup is not None)  # the column of "other"
-        confusion = metrics.confusion_matrix(
-            truth, mask, self._classes, self._ignore, prediction_classes=columns, name=sample.name
-        )
-        tally.confusion = confusion if tally.confusion is None else tally.confusion + confusion
-        tally.counts.append(metrics.class_counts(confusion))
-        tally.boundary.append(boundary_counts(truth, mask, self._classes, self._ignore, name=sample.name))
-        tally.constant_images += int(mask.min() == mask.max())
-        if not prediction.finite:
-            tally.not_finite.append(sample.name)
-        tally.inference_ms.append(prediction.inference_ms)
-        tally.postprocess_ms.append(prediction.postprocess_ms)
-
-
-def _add_in_common(tallies: dict[str, Counts], masks: dict[str, np.ndarray], reference: np.ndarray) -> None:
-    """Counts how far exports contradict the reference in the same way. `masks`: by export, as large as `reference`."""
-    others = {name: mask != reference for name, mask in masks.items()}
-    for one, other in itertools.permutations(masks, 2):
-        same = int(np.count_nonzero(others[one] & (masks[one] == masks[other])))
-        before = tallies[one].in_common.get(other, (0, 0))
-        tallies[one].in_common[other] = (before[0] + same, before[1] + int(np.count_nonzero(others[one])))
-
-
-def _require_classes(mask: np.ndarray, classes: int, name: str) -> None:
-    if mask.size and int(mask.max()) >= classes:
-        raise InputError(
-            f"{name}: the model's mask holds the class {int(mask.max())}, but the model has {classes} classes",
-            hint="name every class of the model in its labels, or look for another model's file in this one's place",
-        )
-
-
-def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None:
-    """(H, W) bool: where the two best scores lie further apart than on half of the image; None without margins."""
-    if margin is None:
-        return None
-    return margin >= np.quantile(margin[::4, ::4], MARGIN_QUANTILE)
+        for model in self.exports:
+            one = counts[model.name]
+            if one.error is None:
+                with capture_error(one):
+                    again = model.session.infer(self.tensors(model))
+                    one.repeatable = again.same_as(self.predictions[model.name])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segexport.artifact import ModelArtifact, digest_of, read_artifact, require_semantic, write_artifact
+from segexport.artifact import ModelArtifact, digest_of, read_artifact, write_artifact
 from segexport.errors import SegexportError
 from segexport.files.store import Store
 from segexport.pipeline.registry import make_step, target_named
@@ -15,6 +15,7 @@ from segexport.pipeline.step import Step, StepContext, check_chain, content_key
 from segexport.progress import Progress, silent
 from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.schema import Recipe
+from segexport.task.registry import require_feature
 
 Say = Callable[[str], None]
 
@@ -52,7 +53,7 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
     for export in recipe.exports:
         shared = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]
         if shared:
-            require_semantic(source, f"step {shared[0].kind!r}")
+            require_feature(source, "steps", f"step {shared[0].kind!r}")
         chains[export_name(export)] = planned(
             [*shared, *steps_of(export)], source, calibration_fingerprint, recipe.seed
         )

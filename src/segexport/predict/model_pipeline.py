@@ -9,12 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 import segexport
-from segexport.artifact import require_semantic
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.yaml_reader import read_yaml
 from segexport.predict.model import Model, TargetSize
 from segexport.predict.prediction import SegmentationResult
 from segexport.spec import Frozen
+from segexport.task.registry import require_feature
 
 NAMES = ("semantic_segmentation",)
 
@@ -121,7 +121,7 @@ def create_pipeline(
         target_size=settings.target_size if target_size is None else target_size,
     )
     try:
-        require_semantic(opened.artifact, "the pipeline semantic_segmentation")
+        require_feature(opened.artifact, "pipeline", "the pipeline semantic_segmentation")
     except SegexportError:
         opened.close()
         raise

@@ -13,8 +13,8 @@ from segexport.measure.latency_statistics import ratio_of_separate
 from segexport.recipe.limits import Limits
 from segexport.recipe.schema import LatencyPolicy
 from segexport.recipe.tolerances import Tolerances
-from segexport.report import table
 from segexport.report.schema import Baseline, ExportResult, Latency, Report
+from segexport.task.registry import TASKS
 from segexport.verdict import Check, Verdict, overall
 
 
@@ -108,14 +108,15 @@ def _compared(
         return _with(now, [skipped("baseline.present", "not in the baseline: nothing to compare with.")])
     if now.verdict is Verdict.ERROR:
         return now
-    (accuracy, _, _), (accuracy_before, _, _) = table.accuracy(now), table.accuracy(before)
+    words = TASKS[report.task].words
+    accuracy, accuracy_before = words.accuracy(now).value, words.accuracy(before).value
     if accuracy_before is None and before.agreement is None:
         return _with(
             now, [skipped("baseline.present", f"it was {before.verdict.value} in the baseline, without figures.")]
         )
     why = _why(_changed(now, before, report, baseline))
     checks = [
-        _two_sided(*_accuracy_of(report), accuracy, accuracy_before, tolerances.miou, why),
+        _two_sided(words.baseline_check, words.metric_name(report), accuracy, accuracy_before, tolerances.miou, why),
         _two_sided(
             "baseline.agreement",
             "agreement with the reference",
@@ -128,11 +129,6 @@ def _compared(
         _latency(now.latency, before.latency, tolerances.latency, latency_gated),
     ]
     return _with(now, [check for check in checks if check is not None])
-
-
-def _accuracy_of(report: Report) -> tuple[str, str]:
-    """The check's name, and the metric's."""
-    return ("baseline.miou" if report.task == "semantic" else "baseline.ap"), table.metric_name(report)
 
 
 def _two_sided(

@@ -11,13 +11,13 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.data.images import decode_label, image_size
 from segexport.errors import InputError
-from segexport.judge.agreement_gates import agreement_checks
 from segexport.judge.results import Export
 from segexport.measure import metrics
 from segexport.recipe.limits import Limits
 from segexport.references.golden_pack import GoldenPack
 from segexport.report.schema import ExportResult, Report
 from segexport.runtimes.device_job import DeviceItem, DeviceResult, read_mask, read_result
+from segexport.task.semantic.agreement_gates import agreement_checks
 from segexport.verdict import overall
 
 

@@ -15,12 +15,14 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
-from segexport.measure.parity import Comparison, Counts
+from segexport.measure.parity import Comparison
 from segexport.references import trial
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
+from segexport.task.semantic.counts import PixelCounts
+from segexport.task.semantic.judge import PixelJudge
 from segexport.verdict import Check, overall
 
 _HINT = "write it again: segexport check EXPORT... --shard I/N -o PART"
@@ -54,36 +56,31 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     _require_whole(parts)
     first = parts[0].part
     order = _order(parts)
-    merged = [_merged(parts, place, order) for place in range(len(first.contestants))]
-    reference, own = first.contestants[0], merged[0].tally
+    exports = [_merged(parts, place, order) for place in range(1, len(first.contestants))]
     notes = first.notes
     machines = {digest_of(read.part.environment) for read in parts}
     if len(machines) > 1:
         notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
-    for entry in merged[1:]:
+    for entry in exports:
         entry.worst = _worst(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
     groups = [group for read in parts for group in read.part.groups or ()]
+    grouped = tuple(groups[place] for place in order) if groups else None
+    reference = _reference(parts)
+    comparison = Comparison(
+        reference=_counts(parts, 0, order),
+        exports={one.export.name: one.counts for one in exports if isinstance(one.counts, PixelCounts)},
+        names=tuple(names[place] for place in order),
+        labelled=first.dataset.labelled,
+        preprocess_ms=0.0,
+    )
     return Measurement(
         title=first.title,
-        reference=ReferenceRun(
-            artifact=ModelArtifact(Path("."), reference.manifest),
-            info=merged[0].info,
-            is_gpu=first.is_gpu,
-            times=first.recorded_times,
-            recorded=first.recorded,
-            notes=first.reference_notes,
-            proof=first.reference_proof,
-        ),
-        exports=merged[1:],
-        comparison=Comparison(
-            reference=own,
-            exports={entry.export.name: entry.tally for entry in merged[1:]},
-            names=tuple(names[place] for place in order),
-            labelled=first.dataset.labelled,
-            preprocess_ms=0.0,
-        ),
-        groups=tuple(groups[place] for place in order) if groups else None,
+        reference=reference,
+        exports=exports,
+        comparison=comparison,
+        judge=PixelJudge(comparison, first.labels, reference.artifact.manifest.labels, grouped),
+        groups=grouped,
         labels=first.labels,
         dataset=first.dataset,
         environment=first.environment,
@@ -165,54 +162,82 @@ def _order(parts: list[_Read]) -> list[int]:
     ]
 
 
+def _reference(parts: list[_Read]) -> ReferenceRun:
+    first = parts[0].part
+    own = first.contestants[0]
+    info = _info([read.part.contestants[0] for read in parts])
+    if own.manifest is None or info is None:
+        raise InputError(f"{parts[0].path}: a part without its reference", hint=_HINT)
+    return ReferenceRun(
+        artifact=ModelArtifact(Path("."), own.manifest),
+        info=info,
+        is_gpu=first.is_gpu,
+        times=first.recorded_times,
+        recorded=first.recorded,
+        notes=first.reference_notes,
+        proof=first.reference_proof,
+    )
+
+
 def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
-    found = [read.part.contestants[place] for read in parts]
-    first = found[0]
+    shares = [read.part.contestants[place] for read in parts]
+    first = shares[0]
     artifact = None if first.manifest is None else ModelArtifact(Path("."), first.manifest)
-    failed = next((one.error for one in found if one.error is not None), None)
-    info = next((one.runner for one in found if one.runner is not None), None)
+    failed = next((one.error for one in shares if one.error is not None), None)
     return Measured(
         export=Export(first.name, first.format, first.precision, artifact, None, first.limits),
-        info=None if info is None else SessionInfo(**info.model_dump(), load_ms=0.0),
-        tally=None if failed is not None else _tally(parts, place, found, order),
+        info=_info(shares),
+        counts=None if failed is not None else _counts(parts, place, order),
         operators=first.operators,
-        more=_more(found),
+        more=_more(shares),
         error=None if failed is None else _error(failed),
     )
 
 
-def _more(found: list[Contestant]) -> list[Check]:
+def _info(shares: list[Contestant]) -> SessionInfo | None:
+    """What ran a model; None where nothing did."""
+    runner = next((one.runner for one in shares if one.runner is not None), None)
+    return None if runner is None else SessionInfo(**runner.model_dump(), load_ms=0.0)
+
+
+def _more(shares: list[Contestant]) -> list[Check]:
     """The first part's further checks. A reference that one part convicts is convicted for all of them."""
-    trials = [check for one in found for check in one.more if check.name == trial.NAME]
-    others = [check for check in found[0].more if check.name != trial.NAME]
+    trials = [check for one in shares for check in one.more if check.name == trial.NAME]
+    others = [check for check in shares[0].more if check.name != trial.NAME]
     verdict = overall(check.verdict for check in trials)
     return others + [check for check in trials if check.verdict is verdict][:1]
 
 
-def _tally(parts: list[_Read], place: int, found: list[Contestant], order: list[int]) -> Counts:
-    rows = {name: [read.array(place, name) for read in parts] for name in ARRAYS}
+def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
+    shares = [read.part.contestants[place] for read in parts]
+    rows = {name: [_rows(read, place, name) for read in parts] for name in ARRAYS}
     pooled = {name: [read.array(place, name) for read in parts] for name in POOLED}
-    for read, counts, *others in zip(parts, *rows.values(), strict=True):
-        if counts is None or len(counts) != len(read.part.names) or any(other is None for other in others):
-            who = found[0].name or "the reference"
-            raise InputError(f"{read.path}: a part without counts for {who} on every image", hint=_HINT)
     joined = {name: np.concatenate(arrays) for name, arrays in rows.items()}
     # Images whose mask had a wrong shape have no agreement; then the rest is in the order of the parts.
     ordered = {name: array[order] if len(array) == len(order) else array for name, array in joined.items()}
     names = [name for read in parts for name in read.part.names]
-    bad = {name for one in found for name in one.not_finite}
-    return Counts(
-        counts=list(ordered["counts"]),
+    bad = {name for one in shares for name in one.not_finite}
+    return PixelCounts(
+        class_counts=list(ordered["counts"]),
         boundary=list(ordered["boundary"]),
         confusion=_sum(pooled["confusion"]),
         mask_confusion=_sum(pooled["mask_confusion"]),
         agreement=ordered["agreement"].tolist(),
         decided_agreement=ordered["decided"].tolist(),
         not_finite=[names[one] for one in order if names[one] in bad],
-        constant_images=sum(one.constant_images for one in found),
-        wrong_shape=next((one.wrong_shape for one in reversed(found) if one.wrong_shape), ""),
-        repeatable=all(one.repeatable for one in found),
+        constant_images=sum(one.constant_images for one in shares),
+        wrong_shape=next((one.wrong_shape for one in reversed(shares) if one.wrong_shape), ""),
+        repeatable=all(one.repeatable for one in shares),
     )
+
+
+def _rows(read: _Read, place: int, name: str) -> np.ndarray:
+    """An array with a row for each image of the part; of agreement, for each image that has one."""
+    rows = read.array(place, name)
+    if rows is None or (name == "counts" and len(rows) != len(read.part.names)):
+        who = read.part.contestants[place].name or "the reference"
+        raise InputError(f"{read.path}: a part without counts for {who} on every image", hint=_HINT)
+    return rows
 
 
 def _sum(arrays: list[np.ndarray | None]) -> np.ndarray | None:

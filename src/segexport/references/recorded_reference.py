@@ -95,9 +95,7 @@ class RecordedReference:
     def open(self) -> ModelUnderTest:
         """Answers with what was recorded; told which image is next, since its tensor says nothing."""
         manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
-        return ModelUnderTest(
-            REFERENCE, session, manifest.preprocess, manifest.image, choose=session.choose, inputs=manifest.inputs
-        )
+        return ModelUnderTest(REFERENCE, session, manifest, manifest.preprocess, choose=session.choose)
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
         """The masks are those of the tensors that were recorded."""

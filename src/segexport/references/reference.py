@@ -8,7 +8,6 @@ import numpy as np
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
-from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError
 from segexport.files.store import Store
@@ -34,6 +33,8 @@ from segexport.references.reference_file import (
 from segexport.runtimes.base import Prediction, RunOptions, Session
 from segexport.runtimes.watched import proof_of, timed_graph
 from segexport.spec import Label
+from segexport.task.base import ScoredClasses
+from segexport.task.semantic.classes import scored_classes
 
 
 def record(
@@ -75,7 +76,7 @@ def record(
     with full_precision(), new_reference(output) as recorder:
         engine = engine_for(source, RunOptions(device, threads, timeout_s), data, store or Store(), progress)
         with engine.open("watched") as first, engine.open() as second:
-            run = _Run(source, data, classes_of(source, data, label_map), first, second, recorder)
+            run = _Run(source, data, scored_classes(source.manifest, data, label_map), first, second, recorder)
             with progress("recording", len(data)) as bar:
                 for sample in data:
                     run.add(sample)
@@ -124,7 +125,15 @@ def _runner(engine: Engine, session: Session) -> Runner:
 class _Run:
     """One image after the other through both sessions, and what is counted on the way."""
 
-    def __init__(self, source: ModelArtifact, data: Dataset, classes, first: Session, second: Session, to: Recorder):
+    def __init__(
+        self,
+        source: ModelArtifact,
+        data: Dataset,
+        classes: ScoredClasses,
+        first: Session,
+        second: Session,
+        to: Recorder,
+    ):
         self._manifest, self._data, self._classes = source.manifest, data, classes
         self._first, self._second, self._recorder = first, second, to
         self._scores = score_output(self._manifest.outputs)

@@ -24,13 +24,13 @@ from segexport.files.foreign import guarded
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.mask_proof import MaskProof
-from segexport.measure.parity import decided_pixels
 from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
 from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Label
+from segexport.task.semantic.certainty import decided_pixels
 
 KIND = "segexport-reference"
 SCHEMA_VERSION = 1

@@ -24,6 +24,7 @@ from segexport.references.archive import Writer, new_archive, npy_bytes
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Frozen, Label, Precision
+from segexport.task.semantic.counts import PixelCounts
 from segexport.verdict import Check
 
 KIND = "segexport-part"
@@ -127,7 +128,10 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         pictures: The folder that the worst images were drawn into.
     """
     reference, comparison = measured.reference, measured.comparison
-    entries = [_reference(reference, comparison.reference), *(_contestant(entry) for entry in measured.exports)]
+    entries = [
+        _reference(reference, _pixels(comparison.reference)),
+        *(_contestant(entry) for entry in measured.exports),
+    ]
     contestants = [contestant for contestant, _ in entries]
     shared = {
         "version": __version__,
@@ -163,34 +167,35 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         contestants=tuple(contestants),
     )
     with new_archive(path) as writer:
-        for place, (contestant, tally) in enumerate(entries):
-            if tally is not None and contestant.error is None:
-                _write_tally(writer, place, tally)
+        for place, (contestant, counts) in enumerate(entries):
+            if counts is not None and contestant.error is None:
+                _write_counts(writer, place, counts)
             for worst in contestant.worst:
                 writer.add(worst.picture, (pictures / worst.picture).read_bytes())
         writer.finish(KIND, SCHEMA_VERSION, part.model_dump(mode="json"))
 
 
-def _reference(run: ReferenceRun, tally: Counts) -> tuple[Contestant, Counts]:
+def _reference(run: ReferenceRun, counts: PixelCounts) -> tuple[Contestant, PixelCounts]:
     manifest = run.artifact.manifest
     contestant = Contestant(
         format=manifest.format,
         precision=manifest.target.precision,
         manifest=manifest,
         runner=_runner(run.info),
-        **{name: getattr(tally, name) for name in _SCALARS},
+        **{name: getattr(counts, name) for name in _SCALARS},
     )
-    return contestant, tally
+    return contestant, counts
 
 
 def _identity(manifest: Manifest) -> str:
     return digest_of(manifest.model_dump(mode="json"))
 
 
-def _contestant(entry: Measured) -> tuple[Contestant, Counts | None]:
-    export, error, tally = entry.export, entry.error, entry.tally
+def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
+    export, error = entry.export, entry.error
+    counts = None if entry.counts is None else _pixels(entry.counts)
     failure = error and Failure(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
-    found = {} if tally is None else {name: getattr(tally, name) for name in _SCALARS}
+    scalars = {} if counts is None else {name: getattr(counts, name) for name in _SCALARS}
     contestant = Contestant(
         name=export.name,
         format=export.format,
@@ -202,9 +207,9 @@ def _contestant(entry: Measured) -> tuple[Contestant, Counts | None]:
         operators=entry.operators,
         more=tuple(entry.more),
         worst=entry.worst,
-        **found,
+        **scalars,
     )
-    return contestant, tally
+    return contestant, counts
 
 
 _SCALARS = ("not_finite", "constant_images", "wrong_shape", "repeatable")
@@ -214,14 +219,21 @@ def _runner(info: SessionInfo) -> Runner:
     return Runner(**{name: getattr(info, name) for name in Runner.model_fields})
 
 
-def _write_tally(writer: Writer, place: int, tally: Counts) -> None:
+def _pixels(counts: Counts) -> PixelCounts:
+    """Parts are written of models that give the class of each pixel, and of no others (`task.features`)."""
+    if not isinstance(counts, PixelCounts):
+        raise TypeError(f"{type(counts).__name__}: a part holds pixels")
+    return counts
+
+
+def _write_counts(writer: Writer, place: int, counts: PixelCounts) -> None:
     arrays = {  # `ARRAYS` and `POOLED`
-        "counts": np.stack(tally.counts),
-        "boundary": np.stack(tally.boundary),
-        "agreement": np.array(tally.agreement, np.float64),
-        "decided": np.array(tally.decided_agreement, np.float64),
-        "confusion": tally.confusion,
-        "mask_confusion": tally.mask_confusion,
+        "counts": np.stack(counts.class_counts),
+        "boundary": np.stack(counts.boundary),
+        "agreement": np.array(counts.agreement, np.float64),
+        "decided": np.array(counts.decided_agreement, np.float64),
+        "confusion": counts.confusion,
+        "mask_confusion": counts.mask_confusion,
     }
     for name, array in arrays.items():
         if array is not None:

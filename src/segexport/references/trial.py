@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from segexport.errors import SegexportError
 from segexport.judge.results import Export
 from segexport.measure.mask_proof import LEAST_AGREEMENT
 from segexport.measure.parity import Comparison, Counts, ModelUnderTest
+from segexport.task.base import Task
 from segexport.verdict import Check, Verdict
 
 NAME = "reference.trial"
@@ -42,11 +44,8 @@ class Accuser:
     worst: float
 
     @classmethod
-    def of(cls, export: Export, *, objects: bool) -> Accuser:
-        limits = export.effective_limits
-        if objects:
-            return cls(export.format, limits.agreement_objects_min or 0.0, 0.0)
-        return cls(export.format, limits.agreement_min or 0.0, limits.agreement_worst_image_min or 0.0)
+    def of(cls, export: Export, task: Task[Any]) -> Accuser:
+        return cls(export.format, *task.least_agreement(export.effective_limits))
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,8 @@ def charge_of(comparison: Comparison, exports: Mapping[str, Accuser]) -> Charge 
     """
     accusers = {
         name: exports[name]
-        for name, tally in comparison.exports.items()
-        if tally.error is None and tally.repeatable and _contradicts(tally, exports[name], len(comparison.names))
+        for name, counts in comparison.exports.items()
+        if counts.error is None and counts.repeatable and _contradicts(counts, exports[name], len(comparison.names))
     }
     if not accusers:
         return None
@@ -81,10 +80,10 @@ def charge_of(comparison: Comparison, exports: Mapping[str, Accuser]) -> Charge 
     return Charge(accusers, tuple(worst))
 
 
-def _contradicts(tally: Counts, export: Accuser, images: int) -> bool:
-    if len(tally.agreement) != images:  # a mask of another shape is another fault
+def _contradicts(counts: Counts, export: Accuser, images: int) -> bool:
+    if len(counts.agreement) != images:  # a mask of another shape is another fault
         return False
-    return sum(tally.agreement) / images < export.mean or min(tally.agreement) < export.worst
+    return sum(counts.agreement) / images < export.mean or min(counts.agreement) < export.worst
 
 
 def tried(
@@ -167,8 +166,8 @@ def without_model(charge: Charge, comparison: Comparison, *, unproven: bool, aga
 
 def _together(name: str, charge: Charge, comparison: Comparison) -> str:
     """How far the other accusers say the same, for messages."""
-    tally = comparison.exports[name]
-    shares = {other: _in_common(tally, other) for other in charge.exports if other != name}
+    counts = comparison.exports[name]
+    shares = {other: _in_common(counts, other) for other in charge.exports if other != name}
     shares = {other: share for other, share in shares.items() if share >= IN_COMMON}
     if not shares:
         return ""
@@ -176,6 +175,6 @@ def _together(name: str, charge: Charge, comparison: Comparison) -> str:
     return f" (where it differs from the reference, it says the same as {told} of the pixels)"
 
 
-def _in_common(tally: Counts, other: str) -> float:
-    same, differing = tally.in_common.get(other, (0, 0))
+def _in_common(counts: Counts, other: str) -> float:
+    same, differing = counts.in_common.get(other, (0, 0))
     return same / differing if differing else 0.0

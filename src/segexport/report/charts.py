@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from segexport.report.numbers import milliseconds
 from segexport.report.schema import Latency, Percentiles, Report
-from segexport.report.table import milliseconds, percentiles
+from segexport.report.table import percentiles
 
 # Spread over more than this, rows on a linear axis would all but touch its left end.
 LOG_FROM_RATIO = 6.0

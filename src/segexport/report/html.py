@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segexport.report import table, wording
+from segexport.report import numbers, table, wording
 from segexport.report.charts import latency_chart
-from segexport.report.schema import ExportResult, Reference, Report, WorstImage
+from segexport.report.schema import ExportResult, Report, WorstImage
+from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
 from segexport.verdict import Verdict
@@ -67,9 +68,9 @@ def render(report: Report, folder: Path | None = None) -> str:
         report=report,
         headline=wording.headline(report),
         compared=wording.compared(report),
-        baselines=wording.baselines(report),
+        ratios=wording.ratios(report),
         rows=table.rows(report),
-        metric=table.metric_name(report),
+        metric=TASKS[report.task].words.metric_name(report),
         findings=[finding for export in report.exports for finding in wording.findings(export)],
         chart=latency_chart(report),
         times=table.times_rows(report),
@@ -81,7 +82,8 @@ def render(report: Report, folder: Path | None = None) -> str:
         environment=list(_flat(report.environment)),
         marks=_MARKS,
         meaning=wording.MEANING,
-        fmt=table,
+        fmt=numbers,
+        times_columns=table.TIMES_COLUMNS,
     )
 
 
@@ -107,33 +109,27 @@ def _shown(value: Any) -> Any:
 
 def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
     found = []
-    (values, deltas), (own_values, _) = _by_class(export), _by_class(report.reference)
+    accuracy = TASKS[report.task].words.accuracy
+    one, before = accuracy(export), accuracy(report.reference)
     for index, label in enumerate(report.labels):
-        own, reference = _at(values, index), _at(own_values, index)
+        own, reference = _at(one.classes, index), _at(before.classes, index)
         if own is None and reference is None:
             continue
-        difference = _at(deltas, index)
+        difference = _at(one.class_deltas, index)
         if difference is None and own is not None and reference is not None:
             difference = own - reference
         found.append(
             ClassRow(
                 name=label.name,
                 rgb=_css(label.rgb),
-                reference=table.fraction(reference),
-                export=table.fraction(own),
-                delta=table.delta(difference),
+                reference=numbers.fraction(reference),
+                export=numbers.fraction(own),
+                delta=numbers.delta(difference),
                 reference_bar=_bar(reference),
                 export_bar=_bar(own),
             )
         )
-    return found if values else []
-
-
-def _by_class(row: ExportResult | Reference) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
-    """The metric of each class and its delta, whatever the task is."""
-    if row.objects is not None:
-        return row.objects.class_ap, row.objects.class_ap_delta
-    return row.class_iou, () if isinstance(row, Reference) else row.class_iou_delta
+    return found if one.classes else []
 
 
 def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, TIMES_COLUMNS, Row, metric_name, rows, times_rows
+from segexport.report.table import TIMES_COLUMNS, Row, rows, times_rows
 from segexport.report.wording import compared, findings, headline, recorded
+from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.verdict import Verdict
 
@@ -65,7 +67,7 @@ def _defused(match: re.Match[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    titles = [title.format(metric=metric_name(report)) for title in _COLUMNS]
+    titles = [title.format(metric=TASKS[report.task].words.metric_name(report)) for title in _COLUMNS]
     lines = [_line(titles), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
     lines += [_line(_cells(row)) for row in rows(report)]
     return "\n".join(lines)
@@ -90,10 +92,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.agreement,
         row.gpu_ms,
         row.cpu_ms,
-        _with_interval(row.latency_ratio, row.latency_ratio_interval),
+        _with_interval(row.latency_ratio, row.latency_ratio_interval) + _to(row),
         row.size,
         verdict,
     )
+
+
+def _to(row: Row) -> str:
+    return f" to {escape(row.latency_baseline)}" if row.latency_baseline else ""
 
 
 def _line(cells: tuple[str, ...]) -> str:

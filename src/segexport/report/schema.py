@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from segexport.measure.mask_proof import MaskProof
-from segexport.spec import Frozen, Label, Task
+from segexport.spec import Frozen, Label, TaskName
 from segexport.verdict import Check, Verdict
 
 REPORT_SCHEMA_VERSION = 1
@@ -223,7 +223,7 @@ class Report(Frozen):
     title: str
     verdict: Verdict
     metric: str  # the convention of mIoU or AP, in one sentence
-    task: Task = "semantic"
+    task: TaskName = "semantic"
     labels: tuple[Label, ...]
     dataset: DatasetInfo
     reference: Reference

@@ -12,9 +12,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
-from segexport.report.table import NOTHING, Row, metric_name, rows
-from segexport.report.wording import baselines, findings, headline, recorded, where_to_look
+from segexport.report.table import Row, rows
+from segexport.report.wording import findings, headline, ratios, recorded, where_to_look
+from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
 from segexport.verdict import Verdict
@@ -45,7 +47,7 @@ _COLUMNS = (
     _Column("agree", lambda row: row.agreement, drop=6),
     _Column("GPU ms", lambda row: row.gpu_ms, drop=5),
     _Column("CPU ms", lambda row: row.cpu_ms, drop=4),
-    _Column("ratio", lambda row: row.latency_ratio, drop=7),
+    _Column("ratio", lambda row: f"{row.latency_ratio} {row.baseline_mark}".rstrip(), drop=7),
     _Column("size", lambda row: row.size, drop=3),
     _Column("verdict", lambda row: row.verdict.value if row.verdict else ""),
 )
@@ -61,7 +63,7 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
         color: Whether to colour the verdicts.
     """
     shown = rows(report)
-    columns, gap, left_out = _fitting(shown, width, metric_name(report))
+    columns, gap, left_out = _fitting(shown, width, TASKS[report.task].words.metric_name(report))
     parts = [
         Text(_one_line(report.title), style="bold"),
         _table(shown, columns, gap),
@@ -149,7 +151,8 @@ def _findings(report: Report) -> Table | None:
 def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
     notes = []
     if "ratio" not in left_out:
-        notes = [f"ratio: latency against {name}, below 1 is faster" for name in baselines(report)]
+        told = ratios(report)
+        notes = [f"ratio of times, {told}; below 1 is faster"] if told else []
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
     notes += [told for told in (recorded(report), where_to_look(report)) if told]

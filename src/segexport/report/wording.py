@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
-from segexport.spec import Task
+from segexport.report.table import baseline_marks
+from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
 MEANING = {
@@ -18,10 +19,6 @@ MEANING = {
     Verdict.SKIPPED: "not asked for",
 }
 
-_HELD: dict[Task, str] = {
-    "semantic": "its masks were held, pixel by pixel, against the masks",
-    "instance": "its objects were held, one by one, against the objects",
-}
 _BAD = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE)
 _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
@@ -48,8 +45,8 @@ def headline(report: Report) -> str:
         if report.dataset.labelled:
             return f"{subject} what the reference model does: {held}."
         subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
-        masks = "masks" if report.task == "semantic" else "objects"
-        return f"{subject} with the reference's {masks}: {held}. Without labels nobody knows how good they are."
+        answers = TASKS[report.task].words.answers
+        return f"{subject} with the reference's {answers}: {held}. Without labels nobody knows how good they are."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -89,12 +86,12 @@ def findings(export: ExportResult) -> tuple[Finding, ...]:
 
 def compared(report: Report) -> str:
     """One plain paragraph: which images, which reference, what each figure is measured against."""
-    data, reference = report.dataset, report.reference
+    data, reference, words = report.dataset, report.reference, TASKS[report.task].words
     sentences = [
-        f"Each export ran on {_images(data)}, and {_HELD[report.task]} that the reference gave for the same images.",
+        f"Each export ran on {_images(data)}, and {words.compared} that the reference gave for the same images.",
         f"The reference is {_described(reference)}.",
         recorded(report),
-        _truth(data, report.task),
+        words.truth(labelled=data.labelled),
         report.metric.rstrip(". ") + ".",
         _grouped(data),
         _unseen(data),
@@ -131,10 +128,10 @@ def where_to_look(report: Report) -> str:
     return ""
 
 
-def baselines(report: Report) -> tuple[str, ...]:
-    """What the latency ratios are ratios to; mostly one."""
-    named = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
-    return tuple(dict.fromkeys(name for name in named if name))
+def ratios(report: Report) -> str:
+    """What the latency ratios are ratios to, each with its mark in the table; empty where there are none."""
+    marks = baseline_marks(report)
+    return ", ".join(f"{mark}: to {name}" if mark else f"to {name}" for name, mark in marks.items())
 
 
 def _baseline(report: Report) -> str:
@@ -168,22 +165,6 @@ def _images(data: DatasetInfo) -> str:
 def _described(reference: Reference) -> str:
     how = ", ".join(part for part in (reference.provider, reference.device) if part)
     return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
-
-
-def _truth(data: DatasetInfo, task: Task) -> str:
-    if task == "instance":
-        if data.labelled:
-            return "AP is measured against the annotations of the images."
-        return (
-            "The images have no annotations, so AP is measured against the objects that the reference is sure of: "
-            "1 means the same objects, not good ones."
-        )
-    if data.labelled:
-        return "mIoU is measured against the labels of the images."
-    return (
-        "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 means "
-        "the same masks, not good ones."
-    )
 
 
 def _unseen(data: DatasetInfo) -> str:
@@ -221,5 +202,10 @@ def _times(report: Report) -> str:
         return "No times were taken."
     threads = sorted({export.latency.threads for export in report.exports if export.latency})
     on = f" on {', '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}" if threads else ""
-    ratio = "".join(f" The latency ratio is that to {name}; below 1 is faster." for name in baselines(report))
-    return f"Times are medians per image (batch 1){on}.{ratio}"
+    taken = (
+        f"Times are those of one image{on} when nothing disturbs it: the lower quartile of each process's runs, and "
+    )
+    taken += "the geometric mean of the processes."
+    if not baseline_marks(report):
+        return taken
+    return f"{taken} A latency ratio is the quotient of two such times, {ratios(report)}; below 1 is faster."

@@ -12,7 +12,6 @@ import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
-from segexport.check.classes import classes_of
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, Interrupted, SegexportError, StorageError, WorkerFailed
 from segexport.exporter import cost, program
@@ -20,7 +19,8 @@ from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
-from segexport.measure.parity import ModelUnderTest, decided_pixels
+from segexport.measure.live_model import LiveModel
+from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
@@ -29,9 +29,12 @@ from segexport.progress import Progress, silent
 from segexport.recipe.export import export_name
 from segexport.recipe.schema import Recipe
 from segexport.references.recorded_reference import RecordedSession
-from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
+from segexport.runtimes.base import Prediction, RunOptions, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
 from segexport.spec import Format
+from segexport.task.semantic.certainty import decided_pixels
+from segexport.task.semantic.classes import scored_classes
+from segexport.task.semantic.scorer import PixelScorer
 
 _SCREEN_SESSIONS, _SCREEN_SECONDS = 3, 1.5  # of timing; three sessions are the fewest that give an interval
 _FULL_SECONDS = 6.0
@@ -108,7 +111,7 @@ class Evaluator:
 
     def __init__(self, bench: Workbench, baseline: Candidate) -> None:
         self._bench, self._baseline = bench, baseline
-        self._classes = classes_of(bench.source, bench.images, bench.label_map)
+        self._classes = scored_classes(bench.source.manifest, bench.images, bench.label_map)
         self._reference = remember(bench)
         self._candidates: dict[str, Candidate] = {baseline.key: baseline}
 
@@ -141,40 +144,28 @@ class Evaluator:
         return found
 
     def _accuracy(self, artifact: ModelArtifact, images: Dataset) -> dict[str, object]:
-        bench, classes = self._bench, self._classes
+        manifest, classes = self._bench.source.manifest, self._classes
         played = RecordedSession(self._reference.info, self._reference.predict)
-        manifest = bench.source.manifest
-        own = ModelUnderTest(
-            _REFERENCE, played, manifest.preprocess, manifest.inputs[0], classes.lookup, choose=played.choose
-        )
-        with _opened(artifact, bench.options) as session:
-            other = ModelUnderTest(
-                "export", session, artifact.manifest.preprocess, artifact.manifest.inputs[0], classes.lookup
-            )
-            comparison = parity.compare(
-                own,
-                [other],
-                images,
-                num_classes=len(classes.labels),
-                model_classes=manifest.num_classes,
-                ignore_index=images.ignore_index,
-                worst_images=0,
-            )
-        tally = comparison.exports["export"]
-        if tally.error is not None:
-            raise tally.error
-        if tally.not_finite:
-            raise WorkerFailed(f"NaN or infinity in the output on {len(tally.not_finite)} of {len(images)} images")
-        if tally.wrong_shape:
-            raise WorkerFailed(f"the output is {tally.wrong_shape}")
-        counts = np.stack(comparison.reference.counts), np.stack(tally.counts)
-        delta = paired_delta(*counts, groups=images.image_groups)
+        own = ModelUnderTest(_REFERENCE, played, manifest, manifest.preprocess, choose=played.choose)
+        model = LiveModel("export", artifact, self._bench.options).open()
+        with model.session:
+            scorer = PixelScorer(manifest, images, classes, worst_images=0)
+            comparison = parity.compare(own, [model], images, scorer)
+        counts = comparison.exports[model.name]
+        if counts.error is not None:
+            raise counts.error
+        if counts.not_finite:
+            raise WorkerFailed(f"NaN or infinity in the output on {len(counts.not_finite)} of {len(images)} images")
+        if counts.wrong_shape:
+            raise WorkerFailed(f"the output is {counts.wrong_shape}")
+        both = np.stack(comparison.reference.class_counts), np.stack(counts.class_counts)
+        delta = paired_delta(*both, groups=images.image_groups)
         return {
             "images": len(images),
             "miou": delta.miou_export,
             "miou_delta": delta.delta,
             "miou_interval": delta.interval,
-            "agreement": float(np.mean(tally.agreement)),
+            "agreement": float(np.mean(counts.agreement)),
         }
 
     def _times(self, artifact: ModelArtifact, attempt: Attempt) -> dict[str, object]:
@@ -205,12 +196,7 @@ class Evaluator:
         return found
 
     def _timed(self, artifact: ModelArtifact) -> latency.Program:
-        tensor, _ = preprocess.apply(artifact.manifest.preprocess, self._bench.images.read(0).image)
-        return latency.Program(lambda: _opened(artifact, self._bench.options), [tensor])
-
-
-def _opened(artifact: ModelArtifact, options: RunOptions) -> Session:
-    return runtime_for(artifact.manifest.format, options.device).open(artifact, options)
+        return LiveModel("export", artifact, self._bench.options).program(self._bench.images.read(0).image)
 
 
 def _ratio(own: latency.Timing, other: latency.Timing) -> LatencyRatio:

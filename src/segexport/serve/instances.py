@@ -8,32 +8,39 @@ from typing import Any
 import numpy as np
 
 from segexport.artifact import Manifest
-from segexport.errors import EnvironmentMissingError
+from segexport.errors import EnvironmentMissingError, InputError
+from segexport.predict.target_size import TargetSize
 from segexport.runtimes.base import Prediction
+from segexport.runtimes.objects import Objects
 from segexport.serve import responses as answer
+from segexport.serve.endpoint import Prepared, jpeg, prepared
 from segexport.serve.limits import Limits
 from segexport.serve.request import InstanceRequest, read_request
-from segexport.serve.task import Prepared, jpeg, prepared
 from segexport.task.instance.draw import overlay
 from segexport.task.instance.model import checked
-from segexport.task.instance.objects import Objects
 from segexport.task.instance.result import DRAW_THRESHOLD
 
 
 class Instances:
-    """The task of a model that finds objects.
+    """The endpoint of a model that finds objects.
 
     Args:
         manifest: The model's.
+        target_size: None; the size is that of the export.
         limits: `image_pixels` and `network_pixels` count.
 
     Raises:
+        InputError: A target_size.
         EnvironmentMissingError: No pycocotools, whose form of masks the answers have.
     """
 
     path = "/instance-segmentation"
 
-    def __init__(self, manifest: Manifest, limits: Limits) -> None:
+    def __init__(self, manifest: Manifest, target_size: TargetSize, limits: Limits) -> None:
+        if target_size is not None:
+            raise InputError(
+                f"{manifest.name}: target_size", cause="this model finds objects; its size is that of its export"
+            )
         try:
             import pycocotools.mask
         except ImportError as error:

@@ -8,14 +8,14 @@ from segexport.predict.target_size import TargetSize, checked_size, with_size
 from segexport.preprocess import restore_mask
 from segexport.runtimes.base import Prediction
 from segexport.serve import responses as answer
+from segexport.serve.endpoint import Prepared, jpeg, prepared
 from segexport.serve.limits import Limits
 from segexport.serve.request import SegmentationRequest, read_request, wrong
-from segexport.serve.task import Prepared, jpeg, prepared
 from segexport.ui.pictures import overlay
 
 
 class Segmentation:
-    """The task of a model whose output are masks.
+    """The endpoint of a model whose output are masks.
 
     Args:
         manifest: The model's.

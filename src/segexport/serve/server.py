@@ -21,14 +21,14 @@ from segexport.predict.model_session import require_device
 from segexport.predict.target_size import TargetSize
 from segexport.runtimes.base import RunOptions, WorkerSession
 from segexport.serve.app import make_app
+from segexport.serve.endpoint import trial
+from segexport.serve.endpoints import ENDPOINTS
 from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.protocol import limited_protocol
 from segexport.serve.public_url import public_opener
-from segexport.serve.segmentation import Segmentation
 from segexport.serve.service import Service
-from segexport.serve.task import Task, trial
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +71,13 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
         SegexportError: The model's process cannot be started.
     """
     limits = settings.limits
-    task = _task(artifact, settings)
+    endpoint = ENDPOINTS[artifact.manifest.task](artifact.manifest, settings.target_size, limits)
     with _listen(settings.host, settings.port) as listener:
         cv2.setNumThreads(1)  # the cores are the model's
         metrics = Metrics()
         pool = Pool(partial(_open, artifact, settings), settings.workers, metrics.restarts.inc)
         openers = {"public": public_opener(), "any": urlopen, "none": None}
-        service = Service(task, pool, settings.workers, limits, metrics, openers[settings.urls])
+        service = Service(endpoint, pool, settings.workers, limits, metrics, openers[settings.urls])
         try:
             _run(service, limits, listener, announce)
         finally:
@@ -122,18 +122,6 @@ class _Server(uvicorn.Server):
         self._service.admission.stopping = True
         log.warning("stopping: what was accepted is answered first")
         await super().shutdown(sockets)
-
-
-def _task(artifact: ModelArtifact, settings: Settings) -> Task:
-    if artifact.manifest.task == "semantic":
-        return Segmentation(artifact.manifest, settings.target_size, settings.limits)
-    if settings.target_size is not None:
-        raise InputError(
-            f"{artifact.path}: target_size", cause="this model finds objects; its size is that of its export"
-        )
-    from segexport.serve.instances import Instances
-
-    return Instances(artifact.manifest, settings.limits)
 
 
 def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:

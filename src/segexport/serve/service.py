@@ -16,12 +16,12 @@ import anyio
 
 from segexport.predict.download import download
 from segexport.serve.admission import Admission
+from segexport.serve.endpoint import Endpoint
 from segexport.serve.http_errors import Refused
 from segexport.serve.limits import Limits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.request import ImageRequest, image_bytes
-from segexport.serve.task import Task
 
 OpenUrl = Callable[..., Any]
 
@@ -34,7 +34,7 @@ class Service:
     """Answers requests with one model.
 
     Args:
-        task: What is done before and after the model.
+        endpoint: What is done before and after the model.
         pool: The model's processes.
         workers: How many these are.
         open_url: Fetches images that are named by URL; None: such requests are refused.
@@ -42,15 +42,15 @@ class Service:
 
     def __init__(
         self,
-        task: Task,
+        endpoint: Endpoint,
         pool: Pool,
         workers: int,
         limits: Limits,
         metrics: Metrics,
         open_url: OpenUrl | None,
     ) -> None:
-        self.path = task.path
-        self._task, self._pool, self._limits, self._open_url = task, pool, limits, open_url
+        self.path = endpoint.path
+        self._endpoint, self._pool, self._limits, self._open_url = endpoint, pool, limits, open_url
         self.metrics = metrics
         self.admission = Admission(limits, metrics)
         self._together = 3 * workers + 2  # of each process one computes, one is there, one is ready; two are in threads
@@ -109,11 +109,11 @@ class Service:
                 raise ClientLeft
             start = time.perf_counter()
             with stage("prepare"):
-                prepared = await self._in_thread(self._task.prepare, request, data)
+                prepared = await self._in_thread(self._endpoint.prepare, request, data)
             with stage("infer"):
                 prediction = await asyncio.wrap_future(self._pool.infer(prepared.tensors))
             with stage("finish"):
-                result = await self._in_thread(self._task.finish, prepared, prediction)
+                result = await self._in_thread(self._endpoint.finish, prepared, prediction)
             self.admission.took((time.perf_counter() - start) / self._together)
             return result
         finally:
@@ -121,7 +121,7 @@ class Service:
 
     def _read(self, body: bytes) -> tuple[ImageRequest, bytes | None]:
         """What is asked for, and the image's file where it came along."""
-        request = self._task.read(body)
+        request = self._endpoint.read(body)
         return request, None if request.is_url else image_bytes(request.image)
 
     async def _download(self, request: ImageRequest) -> bytes:

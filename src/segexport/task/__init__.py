@@ -1,1 +1,1 @@
-"""What differs between semantic and instance segmentation."""
+"""Semantic and instance segmentation: a task is one object, and everything else asks it."""

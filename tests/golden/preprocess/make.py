@@ -17,6 +17,8 @@ from segexport.preprocess import normalize, place, restore_mask, run_geometry
 from segexport.spec import Preprocess
 
 HERE = Path(__file__).resolve().parent
+ONE = {"mean": (0.5,), "std": (0.25,)}
+GREY_STORED = {"color": "gray", "depth": "stored", "scale": 1 / 65535, **ONE}
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 # name: (image file, contract, largest allowed difference in grey levels)
@@ -111,6 +113,72 @@ CASES = {
     "alpha": ("alpha.png", {"geometry": [{"op": "resize", "width": 12, "height": 9}]}, 1e-3),
     "cmyk_jpeg": ("cmyk.jpg", {}, 0.0),
     "exif_rotated_jpeg": ("exif_rotated.jpg", {"geometry": [{"op": "resize", "width": 16, "height": 20}]}, 1e-3),
+    "photo_limit_short_max": ("photo.png", {"geometry": [{"op": "limit_short", "max_size": 9}]}, 1e-3),
+    "tiny_limit_short_min": ("tiny.png", {"geometry": [{"op": "limit_short", "min_size": 8, "max_size": 12}]}, 1e-3),
+    "tiny_grey": ("tiny.png", {"color": "gray", **ONE}, 0.0),
+    "photo_grey_letterbox": (
+        "photo.png",
+        {
+            "color": "gray",
+            "geometry": [
+                {"op": "resize", "width": 16, "height": 16, "keep_ratio": True},
+                {"op": "pad", "width": 16, "height": 16, "value": (30.5,)},
+            ],
+            **ONE,
+        },
+        1e-3,
+    ),
+    "grey16_stored": (
+        "grey16.png",
+        {
+            "color": "gray",
+            "depth": "stored",
+            "geometry": [{"op": "resize_long", "size": 11}],
+            "scale": 1 / 65535,
+            **ONE,
+        },
+        0.5,
+    ),
+    "alpha_bgra": (
+        "alpha.png",
+        {
+            "color": "bgra",
+            "geometry": [
+                {"op": "resize", "width": 9, "height": 7},
+                {"op": "pad_to_multiple", "multiple": 5, "value": (1, 2, 3, 4)},
+            ],
+            "mean": (0.5, 0.4, 0.3, 0.2),
+            "std": (0.5, 0.6, 0.7, 0.8),
+        },
+        1e-3,
+    ),
+    "bands": (
+        "bands.npy",
+        {
+            "color": "channels",
+            "depth": "stored",
+            "geometry": [
+                {"op": "resize_short", "size": 5},
+                {"op": "pad", "width": 8, "height": 6, "value": (0, 1, 2, 3, 4, 60000)},
+            ],
+            "scale": 1 / 65535,
+            "mean": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
+            "std": (0.6, 0.5, 0.4, 0.3, 0.2, 0.1),
+        },
+        0.5,
+    ),
+    "bands_cubic": (
+        "bands.npy",
+        {
+            "color": "channels",
+            "depth": "stored",
+            "geometry": [{"op": "resize", "width": 9, "height": 7, "interpolation": "cubic"}],
+            "scale": 1 / 65535,
+            "mean": (0,) * 6,
+            "std": (1,) * 6,
+        },
+        2.0,
+    ),
 }
 
 
@@ -142,6 +210,8 @@ def write_images(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees clockwise
     Image.fromarray(photo(24, 16, 4)).save(folder / "exif_rotated.jpg", quality=95, exif=exif)
+    bands = np.concatenate([photo(15, 11, 5), photo(15, 11, 6)], axis=2).astype(np.uint16)
+    np.save(folder / "bands.npy", bands * 257 - bands % 7)
 
 
 class Vectors:
@@ -166,11 +236,13 @@ def make_case(
 ) -> dict[str, object]:
     """Computes the vectors of one case and returns its entry."""
     preprocess = Preprocess.model_validate(contract)
-    image = decode_image(HERE / "images" / image_file)
+    image = decode_image(HERE / "images" / image_file, pixels=preprocess.pixels)
     placement = place(preprocess, image.shape[1], image.shape[0])
     after = run_geometry(preprocess, image, placement)
     tensor = normalize(preprocess, after)
-    ordered = after if preprocess.color == "rgb" else after[:, :, ::-1]
+    swapped = {"bgr": [2, 1, 0], "bgra": [2, 1, 0, 3]}.get(preprocess.color)
+    ordered = after if swapped is None else after[:, :, swapped]
+    picture = decode_image(HERE / "images" / image_file) if preprocess.takes_bitmaps else None
     # A mask in which every neighbour differs, so that a pixel read from the wrong place is seen.
     width, height = placement.tensor
     mask = ((np.arange(height)[:, None] * 31 + np.arange(width) * 7) % 251).astype(np.uint8)
@@ -178,6 +250,7 @@ def make_case(
         "name": name,
         "image": f"images/{image_file}",
         "decoded": vectors.add(image),
+        "picture": None if picture is None else vectors.add(picture),
         "preprocess": preprocess.model_dump(mode="json"),
         "geometry_tolerance": tolerance,
         "geometry": vectors.add(ordered.astype(np.float32)),

@@ -1,4 +1,4 @@
-"""Which class of the data each class of a model is."""
+"""Which classes a check of objects scores: which class of the data each class of a model is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from collections.abc import Mapping
 import numpy as np
 
 from segexport.artifact import Manifest
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.measure.metrics import label_map_lookup
+from segexport.task.base import ScoredClasses
 from segexport.task.instance.data import InstanceData
+from segexport.ui.pictures import default_labels
+
+
+def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
+    """Decides the classes; raises as `class_lookup`. Images without annotations have the model's."""
+    if not isinstance(data, InstanceData):
+        return ScoredClasses(manifest.labels, None)
+    lookup, names = class_lookup(manifest, data, label_map), data.labels or ()
+    own = [label.name for label in manifest.labels]
+    pairs = {one: names[to] for one, to in zip(own, lookup, strict=True) if to >= 0}
+    shown = pairs if any(one != to for one, to in pairs.items()) else {}
+    return ScoredClasses(default_labels(names), lookup, shown)
 
 
 def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str, str] | None = None) -> np.ndarray:

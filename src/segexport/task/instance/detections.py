@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import EnvironmentMissingError
-from segexport.task.instance.objects import Objects
+from segexport.runtimes.objects import Objects
 
 MAX_PER_IMAGE = 100
 """Objects of one image and class that COCO's protocol counts, best scores first."""

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from segexport.data.dataset import Dataset, Sample
+from segexport.runtimes.objects import Objects
 from segexport.spec import Label
 from segexport.task.instance.data import Annotation, InstanceData
 from segexport.task.instance.detections import decoded
-from segexport.task.instance.objects import Objects
 from segexport.ui.pictures import default_labels, panel
 
 _TINT = 0.5

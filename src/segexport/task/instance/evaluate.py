@@ -10,12 +10,12 @@ import numpy as np
 from segexport.artifact import Manifest
 from segexport.errors import InputError
 from segexport.progress import Progress, silent
+from segexport.runtimes.objects import Objects
 from segexport.task.instance import coco_ap, voc_ap
 from segexport.task.instance.average_precision import class_ap, mean_ap
 from segexport.task.instance.classes import class_lookup
 from segexport.task.instance.data import InstanceData
 from segexport.task.instance.detections import Detections, mask_tools
-from segexport.task.instance.objects import Objects
 
 Metric = Literal["COCO", "VOC"]
 METRICS = ("COCO", "VOC")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from segexport.judge import gates
+from segexport.judge.base import Judged
 from segexport.judge.bootstrap import PairedDelta
-from segexport.measure.parity import Counts
+from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
 from segexport.report.schema import ObjectScores
+from segexport.runtimes.object_matching import SURE
+from segexport.spec import TaskName
 from segexport.task.instance import coco_ap
 from segexport.task.instance.ap_delta import paired_ap_delta
 from segexport.task.instance.average_precision import ClassMatches, class_ap, mean_ap
-from segexport.task.instance.compare import InstanceCounts, ObjectScorer
-from segexport.task.instance.match import SURE
+from segexport.task.instance.counts import ObjectCounts
+from segexport.task.instance.data import Annotation
 from segexport.verdict import Check, Verdict
 
 AP_CONVENTION = (
@@ -25,125 +29,128 @@ AP_CONVENTION = (
 )
 
 
-@dataclass
-class ObjectTruth:
-    """What every contender is measured against, and what was worked out of the reference already.
+@dataclass(frozen=True)
+class ObjectJudge:
+    """The gates on objects; a `Judge`.
 
     Attributes:
-        counter: Holds the annotations and sizes of the images.
-        classes: Of the data.
-        labelled: Whether a person annotated the images; else the reference's sure objects are the truth.
+        truth: Of each image, what is annotated; where nobody annotated, the reference's sure objects.
+        sizes: (width, height) of each image.
+        classes: How many the data has.
+        groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 
-    counter: ObjectScorer
+    comparison: Comparison[ObjectCounts]
+    truth: Sequence[Sequence[Annotation]]
+    sizes: Sequence[tuple[int, int]]
     classes: int
-    labelled: bool
+    groups: Sequence[str] | None = None
     _known: dict[tuple[int, str], list[ClassMatches]] = field(default_factory=dict)
 
-    def matches(self, tally: InstanceCounts, kind: coco_ap.Kind) -> list[ClassMatches]:
-        """Which of a contender's objects are right."""
-        key = (id(tally), kind)
+    task: TaskName = "instance"
+    convention: str = AP_CONVENTION
+
+    def export(self, counts: ObjectCounts, limits: Limits) -> Judged:
+        own, labelled = self.comparison.reference, self.comparison.labelled
+        deltas = {
+            kind: paired_ap_delta(self._matches(own, kind), self._matches(counts, kind), groups=self.groups)
+            for kind in _kinds(counts)
+        }
+        share = _share(counts)
+        checks = [
+            *_tripwires(counts, own),
+            *_agreement(counts, limits, self.comparison.names),
+            gates.box_ap_check(deltas["bbox"], limits, agreement=share, labelled=labelled),
+        ]
+        if "segm" in deltas:
+            checks.append(gates.mask_ap_check(deltas["segm"], limits, agreement=share, labelled=labelled))
+        figures = {
+            "agreement": share if counts.pairs else None,
+            "agreement_worst": min(counts.agreement, default=None),
+            "objects": self._scores(counts, deltas),
+        }
+        return Judged(checks, figures)
+
+    def reference(self) -> dict[str, Any]:
+        """Average precision only where a person annotated."""
+        own = self.comparison.reference
+        return {"objects": self._scores(own, {}) if self.comparison.labelled else ObjectScores(found=own.sure)}
+
+    def remarks(self) -> list[str]:
+        return []
+
+    def _matches(self, counts: ObjectCounts, kind: coco_ap.Kind) -> list[ClassMatches]:
+        """Which of a model's objects are right."""
+        key = (id(counts), kind)
         if key not in self._known:
-            counter = self.counter
-            self._known[key] = coco_ap.matches(counter.truth, counter.sizes, tally.found, self.classes, kind)
+            self._known[key] = coco_ap.matches(self.truth, self.sizes, counts.found, self.classes, kind)
         return self._known[key]
 
-
-def judged(
-    tally: InstanceCounts,
-    own: InstanceCounts,
-    truth: ObjectTruth,
-    limits: Limits,
-    images: tuple[str, ...],
-    groups: tuple[str, ...] | None = None,
-) -> tuple[list[Check], dict[str, Any]]:
-    """The checks, and the figures of the export's row."""
-    deltas = {
-        kind: paired_ap_delta(truth.matches(own, kind), truth.matches(tally, kind), groups=groups)
-        for kind in (("bbox", "segm") if tally.masks else ("bbox",))
-    }
-    share = _share(tally)
-    checks = [
-        *_tripwires(tally, own),
-        *_agreement(tally, limits, images),
-        gates.box_ap_check(deltas["bbox"], limits, agreement=share, labelled=truth.labelled),
-    ]
-    if "segm" in deltas:
-        checks.append(gates.mask_ap_check(deltas["segm"], limits, agreement=share, labelled=truth.labelled))
-    figures = {
-        "agreement": share if tally.pairs else None,
-        "agreement_worst": min(tally.agreement, default=None),
-        "objects": _scores(tally, truth, deltas, own),
-    }
-    return checks, figures
+    def _scores(self, counts: ObjectCounts, deltas: Mapping[coco_ap.Kind, PairedDelta]) -> ObjectScores:
+        own = self.comparison.reference
+        boxes, masks = (_all(counts, name) for name in ("box_iou", "mask_iou"))
+        figures: dict[str, Any] = {}
+        for kind in _kinds(counts):
+            figures[f"{kind}_mmap"] = _number(mean_ap(self._matches(counts, kind))[0])
+            if (delta := deltas.get(kind)) is not None:
+                figures |= {f"{kind}_mmap_delta": delta.delta, f"{kind}_mmap_delta_interval": delta.interval}
+        every = np.ones((1, len(self.sizes)))
+        kind = _kinds(counts)[-1]
+        aps, before = ([float(class_ap(one, every)[0]) for one in self._matches(who, kind)] for who in (counts, own))
+        return ObjectScores(
+            **figures,
+            class_ap=tuple(map(_number, aps)),
+            class_ap_delta=tuple(_number(a - b) for a, b in zip(aps, before, strict=True)) if counts is not own else (),
+            found=counts.sure,
+            box_iou=float(boxes.mean()) if boxes.size else None,
+            mask_iou=float(masks.mean()) if masks.size else None,
+        )
 
 
-def reference_scores(own: Counts, truth: ObjectTruth) -> ObjectScores:
-    """The reference's own figures; average precision only where a person annotated."""
-    return _scores(own, truth, {}, own) if truth.labelled else ObjectScores(found=own.sure)
+def _kinds(counts: ObjectCounts) -> tuple[coco_ap.Kind, ...]:
+    """What average precision is measured of: boxes, and masks where they are known."""
+    return ("bbox", "segm") if counts.masks else ("bbox",)
 
 
-def _scores(
-    tally: InstanceCounts, truth: ObjectTruth, deltas: dict[str, PairedDelta], own: InstanceCounts
-) -> ObjectScores:
-    boxes, masks = (_all(tally, name) for name in ("box_iou", "mask_iou"))
-    found: dict[str, Any] = {}
-    for kind in ("bbox", "segm") if tally.masks else ("bbox",):
-        found[f"{kind}_mmap"] = _number(mean_ap(truth.matches(tally, kind))[0])
-        if (delta := deltas.get(kind)) is not None:
-            found |= {f"{kind}_mmap_delta": delta.delta, f"{kind}_mmap_delta_interval": delta.interval}
-    every = np.ones((1, len(truth.counter.sizes)))
-    kind = "segm" if tally.masks else "bbox"
-    aps, before = ([float(class_ap(one, every)[0]) for one in truth.matches(who, kind)] for who in (tally, own))
-    return ObjectScores(
-        **found,
-        class_ap=tuple(map(_number, aps)),
-        class_ap_delta=tuple(_number(a - b) for a, b in zip(aps, before, strict=True)) if tally is not own else (),
-        found=tally.sure,
-        box_iou=float(boxes.mean()) if boxes.size else None,
-        mask_iou=float(masks.mean()) if masks.size else None,
-    )
-
-
-def _tripwires(tally: InstanceCounts, own: InstanceCounts) -> list[Check]:
-    images = len(tally.found)
+def _tripwires(counts: ObjectCounts, own: ObjectCounts) -> list[Check]:
+    images = len(counts.found)
     checks = [
         check
         for check in gates.tripwire_checks(
-            images=images, not_finite=tally.not_finite, wrong_shape=tally.wrong_shape, repeatable=tally.repeatable
+            images=images, not_finite=counts.not_finite, wrong_shape=counts.wrong_shape, repeatable=counts.repeatable
         )
         if check.name != "tripwire.constant"
     ]
     name = "tripwire.objects"
-    found = f"{tally.sure} objects with a score of {SURE:g} or more on {images} images, the reference {own.sure}"
-    if tally.sure:
+    found = f"{counts.sure} objects with a score of {SURE:g} or more on {images} images, the reference {own.sure}"
+    if counts.sure:
         verdict, reason = Verdict.PASS, "it finds something"
     elif own.sure:
         verdict, reason = Verdict.FAIL, "the export finds nothing: it is dead"
     else:
         verdict, reason = Verdict.INCONCLUSIVE, "neither finds anything, which tells nothing"
-    return [*checks, Check(name=name, verdict=verdict, message=f"{found}: {reason}.", value=float(tally.sure))]
+    return [*checks, Check(name=name, verdict=verdict, message=f"{found}: {reason}.", value=float(counts.sure))]
 
 
-def _agreement(tally: InstanceCounts, limits: Limits, images: tuple[str, ...]) -> list[Check]:
+def _agreement(counts: ObjectCounts, limits: Limits, images: tuple[str, ...]) -> list[Check]:
     """Counted, not estimated: objects with partners, and how alike the pairs are."""
-    total = sum(pair.objects for pair in tally.pairs)
+    total = sum(pair.objects for pair in counts.pairs)
     if not total:
         return [gates.skipped("agreement.objects", "neither model is sure of any object, so none can agree.")]
-    worst = min(range(len(tally.agreement)), key=tally.agreement.__getitem__)
-    boxes, masks, scores = (_all(tally, name) for name in ("box_iou", "mask_iou", "score_delta"))
+    worst = min(range(len(counts.agreement)), key=counts.agreement.__getitem__)
+    boxes, masks, scores = (_all(counts, name) for name in ("box_iou", "mask_iou", "score_delta"))
     checks = [
         gates.at_least(
             "agreement.objects",
-            _share(tally),
+            _share(counts),
             limits.agreement_objects_min,
             f"of {total} sure objects of both models have a partner of their class in the other's answer",
         ),
         gates.skipped(
             "agreement.worst_image",
-            f"on the worst image, {images[worst]}, {tally.pairs[worst].partnered} of {tally.pairs[worst].objects} "
+            f"on the worst image, {images[worst]}, {counts.pairs[worst].partnered} of {counts.pairs[worst].objects} "
             "objects have a partner; not gated, since a single object can be many per cent.",
-            value=tally.agreement[worst],
+            value=counts.agreement[worst],
         ),
     ]
     if boxes.size:
@@ -157,13 +164,13 @@ def _agreement(tally: InstanceCounts, limits: Limits, images: tuple[str, ...]) -
     return checks
 
 
-def _share(tally: InstanceCounts) -> float:
-    total = sum(pair.objects for pair in tally.pairs)
-    return sum(pair.partnered for pair in tally.pairs) / total if total else 1.0
+def _share(counts: ObjectCounts) -> float:
+    total = sum(pair.objects for pair in counts.pairs)
+    return sum(pair.partnered for pair in counts.pairs) / total if total else 1.0
 
 
-def _all(tally: InstanceCounts, name: str) -> np.ndarray:
-    return np.array([value for pair in tally.pairs for value in getattr(pair, name)], np.float64)
+def _all(counts: ObjectCounts, name: str) -> np.ndarray:
+    return np.array([value for pair in counts.pairs for value in getattr(pair, name)], np.float64)
 
 
 def _number(value: float) -> float | None:

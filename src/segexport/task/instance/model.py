@@ -16,8 +16,8 @@ from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model_session import Opened
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import Prediction
+from segexport.runtimes.objects import Objects
 from segexport.task.instance.evaluate import Metric, evaluate
-from segexport.task.instance.objects import Objects
 from segexport.task.instance.result import DRAW_THRESHOLD, InstanceResult
 from segexport.task.open_data import open_data
 from segexport.ui.pictures import as_rgb

@@ -13,9 +13,9 @@ import numpy as np
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.files.atomic import write_file
 from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
+from segexport.runtimes.objects import Objects
 from segexport.spec import Label
 from segexport.task.instance import draw, rle
-from segexport.task.instance.objects import Objects
 
 if TYPE_CHECKING:
     from PIL.Image import Image

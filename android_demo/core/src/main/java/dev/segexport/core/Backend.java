@@ -25,7 +25,7 @@ public interface Backend {
         /**
          * Runs the model once.
          *
-         * @param nchw the input, 1x3x{@code height}x{@code width}
+         * @param nchw the input, 1xCx{@code height}x{@code width}
          * @return the output that is the segmentation
          */
         OutputTensor run(float[] nchw, int height, int width) throws SegmentationException;

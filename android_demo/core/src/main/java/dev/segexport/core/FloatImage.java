@@ -1,35 +1,58 @@
 package dev.segexport.core;
 
-/** Three channels of float32, interleaved (HWC), in the contract's colour order, in grey levels. */
-final class FloatImage {
-    final int width;
-    final int height;
+/** Channels of float32, interleaved (HWC): what a network of any number of channels is fed from. */
+public final class FloatImage {
+    public final int width;
+    public final int height;
+    public final int channels;
     final float[] data;
 
-    FloatImage(int width, int height) {
-        this(width, height, new float[3 * width * height]);
+    FloatImage(int width, int height, int channels) {
+        this(width, height, channels, new float[channels * width * height]);
     }
 
-    FloatImage(int width, int height, float[] data) {
+    /**
+     * Keeps {@code data}, does not copy it.
+     *
+     * @param data the values of the first pixel's channels, then those of the pixel to its right, row by row
+     */
+    public FloatImage(int width, int height, int channels, float[] data) {
+        if (data.length != (long) width * height * channels) {
+            throw new IllegalArgumentException(data.length + " values are not " + width + "x" + height + "x" + channels);
+        }
         this.width = width;
         this.height = height;
+        this.channels = channels;
         this.data = data;
     }
 
     /** Every pixel of {@code source}, as float. */
-    static FloatImage of(Pixels source, boolean bgr) {
-        FloatImage image = new FloatImage(source.width(), source.height());
+    static FloatImage of(Pixels source, ChannelOrder order) {
+        FloatImage image = new FloatImage(source.width(), source.height(), order.count);
         int[] row = new int[image.width];
         int at = 0;
         for (int y = 0; y < image.height; y++) {
             source.read(0, y, image.width, 1, row);
             for (int argb : row) {
-                image.data[at] = bgr ? argb & 255 : argb >> 16 & 255;
-                image.data[at + 1] = argb >> 8 & 255;
-                image.data[at + 2] = bgr ? argb >> 16 & 255 : argb & 255;
-                at += 3;
+                if (order == ChannelOrder.GRAY) {
+                    image.data[at++] = ChannelOrder.grey(argb);
+                    continue;
+                }
+                image.data[at++] = order.swaps ? argb & 255 : argb >> 16 & 255;
+                image.data[at++] = argb >> 8 & 255;
+                image.data[at++] = order.swaps ? argb >> 16 & 255 : argb & 255;
             }
         }
         return image;
+    }
+
+    /** A copy whose first and third channel have changed places. */
+    FloatImage swapped() {
+        float[] swapped = data.clone();
+        for (int i = 0; i < swapped.length; i += channels) {
+            swapped[i] = data[i + 2];
+            swapped[i + 2] = data[i];
+        }
+        return new FloatImage(width, height, channels, swapped);
     }
 }

@@ -9,7 +9,7 @@ final class Geometry {
     /** Null for a padding. */
     final Interpolation interpolation;
 
-    /** Grey levels in the contract's colour order; null for a resize. */
+    /** A value for each channel, in the contract's order; null for a resize. */
     final float[] padValue;
 
     private static final long MAX_PIXELS = 64000000;
@@ -37,6 +37,7 @@ final class Geometry {
                 Json.allow(json, "op", "interpolation", "size");
                 break;
             case "limit_long":
+            case "limit_short":
                 Json.allow(json, "op", "interpolation", "min_size", "max_size");
                 break;
             case "resize_to_multiple":
@@ -68,7 +69,7 @@ final class Geometry {
         ratio = json.optDouble("ratio", 0);
         interpolation = pads ? null : Interpolation.parse(json.optString("interpolation", "linear"));
         padValue = pads ? Json.floats(json.getJSONArray("value")) : null;
-        boolean complete = op.equals("limit_long")
+        boolean complete = op.startsWith("limit_")
                 || size > 0
                 || width > 0 && height > 0
                 || op.equals("pad_to_ratio") && ratio > 0 && ratio < MAX_PIXELS;
@@ -95,6 +96,7 @@ final class Geometry {
 
     private int[] sizeAfter(int w, int h) throws SegmentationException {
         int longer = Math.max(w, h);
+        int shorter = Math.min(w, h);
         double scale;
         switch (op) {
             case "resize":
@@ -103,7 +105,7 @@ final class Geometry {
                         : new int[] {width, height};
                 return new int[] {upToMultiple(to[0]), upToMultiple(to[1])};
             case "resize_short":
-                scale = (double) size / Math.min(w, h);
+                scale = (double) size / shorter;
                 if (maxSize > 0 && Math.rint(longer * scale) > maxSize) {
                     scale = (double) maxSize / longer;
                 }
@@ -111,12 +113,9 @@ final class Geometry {
             case "resize_long":
                 return scaled(w, h, (double) size / longer);
             case "limit_long":
-                if (maxSize > 0 && longer > maxSize) {
-                    return scaled(w, h, (double) maxSize / longer);
-                }
-                return minSize > 0 && longer < minSize
-                        ? scaled(w, h, (double) minSize / longer)
-                        : new int[] {w, h};
+                return limited(w, h, longer);
+            case "limit_short":
+                return limited(w, h, shorter);
             case "resize_to_multiple":
                 return new int[] {Math.max(size, w - w % size), Math.max(size, h - h % size)};
             case "pad_to_multiple":
@@ -133,6 +132,13 @@ final class Geometry {
                 }
                 return new int[] {width, height};
         }
+    }
+
+    private int[] limited(int w, int h, int side) {
+        if (maxSize > 0 && side > maxSize) {
+            return scaled(w, h, (double) maxSize / side);
+        }
+        return minSize > 0 && side < minSize ? scaled(w, h, (double) minSize / side) : new int[] {w, h};
     }
 
     /** {@code rint} rounds halves to even, as Python's round does. */

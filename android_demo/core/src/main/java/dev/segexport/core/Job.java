@@ -14,7 +14,7 @@ public final class Job {
     /** One input, and how often to run it. */
     static final class Item {
         final String input;
-        /** Null for an image file, else the {height, width} of raw little-endian float32, 1x3xHxW. */
+        /** Null for an image file, else the {height, width} of raw little-endian float32, 1xCxHxW. */
         final int[] tensor;
         /** An image file with the class of each pixel as its grey level; null where nothing is expected. */
         final String expectedMask;
@@ -46,8 +46,14 @@ public final class Job {
                     SegmentationException.Kind.MODEL_MISSING, "this model came without a sample to test it with");
         }
         Job job = new Job("self-test", threads, 2);
-        job.items.add(new Item(manifest.sampleInput, null, manifest.sampleMask, runs));
+        job.items.add(new Item(manifest.sampleInput, sampleTensor(manifest), manifest.sampleMask, runs));
         return job;
+    }
+
+    /** The model's {height, width} where its sample is a tensor, since no picture has the channels; else null. */
+    private static int[] sampleTensor(Manifest manifest) {
+        long[] shape = manifest.input.shape;
+        return manifest.sampleInput.endsWith(".f32") ? new int[] {(int) shape[2], (int) shape[3]} : null;
     }
 
     /** Reads the bytes of a job.json. */

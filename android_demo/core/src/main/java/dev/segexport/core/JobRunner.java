@@ -111,7 +111,7 @@ public final class JobRunner {
             throws SegmentationException, IOException, JSONException {
         Job.Item item = job.items.get(index);
         Pixels image = item.tensor == null ? image(item.input) : null;
-        float[] tensor = item.tensor == null ? null : tensor(item);
+        float[] tensor = item.tensor == null ? null : tensor(item, segmenter.manifest());
         JSONArray preprocess = new JSONArray();
         JSONArray inference = new JSONArray();
         JSONArray postprocess = new JSONArray();
@@ -164,14 +164,16 @@ public final class JobRunner {
         }
     }
 
-    private float[] tensor(Job.Item item) throws SegmentationException, IOException {
+    private float[] tensor(Job.Item item, Manifest manifest) throws SegmentationException, IOException {
+        int channels = manifest.preprocess.channels();
         ByteBuffer bytes = ByteBuffer.wrap(Packs.read(pack, item.input)).order(ByteOrder.LITTLE_ENDIAN);
         float[] tensor = new float[bytes.remaining() / 4];
         bytes.asFloatBuffer().get(tensor);
-        if (tensor.length != 3L * item.tensor[0] * item.tensor[1]) {
+        if (tensor.length != (long) channels * item.tensor[0] * item.tensor[1]) {
             throw new SegmentationException(
                     SegmentationException.Kind.BAD_IMAGE,
-                    item.input + " holds " + tensor.length + " numbers, not 3x" + item.tensor[0] + "x" + item.tensor[1]);
+                    item.input + " holds " + tensor.length + " numbers, not " + channels + "x" + item.tensor[0] + "x"
+                            + item.tensor[1]);
         }
         return tensor;
     }

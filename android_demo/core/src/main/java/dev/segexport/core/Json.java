@@ -37,11 +37,16 @@ final class Json {
         return value;
     }
 
+    /** A number for each channel. */
     static float[] floats(JSONArray array) throws JSONException, SegmentationException {
-        if (array.length() != 3) {
+        if (array.length() == 0) {
             throw new SegmentationException(
-                    SegmentationException.Kind.BAD_MANIFEST, "3 numbers are wanted, got " + array);
+                    SegmentationException.Kind.BAD_MANIFEST, "a number for each channel is wanted, got " + array);
         }
-        return new float[] {(float) array.getDouble(0), (float) array.getDouble(1), (float) array.getDouble(2)};
+        float[] values = new float[array.length()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) array.getDouble(i);
+        }
+        return values;
     }
 }

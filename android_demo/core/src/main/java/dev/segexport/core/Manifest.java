@@ -27,9 +27,23 @@ public final class Manifest {
     /** File name of the model, relative to the manifest. */
     public final String modelFile;
     public final String modelSha256;
+    /** Files beside the model that hold weights for it; most models have none. */
+    public final List<Weights> weights;
     /** File names of the golden sample; null where the pack has none. */
     public final String sampleInput;
     public final String sampleMask;
+
+    /** A file with weights. */
+    public static final class Weights {
+        /** Relative to the manifest. */
+        final String file;
+        final String sha256;
+
+        Weights(String file, String sha256) {
+            this.file = file;
+            this.sha256 = sha256;
+        }
+    }
 
     private final Map<Integer, Label> byId = new HashMap<>();
 
@@ -73,6 +87,7 @@ public final class Manifest {
         JSONObject model = modelEntry(json.getJSONArray("files"));
         modelFile = inside(model.getString("path"));
         modelSha256 = model.getString("sha256");
+        weights = Collections.unmodifiableList(weights(json.getJSONArray("files")));
         JSONObject sample = json.optJSONObject("sample");
         sampleInput = sample == null ? null : inside(sample.getString("input"));
         sampleMask = sample == null ? null : inside(sample.getString("expected_mask"));
@@ -126,6 +141,17 @@ public final class Manifest {
             }
         }
         throw bad("no file with the role \"model\"");
+    }
+
+    private static List<Weights> weights(JSONArray files) throws JSONException, SegmentationException {
+        List<Weights> weights = new ArrayList<>();
+        for (int i = 0; i < files.length(); i++) {
+            JSONObject file = files.getJSONObject(i);
+            if (file.optString("role").equals("params")) {
+                weights.add(new Weights(inside(file.getString("path")), file.getString("sha256")));
+            }
+        }
+        return weights;
     }
 
     private static String inside(String path) throws SegmentationException {

@@ -6,33 +6,64 @@ import org.json.JSONArray;
 import org.json.JSONException;
 import org.json.JSONObject;
 
-/** From a decoded image to the network's input: segexport's contract, the twin of preprocess.py. */
+/**
+ * From an image to the network's input: segexport's contract, the twin of preprocess.py. A picture of 8-bit colours is
+ * enough for most networks; for those of other channels or of 16 bits, the app gives the channels themselves.
+ */
 public final class Preprocess {
-    private final boolean bgr;
+    private final ChannelOrder order;
+    private final boolean asStored;
     private final List<Geometry> geometry = new ArrayList<>();
     private final float scale;
     private final float[] mean;
     private final float[] std;
 
     Preprocess(JSONObject json) throws JSONException, SegmentationException {
-        Json.allow(json, "color", "geometry", "scale", "mean", "std");
-        String color = json.getString("color");
-        if (!color.equals("rgb") && !color.equals("bgr")) {
-            throw new SegmentationException(SegmentationException.Kind.UNSUPPORTED, "colour order \"" + color + "\"");
+        Json.allow(json, "color", "depth", "geometry", "scale", "mean", "std");
+        order = ChannelOrder.parse(json.getString("color"));
+        String depth = json.optString("depth", "uint8");
+        if (!depth.equals("uint8") && !depth.equals("stored")) {
+            throw new SegmentationException(SegmentationException.Kind.UNSUPPORTED, "depth \"" + depth + "\"");
         }
-        bgr = color.equals("bgr");
-        JSONArray operations = json.getJSONArray("geometry");
-        for (int i = 0; i < operations.length(); i++) {
-            geometry.add(new Geometry(operations.getJSONObject(i)));
-        }
+        asStored = depth.equals("stored");
         scale = (float) json.getDouble("scale");
         mean = Json.floats(json.getJSONArray("mean"));
         std = Json.floats(json.getJSONArray("std"));
+        requireAsMany(std, "std");
+        if (order.count != 0) {
+            requireAsMany(new float[order.count], "color " + json.getString("color"));
+        }
         for (float value : std) {
             if (value == 0f) {
                 throw new SegmentationException(SegmentationException.Kind.BAD_MANIFEST, "std has a 0");
             }
         }
+        JSONArray operations = json.getJSONArray("geometry");
+        for (int i = 0; i < operations.length(); i++) {
+            Geometry operation = new Geometry(operations.getJSONObject(i));
+            if (operation.pads()) {
+                requireAsMany(operation.padValue, "a padding");
+            }
+            geometry.add(operation);
+        }
+    }
+
+    private void requireAsMany(float[] values, String what) throws SegmentationException {
+        if (values.length != mean.length) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.BAD_MANIFEST,
+                    what + " has " + values.length + " channels, there are " + mean.length + " means");
+        }
+    }
+
+    /** How many channels the network takes. */
+    public int channels() {
+        return mean.length;
+    }
+
+    /** Whether a picture of 8-bit colours is enough; if not, its channels have to be given themselves. */
+    public boolean takesPictures() {
+        return order.isOfColours() && !asStored;
     }
 
     /** Reads the "preprocess" object of a manifest. */
@@ -65,38 +96,70 @@ public final class Preprocess {
         return new Placement(sizes, padded);
     }
 
-    /** The network's input: float32, 1x3xHxW of the placement's tensor size, in the contract's colour order. */
-    public float[] apply(Pixels image, Placement placement) {
-        FloatImage current = null; // read from `image` by the first operation that changes the size
-        for (int i = 0; i < geometry.size(); i++) {
-            Geometry operation = geometry.get(i);
+    /**
+     * The network's input: float32, 1xCxHxW of the placement's tensor size, in the contract's order of channels.
+     *
+     * @throws SegmentationException UNSUPPORTED: a picture of 8-bit colours does not have these channels
+     */
+    public float[] apply(Pixels image, Placement placement) throws SegmentationException {
+        if (!takesPictures()) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.UNSUPPORTED,
+                    "this model takes " + mean.length + " channels as a file stores them, which a picture of 8-bit"
+                            + " colours does not have; give the channels themselves");
+        }
+        for (int i = 0; i < geometry.size(); i++) { // a resize that comes first reads the picture row by row
             int[] size = placement.sizeAfter(i);
-            int width = current == null ? image.width() : current.width;
-            int height = current == null ? image.height() : current.height;
-            if (size[0] == width && size[1] == height) {
-                continue;
-            }
-            if (operation.pads()) {
-                current = pad(current == null ? FloatImage.of(image, bgr) : current, size, operation.padValue);
-            } else if (current == null) {
-                current = Resizer.resize(image, bgr, size[0], size[1], operation.interpolation);
-            } else {
-                current = Resizer.resize(current, size[0], size[1], operation.interpolation);
+            if (size[0] != image.width() || size[1] != image.height()) {
+                Geometry operation = geometry.get(i);
+                FloatImage first = operation.pads()
+                        ? pad(FloatImage.of(image, order), size, operation.padValue)
+                        : Resizer.resize(image, order, size[0], size[1], operation.interpolation);
+                return finish(first, placement, i + 1);
             }
         }
-        return normalize(current == null ? FloatImage.of(image, bgr) : current);
+        return normalize(FloatImage.of(image, order));
+    }
+
+    /**
+     * The same for an image whose channels are given: as a file stores them, colours as red, green and blue.
+     *
+     * @throws SegmentationException BAD_IMAGE: it has another number of channels
+     */
+    public float[] apply(FloatImage image, Placement placement) throws SegmentationException {
+        if (image.channels != mean.length) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.BAD_IMAGE,
+                    "an image of " + image.channels + " channels, this model takes " + mean.length);
+        }
+        return finish(order.swaps ? image.swapped() : image, placement, 0);
+    }
+
+    /** Carries out the operations from {@code next} on. */
+    private float[] finish(FloatImage image, Placement placement, int next) {
+        FloatImage current = image;
+        for (int i = next; i < geometry.size(); i++) {
+            Geometry operation = geometry.get(i);
+            int[] size = placement.sizeAfter(i);
+            if (size[0] != current.width || size[1] != current.height) {
+                current = operation.pads()
+                        ? pad(current, size, operation.padValue)
+                        : Resizer.resize(current, size[0], size[1], operation.interpolation);
+            }
+        }
+        return normalize(current);
     }
 
     private static FloatImage pad(FloatImage image, int[] size, float[] value) {
-        FloatImage padded = new FloatImage(size[0], size[1]);
-        for (int i = 0; i < padded.data.length; i += 3) {
-            padded.data[i] = value[0];
-            padded.data[i + 1] = value[1];
-            padded.data[i + 2] = value[2];
+        int channels = image.channels;
+        FloatImage padded = new FloatImage(size[0], size[1], channels);
+        for (int i = 0; i < padded.data.length; i += channels) {
+            System.arraycopy(value, 0, padded.data, i, channels);
         }
         for (int y = 0; y < image.height; y++) {
             System.arraycopy(
-                    image.data, 3 * y * image.width, padded.data, 3 * y * padded.width, 3 * image.width);
+                    image.data, channels * y * image.width, padded.data, channels * y * padded.width,
+                    channels * image.width);
         }
         return padded;
     }
@@ -104,13 +167,14 @@ public final class Preprocess {
     /** (value * scale - mean) / std in float32, in this order, then HWC to CHW. */
     private float[] normalize(FloatImage image) {
         int plane = image.width * image.height;
-        float[] tensor = new float[3 * plane];
-        for (int channel = 0; channel < 3; channel++) {
+        int channels = image.channels;
+        float[] tensor = new float[channels * plane];
+        for (int channel = 0; channel < channels; channel++) {
             float m = mean[channel];
             float s = std[channel];
             int out = channel * plane;
             for (int i = 0; i < plane; i++) {
-                tensor[out + i] = (image.data[3 * i + channel] * scale - m) / s;
+                tensor[out + i] = (image.data[channels * i + channel] * scale - m) / s;
             }
         }
         return tensor;

@@ -9,42 +9,60 @@ import java.util.Arrays;
 final class Resizer {
     private Resizer() {}
 
-    /** Brings source row {@code y} to the target's width: 3 floats for each target pixel. */
+    /** Brings source row {@code y} to the target's width: a float for each channel of each target pixel. */
     private interface Rows {
         void resized(int y, Taps taps, float[] out);
     }
 
     static FloatImage resize(final FloatImage source, int width, int height, Interpolation interpolation) {
-        final int stride = 3 * source.width;
+        final int channels = source.channels;
+        final int stride = channels * source.width;
         Rows rows = new Rows() {
             @Override
             public void resized(int y, Taps taps, float[] out) {
                 float[] data = source.data;
                 int base = y * stride;
                 for (int x = 0; x < taps.start.length - 1; x++) {
-                    float a = 0;
-                    float b = 0;
-                    float c = 0;
+                    int to = channels * x;
+                    Arrays.fill(out, to, to + channels, 0f);
                     for (int k = taps.start[x]; k < taps.start[x + 1]; k++) {
-                        int at = base + 3 * taps.index[k];
+                        int at = base + channels * taps.index[k];
                         float weight = taps.weight[k];
-                        a += data[at] * weight;
-                        b += data[at + 1] * weight;
-                        c += data[at + 2] * weight;
+                        for (int c = 0; c < channels; c++) {
+                            out[to + c] += data[at + c] * weight;
+                        }
                     }
-                    out[3 * x] = a;
-                    out[3 * x + 1] = b;
-                    out[3 * x + 2] = c;
                 }
             }
         };
-        return blend(rows, source.width, source.height, width, height, interpolation);
+        return blend(rows, source.width, source.height, channels, width, height, interpolation);
     }
 
     static FloatImage resize(
-            final Pixels source, final boolean bgr, int width, int height, Interpolation interpolation) {
-        final int[] line = new int[source.width()];
-        Rows rows = new Rows() {
+            Pixels source, ChannelOrder order, int width, int height, Interpolation interpolation) {
+        int[] line = new int[source.width()];
+        Rows rows = order == ChannelOrder.GRAY ? grey(source, line) : colours(source, line, order.swaps);
+        return blend(rows, source.width(), source.height(), order.count, width, height, interpolation);
+    }
+
+    private static Rows grey(final Pixels source, final int[] line) {
+        return new Rows() {
+            @Override
+            public void resized(int y, Taps taps, float[] out) {
+                source.read(0, y, line.length, 1, line);
+                for (int x = 0; x < taps.start.length - 1; x++) {
+                    float grey = 0;
+                    for (int k = taps.start[x]; k < taps.start[x + 1]; k++) {
+                        grey += ChannelOrder.grey(line[taps.index[k]]) * taps.weight[k];
+                    }
+                    out[x] = grey;
+                }
+            }
+        };
+    }
+
+    private static Rows colours(final Pixels source, final int[] line, final boolean bgr) {
+        return new Rows() {
             @Override
             public void resized(int y, Taps taps, float[] out) {
                 source.read(0, y, line.length, 1, line);
@@ -67,16 +85,16 @@ final class Resizer {
                 }
             }
         };
-        return blend(rows, source.width(), source.height(), width, height, interpolation);
     }
 
     private static FloatImage blend(
-            Rows rows, int sourceWidth, int sourceHeight, int width, int height, Interpolation interpolation) {
+            Rows rows, int sourceWidth, int sourceHeight, int channels, int width, int height,
+            Interpolation interpolation) {
         boolean shrinks = width <= sourceWidth && height <= sourceHeight;
         Taps across = Taps.of(interpolation, sourceWidth, width, shrinks);
         Taps down = Taps.of(interpolation, sourceHeight, height, shrinks);
-        FloatImage target = new FloatImage(width, height);
-        int stride = 3 * width;
+        FloatImage target = new FloatImage(width, height, channels);
+        int stride = channels * width;
         float[][] kept = new float[down.widest][stride];
         int[] keeps = new int[down.widest];
         Arrays.fill(keeps, -1);

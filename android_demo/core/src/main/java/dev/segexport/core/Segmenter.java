@@ -73,15 +73,25 @@ public final class Segmenter implements AutoCloseable {
             @Override
             public Segmentation call() throws SegmentationException {
                 long started = System.nanoTime();
-                Placement placement = manifest.preprocess.place(image.width(), image.height());
-                requireFit(placement);
-                float[] tensor = manifest.preprocess.apply(image, placement);
-                return run(tensor, placement.tensorHeight(), placement.tensorWidth(), placement, started);
+                Placement placement = placed(image.width(), image.height());
+                return run(manifest.preprocess.apply(image, placement), placement, started);
             }
         });
     }
 
-    /** Runs the model on an input that is preprocessed already, 1x3xHxW. */
+    /** Segments an image of any number of channels, as the model takes, and waits for the answer. */
+    public Segmentation segment(final FloatImage image) throws SegmentationException {
+        return call(new Callable<Segmentation>() {
+            @Override
+            public Segmentation call() throws SegmentationException {
+                long started = System.nanoTime();
+                Placement placement = placed(image.width, image.height);
+                return run(manifest.preprocess.apply(image, placement), placement, started);
+            }
+        });
+    }
+
+    /** Runs the model on an input that is preprocessed already, 1xCxHxW. */
     public Segmentation segment(final float[] nchw, final int height, final int width) throws SegmentationException {
         return call(new Callable<Segmentation>() {
             @Override
@@ -89,6 +99,16 @@ public final class Segmenter implements AutoCloseable {
                 return run(nchw, height, width, null, System.nanoTime());
             }
         });
+    }
+
+    private Placement placed(int width, int height) throws SegmentationException {
+        Placement placement = manifest.preprocess.place(width, height);
+        requireFit(placement);
+        return placement;
+    }
+
+    private Segmentation run(float[] tensor, Placement placement, long started) throws SegmentationException {
+        return run(tensor, placement.tensorHeight(), placement.tensorWidth(), placement, started);
     }
 
     private Segmentation run(float[] tensor, int height, int width, Placement placement, long started)

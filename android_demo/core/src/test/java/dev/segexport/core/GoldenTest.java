@@ -2,6 +2,7 @@ package dev.segexport.core;
 
 import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import java.nio.ByteBuffer;
@@ -35,28 +36,19 @@ public class GoldenTest {
     private static double check(JSONObject json, byte[] vectors) throws Exception {
         String name = json.getString("name");
         Preprocess preprocess = Preprocess.parse(json.getJSONObject("preprocess").toString());
-        Pixels image = image(json.getJSONObject("decoded"), vectors);
-        Placement placement = preprocess.place(image.width(), image.height());
+        FloatImage image = image(json.getJSONObject("decoded"), vectors);
+        Placement placement = preprocess.place(image.width, image.height);
         JSONArray shape = json.getJSONObject("tensor").getJSONArray("shape");
         assertEquals(name, shape.getInt(2), placement.tensorHeight());
         assertEquals(name, shape.getInt(3), placement.tensorWidth());
 
-        ByteBuffer expected = array(json.getJSONObject("tensor"), vectors);
-        float[] tensor = preprocess.apply(image, placement);
-        assertEquals(name, expected.remaining() / 4, tensor.length);
-        double geometryTolerance = json.getDouble("geometry_tolerance");
-        JSONObject contract = json.getJSONObject("preprocess");
-        double smallestStd = Double.MAX_VALUE;
-        for (int c = 0; c < 3; c++) {
-            smallestStd = Math.min(smallestStd, Math.abs(contract.getJSONArray("std").getDouble(c)));
-        }
-        double worst = 0;
-        for (int i = 0; i < tensor.length; i++) {
-            float want = expected.getFloat();
-            double allowed = geometryTolerance * contract.getDouble("scale") / smallestStd
-                    + 1e-6 * Math.max(1, Math.abs(want));
-            assertEquals(name + ", number " + i, want, tensor[i], allowed);
-            worst = Math.max(worst, Math.abs(want - tensor[i]));
+        double worst = compare(json, vectors, preprocess.apply(image, placement));
+        if (json.isNull("picture")) {
+            assertThrows(name, SegmentationException.class,
+                    () -> preprocess.apply(new ArgbPixels(new int[1], 1, 1), placement));
+        } else {
+            Pixels picture = picture(json.getJSONObject("picture"), vectors);
+            worst = Math.max(worst, compare(json, vectors, preprocess.apply(picture, placement)));
         }
 
         JSONArray maskShape = json.getJSONObject("mask").getJSONArray("shape");
@@ -67,7 +59,38 @@ public class GoldenTest {
         return worst;
     }
 
-    private static Pixels image(JSONObject entry, byte[] vectors) throws Exception {
+    /** The largest difference of a tensor from the expected one, which it may not pass. */
+    private static double compare(JSONObject json, byte[] vectors, float[] tensor) throws Exception {
+        String name = json.getString("name");
+        ByteBuffer expected = array(json.getJSONObject("tensor"), vectors);
+        assertEquals(name, expected.remaining() / 4, tensor.length);
+        JSONObject contract = json.getJSONObject("preprocess");
+        double smallestStd = Double.MAX_VALUE;
+        for (int c = 0; c < contract.getJSONArray("std").length(); c++) {
+            smallestStd = Math.min(smallestStd, Math.abs(contract.getJSONArray("std").getDouble(c)));
+        }
+        double worst = 0;
+        for (int i = 0; i < tensor.length; i++) {
+            float want = expected.getFloat();
+            double allowed = json.getDouble("geometry_tolerance") * contract.getDouble("scale") / smallestStd
+                    + 1e-6 * Math.max(1, Math.abs(want));
+            assertEquals(name + ", number " + i, want, tensor[i], allowed);
+            worst = Math.max(worst, Math.abs(want - tensor[i]));
+        }
+        return worst;
+    }
+
+    private static FloatImage image(JSONObject entry, byte[] vectors) throws Exception {
+        ByteBuffer values = array(entry, vectors);
+        JSONArray shape = entry.getJSONArray("shape");
+        float[] data = new float[shape.getInt(0) * shape.getInt(1) * shape.getInt(2)];
+        for (int i = 0; i < data.length; i++) {
+            data[i] = entry.getString("dtype").equals("uint16") ? values.getChar() : values.get() & 255;
+        }
+        return new FloatImage(shape.getInt(1), shape.getInt(0), shape.getInt(2), data);
+    }
+
+    private static Pixels picture(JSONObject entry, byte[] vectors) throws Exception {
         ByteBuffer rgb = array(entry, vectors);
         int height = entry.getJSONArray("shape").getInt(0);
         int width = entry.getJSONArray("shape").getInt(1);
@@ -79,7 +102,8 @@ public class GoldenTest {
     }
 
     private static ByteBuffer array(JSONObject entry, byte[] vectors) throws Exception {
-        int length = entry.getString("dtype").equals("float32") ? 4 : 1;
+        String dtype = entry.getString("dtype");
+        int length = dtype.equals("float32") ? 4 : dtype.equals("uint16") ? 2 : 1;
         for (int i = 0; i < entry.getJSONArray("shape").length(); i++) {
             length *= entry.getJSONArray("shape").getInt(i);
         }

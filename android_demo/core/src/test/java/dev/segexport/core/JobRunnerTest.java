@@ -3,6 +3,7 @@ package dev.segexport.core;
 import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
 import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import java.awt.image.BufferedImage;
@@ -87,6 +88,45 @@ public class JobRunnerTest {
         assertEquals(2, result.getJSONObject("runtime").getInt("threads"));
         assertFalse(result.getJSONArray("items").getJSONObject(0).has("agreement"));
         assertArrayEquals(new byte[] {0, 0, 1, 0}, Files.readAllBytes(new File(out, "mask-0.u16").toPath()));
+    }
+
+    @Test
+    public void aSampleThatNoPictureHolds() throws Exception {
+        write("manifest.json", Manifests.json("onnx", 2, 1, Manifests.LOGITS)
+                .replace("'mean': [0, 0, 0], 'std': [1, 1, 1]", "'mean': [0, 0], 'std': [1, 1]")
+                .replace("'color': 'rgb'", "'color': 'channels'").replace("[1, 3, -1, -1]", "[1, 2, 1, 2]")
+                .replace("'sample': null", "'sample': {'input': 'in.f32', 'expected_mask': 'mask.png'}"));
+        byte[] tensor = new byte[2 * 2 * 4];
+        tensor[2] = 0x7F; // 255f in the first pixel's first channel
+        tensor[3] = 0x43;
+        Files.write(new File(pack, "in.f32").toPath(), tensor);
+        JSONObject result = run(Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 1));
+        assertTrue(result.toString(), result.isNull("error"));
+        assertEquals(0.5, result.getJSONArray("items").getJSONObject(0).getDouble("agreement"), 0);
+    }
+
+    @Test
+    public void weightsBesideTheModelAreInstalledWithIt() throws Exception {
+        String entry = "'role': 'model'}, {'path': 'parts/w.bin', 'sha256': '" + Manifests.SHA256_OF_ABC
+                + "', 'size_bytes': 3, 'role': 'params'}";
+        write("manifest.json", Manifests.json("onnx", 2, 1, Manifests.LOGITS).replace("'role': 'model'}", entry));
+        Pack folderPack = new Pack.Folder(pack);
+        Manifest manifest = Packs.manifest(folderPack);
+        SegmentationException missing = assertThrows(
+                SegmentationException.class, () -> Packs.install(folderPack, manifest, out));
+        assertEquals(SegmentationException.Kind.MODEL_MISSING, missing.kind());
+        assertTrue(missing.getMessage(), missing.getMessage().contains("parts/w.bin"));
+        assertTrue(new File(pack, "parts").mkdir());
+        write("parts/w.bin", "abd");
+        assertEquals(SegmentationException.Kind.MODEL_REFUSED, assertThrows(
+                SegmentationException.class, () -> Packs.install(folderPack, manifest, out)).kind());
+        assertEquals(0, out.list().length);
+        write("parts/w.bin", "abc");
+        File model = Packs.install(folderPack, manifest, out);
+        assertEquals("model.bin", model.getName());
+        assertTrue(new File(model.getParentFile(), "parts/w.bin").isFile());
+        assertEquals(model, Packs.install(folderPack, manifest, out));
+        assertEquals("its folder and nothing else", 1, out.list().length);
     }
 
     @Test

@@ -1,6 +1,7 @@
 package dev.segexport.core;
 
 import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertFalse;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
@@ -63,5 +64,22 @@ public class ManifestTest {
         refused(GOOD.replace("'dtype': 'float32', 'shape': [1, 3", "'dtype': 'uint8', 'shape': [1, 3"),
                 SegmentationException.Kind.UNSUPPORTED, "uint8");
         refused(GOOD.replace("'color': 'rgb'", "'color': 'yuv'"), SegmentationException.Kind.UNSUPPORTED, "yuv");
+        refused(GOOD.replace("'color': 'rgb'", "'color': 'rgb', 'depth': 'uint12'"),
+                SegmentationException.Kind.UNSUPPORTED, "uint12");
+    }
+
+    @Test
+    public void theNumberOfChannelsIsOneNumber() throws Exception {
+        assertEquals(3, Manifests.parse(GOOD).preprocess.channels());
+        String two = GOOD.replace("'mean': [0, 0, 0], 'std': [1, 1, 1]", "'mean': [0, 0], 'std': [1, 1]");
+        refused(two, SegmentationException.Kind.BAD_MANIFEST, "color rgb has 3 channels, there are 2 means");
+        Manifest manifest = Manifests.parse(two.replace("'color': 'rgb'", "'color': 'channels'"));
+        assertEquals(2, manifest.preprocess.channels());
+        assertFalse(manifest.preprocess.takesPictures());
+        refused(two.replace("'color': 'rgb'", "'color': 'channels'").replace("'std': [1, 1]", "'std': [1, 1, 1]"),
+                SegmentationException.Kind.BAD_MANIFEST, "std has 3 channels, there are 2 means");
+        refused(two.replace("'std': [1, 1]", "'std': []"), SegmentationException.Kind.BAD_MANIFEST, "[]");
+        assertFalse(Manifests.parse(GOOD.replace("'color': 'rgb'", "'color': 'rgb', 'depth': 'stored'"))
+                .preprocess.takesPictures());
     }
 }

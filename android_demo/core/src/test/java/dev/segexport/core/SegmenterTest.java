@@ -91,6 +91,23 @@ public class SegmenterTest {
     }
 
     @Test
+    public void anImageOfOtherChannelsIsFedByItsChannels() throws Exception {
+        String json = Manifests.json("onnx", 4, 2, Manifests.LOGITS)
+                .replace("'mean': [0, 0, 0], 'std': [1, 1, 1]", "'mean': [0, 0], 'std': [1, 1]")
+                .replace("'color': 'rgb'", "'color': 'channels'").replace("[1, 3, -1, -1]", "[1, 2, -1, -1]");
+        try (Segmenter segmenter = Segmenter.open(backend, folder.newFile(), Manifests.parse(json), 1)) {
+            FloatImage two = new FloatImage(2, 1, 2, new float[] {200, 0, 0, 200});
+            assertArrayEquals(new char[] {1, 1, 0, 0, 1, 1, 0, 0}, segmenter.segment(two).mask.ids);
+            SegmentationException error =
+                    refused(SegmentationException.Kind.UNSUPPORTED, () -> segmenter.segment(image));
+            assertTrue(error.getMessage(), error.getMessage().contains("takes 2 channels"));
+            FloatImage three = new FloatImage(1, 1, 3, new float[3]);
+            refused(SegmentationException.Kind.BAD_IMAGE, () -> segmenter.segment(three));
+        }
+        assertThrows(IllegalArgumentException.class, () -> new FloatImage(2, 2, 2, new float[7]));
+    }
+
+    @Test
     public void aModelOfFixedSizeRefusesAnother() throws Exception {
         String json = Manifests.json("onnx", 4, 2, Manifests.LOGITS).replace("[1, 3, -1, -1]", "[1, 3, 2, 5]");
         try (Segmenter segmenter = Segmenter.open(backend, folder.newFile(), Manifests.parse(json), 1)) {

@@ -54,7 +54,8 @@ public final class LiteBackend implements Backend {
         @Override
         public OutputTensor run(float[] nchw, int height, int width) throws SegmentationException {
             Tensor input = predictor.getInput(0);
-            if (!input.resize(new long[] {1, 3, height, width}) || !input.setData(nchw) || !predictor.run()) {
+            long channels = nchw.length / ((long) height * width);
+            if (!input.resize(new long[] {1, channels, height, width}) || !input.setData(nchw) || !predictor.run()) {
                 throw new SegmentationException(
                         SegmentationException.Kind.RUN_FAILED, "Paddle-Lite cannot run the model on " + width + "x"
                                 + height);

@@ -72,7 +72,7 @@ public final class OrtBackend implements Backend {
 
         @Override
         public OutputTensor run(float[] nchw, int height, int width) throws SegmentationException {
-            long[] shape = {1, 3, height, width};
+            long[] shape = {1, nchw.length / ((long) height * width), height, width};
             try (OnnxTensor tensor = OnnxTensor.createTensor(environment, FloatBuffer.wrap(nchw), shape);
                     OrtSession.Result result = session.run(Collections.singletonMap(input, tensor), output)) {
                 OnnxValue value = result.get(0);

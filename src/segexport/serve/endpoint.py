@@ -39,8 +39,8 @@ class Prepared:
     placement: Placement
 
 
-class Task(Protocol):
-    """All but `path` is called in threads."""
+class Endpoint(Protocol):
+    """What a task's models answer; all but `path` is called in threads."""
 
     path: str
 

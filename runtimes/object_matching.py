@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segexport.task.instance.objects import Objects
+from segexport.runtimes.objects import Objects
 
 IOU = 0.5
 SURE = 0.5

@@ -1,0 +1,15 @@
+"""How far two answers to the same image are the same."""
+
+from __future__ import annotations
+
+from segexport.runtimes import object_matching
+from segexport.runtimes.base import Prediction
+
+
+def agreement(one: Prediction, two: Prediction) -> float:
+    """The part of the pixels, or of the sure objects, that two predictions have in common."""
+    if one.objects is not None and two.objects is not None:
+        return object_matching.agreement(one.objects, two.objects).share
+    if one.mask.shape != two.mask.shape:
+        return 0.0
+    return float((one.mask == two.mask).mean())

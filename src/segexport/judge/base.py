@@ -1,0 +1,39 @@
+"""What judges an export: the gates of one task, over what was counted in one run."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from segexport.measure.parity import Counts
+from segexport.recipe.limits import Limits
+from segexport.spec import TaskName
+from segexport.verdict import Check
+
+
+class Judged(NamedTuple):
+    """The checks of an export, and the figures of its row in the report (fields of `ExportResult`)."""
+
+    checks: list[Check]
+    figures: dict[str, Any]
+
+
+class Judge(Protocol):
+    """Holds what was counted in a run against limits.
+
+    Attributes:
+        convention: How the metric is computed, in one sentence.
+    """
+
+    @property
+    def task(self) -> TaskName: ...
+    @property
+    def convention(self) -> str: ...
+
+    def export(self, counts: Counts, limits: Limits) -> Judged:
+        """What an export must hold."""
+
+    def reference(self) -> dict[str, Any]:
+        """The reference's own figures (fields of `Reference`)."""
+
+    def remarks(self) -> list[str]:
+        """What is odd about the data."""

@@ -1,0 +1,18 @@
+"""The endpoint of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from segexport.artifact import Manifest
+from segexport.predict.target_size import TargetSize
+from segexport.serve.endpoint import Endpoint
+from segexport.serve.instances import Instances
+from segexport.serve.limits import Limits
+from segexport.serve.segmentation import Segmentation
+from segexport.spec import TaskName
+
+ENDPOINTS: dict[TaskName, Callable[[Manifest, TargetSize, Limits], Endpoint]] = {
+    "semantic": Segmentation,
+    "instance": Instances,
+}

@@ -1,0 +1,85 @@
+"""Instance segmentation: models find objects, each with its class, box, mask and score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from segexport.artifact import Manifest, ModelArtifact
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.predict.options import PredictOptions
+from segexport.predict.target_size import TargetSize
+from segexport.progress import Progress
+from segexport.recipe.limits import Limits
+from segexport.spec import TaskName
+from segexport.task.base import Feature, ScoredClasses
+from segexport.task.instance.data import InstanceData
+from segexport.task.instance.words import InstanceWords
+
+if TYPE_CHECKING:
+    from segexport.task.instance.model import InstanceModel
+    from segexport.task.instance.result import InstanceResult
+    from segexport.task.instance.scorer import ObjectScorer
+
+
+class InstanceTask:
+    """A `Task`."""
+
+    name: TaskName = "instance"
+    answer = "objects"
+    features: frozenset[Feature] = frozenset()
+    words = InstanceWords()
+
+    def require_data(self, data: Dataset) -> None:
+        if data.labelled and not isinstance(data, InstanceData):
+            raise InputError(
+                f"{data.root}: labels of pixels, and the model finds objects",
+                hint="give a folder with COCO's JSON or Pascal VOC's Annotations, or the images alone",
+            )
+
+    def scored_classes(self, manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
+        from segexport.task.instance.classes import scored_classes
+
+        return scored_classes(manifest, data, label_map)
+
+    def scorer(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> ObjectScorer:
+        from segexport.task.instance.scorer import ObjectScorer
+
+        return ObjectScorer(manifest, data, classes, worst_images)
+
+    def least_agreement(self, limits: Limits) -> tuple[float, float]:
+        return limits.agreement_objects_min or 0.0, 0.0
+
+    def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        return ()
+
+    def open_model(
+        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+    ) -> InstanceModel:
+        from segexport.task.instance.model import InstanceModel
+
+        if target_size is not None:
+            raise InputError(
+                f"{artifact.path}: target_size", cause="this model finds objects; its size is that of its export"
+            )
+        return InstanceModel(artifact, device=device, threads=threads)
+
+    def predictions(self, model: InstanceModel, inputs: Any, options: PredictOptions) -> Iterator[InstanceResult]:
+        from segexport.task.instance.result import DRAW_THRESHOLD
+
+        if options.target_size is not None or options.slice_size is not None:
+            option = "--target-size" if options.target_size is not None else "--slice-size"
+            raise InputError(option, cause="this model finds objects; images get the size that it was exported for")
+        least = DRAW_THRESHOLD if options.score_threshold is None else options.score_threshold
+        return model.each(inputs, score_threshold=least)
+
+    def evaluate(
+        self, model: InstanceModel, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        return model.evaluate(data, batch_size, metric, return_details=True, progress=progress)
+
+    def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
+        from segexport.task.instance.metrics_table import metrics_table
+
+        return metrics_table(metrics, title=title, color=color, width=width)

@@ -1,0 +1,38 @@
+"""Which classes a check of masks scores, and how the model's become the data's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from segexport.artifact import Manifest
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.measure import metrics
+from segexport.task.base import ScoredClasses
+from segexport.ui.pictures import default_labels
+
+
+def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
+    """Decides the classes.
+
+    Args:
+        label_map: Class of the model -> class of the data, by name; None: names decide, else their order.
+
+    Raises:
+        InputError: Model and data do not fit.
+    """
+    model = tuple(label.name for label in manifest.labels)
+    if not data.labelled:
+        return ScoredClasses(manifest.labels, None)
+    names = data.labels or model
+    if label_map or (set(names) == set(model) and names != model):
+        lookup = metrics.label_map_lookup(model, names, label_map or {})
+        shown = {one: names[to] if to < len(names) else "other" for one, to in zip(model, lookup, strict=True)}
+        return ScoredClasses(default_labels(names), lookup, shown)
+    if len(names) != len(model):
+        raise InputError(
+            f"the model has {len(model)} classes, {data.root} has {len(names)}",
+            cause=f"model: {', '.join(model[:20])}; data: {', '.join(names[:20])}",
+            hint="say which is which with a label_map (model class: data class)",
+        )
+    return ScoredClasses(manifest.labels if names == model else default_labels(names), None)

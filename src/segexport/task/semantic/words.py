@@ -1,0 +1,30 @@
+"""How reports speak of masks."""
+
+from __future__ import annotations
+
+from segexport.report.schema import ExportResult, Reference, Report
+from segexport.task.base import Accuracy
+
+
+class SemanticWords:
+    """`TaskWords` of mIoU."""
+
+    answers = "masks"
+    compared = "its masks were held, pixel by pixel, against the masks"
+    baseline_check = "baseline.miou"
+
+    def metric_name(self, report: Report) -> str:
+        return "mIoU" if report.dataset.labelled else "mask IoU"
+
+    def accuracy(self, row: ExportResult | Reference) -> Accuracy:
+        if isinstance(row, Reference):
+            return Accuracy(row.miou, classes=row.class_iou)
+        return Accuracy(row.miou, row.miou_delta, row.miou_delta_interval, row.class_iou, row.class_iou_delta)
+
+    def truth(self, *, labelled: bool) -> str:
+        if labelled:
+            return "mIoU is measured against the labels of the images."
+        return (
+            "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 "
+            "means the same masks, not good ones."
+        )
