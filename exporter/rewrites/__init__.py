@@ -14,6 +14,7 @@ from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.byte_casts import NoByteCasts
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
@@ -91,6 +92,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ComparisonAttributes(),
     FlattenXShape(),
     Int32Mask(),
+    NoByteCasts(),
     *(KnownFaults(target) for target in (ONNX, LITE_ARM, LITE_X86)),
 )
 

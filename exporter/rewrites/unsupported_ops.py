@@ -79,6 +79,8 @@ def _hands_on_several_states(program: Program, op: Op) -> bool:
 
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
+_BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
+
 _FAULTS = (
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
@@ -102,6 +104,7 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),

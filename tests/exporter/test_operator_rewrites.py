@@ -56,9 +56,12 @@ def padded(mode: str) -> Make:
     return make
 
 
+_DTYPES = {"in_dtype": -1, "out_dtype": -1}  # Paddle always writes them
+
+
 def summed_over_five(graph: Graph, image: str) -> str:
     five = graph.op("reshape2", {"X": image}, {"Out": (1, 2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[1, 2, 2, 6, 8])
-    return graph.op("reduce_sum", {"X": five}, (1, 2, 6, 8), dim=[2], keep_dim=False, reduce_all=False)
+    return graph.op("reduce_sum", {"X": five}, (1, 2, 6, 8), dim=[2], keep_dim=False, reduce_all=False, **_DTYPES)
 
 
 def same_convolution(graph: Graph, image: str) -> str:
