@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from importlib.metadata import EntryPoint
-from pathlib import Path
 
 import pytest
 
 import segexport.pipeline.registry as registry
 from segexport.errors import EnvironmentMissingError, InputError
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -35,18 +31,10 @@ def with_entries(monkeypatch):
     registry._all.cache_clear()
 
 
-def test_what_is_installed_is_what_pyproject_names():
-    text = (REPOSITORY / "pyproject.toml").read_text()
-    for kind, group in registry._GROUPS.items():
-        (block,) = re.findall(rf'^\[project\.entry-points\."{re.escape(group)}"\]\n((?:.+\n)+)', text, re.MULTILINE)
-        named = dict(re.findall(r'^([\w-]+) = "(.+)"$', block, re.MULTILINE))
-        found = {entry.name: entry.value for entry in registry._installed()[kind].values()}
-        assert found == named, "pyproject.toml was changed since this was installed: pip install -e . --no-deps"
-
-
 @pytest.mark.parametrize("kind", list(registry._GROUPS))
 def test_everything_loads(kind):
-    assert all(registry.load(kind, name).__name__ for name in registry.names(kind))
+    assert registry.names(kind)
+    assert all(registry.load(kind, name) for name in registry.names(kind))
 
 
 def test_a_name_that_is_not_there_is_told_its_neighbour():
@@ -77,11 +65,12 @@ def test_a_broken_package_spoils_nothing_but_itself(with_entries):
     assert "No module named 'segexport.no_such_module'" in caught.value.cause
 
 
-def test_without_an_installation_it_says_so(monkeypatch):
+def test_without_an_installation_there_are_segexports_own(monkeypatch):
+    """As in a worker that imports segexport in another Python."""
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [])
     registry._installed.cache_clear()
     try:
-        with pytest.raises(EnvironmentMissingError, match="entry points are missing\nhint: in a clone: pip install"):
-            registry.names("step")
+        assert registry.names("target") == ("onnx", "paddle-lite")
+        assert {"prune", "to_onnx"} < set(registry.names("step"))
     finally:
         registry._installed.cache_clear()
