@@ -24,7 +24,7 @@ from segexport.data.images import image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.layers import layer_of
-from segexport.exporter.mask_output import choose_mask, mask_of
+from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
 from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
@@ -34,6 +34,7 @@ from segexport.importers.deploy_config import DeployConfig, read_deploy_config
 from segexport.importers.model_files import ModelFiles, find_model
 from segexport.preprocess import place
 from segexport.spec import (
+    Clip,
     Color,
     Format,
     Frozen,
@@ -50,7 +51,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "9"
+IMPORT_VERSION = "10"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
 
 
@@ -156,7 +157,8 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
         inputs, outputs = detections.described(graph, str(files.model))
     else:
         labels = len(stated or options.fallback_labels or ())
-        outputs = choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
+        possible, outputs = outputs, choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
+        notes += choice_notes(graph, possible, outputs) if options.mask_output is None else []
         _require_one_class(graph, mask_of(outputs), config, options, files.model)
     preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
@@ -270,11 +272,11 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
     fixed = height > 0 and width > 0
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)
-    if not fixed or preprocess.geometry:
+    if not fixed or any(not isinstance(op, Clip) for op in preprocess.geometry):
         return preprocess, []
     resize = Resize(width=width, height=height)
     note = f"the export names no resize, but the program takes {width}x{height} only: a resize was added"
-    return preprocess.model_copy(update={"geometry": (resize,)}), [warning(note)]
+    return preprocess.model_copy(update={"geometry": (*preprocess.geometry, resize)}), [warning(note)]
 
 
 def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Preprocess, list[str]]:

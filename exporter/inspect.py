@@ -117,7 +117,9 @@ def support_by(converter: Converter, program: Program) -> TargetSupport:
         notes = first + notes
     except SegexportError as error:
         reason = error.what + (f" ({error.cause})" if error.cause else "")
-        obstacle = Obstacle(operator=error.what.split()[0], reason=reason)
+        words, types = error.what.split(), {op.type for op in program.all_ops()}
+        operator = next((word for word in words if word in types), words[0])
+        obstacle = Obstacle(operator=operator, reason=reason)
         return TargetSupport(target=target, tool=tool, support="no", obstacles=(obstacle,))
     parameters = _parameters(program)
     obstacles = tuple(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from segexport.artifact import warning
 from segexport.errors import InputError
 from segexport.exporter.output_semantics import recognise
 from segexport.exporter.program import Program
@@ -55,6 +56,20 @@ def choose_mask(
         spec if spec is chosen or spec.semantics not in MASKS else spec.model_copy(update={"semantics": "other"})
         for spec in outputs
     )
+
+
+def choice_notes(program: Program, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> list[str]:
+    """A warning where `choose_mask` went by its rule among outputs that do not say the same thing twice.
+
+    Class indices beside the scores that they come from are one answer in two forms.
+    """
+    possible = [spec for spec in before if spec.semantics in MASKS]
+    mask = mask_of(after)
+    counts = {recognise(program, spec.name).num_classes for spec in possible}
+    indices = [spec for spec in possible if spec.semantics == "class_index"]
+    if len(possible) < 2 or (len(counts) == 1 and len(indices) == 1):
+        return []
+    return [warning(f"{len(possible)} outputs could be the mask, {mask!r} is taken; --mask-output NAME says which")]
 
 
 _HINT = "name one of those that hold logits, probabilities or class indices"

@@ -38,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "9"
+    version = "10"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -74,7 +74,6 @@ class ToPaddleLite:
             Interrupted: Opt was ended from outside, so nobody knows whether it can.
         """
         original = program.read(source.file("model"), source.file("params"))
-        _require_runnable_casts(original)
         for_arm = for_x86 = original
         more: list[str] = []
         precision = self.params.precision
@@ -175,18 +174,6 @@ def _of_twin(precision: Precision) -> list[str]:
     if precision is Precision.FP16:
         return ["the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only"]
     return []
-
-
-def _require_runnable_casts(graph: program.Program) -> None:
-    """Opt takes a cast from integers to uint8 and writes a file that ends the process when it is run."""
-    for op in graph.compute_ops():
-        if op.type == "cast" and graph.dtype(out := op.output("Out") or "") == "uint8":
-            before = graph.dtype(op.input("X") or "")
-            raise UnsupportedModelError(
-                f"Paddle-Lite cannot run operator cast from {before} to uint8 (variable {out!r})",
-                cause=f"Paddle-Lite {LITE_VERSION} compiles it, has no such kernel, and aborts when it runs",
-                hint="export the mask as int32 (--mask-dtype int32, mask_dtype in a recipe)",
-            )
 
 
 def rounded_to_half(value: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from segexport.pipeline import step
+from segexport.pipeline import registry, step
 from segexport.process import interpreter, pythons
 from segexport.toolchain import catalog, environments
 from segexport.toolchain.catalog import Toolchain
@@ -115,14 +114,13 @@ def bare_machine(folder: Path, monkeypatch: pytest.MonkeyPatch):
     machine = Machine(folder)
     binaries = folder / "bin"
     binaries.mkdir()
-    own = importlib.metadata.entry_points
+    own = registry._installed()
 
-    def entry_points(*, group: str):
-        if group != catalog.GROUP:
-            return own(group=group)
-        return [SimpleNamespace(name=name, load=load) for name, load in machine.entries.items()]
+    def installed():
+        entries = {name: SimpleNamespace(load=load, value=name, dist=None) for name, load in machine.entries.items()}
+        return {**own, "toolchain": dict(sorted(entries.items()))}
 
-    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "_installed", installed)
     monkeypatch.setattr("shutil.which", lambda name: str(binaries / name) if (binaries / name).exists() else None)
     monkeypatch.setattr(pythons, "_UV_BESIDE", folder / "no-uv")
     monkeypatch.setenv("PYENV_ROOT", str(folder / "pyenv"))

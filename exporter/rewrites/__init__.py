@@ -14,11 +14,14 @@ from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
+from segexport.exporter.rewrites.byte_casts import NoByteCasts
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
+from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
+from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
 from segexport.exporter.rewrites.expand_as import ExpandAsToExpand
 from segexport.exporter.rewrites.flatten import FlattenXShape
@@ -27,15 +30,17 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.int32_mask import Int32Mask
-from segexport.exporter.rewrites.integer_min_max import IntegerMinMax
+from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
+from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
+from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
@@ -51,11 +56,14 @@ REWRITES: tuple[Rewrite, ...] = (
     FoldConstants(),
     ConstantArguments(),
     ShapeTensorInt32(),
+    ChannelsFirst(),
     BroadcastTensors(),
     EinsumToMatmul(),
+    DotToSum(),
     UnpoolToArithmetic(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
+    ExplicitPadding(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
     AdaptiveMaxPoolToWindows(),
@@ -76,7 +84,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BicubicToMatmul(),
     CircularPadToConcat(),
     PadInTwoDimensions(),
-    ExplicitPadding(),
+    CountedZeros(),
     BooleanMask(),
     BmmToMatmul(),
     OneFormOfBias(),
@@ -86,11 +94,14 @@ REWRITES: tuple[Rewrite, ...] = (
     SetValueOfOneAxis(),
     SetValueAttributes(),
     ZeroDimConstants(),
-    IntegerMinMax(),
+    *(IntegersAsFloats(target) for target in (LITE_ARM, LITE_X86)),
+    FloorDivision(),
     Relu6Threshold(),
     ComparisonAttributes(),
     FlattenXShape(),
+    ScaleApart(),
     Int32Mask(),
+    NoByteCasts(),
     *(KnownFaults(target) for target in (ONNX, LITE_ARM, LITE_X86)),
 )
 

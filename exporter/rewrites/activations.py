@@ -1,7 +1,9 @@
 """Activations that an export has not, or writes wrong, as arithmetic that it has.
 
 Each formula is the activation's own definition. paddle2onnx drops `beta` of softplus and takes the exact GELU for the
-one that is approximated by a tanh; Paddle-Lite on x86 does the latter too.
+one that is approximated by a tanh; Paddle-Lite on x86 does the latter too. ONNX rounds a half to the even neighbour,
+Paddle away from zero. Paddle-Lite takes the larger of x and alpha * x for a leaky ReLU, and reads a PReLU's alpha per
+element as far as the batch goes.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from collections.abc import Callable
 
 from segexport.exporter.converters import CONVERTERS
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, Builder, EachOperator, Target, count
+from segexport.exporter.rewrites.base import LITE_X86, ONNX, Builder, EachOperator, Target, count
 
 _SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
 _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016
@@ -20,7 +22,7 @@ class ActivationsToArithmetic(EachOperator):
     """Rewrites what one export does not take."""
 
     name = "activations_to_arithmetic"
-    version = "1"
+    version = "2"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
@@ -47,6 +49,12 @@ class ActivationsToArithmetic(EachOperator):
             return LITE_X86 in self.targets
         if op.type == "gelu":
             return bool(op.attr("approximate", False))
+        if op.type == "leaky_relu":
+            return op.attr("alpha", 0.02) > 1 and ONNX not in self.targets
+        if op.type == "prelu":
+            return op.attr("mode") == "element" and ONNX not in self.targets
+        if op.type == "round":
+            return ONNX in self.targets
         if op.type == "softplus":
             beta, threshold = op.attr("beta", 1.0), op.attr("threshold", 20.0)
             return beta != 1.0 and threshold >= _SOFTPLUS_IS_LINEAR
@@ -72,6 +80,11 @@ class _Arithmetic(Builder):
     def line(self, x: str, scale: float, bias: float = 0.0, *, last: bool = False) -> str:
         """x * scale + bias."""
         return self.one("scale", x, last=last, scale=float(scale), bias=float(bias), bias_after_scale=True)
+
+    def compared(self, kind: str, x: str, limit: float) -> str:
+        """1.0 where a comparison with a number holds, else 0.0."""
+        hit = self.add(kind, {"X": x, "Y": self.constant(limit)}, self._dims, "bool", axis=-1)
+        return self.cast(hit, self._dims, "float32")
 
     def expm1(self, x: str) -> str:
         """exp(x) - 1."""
@@ -138,6 +151,24 @@ def _softplus(b: _Arithmetic, op: Op) -> None:
     b.line(b.one("softplus", b.line(b.x, beta), beta=1.0, threshold=20.0), 1.0 / beta, last=True)
 
 
+def _leaky_relu(b: _Arithmetic, op: Op) -> None:
+    below = b.line(b.one("relu", b.line(b.x, -1.0)), op.attr("alpha", 0.02))
+    b.two("sub", b.one("relu", b.x), below, last=True)
+
+
+def _prelu(b: _Arithmetic, op: Op) -> None:
+    below = b.two("mul", b.one("relu", b.line(b.x, -1.0)), op.input("Alpha") or "")
+    b.two("sub", b.one("relu", b.x), below, last=True)
+
+
+def _round(b: _Arithmetic, _op: Op) -> None:
+    """sign(x) * (floor(|x|) + 1), or without the 1 where what is left over is below a half."""
+    magnitude = b.one("abs", b.x)
+    whole = b.one("floor", magnitude)
+    is_up = b.compared("greater_equal", b.two("sub", magnitude, whole), 0.5)
+    b.two("mul", b.one("sign", b.x), b.two("add", whole, is_up), last=True)
+
+
 def _gelu(b: _Arithmetic, _op: Op) -> None:
     """x * sigmoid(2 * u), which is x / 2 * (1 + tanh(u))."""
     cubic = b.line(b.two("mul", b.x, b.x), _GELU_SLOPE * _GELU_CUBIC, _GELU_SLOPE)
@@ -156,4 +187,7 @@ _FORMULAS: dict[str, Callable[[_Arithmetic, Op], None]] = {
     "brelu": _clipped,
     "softplus": _softplus,
     "gelu": _gelu,
+    "leaky_relu": _leaky_relu,
+    "prelu": _prelu,
+    "round": _round,
 }

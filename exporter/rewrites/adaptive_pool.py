@@ -25,7 +25,7 @@ class AdaptivePoolToMatmul(EachOperator):
     became = "written as two matrix products"
 
     def takes(self, program: Program, op: Op) -> bool:
-        return _is_adaptive(op) and not _divides(program, op)
+        return _is_adaptive(op) and (op.attr("pooling_type") != "avg" or not _divides(program, op))
 
     def change(self, program: Program, op: Op) -> None:
         _change(program, op)
@@ -41,12 +41,12 @@ def pooling_matrix(bins: int, size: int) -> np.ndarray:
 
 
 def _is_adaptive(op: Op) -> bool:
-    return op.type == "pool2d" and bool(op.attr("adaptive")) and set(op.attr("ksize", [])) != {1}
+    is_average = op.attr("pooling_type") == "avg"
+    return op.type == "pool2d" and bool(op.attr("adaptive")) and not (is_average and set(op.attr("ksize", [])) == {1})
 
 
 def _spatial(program: Program, op: Op) -> tuple[int, int]:
-    dims = program.shape(op.input("X") or "")
-    return dims[1:3] if op.attr("data_format") == "NHWC" else dims[2:4]
+    return program.shape(op.input("X") or "")[2:4]
 
 
 def _divides(program: Program, op: Op) -> bool:
@@ -60,12 +60,12 @@ def _divides(program: Program, op: Op) -> bool:
 def _change(program: Program, op: Op) -> None:
     source, out = op.input("X") or "", op.output("Out") or ""
     dims, bins = program.shape(source), op.attr("ksize")
-    if op.attr("pooling_type") != "avg" or op.attr("data_format") == "NHWC":
+    if op.attr("pooling_type") != "avg":
         raise UnsupportedModelError(
-            f"pool2d ({op.attr('pooling_type')}, {op.attr('data_format')}) into {bins[0]}x{bins[1]} adaptive bins of "
-            f"{dims} cannot be exported to ONNX",
-            cause="paddle2onnx would write a wrong model: the bins do not divide the size, or it is free",
-            hint="fix the input to a size that the bins divide: --input-size WIDTHxHEIGHT",
+            f"pool2d ({op.attr('pooling_type')}) into {bins[0]}x{bins[1]} adaptive bins of {dims} cannot be exported "
+            "to ONNX",
+            cause="Paddle itself takes these bins for windows of that size; its API writes max_pool2d_with_index",
+            hint="write this layer with adaptive_max_pool2d",
         )
     height, width = _spatial(program, op)
     if -1 in (height, width) or not all(isinstance(bin_, int) for bin_ in bins):

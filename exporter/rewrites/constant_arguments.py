@@ -29,6 +29,7 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
         ("", "EndsTensorList", ("ends",)),
         ("", "StepsTensorList", ("steps",)),
     ],
+    "pow": [("FactorTensor", "", ("factor",))],
     "pad3d": [("Paddings", "", ("paddings",))],
     "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
     **{
@@ -42,7 +43,7 @@ class ConstantArguments:
     """Moves the values of parameters that serve as arguments into the operators."""
 
     name = "constant_arguments"
-    version = "3"
+    version = "4"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
@@ -76,6 +77,8 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
     for slot, many, attrs in _SLOTS.get(op.type, []):
         names = op.inputs.get(slot) or op.inputs.get(many)
         values = _values(program, names) if names else None
+        if op.type == "pow":
+            found |= _power(program, names)
         if values is None:
             continue
         if len(attrs) == 1:
@@ -85,6 +88,11 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
         if "out_w" in attrs:
             found["scale"] = Attr("FLOATS", [])
     return found
+
+
+def _power(program: Program, names: list[str] | None) -> dict[str, Attr]:
+    array = program.params.get(names[0]) if names else None
+    return {} if array is None or array.size != 1 else {"factor": Attr("FLOAT", float(array.reshape(-1)[0]))}
 
 
 def _computed(op: Op) -> bool:

@@ -1,30 +1,46 @@
-"""Small whole powers as products: Paddle-Lite on x86 computes powers by logarithms, which negative numbers have not."""
+"""Whole powers as products: Paddle-Lite on x86 computes powers by logarithms, which negative numbers have not."""
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
 
-_LARGEST = 4
+LARGEST_POWER = 64
 
 
 class PowerToProduct(EachOperator):
-    """Rewrites x ** 2, 3 and 4."""
+    """Rewrites x ** n, of negative n as the reciprocal."""
 
     name = "power_to_product"
-    version = "1"
+    version = "2"
     targets = LITE
     what = "pow"
     became = "written as products"
 
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type == "pow" and not op.input("FactorTensor") and op.attr("factor") in range(2, _LARGEST + 1)
+        if op.type != "pow" or op.input("FactorTensor"):
+            return False
+        return program.dtype(op.input("X") or "") == "float32" and abs(op.attr("factor")) in _POWERS
 
     def change(self, program: Program, op: Op) -> None:
-        x, out = op.input("X") or "", op.output("Out") or ""
-        dims, dtype = program.shape(x), program.dtype(x)
-        build, product = Builder(program, f"{out}.power"), x
-        for index in range(2, int(op.attr("factor")) + 1):
-            last = out if index == op.attr("factor") else None
-            product = build.add("elementwise_mul", {"X": product, "Y": x}, dims, dtype, out=last, axis=-1)
+        x, out, power = op.input("X") or "", op.output("Out") or "", int(op.attr("factor"))
+        dims = program.shape(x)
+        build = Builder(program, f"{out}.power")
+        product = _product(build, x, abs(power), dims) if power else build.affine(x, dims, scale=0.0, bias=1.0)
+        build.add("reciprocal" if power < 0 else "assign", {"X": product}, dims, out=out)
         program.replace(op, *build.ops)
+
+
+_POWERS = range(LARGEST_POWER + 1)
+
+
+def _product(build: Builder, x: str, power: int, dims: tuple[int, ...]) -> str:
+    """x ** power by squares."""
+    found, square = "", x
+    while True:
+        if power % 2:
+            found = build.binary("elementwise_mul", found, square, dims) if found else square
+        power //= 2
+        if not power:
+            return found
+        square = build.binary("elementwise_mul", square, square, dims)

@@ -1,44 +1,58 @@
-"""Dilated convolutions with padding "SAME" as ones with numbers.
+"""Padding "SAME" and "VALID" written in numbers.
 
-With SAME, Paddle ignores the dilation; paddle2onnx keeps it and writes a model that does not run.
+With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run. The
+paddings of a transposed convolution Paddle takes from the size of its input, ONNX from that of its output. What the
+zeros around a pooled image do is decided by `pool_windows`, which reads numbers.
 """
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, count
+from segexport.exporter.rewrites.base import EVERY, EachOperator, count
 
-_TYPES = ("conv2d", "depthwise_conv2d")
+_CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "conv3d")
+_TRANSPOSED = ("conv2d_transpose", "depthwise_conv2d_transpose")
+_POOLS = ("pool2d", "pool3d")
 
 
-class ExplicitPadding:
+class ExplicitPadding(EachOperator):
     """Writes the paddings where the sizes are known, or where they do not matter: a stride of 1."""
 
     name = "explicit_padding"
-    version = "1"
-    targets = frozenset({ONNX})
+    version = "2"
+    targets = EVERY
 
-    def applies(self, program: Program) -> bool:
-        return any(_paddings(program, op) for op in program.ops)
+    def takes(self, program: Program, op: Op) -> bool:
+        algorithm = op.attr("padding_algorithm")
+        if op.type in _CONVOLUTIONS:
+            wanted = algorithm == "SAME" and set(op.attr("dilations")) != {1}
+        elif op.type in _TRANSPOSED:
+            wanted = algorithm in ("SAME", "VALID")
+        else:
+            is_windowed = op.type in _POOLS and not op.attr("global_pooling") and not op.attr("adaptive")
+            wanted = is_windowed and algorithm in ("SAME", "VALID")
+        return wanted and bool(_paddings(program, op))
 
-    def apply(self, program: Program) -> list[str]:
-        changed = [(op, pads) for op in program.ops if (pads := _paddings(program, op))]
-        for op, pads in changed:
-            op.set_attr("dilations", [1, 1], "INTS")
-            op.set_attr("paddings", pads, "INTS")
-            op.set_attr("padding_algorithm", "EXPLICIT")
-        types = ", ".join(sorted({op.type for op, _ in changed}))
+    def change(self, program: Program, op: Op) -> None:
+        op.set_attr("paddings", _paddings(program, op), "INTS")
+        if op.type not in _POOLS and op.attr("padding_algorithm") == "SAME":
+            op.set_attr("dilations", [1] * len(op.attr("dilations")), "INTS")
+        op.set_attr("padding_algorithm", "EXPLICIT")
+
+    def notes(self, changed: list[Op]) -> list[str]:
+        types = ", ".join(sorted({op.type for op in changed}))
         return [f"{count(len(changed), types)} given paddings in numbers"]
 
 
 def _paddings(program: Program, op: Op) -> list[int]:
-    """Top, bottom, left, right; none where they stay as they are."""
-    if op.type not in _TYPES or op.attr("padding_algorithm") != "SAME" or set(op.attr("dilations")) == {1}:
-        return []
-    dims, kernel = program.shape(op.input("Input") or ""), program.shape(op.input("Filter") or "")[2:]
-    spatial = dims[1:3] if op.attr("data_format") == "NHWC" else dims[2:]
+    """Before and behind, axis by axis; none where they depend on a size that is free."""
+    is_pool = op.type in _POOLS
+    sizes = program.shape(op.input("X" if is_pool else "Input") or "")[2:]
+    kernel = op.attr("ksize") if is_pool else program.shape(op.input("Filter") or "")[2:]
+    if op.attr("padding_algorithm") == "VALID":
+        return [0] * (2 * len(kernel))
     pads = []
-    for size, width, stride in zip(spatial, kernel, op.attr("strides"), strict=True):
+    for size, width, stride in zip(sizes, kernel, op.attr("strides"), strict=True):
         if size < 0 and stride != 1:
             return []
         span = width - 1 if stride == 1 else max((-(-size // stride) - 1) * stride + width - size, 0)

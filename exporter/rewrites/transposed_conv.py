@@ -17,7 +17,7 @@ class TransposedConvPadding(EachOperator):
     """Takes the extra rows and columns off the bottom and right paddings."""
 
     name = "transposed_conv_padding"
-    version = "1"
+    version = "2"
     targets = EVERY
     what = "conv2d_transpose"
     became = "given uneven paddings in place of an output size"
@@ -40,23 +40,24 @@ class TransposedConvPadding(EachOperator):
 
 
 def _paddings(op: Op) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right)."""
+    """(top, bottom, left, right), which are numbers by now (see `same_padding`)."""
     given = op.attr("paddings", [0, 0])
-    if op.attr("padding_algorithm", "EXPLICIT") == "VALID":
-        given = [0, 0]
     return (given[0], given[0], given[1], given[1]) if len(given) == 2 else tuple(given)
 
 
 def _extra(program: Program, op: Op) -> tuple[int, int]:
     """Rows and columns beyond what strides, kernel and paddings give."""
-    source, kernel = program.shape(op.input("Input") or ""), program.shape(op.input("Filter") or "")[2:]
-    sizes = source[1:3] if op.attr("data_format") == "NHWC" else source[2:4]
+    sizes, kernel = (program.shape(op.input(slot) or "")[2:4] for slot in ("Input", "Filter"))
+    if -1 in sizes or op.attr("padding_algorithm", "EXPLICIT") == "SAME":
+        raise UnsupportedModelError(
+            f"{op.type} to {'x'.join(map(str, op.attr('output_size')))} pixels takes an input of free size",
+            cause="how many rows and columns it adds depends on the size of its input",
+            hint="fix the size of the input: --input-size WIDTHxHEIGHT",
+        )
     wanted = (list(op.attr("output_size")) * 2)[:2]
     top, bottom, left, right = _paddings(op)
     extra = []
     for axis, pads in ((0, top + bottom), (1, left + right)):
-        if sizes[axis] < 0:
-            return 0, 0
         span = op.attr("dilations", [1, 1])[axis] * (kernel[axis] - 1) + 1
         extra.append(wanted[axis] - ((sizes[axis] - 1) * op.attr("strides")[axis] - pads + span))
     return extra[0], extra[1]

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from segexport.errors import UnsupportedModelError
+from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
 from segexport.exporter.rewrites.deformable import has_unlike_groups
+from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
+from segexport.exporter.rewrites.powers import LARGEST_POWER
 
 
 class _Fault(NamedTuple):
@@ -30,20 +33,45 @@ def _is_adaptive(program: Program, op: Op) -> bool:
     return bool(op.attr("adaptive")) and any(size % many for size, many in zip(sizes, bins, strict=True))
 
 
+def _is_adaptive_maximum(_program: Program, op: Op) -> bool:
+    return bool(op.attr("adaptive")) and op.attr("pooling_type") == "max"
+
+
+def _counts_other_zeros(_program: Program, op: Op) -> bool:
+    return counts_other_zeros(op)
+
+
+def _pads_by_size(_program: Program, op: Op) -> bool:
+    return op.attr("padding_algorithm", "EXPLICIT") == "SAME"
+
+
+def _has_two_shapes(program: Program, op: Op) -> bool:
+    return program.shape(op.input("X") or "") != program.shape(op.input("Y") or "")
+
+
+def _is_double(_program: Program, op: Op) -> bool:
+    return DTYPE_NAME.get(op.attr("out_dtype")) == "float64"
+
+
+def _is_long_to_mask(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("X") or "") == "int64" and DTYPE_NAME.get(op.attr("out_dtype")) == "bool"
+
+
 def _is_low(_program: Program, op: Op) -> bool:
     return op.attr("threshold", 20.0) < 15.0  # below it, log(1 + exp(x)) is not x to float32
-
-
-def _is_channels_last(_program: Program, op: Op) -> bool:
-    return op.attr("data_format", "NCDHW") == "NDHWC"
 
 
 def _is_not_euclidean(_program: Program, op: Op) -> bool:
     return op.attr("porder", 2.0) != 2.0 or bool(op.attr("asvector"))
 
 
-def _is_long(program: Program, op: Op) -> bool:
-    return program.dtype(op.input("X") or "") == "int64"
+def _is_fraction(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("X") or "").startswith("float")
+
+
+def _is_high(_program: Program, op: Op) -> bool:
+    power = abs(op.attr("factor", 1.0))
+    return power > LARGEST_POWER and power == int(power)
 
 
 def _has_axes(_program: Program, op: Op) -> bool:
@@ -77,20 +105,45 @@ def _hands_on_several_states(program: Program, op: Op) -> bool:
     return op.attr("num_layers", 1) > 1 and _hands_on_its_state(program, op)
 
 
+def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
+    """Whether an attribute has another value than the usual one."""
+    return lambda _program, op: any(op.attr(name, value) != value for name, value in usual.items())
+
+
+_SAME = "exporters take the padding SAME from the size of what comes out"
+_UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
+_BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
+
 _FAULTS = (
+    _Fault("pool2d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
+    _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
+    _Fault("pool2d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
+    _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
+    _Fault("conv2d_transpose", EVERY, _pads_by_size, _SAME),
+    _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, _SAME),
+    _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself takes these bins for windows"),
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
-    _Fault("pad3d", EVERY, _is_channels_last, "exporters take its sides in the order of channels first"),
     _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
-    _Fault("elementwise_floordiv", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
-    _Fault("elementwise_mod", LITE, _is_long, "Paddle-Lite divides 64-bit integers wrong"),
+    _Fault("elementwise_mod", LITE, _is_fraction, "Paddle-Lite gives remainders of fractions as integers"),
+    _Fault("logical_and", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
+    _Fault("logical_or", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
+    _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
+    _Fault("cast", LITE, _is_double, "Paddle-Lite has no numbers of double precision"),
+    _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts when it runs"),
+    _Fault("pow", LITE, _is_high, "Paddle-Lite computes powers by logarithms, which negative numbers have not"),
+    _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx takes constant powers only"),
+    _Fault("hard_swish", EVERY, _is_other(threshold=6.0, scale=6.0, offset=3.0), _UNHEEDED),
+    _Fault("relu6", EVERY, _is_other(threshold=6.0), _UNHEEDED),
+    _Fault("swish", EVERY, _is_other(beta=1.0), _UNHEEDED),
+    _Fault("mish", EVERY, _is_low, "exporters drop its threshold"),
     _Fault("deformable_conv", frozenset({ONNX}), _always, "ONNX Runtime has no kernel for its DeformConv"),
     _Fault(
         "deformable_conv", LITE, has_unlike_groups, "Paddle-Lite takes a filter of as many groups as the offsets only"
@@ -102,6 +155,7 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),

@@ -16,6 +16,7 @@ import numpy as np
 from segexport.data.images import MAX_PIXELS
 from segexport.errors import InputError, TooLargeError
 from segexport.spec import (
+    Clip,
     Geometry,
     LimitLong,
     LimitShort,
@@ -50,7 +51,7 @@ class Placement:
 
     Attributes:
         sizes: (width, height) of the decoded image, then after each operation; the last is the tensor's.
-        padded: For each operation, whether it padded (the image kept its pixels) or resized.
+        padded: For each operation, whether the image kept its pixels (it was padded, or clipped) or was resized.
     """
 
     sizes: tuple[Size, ...]
@@ -90,7 +91,7 @@ def place(preprocess: Preprocess, width: int, height: int) -> Placement:
                 cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
             )
         sizes.append(size)
-    return Placement(tuple(sizes), tuple(isinstance(op, _PADDINGS) for op in preprocess.geometry))
+    return Placement(tuple(sizes), tuple(isinstance(op, (*_PADDINGS, Clip)) for op in preprocess.geometry))
 
 
 def apply(
@@ -135,16 +136,18 @@ def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement)
 def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement) -> np.ndarray:
     """Step 2 of the contract: (height, width, channels), not normalized, the channels in the image's order.
 
-    The result is float32, or the image itself where nothing has to be interpolated or filled.
+    The result is float32, or the image itself where nothing has to be interpolated, filled or clipped.
     """
     order = np.argsort(_order(preprocess))
     for op, size in zip(preprocess.geometry, placement.sizes[1:], strict=True):
         here = (image.shape[1], image.shape[0])
-        if size == here:
+        if size == here and not isinstance(op, Clip):
             continue
         if image.dtype != np.float32:
             image = image.astype(np.float32)
-        if isinstance(op, _PADDINGS):
+        if isinstance(op, Clip):
+            image = np.clip(image, np.float32(op.low)[order], np.float32(op.high)[order])
+        elif isinstance(op, _PADDINGS):
             padded = np.empty((size[1], size[0], preprocess.channels), np.float32)
             padded[:] = np.float32(op.value)[order]
             padded[: here[1], : here[0]] = image
@@ -282,6 +285,8 @@ def _is_identity(index: np.ndarray) -> bool:
 def _size_after(op: Geometry, width: int, height: int) -> Size:
     """(width, height) after one operation; `round` is half to even, as Python's and `Math.rint`."""
     long, short = max(width, height), min(width, height)
+    if isinstance(op, Clip):
+        return width, height
     if isinstance(op, Resize):
         size = (op.width, op.height)
         if op.keep_ratio:

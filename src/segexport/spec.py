@@ -184,8 +184,31 @@ class PadToMultiple(Finite):
     value: PerChannel = (127.5, 127.5, 127.5)
 
 
+class Clip(Finite):
+    """Values below `low` become `low`, those above `high` become `high` (of each channel, in the contract's order)."""
+
+    op: Literal["clip"] = "clip"
+    low: PerChannel
+    high: PerChannel
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Clip:
+        if len(self.low) != len(self.high) or any(low > high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"clip from {self.low} to {self.high}: a low and a high of each channel")
+        return self
+
+
 Geometry = Annotated[
-    Resize | ResizeShort | ResizeLong | LimitLong | LimitShort | ResizeToMultiple | Pad | PadToRatio | PadToMultiple,
+    Resize
+    | ResizeShort
+    | ResizeLong
+    | LimitLong
+    | LimitShort
+    | ResizeToMultiple
+    | Pad
+    | PadToRatio
+    | PadToMultiple
+    | Clip,
     Field(discriminator="op"),
 ]
 
@@ -193,6 +216,13 @@ Geometry = Annotated[
 Color = Literal["rgb", "bgr", "gray", "bgra", "channels"]
 Depth = Literal["uint8", "stored"]
 _CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1, "bgra": 4}
+_STORED_AS: dict[Color, Literal["rgb", "gray", "channels"]] = {
+    "rgb": "rgb",
+    "bgr": "rgb",
+    "gray": "gray",
+    "bgra": "channels",
+    "channels": "channels",
+}
 
 
 class Pixels(Frozen):
@@ -242,8 +272,7 @@ class Preprocess(Finite):
     @property
     def pixels(self) -> Pixels:
         """What an image has to be decoded to."""
-        color = {"bgr": "rgb", "bgra": "channels"}.get(self.color, self.color)
-        return Pixels(color=color, channels=self.channels, depth=self.depth)
+        return Pixels(color=_STORED_AS[self.color], channels=self.channels, depth=self.depth)
 
     @model_validator(mode="after")
     def _std_is_a_divisor(self) -> Preprocess:
@@ -259,8 +288,9 @@ class Preprocess(Finite):
         if _CHANNELS.get(self.color, channels) != channels:
             raise ValueError(f"color {self.color} has {_CHANNELS[self.color]} channels, there are {channels} means")
         for op in self.geometry:
-            if len(value := getattr(op, "value", self.mean)) != channels:
-                raise ValueError(f"{op.op} fills {len(value)} channels, there are {channels}")
+            for key in ("value", "low", "high"):
+                if len(value := getattr(op, key, self.mean)) != channels:
+                    raise ValueError(f"{op.op} is of {len(value)} channels, there are {channels}")
         return self
 
     @model_serializer(mode="wrap")

@@ -138,6 +138,8 @@ def test_a_resize_that_was_added_is_a_warning(tmp_path):
     manifest = imported(tmp_path, network())
     assert manifest.preprocess.geometry == (Resize(width=8, height=8),)
     assert manifest.warnings == ("the export names no resize, but the program takes 8x8 only: a resize was added",)
+    deploy = "Deploy: {transforms: [{type: Clip, max_val: [9, 9, 9]}, {type: Normalize}]}"
+    assert [op.op for op in imported(tmp_path, network(), deploy).preprocess.geometry] == ["clip", "resize"]
 
 
 def test_nothing_is_assumed_where_the_export_says_all(tmp_path):

@@ -9,7 +9,7 @@ from graphs import Graph
 
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.exporter.mask_output import FIRST, choose_mask, mask_of
+from segexport.exporter.mask_output import FIRST, choice_notes, choose_mask, mask_of
 from segexport.exporter.program import Program
 from segexport.exporter.set_head import set_head
 from segexport.files.store import Store
@@ -59,6 +59,28 @@ def test_probabilities_and_the_number_of_names_decide() -> None:
     assert chosen(two_heads(), labels=2) == ["logits", "other"]
     with pytest.raises(InputError, match="2 outputs could be the mask"):
         chosen(two_heads(classes=4), labels=4)
+
+
+def test_a_choice_by_rule_is_a_warning(tmp_path: Path) -> None:
+    program = two_heads("softmax")
+    second = program.fetch_names[1]
+    program.write(tmp_path / "net")
+    (tmp_path / "deploy.yaml").write_text("Deploy: {transforms: [{type: Resize, target_size: [8, 8]}]}")
+    manifest = import_model(tmp_path / "net", ImportOptions(), Store(tmp_path / "store")).manifest
+    said = f"2 outputs could be the mask, {second!r} is taken; --mask-output NAME says which"
+    assert said in manifest.warnings
+    manifest = import_model(tmp_path / "net", ImportOptions(mask_output=second), Store(tmp_path / "store")).manifest
+    assert said not in manifest.warnings
+
+
+def test_class_indices_beside_their_scores_are_one_answer() -> None:
+    graph = Graph()
+    scores = graph.op("softmax", {"X": graph.feed(1, 3, 8, 8)}, (1, 3, 8, 8), axis=1)
+    indices = graph.op("arg_max", {"X": scores}, (1, 8, 8), dtype="int64", axis=1, keepdims=False)
+    program = graph.program(indices, scores)
+    chosen_of = choose_mask(program, program.outputs(), None, 0, "net.pdmodel")
+    assert [spec.semantics for spec in chosen_of] == ["class_index", "other"]
+    assert choice_notes(program, program.outputs(), chosen_of) == []
 
 
 def test_an_output_of_numbers_is_no_mask() -> None:

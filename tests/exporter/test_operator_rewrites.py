@@ -56,9 +56,12 @@ def padded(mode: str) -> Make:
     return make
 
 
+_DTYPES = {"in_dtype": -1, "out_dtype": -1}  # Paddle always writes them
+
+
 def summed_over_five(graph: Graph, image: str) -> str:
     five = graph.op("reshape2", {"X": image}, {"Out": (1, 2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[1, 2, 2, 6, 8])
-    return graph.op("reduce_sum", {"X": five}, (1, 2, 6, 8), dim=[2], keep_dim=False, reduce_all=False)
+    return graph.op("reduce_sum", {"X": five}, (1, 2, 6, 8), dim=[2], keep_dim=False, reduce_all=False, **_DTYPES)
 
 
 def same_convolution(graph: Graph, image: str) -> str:
@@ -175,6 +178,70 @@ def adaptive_maximum(rows: int, columns: int) -> Make:
     return make
 
 
+POOL = {"strides": [2, 2], "global_pooling": False, "adaptive": False, "padding_algorithm": "EXPLICIT"}
+
+
+def averaged(dims: tuple[int, ...], **attrs: object) -> Make:
+    given = {"pooling_type": "avg", "ksize": [3, 3], "paddings": [1, 1], "ceil_mode": True, "exclusive": False}
+    return one("pool2d", dims, **POOL | given | {"data_format": "NCHW"} | attrs)
+
+
+def upsampled(graph: Graph, image: str) -> str:
+    """Paddle takes the padding SAME from the size of the input: 6 + 1 and 8 + 1 rows and columns less."""
+    attrs = {"strides": [2, 2], "paddings": [0, 0], "dilations": [2, 2], "groups": 1, "padding_algorithm": "SAME"}
+    inputs = {"Input": image, "Filter": graph.noise(4, 3, 4, 4)}
+    typed = {name: ("INTS", []) for name in ("output_size", "output_padding")}
+    dims = (1, 3, 12, 16)
+    return graph.op("conv2d_transpose", inputs, dims, slot="Output", data_format="NCHW", typed=typed, **attrs)
+
+
+def halves(graph: Graph, image: str) -> str:
+    """Every other value lies in the middle between two integers."""
+    wide = graph.op("scale", {"X": image}, DIMS, scale=8.0, bias=0.0, bias_after_scale=True)
+    whole = graph.op("floor", {"X": wide}, DIMS)
+    half = graph.op("scale", {"X": whole}, DIMS, scale=0.5, bias=0.0, bias_after_scale=True)
+    return graph.op("round", {"X": half}, DIMS)
+
+
+def pair_of_images(type: str, alpha: tuple[int, ...], **attrs: object) -> Make:
+    def make(graph: Graph, image: str) -> str:
+        two = graph.op("reshape2", {"X": image}, {"Out": (2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[2, 2, 6, 8])
+        return graph.op(type, {"X": two, "Alpha": graph.noise(*alpha)}, (2, 2, 6, 8), **attrs)
+
+    return make
+
+
+def scaled_behind(activation: str, scale: float, bias: float, **attrs: object) -> Make:
+    """A convolution with bias, its activation, a scale."""
+
+    def make(graph: Graph, image: str) -> str:
+        window = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
+        inputs = {"Input": image, "Filter": graph.noise(4, 4, 3, 3)}
+        attrs_ = {"padding_algorithm": "EXPLICIT", "data_format": "NCHW", **window}
+        x = graph.op("conv2d", inputs, DIMS, slot="Output", **attrs_)
+        x = graph.op("elementwise_add", {"X": x, "Y": graph.noise(4)}, DIMS, axis=1)
+        x = graph.op(activation, {"X": x}, DIMS, **attrs)
+        return graph.op("scale", {"X": x}, DIMS, scale=scale, bias=bias, bias_after_scale=True)
+
+    return make
+
+
+def padded_last(graph: Graph, image: str) -> str:
+    """Channels last."""
+    deep = graph.op("reshape2", {"X": image}, {"Out": (1, 4, 3, 4, 4), "XShape": (0, *DIMS)}, shape=[1, 4, 3, 4, 4])
+    attrs = {"paddings": [1, 2, 3, 0, 0, 1], "mode": "constant", "value": 0.5, "data_format": "NDHWC"}
+    return graph.op("pad3d", {"X": deep}, (1, 5, 6, 7, 4), **attrs)
+
+
+def divided_down(graph: Graph, image: str) -> str:
+    return graph.op("elementwise_floordiv", {"X": image, "Y": graph.param([0.4])}, DIMS, axis=-1)
+
+
+def dotted(graph: Graph, image: str) -> str:
+    flat = graph.op("reshape2", {"X": image}, {"Out": (24, 8), "XShape": (0, *DIMS)}, shape=[24, 8])
+    return graph.op("dot", {"X": flat, "Y": graph.noise(24, 8)}, (24,))
+
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -223,6 +290,28 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
     ),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
+    "pool of channels last, ONNX": ("channels_first", ONNX, averaged((1, 3, 4, 8), data_format="NHWC")),
+    "pool of channels last, Paddle-Lite": ("channels_first", LITE_X86, averaged((1, 3, 4, 8), data_format="NHWC")),
+    "pad of channels last": ("channels_first", ONNX, padded_last),
+    "average that counts zeros": ("counted_zeros", ONNX, averaged((1, 4, 4, 5))),
+    "average that counts uneven zeros": (
+        "counted_zeros", ONNX, averaged((1, 4, 3, 4), paddings=[0, 1, 0, 1], ceil_mode=False),
+    ),
+    "average with padding SAME": ("explicit_padding", ONNX, averaged((1, 4, 3, 4), padding_algorithm="SAME")),
+    "transposed convolution with padding SAME": ("explicit_padding", ONNX, upsampled),
+    "halves rounded": ("activations_to_arithmetic", ONNX, halves),
+    "steep leaky ReLU": ("activations_to_arithmetic", LITE_X86, one("leaky_relu", alpha=1.5)),
+    "PReLU of elements": (
+        "activations_to_arithmetic", LITE_X86, pair_of_images("prelu", (1, 2, 6, 8), mode="element"),
+    ),
+    "fifth power": ("power_to_product", LITE_X86, one("pow", factor=5.0)),
+    "relu6 behind a convolution, scaled": ("scale_apart", LITE_X86, scaled_behind("relu6", 0.5, 0.0)),
+    "ReLU behind a convolution, turned around": ("scale_apart", LITE_X86, scaled_behind("relu", -2.0, 0.0)),
+    "leaky ReLU behind a convolution, shifted": (
+        "scale_apart", LITE_X86, scaled_behind("leaky_relu", 1.0, 1.5, alpha=0.1),
+    ),
+    "quotient rounded down": ("floor_division", LITE_X86, divided_down),
+    "dot of two lists": ("dot_to_sum", ONNX, dotted),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
 
@@ -319,13 +408,19 @@ def indices_of_uneven_bins(graph: Graph, image: str) -> str:
 
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
 FAULTS: dict[str, tuple[Target, Make]] = {
+    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True})),
+    "hard_swish": (LITE_X86, one("hard_swish", threshold=4.0, scale=6.0, offset=3.0)),
+    "swish": (ONNX, one("swish", beta=0.5)),
+    "relu6": (ONNX, one("relu6", threshold=3.0)),
+    "mish": (ONNX, one("mish", threshold=2.0)),
+    "pow": (LITE_X86, one("pow", factor=65.0)),
+    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6)),
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
     "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
     "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),
     "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 2, repeat_times=[-1, -1])),
     "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
-    "pad3d": (LITE_X86, one("pad3d", paddings=[0] * 6, mode="constant", value=0.0, data_format="NDHWC")),
     "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
     "set_value": (ONNX, with_starts),
     "max_pool2d_with_index": (ONNX, indices_of_uneven_bins),

@@ -32,11 +32,20 @@ class Toolchain:
 
     def onnx(self, program: Program, feed: list[np.ndarray], opset: int = 16) -> list[np.ndarray]:
         """paddle2onnx, then ONNX Runtime."""
+        return self._run("onnxruntime", {"model": str(self._converted(program, opset))}, program, feed)
+
+    def onnx_model(self, program: Program, opset: int = 16) -> Path:
+        """paddle2onnx alone; ONNX Runtime has opened what it wrote."""
+        out = self._converted(program, opset)
+        self._open("onnxruntime", {"model": str(out)}, program)
+        return out
+
+    def _converted(self, program: Program, opset: int) -> Path:
         model, params = program.write(self._new_folder())
         out = model.with_suffix(".onnx")
         arguments = {"model": str(model), "params": str(params), "onnx": str(out), "opset": opset}
         self._call("paddle2onnx", "convert", arguments)
-        return self._run("onnxruntime", {"model": str(out)}, program, feed)
+        return out
 
     def lite(self, program: Program, feed: list[np.ndarray], *, int8_weights: bool = False) -> list[np.ndarray]:
         """Paddle-Lite's Opt for x86, then its runtime."""
@@ -51,10 +60,13 @@ class Toolchain:
         return model.with_suffix(".nb")
 
     def _run(self, tool: str, files: dict, program: Program, feed: list[np.ndarray]) -> list[np.ndarray]:
+        self._open(tool, files, program)
+        return self._call(tool, "outputs", {}, feed)
+
+    def _open(self, tool: str, files: dict, program: Program) -> None:
         outputs = [{"name": name} for name in program.fetch_names]
         arguments = {"files": files, "device": "cpu", "threads": 1, "outputs": outputs, "options": {}}
         self._call(tool, "open", arguments)
-        return self._call(tool, "outputs", {}, feed)
 
     def _call(self, tool: str, command: str, arguments: dict, arrays: list[np.ndarray] = ()) -> list[np.ndarray]:
         if tool not in self._workers:

@@ -11,6 +11,7 @@ from segexport import preprocess as run
 from segexport.errors import InputError
 from segexport.importers.deploy_config import DeployConfig, find_model, parse_deploy_config, read_deploy_config
 from segexport.spec import (
+    Clip,
     LimitLong,
     LimitShort,
     Pad,
@@ -722,6 +723,33 @@ def test_paddlex_reads_16_bits_as_they_are_stored(tmp_path):
     path.write_text("Transforms: [{Normalize: {max_val: [65535, 65535, 65535]}}]\nTransformsMode: BGR")
     contract = parse_deploy_config(path).preprocess
     assert (contract.color, contract.depth, contract.scale) == ("bgr", "stored", 1 / 65535)
+
+
+def test_remote_sensing_of_paddlex_1_clips(tmp_path):
+    """PaddleX's own steps in float64 against the contract, in either order."""
+    path = tmp_path / "model.yml"
+    clip = "Clip: {min_val: [100, 0], max_val: [3000, 500]}"
+    normalize = "Normalize: {mean: [0.5, 0.4], std: [0.2, 0.1], min_val: [0, 0], max_val: [4000, 500]}"
+    image = np.random.default_rng(0).integers(0, 5000, (3, 4, 2), dtype=np.uint16)
+    path.write_text(f"Transforms: [{clip}, {normalize}]\nTransformsMode: BGR")
+    config = parse_deploy_config(path, 2)
+    assert config.preprocess.geometry == (Clip(low=(100, 0), high=(3000, 500)),)
+    assert (config.preprocess.depth, config.notes) == ("stored", ())
+    expected = (np.clip(image, [100, 0], [3000, 500]) / [4000, 500] - [0.5, 0.4]) / [0.2, 0.1]
+    tensor, _ = run.apply(config.preprocess, image)
+    np.testing.assert_allclose(tensor[0].transpose(1, 2, 0), expected, rtol=0, atol=1e-5)
+
+    behind = "Clip: {min_val: [-1, -2], max_val: [1, 2]}"
+    path.write_text(f"Transforms: [{normalize}, {behind}]\nTransformsMode: BGR")
+    expected = np.clip((image / [4000, 500] - [0.5, 0.4]) / [0.2, 0.1], [-1, -2], [1, 2])
+    tensor, _ = run.apply(parse_deploy_config(path, 2).preprocess, image)
+    np.testing.assert_allclose(tensor[0].transpose(1, 2, 0), expected, rtol=0, atol=1e-5)
+
+    path.write_text("Transforms: [{Clip: {}}]\nTransformsMode: BGR")
+    assert parse_deploy_config(path).preprocess.geometry == (Clip(low=(0,) * 3, high=(255,) * 3),)
+    path.write_text("Transforms: [{Clip: {min_val: [9], max_val: [8]}}]\nTransformsMode: BGR")
+    with pytest.raises(InputError, match=r"Clip: .*a low and a high of each channel"):
+        parse_deploy_config(path)
 
 
 def test_a_transform_of_multi_label_networks_is_told(tmp_path):

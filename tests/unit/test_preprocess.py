@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from segexport.data.images import decode_image
@@ -84,6 +85,7 @@ def test_golden_vectors_are_small_and_cover_every_operation():
         "pad",
         "pad_to_ratio",
         "pad_to_multiple",
+        "clip",
     }
 
 
@@ -267,13 +269,23 @@ def test_the_first_and_the_third_channel_change_places():
         ({"color": "channels", "mean": (), "std": ()}, "at least 1 item"),
         (
             {"color": "gray", "mean": (0,), "std": (1,), "geometry": ({"op": "pad", "width": 1, "height": 1},)},
-            "pad fills 3 channels, there are 1",
+            "pad is of 3 channels, there are 1",
         ),
+        ({"geometry": ({"op": "clip", "low": (0,), "high": (9,)},)}, "clip is of 1 channels, there are 3"),
+        ({"geometry": ({"op": "clip", "low": (0, 9, 0), "high": (9, 8, 9)},)}, "a low and a high of each channel"),
     ],
 )
 def test_a_contract_has_one_number_of_channels(fields, message):
     with pytest.raises(ValidationError, match=message):
         Preprocess(**fields)
+
+
+def test_the_documentation_shows_a_contract_that_works():
+    page = (Path(__file__).parents[2] / "docs" / "preprocessing.md").read_text(encoding="utf-8")
+    shown = Preprocess.model_validate(yaml.safe_load(page.split("```yaml")[1].split("```")[0]))
+    tensor, _ = apply(shown, np.full((8, 8, 6), 9000, np.uint16))
+    assert tensor.shape == (1, 6, 512, 512)
+    np.testing.assert_array_equal(tensor[0], 1)
 
 
 def test_the_usual_depth_is_not_written_and_the_other_is():
@@ -282,6 +294,26 @@ def test_the_usual_depth_is_not_written_and_the_other_is():
     assert wide.model_dump()["depth"] == "stored"
     assert Preprocess.model_validate_json(wide.model_dump_json()) == wide
     assert Preprocess.model_validate_json(Preprocess().model_dump_json()) == Preprocess()
+
+
+def test_clipping_keeps_the_size_and_the_way_back():
+    whole = contract(
+        {"op": "resize", "width": 8, "height": 6},
+        {"op": "pad", "width": 9, "height": 9},
+        {"op": "clip", "low": (10, 20, 30), "high": (90, 100, 250)},
+        color="bgr",
+        scale=1,
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    tensor, placement = apply(whole, image)
+    expected = np.clip(image[:, :, ::-1].transpose(2, 0, 1), [[[10]], [[20]], [[30]]], [[[90]], [[100]], [[250]]])
+    np.testing.assert_array_equal(tensor[0, :, :6, :8], expected)
+    assert (tensor[0, 0, 8, 8], tensor[0, 2, 8, 8]) == (90, 127.5)
+    assert placement.content == (8, 6)
+    mask = np.arange(81).reshape(9, 9)
+    np.testing.assert_array_equal(restore_mask(mask, placement), mask[:6, :8])
 
 
 def test_an_image_of_another_kind_is_refused():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from report_sample import EVIL_NAME, GOLDENS, LONG_NAME, full_report, golden_texts, passing_report
 from rich.cells import cell_len
 
 from segexport.errors import InputError, StorageError
+from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times
 from segexport.report import FORMS, numbers, read, render, table, terminal, write
 from segexport.report.markdown import escape
-from segexport.report.schema import Groups, Report
+from segexport.report.schema import Groups, Latency, Percentiles, Report
 from segexport.report.wording import compared, findings, headline
 from segexport.verdict import Check, Verdict
 
@@ -65,6 +67,45 @@ def test_groups_are_told_with_what_was_resampled() -> None:
     found = told(how="(?P<group>x)", count=1, smallest=101, largest=101)
     assert "All images are of one group, by the pattern (?P<group>x) on file names: how much groups differ" in found
     assert "may be on none" not in found
+
+
+def test_every_ratio_says_what_it_is_to() -> None:
+    report = passing_report()
+    first = report.exports[0].model_copy(update={"latency_baseline": "reference"})
+    second = first.model_copy(update={"name": "onnx-int8", "latency_ratio": 0.75, "latency_baseline": "onnx-fp32"})
+    third = first.model_copy(update={"name": "untimed", "latency_ratio": None, "latency_baseline": ""})
+    both = report.model_copy(update={"exports": (first, second, third)})
+    assert [(row.latency_ratio, row.baseline_mark) for row in table.rows(both)[1:]] == [
+        ("0.50x", "a"),
+        ("0.75x", "b"),
+        ("–", ""),
+    ]
+    shown = render(both, "table")
+    assert "0.75x b" in shown
+    assert "ratio of times, a: to reference, b: to onnx-fp32; below 1 is faster" in shown
+    assert "0.75x (0.49x to 0.51x) to onnx-fp32" in render(both, "markdown")
+    assert "<small>to onnx-fp32</small>" in render(both, "html")
+    alone = both.model_copy(update={"exports": (first,)})
+    assert "ratio of times, to reference; below 1 is faster" in render(alone, "table")
+    assert "0.50x a" not in render(alone, "table")
+
+
+def test_a_ratio_is_the_quotient_of_the_times_in_its_table() -> None:
+    """Three sessions in turn, the second in a busy moment: medians of all runs would give another quotient."""
+    export = np.array([[10.0, 11.0, 30.0], [20.0, 90.0, 95.0], [10.5, 11.0, 11.0]]).reshape(3, 1, 3)
+    base = np.array([[5.0, 5.2, 5.1], [40.0, 41.0, 80.0], [5.0, 5.0, 9.0]]).reshape(3, 1, 3)
+    times = [
+        Latency(
+            inference_ms=Percentiles(**percentiles(samples)._asdict()),
+            sessions_ms=tuple(round(float(one), 4) for one in session_times(samples)),
+        )
+        for samples in (export, base)
+    ]
+    quotient = table.undisturbed_ms(times[0]) / table.undisturbed_ms(times[1])
+    assert quotient == pytest.approx(latency_ratio(export, base).value, rel=1e-4)
+    assert times[0].inference_ms.p50 / times[1].inference_ms.p50 != pytest.approx(quotient, rel=0.1)
+    assert table.undisturbed_ms(None) is None
+    assert table.undisturbed_ms(None, Percentiles(p50=7.0, p90=8.0, p99=9.0)) == 7.0
 
 
 def test_an_error_is_told_once_and_whole() -> None:

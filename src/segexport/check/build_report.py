@@ -8,7 +8,7 @@ from typing import Any
 from segexport import __version__
 from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates
-from segexport.judge.results import Measured, Measurement, ReferenceRun
+from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
@@ -137,7 +137,8 @@ def _cost_checks(
     decides = export.latency_decides(measured.latency)
     if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
         effect = _told(effect)
-    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=against)]
+    name = base.export.name if base is not None else REFERENCE
+    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=name)]
     if ratio is not None:
         latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
         checks.append(latency if decides else _told(latency))

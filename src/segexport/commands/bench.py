@@ -14,7 +14,7 @@ from segexport.artifact import ModelArtifact, read_artifact
 from segexport.errors import InputError
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
-from segexport.measure.latency_statistics import latency_ratio, percentiles
+from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times, undisturbed_ms
 from segexport.pipeline.registry import runtime_for
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import RunOptions
@@ -28,6 +28,7 @@ class Row:
     """One export's times in milliseconds per image; the ratio is to the first row.
 
     Attributes:
+        undisturbed_ms: What a run takes when nothing disturbs it; the ratio is the quotient of two of these.
         load_ms, first_ms: Of a cold start: loading, and the first run after it; medians over the sessions.
         peak_rss_bytes: Of the process that ran it, interpreter and runtime included.
         samples_ms: A row for each session.
@@ -41,6 +42,7 @@ class Row:
     sessions: int
     load_ms: float
     first_ms: float
+    undisturbed_ms: float
     p50_ms: float
     p90_ms: float
     p99_ms: float
@@ -97,6 +99,7 @@ def bench_exports(
                 sessions=ratio.sessions,
                 load_ms=timing.load_ms,
                 first_ms=timing.first_ms,
+                undisturbed_ms=undisturbed_ms(session_times(timing.sessions_ms)),
                 p50_ms=p50,
                 p90_ms=p90,
                 p99_ms=p99,
@@ -117,13 +120,13 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
     from segexport.report.numbers import NOTHING, milliseconds
     from segexport.ui.text_table import table
 
-    head = ("Export", "threads", "input", "load", "first", "p50", "p90", "p99", "ratio", "95 %", "MB")
+    head = ("Export", "threads", "input", "load", "first", "run", "p50", "p90", "p99", "ratio", "95 %", "MB")
     body = [
         (
             row.name,
             str(row.threads),
             "x".join(map(str, reversed(row.input[2:]))),
-            *map(milliseconds, (row.load_ms, row.first_ms, row.p50_ms, row.p90_ms, row.p99_ms)),
+            *map(milliseconds, (row.load_ms, row.first_ms, row.undisturbed_ms, row.p50_ms, row.p90_ms, row.p99_ms)),
             f"{row.ratio:.2f}x" + (" (drift)" if row.drift else ""),
             NOTHING if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}",
             f"{row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else NOTHING,
@@ -131,7 +134,8 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
         for row in rows
     ]
     runtimes = ", ".join(dict.fromkeys(row.runtime for row in rows))
-    title = f"{rows[0].device}; {runtimes}; milliseconds, medians of {min(row.sessions for row in rows)} sessions"
+    title = f"{rows[0].device}; {runtimes}; milliseconds in {min(row.sessions for row in rows)} sessions; "
+    title += "ratios are those of `run`, undisturbed, to the first row"
     return table(head, body, title=title, color=color, width=width)
 
 

@@ -22,7 +22,6 @@ from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
-from segexport.report import table
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
@@ -32,7 +31,7 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.task.registry import require_feature
+from segexport.task.registry import TASKS, require_feature
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -217,7 +216,7 @@ class _Judge:
             if result.verdict is Verdict.PASS and self._kept(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result, table.metric_name(checked))}")
+            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -238,7 +237,7 @@ class _Judge:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = result.size_bytes / fp32.size_bytes
         low = result.miou_delta_interval[0]
-        metric = table.metric_name(checked)
+        metric = _metric(checked)
         words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
@@ -254,6 +253,10 @@ class _Judge:
         tried = sum(p.error is None for p in carefully(outcome.points)) - 1
         words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
         return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+
+
+def _metric(report: Report) -> str:
+    return TASKS[report.task].words.metric_name(report)
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:

@@ -29,6 +29,7 @@ from segexport.importers.deploy_params import (
     Values,
 )
 from segexport.spec import (
+    Clip,
     Color,
     Depth,
     Geometry,
@@ -95,11 +96,11 @@ class State:
     """The contract as it grows: geometry, and the normalisation (value * scale - mean) / std so far.
 
     Geometry that comes after a normalisation is moved before it. For a resize that changes nothing, since the weights
-    of an interpolation sum to 1; for a padding, its value is brought back to grey levels.
+    of an interpolation sum to 1; for a padding or a clip, its values are brought back to grey levels.
     """
 
     dialect: Dialect
-    color: str
+    color: Color
     channels: int = 3
     depth: Depth = "uint8"
     geometry: list[Geometry] = field(default_factory=list)
@@ -112,8 +113,8 @@ class State:
     def __post_init__(self) -> None:
         self.mean, self.std = (0.0,) * self.channels, (1.0,) * self.channels
 
-    def padding_value(self, value: Values) -> Values:
-        """A padding's value in grey levels, also where it was given after the normalisation."""
+    def grey_levels(self, value: Values) -> Values:
+        """A padding's or a clip's value in grey levels, also where it was given after the normalisation."""
         return tuple((v * s + m) / self.scale for v, m, s in zip(value, self.mean, self.std, strict=True))
 
     def normalize(self, scale: float, mean: Values, std: Values) -> None:
@@ -256,17 +257,17 @@ def _padding(state: State, params: Params) -> None:
             f"{params.what}: pad_mode {mode}", cause="the contract pads at the right and the bottom only (pad_mode 0)"
         )
     if size is None and state.dialect is PADDLEX_2:
-        state.geometry.append(PadToMultiple(multiple=divisor or 32, value=state.padding_value(value)))
+        state.geometry.append(PadToMultiple(multiple=divisor or 32, value=state.grey_levels(value)))
         return
     width, height = params.size("target_size", size)
-    state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))
+    state.geometry.append(Pad(width=width, height=height, value=state.grey_levels(value)))
 
 
 def _padding_by_ratio(state: State, params: Params) -> None:
     ratio = params.take("aspect_ratio", 1)
     value = params.per_channel("im_padding_value", _GREY)
     params.take("label_padding_value")
-    state.geometry.append(PadToRatio(ratio=ratio, value=state.padding_value(value)))
+    state.geometry.append(PadToRatio(ratio=ratio, value=state.grey_levels(value)))
 
 
 def _normalize(state: State, params: Params) -> None:
@@ -312,6 +313,14 @@ def _normalize_image(state: State, params: Params) -> None:
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale or not math.isfinite(scale):
         raise params.wrong("scale", scale, "a number such as 1./255.")
     state.normalize(float(scale), mean, std)
+
+
+def _clip(state: State, params: Params) -> None:
+    """PaddleX 1's remote sensing."""
+    low, high = params.per_channel("min_val", 0), params.per_channel("max_val", 255.0)
+    if max(high) > 255:
+        state.depth = "stored"
+    state.geometry.append(Clip(low=state.grey_levels(low), high=state.grey_levels(high)))
 
 
 def _load_images(state: State, params: Params) -> None:
@@ -364,6 +373,7 @@ _HANDLERS: dict[str, Callable[[State, Params], None]] = {
     "Padding": _padding,
     "PaddingByAspectRatio": _padding_by_ratio,
     "BatchPadding": detection_transforms.pad_stride,
+    "Clip": _clip,
     "Normalize": _normalize,
     "NormalizeImage": _normalize_image,
     "LoadImages": _load_images,

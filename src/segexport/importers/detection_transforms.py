@@ -46,10 +46,10 @@ def pad_stride(state: State, params: Params) -> None:
     if isinstance(stride, bool) or not isinstance(stride, int):
         raise params.wrong("stride", stride, "a number of pixels")
     if stride > 1:
-        state.geometry.append(PadToMultiple(multiple=stride, value=state.padding_value((0.0,) * state.channels)))
+        state.geometry.append(PadToMultiple(multiple=stride, value=state.grey_levels((0.0,) * state.channels)))
 
 
 def pad(state: State, params: Params) -> None:
     width, height = params.size("size", params.take("size"))
     value = params.per_channel("fill_value", 114.0)
-    state.geometry.append(Pad(width=width, height=height, value=state.padding_value(value)))
+    state.geometry.append(Pad(width=width, height=height, value=state.grey_levels(value)))

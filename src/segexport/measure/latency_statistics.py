@@ -148,6 +148,14 @@ def session_times(samples_ms: np.ndarray) -> np.ndarray:
     return np.quantile(samples_ms.reshape(len(samples_ms), -1), 0.25, axis=1)
 
 
+def undisturbed_ms(times_ms: Sequence[float] | np.ndarray) -> float:
+    """What a run takes when nothing disturbs it: the geometric mean of (sessions,) times (`session_times`).
+
+    The ratio of two programs that were timed in turn is the quotient of these.
+    """
+    return math.exp(float(np.log(_checked(times_ms)).mean()))
+
+
 def _interval(center: float, error: float | None, freedom: int, level: float) -> tuple[float, float] | None:
     """A t interval of a logarithm, as ratios."""
     if error is None:

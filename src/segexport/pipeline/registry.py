@@ -1,16 +1,21 @@
-"""Names to objects: targets, runtimes and steps, found by entry point and loaded when first asked for.
+"""Names to objects: targets, runtimes, steps and toolchains, found by entry point and loaded when first asked for.
 
-A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml, or `segexport.runtimes`,
-`segexport.steps`; segexport's own are found in the same way. Their names are known without importing anything.
+A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
+`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's own are in `entry_points.ini`, which is
+installed as its entry points and read from here: so they are there without an installation too, as in a worker that
+runs in another Python. Names are known without importing anything.
 """
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import difflib
 import functools
 import importlib.metadata
 from collections.abc import Collection, Iterable
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segexport.errors import EnvironmentMissingError, InputError, one_line
@@ -21,15 +26,16 @@ if TYPE_CHECKING:
     from segexport.runtimes.base import Runtime
     from segexport.spec import Format
 
-_GROUPS = {"target": "segexport.targets", "runtime": "segexport.runtimes", "step": "segexport.steps"}
+_GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
+_OWN = Path(__file__).with_name("entry_points.ini")
 _PHONE = "segexport.runtimes.adb"
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names of all targets, runtimes or steps that are installed, sorted.
+    """The names of everything of a kind that is installed, sorted.
 
     Args:
-        kind: `target`, `runtime` or `step`.
+        kind: `target`, `runtime`, `step` or `toolchain`.
     """
     return tuple(_installed()[kind])
 
@@ -46,7 +52,7 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def load(kind: str, name: str) -> Any:
-    """The class behind a name.
+    """What is behind a name: a class, or a `Toolchain`.
 
     Raises:
         InputError: No such name.
@@ -130,9 +136,9 @@ def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = (
 
 
 def broken() -> list[EnvironmentMissingError]:
-    """Why targets and runtimes of other packages cannot be used, one error for each."""
+    """Why something of another package cannot be used, one error for each."""
     found = []
-    for kind in ("target", "runtime"):
+    for kind in ("target", "runtime", "toolchain"):
         for name in names(kind):
             try:
                 load(kind, name)
@@ -147,16 +153,15 @@ def formats() -> list[Format]:
 
 
 @functools.cache
-def _installed() -> dict[str, dict[str, importlib.metadata.EntryPoint]]:
+def _installed() -> dict[str, dict[str, EntryPoint]]:
+    own = configparser.ConfigParser(delimiters=("=",))
+    own.optionxform = str
+    own.read_string(_OWN.read_text(encoding="utf-8"))
     found = {}
     for kind, group in _GROUPS.items():
-        entries = importlib.metadata.entry_points(group=group)
-        found[kind] = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
-    if not all(found.values()):
-        raise EnvironmentMissingError(
-            "segexport is not installed, or an older version of it: its entry points are missing",
-            hint="in a clone: pip install -e .",
-        )
+        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=group)}
+        entries |= {name: EntryPoint(name, value, group) for name, value in own[group].items()}
+        found[kind] = dict(sorted(entries.items()))
     return found
 
 

@@ -92,10 +92,14 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.agreement,
         row.gpu_ms,
         row.cpu_ms,
-        _with_interval(row.latency_ratio, row.latency_ratio_interval),
+        _with_interval(row.latency_ratio, row.latency_ratio_interval) + _to(row),
         row.size,
         verdict,
     )
+
+
+def _to(row: Row) -> str:
+    return f" to {escape(row.latency_baseline)}" if row.latency_baseline else ""
 
 
 def _line(cells: tuple[str, ...]) -> str:

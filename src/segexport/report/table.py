@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from string import ascii_lowercase
 
+from segexport.measure import latency_statistics
 from segexport.report.numbers import NOTHING, agreement, delta, fraction, interval, milliseconds, size, times
 from segexport.report.schema import ExportResult, Latency, Percentiles, Reference, Report
 from segexport.task.base import Accuracy
@@ -15,7 +17,8 @@ from segexport.verdict import Verdict
 class Row:
     """One line of the table, ready to be shown; `verdict` is None for the reference.
 
-    `miou` and its delta are those of the task's metric (`TaskWords.metric_name`).
+    `miou` and its delta are those of the task's metric (`TaskWords.metric_name`). `latency_baseline` is what the ratio
+    is to, and `baseline_mark` the letter that stands for it where there are several; empty where there is one.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Row:
     cpu_ms: str = NOTHING
     latency_ratio: str = NOTHING
     latency_ratio_interval: str = ""
+    latency_baseline: str = ""
+    baseline_mark: str = ""
     size: str = NOTHING
     verdict: Verdict | None = None
 
@@ -59,11 +64,30 @@ def _times_cells(found: Latency) -> tuple[str, ...]:
 
 def rows(report: Report) -> tuple[Row, ...]:
     """The reference first, then the exports in the report's order."""
-    words = TASKS[report.task].words
+    words, marks = TASKS[report.task].words, baseline_marks(report)
     return (
         _reference_row(report.reference, words.accuracy(report.reference)),
-        *(_export_row(export, words.accuracy(export)) for export in report.exports),
+        *(_export_row(export, words.accuracy(export), marks) for export in report.exports),
     )
+
+
+def baseline_marks(report: Report) -> dict[str, str]:
+    """What the latency ratios are ratios to, each with its letter, or with none where there is one."""
+    timed = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
+    names = [name for name in dict.fromkeys(timed) if name]
+    return {name: ascii_lowercase[place % 26] if len(names) > 1 else "" for place, name in enumerate(names)}
+
+
+def undisturbed_ms(latency: Latency | None, shown: Percentiles | None = None) -> float | None:
+    """What a run takes when nothing disturbs it, of which latency ratios are quotients.
+
+    Args:
+        shown: Percentiles for where the processes' own times were not kept; then it is their median.
+    """
+    if latency is not None and latency.sessions_ms:
+        return latency_statistics.undisturbed_ms(latency.sessions_ms)
+    found = shown or (latency.inference_ms if latency is not None else None)
+    return found.p50 if found is not None else None
 
 
 def percentiles(export: ExportResult) -> Percentiles | None:
@@ -82,15 +106,14 @@ def _reference_row(reference: Reference, accuracy: Accuracy) -> Row:
     return Row(
         name=f"{reference.name} (reference)",
         miou=fraction(accuracy.value),
-        gpu_ms=_median(gpu or (own if reference.is_gpu else None)),
-        cpu_ms=_median(None if reference.is_gpu else own),
+        gpu_ms=milliseconds(undisturbed_ms(gpu or (own if reference.is_gpu else None))),
+        cpu_ms=milliseconds(undisturbed_ms(None if reference.is_gpu else own)),
         size=size(reference.size_bytes),
     )
 
 
-def _export_row(export: ExportResult, accuracy: Accuracy) -> Row:
-    found = percentiles(export)
-    median, on_gpu = milliseconds(found.p50 if found else None), runs_on_gpu(export)
+def _export_row(export: ExportResult, accuracy: Accuracy, marks: dict[str, str]) -> Row:
+    taken, on_gpu = milliseconds(undisturbed_ms(export.latency, export.latency_ms)), runs_on_gpu(export)
     bounds = export.latency_ratio_interval
     return Row(
         name=export.name,
@@ -98,14 +121,12 @@ def _export_row(export: ExportResult, accuracy: Accuracy) -> Row:
         miou_delta=delta(accuracy.delta),
         miou_delta_interval=interval(accuracy.interval),
         agreement=agreement(export.agreement),
-        gpu_ms=median if on_gpu else NOTHING,
-        cpu_ms=NOTHING if on_gpu else median,
+        gpu_ms=taken if on_gpu else NOTHING,
+        cpu_ms=NOTHING if on_gpu else taken,
         latency_ratio=times(export.latency_ratio),
         latency_ratio_interval=f"{times(bounds[0])} to {times(bounds[1])}" if bounds else "",
+        latency_baseline=export.latency_baseline if export.latency_ratio is not None else "",
+        baseline_mark=marks.get(export.latency_baseline, "") if export.latency_ratio is not None else "",
         size=size(export.size_bytes),
         verdict=export.verdict,
     )
-
-
-def _median(latency: Latency | None) -> str:
-    return milliseconds(latency.inference_ms.p50 if latency else None)

@@ -15,7 +15,7 @@ from rich.text import Text
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import Row, rows
-from segexport.report.wording import baselines, findings, headline, recorded, where_to_look
+from segexport.report.wording import findings, headline, ratios, recorded, where_to_look
 from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
@@ -47,7 +47,7 @@ _COLUMNS = (
     _Column("agree", lambda row: row.agreement, drop=6),
     _Column("GPU ms", lambda row: row.gpu_ms, drop=5),
     _Column("CPU ms", lambda row: row.cpu_ms, drop=4),
-    _Column("ratio", lambda row: row.latency_ratio, drop=7),
+    _Column("ratio", lambda row: f"{row.latency_ratio} {row.baseline_mark}".rstrip(), drop=7),
     _Column("size", lambda row: row.size, drop=3),
     _Column("verdict", lambda row: row.verdict.value if row.verdict else ""),
 )
@@ -151,7 +151,8 @@ def _findings(report: Report) -> Table | None:
 def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
     notes = []
     if "ratio" not in left_out:
-        notes = [f"ratio: latency against {name}, below 1 is faster" for name in baselines(report)]
+        told = ratios(report)
+        notes = [f"ratio of times, {told}; below 1 is faster"] if told else []
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
     notes += [told for told in (recorded(report), where_to_look(report)) if told]

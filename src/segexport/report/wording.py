@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
 from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
+from segexport.report.table import baseline_marks
 from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
@@ -127,10 +128,10 @@ def where_to_look(report: Report) -> str:
     return ""
 
 
-def baselines(report: Report) -> tuple[str, ...]:
-    """What the latency ratios are ratios to; mostly one."""
-    named = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
-    return tuple(dict.fromkeys(name for name in named if name))
+def ratios(report: Report) -> str:
+    """What the latency ratios are ratios to, each with its mark in the table; empty where there are none."""
+    marks = baseline_marks(report)
+    return ", ".join(f"{mark}: to {name}" if mark else f"to {name}" for name, mark in marks.items())
 
 
 def _baseline(report: Report) -> str:
@@ -201,5 +202,10 @@ def _times(report: Report) -> str:
         return "No times were taken."
     threads = sorted({export.latency.threads for export in report.exports if export.latency})
     on = f" on {', '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}" if threads else ""
-    ratio = "".join(f" The latency ratio is that to {name}; below 1 is faster." for name in baselines(report))
-    return f"Times are medians per image (batch 1){on}.{ratio}"
+    taken = (
+        f"Times are those of one image{on} when nothing disturbs it: the lower quartile of each process's runs, and "
+    )
+    taken += "the geometric mean of the processes."
+    if not baseline_marks(report):
+        return taken
+    return f"{taken} A latency ratio is the quotient of two such times, {ratios(report)}; below 1 is faster."

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,7 @@ class Evaluator:
     def __call__(self, attempt: Attempt) -> Trial:
         start = time.monotonic()
         self.know(attempt.candidate)
+        found: dict[str, Any]
         try:
             found = settled(lambda: self._measured(attempt))
         except (Interrupted, StorageError, EnvironmentMissingError):
@@ -130,7 +132,7 @@ class Evaluator:
             found = {"error": str(error)}
         return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
 
-    def _measured(self, attempt: Attempt) -> dict[str, object]:
+    def _measured(self, attempt: Attempt) -> dict[str, Any]:
         bench = self._bench
         artifact = bench.make(attempt.candidate)
         found = {

@@ -6,17 +6,15 @@ A package adds one with `[project.entry-points."segexport.toolchains"]` in its p
 
 from __future__ import annotations
 
-import difflib
+import contextlib
 import functools
 import hashlib
-import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from segexport.errors import InputError
-
-GROUP = "segexport.toolchains"
+from segexport.errors import EnvironmentMissingError
+from segexport.pipeline.registry import load, names, require_known
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +48,9 @@ class Toolchain:
 def toolchains() -> dict[str, Toolchain]:
     """Every toolchain by its name; those of broken packages are left out."""
     found = {}
-    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            found[entry.name] = entry.load()
-        except Exception:  # whatever somebody else's package raises, the others work
-            continue
+    for name in names("toolchain"):
+        with contextlib.suppress(EnvironmentMissingError):
+            found[name] = load("toolchain", name)
     return found
 
 
@@ -64,14 +60,8 @@ def toolchain(name: str) -> Toolchain:
     Raises:
         InputError: There is none.
     """
-    known = toolchains()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise InputError(
-            f"there is no toolchain {name!r}",
-            hint=f"did you mean {near[0]!r}?" if near else f"the toolchains are {', '.join(known)}",
-        )
-    return known[name]
+    require_known("toolchain", name, toolchains())
+    return toolchains()[name]
 
 
 def providers(modules: tuple[str, ...]) -> list[Toolchain]:

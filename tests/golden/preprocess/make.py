@@ -167,6 +167,32 @@ CASES = {
         },
         0.5,
     ),
+    "photo_clip_bgr": (
+        "photo.png",
+        {
+            "color": "bgr",
+            "geometry": [
+                {"op": "clip", "low": (10, 20, 30), "high": (200, 180.5, 255)},
+                {"op": "resize", "width": 20, "height": 14},
+            ],
+        },
+        1e-3,
+    ),
+    "bands_clip": (
+        "bands.npy",
+        {
+            "color": "channels",
+            "depth": "stored",
+            "geometry": [
+                {"op": "resize", "width": 12, "height": 9},
+                {"op": "clip", "low": (5000,) * 6, "high": (30000, 31000, 32000, 33000, 34000, 40000)},
+            ],
+            "scale": 1 / 65535,
+            "mean": (0,) * 6,
+            "std": (1,) * 6,
+        },
+        0.5,
+    ),
     "bands_cubic": (
         "bands.npy",
         {

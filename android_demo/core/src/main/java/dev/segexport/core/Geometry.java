@@ -4,13 +4,18 @@ import org.json.JSONArray;
 import org.json.JSONException;
 import org.json.JSONObject;
 
-/** One geometry operation of the contract: what it makes of an image's size, and whether it resizes or pads. */
+/** One geometry operation of the contract: what it makes of an image's size, and whether it resizes, pads or clips. */
 final class Geometry {
-    /** Null for a padding. */
+    /** Null where nothing is resized. */
     final Interpolation interpolation;
 
-    /** A value for each channel, in the contract's order; null for a resize. */
+    /** A value for each channel, in the contract's order; null where nothing is padded. */
     final float[] padValue;
+
+    /** The least and the largest value of each channel; null where nothing is clipped. */
+    final float[] low;
+
+    final float[] high;
 
     private static final long MAX_PIXELS = 64000000;
     private final String op;
@@ -26,6 +31,7 @@ final class Geometry {
     Geometry(JSONObject json) throws JSONException, SegmentationException {
         op = json.getString("op");
         boolean pads = false;
+        boolean clips = false;
         switch (op) {
             case "resize":
                 Json.allow(json, "op", "interpolation", "width", "height", "keep_ratio", "size_divisor");
@@ -55,6 +61,10 @@ final class Geometry {
                 Json.allow(json, "op", "multiple", "value");
                 pads = true;
                 break;
+            case "clip":
+                Json.allow(json, "op", "low", "high");
+                clips = true;
+                break;
             default:
                 throw new SegmentationException(
                         SegmentationException.Kind.UNSUPPORTED, "geometry operation \"" + op + "\" is not known");
@@ -67,9 +77,12 @@ final class Geometry {
         divisor = Math.max(1, Json.size(json, "size_divisor"));
         keepRatio = json.optBoolean("keep_ratio", false);
         ratio = json.optDouble("ratio", 0);
-        interpolation = pads ? null : Interpolation.parse(json.optString("interpolation", "linear"));
+        interpolation = pads || clips ? null : Interpolation.parse(json.optString("interpolation", "linear"));
         padValue = pads ? Json.floats(json.getJSONArray("value")) : null;
-        boolean complete = op.startsWith("limit_")
+        low = clips ? Json.floats(json.getJSONArray("low")) : null;
+        high = clips ? Json.floats(json.getJSONArray("high")) : null;
+        boolean complete = clips
+                || op.startsWith("limit_")
                 || size > 0
                 || width > 0 && height > 0
                 || op.equals("pad_to_ratio") && ratio > 0 && ratio < MAX_PIXELS;
@@ -81,6 +94,10 @@ final class Geometry {
 
     boolean pads() {
         return padValue != null;
+    }
+
+    boolean clips() {
+        return low != null;
     }
 
     /** The {width, height} that an image of {@code w} x {@code h} has afterwards. */
@@ -120,6 +137,8 @@ final class Geometry {
                 return new int[] {Math.max(size, w - w % size), Math.max(size, h - h % size)};
             case "pad_to_multiple":
                 return new int[] {(w + size - 1) / size * size, (h + size - 1) / size * size};
+            case "clip":
+                return new int[] {w, h};
             case "pad_to_ratio":
                 return (double) w / h > ratio
                         ? new int[] {w, Math.max(h, (int) (w / ratio))}

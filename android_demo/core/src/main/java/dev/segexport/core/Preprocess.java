@@ -44,6 +44,10 @@ public final class Preprocess {
             if (operation.pads()) {
                 requireAsMany(operation.padValue, "a padding");
             }
+            if (operation.clips()) {
+                requireAsMany(operation.low, "a clip");
+                requireAsMany(operation.high, "a clip");
+            }
             geometry.add(operation);
         }
     }
@@ -91,7 +95,7 @@ public final class Preprocess {
         sizes[0] = new int[] {width, height};
         for (int i = 0; i < padded.length; i++) {
             sizes[i + 1] = geometry.get(i).apply(sizes[i][0], sizes[i][1]);
-            padded[i] = geometry.get(i).pads();
+            padded[i] = geometry.get(i).pads() || geometry.get(i).clips();
         }
         return new Placement(sizes, padded);
     }
@@ -109,16 +113,19 @@ public final class Preprocess {
                             + " colours does not have; give the channels themselves");
         }
         for (int i = 0; i < geometry.size(); i++) { // a resize that comes first reads the picture row by row
+            Geometry operation = geometry.get(i);
             int[] size = placement.sizeAfter(i);
+            if (operation.clips()) {
+                break;
+            }
             if (size[0] != image.width() || size[1] != image.height()) {
-                Geometry operation = geometry.get(i);
                 FloatImage first = operation.pads()
                         ? pad(FloatImage.of(image, order), size, operation.padValue)
                         : Resizer.resize(image, order, size[0], size[1], operation.interpolation);
                 return finish(first, placement, i + 1);
             }
         }
-        return normalize(FloatImage.of(image, order));
+        return finish(FloatImage.of(image, order), placement, 0);
     }
 
     /**
@@ -141,13 +148,24 @@ public final class Preprocess {
         for (int i = next; i < geometry.size(); i++) {
             Geometry operation = geometry.get(i);
             int[] size = placement.sizeAfter(i);
-            if (size[0] != current.width || size[1] != current.height) {
+            if (operation.clips()) {
+                current = clip(current, operation.low, operation.high);
+            } else if (size[0] != current.width || size[1] != current.height) {
                 current = operation.pads()
                         ? pad(current, size, operation.padValue)
                         : Resizer.resize(current, size[0], size[1], operation.interpolation);
             }
         }
         return normalize(current);
+    }
+
+    private static FloatImage clip(FloatImage image, float[] low, float[] high) {
+        FloatImage clipped = new FloatImage(image.width, image.height, image.channels);
+        for (int i = 0; i < clipped.data.length; i++) {
+            int channel = i % image.channels;
+            clipped.data[i] = Math.min(Math.max(image.data[i], low[channel]), high[channel]);
+        }
+        return clipped;
     }
 
     private static FloatImage pad(FloatImage image, int[] size, float[] value) {

@@ -1,0 +1,432 @@
+"""Every operator that an exporter takes, with each combination of its attributes: is the export what Paddle computes?
+
+    python benchmarks/operator_sweep.py [--work DIR] [--only TYPE ...] [--shard 1/4] [--json FILE] [--markdown FILE]
+
+A cell is a small program: one operator with one choice of attributes and tensors, or a few operators that a converter
+fuses (`operators/` lists them). Paddle builds and runs it; segexport's own steps export it, so that its rewrites and
+refusals count; ONNX Runtime and Paddle-Lite's x86 twin run what comes out.
+
+    equal     the same values and sizes as in Paddle
+    refused   no file was written, and the reason was said
+    wrong     a file was written that computes something else
+    crashed   a file was written on which its runtime ends
+    not run   a Paddle-Lite file was written for ARM alone, since x86 lacks the operator, and that was said
+
+Many cells are exported as one program with as many outputs; only where that fails is it taken apart. Rows are kept in
+DIR as they come, under the digest of the code that made them: a run that was ended goes on where it stopped, and shards
+that share a DIR add up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import Manifest, ModelArtifact, file_entry
+from segexport.artifact import Target as Machine
+from segexport.errors import SegexportError
+from segexport.exporter.inspect import support_for
+from segexport.exporter.program import Attr, Op, Program, read_graph
+from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
+from segexport.exporter.shapes import settled
+from segexport.exporter.to_onnx import ToOnnx
+from segexport.exporter.to_paddle_lite import NO_TWIN, ToPaddleLite
+from segexport.pipeline.step import Step, StepContext
+from segexport.process.worker import Worker
+from segexport.runtimes.base import RunOptions, Runtime
+from segexport.runtimes.lite import PaddleLite
+from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+sys.path.insert(0, str(HERE))
+from operators import arrangement, elementwise, fusions, notation, reductions, windows  # noqa: E402
+from operators.notation import Cell, Tensor  # noqa: E402
+
+OUTCOMES = ("equal", "refused", "not run", "wrong", "crashed")
+FIRST_OPSET = 16
+TOLERANCE = 2e-5
+"""Largest difference over the largest value; sums in another order differ by less."""
+TIMEOUT_S = 60
+QUICK = bool(os.environ.get("QUICK"))
+_CONTEXT = StepContext(timeout_s=TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """How a cell becomes a file and how that runs.
+
+    Attributes:
+        obstacle_means: What becomes of a cell where something is in the way of a target.
+        step, runtime: Of the export.
+        at_once: The step for many cells together, which does not look for a second choice: that is for each alone.
+    """
+
+    name: str
+    obstacle_means: dict[Target, str]
+    step: Step
+    runtime: Runtime
+    at_once: Step
+
+
+EXPORTERS = (
+    Exporter("onnx", {ONNX: "refused"}, ToOnnx(), OnnxRuntime(), ToOnnx(ToOnnx.Params(opset=FIRST_OPSET))),
+    Exporter("paddle-lite", {LITE_ARM: "refused", LITE_X86: "not run"}, ToPaddleLite(), PaddleLite(), ToPaddleLite()),
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A cell as Paddle wrote it, what was fed and what came out."""
+
+    cell: Cell
+    program: Program
+    feed: list[np.ndarray]
+    outputs: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a cell in one export."""
+
+    outcome: str
+    detail: str = ""
+
+
+class NotInPaddle(Exception):
+    """Paddle itself does not take the cell."""
+
+
+def all_cells(*, free: bool = True) -> list[Cell]:
+    """Every cell of the tables, with fixed sizes and, if `free`, with free ones."""
+    cells = [cell for table in (elementwise, windows, arrangement, reductions, fusions) for cell in table.CELLS]
+    if free:
+        cells += [notation.of_free_size(cell) for cell in cells if notation.can_be_free(cell)]
+    names = Counter(cell.name for cell in cells)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(f"two cells of one name: {twice[:3]}")
+    return cells
+
+
+# -- Paddle --------------------------------------------------------------------------------------------------------
+
+
+class Paddle:
+    """Builds cells in a process of its own; a new one after Paddle has ended it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._worker, self._count = folder, None, 0
+
+    def build(self, cell: Cell) -> Built:
+        """Raises NotInPaddle where Paddle refuses it, or ends."""
+        self._count += 1
+        file = self._folder / "cell.pdmodel"
+        arguments, arrays = _call(cell, f"c{self._count}", str(file))
+        self._worker = self._worker or Worker(HERE / "operators/worker.py", needs="paddle", name="Paddle")
+        try:
+            answer, found = self._worker.call("build", arguments, arrays, timeout_s=TIMEOUT_S)
+        except SegexportError as error:
+            if not self._worker.alive:
+                self.close()
+            raise NotInPaddle(f"{error.what}; {error.cause}") from error
+        program = read_graph(file)
+        program.params = {name: arrays[index] for name, index in answer["parameters"]}
+        feed, outputs = found[: len(program.feed_names)], found[len(program.feed_names) :]
+        for name, output in zip(program.fetch_names, outputs, strict=True):
+            program.vars[name].dtype = str(output.dtype)
+        return Built(cell, settled(program), feed, outputs)
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+
+def _call(cell: Cell, prefix: str, file: str) -> tuple[dict, list[np.ndarray]]:
+    """The arguments of the worker's `build`."""
+    random, arrays = cell.random(), []
+
+    def reference(item: object) -> dict:
+        if isinstance(item, Tensor):
+            arrays.append(item.values(random))
+            free = notation.free_axes(item) if cell.free else []
+            return {"array": len(arrays) - 1, "dtype": item.dtype, "held": item.held, "free": free}
+        return {"op": item.op, "slot": item.slot, "item": 0}
+
+    ops = [
+        {
+            "type": op.type,
+            "inputs": {slot: [reference(item) for item in items] for slot, items in op.inputs.items()},
+            "outputs": op.gives,
+            "attrs": op.attrs,
+        }
+        for op in cell.ops
+    ]
+    return {"file": file, "prefix": prefix, "ops": ops, "keeps_extra": cell.keeps_extra}, arrays
+
+
+# -- many cells as one program -------------------------------------------------------------------------------------
+
+
+def joined(parts: list[Built]) -> Program:
+    """One program with the inputs and outputs of all, one after the other, and an output that reads a parameter.
+
+    Without parameters, there is no file of parameters.
+    """
+    whole = parts[0].program.copy()
+    feeds, inner, fetches = [], [], []
+    for part in parts:
+        program = part.program.copy()
+        whole.vars.update(program.vars)
+        whole.params.update(program.params)
+        named = {op.output("Out"): op for op in program.ops if op.type == "feed"}
+        feeds += [named[name] for name in program.feed_names]
+        named = {op.input("X"): op for op in program.ops if op.type == "fetch"}
+        fetches += [named[name] for name in program.fetch_names]
+        inner += program.compute_ops()
+    whole.ops = [*feeds, *inner, *fetches]
+    first = feeds[0].output("Out") if feeds else whole.add_param("anchor.input", np.ones(1, np.float32))
+    dtype = whole.dtype(first)
+    anchor = Op("elementwise_add", {"X": [first], "Y": [whole.add_param("anchor", np.zeros(1, dtype))]}, {})
+    anchor.outputs["Out"] = [whole.add_var("anchor.sum", whole.shape(first), dtype)]
+    anchor.set_attr("axis", -1)
+    fetches.append(Op("fetch", {"X": anchor.outputs["Out"]}, {"Out": ["fetch"]}))
+    for ends in (feeds, fetches):
+        for column, op in enumerate(ends):
+            op.attrs["col"] = Attr("INT", column)
+    whole.ops = [*feeds, *inner, anchor, *fetches]
+    whole.params = dict(sorted(whole.params.items()))
+    whole.verify("the cells")
+    return whole
+
+
+def artifact(program: Program, folder: Path) -> ModelArtifact:
+    """The program as what the steps take."""
+    model, params = program.write(folder)
+    specs = [
+        tuple(TensorSpec(name=name, dtype=program.dtype(name), shape=program.shape(name)) for name in names)
+        for names in (program.feed_names, program.fetch_names)
+    ]
+    manifest = Manifest(
+        name="cells",
+        format=Format.PADDLE,
+        files=(file_entry(folder, model.name), file_entry(folder, params.name, "params")),
+        inputs=specs[0],
+        outputs=specs[1],
+        preprocess=Preprocess(),
+        labels=(Label(id=0, name="any", rgb=(0, 0, 0)),),
+        target=Machine(arch="any", precision=Precision.FP32),
+    )
+    return ModelArtifact(folder, manifest)
+
+
+# -- outcomes ------------------------------------------------------------------------------------------------------
+
+
+def outcomes(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
+    """Each cell's row, by the cell's name.
+
+    What `inspect` says that the export does not take is refused; of each operator, one such cell is exported as proof.
+    """
+    rows: dict[str, Row] = {}
+    left, proved = [], set()
+    for part in parts:
+        row = _foreseen(exporter, part.program)
+        if row is None or (part.cell.family, row.outcome) not in proved:
+            left.append(part)
+        if row is not None:
+            proved.add((part.cell.family, row.outcome))
+            rows[part.cell.name] = row
+    found = _taken_apart(exporter, [part for part in left if part.cell.name not in rows])
+    for part in left:
+        if part.cell.name in rows:
+            found |= _taken_apart(exporter, [part])
+    return rows | found
+
+
+_A_REWRITE_FAILED = "lacks what Paddle always writes"
+
+
+def _foreseen(exporter: Exporter, program: Program) -> Row | None:
+    """What becomes of it by what `inspect` says, where that is no export."""
+    for target, outcome in exporter.obstacle_means.items():
+        found = support_for(target, program).obstacles
+        if found:
+            return Row("crashed" if _A_REWRITE_FAILED in found[0].reason else outcome, found[0].reason)
+    return None
+
+
+def _taken_apart(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
+    """Exports all at once; where that does not go, in two halves."""
+    if not parts:
+        return {}
+    row, found = _exported(exporter, parts)
+    if found is not None:
+        rows = {}
+        for part, outputs in zip(parts, found, strict=True):
+            difference = compare(outputs, part.outputs)
+            rows[part.cell.name] = Row("wrong", difference) if difference else Row("equal")
+        return rows
+    if len(parts) == 1:
+        return {parts[0].cell.name: row}
+    middle = len(parts) // 2
+    return _taken_apart(exporter, parts[:middle]) | _taken_apart(exporter, parts[middle:])
+
+
+def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[list[np.ndarray]] | None]:
+    """Each part's outputs; or what went wrong with all of them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source, out = Path(scratch) / "source", Path(scratch) / "out"
+        source.mkdir()
+        out.mkdir()
+        program = joined(parts)
+        try:
+            step = exporter.step if len(parts) == 1 and not QUICK else exporter.at_once
+            manifest = step.run(artifact(program, source), out, _CONTEXT)
+        except SegexportError as error:
+            return Row("refused", _said(error)), None
+        if not_run := next((note for note in manifest.lineage[-1].notes if NO_TWIN in note), ""):
+            return Row("not run", not_run), None
+        feed = [array for part in parts for array in part.feed]
+        try:
+            with exporter.runtime.open(ModelArtifact(out, manifest), RunOptions(timeout_s=TIMEOUT_S)) as session:
+                outputs = iter(session.outputs(feed))
+        except SegexportError as error:
+            return Row("crashed", _said(error)), None
+        return None, [[next(outputs) for _ in part.outputs] for part in parts]
+
+
+def _said(error: SegexportError) -> str:
+    return " ".join(f"{error.what}; {error.cause}".split())[:300]
+
+
+def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> str:
+    """What differs, empty where nothing does."""
+    for number, (a, b) in enumerate(zip(found, expected, strict=True)):
+        said = _difference(a, b)
+        if said:
+            return said if len(expected) == 1 else f"output {number}: {said}"
+    return ""
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> str:
+    if found.shape != expected.shape and {found.shape, expected.shape} != {(), (1,)}:
+        return f"sizes {list(found.shape)}, in Paddle {list(expected.shape)}"
+    if (found.dtype.kind == "f") != (expected.dtype.kind == "f"):
+        return f"{found.dtype}, in Paddle {expected.dtype}"
+    a, b = found.astype(np.float64).reshape(expected.shape), expected.astype(np.float64)
+    finite = np.isfinite(b)
+    if not (
+        np.array_equal(np.isnan(a), np.isnan(b)) and (a[~finite & ~np.isnan(b)] == b[~finite & ~np.isnan(b)]).all()
+    ):
+        return "NaN or infinity at other places"
+    if not np.isfinite(a[finite]).all():
+        return "NaN or infinity at other places"
+    if not finite.any():
+        return ""
+    far = float(np.abs(a - b)[finite].max())
+    if expected.dtype.kind != "f":
+        return f"{int((a != b).sum())} of {b.size} numbers differ" if far else ""
+    relative = far / max(float(np.abs(b[finite]).max()), 1e-3)
+    return f"values differ by {relative:.1e} of the largest" if relative > TOLERANCE else ""
+
+
+# -- the run -------------------------------------------------------------------------------------------------------
+
+
+class Journal:
+    """Rows as they come, one JSON line each."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / f"rows-{fingerprint()}.jsonl"
+        self.rows: dict[tuple[str, str], Row] = {}
+        if self._file.is_file():
+            for line in self._file.read_text().splitlines():
+                cell, exporter, outcome, detail = json.loads(line)
+                self.rows[cell, exporter] = Row(outcome, detail)
+
+    def add(self, exporter: str, rows: dict[str, Row]) -> None:
+        with self._file.open("a") as stream:
+            for cell, row in rows.items():
+                self.rows[cell, exporter] = row
+                stream.write(json.dumps([cell, exporter, row.outcome, row.detail]) + "\n")
+
+
+def fingerprint() -> str:
+    """Digest of the code that decides what comes out."""
+    digest = hashlib.sha256()
+    for file in sorted([*(REPOSITORY / "exporter").rglob("*.py"), *(HERE / "operators").glob("*.py"), Path(__file__)]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def batches(cells: list[Cell], size: int) -> Iterator[list[Cell]]:
+    """Neighbours of the tables together: what fails, fails together."""
+    for start in range(0, len(cells), size):
+        yield cells[start : start + size]
+
+
+def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[Exporter] = EXPORTERS) -> None:
+    """Measures what the journal does not know."""
+    with tempfile.TemporaryDirectory() as scratch:
+        paddle = Paddle(Path(scratch))
+        for group in batches(cells, batch):
+            missing = [cell for cell in group if any((cell.name, each.name) not in journal.rows for each in exporters)]
+            built = []
+            for cell in missing:
+                if (cell.name, "paddle") in journal.rows:
+                    continue
+                try:
+                    built.append(paddle.build(cell))
+                except NotInPaddle as error:
+                    journal.add("paddle", {cell.name: Row("refused", str(error))})
+            for exporter in exporters:
+                wanted = [part for part in built if (part.cell.name, exporter.name) not in journal.rows]
+                if wanted:
+                    journal.add(exporter.name, outcomes(exporter, wanted))
+        paddle.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "operator_sweep")
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--shard", default="1/1")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", type=Path)
+    options = parser.parse_args()
+    cells = [cell for cell in all_cells(free=not options.fixed) if not options.only or cell.family in options.only]
+    part, _, parts = options.shard.partition("/")
+    step = -(-len(cells) // int(parts))
+    cells = cells[(int(part) - 1) * step : int(part) * step]
+    journal = Journal(options.work)
+    start = time.perf_counter()
+    run(cells, journal, batch=options.batch)
+    print(f"{time.perf_counter() - start:.0f} s")
+    for each in EXPORTERS:
+        print(
+            each.name,
+            Counter(
+                journal.rows[cell.name, each.name].outcome for cell in cells if (cell.name, each.name) in journal.rows
+            ),
+        )
+
+
+if __name__ == "__main__":
+    main()

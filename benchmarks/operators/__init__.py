@@ -1,0 +1,1 @@
+"""Which operators the sweep builds, with which attributes and tensors: data, a file per family."""

@@ -1,0 +1,85 @@
+"""Arithmetic of integers that Paddle-Lite has not, or gets wrong, computed with floats.
+
+Exact below 2^24, which holds for what such operators count: boxes, sizes, indices of classes.
+"""
+
+from __future__ import annotations
+
+from segexport.exporter.framework_proto import DTYPE_CODE
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import LITE, LITE_ARM, Builder, EachOperator, Target
+
+_INTEGERS = ("int32", "int64")
+_UNARY = ("abs", "clip", "square")  # they give floats
+_EXTREMES = ("elementwise_min", "elementwise_max")  # ARM's kernels take no integers
+
+
+class IntegersAsFloats(EachOperator):
+    """Casts before and behind."""
+
+    name = "integers_as_floats"
+    version = "1"
+    what = "of integers"
+    became = "computed as float"
+
+    def __init__(self, target: Target) -> None:
+        self.targets = frozenset({target})
+        self._types = _UNARY + (_EXTREMES if target == LITE_ARM else ())
+
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type in self._types and program.dtype(op.input("X") or "") in _INTEGERS
+
+    def change(self, program: Program, op: Op) -> None:
+        for names in op.inputs.values():
+            for index, name in enumerate(names):
+                number = program.add_var(f"{name}.float", program.shape(name), "float32")
+                program.insert_before(op, _cast(program, name, number))
+                names[index] = number
+        out = op.output("Out") or ""
+        number = program.add_var(f"{out}.float", program.shape(out), "float32")
+        op.outputs["Out"] = [number]
+        program.insert_after(op, _cast(program, number, out))
+
+
+class FloorDivision(EachOperator):
+    """Quotients rounded down, and remainders of their divisor's sign, as Paddle has them.
+
+    Paddle-Lite rounds towards zero, and divides integers of 64 bits wrong.
+    """
+
+    name = "floor_division"
+    version = "1"
+    targets = LITE
+    what = "of division"
+    became = "written as a quotient that is rounded down"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type == "elementwise_mod":
+            return program.dtype(op.input("X") or "") == "int64"
+        return op.type == "elementwise_floordiv"
+
+    def change(self, program: Program, op: Op) -> None:
+        out, axis = op.output("Out") or "", op.attr("axis", -1)
+        dims, dtype = program.shape(out), program.dtype(out)
+        build = Builder(program, f"{out}.part")
+        x, y = (_as_float(program, build, op.input(slot) or "") for slot in ("X", "Y"))
+        is_float, is_quotient = dtype == "float32", op.type == "elementwise_floordiv"
+        quotient = build.add("elementwise_div", {"X": x, "Y": y}, dims, axis=axis)
+        found = build.add("floor", {"X": quotient}, dims, out=out if is_float and is_quotient else None)
+        if not is_quotient:
+            product = build.add("elementwise_mul", {"X": found, "Y": y}, dims, axis=axis)
+            found = build.add("elementwise_sub", {"X": x, "Y": product}, dims, out=out if is_float else None, axis=-1)
+        if not is_float:
+            build.cast(found, dims, dtype, out=out)
+        program.replace(op, *build.ops)
+
+
+def _as_float(program: Program, build: Builder, name: str) -> str:
+    return name if program.dtype(name) == "float32" else build.cast(name, program.shape(name), "float32")
+
+
+def _cast(program: Program, source: str, out: str) -> Op:
+    op = Op("cast", {"X": [source]}, {"Out": [out]})
+    op.set_attr("in_dtype", DTYPE_CODE[program.dtype(source)], "INT")
+    op.set_attr("out_dtype", DTYPE_CODE[program.dtype(out)], "INT")
+    return op

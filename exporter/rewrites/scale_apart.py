@@ -1,0 +1,67 @@
+"""`scale` where Paddle-Lite's Opt would fold it into a convolution wrongly.
+
+Opt makes one of a convolution, its activation and a `scale` behind it by scaling filter and bias, which leaves out what
+lies between: relu6 then clamps at 6, not at 6 times the scale, and a negative scale or a shift is taken before the
+activation. Products and sums with parameters it leaves where they are. A shift that comes before the scaling it also
+takes for one that comes after.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
+
+_HOMOGENEOUS = frozenset({"relu", "leaky_relu"})  # scaled by a positive number before or behind, they are the same
+_ACTIVATIONS = _HOMOGENEOUS | {
+    "relu6", "prelu", "hard_swish", "hard_sigmoid", "swish", "silu", "sigmoid", "tanh", "gelu", "elu", "mish", "clip",
+    "abs", "exp", "softplus", "thresholded_relu",
+}  # fmt: skip
+
+
+class ScaleApart(EachOperator):
+    """Writes a scale behind an activation as product and sum, and shifts after scaling."""
+
+    name = "scale_apart"
+    version = "1"
+    targets = LITE
+    what = "scale"
+    became = "kept out of the convolution before"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "scale" or op.input("ScaleTensor") or program.dtype(op.input("X") or "") != "float32":
+            return False
+        return _is_folded_wrongly(program, op) or (not op.attr("bias_after_scale", True) and op.attr("bias", 0.0) != 0)
+
+    def change(self, program: Program, op: Op) -> None:
+        if _is_folded_wrongly(program, op):
+            program.replace(op, *_product_and_sum(program, op))
+        else:
+            op.set_attr("bias", _shift(op))
+            op.set_attr("bias_after_scale", True)
+
+
+def _is_folded_wrongly(program: Program, op: Op) -> bool:
+    before = program.producers().get(op.input("X") or "")
+    if before is None or before.type not in _ACTIVATIONS:
+        return False
+    scale, bias = op.attr("scale", 1.0), op.attr("bias", 0.0)
+    return bias != 0 or scale < 0 or (scale != 1 and before.type not in _HOMOGENEOUS)
+
+
+def _shift(op: Op) -> float:
+    """What is added after scaling."""
+    bias = op.attr("bias", 0.0)
+    return bias if op.attr("bias_after_scale", True) else bias * op.attr("scale", 1.0)
+
+
+def _product_and_sum(program: Program, op: Op) -> list[Op]:
+    x, out, scale, shift = op.input("X") or "", op.output("Out") or "", op.attr("scale", 1.0), _shift(op)
+    build, dims = Builder(program, f"{out}.scaled"), program.shape(x)
+    if scale != 1:
+        factor = build.param(np.array([scale], np.float32))
+        x = build.add("elementwise_mul", {"X": x, "Y": factor}, dims, out=None if shift else out, axis=-1)
+    if shift:
+        build.add("elementwise_add", {"X": x, "Y": build.constant(shift)}, dims, out=out, axis=-1)
+    return build.ops

@@ -1,0 +1,66 @@
+"""The x86 twin of an int8 export for Paddle-Lite: Opt's file gives what Paddle gives for the same rounding program."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphs import Graph
+from toolchain import Toolchain
+
+from segexport.exporter.lite_int8 import with_int8_arithmetic
+from segexport.exporter.program import Program
+from segexport.exporter.quantization_ranges import Grid, Ranges
+from segexport.exporter.rewrites import rewrite_for
+
+DIMS = (1, 4, 12, 12)
+ACTIVATIONS = {
+    "relu": {},
+    "relu6": {},
+    "leaky_relu": {"alpha": 0.1},
+    "hard_swish": {"threshold": 6.0, "scale": 6.0, "offset": 3.0},
+    "hard_sigmoid": {"slope": 1 / 6, "offset": 0.5},
+    "swish": {"beta": 1.0},
+    "prelu": {"mode": "channel", "data_format": "NCHW"},
+}
+
+
+def network(activation: str) -> tuple[Program, Ranges]:
+    """Two convolutions with normalization and activation; the range of what goes into the second one is known."""
+    graph = Graph()
+    x = graph.feed(*DIMS)
+    between = ""
+    for number in range(2):
+        x = _convolution(graph, x)
+        alpha = {"Alpha": graph.param([0.1, 0.2, 0.3, 0.4])} if activation == "prelu" else {}
+        x = graph.op(activation, {"X": x, **alpha}, DIMS, **ACTIVATIONS[activation])
+        between = between or x if number == 0 else between
+    return graph.program(x), Ranges(tensors={between: Grid(scale=9.0 / 127, zero_point=128)})
+
+
+def _convolution(graph: Graph, x: str) -> str:
+    attrs = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "padding_algorithm": "EXPLICIT"}
+    inputs = {"Input": x, "Filter": graph.noise(4, 4, 3, 3)}
+    wide = graph.op("conv2d", inputs, DIMS, slot="Output", data_format="NCHW", **attrs)
+    statistics = {"Mean": graph.param(np.arange(4) / 4), "Variance": graph.param(np.arange(4) + 9.0)}
+    line = {"Scale": graph.param([1.5, -2.0, 2.5, 3.0]), "Bias": graph.param([0.5, 1.0, -1.0, 2.0])}
+    sizes = {"Y": DIMS, "SavedMean": (4,), "SavedVariance": (4,)}
+    attrs = {"epsilon": 1e-5, "is_test": True, "data_layout": "NCHW", "use_global_stats": True, "momentum": 0.9}
+    out = graph.op("batch_norm", {"X": wide, **statistics, **line}, sizes, **attrs)
+    graph.last().outputs |= {"MeanOut": [statistics["Mean"]], "VarianceOut": [statistics["Variance"]]}
+    return out
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_it_rounds_as_paddle_computes_it(activation: str, tools: Toolchain) -> None:
+    program, ranges = network(activation)
+    rounding, notes = with_int8_arithmetic(program, ranges)
+    assert notes == ["int8: 1 of 2 convolutions have a range for their input"]
+    image = [np.random.default_rng(1).normal(size=DIMS).astype(np.float32) * 2]
+    plain, expected = tools.paddle(program, image)[0], tools.paddle(rounding, image)[0]
+    found = tools.lite(rewrite_for("paddle-lite x86", rounding)[0], image)[0]
+    scale = np.abs(expected).max()
+    # A value that lies between two steps may be rounded the other way; no rounding at all would be far more.
+    off = np.abs(found - expected) / scale
+    assert np.mean(off > 1e-4) < 0.05
+    assert off.max() < 0.05
+    assert np.mean(np.abs(plain - expected) / scale > 1e-4) > 0.1
