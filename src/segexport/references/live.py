@@ -13,9 +13,9 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
+from segexport.references.live_model import LiveModel
 from segexport.references.trial import Anew, Charge, tried
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import proof_of, with_graph
