@@ -20,7 +20,6 @@ from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
@@ -29,6 +28,7 @@ from segexport.process.settled import settled
 from segexport.progress import Progress, silent
 from segexport.recipe.export import export_name
 from segexport.recipe.schema import Recipe
+from segexport.references.live_model import LiveModel
 from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
