@@ -34,7 +34,7 @@ class LiveReference:
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
         """A model that runs as a check says."""
         options = RunOptions(check.reference_device, check.threads, check.timeout_s)
-        return cls(artifact, with_graph(options, "watched" if check.latency_seconds else "plain"))
+        return cls(artifact, with_graph(options, "watched" if check.timing_seconds else "plain"))
 
     @property
     def identity(self) -> tuple[str, ...]:
