@@ -67,4 +67,4 @@ def run_options(options: CheckRecipe) -> RunOptions:
     What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
     """
     found = RunOptions(options.device, options.threads, options.timeout_s, runtimes=options.runtimes)
-    return with_graph(found, "watched" if options.latency_seconds else "plain")
+    return with_graph(found, "watched" if options.timing_seconds else "plain")
