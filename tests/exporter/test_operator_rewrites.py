@@ -178,6 +178,40 @@ def adaptive_maximum(rows: int, columns: int) -> Make:
     return make
 
 
+def norm(order: float, *, keep: bool = True) -> Make:
+    dims = (1, 1, 6, 8) if keep else (1, 6, 8)
+    attrs = {"porder": order, "axis": 1, "epsilon": 1e-12, "keepdim": keep, "asvector": False}
+    return one("p_norm", dims, **attrs)
+
+
+def norm_of_all(order: float) -> Make:
+    """The image divided by its norm."""
+
+    def make(graph: Graph, image: str) -> str:
+        attrs = {"porder": order, "axis": -1, "epsilon": 1e-12, "keepdim": False, "asvector": True}
+        length = graph.op("p_norm", {"X": image}, (), **attrs)
+        return graph.op("elementwise_div", {"X": image, "Y": length}, DIMS, axis=-1)
+
+    return make
+
+
+def volume_pool(type: str, out: tuple[int, ...], **attrs: object) -> Make:
+    """Over the image as a volume of one channel."""
+
+    def make(graph: Graph, image: str) -> str:
+        deep = graph.op("unsqueeze2", {"X": image}, {"Out": (1, 1, *DIMS[1:]), "XShape": (0, *DIMS)}, axes=[1])
+        given = {"pooling_type": type, "exclusive": True, "adaptive": False, "global_pooling": False}
+        given |= {"padding_algorithm": "EXPLICIT", "data_format": "NCDHW", "ceil_mode": False, **attrs}
+        found = graph.op("pool3d", {"X": deep}, (1, 1, *out), **given)
+        return graph.op("squeeze2", {"X": found}, {"Out": (1, *out), "XShape": (0, 1, 1, *out)}, axes=[1])
+
+    return make
+
+
+_PAIRS = {"ksize": [2, 1, 1], "strides": [2, 1, 1], "paddings": [0, 0, 0]}
+_WINDOWS = {"ksize": [3, 3, 2], "strides": [2, 1, 2], "paddings": [1, 1, 0]}
+
+
 POOL = {"strides": [2, 2], "global_pooling": False, "adaptive": False, "padding_algorithm": "EXPLICIT"}
 
 
@@ -289,6 +323,17 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "the last column": (
         "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
     ),
+    "norm of 1": ("p_norm_to_reduction", LITE_X86, norm(1.0)),
+    "norm of 3": ("p_norm_to_reduction", LITE_X86, norm(3.0, keep=False)),
+    "infinite norm, ONNX": ("p_norm_to_reduction", ONNX, norm(float("inf"))),
+    "infinite norm, Paddle-Lite": ("p_norm_to_reduction", LITE_X86, norm(float("inf"))),
+    "smallest magnitude": ("p_norm_to_reduction", ONNX, norm(float("-inf"))),
+    "norm of the whole": ("p_norm_to_reduction", LITE_X86, norm_of_all(2.0)),
+    "infinite norm of the whole": ("p_norm_to_reduction", ONNX, norm_of_all(float("inf"))),
+    "number of non-zeros": ("p_norm_to_reduction", ONNX, norm(0.0, keep=False)),
+    "average of pairs of channels": ("pool3d_to_pool2d", LITE_X86, volume_pool("avg", (2, 6, 8), **_PAIRS)),
+    "average of volumes": ("pool3d_to_pool2d", LITE_X86, volume_pool("avg", (2, 6, 4), **_WINDOWS)),
+    "maximum of volumes": ("pool3d_to_pool2d", LITE_X86, volume_pool("max", (2, 6, 4), **_WINDOWS)),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
     "pool of channels last, ONNX": ("channels_first", ONNX, averaged((1, 3, 4, 8), data_format="NHWC")),
     "pool of channels last, Paddle-Lite": ("channels_first", LITE_X86, averaged((1, 3, 4, 8), data_format="NHWC")),
@@ -421,7 +466,6 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "tile": (ONNX, by_tensor("tile", "repeat_times_tensor", 2, repeat_times=[-1, -1])),
     "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
-    "p_norm": (LITE_X86, one("p_norm", (1, 4, 6, 1), porder=1.0, axis=3, epsilon=1e-12, keepdim=True, asvector=False)),
     "set_value": (ONNX, with_starts),
     "max_pool2d_with_index": (ONNX, indices_of_uneven_bins),
 }  # fmt: skip

@@ -13,9 +13,9 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
+from segexport.references.live_model import LiveModel
 from segexport.references.trial import Anew, Charge, tried
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import proof_of, with_graph
@@ -34,7 +34,7 @@ class LiveReference:
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
         """A model that runs as a check says."""
         options = RunOptions(check.reference_device, check.threads, check.timeout_s)
-        return cls(artifact, with_graph(options, "watched" if check.latency_seconds else "plain"))
+        return cls(artifact, with_graph(options, "watched" if check.timing_seconds else "plain"))
 
     @property
     def identity(self) -> tuple[str, ...]:
