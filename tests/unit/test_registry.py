@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import importlib.metadata
 from importlib.metadata import EntryPoint
+from typing import Literal
 
 import pytest
 
 import segexport.pipeline.registry as registry
 from segexport.errors import EnvironmentMissingError, InputError
+from segexport.exporter.targets.base import ExportTarget
 from segexport.exporter.targets.onnx import Onnx
+from segexport.recipe.export import ExportRecipe
 from segexport.runtimes.ort import OnnxRuntime
 
 
 class Another(OnnxRuntime):
     name = "another"
+
+
+class HalfExport(ExportRecipe):
+    to: Literal["half"]
+
+
+class Half(ExportTarget):
+    """Does not say its steps."""
+
+    name, Recipe = "half", HalfExport
 
 
 @pytest.fixture
@@ -90,6 +103,17 @@ def test_a_target_whose_recipe_has_another_name_is_refused():
 
         class Mine(Onnx):
             name = "mine"
+
+
+def test_a_target_that_is_not_whole_spoils_nothing_but_itself(with_entries):
+    with_entries(("segexport.targets", "half", "test_registry:Half"))
+    assert list(registry.targets()) == ["onnx", "paddle-lite"]
+    with pytest.raises(
+        EnvironmentMissingError, match="target 'half' of the package test_registry:Half cannot be"
+    ) as told:
+        registry.target_named("half")
+    assert "abstract" in told.value.cause
+    assert [error.what for error in registry.broken()] == [told.value.what]
 
 
 def test_without_an_installation_there_are_segexports_own(monkeypatch):
