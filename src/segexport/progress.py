@@ -49,6 +49,7 @@ class Feedback(Protocol):
 
     def progress(self, title: str, total: int | None = None) -> AbstractContextManager[Bar]:
         """A stretch of work."""
+        ...
 
 
 class Silence:

@@ -87,4 +87,6 @@ def import_options(options: dict[str, Any]) -> Any:
 
 def chosen(options: type[T], given: dict[str, Any]) -> T:
     """An options dataclass from what the command line read."""
-    return options(**{field: given[field] for field in options.__dataclass_fields__ if field in given})
+    from dataclasses import fields
+
+    return options(**{field.name: given[field.name] for field in fields(options) if field.name in given})

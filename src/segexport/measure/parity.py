@@ -115,6 +115,7 @@ class Scorer(Protocol[AnyCounts]):
 
     def new_counts(self) -> AnyCounts:
         """Of a model that was not run yet."""
+        ...
 
     def add(self, run: ImageRun, own: AnyCounts, exports: Mapping[str, AnyCounts]) -> None:
         """Counts one image.

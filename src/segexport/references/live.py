@@ -55,11 +55,10 @@ class LiveReference:
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """That of the exports where the model takes any size and they do not: both must see the same tensor."""
-        contracts = {export.manifest.preprocess for export in exports}
+        first, *others = (export.manifest.preprocess for export in exports) if exports else (None,)
         free = -1 in self.artifact.manifest.image.shape[2:]
-        if free and len(contracts) == 1 and contracts != {self.artifact.manifest.preprocess}:
-            return contracts.pop()
-        return None
+        shared = all(other == first for other in others)
+        return first if free and shared and first != self.artifact.manifest.preprocess else None
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program:
         return self._model.program(image, ran.session, ran.preprocess)
