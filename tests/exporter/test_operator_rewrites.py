@@ -452,14 +452,15 @@ def indices_of_uneven_bins(graph: Graph, image: str) -> str:
 
 
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
+_EMPTY_WINDOW = {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True, "pooling_type": "max", "data_format": "NCHW"}
 FAULTS: dict[str, tuple[Target, Make]] = {
-    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True})),
+    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | _EMPTY_WINDOW)),
     "hard_swish": (LITE_X86, one("hard_swish", threshold=4.0, scale=6.0, offset=3.0)),
     "swish": (ONNX, one("swish", beta=0.5)),
     "relu6": (ONNX, one("relu6", threshold=3.0)),
     "mish": (ONNX, one("mish", threshold=2.0)),
     "pow": (LITE_X86, one("pow", factor=65.0)),
-    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6)),
+    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6, dtype="float64")),
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
     "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
     "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),
