@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_a_report_shows_itself():
     report = full_report()
     assert repr(report).startswith(f"<Report {report.verdict.value}: ")
     shown = report._repr_html_()
-    assert all(export.name in shown for export in report.exports)
+    assert all(escape(export.name) in shown for export in report.exports)
     assert "<script" not in shown
 
 
