@@ -1,10 +1,10 @@
-# Everything runs in .venv, which is made on first use. CPython 3.10 is wanted, because Paddle-Lite has wheels for it;
-# without one, everything but Paddle-Lite works. `make PYTHON=/path/to/python3.10 ...` names one.
+# Everything runs in .venv, which is made on first use from CPython 3.10 to 3.14; `make PYTHON=/path/to/python ...` names
+# one. 3.10 holds all toolchains at once; what another one has no wheels for gets an environment of its own.
 
 VENV := .venv
 PY   := $(VENV)/bin/python
 
-.PHONY: demo test test-slow lint docs setup clean
+.PHONY: demo test test-slow lint docs setup locks clean
 
 demo: $(VENV)/.ready
 	$(VENV)/bin/segexport demo -o out/demo; status=$$?; [ $$status -le 1 ]
@@ -31,7 +31,14 @@ $(VENV)/.ready: pyproject.toml
 	$$(cat .venv-python) -m venv --clear $(VENV)
 	@rm -f .venv-python
 	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[toolchain,lite,dev]'
+	$(VENV)/bin/segexport toolchain install
 	@touch $@
+
+# The requirements of each toolchain, pinned and hashed, from what its .in file asks for. Needs uv.
+locks:
+	cd src/segexport/toolchain/locks && for asked in *.in; do \
+	    uv pip compile --quiet --universal --python-version 3.10 --only-binary :all: --generate-hashes \
+	        --no-header --no-emit-index-url --upgrade "$$asked" --output-file "$${asked%.in}.txt" || exit 1; done
 
 clean:
 	rm -rf $(VENV) out build dist

@@ -18,7 +18,7 @@ import yaml
 from real_models import TO_CAMVID
 from stamped import save
 
-from segexport.commands.compress import compress
+from segexport.commands.compress import CompressOptions, compress
 from segexport.exporter.from_paddle import ImportOptions
 from segexport.ui.console import Console
 
@@ -30,24 +30,16 @@ KEPT_OF_A_TRY = ("stage", "idea", "rung", "images", "miou_delta", "miou_interval
 KEPT_OF_A_TRY += ("latency_ratio", "latency_interval", "size_bytes", "macs", "reason", "error")
 
 
-def options(given: argparse.Namespace, drop: float, label_map: Path | None) -> dict[str, object]:
-    """The command line's, by their names there."""
-    return {
-        "data": given.camvid,
-        "max_miou_drop": drop,
-        "objective": given.objective,
-        "budget_minutes": given.minutes,
-        "to": "onnx",
-        "train": given.train,
-        "split": "val",
-        "verdict_split": None,
-        "calibration_split": "train",
-        "label_map": label_map,
-        "screen_images": 16,
-        "device": "cpu",
-        "threads": 1,
-        "latency_seconds": 30.0,
-    }
+def options(given: argparse.Namespace, drop: float, label_map: Path | None) -> CompressOptions:
+    return CompressOptions(
+        data=given.camvid,
+        max_miou_drop=drop,
+        objective=given.objective,
+        budget_minutes=given.minutes,
+        train=given.train,
+        label_map=label_map,
+        latency_seconds=30.0,
+    )
 
 
 def main() -> None:
@@ -70,7 +62,7 @@ def main() -> None:
                 importing = ImportOptions(labels=tuple(TO_CAMVID) if cityscapes else None)
                 folder = (given.keep or Path(scratch)) / name
                 arguments = options(given, drop, label_map if cityscapes else None)
-                done = compress(given.models / place, folder, importing, arguments, console=Console())
+                done = compress(given.models / place, folder, importing, arguments, feedback=Console())
                 summary, report = done.summary, done.report
                 rows = [export.model_dump(mode="json") for export in report.exports]
                 kept = ("name", "verdict", "miou", "miou_delta", "miou_delta_interval", "agreement", "size_bytes")

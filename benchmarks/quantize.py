@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 from stamped import save
 
-from segexport.commands.run import run_recipe
+from segexport.commands.run import run
 from segexport.recipe.calibration import Calibration
 from segexport.ui.console import Console
 
@@ -98,7 +98,7 @@ def main() -> None:
             path = Path(scratch) / f"{name}.yaml"
             path.write_text(yaml.safe_dump(recipe))
             start = time.monotonic()
-            report = run_recipe(path, Path(scratch) / name, console=Console(quiet=True))
+            report = run(path, Path(scratch) / name, feedback=Console(quiet=True))
             seconds[name] = round(time.monotonic() - start, 1)
             found += rows(report)
     print(table(found))

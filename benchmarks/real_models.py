@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 from stamped import save
 
-from segexport.commands.run import run_recipe
+from segexport.commands.run import run
 from segexport.ui.console import Console
 
 # Cityscapes' classes in their order -> CamVid's.
@@ -110,7 +110,7 @@ def main() -> None:
                 path = folder / f"{name}.yaml"
                 path.write_text(yaml.safe_dump({"title": name, **recipe}))
                 start = time.monotonic()
-                report = run_recipe(path, folder / name, console=Console(quiet=True))
+                report = run(path, folder / name, feedback=Console(quiet=True))
                 rows = [{key: export.model_dump(mode="json")[key] for key in KEPT} for export in report.exports]
                 for row, export in zip(rows, report.exports, strict=True):
                     row["not_passed"] = [c.message for c in export.checks if c.gated and c.verdict.value != "PASS"]

@@ -64,7 +64,7 @@ class ToOnnx:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"
             try:
-                opset = self._convert(model, params, raw, context, least=11 if before is None else _PER_CHANNEL)
+                opset = self._convert(model, params, raw, context, least=0 if before is None else _PER_CHANNEL)
             except UnsupportedModelError as error:
                 raise in_the_way("onnx", original, error) from error.__cause__
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)

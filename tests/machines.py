@@ -117,7 +117,9 @@ def bare_machine(folder: Path, monkeypatch: pytest.MonkeyPatch):
     own = registry._installed()
 
     def installed():
-        entries = {name: SimpleNamespace(load=load, value=name, dist=None) for name, load in machine.entries.items()}
+        entries = {
+            name: SimpleNamespace(load=load, name=name, value=name, dist=None) for name, load in machine.entries.items()
+        }
         return {**own, "toolchain": dict(sorted(entries.items()))}
 
     monkeypatch.setattr(registry, "_installed", installed)

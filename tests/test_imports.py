@@ -31,12 +31,11 @@ LAYERS = (
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
-    {"importers", "measure.metrics", "measure.boundary", "measure.latency_statistics", "report.schema"},
+    {"importers", "measure", "report.schema"},
     {"runtimes", "pipeline.step"},
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"measure"},
     {"exporter", "toolchain.builtin", "judge"},
     {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
     {"exporter.targets"},

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import shutil
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-from installed import require
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-HOMES = {"src/segexport": "segexport", "exporter": "segexport/exporter", "compress": "segexport/compress"} | {
-    "runtimes": "segexport/runtimes"
-}
-
-
-def tracked() -> list[str]:
-    """What git knows, or what is there where there is no git (an unpacked archive)."""
-    done = subprocess.run(["git", "ls-files", *HOMES], cwd=REPOSITORY, capture_output=True, text=True)
-    if done.returncode == 0 and done.stdout:
-        return [name for name in done.stdout.splitlines() if (REPOSITORY / name).is_file()]
-    return [
-        str(path.relative_to(REPOSITORY))
-        for home in HOMES
-        for path in (REPOSITORY / home).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and not any(p.endswith(".egg-info") for p in path.parts)
-    ]
+from wheels import HOMES, build_wheel, tracked
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> zipfile.ZipFile:
-    """Built from the tracked files alone, in a copy, without a network."""
-    require("setuptools")
-    if int(importlib.metadata.version("setuptools").split(".")[0]) < 77:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("setuptools 77 or later builds the wheel")
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in (*tracked(), "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
-        if (REPOSITORY / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(REPOSITORY / name, source / name)
-    for link in filter(Path.is_symlink, (REPOSITORY / "src/segexport").iterdir()):
-        (source / "src/segexport" / link.name).symlink_to(link.readlink())
-    if not (source / "README.md").is_file():
-        (source / "README.md").write_text("# segexport\n")
-    build = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", build, str(out)], cwd=source, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    (file,) = out.glob("*.whl")
-    return zipfile.ZipFile(file)
+    return zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel")))
 
 
 def information(wheel: zipfile.ZipFile, name: str) -> str:
@@ -79,7 +37,18 @@ def test_every_file_is_in_the_wheel_and_no_other(wheel):
 
 
 @pytest.mark.parametrize(
-    "kind", [".py", ".j2", ".css.j2", ".pdmodel", ".pdiparams", ".png", "recipe.yaml", "labels.txt"]
+    "kind",
+    [
+        ".py",
+        ".j2",
+        ".css.j2",
+        ".pdmodel",
+        ".pdiparams",
+        ".png",
+        "recipe.yaml",
+        "labels.txt",
+        "toolchain/locks/onnx.txt",
+    ],
 )
 def test_there_is_a_file_of_every_kind(wheel, kind):
     """So that the test above cannot pass on an empty list."""
@@ -114,3 +83,12 @@ def test_the_installed_wheel_starts(wheel, tmp_path):
     assert done.stdout.strip() == str(tmp_path / "segexport/cli/main.py")
     assert done.returncode == 0, done.stderr
     assert "a valid recipe with" in done.stderr
+
+
+def test_everything_is_the_extras_that_a_user_may_want(wheel):
+    """`all` holds what is installed for users; what is for developers and benchmarks is not."""
+    text = information(wheel, "METADATA")
+    extras = {line.split(": ")[1] for line in text.splitlines() if line.startswith("Provides-Extra: ")}
+    (everything,) = [line for line in text.splitlines() if line.endswith('; extra == "all"')]
+    named = set(everything.split("[")[1].split("]")[0].split(","))
+    assert named | {"paddle", "onnx"} == extras - {"all", "dev", "slim"}

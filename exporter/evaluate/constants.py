@@ -36,6 +36,23 @@ def _range(_op: Op, inputs: Inputs) -> np.ndarray:
     return np.arange(start, end, step, dtype=inputs["Start"][0].dtype)
 
 
+def _linspace(op: Op, inputs: Inputs) -> np.ndarray:
+    """From both ends to the middle, as Paddle does it."""
+    start, stop, count = (inputs[slot][0].reshape(-1)[0] for slot in ("Start", "Stop", "Num"))
+    (count,) = bounded([count])
+    dtype = dtype_of(op.attr("dtype", -1), inputs["Start"][0])
+    if count == 1:
+        return np.array([start], dtype)
+    step, at = (np.float64(stop) - np.float64(start)) / (count - 1), np.arange(count)
+    values = np.where(at < (count + 1) // 2, start + step * at, stop - step * (count - 1 - at))
+    return values.astype(dtype)
+
+
+def _eye(op: Op, _inputs: Inputs) -> np.ndarray:
+    rows, columns = op.attr("num_rows"), op.attr("num_columns", -1)
+    return np.eye(*bounded([rows, rows if columns < 0 else columns]), dtype=dtype_of(op.attr("dtype")))
+
+
 def _shape(_op: Op, inputs: Inputs) -> np.ndarray:
     return np.array(only(inputs, "Input").shape, np.int32)
 
@@ -54,6 +71,8 @@ RULES: dict[str, Rule] = {
     "assign_value": _assign_value,
     "fill_any_like": _fill_any_like,
     "range": _range,
+    "linspace": _linspace,
+    "eye": _eye,
     "shape": _shape,
     "size": _size,
 }

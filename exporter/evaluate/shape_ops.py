@@ -126,6 +126,34 @@ def _roll(op: Op, inputs: Inputs) -> np.ndarray:
     return np.roll(only(inputs), int_list(op, inputs, "shifts", "ShiftsTensor"), axes)
 
 
+def _diag(op: Op, inputs: Inputs) -> np.ndarray:
+    """Of a list a matrix, of a matrix its diagonal."""
+    x, offset = only(inputs), op.attr("offset", 0)
+    if x.ndim == 2:
+        return np.diagonal(x, offset).copy()
+    side = x.size + abs(offset)
+    bounded([side, side])
+    placed = np.diag(np.ones(x.size, bool), offset)
+    return np.where(placed, np.diag(x, offset), op.attr("padding_value", 0.0)).astype(x.dtype)
+
+
+def _triangle(op: Op, inputs: Inputs) -> np.ndarray:
+    return (np.tril if op.attr("lower") else np.triu)(only(inputs), op.attr("diagonal", 0))
+
+
+def _meshgrid(_op: Op, inputs: Inputs) -> list[np.ndarray]:
+    bounded([value.size for value in inputs["X"]])
+    return [np.ascontiguousarray(value) for value in np.meshgrid(*inputs["X"], indexing="ij")]
+
+
+def _unstack(op: Op, inputs: Inputs) -> list[np.ndarray]:
+    return [np.ascontiguousarray(value) for value in np.moveaxis(only(inputs), op.attr("axis", 0), 0)]
+
+
+def _flip(op: Op, inputs: Inputs) -> np.ndarray:
+    return np.flip(only(inputs), tuple(op.attr("axis"))).copy()
+
+
 def _where(_op: Op, inputs: Inputs) -> np.ndarray:
     return np.where(only(inputs, "Condition"), only(inputs), only(inputs, "Y"))
 
@@ -147,5 +175,11 @@ RULES: dict[str, Rule] = {
     "gather": _take("axis"),
     "index_select": _take("dim"),
     "roll": _roll,
+    "diag_v2": _diag,
+    "tril_triu": _triangle,
+    "meshgrid": _meshgrid,
+    "unstack": _unstack,
+    "unbind": _unstack,
+    "flip": _flip,
     "where": _where,
 }

@@ -35,8 +35,9 @@ from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
-from segexport.exporter.rewrites.norms import NormToReductions
+from segexport.exporter.rewrites.p_norm import PNormToReduction
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
+from segexport.exporter.rewrites.pool3d import Pool3dToPool2d
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
@@ -76,7 +77,8 @@ REWRITES: tuple[Rewrite, ...] = (
     FpnLevelsToIndices(),
     ClassNmsToSharedNms(),
     GatherByList(),
-    *(NormToReductions(targets) for targets in (frozenset({ONNX}), LITE)),
+    PNormToReduction(),
+    Pool3dToPool2d(),
     *(ActivationsToArithmetic(target) for target in (ONNX, LITE_ARM, LITE_X86)),
     NormalizationDefaults(),
     GroupNormOfImages(),

@@ -143,6 +143,7 @@ _FAULTS = (
     _Fault("bilinear_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
+    _Fault("p_norm", LITE, _has_large_epsilon, "Paddle-Lite adds its epsilon to the norm"),
     _Fault("norm", frozenset({ONNX}), _has_large_epsilon, "paddle2onnx drops its epsilon"),
     _Fault("group_norm", EVERY, _is_no_image, "exporters take it of images only"),
     *(_Fault(f"reduce_{kind}", LITE, _is_deep, "Paddle-Lite reduces four axes at most") for kind in _REDUCED),

@@ -164,16 +164,19 @@ class Inference:
 
 
 def settled(program: Program) -> Program:
-    """The program with the sizes that follow from its inputs, where those are fixed and an output's are recorded free.
+    """The program with the sizes that follow from its inputs, where those are fixed and some are recorded free.
 
     So is it exported where a network computes its sizes from the image's (`paddle.shape`) and the image's are fixed.
     """
     free_inputs = any(-1 in program.shape(name) for name in program.feed_names)
-    if free_inputs or all(-1 not in program.shape(name) for name in program.fetch_names):
+    written = (name for op in program.compute_ops() for name in op.output_names() if name in program.vars)
+    if free_inputs or all(-1 not in program.shape(name) for name in written):
         return program
     copy = program.copy()
+    inference = Inference(copy, None)
     try:
-        infer_shapes(copy)
+        for number, op in enumerate(copy.compute_ops()):
+            inference.step(op, f"operator {number} ({op.type})")
     except UnsupportedModelError:
         return program
     return copy

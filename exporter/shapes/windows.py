@@ -10,13 +10,13 @@ from segexport.exporter.shapes.context import Context, Dims, NoRule, Rule
 
 
 def _windows(context: Context, dims: Dims, kernel: Sequence[int], ceil_mode: bool = False) -> list[int]:
-    """Output height and width of a convolution or pooling."""
-    op = context.op
-    strides, dilations = op.attr("strides", [1, 1]), op.attr("dilations", [1, 1])
-    pads = op.attr("paddings", [0, 0])
-    pads = [pads[0], pads[0], pads[1], pads[1]] if len(pads) == 2 else pads
+    """Output height and width, and depth before them if there is one, of a convolution or pooling."""
+    op, rank = context.op, len(kernel)
+    strides, dilations = op.attr("strides", [1] * rank), op.attr("dilations", [1] * rank)
+    pads = op.attr("paddings", [0] * rank)
+    pads = [side for both in pads for side in (both, both)] if len(pads) == rank else pads
     algorithm, out = op.attr("padding_algorithm", "EXPLICIT"), []
-    for axis in (0, 1):
+    for axis in range(rank):
         size, stride = dims[axis], strides[axis]
         dilation = 1 if algorithm == "SAME" else dilations[axis]  # as Paddle does it
         span = dilation * (kernel[axis] - 1) + 1
@@ -33,18 +33,18 @@ def _windows(context: Context, dims: Dims, kernel: Sequence[int], ceil_mode: boo
 
 
 def _placed(op: Op, dims: Dims, channels: int, spatial: Sequence[int], attr: str = "data_format") -> Dims:
-    if op.attr(attr) == "NHWC":
+    if op.attr(attr, "").endswith("C"):
         return (dims[0], *spatial, channels)
     return (dims[0], channels, *spatial)
 
 
 def _spatial(op: Op, dims: Dims, attr: str = "data_format") -> Dims:
-    return dims[1:-1] if op.attr(attr) == "NHWC" else dims[2:]
+    return dims[1:-1] if op.attr(attr, "").endswith("C") else dims[2:]
 
 
 def _conv(context: Context) -> Dims:
     dims, weight = context.dims("Input"), context.dims("Filter")
-    channels = dims[-1] if context.op.attr("data_format") == "NHWC" else dims[1]
+    channels = dims[-1] if context.op.attr("data_format", "").endswith("C") else dims[1]
     if channels not in (-1, weight[1] * context.op.attr("groups", 1)):
         raise ValueError(f"{channels} channels into a filter {list(weight)}")
     return _placed(context.op, dims, weight[0], _windows(context, _spatial(context.op, dims), weight[2:]))
@@ -67,9 +67,9 @@ def _conv_transpose(context: Context) -> Dims:
 
 def _pool(context: Context) -> Dims:
     op, dims = context.op, context.dims()
-    channels = dims[-1] if op.attr("data_format") == "NHWC" else dims[1]
+    channels = dims[-1] if op.attr("data_format", "").endswith("C") else dims[1]
     if op.attr("global_pooling"):
-        spatial = [1, 1]
+        spatial = [1] * (len(dims) - 2)
     elif op.attr("adaptive"):
         spatial = op.attr("ksize")
     else:
@@ -126,9 +126,9 @@ def _pixel_shuffle(context: Context) -> Dims:
 
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(("conv2d", "depthwise_conv2d"), _conv),
+    **dict.fromkeys(("conv2d", "depthwise_conv2d", "conv3d"), _conv),
     **dict.fromkeys(("conv2d_transpose", "depthwise_conv2d_transpose"), _conv_transpose),
-    **dict.fromkeys(("pool2d", "max_pool2d_with_index"), _pool),
+    **dict.fromkeys(("pool2d", "max_pool2d_with_index", "pool3d"), _pool),
     **dict.fromkeys(
         ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "linear_interp_v2", "trilinear_interp_v2"),
         _interp,

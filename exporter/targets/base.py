@@ -69,6 +69,8 @@ class ExportTarget(ABC):
     untimed: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "Recipe"):
+            return  # a base of others
         to = cls.Recipe.model_fields.get("to")
         if to is None or get_args(to.annotation) != (cls.name,):
             raise TypeError(f"{cls.__name__}.Recipe has to say `to: Literal[{cls.name!r}]`")

@@ -1,10 +1,15 @@
-"""How long work says how far it is, without knowing who listens (the console does, or nobody)."""
+"""How work says what it does and how far it is, without knowing who listens (the console does, or nobody)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from segexport.errors import SegexportError
+
+if TYPE_CHECKING:
+    from segexport.artifact import ModelArtifact
 
 
 class Bar(Protocol):
@@ -25,3 +30,37 @@ class _Mute:
 def silent(_title: str, _total: int | None = None) -> Iterator[Bar]:
     """The Progress that nobody listens to."""
     yield _Mute()
+
+
+class Feedback(Protocol):
+    """Who a command talks to."""
+
+    def say(self, text: str) -> None:
+        """What is done now, where the result lies."""
+
+    def warn(self, text: str) -> None:
+        """Something that a person should know although the work goes on."""
+
+    def warn_of(self, *models: ModelArtifact) -> None:
+        """What had to be assumed or comes out otherwise on the way to these models, each thing once."""
+
+    def error(self, error: SegexportError) -> None:
+        """What failed, where the work goes on without it."""
+
+    def progress(self, title: str, total: int | None = None) -> AbstractContextManager[Bar]:
+        """A stretch of work."""
+        ...
+
+
+class Silence:
+    """The Feedback that nobody listens to."""
+
+    def say(self, text: str) -> None: ...
+    def warn(self, text: str) -> None: ...
+    def warn_of(self, *models: ModelArtifact) -> None: ...
+    def error(self, error: SegexportError) -> None: ...
+    def progress(self, title: str, total: int | None = None) -> AbstractContextManager[Bar]:
+        return silent(title, total)
+
+
+SILENCE = Silence()

@@ -216,6 +216,13 @@ Geometry = Annotated[
 Color = Literal["rgb", "bgr", "gray", "bgra", "channels"]
 Depth = Literal["uint8", "stored"]
 _CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1, "bgra": 4}
+_STORED_AS: dict[Color, Literal["rgb", "gray", "channels"]] = {
+    "rgb": "rgb",
+    "bgr": "rgb",
+    "gray": "gray",
+    "bgra": "channels",
+    "channels": "channels",
+}
 
 
 class Pixels(Frozen):
@@ -265,8 +272,7 @@ class Preprocess(Finite):
     @property
     def pixels(self) -> Pixels:
         """What an image has to be decoded to."""
-        color = {"bgr": "rgb", "bgra": "channels"}.get(self.color, self.color)
-        return Pixels(color=color, channels=self.channels, depth=self.depth)
+        return Pixels(color=_STORED_AS[self.color], channels=self.channels, depth=self.depth)
 
     @model_validator(mode="after")
     def _std_is_a_divisor(self) -> Preprocess:

@@ -343,7 +343,8 @@ def test_an_output_on_a_disk_that_is_full(place, disk):
 
 def test_a_name_that_is_too_long(place):
     assert place.refused("run", place.recipe(), "-o", "x" * 300)[0].endswith("File name too long")
-    assert place.refused("import", "y" * 5000, "-o", "new")[0].endswith("File name too long")
+    what, cause = place.refused("import", "y" * 5000, "-o", "new")[:2]
+    assert (what[-19:], cause) == ("yyy: cannot be read", "cause: File name too long")
 
 
 # -- artifacts and options -------------------------------------------------------------------------------------
@@ -401,6 +402,16 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
             "--to onnx --precision w8: not to be had together",
         ),
         (("export", "model", "--to", "tflite", "-o", "new"), "Invalid value for '--to'"),
+        (
+            ("export", "model", "--to", "paddle-lite", "--opset", "13", "-o", "new"),
+            "there is no paddle-lite option 'opset'",
+        ),
+        (
+            ("export", "model", "--to", "onnx", "--option", "simplfy=no", "-o", "new"),
+            "there is no onnx option 'simplfy'",
+        ),
+        (("export", "model", "--to", "onnx", "--option", "opset", "-o", "new"), "--option opset: no value"),
+        (("export", "model", "--to", "onnx", "--option", "simplify=[", "-o", "new"), "--option simplify=[: not YAML"),
         (("export", "model", "--to", "onnx", "--input-size", "big", "-o", "new"), "--input-size big: not a size"),
         (("export", "model", "--to", "onnx", "--input-size", "0x5", "-o", "new"), "--input-size 0x5: not a size"),
         (("export", "model", "--to", "onnx", "--input-size", "-1x5", "-o", "new"), "--input-size -1x5: not a size"),
@@ -422,6 +433,18 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
 )
 def test_options_and_paths(place, arguments, first):
     assert first in place.refused(*arguments)[0]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "first"),
+    [
+        ("onnxruntim", "there is no runtime 'onnxruntim'"),
+        ("paddle-lite", "runtime 'paddle-lite' runs paddle-lite, and the exports are paddle"),
+    ],
+)
+def test_a_runtime_that_is_none_or_runs_something_else(place, artifact, runtime, first):
+    command = ("check", "artifact", "--reference", "model", "--data", "data", "--split", "all")
+    assert place.refused(*command, "--runtime", runtime)[0] == first
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])

@@ -19,6 +19,7 @@ _RANDOM = np.random.default_rng(9)
 X = _RANDOM.uniform(0.2, 2.0, (2, 3, 4)).astype(np.float32)
 Y = _RANDOM.uniform(0.2, 2.0, (3, 4)).astype(np.float32)
 U, V = _RANDOM.normal(size=3).astype(np.float32), _RANDOM.normal(size=8).astype(np.float32)  # of X turned to [3, 8]
+LOW = np.float32([-1])
 WHOLE = np.array([[7, -3, 5], [2, 9, -8]], np.int32)
 LOGICAL = np.array([[True, False, True], [False, False, True]])
 IMAGE = _RANDOM.normal(size=(1, 2, 5)).astype(np.float32)
@@ -59,6 +60,18 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], int]] = [
         ("spectral_norm", {"Weight": X, "U": U, "V": V}, {"dim": 1, "power_iters": rounds, "eps": 1e-12}, 1)
         for rounds in (0, 2)
     ],
+    *[
+        ("linspace", {"Start": LOW, "Stop": -LOW, "Num": np.array([number], np.int32)}, {"dtype": 5}, 1)
+        for number in (1, 2, 7, 16)
+    ],
+    ("eye", {}, {"num_rows": 3, "num_columns": 4, "dtype": 5}, 1),
+    *[("diag_v2", {"X": Y[0].copy()}, {"offset": k, "padding_value": -1.5}, 1) for k in (0, 2, -1)],
+    ("diag_v2", {"X": Y}, {"offset": 1, "padding_value": 0.0}, 1),
+    *[("tril_triu", {"X": X}, {"diagonal": k, "lower": lower}, 1) for k, lower in ((0, True), (1, False), (-1, True))],
+    ("meshgrid", {"X": [Y[0].copy(), Y[1, :3].copy()]}, {}, 2),
+    ("unstack", {"X": X}, {"axis": 1, "num": 3}, 3),
+    ("unbind", {"X": X}, {"axis": 0}, 2),
+    ("flip", {"X": X}, {"axis": [0, 2]}, 1),
     ("mv", {"X": Y, "Vec": Y[0].copy()}, {}, 1),
     ("dot", {"X": Y[0].copy(), "Y": Y[1].copy()}, {}, 1),
     ("dot", {"X": Y, "Y": Y[::-1].copy()}, {}, 1),
@@ -138,7 +151,7 @@ def build() -> tuple[Graph, list[tuple[Op, dict[str, np.ndarray]]], list[str]]:
     for kind, inputs, attrs, outputs in CASES:
         slots = {slot: value if isinstance(value, list) else [value] for slot, value in inputs.items()}
         named = {slot: [graph.param(v, str(v.dtype)) for v in values] for slot, values in slots.items()}
-        slot = "Y" if kind == "stack" else "Out"
+        slot = "Y" if kind in ("stack", "unstack") else "Out"
         typed = {"scale": ("FLOATS", [])} if kind == "linear_interp_v2" else {}
         typed |= {n: ("INTS", attrs[n]) for n in ("sections", "decrease_axis") if attrs.get(n) == []}
         plain = {name: value for name, value in attrs.items() if name not in typed and name != "dtype"}

@@ -178,6 +178,40 @@ def adaptive_maximum(rows: int, columns: int) -> Make:
     return make
 
 
+def norm(order: float, *, keep: bool = True) -> Make:
+    dims = (1, 1, 6, 8) if keep else (1, 6, 8)
+    attrs = {"porder": order, "axis": 1, "epsilon": 1e-12, "keepdim": keep, "asvector": False}
+    return one("p_norm", dims, **attrs)
+
+
+def norm_of_all(order: float) -> Make:
+    """The image divided by its norm."""
+
+    def make(graph: Graph, image: str) -> str:
+        attrs = {"porder": order, "axis": -1, "epsilon": 1e-12, "keepdim": False, "asvector": True}
+        length = graph.op("p_norm", {"X": image}, (), **attrs)
+        return graph.op("elementwise_div", {"X": image, "Y": length}, DIMS, axis=-1)
+
+    return make
+
+
+def volume_pool(type: str, out: tuple[int, ...], **attrs: object) -> Make:
+    """Over the image as a volume of one channel."""
+
+    def make(graph: Graph, image: str) -> str:
+        deep = graph.op("unsqueeze2", {"X": image}, {"Out": (1, 1, *DIMS[1:]), "XShape": (0, *DIMS)}, axes=[1])
+        given = {"pooling_type": type, "exclusive": True, "adaptive": False, "global_pooling": False}
+        given |= {"padding_algorithm": "EXPLICIT", "data_format": "NCDHW", "ceil_mode": False, **attrs}
+        found = graph.op("pool3d", {"X": deep}, (1, 1, *out), **given)
+        return graph.op("squeeze2", {"X": found}, {"Out": (1, *out), "XShape": (0, 1, 1, *out)}, axes=[1])
+
+    return make
+
+
+_PAIRS = {"ksize": [2, 1, 1], "strides": [2, 1, 1], "paddings": [0, 0, 0]}
+_WINDOWS = {"ksize": [3, 3, 2], "strides": [2, 1, 2], "paddings": [1, 1, 0]}
+
+
 POOL = {"strides": [2, 2], "global_pooling": False, "adaptive": False, "padding_algorithm": "EXPLICIT"}
 
 
@@ -256,8 +290,7 @@ def grouped_line(graph: Graph, image: str) -> str:
     return graph.op("group_norm", inputs, dims, groups=2, epsilon=1e-5, data_layout="NCHW")
 
 
-WHOLE = {"asvector": True, "keepdim": True}
-NORM = {"axis": 3, "epsilon": 1e-12, "keepdim": False, "asvector": False}
+WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
@@ -306,6 +339,17 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     "the last column": (
         "set_value_of_one_axis", ONNX, set_part(dropped=(3,), axes=[3], starts=[-1], ends=[2**31 - 1], steps=[1]),
     ),
+    "norm of 1": ("p_norm_to_reduction", LITE_X86, norm(1.0)),
+    "norm of 3": ("p_norm_to_reduction", LITE_X86, norm(3.0, keep=False)),
+    "infinite norm, ONNX": ("p_norm_to_reduction", ONNX, norm(float("inf"))),
+    "infinite norm, Paddle-Lite": ("p_norm_to_reduction", LITE_X86, norm(float("inf"))),
+    "smallest magnitude": ("p_norm_to_reduction", ONNX, norm(float("-inf"))),
+    "norm of the whole": ("p_norm_to_reduction", LITE_X86, norm_of_all(2.0)),
+    "infinite norm of the whole": ("p_norm_to_reduction", ONNX, norm_of_all(float("inf"))),
+    "number of non-zeros": ("p_norm_to_reduction", ONNX, norm(0.0, keep=False)),
+    "average of pairs of channels": ("pool3d_to_pool2d", LITE_X86, volume_pool("avg", (2, 6, 8), **_PAIRS)),
+    "average of volumes": ("pool3d_to_pool2d", LITE_X86, volume_pool("avg", (2, 6, 4), **_WINDOWS)),
+    "maximum of volumes": ("pool3d_to_pool2d", LITE_X86, volume_pool("max", (2, 6, 4), **_WINDOWS)),
     "boolean mask": ("boolean_mask", LITE_X86, above_zero),
     "pool of channels last, ONNX": ("channels_first", ONNX, averaged((1, 3, 4, 8), data_format="NHWC")),
     "pool of channels last, Paddle-Lite": ("channels_first", LITE_X86, averaged((1, 3, 4, 8), data_format="NHWC")),
@@ -328,16 +372,14 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "scale_apart", LITE_X86, scaled_behind("leaky_relu", 1.0, 1.5, alpha=0.1),
     ),
     "quotient rounded down": ("floor_division", LITE_X86, divided_down),
-    "norm of order infinity": ("norm_to_reductions", ONNX, one("p_norm", (1, 4, 6), porder=float("inf"), **NORM)),
-    "norm of order -infinity": ("norm_to_reductions", ONNX, one("p_norm", (1, 4, 6), porder=float("-inf"), **NORM)),
-    "norm of order 0": ("norm_to_reductions", ONNX, one("p_norm", (1, 4, 6), porder=0.0, **NORM)),
-    "norm of order 3": ("norm_to_reductions", LITE_X86, one("p_norm", (1, 4, 6), porder=3.0, **NORM)),
-    "norm of order 1/2": ("norm_to_reductions", LITE_X86, one("p_norm", (1, 4, 6), porder=0.5, **NORM)),
+    "fractional norm": ("p_norm_to_reduction", LITE_X86, norm(2.5)),
     "resize to a line": ("resize_to_matmul", ONNX, resized("bilinear", 12, 1)),
     "nearest pixel between corners": ("resize_to_matmul", ONNX, resized("nearest", 5, 13, align_corners=True)),
     "resize by a factor": ("resize_to_matmul", LITE_X86, resized("bilinear", 9, 10, scale=[1.5, 1.3])),
     "group_norm of a line": ("group_norm_of_images", LITE_X86, grouped_line),
-    "norm of everything": ("norm_to_reductions", ONNX, one("p_norm", (1, 1, 1, 1), porder=1.0, **NORM | WHOLE)),
+    "norm of the whole with all axes": (
+        "p_norm_to_reduction", ONNX, one("p_norm", (1, 1, 1, 1), porder=1.0, axis=3, **WHOLE),
+    ),
     "sum from the end": ("cumsum_to_plain", ONNX, one("cumsum", axis=2, reverse=True, exclusive=True, flatten=False)),
     "dot of two lists": ("dot_to_sum", ONNX, dotted),
 }  # fmt: skip
@@ -435,13 +477,15 @@ def indices_of_uneven_bins(graph: Graph, image: str) -> str:
 
 
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
+_EMPTY_WINDOW = {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True, "pooling_type": "max", "data_format": "NCHW"}
 FAULTS: dict[str, tuple[Target, Make]] = {
-    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True})),
+    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | _EMPTY_WINDOW)),
     "hard_swish": (LITE_X86, one("hard_swish", threshold=4.0, scale=6.0, offset=3.0)),
     "swish": (ONNX, one("swish", beta=0.5)),
     "relu6": (ONNX, one("relu6", threshold=3.0)),
     "mish": (ONNX, one("mish", threshold=2.0)),
-    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6)),
+    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6, dtype="float64")),
+    "p_norm": (LITE_X86, one("p_norm", (1, 4, 6), porder=2.0, axis=3, epsilon=0.1, keepdim=False, asvector=False)),
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
     "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
     "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.commands.bench import Row, bench_exports, render
+from segexport.commands.bench import Row, bench, render
 from segexport.errors import InputError
 
 ROW = Row(
@@ -50,4 +50,4 @@ def test_json_keeps_the_samples_of_each_session():
 @pytest.mark.parametrize("seconds", [float("nan"), -1, 1e9])
 def test_a_time_that_is_none(seconds):
     with pytest.raises(InputError, match="seconds of timing: not from 0 to 3600"):
-        bench_exports([Path("x")], threads=[1], device="cpu", seconds=seconds)
+        bench([Path("x")], threads=[1], device="cpu", seconds=seconds)

@@ -92,7 +92,7 @@ def test_without_labels_the_mask_iou_decides(hits, verdict):
     counts = np.tile([[hits] * 3, [hits] * 3, [100] * 3], (IMAGES, 1, 1))
     entry.counts.class_counts = list(counts)
     own = tally()
-    own.counts = list(np.tile([[hits] * 3] * 3, (IMAGES, 1, 1)))
+    own.class_counts = list(np.tile([[hits] * 3] * 3, (IMAGES, 1, 1)))
     found = report(measured("fp32", 5.0), entry, own=own, labelled=False)
     row = found.exports[1]
     checks = {check.name: check for check in row.checks}

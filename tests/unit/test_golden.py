@@ -15,7 +15,7 @@ from recordings import mask_of, subject
 from report_sample import passing_report
 
 from segexport.artifact import digest_of
-from segexport.commands.check import check_exports
+from segexport.commands.check import CheckOptions, check
 from segexport.data.images import encode_image
 from segexport.errors import InputError, WorkerFailed
 from segexport.recipe.limits import limits_for
@@ -275,8 +275,6 @@ def test_costs_are_told_and_decide_nothing():
         ({}, "--reference is missing"),
     ],
 )
-def test_options_that_do_not_go_together(console, given, message):
-    names = ("golden", "reference", "data", "baseline", "label_map", "device_result")
-    options = dict.fromkeys(names) | {"tolerance": (), "split": "val", "limit": None} | given
+def test_options_that_do_not_go_together(given, message):
     with pytest.raises(InputError, match=message):
-        check_exports([Path("e")], None, options, console=console)
+        check([Path("e")], None, CheckOptions(**given))

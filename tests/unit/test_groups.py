@@ -9,7 +9,7 @@ import pytest
 import recordings
 from recordings import write_recording
 
-from segexport.commands.compress import split
+from segexport.commands.compress import CompressOptions, split
 from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import Entry
 from segexport.data.groups import names_without_counter
@@ -164,9 +164,8 @@ def test_a_recording_lends_its_groups_to_data_that_names_none(street, tmp_path):
     assert (header.data.groups, header.images[5].group) == ("column", "drive 1")
 
 
-def options(root: Path, **changes) -> dict:
-    common = {"data": root, "split": "val", "verdict_split": None, "groups": None}
-    return {**common, "label_map": None, "calibration_split": "train", **changes}
+def options(root: Path, **changes) -> CompressOptions:
+    return CompressOptions(data=root, **changes)
 
 
 def test_the_search_and_the_verdict_share_no_group(tmp_path):

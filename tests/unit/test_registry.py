@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import importlib.metadata
 from importlib.metadata import EntryPoint
+from typing import Literal
 
 import pytest
 
 import segexport.pipeline.registry as registry
 from segexport.errors import EnvironmentMissingError, InputError
+from segexport.exporter.targets.base import ExportTarget
+from segexport.exporter.targets.onnx import Onnx
+from segexport.recipe.export import ExportRecipe
+from segexport.runtimes.ort import OnnxRuntime
+
+
+class Another(OnnxRuntime):
+    name = "another"
+
+
+class HalfExport(ExportRecipe):
+    to: Literal["half"]
+
+
+class Half(ExportTarget):
+    """Does not say its steps."""
+
+    name, Recipe = "half", HalfExport
 
 
 @pytest.fixture
@@ -63,6 +82,38 @@ def test_a_broken_package_spoils_nothing_but_itself(with_entries):
         registry.load("runtime", "broken")
     assert caught.value.what == "runtime 'broken' of the package segexport.no_such_module:Runtime cannot be loaded"
     assert "No module named 'segexport.no_such_module'" in caught.value.cause
+
+
+def test_a_wanted_runtime_comes_before_the_formats_first(with_entries):
+    with_entries(("segexport.runtimes", "another", "test_registry:Another"))
+    assert registry.runtime_for("onnx").name == "onnxruntime"
+    assert registry.runtime_for("onnx", wanted=("another",)).name == "another"
+    assert registry.runtime_for("paddle", wanted=("another",)).name == "paddle"  # it runs another format
+    with pytest.raises(InputError, match="there is no runtime 'anothr'\nhint: did you mean 'another'"):
+        registry.runtime_for("onnx", wanted=("anothr",))
+
+
+def test_what_another_package_brings_does_not_replace_segexports_own(with_entries):
+    with_entries(("segexport.runtimes", "onnxruntime", "test_registry:Another"))
+    assert registry.runtime_for("onnx").name == "onnxruntime"
+
+
+def test_a_target_whose_recipe_has_another_name_is_refused():
+    with pytest.raises(TypeError, match="has to say `to: Literal"):
+
+        class Mine(Onnx):
+            name = "mine"
+
+
+def test_a_target_that_is_not_whole_spoils_nothing_but_itself(with_entries):
+    with_entries(("segexport.targets", "half", "test_registry:Half"))
+    assert list(registry.targets()) == ["onnx", "paddle-lite"]
+    with pytest.raises(
+        EnvironmentMissingError, match="target 'half' of the package test_registry:Half cannot be"
+    ) as told:
+        registry.target_named("half")
+    assert "abstract" in told.value.cause
+    assert [error.what for error in registry.broken()] == [told.value.what]
 
 
 def test_without_an_installation_there_are_segexports_own(monkeypatch):

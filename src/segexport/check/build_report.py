@@ -116,12 +116,12 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
 
 def _changed(entry: Measured) -> bool:
     """Whether it was pruned or trained again."""
-    return any(step.step in _CHANGING for step in entry.export.artifact.manifest.lineage)
+    return any(step.step in _CHANGING for step in entry.export.made.manifest.lineage)
 
 
 def _head(entry: Measured) -> dict[str, Any]:
     """What was asked of the head; empty where it was kept."""
-    lineage = entry.export.artifact.manifest.lineage
+    lineage = entry.export.made.manifest.lineage
     return next((step.params for step in reversed(lineage) if step.step == "set_head"), {})
 
 
@@ -130,15 +130,16 @@ def _cost_checks(
 ) -> list[Check]:
     """Size, latency, and whether the compression is real."""
     export, limits = entry.export, entry.export.effective_limits
-    baseline = base.export.artifact if base is not None else measured.reference.artifact
-    size_ratio = export.artifact.size_bytes / baseline.size_bytes
-    common = {"against": against, "on_target": export.artifact.manifest.target.arch == "any"}
+    artifact = export.made
+    baseline = base.export.made if base is not None else measured.reference.artifact
+    size_ratio = artifact.size_bytes / baseline.size_bytes
+    common = {"against": against, "on_target": artifact.manifest.target.arch == "any"}
     effect = cost_gates.compression_check(size_ratio, ratio, export.precision, limits, **common)
     decides = export.latency_decides(measured.latency)
     if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
         effect = _told(effect)
     name = base.export.name if base is not None else REFERENCE
-    checks = [cost_gates.size_check(export.artifact.size_bytes, baseline.size_bytes, limits, against=name)]
+    checks = [cost_gates.size_check(artifact.size_bytes, baseline.size_bytes, limits, against=name)]
     if ratio is not None:
         latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
         checks.append(latency if decides else _told(latency))
@@ -151,7 +152,7 @@ def _told(check: Check) -> Check:
 
 def _load(measured: Measurement) -> str:
     load, cores = measured.environment.get("load_average"), measured.environment.get("cores")
-    return f" (load average {load['before timing']:g} on {cores} cores)" if load else ""
+    return f" (load average {load['before timing']:g} on {cores} cores)" if isinstance(load, dict) else ""
 
 
 def _reference(run: ReferenceRun, measured: Measurement) -> Reference:

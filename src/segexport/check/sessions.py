@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from segexport.errors import InputError, capture_error
 from segexport.judge.results import Export, Measured
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.registry import require_known, runtimes
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
+from segexport.references.live_model import LiveModel
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import with_graph
 
@@ -67,4 +67,4 @@ def run_options(options: CheckRecipe) -> RunOptions:
     What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
     """
     found = RunOptions(options.device, options.threads, options.timeout_s, runtimes=options.runtimes)
-    return with_graph(found, "watched" if options.latency_seconds else "plain")
+    return with_graph(found, "watched" if options.timing_seconds else "plain")

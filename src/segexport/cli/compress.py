@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, Target, grouping, import_options, importing
+from segexport.cli.options import FILE, Target, chosen, grouping, import_options, importing
 
 
 @click.command()
@@ -53,12 +53,12 @@ def compress(console: Any, model: Path, output: Path, **options: Any) -> None:
     """
     import sys
 
-    from segexport.commands.compress import compress
+    from segexport.commands.compress import CompressOptions, compress
     from segexport.report import terminal
     from segexport.verdict import exit_code
 
     say = console()
-    found = compress(model, output, import_options(options), options, console=say)
+    found = compress(model, output, import_options(options), chosen(CompressOptions, options), feedback=say)
     say.data(terminal.render(found.report, output, width=say.stdout_width, color=say.stdout_color))
     say.data(found.summary.sentence)
     say.say(f"what was tried: {output / 'search.html'}; again: segexport run {output / 'recipe.yaml'}")

@@ -15,7 +15,7 @@ from segexport.cli.data import data
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
-from segexport.cli.options import Target
+from segexport.cli.options import Target, chosen
 from segexport.cli.options import against_baseline as _against_baseline
 from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
@@ -50,11 +50,11 @@ def cli(context: click.Context, color: str, quiet: bool) -> None:
 @click.pass_obj
 def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
     """Make, export and check everything that RECIPE names."""
-    from segexport.commands.run import run_recipe
+    from segexport.commands.run import run
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    _finish(say, run_recipe(recipe, folder, without=without, console=say), folder)
+    _finish(say, run(recipe, folder, without=without, feedback=say), folder)
 
 
 @cli.command("import")
@@ -98,10 +98,10 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     """Export MODEL to a target: ONNX, Paddle-Lite, or what else is installed."""
-    from segexport.commands.export import export_to
+    from segexport.commands.export import ExportOptions, export
 
     say = console()
-    artifact = export_to(model, output, _import_options(options), options, console=say)
+    artifact = export(model, output, _import_options(options), chosen(ExportOptions, options), feedback=say)
     say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
 
 
@@ -139,13 +139,14 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with the model that they were made from, on real images."""
-    from segexport.commands.check import check_exports, check_shard
+    from segexport.commands.check import CheckOptions, check, check_shard
 
     say = console()
-    if options["shard"]:
-        say.say(check_shard(list(exports), output, options, console=say))
+    asked = chosen(CheckOptions, options)
+    if asked.shard is not None:
+        say.say(check_shard(exports, output, asked, feedback=say))
     else:
-        _finish(say, check_exports(list(exports), output, options, console=say), output, form)
+        _finish(say, check(exports, output, asked, feedback=say), output, form)
 
 
 @cli.command()
@@ -156,9 +157,9 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
 @click.pass_obj
 def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **options: Any) -> None:
     """Put the PARTS of a sharded check together; the report is that of one run without times."""
-    from segexport.commands.check import merge_parts
+    from segexport.commands.check import BaselineOptions, merge
 
-    _finish(console(), merge_parts(list(parts), output, options), output, form)
+    _finish(console(), merge(parts, output, chosen(BaselineOptions, options)), output, form)
 
 
 @cli.command()
@@ -171,11 +172,11 @@ def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **opti
 @click.pass_obj
 def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
     """Find the first operator of EXPORT that gives another result than the model that it was made from."""
-    from segexport.commands.diagnose import diagnose_export
+    from segexport.commands.diagnose import diagnose
     from segexport.diagnose.report import render
 
     say = console()
-    found = diagnose_export(export, output, **options, console=say)
+    found = diagnose(export, output, **options, feedback=say)
     say.data(render(found, form, width=say.stdout_width, color=say.stdout_color))
     sys.exit(1 if found.findings else 0)
 
@@ -197,10 +198,10 @@ def bench(
     console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, seconds: float, form: str
 ) -> None:
     """Time EXPORTS in turn; ratios are to the first one."""
-    from segexport.commands.bench import bench_exports, render
+    from segexport.commands.bench import bench, render
 
     say = console()
-    rows = bench_exports(list(exports), threads=threads, device=device, seconds=seconds, progress=say.progress)
+    rows = bench(list(exports), threads=threads, device=device, seconds=seconds, progress=say.progress)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
 
@@ -211,11 +212,11 @@ def bench(
 @click.pass_obj
 def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:
     """Say what a model holds, and what each target will make of it, before any conversion."""
-    from segexport.commands.inspect import inspect_path
+    from segexport.commands.inspect import inspect
 
     say = console()
     options = _import_options({"input_size": input_size})
-    say.data(inspect_path(path, options, form, color=say.stdout_color, width=say.stdout_width))
+    say.data(inspect(path, options, form, color=say.stdout_color, width=say.stdout_width))
 
 
 @cli.command()
@@ -314,10 +315,10 @@ def recipe_schema(console: Any) -> None:
 @click.pass_obj
 def demo(console: Any, output: Path) -> None:
     """Quantize, export and check a small built-in model on built-in images, offline."""
-    from segexport.commands.run import DEMO_RECIPE, run_recipe
+    from segexport.commands.run import DEMO_RECIPE, run
 
     say = console()
-    _finish(say, run_recipe(DEMO_RECIPE, output, console=say), output)
+    _finish(say, run(DEMO_RECIPE, output, feedback=say), output)
 
 
 cli.add_command(android)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+T = TypeVar("T")
 FILE = click.Path(path_type=Path)
 FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
 
@@ -82,3 +83,10 @@ def import_options(options: dict[str, Any]) -> Any:
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
+
+
+def chosen(options: type[T], given: dict[str, Any]) -> T:
+    """An options dataclass from what the command line read."""
+    from dataclasses import fields
+
+    return options(**{field.name: given[field.name] for field in fields(options) if field.name in given})

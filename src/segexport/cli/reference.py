@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, grouping, import_options, importing
+from segexport.cli.options import FILE, chosen, grouping, import_options, importing
 
 
 @click.group()
@@ -30,10 +30,10 @@ def reference() -> None:
 @click.pass_obj
 def record(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Run MODEL on images and keep what it says in one file, for `segexport check --reference FILE`."""
-    from segexport.commands.reference import record_reference, summary
+    from segexport.commands.reference import RecordOptions, record_reference, summary
 
     say = console()
-    found = record_reference(model, data, output, import_options(options), options, console=say)
+    found = record_reference(model, data, output, import_options(options), chosen(RecordOptions, options), feedback=say)
     say.say(summary(found, output))
 
 
@@ -68,8 +68,8 @@ def golden() -> None:
 @click.pass_obj
 def make(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
     """Pack images of DATA with the masks of MODEL, an original or an export that a phone is to run."""
-    from segexport.commands.reference import make_golden
+    from segexport.commands.reference import GoldenOptions, make_golden
 
     say = console()
-    make_golden(model, data, output, import_options(options), options, console=say)
+    make_golden(model, data, output, import_options(options), chosen(GoldenOptions, options), feedback=say)
     say.say(f"{output}: check with `segexport check EXPORT --golden {output}`")

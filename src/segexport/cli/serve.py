@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segexport.cli.model import Size
-from segexport.cli.options import FILE
+from segexport.cli.options import FILE, chosen
 
 
 @click.command()
@@ -58,7 +58,7 @@ from segexport.cli.options import FILE
 )
 @click.option("--access-log", is_flag=True, help="A line for each request.")
 @click.pass_obj
-def serve(console: Any, model: Path | None, pipeline: Path | None, access_log: bool, **options: Any) -> None:
+def serve(console: Any, model: Path | None, pipeline: Path | None, **options: Any) -> None:
     """Answer HTTP requests with MODEL, in the forms of PaddleX's basic serving.
 
     POST /semantic-segmentation, or /instance-segmentation for models that find objects, takes {"image": Base64 or
@@ -67,6 +67,7 @@ def serve(console: Any, model: Path | None, pipeline: Path | None, access_log: b
     """
     if (model is None) == (pipeline is None):
         raise click.UsageError("either MODEL or --pipeline is wanted")
-    from segexport.commands.serve import serve_model
+    from segexport.commands.serve import ServeOptions, serve
 
-    serve_model(model, pipeline, options, access_log=access_log, say=console())
+    say = console()
+    serve(model, pipeline, chosen(ServeOptions, options), announce=say.data, feedback=say)

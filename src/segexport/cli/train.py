@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, import_options, importing
+from segexport.cli.options import FILE, chosen, import_options, importing
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 _FRACTION = click.FloatRange(0, 1, max_open=True)
@@ -63,10 +63,10 @@ def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
     Other classes than the model's get a new head. The best weights on the validation images are kept. The same command
     goes on where it was killed, and does nothing where it was done. What comes out is a Paddle export like MODEL.
     """
-    from segexport.commands.finetune import finetune
+    from segexport.commands.finetune import FinetuneOptions, finetune
 
     say = console()
-    artifact = finetune(model, output, import_options(options), options, console=say)
+    artifact = finetune(model, output, import_options(options), chosen(FinetuneOptions, options), feedback=say)
     for note in artifact.manifest.lineage[-1].notes:
         say.say(note)
     say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")

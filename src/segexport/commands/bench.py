@@ -53,7 +53,7 @@ class Row:
     samples_ms: tuple[tuple[float, ...], ...]
 
 
-def bench_exports(
+def bench(
     paths: Sequence[Path],
     *,
     threads: Sequence[int],

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from segexport import report as reports
 from segexport.artifact import ModelArtifact, read_artifact
 from segexport.check.build_report import conclude
-from segexport.check.compare import check, measure
+from segexport.check.compare import check as run_check
+from segexport.check.compare import measure
 from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
@@ -26,8 +27,8 @@ from segexport.files.yaml_reader import read_yaml
 from segexport.importers.model_files import find_model
 from segexport.judge.results import Export
 from segexport.pipeline.registry import targets
-from segexport.progress import Progress
-from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe
+from segexport.progress import SILENCE, Feedback, Progress
+from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe, LatencyPolicy
 from segexport.recipe.tolerances import Tolerances
 from segexport.references.archive import looks_like_archive, require_new
 from segexport.references.base import Reference
@@ -35,7 +36,7 @@ from segexport.references.baseline import compare_with_baseline
 from segexport.references.device_result import with_device_rows
 from segexport.references.golden_pack import GoldenPack, agreement_only, open_pack
 from segexport.references.live import LiveReference
-from segexport.references.merge import merge
+from segexport.references.merge import merge as merge_parts
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
 from segexport.task.open_data import open_data
@@ -43,7 +44,53 @@ from segexport.task.registry import require_feature
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
-    from segexport.ui.console import Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineOptions:
+    """An earlier report that exports are held against.
+
+    Attributes:
+        baseline: report.json, or the folder that it lies in.
+        tolerance: `NAME=NUMBER`: what may be lost; see `recipe.tolerances`.
+        latency: Whether latency decides, as in a recipe's check.
+    """
+
+    baseline: Path | None = None
+    tolerance: tuple[str, ...] = ()
+    latency: LatencyPolicy | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions(BaselineOptions):
+    """What exports are compared with, on what, and how they run.
+
+    Attributes:
+        reference: The model that the exports were made from, or a recording of it.
+        data: Images; with `split`, `groups`, at most `limit` of them.
+        golden: A golden pack, in place of `reference` and `data`.
+        label_map: YAML file: class of the model -> class of the data.
+        device, reference_device: Where the exports run, and where the model does.
+        runtime: Runtimes by name, for formats that several run.
+        latency_seconds: For timing all exports together; 0: no times.
+        device_result: result.json of phones, each one more row.
+        shard: `I/N`: the I-th of N shares of the images.
+    """
+
+    reference: Path | None = None
+    data: Path | None = None
+    golden: Path | None = None
+    split: str = "val"
+    groups: str | None = None
+    label_map: Path | None = None
+    limit: int | None = None
+    device: str = "cpu"
+    runtime: tuple[str, ...] = ()
+    reference_device: str = "cpu"
+    threads: int = 1
+    latency_seconds: float = 10.0
+    device_result: tuple[Path, ...] = ()
+    shard: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,49 +106,57 @@ class _Job:
     def models(self) -> tuple[ModelArtifact, ...]:
         return self.reference.artifact, *(export.artifact for export in self.exports if export.artifact is not None)
 
-    def request(self, folder: Path, options: Mapping[str, Any], progress: Progress) -> CheckRequest:
+    def request(self, folder: Path, options: CheckOptions, progress: Progress) -> CheckRequest:
         return CheckRequest(
             reference=self.reference,
             exports=self.exports,
             data=self.data,
             folder=folder,
             options=_check_recipe(options),
-            label_map=read_label_map(options["label_map"]),
+            label_map=read_label_map(options.label_map),
             probes=() if self.pack is None else (self.pack.probe,),
             progress=progress,
         )
 
 
-def check_exports(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> Report:
-    """Checks exports that exist already. `options` are the command line's."""
+def check(
+    exports: Sequence[Path], output: Path | None, options: CheckOptions, *, feedback: Feedback = SILENCE
+) -> Report:
+    """Checks exports that exist already; `output` gets the report in all its forms.
+
+    Raises:
+        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+    """
     finish = _finisher(options)
     if output is not None:
         require_free(output, replace=True)
     with _job(exports, options) as job, _folder(output) as folder:
-        console.warn_of(*job.models)
-        report = check(job.request(folder, options, console.progress))
+        feedback.warn_of(*job.models)
+        report = run_check(job.request(folder, options, feedback.progress))
         if job.pack is not None:
             report = agreement_only(report)
-        report = finish(with_device_rows(report, job.exports, list(options["device_result"]), job.pack))
+        report = finish(with_device_rows(report, job.exports, list(options.device_result), job.pack))
         if output is not None:
             reports.write(report, folder)
     return report
 
 
-def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, Any], *, console: Console) -> str:
+def check_shard(
+    exports: Sequence[Path], output: Path | None, options: CheckOptions, *, feedback: Feedback = SILENCE
+) -> str:
     """Measures one share of the images and keeps it in the file `output`; says what is in it."""
-    index, count = parse_shard(options["shard"])
+    index, count = parse_shard(options.shard or "")
     if output is None:
         raise InputError("--shard: no file for the part", hint="name it: -o PART")
     for name in ("golden", "baseline", "device_result"):
-        if options[name]:
+        if getattr(options, name):
             option = f"--{name}".replace("_", "-")
             raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
-    if options["latency"] == "gate":
+    if options.latency == "gate":
         raise InputError("--shard and --latency gate do not go together", cause="parts of a check take no times")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
-        console.warn_of(*job.models)
+        feedback.warn_of(*job.models)
         require_feature(job.reference.artifact, "shard", "--shard")
         share = job.data.shard(index - 1, count)
         if not len(share):
@@ -109,18 +164,18 @@ def check_shard(exports: list[Path], output: Path | None, options: Mapping[str, 
                 f"--shard {index}/{count}: {len(job.data)} images leave none for it", hint="use fewer shards"
             )
         folder = Path(scratch)
-        request = job.request(folder, {**options, "latency_seconds": 0.0}, console.progress)
+        request = job.request(folder, replace(options, latency_seconds=0.0), feedback.progress)
         measured = measure(replace(request, data=share, full_dataset=job.data))
         write_part(output, measured, folder, index=index, count=count, worst_images=request.options.worst_images)
     return f"{output}: part {index} of {count}, {len(share)} of {len(job.data)} images, {len(job.exports)} exports"
 
 
-def merge_parts(parts: list[Path], output: Path, options: Mapping[str, Any]) -> Report:
+def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Report:
     """The report of all parts of a sharded check."""
     finish = _finisher(options)
     require_free(output, replace=True)
     with new_folder(output, replace=True) as folder:
-        report = finish(conclude(merge(parts, folder)))
+        report = finish(conclude(merge_parts(parts, folder)))
         reports.write(report, folder)
     return report
 
@@ -137,12 +192,12 @@ def open_reference(path: Path, data: Dataset, limited: Dataset, options: CheckRe
 
 
 @contextmanager
-def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
-    golden, reference, root = options["golden"], options["reference"], options["data"]
+def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
+    golden, reference, root = options.golden, options.reference, options.data
     if golden is not None:
         if reference is not None or root is not None:
             raise InputError("--golden stands for --reference and --data: give one or the other")
-        if options["groups"] is not None:
+        if options.groups is not None:
             raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
         with open_pack(golden) as pack:
             recorded = pack.as_reference()
@@ -157,15 +212,15 @@ def _job(exports: list[Path], options: Mapping[str, Any]) -> Iterator[_Job]:
             cause="exports are compared with a reference on images",
             hint="--reference MODEL (or a recorded REF) --data DIR, or --golden PACK",
         )
-    data = open_data(root, options["split"], groups=options["groups"])
-    limited = data.at_most(options["limit"])
+    data = open_data(root, options.split, groups=options.groups)
+    limited = data.at_most(options.limit)
     original = open_reference(reference, data, limited, _check_recipe(options))
     yield _Job(original, _exports(exports, original.artifact), original.with_groups(limited))
 
 
-def _finisher(options: Mapping[str, Any]) -> Callable[[Report], Report]:
-    tolerances = Tolerances.from_strings(options["tolerance"])
-    return compare_with_baseline(options["baseline"], tolerances, options.get("latency"))
+def _finisher(options: BaselineOptions) -> Callable[[Report], Report]:
+    tolerances = Tolerances.from_strings(options.tolerance)
+    return compare_with_baseline(options.baseline, tolerances, options.latency)
 
 
 @contextmanager
@@ -178,7 +233,7 @@ def _folder(output: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _exports(paths: list[Path], reference: ModelArtifact) -> tuple[Export, ...]:
+def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
     """The exports to check; a number tells those apart whose folders are called the same."""
     exports: list[Export] = []
     taken = set(RESERVED_NAMES)
@@ -200,9 +255,9 @@ def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
     return Export(name, manifest.format, manifest.target.precision, artifact)
 
 
-def _check_recipe(options: Mapping[str, Any]) -> CheckRecipe:
+def _check_recipe(options: CheckOptions) -> CheckRecipe:
     names = ("device", "reference_device", "threads", "latency", "latency_seconds")
-    given = {name: options[name] for name in names} | {"runtimes": options["runtime"]}
+    given = {name: getattr(options, name) for name in names} | {"runtimes": options.runtime}
     try:
         return CheckRecipe.model_validate(given)
     except ValidationError as error:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
@@ -21,23 +20,22 @@ from segexport.files.store import Store, default_root
 from segexport.judge.gates import PASS_IMAGES
 from segexport.measure.environment import describe_machine
 from segexport.pipeline.registry import target_named
+from segexport.progress import SILENCE, Feedback
 from segexport.recipe.schema import DataRecipe, ModelRecipe, Recipe
-from segexport.report import table
 from segexport.search import plot, report
 from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
 from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.journal import Journal
 from segexport.search.loop import Outcome, search, spent_s
-from segexport.search.objective import Goal, carefully, finalists
+from segexport.search.objective import Goal, Objective, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.task.registry import require_feature
+from segexport.task.registry import TASKS, require_feature
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
     from segexport.report.schema import ExportResult, Report
-    from segexport.ui.console import Console
 
 _PARTS = {"search": "1/2", "verdict": "2/2"}
 
@@ -66,85 +64,119 @@ class Compressed:
     report: Report
 
 
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions:
+    """What may be lost, what is wanted, and what it is found and proven with.
+
+    Attributes:
+        data: Folder with the lists `split`, `calibration_split` and maybe `verdict_split`.
+        max_miou_drop: Loss of mIoU that is allowed, a fraction of 1.
+        to: The target, by name.
+        train: Whether pruning and training are tried, in what time is left.
+        split: Held-out images: half to search with and half for the verdict, or all to search with where
+            `verdict_split` names others.
+        groups: As in `Dataset.grouped`.
+        label_map: YAML file: class of the model -> class of the data.
+        screen_images: For a first look at a candidate.
+        latency_seconds: Of timing for the verdict.
+    """
+
+    data: Path
+    max_miou_drop: float = 0.005
+    objective: Objective = "latency"
+    budget_minutes: float = 30.0
+    to: str = "onnx"
+    train: bool = True
+    split: str = "val"
+    verdict_split: str | None = None
+    calibration_split: str = "train"
+    groups: str | None = None
+    label_map: Path | None = None
+    screen_images: int = 16
+    device: str = "cpu"
+    threads: int = 1
+    latency_seconds: float = 20.0
+
+
 def compress(
-    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+    model: Path, output: Path, importing: ImportOptions, options: CompressOptions, *, feedback: Feedback = SILENCE
 ) -> Compressed:
-    """Searches, judges, and writes recipe, exports and reports to `output`. `options` are the command line's.
+    """Searches, judges, and writes recipe, exports and reports to `output`.
 
     Raises:
         SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
     """
     require_free(output, replace=True)
-    goal = Goal(max_miou_drop=options["max_miou_drop"], objective=options["objective"])
-    if goal.objective == "latency" and not options["latency_seconds"] > 0:
+    goal = Goal(max_miou_drop=options.max_miou_drop, objective=options.objective)
+    if goal.objective == "latency" and not options.latency_seconds > 0:
         raise InputError(
-            f"--latency-seconds {options['latency_seconds']:g}: without times nobody knows what is faster",
+            f"--latency-seconds {options.latency_seconds:g}: without times nobody knows what is faster",
             hint="--objective size or flops needs none",
         )
-    untimed = target_named(options["to"]).untimed
-    if goal.objective == "latency" and untimed and not options["device"].startswith("adb"):
+    untimed = target_named(options.to).untimed
+    if goal.objective == "latency" and untimed and not options.device.startswith("adb"):
         raise InputError(
-            f"--to {options['to']} --objective latency: {untimed}",
+            f"--to {options.to} --objective latency: {untimed}",
             hint="--device adb measures on the connected one; --objective size or flops needs none",
         )
     images = split(options)
     if not images.apart:
-        console.warn("the search and the verdict share images or groups: the verdict is a little too good")
+        feedback.warn("the search and the verdict share images or groups: the verdict is a little too good")
     store = Store()
     source = _imported(model, importing, images.search, store)
-    console.warn_of(source)
+    feedback.warn_of(source)
     hint = "`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with"
     require_feature(source, "compress", "compress", hint=hint)
-    learning = Dataset.open(options["data"], options["calibration_split"])
+    learning = Dataset.open(options.data, options.calibration_split)
     for part in (images.search, learning):
         if suspicion := look(part, source.manifest.num_classes):
-            console.warn(suspicion)
+            feedback.warn(suspicion)
     bench = Workbench(
         source=source,
         images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
-        label_map=read_label_map(options["label_map"]),
-        threads=options["threads"],
-        device=options["device"],
-        screened=options["screen_images"],
-        progress=console.progress,
+        label_map=read_label_map(options.label_map),
+        threads=options.threads,
+        device=options.device,
+        screened=options.screen_images,
+        progress=feedback.progress,
     )
-    to, train = options["to"], options["train"]
+    to, train = options.to, options.train
     folder = default_root() / "searches" / space_key(bench, to, train)
     with new_folder(output, replace=True) as out:
         space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
         journal = Journal(folder / f"{digest_of(goal.model_dump(mode='json'))[:16]}.jsonl")
         if journal.points:
-            console.say(f"{len(journal.points)} tries of an earlier run are known and not repeated")
+            feedback.say(f"{len(journal.points)} tries of an earlier run are known and not repeated")
         evaluate = Evaluator(bench, space.baseline)
         for point in journal.points:
             evaluate.know(point.candidate)
-        budget_s = options["budget_minutes"] * 60
+        budget_s = options.budget_minutes * 60
         ratio = max(2.0, len(images.search) / bench.screened)
-        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=console.say, full_ratio=ratio)
+        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=feedback.say, full_ratio=ratio)
         described = _described(model, importing, source)
-        judge = _Judge(described, images.recipe, options, goal, space, store, console)
+        judge = _Judge(described, images.recipe, options, goal, space, store, feedback)
         chosen, checked, sentence = judge.verdict(outcome, out)
         counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
         unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
         summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
-        _write(out, summary, goal, outcome, chosen, console)
+        _write(out, summary, goal, outcome, chosen, feedback)
     return Compressed(summary, checked)
 
 
-def split(options: Mapping[str, Any]) -> Images:
+def split(options: CompressOptions) -> Images:
     """The held-out images, some to search with and others for the verdict.
 
     Raises:
         InputError: Too few of either.
     """
-    root, held_out, verdict, groups = options["data"], options["split"], options["verdict_split"], options["groups"]
+    root, held_out, verdict, groups = options.data, options.split, options.verdict_split, options.groups
     whole = Dataset.open(root, held_out, groups=groups)
-    shown = {"label_map": read_label_map(options["label_map"])} if options["label_map"] else {}
+    shown = {"label_map": read_label_map(options.label_map)} if options.label_map else {}
     shown |= {"groups": groups} if groups is not None else {}
-    common = {"path": str(root.resolve()), "calibration_split": options["calibration_split"], **shown}
+    common = {"path": str(root.resolve()), "calibration_split": options.calibration_split, **shown}
     if verdict is not None:
         found = Images(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
     else:
@@ -192,32 +224,32 @@ class _Judge:
         self,
         model: ModelRecipe,
         data: DataRecipe,
-        options: Mapping[str, Any],
+        options: CompressOptions,
         goal: Goal,
         space: Space,
         store: Store,
-        console: Console,
+        feedback: Feedback,
     ) -> None:
         self._model, self._data, self._goal, self._space = model, data, goal, space
         self._check = {
-            "device": options["device"],
-            "threads": options["threads"],
-            "latency_seconds": options["latency_seconds"],
+            "device": options.device,
+            "threads": options.threads,
+            "latency_seconds": options.latency_seconds,
         }
-        self._store, self._console = store, console
+        self._store, self._feedback = store, feedback
         self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
 
     def verdict(self, outcome: Outcome, out: Path) -> tuple[Trial | None, Report, str]:
         """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
         failed = self.failed
         for point in finalists(self._goal, outcome.points):
-            self._console.say(f"verdict: {point.attempt.idea}")
+            self._feedback.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
             result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
             if result.verdict is Verdict.PASS and self._kept(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result, table.metric_name(checked))}")
+            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -227,7 +259,7 @@ class _Judge:
         candidate = None if point is None else point.candidate
         baseline = self._space.precisions[0]
         recipe = winner.recipe_of(candidate, baseline, self._goal, self._model, self._data, **self._check)
-        return recipe, run_pipeline(recipe, Path(), out, console=self._console, store=self._store)
+        return recipe, run_pipeline(recipe, Path(), out, feedback=self._feedback, store=self._store)
 
     def _kept(self, result: ExportResult) -> bool:
         """The promise itself; without labels it is about the mask IoU with the original's masks."""
@@ -238,7 +270,7 @@ class _Judge:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = result.size_bytes / fp32.size_bytes
         low = result.miou_delta_interval[0]
-        metric = table.metric_name(checked)
+        metric = _metric(checked)
         words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
@@ -254,6 +286,10 @@ class _Judge:
         tried = sum(p.error is None for p in carefully(outcome.points)) - 1
         words += f" than it, of {tried} candidate{'' if tried == 1 else 's'} that could be measured"
         return words + (f"; not measured: {'; '.join(outcome.left_out)}." if outcome.left_out else ".")
+
+
+def _metric(report: Report) -> str:
+    return TASKS[report.task].words.metric_name(report)
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:
@@ -301,14 +337,14 @@ def _summary(
 
 
 def _write(
-    out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None, console: Console
+    out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None, feedback: Feedback
 ) -> None:
     svg = ""
     try:
         svg, png = plot.draw(goal, outcome.points, chosen)
         (out / "search.png").write_bytes(png)
     except EnvironmentMissingError as error:
-        console.warn(f"{error.what}: {error.hint}")
+        feedback.warn(f"{error.what}: {error.hint}")
     (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen, svg), encoding="utf-8")
     text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (out / "search.json").write_text(text + "\n", encoding="utf-8")

@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING
 
 from segexport.artifact import read_artifact
 from segexport.data.images import decode_image
-from segexport.diagnose.diagnose import diagnose
+from segexport.diagnose.diagnose import diagnose as find_fault
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import new_folder, require_free
 from segexport.files.store import Store
+from segexport.progress import SILENCE, Feedback
 from segexport.task.registry import require_feature
 
 if TYPE_CHECKING:
     from segexport.diagnose.schema import Diagnosis
-    from segexport.ui.console import Console
 
 
-def diagnose_export(
-    path: Path, output: Path | None, *, reference: Path, image: Path, threads: int, console: Console
+def diagnose(
+    path: Path,
+    output: Path | None,
+    *,
+    reference: Path,
+    image: Path,
+    threads: int = 1,
+    feedback: Feedback = SILENCE,
 ) -> Diagnosis:
     """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
     if output is not None:
@@ -34,14 +40,14 @@ def diagnose_export(
     height, width = export.manifest.inputs[0].shape[2:]
     if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:
         own = import_model(reference, options.model_copy(update={"input_size": (width, height)}), store)
-    console.warn_of(own, export)
+    feedback.warn_of(own, export)
     with nullcontext() if output is None else new_folder(output) as folder:
-        return diagnose(
+        return find_fault(
             export,
             own,
             pixels,
             image_name=image.name,
             out=folder,
             threads=threads,
-            progress=console.progress,
+            progress=feedback.progress,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,30 +18,60 @@ from segexport.files.store import Store
 from segexport.pipeline.plan import Builder, planned, steps_of
 from segexport.pipeline.registry import require_known, target_named
 from segexport.pipeline.step import StepContext
+from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import ExportRecipe
+from segexport.spec import HeadKind, MaskDtype
 from segexport.task.open_data import open_data
 
 if TYPE_CHECKING:
     from segexport.exporter.targets.base import ExportTarget
-    from segexport.ui.console import Console
 
 
-def export_to(
-    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is made of a model.
+
+    Attributes:
+        to: The target, by name.
+        precision: One that the target has.
+        head: What leaves the network; see `exporter.set_head`.
+        mask_dtype: Of the mask, where the head is an argmax.
+        calibration: Images for int8: a data folder with train.txt, or a folder of images.
+        opset: Of ONNX; None: the newest that works.
+        option: `NAME=VALUE`: options of the target's own, as in a recipe.
+    """
+
+    to: str
+    precision: str = "fp32"
+    head: HeadKind = "keep"
+    mask_dtype: MaskDtype = "int32"
+    calibration: Path | None = None
+    calibration_method: str = "mse"
+    calibration_images: int = 32
+    opset: int | None = None
+    option: tuple[str, ...] = ()
+
+
+def export(
+    model: Path, output: Path, importing: ImportOptions, options: ExportOptions, *, feedback: Feedback = SILENCE
 ) -> ModelArtifact:
-    """Exports a model to one target. `options` are the command line's."""
+    """Exports a model to one target, into the new folder `output`.
+
+    Raises:
+        SegexportError: The model cannot be read or exported, or an option is not one of the target.
+    """
     require_free(output)
     store = Store()
-    calibration = open_data(options["calibration"], "train") if options["calibration"] else None
+    calibration = open_data(options.calibration, "train") if options.calibration else None
     source = import_model(model, importing, store)
     if calibration is not None:
         source = fix_input_size(model, importing, source, calibration, store)
-    console.warn_of(source)
-    export = _export_recipe(options)
-    chain = planned(steps_of(export), source, calibration.fingerprint if calibration else "")
-    builder = Builder(store, StepContext(data=calibration, progress=console.progress), console.say)
+    feedback.warn_of(source)
+    wanted = _export_recipe(options)
+    chain = planned(steps_of(wanted), source, calibration.fingerprint if calibration else "")
+    builder = Builder(store, StepContext(data=calibration, progress=feedback.progress), feedback.say)
     made = builder.build(output.name, source, chain)
-    console.warn_of(made)
+    feedback.warn_of(made)
     return place_artifact(made, output)
 
 
@@ -52,14 +83,14 @@ def _asked(given: Mapping[str, Any]) -> str:
     return " ".join(f"--{key.replace('_', '-')} {value}" for key, value in asked.items())
 
 
-def _export_recipe(options: Mapping[str, Any]) -> ExportRecipe:
+def _export_recipe(options: ExportOptions) -> ExportRecipe:
     """What was asked, as a recipe would say it to this target.
 
     Raises:
         InputError: An option that the target has not, or a value that it does not take.
     """
-    target = target_named(options["to"])
-    given = {key: options[key] for key in ("to", "precision", "head", "mask_dtype")}
+    target = target_named(options.to)
+    given = {key: getattr(options, key) for key in ("to", "precision", "head", "mask_dtype")}
     try:
         return target.Recipe.model_validate(given | _own_options(options, target))
     except ValidationError as error:
@@ -69,14 +100,14 @@ def _export_recipe(options: Mapping[str, Any]) -> ExportRecipe:
         ) from None
 
 
-def _own_options(options: Mapping[str, Any], target: ExportTarget) -> dict[str, Any]:
+def _own_options(options: ExportOptions, target: ExportTarget) -> dict[str, Any]:
     """The options that not every target has: the calibration, `--opset`, and those that `--option` names."""
     known = set(target.Recipe.model_fields) - set(ExportRecipe.model_fields) - {"to", "precision"}
     found: dict[str, Any] = {}
     if "calibration" in known:
-        found["calibration"] = {"method": options["calibration_method"], "images": options["calibration_images"]}
-    given = [] if options["opset"] is None else [f"opset={options['opset']}"]
-    for pair in (*given, *options["option"]):
+        found["calibration"] = {"method": options.calibration_method, "images": options.calibration_images}
+    given = [] if options.opset is None else [f"opset={options.opset}"]
+    for pair in (*given, *options.option):
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"--option {pair}: no value", hint="--option NAME=VALUE, as a recipe names it")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segexport.artifact import ModelArtifact, digest_of, read_artifact
 from segexport.data.dataset import Dataset
@@ -16,18 +16,67 @@ from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.plan import Builder, Planned
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext, check_chain, content_key
-
-if TYPE_CHECKING:
-    from segexport.ui.console import Console
+from segexport.progress import SILENCE, Feedback
 
 NO_SPLIT = "none"
 _CHECKPOINT = "checkpoint.npz"
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """How a model is trained further; `compress.training_options` says what each means.
+
+    Attributes:
+        data: Folder with the lists `split` and `val_split`.
+        val_split: Images to measure the model on between epochs; `none`: no such; None: `val`, if it is there.
+        num_epochs, steps: How long; one of the two.
+        losses: `NAME` or `NAME=WEIGHT`.
+        class_weight: `dynamic`, or a number for each class, with commas.
+        augmentation: YAML file of `albumentations.save`.
+        save_dir: Keeps checkpoint, logs and best weights; None: in the cache.
+        resume_checkpoint: The `save_dir` of a training to go on with.
+        teacher: A Paddle export with the same classes to learn from.
+        timeout_s: For 20 steps and a measurement.
+    """
+
+    data: Path
+    split: str = "train"
+    val_split: str | None = None
+    num_epochs: int | None = None
+    steps: int | None = None
+    batch_size: int = 4
+    learning_rate: float = 1e-3
+    lr_decay: str = "poly"
+    lr_decay_power: float = 0.9
+    warmup_steps: int = 0
+    optimizer: str = "adamw"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    losses: tuple[str, ...] = ()
+    class_weight: str | None = None
+    augmentation: Path | None = None
+    ema: float = 0.0
+    save_interval_epochs: int = 1
+    early_stop: bool = False
+    early_stop_patience: int = 5
+    save_dir: Path | None = None
+    resume_checkpoint: Path | None = None
+    log_dir: Path | None = None
+    log_interval_steps: int = 10
+    teacher: Path | None = None
+    new_head: bool = False
+    precision: str = "fp32"
+    device: str = "cpu"
+    processes: int = 1
+    threads: int = 1
+    timeout_s: float = 3600.0
+    seed: int = 0
+
+
 def finetune(
-    model: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+    model: Path, output: Path, importing: ImportOptions, options: FinetuneOptions, *, feedback: Feedback = SILENCE
 ) -> ModelArtifact:
-    """Fine-tunes a Paddle export on a data set; `options` are the command line's.
+    """Fine-tunes a Paddle export on a data set.
 
     The same command finds what is done already, and goes on where it was killed.
 
@@ -35,37 +84,37 @@ def finetune(
         SegexportError: Model, data or options cannot be used; the training cannot go on.
     """
     require_free(output)
-    data = Dataset.open(options["data"], options["split"], ignore_index=importing.ignore_index)
+    data = Dataset.open(options.data, options.split, ignore_index=importing.ignore_index)
     validation = _validation(data, options)
     store = Store()
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, importing, store)
-    console.warn_of(source)
+    feedback.warn_of(source)
     step = make_step("finetune", _params(options))
     check_chain([step], source.manifest.format)
-    if options["early_stop"] and validation is None:
+    if options.early_stop and validation is None:
         raise InputError("--early-stop needs images to measure the model on", hint="name their list: --val-split val")
     seen = digest_of([data.fingerprint, validation.fingerprint if validation else ""])
     start = digest_of([source.digest, source.manifest.source_sha256])
-    chain = (Planned(step, content_key(step, start, seen, options["seed"])),)
+    chain = (Planned(step, content_key(step, start, seen, options.seed)),)
     context = StepContext(
         data=data,
-        seed=options["seed"],
-        threads=options["threads"],
-        timeout_s=options["timeout_s"],
-        progress=console.progress,
+        seed=options.seed,
+        threads=options.threads,
+        timeout_s=options.timeout_s,
+        progress=feedback.progress,
         validation=validation,
-        say=console.say,
+        say=feedback.say,
     )
-    kept = Builder(store, context, console.say).build(output.name, source, chain)
+    kept = Builder(store, context, feedback.say).build(output.name, source, chain)
     with new_folder(output) as folder:
         copy_tree(kept.path, folder)
     return read_artifact(output)
 
 
-def _validation(data: Dataset, options: Mapping[str, Any]) -> Dataset | None:
+def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
     """The list that is named, else `val` where there is one."""
-    split = options["val_split"]
+    split = options.val_split
     if split == NO_SPLIT or (split is None and not (data.root / "val.txt").is_file()):
         return None
     split = split or "val"
@@ -84,22 +133,22 @@ def _validation(data: Dataset, options: Mapping[str, Any]) -> Dataset | None:
     return found
 
 
-def _params(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The step's parameters from the command line's options."""
+def _params(options: FinetuneOptions) -> dict[str, Any]:
+    """The step's parameters from the options."""
     same = ("steps", "num_epochs", "teacher", "optimizer", "learning_rate", "weight_decay", "momentum", "ema")
     same += ("save_interval_epochs", "early_stop", "early_stop_patience", "precision", "new_head", "device")
-    params = {name: options[name] for name in (*same, "processes", "log_interval_steps")}
+    params = {name: getattr(options, name) for name in (*same, "processes", "log_interval_steps")}
     if params["steps"] is None and params["num_epochs"] is None:
         raise InputError("how long is the training?", hint="give --num-epochs, or --steps")
     renamed = {"batch": "batch_size", "schedule": "lr_decay", "power": "lr_decay_power", "warmup": "warmup_steps"}
-    params |= {name: options[given] for name, given in renamed.items()}
-    params["losses"] = _losses(options["losses"])
-    params["class_weight"] = _class_weight(options["class_weight"])
-    if options["augmentation"] is not None:
-        params["augmentation"] = {"pipeline": _pipeline(options["augmentation"])}
-    params["teacher"] = str(options["teacher"] or "")
-    params["log_dir"] = str(options["log_dir"].resolve()) if options["log_dir"] else ""
-    resumed, save_dir = options["resume_checkpoint"], options["save_dir"]
+    params |= {name: getattr(options, given) for name, given in renamed.items()}
+    params["losses"] = _losses(options.losses)
+    params["class_weight"] = _class_weight(options.class_weight)
+    if options.augmentation is not None:
+        params["augmentation"] = {"pipeline": _pipeline(options.augmentation)}
+    params["teacher"] = str(options.teacher or "")
+    params["log_dir"] = str(options.log_dir.resolve()) if options.log_dir else ""
+    resumed, save_dir = options.resume_checkpoint, options.save_dir
     if resumed is not None:
         if save_dir is not None and save_dir != resumed:
             raise InputError("--save-dir and --resume-checkpoint name two folders", hint="give one of them")

@@ -8,7 +8,8 @@ from pathlib import Path
 from segexport.artifact import Manifest, ModelArtifact, read_artifact
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.exporter.inspect import Inspection, TargetSupport, inspect
+from segexport.exporter.inspect import Inspection, TargetSupport
+from segexport.exporter.inspect import inspect as inspect_program
 from segexport.exporter.mask_output import FIRST, MASKS, mask_of
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
@@ -18,7 +19,7 @@ from segexport.ui.text_table import table
 _MOST_OPERATORS = 30
 
 
-def inspect_path(path: Path, options: ImportOptions, form: str, *, color: bool, width: int) -> str:
+def inspect(path: Path, options: ImportOptions, form: str, *, color: bool, width: int) -> str:
     """Describes a Paddle model in full, and of an export what its manifest says.
 
     Raises:
@@ -34,7 +35,7 @@ def inspect_path(path: Path, options: ImportOptions, form: str, *, color: bool, 
             options = options.model_copy(update={"mask_output": FIRST})
         artifact = import_model(path, options, Store())
     graph = program.read(artifact.file("model"), artifact.file("params"))
-    found = inspect(graph)
+    found = inspect_program(graph)
     if form == "json":
         described = {"manifest": artifact.manifest.model_dump(mode="json"), **found.model_dump(mode="json")}
         return json.dumps(described, indent=2, ensure_ascii=False)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,56 +13,90 @@ from segexport.commands.check import read_label_map
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.store import Store
+from segexport.progress import SILENCE, Feedback
 from segexport.references.archive import require_new
 from segexport.references.golden import make_pack
 from segexport.references.reference import record
 from segexport.references.reference_file import ReferenceFile
 from segexport.task.registry import require_feature
 
-if TYPE_CHECKING:
-    from segexport.ui.console import Console
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """Which images are recorded, and how the model runs; `label_map` is a YAML file."""
+
+    split: str = "val"
+    groups: str | None = None
+    limit: int | None = None
+    label_map: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+    latency_seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenOptions:
+    """Which images are packed (`images` of the split, spread over it), and how the model runs."""
+
+    split: str = "val"
+    groups: str | None = None
+    images: int = 8
+    device: str = "cpu"
+    threads: int = 1
 
 
 def record_reference(
-    model: Path, data: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+    model: Path,
+    data: Path,
+    output: Path,
+    importing: ImportOptions,
+    options: RecordOptions,
+    *,
+    feedback: Feedback = SILENCE,
 ) -> ReferenceFile:
-    """Records; `options` are the command line's."""
+    """Records what a model says about images; raises as `references.reference.record`."""
     require_new(output)
-    images = Dataset.open(data, options["split"], groups=options["groups"]).at_most(options["limit"])
+    images = Dataset.open(data, options.split, groups=options.groups).at_most(options.limit)
     return record(
-        _imported(model, importing, images, console),
+        _imported(model, importing, images, feedback),
         images,
         output,
-        device=options["device"],
-        threads=options["threads"],
-        latency_seconds=options["latency_seconds"],
-        label_map=read_label_map(options["label_map"]),
-        progress=console.progress,
+        device=options.device,
+        threads=options.threads,
+        latency_seconds=options.latency_seconds,
+        label_map=read_label_map(options.label_map),
+        progress=feedback.progress,
     )
 
 
 def make_golden(
-    model: Path, data: Path, output: Path, importing: ImportOptions, options: Mapping[str, Any], *, console: Console
+    model: Path,
+    data: Path,
+    output: Path,
+    importing: ImportOptions,
+    options: GoldenOptions,
+    *,
+    feedback: Feedback = SILENCE,
 ) -> Path:
-    """Makes a golden pack; `options` are the command line's."""
+    """Makes a golden pack; raises as `references.golden.make_pack`."""
     require_new(output)
-    images = Dataset.open(data, options["split"], groups=options["groups"])
+    images = Dataset.open(data, options.split, groups=options.groups)
     return make_pack(
-        _imported(model, importing, images, console),
+        _imported(model, importing, images, feedback),
         images,
         output,
-        images=options["images"],
-        device=options["device"],
-        threads=options["threads"],
-        progress=console.progress,
+        images=options.images,
+        device=options.device,
+        threads=options.threads,
+        progress=feedback.progress,
     )
 
 
-def _imported(model: Path, importing: ImportOptions, data: Dataset, console: Console) -> ModelArtifact:
+def _imported(model: Path, importing: ImportOptions, data: Dataset, feedback: Feedback) -> ModelArtifact:
     store = Store()
     options = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, options, store)
-    console.warn_of(source)
+    feedback.warn_of(source)
     require_feature(source, "recording", "a recording of masks")
     return fix_input_size(model, options, source, data, store)
 

@@ -18,6 +18,7 @@ from segexport.files.store import Store
 from segexport.judge.results import Export
 from segexport.pipeline.plan import Builder, context_of, plan, steps_of
 from segexport.pipeline.registry import target_named
+from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import Recipe
@@ -29,13 +30,17 @@ from segexport.task.open_data import open_data
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
-    from segexport.ui.console import Console
 
 DEMO_RECIPE = Path(__file__).parent.parent / "demo" / "recipe.yaml"
 
 
-def run_recipe(
-    path: Path, output: Path, *, without: Sequence[str] = (), console: Console, store: Store | None = None
+def run(
+    path: Path,
+    output: Path,
+    *,
+    without: Sequence[str] = (),
+    feedback: Feedback = SILENCE,
+    store: Store | None = None,
 ) -> Report:
     """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
 
@@ -53,10 +58,10 @@ def run_recipe(
         except ValueError as error:
             raise InputError(f"--without {without[0]}: {error}") from None
     with new_folder(output, replace=True) as folder:
-        return run_pipeline(recipe, path.parent, folder, console=console, store=store or Store())
+        return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
 
 
-def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, store: Store) -> Report:
+def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
     """Does what a recipe says; `folder`, which is empty, gets reports, pictures and exports.
 
     Args:
@@ -74,13 +79,13 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
     source = _source(base / recipe.model.path, recipe, data, store)
-    console.warn_of(source)
+    feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
     data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
-    builder = Builder(store, context_of(recipe, calibration, console.progress), console.say)
-    exports = tuple(_built(builder, source, export, chains[export_name(export)], console) for export in recipe.exports)
+    builder = Builder(store, context_of(recipe, calibration, feedback.progress), feedback.say)
+    exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)
     request = CheckRequest(
         reference=reference,
         exports=exports,
@@ -89,7 +94,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
         options=recipe.check,
         title=recipe.title,
         label_map=recipe.data.label_map,
-        progress=console.progress,
+        progress=feedback.progress,
     )
     report, is_known = cached_check(request, store)
     for export in exports:
@@ -99,7 +104,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, console: Console, 
     reports.write(report, folder)
     made = builder.made
     if not made.made and is_known:
-        console.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
+        feedback.say(f"nothing to do: all {made.found} steps and the check were found in the cache")
     return report
 
 
@@ -126,13 +131,13 @@ def _calibrates(recipe: Recipe) -> bool:
     return bool(recipe.steps) or any(step.uses_data for export in recipe.exports for step in steps_of(export))
 
 
-def _built(builder: Builder, source: ModelArtifact, export, chain, console: Console) -> Export:
+def _built(builder: Builder, source: ModelArtifact, export, chain, feedback: Feedback) -> Export:
     name = export_name(export)
     try:
         artifact, error = builder.build(name, source, chain), None
-        console.warn_of(artifact)
+        feedback.warn_of(artifact)
     except SegexportError as caught:
         artifact, error = None, caught
-        console.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
+        feedback.error(type(caught)(f"{name}: {caught.what}", cause=caught.cause, hint=caught.hint))
     precision = export.precision if artifact is None else artifact.manifest.target.precision
     return Export(name, target_named(export.to).format, precision, artifact, error, export.limits)

@@ -4,22 +4,61 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from segexport.errors import EnvironmentMissingError
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.store import Store
 from segexport.predict.model_pipeline import read_config
+from segexport.predict.target_size import TargetSize
+from segexport.progress import SILENCE, Feedback
 from segexport.serve.dependencies import HINT, missing
 from segexport.serve.limits import Limits
-from segexport.ui.console import Console
+
+Urls = Literal["public", "any", "none"]
 
 
-def serve_model(
-    model: Path | None, pipeline: Path | None, options: dict[str, Any], *, access_log: bool, say: Console
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How a model is served; `serve.server.Settings` and `serve.limits.Limits` say what each means.
+
+    Attributes:
+        device, target_size: None: as the pipeline's file says, else `cpu` and as the model says.
+        request_timeout, receive_timeout: In seconds.
+        access_log: A line for each request.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    device: str | None = None
+    threads: int = 1
+    workers: int = 1
+    target_size: TargetSize = None
+    urls: Urls = "public"
+    queue: int = 64
+    max_body_mib: int = 32
+    max_pixels: int = 25_000_000
+    max_network_pixels: int = 2048 * 2048
+    request_timeout: float = 30.0
+    receive_timeout: float = 15.0
+    access_log: bool = False
+
+
+def serve(
+    model: Path | None,
+    pipeline: Path | None,
+    options: ServeOptions,
+    *,
+    announce: Callable[[str], None],
+    feedback: Feedback = SILENCE,
 ) -> None:
-    """Serves until it is told to stop.
+    """Serves a model, or that of a pipeline's file, until it is told to stop.
+
+    Args:
+        announce: Told what is served where, once requests are taken.
 
     Raises:
         EnvironmentMissingError: The server's libraries are not installed.
@@ -27,35 +66,36 @@ def serve_model(
     """
     if absent := missing():
         raise EnvironmentMissingError(f"serving needs {', '.join(absent)}", hint=HINT)
-    from segexport.serve.server import Settings, serve
+    from segexport.serve.server import Settings
+    from segexport.serve.server import serve as run_server
 
-    device, target_size = options["device"], options["target_size"]
+    device, target_size = options.device, options.target_size
     if pipeline is not None:
         config = read_config(pipeline).Pipeline
         model = pipeline.parent / config.model
         device = config.device if device is None else device
         target_size = config.target_size if target_size is None else target_size
     artifact = import_model(model, ImportOptions(), Store())
-    say.warn_of(artifact)
-    _log_to_stderr(access_log)
+    feedback.warn_of(artifact)
+    _log_to_stderr(options.access_log)
     settings = Settings(
-        host=options["host"],
-        port=options["port"],
+        host=options.host,
+        port=options.port,
         device="cpu" if device is None else device,
-        threads=options["threads"],
-        workers=options["workers"],
+        threads=options.threads,
+        workers=options.workers,
         target_size=target_size,
-        urls=options["urls"],
+        urls=options.urls,
         limits=Limits(
-            queue=options["queue"],
-            body_bytes=options["max_body_mib"] << 20,
-            image_pixels=options["max_pixels"],
-            network_pixels=options["max_network_pixels"],
-            request_s=options["request_timeout"],
-            receive_s=options["receive_timeout"],
+            queue=options.queue,
+            body_bytes=options.max_body_mib << 20,
+            image_pixels=options.max_pixels,
+            network_pixels=options.max_network_pixels,
+            request_s=options.request_timeout,
+            receive_s=options.receive_timeout,
         ),
     )
-    serve(artifact, settings, lambda address: say.data(f"{artifact.manifest.name}: POST {address}"))
+    run_server(artifact, settings, lambda address: announce(f"{artifact.manifest.name}: POST {address}"))
 
 
 def _log_to_stderr(access_log: bool) -> None:

@@ -246,6 +246,7 @@ def _read_all(data: Dataset) -> Iterator[Sample | InputError]:
 def _draw(folder: Path, split: str, sample: Sample, labels: tuple[Label, ...]) -> str:
     target = Path("demo_img") / f"{split}_{sample.index:05d}_{Path(sample.name).stem}.jpg"
     (folder / "demo_img").mkdir(exist_ok=True)
+    assert sample.label is not None, "drawn where there are labels"
     classes = labels or default_labels([""] * (int(sample.label.max()) + 1))
     Image.fromarray(overlay(sample.image, sample.label, classes)).save(folder / target, quality=90)
     return target.as_posix()

@@ -174,7 +174,7 @@ class Dataset:
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         if label is not None:
-            self._check_label(entry, image.shape[:2], label)
+            self._check_label(entry, (image.shape[0], image.shape[1]), label)
         return Sample(index, entry.image, image, label)
 
     def read_label(self, index: int) -> np.ndarray:

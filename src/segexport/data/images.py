@@ -106,11 +106,11 @@ def decode_image(
         image = _to_rgb(image)
         if orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[orientation])
-        pixels = np.asarray(image)
+        colors = np.asarray(image)
     if order == "bgr":
-        pixels = np.ascontiguousarray(pixels[:, :, ::-1])
-        pixels.flags.writeable = False
-    return pixels
+        colors = np.ascontiguousarray(colors[:, :, ::-1])
+        colors.flags.writeable = False
+    return colors
 
 
 def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_side_pixels: int) -> np.ndarray:
@@ -253,7 +253,7 @@ def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
             size = stored_pixels.stored_size(data)
             turned = data[:4] in TIFF_MAGICS and open_tiff(data).orientation >= 5
         except Exception:  # hostile bytes may raise anything
-            size = None
+            size, turned = None, False
         if size is None:
             raise error from error.__cause__
         _require_fair_size(_what(source, name), size[:2], MAX_PIXELS, MAX_SIDE_PIXELS)

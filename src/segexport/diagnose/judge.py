@@ -92,6 +92,7 @@ def layer_findings(layers: Sequence[Layer]) -> list[Finding]:
 
 def _operator_message(layer: Layer) -> str:
     found = layer.local or layer.accumulated
+    assert found is not None, "a layer that was not compared is not faulty"
     name = f"{' + '.join(layer.operators) or 'the input'} -> {layer.variable} {list(layer.shape)}"
     in_export = f"in the export {' + '.join(layer.export_operators) or 'nothing'}"
     if not found.fits:

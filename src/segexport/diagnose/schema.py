@@ -52,14 +52,14 @@ class Difference(Frozen):
         """Largest difference over the range; the share of other elements for integers; infinity where nothing fits."""
         if not self.fits or not self.finite:
             return float("inf")
-        return self.differing if self.differing is not None else self.max_abs / self.span
+        return self.differing if self.differing is not None else (self.max_abs or 0.0) / self.span
 
     @property
     def steps(self) -> float:
         """Root-mean-square difference in 8-bit steps of the range; the share of other elements for integers."""
         if not self.fits or not self.finite:
             return float("inf")
-        return self.differing if self.differing is not None else self.rms / self.span * 255.0
+        return self.differing if self.differing is not None else (self.rms or 0.0) / self.span * 255.0
 
 
 class Quantized(Frozen):

@@ -67,7 +67,8 @@ def _place_of(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())[:300]
-    what = ", ".join(text for text in (error.context, error.problem) if text)
+    said = (getattr(error, "context", None), getattr(error, "problem", None))
+    what = ", ".join(text for text in said if text)
     return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
 
 

@@ -220,7 +220,8 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
             f"{path}: a training checkpoint of PaddleX (status {status})",
             hint="export it first: `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`",
         )
-    attributes = content.get("_Attributes") if isinstance(content.get("_Attributes"), dict) else {}
+    given = content.get("_Attributes")
+    attributes: dict[str, Any] = given if isinstance(given, dict) else {}
     kind = attributes.get("model_type", "segmenter")
     dialect, color = _paddlex_version(content)
     if kind == "detector" and dialect is PADDLEX_1:

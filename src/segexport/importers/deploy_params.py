@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segexport.errors import InputError
+from segexport.spec import Color, Interpolation
 
 Values = tuple[float, ...]  # one for each channel
 
@@ -29,6 +30,15 @@ OWN_HINT = "say the preprocessing yourself with --preprocess FILE"
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 _HALF = 0.5
+_INTERPOLATIONS: dict[str, Interpolation] = {
+    "NEAREST": "nearest",
+    "LINEAR": "linear",
+    "BILINEAR": "linear",
+    "CUBIC": "cubic",
+    "BICUBIC": "cubic",
+    "AREA": "area",
+    "LANCZOS4": "lanczos4",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Dialect:
     """
 
     name: str
-    color: str = "rgb"
+    color: Color = "rgb"
     height_first: bool = False
     keep_ratio: bool = False
     size_divisor: int | None = None
@@ -149,17 +159,17 @@ class Params:
             values = values[:1] * self.channels
         return tuple(map(float, values))
 
-    def interpolation(self, key: str, default: str = "LINEAR") -> str:
+    def interpolation(self, key: str, default: str = "LINEAR") -> Interpolation:
         """The contract's name of an interpolation."""
         value = self.take(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and value in range(5):
             value = ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")[value]
-        name = {"BILINEAR": "LINEAR", "BICUBIC": "CUBIC"}.get(str(value).upper(), str(value).upper())
+        name = str(value).upper()
         if name == "RANDOM":
             raise InputError(f"{self.what}: a random interpolation", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
-        if name not in ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4"):
+        if name not in _INTERPOLATIONS:
             raise self.wrong(key, value, "NEAREST, LINEAR, CUBIC, AREA or LANCZOS4")
-        return name.lower()
+        return _INTERPOLATIONS[name]
 
 
 def _is_number(value: Any) -> bool:

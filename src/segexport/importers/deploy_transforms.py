@@ -100,7 +100,7 @@ class State:
     """
 
     dialect: Dialect
-    color: str
+    color: Color
     channels: int = 3
     depth: Depth = "uint8"
     geometry: list[Geometry] = field(default_factory=list)

@@ -14,10 +14,10 @@ from typing import Any
 from segexport.artifact import warning
 from segexport.errors import InputError
 from segexport.importers.deploy_params import OWN_HINT, PADDLESEG, Params
-from segexport.spec import Preprocess, Resize
+from segexport.spec import Color, Preprocess, Resize
 
 _SIZE = re.compile(r"\(?\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,?\s*\)?")
-_COLORS = {1: "gray", 3: "bgr", 4: "bgra"}
+_COLORS: dict[int, Color] = {1: "gray", 3: "bgr", 4: "bgra"}
 # What changes no pixel, and what is looked at elsewhere.
 _OTHERS = {
     "USE_GPU", "MODEL_PATH", "MODEL_FILENAME", "PARAMS_FILENAME", "IMAGE_TYPE", "NUM_CLASSES", "PRE_PROCESSOR",
@@ -51,7 +51,8 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
         )
     size = deploy.get("EVAL_CROP_SIZE")
     match = _SIZE.fullmatch(size.strip()) if isinstance(size, str) else None
-    width, height = map(int, match.groups()) if match else size if _is_pair(size) else (0, 0)
+    pair: Any = match.groups() if match else size if _is_pair(size) else (0, 0)
+    width, height = int(pair[0]), int(pair[1])
     if not (width and height):
         raise InputError(f"{where}.EVAL_CROP_SIZE is {size!r}, (width, height) is expected", hint=OWN_HINT)
     params = Params(where, "DEPLOY", PADDLESEG, {key: deploy.get(key) for key in ("MEAN", "STD")}, channels)

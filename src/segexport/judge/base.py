@@ -31,9 +31,12 @@ class Judge(Protocol):
 
     def export(self, counts: Counts, limits: Limits) -> Judged:
         """What an export must hold."""
+        ...
 
     def reference(self) -> dict[str, Any]:
         """The reference's own figures (fields of `Reference`)."""
+        ...
 
     def remarks(self) -> list[str]:
         """What is odd about the data."""
+        ...

@@ -37,6 +37,13 @@ class Export:
     limits: Limits | None = None
 
     @property
+    def made(self) -> ModelArtifact:
+        """The artifact, of an export that could be made."""
+        if self.artifact is None:
+            raise ValueError(f"{self.name} was not made")
+        return self.artifact
+
+    @property
     def effective_limits(self) -> Limits:
         """The limits of its precision, or of trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained

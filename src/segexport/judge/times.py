@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 
 from segexport.judge.results import Measured, ReferenceRun
@@ -25,7 +27,7 @@ def ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio
     if reference.recorded is None:
         return ratio_to(reference.timing, entry.timing)
     own, info = reference.info, entry.info
-    same = (own.device, own.threads) == (info.device, info.threads)
+    same = info is not None and (own.device, own.threads) == (info.device, info.threads)
     if not same or not _taken(reference.timing) or not _taken(entry.timing):
         return None
     return ratio_of_separate(session_times(entry.timing.sessions_ms), session_times(reference.timing.sessions_ms))
@@ -38,13 +40,15 @@ def ratio_to(baseline: latency.Timing | None, timing: latency.Timing | None) -> 
     return latency_ratio(timing.sessions_ms, baseline.sessions_ms)
 
 
-def _taken(timing: latency.Timing | None) -> bool:
+def _taken(timing: latency.Timing | None) -> TypeGuard[latency.Timing]:
     return timing is not None and bool(timing.sessions_ms.size) and timing.error is None
 
 
 def percentiles_of(timing: latency.Timing | None) -> Percentiles | None:
-    if not _taken(timing):
-        return None
+    return _percentiles(timing) if _taken(timing) else None
+
+
+def _percentiles(timing: latency.Timing) -> Percentiles:
     return Percentiles(**percentiles(timing.samples_ms)._asdict())
 
 
@@ -52,7 +56,7 @@ def latency_of(
     timing: latency.Timing | None, info: SessionInfo | None, counts: Counts, preprocess_ms: float
 ) -> Latency | None:
     """Times as the report holds them; None where none were taken."""
-    if not _taken(timing):
+    if not _taken(timing) or info is None:
         return None
     return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(counts.postprocess_ms)))
 
@@ -60,7 +64,7 @@ def latency_of(
 def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:
     """Raw times, and what came before and after them, as the report holds them."""
     return Latency(
-        inference_ms=percentiles_of(timing),
+        inference_ms=_percentiles(timing),
         samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:: _step(timing)]),
         sessions_ms=tuple(round(float(value), 4) for value in session_times(timing.sessions_ms)),
         load_ms=timing.load_ms,

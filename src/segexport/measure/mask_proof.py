@@ -58,7 +58,7 @@ class MaskProof(Frozen):
         name = self.optimized or "the optimized program"
         if self.fault:
             return f"{made}; {name} failed ({self.fault}), {slow}"
-        if self.images < LEAST_IMAGES:
+        if self.images < LEAST_IMAGES or self.agreement_worst is None:
             return f"{made}; {self.images or 'no'} image cannot show whether {name} gives the same, {slow}"
         worst = f"{math.floor(self.agreement_worst * 1e6) / 1e4:.4f}".rstrip("0").rstrip(".")
         if self.differing_images:

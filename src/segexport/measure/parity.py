@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
 from segexport.progress import Progress, silent
-from segexport.runtimes.base import Prediction, Session
 from segexport.spec import Preprocess
+
+if TYPE_CHECKING:
+    from segexport.runtimes.base import Prediction, Session
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Scorer(Protocol[AnyCounts]):
 
     def new_counts(self) -> AnyCounts:
         """Of a model that was not run yet."""
+        ...
 
     def add(self, run: ImageRun, own: AnyCounts, exports: Mapping[str, AnyCounts]) -> None:
         """Counts one image.

@@ -13,7 +13,7 @@ import contextlib
 import difflib
 import functools
 import importlib.metadata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from segexport.spec import Format
 
 _GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
+_CLASSES = ("target", "runtime")  # of which there is one object each
 _OWN = Path(__file__).with_name("entry_points.ini")
 _PHONE = "segexport.runtimes.adb"
 
@@ -60,15 +61,8 @@ def load(kind: str, name: str) -> Any:
     """
     require_known(kind, name, names(kind))
     entry = _installed()[kind][name]
-    try:
+    with _blamed(kind, entry):
         return entry.load()
-    except Exception as error:
-        package = entry.dist.name if entry.dist is not None else entry.value
-        raise EnvironmentMissingError(
-            f"{kind} {name!r} of the package {package} cannot be loaded",
-            cause=f"{entry.value}: {type(error).__name__}: {error}",
-            hint=f"pip install --force-reinstall {package}",
-        ) from error
 
 
 def make_step(kind: str, params: dict[str, Any]) -> Step:
@@ -98,7 +92,7 @@ def target_named(name: str) -> ExportTarget:
         InputError: There is none.
         EnvironmentMissingError: Its package is broken.
     """
-    return targets().get(name) or load("target", name)()
+    return targets().get(name) or _made("target", name)
 
 
 def target_of(format: Format) -> ExportTarget | None:
@@ -141,7 +135,7 @@ def broken() -> list[EnvironmentMissingError]:
     for kind in ("target", "runtime", "toolchain"):
         for name in names(kind):
             try:
-                load(kind, name)
+                _made(kind, name)
             except EnvironmentMissingError as error:
                 found.append(error)
     return found
@@ -170,8 +164,28 @@ def _all(kind: str) -> dict[str, Any]:
     made = {}
     for name in names(kind):
         with contextlib.suppress(EnvironmentMissingError):
-            made[name] = load(kind, name)()
+            made[name] = _made(kind, name)
     return made
+
+
+def _made(kind: str, name: str) -> Any:
+    found = load(kind, name)
+    with _blamed(kind, _installed()[kind][name]):
+        return found() if kind in _CLASSES else found
+
+
+@contextlib.contextmanager
+def _blamed(kind: str, entry: EntryPoint) -> Iterator[None]:
+    """Whatever another package raises is its fault, with its name."""
+    try:
+        yield
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else entry.value
+        raise EnvironmentMissingError(
+            f"{kind} {entry.name!r} of the package {package} cannot be loaded",
+            cause=f"{entry.value}: {type(error).__name__}: {error}",
+            hint=f"pip install --force-reinstall {package}",
+        ) from error
 
 
 def _place(name: str, order: tuple[str, ...]) -> int:

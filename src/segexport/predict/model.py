@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class Model(Opened):
         tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
         return Placed(of, tensor, placement)
 
-    def _masks(self, data: Dataset, limit: int) -> Iterator[tuple[Sample, np.ndarray]]:
+    def _masks(self, data: Dataset, limit: int) -> Generator[tuple[Sample, np.ndarray]]:
         """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
         contract = self.artifact.manifest.preprocess
         waiting: deque[list[Placed[Sample]]] = deque()  # what the worker is at, or will be next
@@ -160,7 +160,7 @@ class Model(Opened):
                 answer = self._session.result().mask if ready else None
                 self._session.submit([stacked(batch)])
                 waiting.append(batch)
-                if ready:
+                if ready and answer is not None:
                     yield from answered(ready, answer)
             while waiting:
                 yield from answered(waiting.popleft(), self._session.result().mask)
@@ -194,8 +194,10 @@ class Model(Opened):
 
     def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
         """Probabilities (h, w, C) float32 of the network's size of each image."""
-        spec = self.artifact.manifest.outputs[self._scores_output]
-        output = self._session.outputs([stacked(batch)])[self._scores_output]
+        place = self._scores_output
+        assert place is not None, "asked of models that give scores"
+        spec = self.artifact.manifest.outputs[place]
+        output = self._session.outputs([stacked(batch)])[place]
         each = output if spec.layout.endswith("HWC") else output.transpose(0, 2, 3, 1)
         return [_probabilities(scores.astype(np.float32), spec.semantics) for scores in each]
 
@@ -212,6 +214,7 @@ class Model(Opened):
                 total = np.zeros((*image.shape[:2], scores.shape[2]), np.float32) if total is None else total
                 total[window] += scores
                 times[window] += 1
+        assert total is not None, "an image has one window at least"
         return total / times
 
 

@@ -37,6 +37,7 @@ def settled(run: Callable[[], T]) -> T:
             if before is not None and not _is_own(error) and not _is_own(before):
                 raise _interrupted(error) from error
             before = error
+    assert before is not None, "each run that ends without a result leaves its error"
     raise _interrupted(before) from before
 
 

@@ -91,7 +91,10 @@ class Worker:
             raise WorkerCrashed(
                 f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
             ) from error
-        self._in, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        assert self._process.stdin is not None  # pipes were asked for
+        assert self._process.stdout is not None
+        self._pipes = self._process.stdin, self._process.stdout
+        self._in, self._out = (pipe.fileno() for pipe in self._pipes)
         os.set_blocking(self._in, False)
         os.set_blocking(self._out, False)
         _widen(self._in, self._out)
@@ -205,14 +208,14 @@ class Worker:
     def close(self) -> None:
         """Ends the process. Safe to call twice, and after a crash."""
         if self._process.poll() is None:
-            self._process.stdin.close()
+            self._pipes[0].close()
             try:
                 self._process.wait(timeout=_END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            stream.close()
+        for pipe in self._pipes:
+            pipe.close()
         self._close_slots()
 
     def _close_slots(self) -> None:

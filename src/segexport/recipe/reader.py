@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def read_recipe(path: Path) -> Recipe:
         ) from None
 
 
-def _place(fault: dict[str, Any], node: yaml.Node) -> list:
+def _place(fault: Mapping[str, Any], node: yaml.Node) -> list:
     """The keys and indices on the way to a fault, without pydantic's names for the members of a union."""
     place = []
     last = len(fault["loc"]) - 1
@@ -56,7 +57,7 @@ def _place(fault: dict[str, Any], node: yaml.Node) -> list:
     return place
 
 
-def _message(fault: dict[str, Any], place: list) -> str:
+def _message(fault: Mapping[str, Any], place: list) -> str:
     if fault["type"] == "extra_forbidden":
         known = _known_keys(fault["loc"][:-1])
         near = difflib.get_close_matches(str(place[-1]), known, n=1)
@@ -74,7 +75,7 @@ def _plain(text: str) -> str:
     return re.sub(r"<\w+\.\w+: ('[^']*')>", r"\1", text)
 
 
-def _given(fault: dict[str, Any]) -> str:
+def _given(fault: Mapping[str, Any]) -> str:
     value = fault.get("input")
     return f" (given: {value!r})" if isinstance(value, str | int | float) and fault["type"] != "missing" else ""
 

@@ -33,7 +33,7 @@ class Tolerances(Frozen):
         Raises:
             InputError: Another name, or not a number in range.
         """
-        pairs = dict(text.partition("=")[::2] for text in given)
+        pairs = {name: value for name, _, value in (text.partition("=") for text in given)}
         try:
             return cls.model_validate(pairs)
         except ValidationError as error:

@@ -35,6 +35,7 @@ class Reference(Protocol):
 
     def with_groups(self, data: Dataset) -> Dataset:
         """The data with the groups that a recording knows, where the data names none itself."""
+        ...
 
     def open(self) -> ModelUnderTest:
         """Ready to answer images; who asks for it closes its session.
@@ -42,15 +43,19 @@ class Reference(Protocol):
         Raises:
             SegexportError: It cannot be run.
         """
+        ...
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """The exports' preprocessing, where the reference has to take it over; None: it keeps its own."""
+        ...
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program | None:
         """What is timed in turn with the exports; None where the times are known already. `ran`: what `open` gave."""
+        ...
 
     def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
         """What speaks for or against this reference, for each export that contradicts it (`trial`)."""
+        ...
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
         """How its answers came about, for the report.
@@ -59,3 +64,4 @@ class Reference(Protocol):
             ran: What `open` gave.
             timing: Of `program`; None where nothing was timed.
         """
+        ...

@@ -231,9 +231,8 @@ def _changed_around(report: Report, baseline: Report) -> tuple[str, ...]:
     ):
         if new != old:
             found.append(f"{what} {old} -> {new}")
-    packages = report.environment.get("packages"), baseline.environment.get("packages")
-    if all(isinstance(versions, dict) for versions in packages):
-        new, old = packages
+    new, old = report.environment.get("packages"), baseline.environment.get("packages")
+    if isinstance(new, dict) and isinstance(old, dict):
         for name in sorted({*new, *old} - {"segexport"}):
             if new.get(name) != old.get(name):
                 found.append(f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}")

@@ -41,14 +41,14 @@ def device_row(
     export: Export, result: DeviceResult, file: Path, pack: GoldenPack | None, *, size_ratio: float | None = None
 ) -> ExportResult:
     """One row: agreement with the expected masks, and the phone's times."""
-    artifact = export.artifact
+    artifact = export.made
     limits = _limits(export, pack)
     if pack is not None and result.id != pack.digest:
         pack = None  # the names of its images are those of every pack
     pairs = [_masks(item, artifact, file, pack) for item in result.items]
     per_image = [metrics.agreement(found, wanted) for found, wanted in pairs]
     classes = artifact.manifest.num_classes
-    counted = sum(metrics.confusion_matrix(wanted, found, classes, None) for found, wanted in pairs)
+    counted = np.sum([metrics.confusion_matrix(wanted, found, classes, None) for found, wanted in pairs], axis=0)
     checks = agreement_checks(
         per_image,
         limits,

@@ -126,17 +126,17 @@ class GoldenPack:
 
     def probe(self, export: Export, session: Session) -> list[Check]:
         """Holds the raw scores against the recorded ones; a `check.Probe`."""
-        name, manifest = "golden.logits", export.artifact.manifest
+        name, manifest = "golden.logits", export.made.manifest
         place = score_output(manifest.outputs)
-        recorded = [image for image in self.pack.images if image.logits is not None]
+        recorded = [(image, image.logits) for image in self.pack.images if image.logits is not None]
         if place is None or not recorded:
             who = "the pack" if place is not None else "the export"
             return [skipped(name, f"{who} has classes only, no scores to compare.")]
         worst, where = 0.0, ""
-        for image in recorded:
+        for image, logits in recorded:
             pixels = decode_image(self.folder / image.name, pixels=manifest.preprocess.pixels)
             tensor, _ = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-            found = deviation(session.outputs([tensor])[place], manifest.outputs[place], image.logits)
+            found = deviation(session.outputs([tensor])[place], manifest.outputs[place], logits)
             if found >= worst:
                 worst, where = found, image.name
         limit = self.pack.tolerances.get(export.precision, Tolerance()).logits_max

@@ -13,9 +13,9 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import REFERENCE, Export, ReferenceRun
 from segexport.judge.times import latency_of
 from segexport.measure import latency
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
+from segexport.references.live_model import LiveModel
 from segexport.references.trial import Anew, Charge, tried
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import proof_of, with_graph
@@ -34,7 +34,7 @@ class LiveReference:
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
         """A model that runs as a check says."""
         options = RunOptions(check.reference_device, check.threads, check.timeout_s)
-        return cls(artifact, with_graph(options, "watched" if check.latency_seconds else "plain"))
+        return cls(artifact, with_graph(options, "watched" if check.timing_seconds else "plain"))
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -55,11 +55,10 @@ class LiveReference:
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
         """That of the exports where the model takes any size and they do not: both must see the same tensor."""
-        contracts = {export.manifest.preprocess for export in exports}
+        first, *others = (export.manifest.preprocess for export in exports) if exports else (None,)
         free = -1 in self.artifact.manifest.image.shape[2:]
-        if free and len(contracts) == 1 and contracts != {self.artifact.manifest.preprocess}:
-            return contracts.pop()
-        return None
+        shared = all(other == first for other in others)
+        return first if free and shared and first != self.artifact.manifest.preprocess else None
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program:
         return self._model.program(image, ran.session, ran.preprocess)

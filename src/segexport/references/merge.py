@@ -242,29 +242,31 @@ def _rows(read: _Read, place: int, name: str) -> np.ndarray:
 
 def _sum(arrays: list[np.ndarray | None]) -> np.ndarray | None:
     there = [array for array in arrays if array is not None]
-    return sum(there[1:], there[0]) if there else None
+    return np.sum(there, axis=0) if there else None
 
 
 def _error(failure: Failure) -> SegexportError:
     kind = getattr(errors, failure.kind, None)
-    known = isinstance(kind, type) and issubclass(kind, SegexportError)
-    return (kind if known else SegexportError)(failure.what, cause=failure.cause, hint=failure.hint)
+    if not (isinstance(kind, type) and issubclass(kind, SegexportError)):
+        kind = SegexportError
+    return kind(failure.what, cause=failure.cause, hint=failure.hint)
 
 
 def _worst(parts: list[_Read], export: str, order: list[int], pictures: Path) -> tuple[WorstImage, ...]:
     names = [name for read in parts for name in read.part.names]
     turn = {names[place]: index for index, place in enumerate(order)}
     found = [
-        (worst.agreement, turn[worst.image], worst, read)
+        (worst.agreement, turn[worst.image], worst, worst.picture, read)
         for read in parts
         for one in read.part.contestants
         if one.name == export
         for worst in one.worst
+        if worst.picture is not None  # `_read` has refused a part with such
     ]
     found.sort(key=lambda entry: entry[:2])
     kept = found[: parts[0].part.worst_images]
-    for _, _, worst, read in kept:
-        place = pictures / worst.picture
+    for *_, picture, read in kept:
+        place = pictures / picture
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(read.archive.read(worst.picture))
-    return tuple(worst for _, _, worst, _ in kept)
+        place.write_bytes(read.archive.read(picture))
+    return tuple(worst for _, _, worst, *_ in kept)

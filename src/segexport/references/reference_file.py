@@ -216,7 +216,7 @@ class ReferenceFile:
 
     def scores(self) -> metrics.Scores:
         """Metrics of the reference itself, from the recorded confusions."""
-        return metrics.scores(sum(self.confusion(index) for index in range(len(self.header.images))))
+        return metrics.scores(np.sum([self.confusion(index) for index in range(len(self.header.images))], axis=0))
 
     def as_reference(self) -> RecordedReference:
         """The recording as the check's reference."""

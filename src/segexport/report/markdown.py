@@ -67,7 +67,8 @@ def _defused(match: re.Match[str]) -> str:
 
 
 def _table(report: Report) -> str:
-    titles = [title.format(metric=TASKS[report.task].words.metric_name(report)) for title in _COLUMNS]
+    metric = TASKS[report.task].words.metric_name(report)
+    titles = tuple(title.format(metric=metric) for title in _COLUMNS)
     lines = [_line(titles), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
     lines += [_line(_cells(row)) for row in rows(report)]
     return "\n".join(lines)

@@ -43,12 +43,18 @@ class Candidate(Frozen):
         return getattr(self.export, "calibration", None)
 
     @property
+    def calibrated_by(self) -> Calibration:
+        """`calibration`, of a candidate that has to have one."""
+        assert self.calibration is not None, f"{self.export.to} has no calibration"
+        return self.calibration
+
+    @property
     def float_nodes(self) -> tuple[str, ...]:
         return () if self.calibration is None else self.calibration.float_nodes
 
     def calibrated(self, **changes: object) -> Candidate:
         """This one with other settings of its calibration, which it has to have."""
-        calibration = self.calibration.model_copy(update=changes)
+        calibration = self.calibrated_by.model_copy(update=changes)
         return self.model_copy(update={"export": self.export.model_copy(update={"calibration": calibration})})
 
 

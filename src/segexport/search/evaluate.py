@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from segexport.files.store import Store
 from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
-from segexport.measure.live_model import LiveModel
 from segexport.measure.parity import ModelUnderTest
 from segexport.pipeline.plan import Builder, Planned, plan
 from segexport.pipeline.registry import runtime_for
@@ -28,6 +28,7 @@ from segexport.process.settled import settled
 from segexport.progress import Progress, silent
 from segexport.recipe.export import export_name
 from segexport.recipe.schema import Recipe
+from segexport.references.live_model import LiveModel
 from segexport.references.recorded_reference import RecordedSession
 from segexport.runtimes.base import Prediction, RunOptions, SessionInfo
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
@@ -122,6 +123,7 @@ class Evaluator:
     def __call__(self, attempt: Attempt) -> Trial:
         start = time.monotonic()
         self.know(attempt.candidate)
+        found: dict[str, Any]
         try:
             found = settled(lambda: self._measured(attempt))
         except (Interrupted, StorageError, EnvironmentMissingError):
@@ -130,7 +132,7 @@ class Evaluator:
             found = {"error": str(error)}
         return Trial(attempt=attempt, seconds=round(time.monotonic() - start, 2), **found)
 
-    def _measured(self, attempt: Attempt) -> dict[str, object]:
+    def _measured(self, attempt: Attempt) -> dict[str, Any]:
         bench = self._bench
         artifact = bench.make(attempt.candidate)
         found = {

@@ -30,7 +30,7 @@ def shown(points: Sequence[Trial]) -> list[Trial]:
 def pareto(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
     """Those of them that no other beats in both cost and loss."""
     by_key = {p.key: p for p in shown(points)}
-    return [by_key[key] for key in front({k: (goal.cost(p)[0], -p.miou_delta) for k, p in by_key.items()})]
+    return [by_key[str(key)] for key in front({k: (goal.cost(p)[0], -_loss(p)) for k, p in by_key.items()})]
 
 
 def draw(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> tuple[str, bytes]:
@@ -68,14 +68,14 @@ def _figure(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> Figure
             if mine:
                 style = {"facecolors": color if full else "none", "edgecolors": color, "marker": marker, "s": 34}
                 label = f"{name}, {'all' if full else 'few'} images"
-                axes.scatter([_x(p, goal) for p in mine], [p.miou_delta for p in mine], label=label, **style)
+                axes.scatter([_x(p, goal) for p in mine], [_loss(p) for p in mine], label=label, **style)
     for point in found:
         if point.attempt.rung == "full" and point.miou_interval is not None:
             axes.vlines(_x(point, goal), *point.miou_interval, color="#8a8f98", lw=0.8, zorder=0)
     edge = pareto(goal, points)
-    axes.plot([_x(p, goal) for p in edge], [p.miou_delta for p in edge], color="#8a8f98", lw=1, label="the front")
+    axes.plot([_x(p, goal) for p in edge], [_loss(p) for p in edge], color="#8a8f98", lw=1, label="the front")
     if chosen is not None:
-        place = _x(chosen, goal), chosen.miou_delta
+        place = _x(chosen, goal), _loss(chosen)
         axes.annotate("chosen", place, xytext=(8, 10), textcoords="offset points", fontweight="bold")
         axes.scatter(*zip(place, strict=True), s=150, facecolors="none", edgecolors="#c05621", linewidths=1.8)
     _limit_y(axes, goal, found)
@@ -90,12 +90,17 @@ def _figure(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> Figure
 def _limit_y(axes, goal: Goal, found: Sequence[Trial]) -> None:
     """What lost everything would press the rest into one line; it is drawn at the lower edge's arrow instead."""
     low = -max(6 * goal.max_miou_drop, 0.02)
-    beyond = [p for p in found if p.miou_delta < low]
+    beyond = [p for p in found if _loss(p) < low]
     if beyond:
-        highest = max([p.miou_delta for p in found] + [0.0])
+        highest = max([_loss(p) for p in found] + [0.0])
         axes.set_ylim(low * 1.1, highest + 0.1 * (highest - low))
         xs = [_x(p, goal) for p in beyond]
         axes.scatter(xs, [low] * len(xs), marker="v", color="#c53030", s=30, label=f"loses more than {-low:g}")
+
+
+def _loss(point: Trial) -> float:
+    """The change of mIoU of a point that is `shown`."""
+    return point.miou_delta or 0.0
 
 
 def _x(point: Trial, goal: Goal) -> float:

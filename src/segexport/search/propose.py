@@ -99,7 +99,7 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
     found = {point.key: point for point in carefully(points)}
     if not all(attempt.candidate.key in found for attempt in singles):
         return singles
-    method = _best_calibration(points).candidate.export.calibration.method
+    method = _best_calibration(points).candidate.calibrated_by.method
     helped = [t.subject for t in singles if t.subject in space.switches and _agrees(found[t.candidate.key], start)]
     if helped:
         together = start.candidate.calibrated(method=method, **dict.fromkeys(helped, True))
@@ -122,8 +122,8 @@ def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
         if first != last:
             both = start.calibrated(float_nodes=(first, last))
             wanted.append(Attempt(candidate=both, stage="parts", idea="first and last layer float"))
-    kept = start.export.calibration.float_operators
-    sets = [(name,) for name in space.operators]
+    kept = start.calibrated_by.float_operators
+    sets: list[tuple[str, ...]] = [(name,) for name in space.operators]
     if len(space.operators) > 1:
         sets.append(space.operators)
     for names in sets:
@@ -295,7 +295,7 @@ def _agrees(point: Trial, start: Trial) -> bool:
 
 
 def _calibration_words(candidate: Candidate) -> str:
-    return f"all int8, ranges by {candidate.export.calibration.method}"
+    return f"all int8, ranges by {candidate.calibrated_by.method}"
 
 
 def _layer_words(group: tuple[str, ...]) -> str:

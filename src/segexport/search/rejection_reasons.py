@@ -44,7 +44,7 @@ def slow_layers(space: Space) -> list[str]:
     slow = sorted((layer for layer in timed if layer.gain_ms <= 0), key=lambda layer: layer.gain_ms)
     lines = []
     if timed:
-        total = sum(layer.float_ms for layer in timed), sum(layer.int8_ms for layer in timed)
+        total = sum(layer.float_ms or 0.0 for layer in timed), sum(layer.int8_ms or 0.0 for layer in timed)
         lines.append(
             f"{len(timed)} of {len(space.layers)} layers were timed in both profiles: {total[0]:.2f} ms in float, "
             f"{total[1]:.2f} ms in int8 with the conversions around them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, digest_of
@@ -68,7 +68,8 @@ def exports(to: str) -> tuple[ExportRecipe, ...]:
 
 
 def _looked_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
-    target, found = target_named(to), {"precisions": exports(to)}
+    target = target_named(to)
+    found: dict[str, Any] = {"precisions": exports(to)}
     if bench.learning is None:
         without_int8 = tuple(export for export in found["precisions"] if export.precision is not Precision.INT8)
         return Space(precisions=without_int8)

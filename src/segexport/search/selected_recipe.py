@@ -42,7 +42,7 @@ def limits_of(candidate: Candidate, goal: Goal) -> Limits:
     A model that was trained again is not meant to agree with the original where that was wrong, so it is held to the
     truth and not to the original's masks.
     """
-    changes: dict[str, object] = {"miou_margin": goal.max_miou_drop, "agreement_mask_iou_min": 1 - goal.max_miou_drop}
+    changes: dict[str, Any] = {"miou_margin": goal.max_miou_drop, "agreement_mask_iou_min": 1 - goal.max_miou_drop}
     if goal.objective == "latency":
         changes["latency_ratio_max"] = 1.0
     elif limits_for(candidate.precision).latency_ratio_max is not None:

@@ -23,7 +23,7 @@ def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     if whole is None or goal.surely_holds(whole):
         return []
     steps, batch = space.training.steps, space.training.batch
-    calibration = whole.candidate.export.calibration.model_dump(mode="json", exclude_defaults=True)
+    calibration = whole.candidate.calibrated_by.model_dump(mode="json", exclude_defaults=True)
     step = StepRecipe(step="qat", params={"steps": steps, "batch": batch, "calibration": calibration})
     candidate = Candidate(steps=(step,), export=whole.candidate.export)
     idea = f"all int8, trained with it for {space.training.steps} steps"

@@ -40,7 +40,7 @@ def make_app(service: Service, limits: Limits) -> ASGIApp:
 
     async def unknown(_request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return _no_result(error.status_code, str(error.detail), error.headers)
+        return _no_result(error.status_code, str(error.detail), dict(error.headers or {}))
 
     return Starlette(
         routes=[

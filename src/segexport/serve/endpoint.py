@@ -46,12 +46,15 @@ class Endpoint(Protocol):
 
     def read(self, body: bytes) -> ImageRequest:
         """What a body asks for; raises Refused for what is no request."""
+        ...
 
     def prepare(self, request: Any, data: bytes) -> Prepared:
         """From an image file to the model's input; raises InputError."""
+        ...
 
     def finish(self, prepared: Prepared, prediction: Prediction) -> bytes:
         """From what the model says to the JSON of `result`."""
+        ...
 
 
 def prepared(request: ImageRequest, data: bytes, contract: Preprocess, manifest: Manifest, limits: Limits) -> Prepared:

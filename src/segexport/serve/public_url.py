@@ -22,6 +22,8 @@ Allowed = Callable[[Address], bool]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
+_TIMEOUT_S = 30.0  # where the caller names none
+
 
 def is_public(address: Address) -> bool:
     """Whether an address lies in the public internet; of an IPv6 address that carries an IPv4 one, both have to."""
@@ -46,12 +48,12 @@ def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
         `open(url, timeout=seconds)`; raises InputError when an address is refused.
     """
 
-    def connect(host: str, port: int, timeout: float) -> socket.socket:
+    def connect(host: str, port: int, timeout: float | None) -> socket.socket:
         """To the first address that answers; all must be allowed, so that the order in which they come says nothing."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (timeout or _TIMEOUT_S)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for entry in found:
-            address = ipaddress.ip_address(entry[4][0].partition("%")[0])
+            address = ipaddress.ip_address(str(entry[4][0]).partition("%")[0])
             if not allowed(address):
                 raise InputError(f"{host}: not fetched", cause="it is not in the public internet")  # nor where it is
         failure: OSError = OSError(f"{host} has no address")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -96,7 +97,7 @@ def wrong(key: str) -> Refused:
     return Refused(422, f"{key}: {_TYPES[key]}")
 
 
-def _fault(kind: type[ImageRequest], fault: dict[str, Any]) -> str:
+def _fault(kind: type[ImageRequest], fault: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in fault["loc"][:1])
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}"

@@ -95,7 +95,7 @@ def _run(service: Service, limits: Limits, listener: socket.socket, announce: Ca
         server_header=False,
         proxy_headers=False,
         backlog=min(limits.connections, 1024),
-        timeout_keep_alive=limits.keep_alive_s,
+        timeout_keep_alive=round(limits.keep_alive_s),
         # Every request has its answer by then, be it 504.
         timeout_graceful_shutdown=round(limits.request_s + limits.send_s + _STOP_MARGIN_S),
     )

@@ -44,9 +44,11 @@ class TaskScorer(Scorer[AnyCounts], Protocol[AnyCounts]):
 
     def draw(self, sample: Sample, worst: WorstImage) -> bytes:
         """Image, truth, reference, export and their difference side by side: a PNG or a JPEG."""
+        ...
 
     def judge(self, comparison: Comparison[AnyCounts]) -> Judge:
         """What holds the counts against limits, when all images are counted."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,15 @@ class TaskWords(Protocol):
 
     def metric_name(self, report: Report) -> str:
         """A column's title."""
+        ...
 
     def accuracy(self, row: ExportResult | Reference) -> Accuracy:
         """The metric in a row of the report."""
+        ...
 
     def truth(self, *, labelled: bool) -> str:
         """What the metric is measured against, in a sentence."""
+        ...
 
 
 class Result(Protocol):
@@ -126,12 +131,15 @@ class Task(Protocol[AnyModel]):
 
     def scored_classes(self, manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
         """Decides the classes of a check; raises InputError where model and data do not fit."""
+        ...
 
     def scorer(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> TaskScorer[Any]:
         """What counts the answers of a check."""
+        ...
 
     def least_agreement(self, limits: Limits) -> tuple[float, float]:
         """The agreement with the reference that is asked for, over all images and on the worst one; 0: none."""
+        ...
 
     def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
         """What is odd about the labels, in sentences.
@@ -139,6 +147,7 @@ class Task(Protocol[AnyModel]):
         Raises:
             InputError: Labels that cannot be read.
         """
+        ...
 
     # -- use
 
@@ -146,14 +155,18 @@ class Task(Protocol[AnyModel]):
         self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
     ) -> AnyModel:
         """The model in a process of its own."""
+        ...
 
     def predictions(self, model: AnyModel, inputs: Any, options: PredictOptions) -> Iterator[Result]:
         """What a model says about each image; raises InputError for an option that the task does not have."""
+        ...
 
     def evaluate(
         self, model: AnyModel, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics, and what they were counted from, by PaddleX's names."""
+        ...
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
         """What `evaluate` gives, with `labels`, for the terminal."""
+        ...

@@ -141,6 +141,7 @@ def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> No
         )
     except OSError as error:
         raise EnvironmentMissingError(f"{command[0]}: cannot be started", cause=error.strerror or "") from error
+    assert process.stdout is not None  # a pipe was asked for
     try:
         for line in process.stdout:
             said.append(line.strip())

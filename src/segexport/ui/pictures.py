@@ -147,7 +147,7 @@ def _strip(
     ignore_index: int | None,
     width: int,
 ) -> np.ndarray:
-    size = _tile_size(image.shape[:2], width)
+    size = _tile_size((image.shape[0], image.shape[1]), width)
     differs = export != reference
     wrong = differs & False if truth is None else (export != truth) & ~differs & (truth != ignore_index)
     tiles = [("image", _fit(image, size))]

@@ -52,7 +52,7 @@ class ObjectJudge:
 
     def export(self, counts: ObjectCounts, limits: Limits) -> Judged:
         own, labelled = self.comparison.reference, self.comparison.labelled
-        deltas = {
+        deltas: dict[coco_ap.Kind, PairedDelta] = {
             kind: paired_ap_delta(self._matches(own, kind), self._matches(counts, kind), groups=self.groups)
             for kind in _kinds(counts)
         }

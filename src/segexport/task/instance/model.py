@@ -108,6 +108,8 @@ def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Pl
         InputError: Masks of another size than the image's, or a class that the model has no label for.
     """
     found = prediction.objects
+    if found is None:
+        raise InputError(f"{name}: the model gave no objects", hint="export the model with its post-processing")
     if not len(found):  # masks of no object may have any size
         return Objects.of([], [], np.zeros((0, 4)), [], placement.original)
     if found.size != placement.original:

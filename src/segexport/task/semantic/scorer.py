@@ -111,7 +111,7 @@ def _at_size_of(
     """An export's mask as large as the reference's; None, noted in `counts`, where it has no size that it may have."""
     small = declared_small_mask(model.manifest)
     if small == mask.shape:
-        return preprocess.enlarge_mask(mask, reference.shape)
+        return preprocess.enlarge_mask(mask, (reference.shape[0], reference.shape[1]))
     if small is None and mask.shape == reference.shape:
         return mask
     wanted, who = (reference.shape, "the reference gives") if small is None else (small, "its manifest declares")

@@ -43,15 +43,18 @@ class LiveModel:
         manifest = self.artifact.manifest
         return ModelUnderTest(self.name, self.open_session(options), manifest, manifest.preprocess)
 
-    def program(self, image: np.ndarray, ran: Session, contract: Preprocess | None = None) -> latency.Program:
+    def program(
+        self, image: np.ndarray, ran: Session | None = None, contract: Preprocess | None = None
+    ) -> latency.Program:
         """What is timed: this model on one image.
 
         Args:
             image: uint8 (height, width, 3), RGB.
-            ran: The session that gave the masks; it knows whether a quicker program gives the same.
+            ran: The session that gave the masks; it knows whether a quicker program gives the same. None: the model is
+                timed as its options say.
             contract: In place of the model's own preprocessing.
         """
-        options = with_graph(self.options, timed_graph(ran))
+        options = self.options if ran is None else with_graph(self.options, timed_graph(ran))
         manifest = self.artifact.manifest
         tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
         return latency.Program(lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement))
