@@ -16,8 +16,8 @@ Frames of one video are no independent images: neighbours lose alike, and videos
 What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
 bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
 section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for
-fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/gate_simulation.py` they pass
-exports at the margin in up to 40 % of the cases, since one video does not know how videos differ.
+fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/frame_simulation.py` they
+pass exports at the margin in up to 38 % of the cases, since one video does not know how videos differ.
 """
 
 from __future__ import annotations
