@@ -20,6 +20,7 @@ test-slow: $(VENV)/.ready
 lint: $(VENV)/.ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/basedpyright
 
 docs: $(VENV)/.ready
 	$(PY) -m mkdocs build

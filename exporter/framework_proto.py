@@ -128,7 +128,7 @@ def _classes() -> dict[str, Any]:
     found = {name: pool.FindMessageTypeByName(f"{_PACKAGE}.{name}") for name in _MESSAGES}
     if hasattr(message_factory, "GetMessageClass"):  # protobuf >= 4.22
         return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
-    factory = message_factory.MessageFactory(pool)
+    factory: Any = message_factory.MessageFactory(pool)
     return {name: factory.GetPrototype(descriptor) for name, descriptor in found.items()}
 
 

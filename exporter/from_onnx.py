@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from segexport.artifact import (
     MANIFEST_NAME,
@@ -23,7 +24,7 @@ from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.files.external_data import external_data, require_inside
 from segexport.files.store import Store
 from segexport.process.worker import Worker
-from segexport.spec import Format, Precision, TensorSpec
+from segexport.spec import Format, Precision, Semantics, TensorSpec
 
 _VERSION = "2"
 
@@ -38,7 +39,12 @@ def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtif
             of the reference.
     """
     weights = _weights(path)
-    identity = {"adopt": _VERSION, "onnx": file_digest(path), "reference": reference.digest, "name": path.stem}
+    identity: dict[str, Any] = {
+        "adopt": _VERSION,
+        "onnx": file_digest(path),
+        "reference": reference.digest,
+        "name": path.stem,
+    }
     if weights:
         identity["weights"] = {name: file_digest(path.parent / name) for name in weights}
     key = digest_of(identity)
@@ -121,6 +127,7 @@ def _output(new: dict, reference: Manifest) -> TensorSpec:
         return TensorSpec(
             name=new["name"], dtype=new["dtype"], shape=shape, layout="NHW"[: len(shape)], semantics="class_index"
         )
-    semantics = next((s.semantics for s in reference.outputs if s.semantics in ("logits", "probability")), "logits")
+    given = [spec.semantics for spec in reference.outputs if spec.semantics in ("logits", "probability")]
+    semantics: Semantics = "probability" if given[:1] == ["probability"] else "logits"
     layout = "NHWC" if len(shape) == 4 and shape[3] == classes and shape[1] != classes else "NCHW"
     return TensorSpec(name=new["name"], dtype=new["dtype"], shape=shape, layout=layout, semantics=semantics)

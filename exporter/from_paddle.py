@@ -116,6 +116,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
+    assert files.params is not None, "a program lies in two files"
     digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
     config = None if files.config is None else [files.config.name, file_digest(files.config)]
     described = {"config": config, "options": options.model_dump(mode="json")}
@@ -128,6 +129,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
 
 
 def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, lineage: LineageEntry) -> None:
+    assert files.params is not None, "a program lies in two files"
     graph = _READERS[files.kind](files.model, files.params)
     graph.strip_build_paths()
     notes = mend(graph, AS_READ)

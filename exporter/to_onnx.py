@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, file_entry
-from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerError, WorkerFailed
 from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
@@ -83,6 +83,7 @@ class ToOnnx:
                 f"a quantized model needs opset {least} or newer, not {self.params.opset}",
                 cause="older ones have no scale for each channel of a weight",
             )
+        last: WorkerError | None = None
         for opset in opsets:
             arguments = {"model": str(model), "params": str(params), "onnx": str(onnx), "opset": opset}
 
@@ -96,6 +97,7 @@ class ToOnnx:
             except (WorkerCrashed, WorkerFailed) as error:  # refused; the next opset may do
                 require_room(onnx.parent, error)
                 last = error
+        assert last is not None, "there is an opset to try"
         raise UnsupportedModelError(
             f"paddle2onnx cannot convert this program (opset {', '.join(map(str, opsets))} tried)",
             cause=last.cause or last.what,

@@ -50,7 +50,9 @@ def agreement(reference: Objects, export: Objects) -> Agreement:
     pairs = matched(first, others := export.at_least(LEAST))
     second = export.at_least(SURE)
     back = matched(second, reference.at_least(LEAST))
-    masks = [(first.bits[i], others.bits[j]) for i, j, _ in pairs] if first.size == others.size else []
+    masks = []
+    if first.bits is not None and others.bits is not None and first.size == others.size:
+        masks = [(first.bits[i], others.bits[j]) for i, j, _ in pairs]
     return Agreement(
         objects=len(first) + len(second),
         partnered=len(pairs) + len(back),

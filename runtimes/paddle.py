@@ -30,7 +30,7 @@ class Paddle(Runtime):
             how = with_graph(options, graph)
             return open_worker_session(self.name, "paddle_worker.py", "paddle", artifact, how, files)
 
-        graph = options.options.get("graph", "plain")
+        graph = str(options.options.get("graph", "plain"))
         if graph == "watched":
             return WatchedSession(opened("plain"), lambda: opened("optimized"))
         return opened(graph)

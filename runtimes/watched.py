@@ -124,5 +124,5 @@ def timed_graph(session: object) -> str:
 def _digest(tensors: Sequence[np.ndarray]) -> int:
     value = 0
     for tensor in tensors:
-        value = zlib.crc32(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8), value)
+        value = zlib.crc32(np.ascontiguousarray(tensor).tobytes(), value)
     return value

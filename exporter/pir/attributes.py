@@ -46,7 +46,7 @@ def _integer(value: Any, bits: int = 65) -> int:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
         _no()
-    return value
+    return int(value)
 
 
 def _number(value: Any) -> float:

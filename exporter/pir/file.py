@@ -182,8 +182,10 @@ def _op(number: int, content: Any) -> PirOp:
     attrs = dict(_attrs(_get(content, "A", list, where), where))
     path = attrs.pop("struct_name", "/")
     has_regions = bool(content.get("regions"))
-    known = _DIALECTS.get(dialect, dialect)
-    return PirOp(number, known, name, operands, results, attrs, path if isinstance(path, str) else "/", has_regions)
+    known = str(_DIALECTS.get(dialect, dialect))
+    return PirOp(
+        number, str(known), name, operands, results, attrs, path if isinstance(path, str) else "/", has_regions
+    )
 
 
 def _attrs(items: list, where: str) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ element as far as the batch goes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from segexport.exporter.converters import CONVERTERS
 from segexport.exporter.program import Op, Program
@@ -69,7 +70,7 @@ class _Arithmetic(Builder):
         self.x, self._out = op.input("X") or "", op.output("Out") or ""
         self._dims = program.shape(self.x)
 
-    def one(self, kind: str, x: str, *, last: bool = False, **attrs: object) -> str:
+    def one(self, kind: str, x: str, *, last: bool = False, **attrs: Any) -> str:
         """An operator of one tensor."""
         return self.add(kind, {"X": x}, self._dims, out=self._out if last else None, **attrs)
 

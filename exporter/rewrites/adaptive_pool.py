@@ -46,7 +46,8 @@ def _is_adaptive(op: Op) -> bool:
 
 
 def _spatial(program: Program, op: Op) -> tuple[int, int]:
-    return program.shape(op.input("X") or "")[2:4]
+    _, _, height, width = program.shape(op.input("X") or "")
+    return height, width
 
 
 def _divides(program: Program, op: Op) -> bool:

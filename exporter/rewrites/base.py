@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,9 +36,11 @@ class Rewrite(Protocol):
 
     def applies(self, program: Program) -> bool:
         """Whether there is anything to change."""
+        ...
 
     def apply(self, program: Program) -> list[str]:
         """Changes the program in place; returns a sentence per kind of change."""
+        ...
 
 
 class EachOperator:
@@ -142,14 +144,14 @@ class Builder:
     def add(
         self,
         type: str,
-        inputs: dict[str, str | list[str]],
+        inputs: Mapping[str, str | list[str]],
         dims: tuple[int, ...],
         dtype: str = "float32",
         *,
         slot: str = "Out",
         out: str | None = None,
         also: dict[str, str] | None = None,
-        **attrs: object,
+        **attrs: Any,
     ) -> str:
         """Adds an operator that writes a new variable (or `out`) in `slot`, and those of `also` in theirs."""
         result = out or self._program.add_var(self._hint, dims, dtype)
@@ -170,12 +172,12 @@ class Builder:
 
     def cast(self, x: str, dims: tuple[int, ...], dtype: str, out: str | None = None) -> str:
         """To another element type."""
-        codes = {"in_dtype": DTYPE_CODE[self._program.dtype(x)], "out_dtype": DTYPE_CODE[dtype]}
+        codes: dict[str, Any] = {"in_dtype": DTYPE_CODE[self._program.dtype(x)], "out_dtype": DTYPE_CODE[dtype]}
         return self.add("cast", {"X": x}, dims, dtype, out=out, **codes)
 
     def column(self, x: str, index: int, rows: int) -> str:
         """Column `index` of a matrix with `rows` rows, as [rows, 1]."""
-        attrs = {"axes": [1], "starts": [index], "ends": [index + 1], "infer_flags": [1]}
+        attrs: dict[str, Any] = {"axes": [1], "starts": [index], "ends": [index + 1], "infer_flags": [1]}
         return self.add("slice", {"Input": x}, (rows, 1), self._program.dtype(x), decrease_axis=[], **attrs)
 
     def reshape(self, x: str, dims: tuple[int, ...], out: str | None = None) -> str:

@@ -10,6 +10,8 @@ Dai et al., Deformable Convolutional Networks, ICCV 2017, section 2.1; the mask:
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from segexport.exporter.program import Op, Program
@@ -43,16 +45,23 @@ class DeformableConvToGrid(EachOperator):
         rows, columns = program.shape(op.input("Offset") or "")[2:]
         taps = filter.shape[2] * filter.shape[3]
         image = build.reshape(op.input("Input") or "", (batch * groups, channels // groups, height, width))
-        grid = _grid(build, op, filter.shape[2:], (batch * groups, taps, rows, columns), (height, width))
+        grid = _grid(
+            build, op, (filter.shape[2], filter.shape[3]), (batch * groups, taps, rows, columns), (height, width)
+        )
         tall = (batch * groups, channels // groups, taps * rows, columns)
-        attrs = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
+        attrs: dict[str, Any] = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": False}
         read = build.add("grid_sampler", {"X": image, "Grid": grid}, tall, slot="Output", **attrs)
         if op.input("Mask"):
             weights = build.reshape(op.input("Mask") or "", (batch * groups, 1, taps * rows, columns))
             read = build.binary("elementwise_mul", read, weights, tall)
         columns_of = build.reshape(read, (batch, channels * taps, rows, columns))
         flat = build.param(filter.reshape(filter.shape[0], -1, 1, 1))
-        conv = {"strides": [1, 1], "paddings": [0, 0], "dilations": [1, 1], "groups": op.attr("groups", 1)}
+        conv: dict[str, Any] = {
+            "strides": [1, 1],
+            "paddings": [0, 0],
+            "dilations": [1, 1],
+            "groups": op.attr("groups", 1),
+        }
         conv |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
         out, inputs = op.output("Output") or "", {"Input": columns_of, "Filter": flat}
         build.add("conv2d", inputs, program.shape(out), slot="Output", out=out, **conv)
@@ -73,7 +82,13 @@ def _grid(
     axes = []
     for index in (1, 0):  # offsets are (y, x), the grid wants (x, y)
         start = _positions(op, kernel, (rows, columns), index)
-        attrs = {"axes": [2], "starts": [index], "ends": [index + 1], "infer_flags": [1], "decrease_axis": [2]}
+        attrs: dict[str, Any] = {
+            "axes": [2],
+            "starts": [index],
+            "ends": [index + 1],
+            "infer_flags": [1],
+            "decrease_axis": [2],
+        }
         offset = build.add("slice", {"Input": offsets}, (count, taps, rows, columns), **attrs)
         side = image[index]
         scaled = build.affine(offset, (count, taps, rows, columns), 2.0 / side)

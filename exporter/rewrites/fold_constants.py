@@ -88,8 +88,9 @@ def _constant_inputs(program: Program, op: Op, known: dict[str, np.ndarray]) -> 
     found: dict[str, list[np.ndarray]] = {}
     for slot, names in op.inputs.items():
         if names:
-            values = [known.get(name, program.params.get(name)) for name in names]
-            if any(value is None for value in values):
+            read = [known.get(name, program.params.get(name)) for name in names]
+            values = [value for value in read if value is not None]
+            if len(values) < len(read):
                 return None
             if any(program.dtype(name) == "bfloat16" for name in names):
                 return None

@@ -8,6 +8,7 @@ image's own opposite sides, joined.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, Builder, count
@@ -99,7 +100,7 @@ class _Joined(Builder):
     def _part(self, x: str, axis: int, start: int, end: int, size: int) -> str:
         dims = list(self._program.shape(x))
         dims[axis] = size
-        attrs = {"axes": [axis], "starts": [start], "ends": [end], "infer_flags": [1]}
+        attrs: dict[str, Any] = {"axes": [axis], "starts": [start], "ends": [end], "infer_flags": [1]}
         return self.add("slice", {"Input": x}, tuple(dims), **attrs)
 
 

@@ -122,4 +122,4 @@ def _at_least(build: Builder, sides: list[str], size: float, rows: int) -> str:
         extent = build.binary("elementwise_sub", sides[axis + 2], sides[axis], (rows, 1))
         fits = build.binary("greater_equal", extent, limit, (rows, 1), "bool")
         large.append(build.cast(fits, (rows, 1), "float32"))
-    return build.binary("elementwise_mul", *large, (rows, 1))
+    return build.binary("elementwise_mul", large[0], large[1], (rows, 1))

@@ -56,7 +56,8 @@ class Onnx(ExportTarget):
     as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
-    def steps(self, recipe: OnnxExport) -> list[Step]:
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
+        assert isinstance(recipe, OnnxExport)
         steps = [make_step("to_onnx", {"opset": recipe.opset, "simplify": recipe.simplify})]
         if recipe.precision is Precision.FP16:
             steps.append(make_step("onnx_fp16", {}))

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def onnx_layers(
     """The products of the graph, with their times in float and in int8; arguments as in `ExportTarget.layers`."""
     with tempfile.TemporaryDirectory() as scratch:
         folded = str(Path(scratch) / "folded.onnx")
-        arguments = {"fp32": str(fp32.file("model")), "folded": folded}
+        arguments: dict[str, Any] = {"fp32": str(fp32.file("model")), "folded": folded}
         arguments["float_operators"] = list(Calibration().float_operators)
 
         def asked(profiled: str = "") -> dict:

@@ -51,7 +51,7 @@ class PaddleLite(ExportTarget):
     searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
     untimed = "the x86 twins' times here say nothing about a phone"
 
-    def steps(self, recipe: PaddleLiteExport) -> list[Step]:
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
         return [make_step("to_paddle_lite", recipe.model_dump(include={"precision", "weight_bits", "calibration"}))]
 
     def audit(

@@ -146,10 +146,10 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
         if image.dtype != np.float32:
             image = image.astype(np.float32)
         if isinstance(op, Clip):
-            image = np.clip(image, np.float32(op.low)[order], np.float32(op.high)[order])
+            image = np.clip(image, np.asarray(op.low, np.float32)[order], np.asarray(op.high, np.float32)[order])
         elif isinstance(op, _PADDINGS):
             padded = np.empty((size[1], size[0], preprocess.channels), np.float32)
-            padded[:] = np.float32(op.value)[order]
+            padded[:] = np.asarray(op.value, np.float32)[order]
             padded[: here[1], : here[0]] = image
             image = padded
         elif op.interpolation == "nearest":

@@ -86,10 +86,12 @@ def _names(exports: Sequence[ModelArtifact]) -> list[str]:
 
 
 def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> None:
+    target = target_of(artifact.manifest.format)
+    assert target is not None, "exports were looked at before"
     folder.mkdir()
     files: list[FileEntry] = []
     for entry in artifact.manifest.files:
-        if entry.role in target_of(artifact.manifest.format).packed:
+        if entry.role in target.packed:
             (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(artifact.path / entry.path, folder / entry.path)
             files.append(entry)
@@ -140,7 +142,9 @@ def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
     """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
-    options = RunOptions(options=dict(target_of(manifest.format).as_on_device))
+    target = target_of(manifest.format)
+    assert target is not None, "exports were looked at before"
+    options = RunOptions(options=dict(target.as_on_device))
     with runtime_for(manifest.format).open(artifact, options) as session:
         mask = session.infer([tensor]).mask
     return preprocess.restore_mask(mask, placement) if manifest.preprocess.takes_bitmaps else mask

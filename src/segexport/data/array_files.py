@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import IO
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def read_array(data: bytes) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def _opened(data: bytes) -> io.BufferedIOBase:
+def _opened(data: bytes) -> IO[bytes]:
     if data.startswith(NPY_MAGIC):
         return io.BytesIO(data)
     try:
@@ -35,7 +36,7 @@ def _opened(data: bytes) -> io.BufferedIOBase:
     return archive.open(names[0])
 
 
-def _header(stream: io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(stream)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel
 
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
@@ -124,7 +125,7 @@ def preprocess_findings(reference: Preprocess, export: Preprocess) -> list[Findi
 def _plain(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_plain(item) for item in value) + "]"
-    return str(value.model_dump(mode="json")) if hasattr(value, "model_dump") else f"{value}"
+    return str(value.model_dump(mode="json")) if isinstance(value, BaseModel) else f"{value}"
 
 
 def _contract(reference: ModelArtifact, export: ModelArtifact) -> Preprocess:

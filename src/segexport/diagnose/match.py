@@ -173,9 +173,10 @@ class _Matching:
                 open_ops.setdefault(frozenset(self.reads[id(op)]), []).append(op)
         open_nodes: dict[frozenset[str], list[Node]] = {}
         for node in self.graph.nodes:
-            sources = [self.variable.get(self.graph.origin(name)) for name in node.inputs]
-            if node.kind not in CONVERSIONS and node.outputs[0] not in self.variable and None not in sources:
-                open_nodes.setdefault(frozenset(sources), []).append(node)
+            known = [self.variable.get(self.graph.origin(name)) for name in node.inputs]
+            sources = frozenset(name for name in known if name is not None)
+            if node.kind not in CONVERSIONS and node.outputs[0] not in self.variable and None not in known:
+                open_nodes.setdefault(sources, []).append(node)
         learnt = 0
         for sources, nodes in open_nodes.items():
             for node in nodes:

@@ -25,7 +25,7 @@ from segexport.importers.deploy_params import (
 )
 from segexport.importers.deploy_transforms import to_preprocess
 from segexport.importers.model_files import ModelFiles, find_model
-from segexport.spec import Frozen, Preprocess, Semantics
+from segexport.spec import Color, Frozen, Preprocess, Semantics
 
 __all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
 
@@ -132,7 +132,7 @@ class _Transforms(NamedTuple):
     stated: Preprocess | None
 
     def contract(
-        self, transforms: Callable[[], list[tuple[str, dict[str, Any]]]], dialect: Dialect, color: str | None = None
+        self, transforms: Callable[[], list[tuple[str, dict[str, Any]]]], dialect: Dialect, color: Color | None = None
     ) -> tuple[Preprocess, tuple[str, ...]]:
         if self.stated is not None:
             return self.stated, ()
@@ -255,7 +255,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
     )
 
 
-def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, str]:
+def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, Color]:
     """The dialect and its channel order: PaddleX 1 says BGR or RGB in `TransformsMode`, RGB where it is silent."""
     if str(content.get("version", "1")).startswith("2"):
         return PADDLEX_2, "rgb"

@@ -52,7 +52,7 @@ def to_preprocess(
     transforms: list[tuple[str, dict[str, Any]]],
     dialect: Dialect,
     where: str,
-    color: str | None = None,
+    color: Color | None = None,
     channels: int = 3,
 ) -> tuple[Preprocess, tuple[str, ...]]:
     """Translates transforms, in their order, into the contract.
@@ -339,7 +339,7 @@ def _decode_image(state: State, params: Params) -> None:
         return
     if mode not in ("RGB", "BGR"):
         raise params.wrong("img_mode", mode, "RGB or BGR")
-    state.color = mode.lower()
+    state.color = "rgb" if mode == "RGB" else "bgr"
 
 
 def _nothing(state: State, params: Params) -> None:

@@ -146,10 +146,16 @@ def formats() -> list[Format]:
     return sorted({runtime.runs for runtime in runtimes().values()})
 
 
+class _OwnNames(configparser.ConfigParser):
+    """Names as they are written, not in small letters."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 @functools.cache
 def _installed() -> dict[str, dict[str, EntryPoint]]:
-    own = configparser.ConfigParser(delimiters=("=",))
-    own.optionxform = str
+    own = _OwnNames(delimiters=("=",))
     own.read_string(_OWN.read_text(encoding="utf-8"))
     found = {}
     for kind, group in _GROUPS.items():

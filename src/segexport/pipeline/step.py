@@ -67,12 +67,18 @@ class Step(Protocol):
         uses_data: Whether the bytes depend on `context.data`.
     """
 
-    kind: str
-    version: str
-    accepts: Format
-    produces: Format
-    needs: tuple[str, ...]
-    params: Frozen
+    @property
+    def kind(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def accepts(self) -> Format: ...
+    @property
+    def produces(self) -> Format: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+    @property
+    def params(self) -> Frozen: ...
 
     @property
     def uses_data(self) -> bool: ...

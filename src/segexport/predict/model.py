@@ -124,6 +124,7 @@ class Model(Opened):
         total = np.zeros((classes, classes), np.int64)
         with progress("evaluating", len(data)) as bar, closing(self._masks(data, limit)) as masks:
             for sample, mask in masks:
+                assert sample.label is not None, "the data are labelled"
                 total += metrics.confusion_matrix(sample.label, mask, classes, data.ignore_index, name=sample.name)
                 bar.advance()
         scores = metrics.scores(total)

@@ -125,6 +125,7 @@ def create_pipeline(
     except SegexportError:
         opened.close()
         raise
+    assert isinstance(opened, Model), "instances have no such pipeline"
     return SegmentationPipeline(opened, settings.batch_size if batch_size is None else batch_size)
 
 

@@ -33,8 +33,8 @@ class Opened:
 
     @property
     def pid(self) -> int:
-        """Of the model's process."""
-        return self._session.pid
+        """Of the model's process; 0 where it runs elsewhere."""
+        return getattr(self._session, "pid", 0)  # a phone has none
 
     def peak_rss_bytes(self) -> int:
         """Most memory that the model's process has held so far."""

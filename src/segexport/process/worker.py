@@ -162,7 +162,10 @@ class Worker:
             return buffer
 
         try:
-            answer, arrays = worker_host.decode(read, self._slots[2:])
+            decoded = worker_host.decode(read, self._slots[2:])
+            if decoded is None:
+                raise self._crashed()
+            answer, arrays = decoded
             if self._slots:  # the slot is written again before long
                 arrays = [array if array.base is None else array.copy() for array in arrays]
             answer.pop("slot", None)

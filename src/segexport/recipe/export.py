@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from segexport.recipe.limits import Limits
 from segexport.spec import Frozen, HeadKind, MaskDtype
 
 if TYPE_CHECKING:
-    from segexport.spec import Precision
+    pass
 
 # The name of the export's folder and of its pictures: no path.
 ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
@@ -29,8 +29,8 @@ class ExportRecipe(Frozen):
     """
 
     if TYPE_CHECKING:
-        to: str
-        precision: Precision
+        to: Any
+        precision: Any
 
     name: ExportName = ""
     without: tuple[str, ...] = ()

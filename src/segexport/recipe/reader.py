@@ -32,7 +32,7 @@ def read_recipe(path: Path) -> Recipe:
         faults: dict[tuple[int, str], list[str]] = {}
         for fault in error.errors():
             place = _place(fault, node)
-            if fault["type"] == "too_short" and len(_node(node, place).value) >= fault["ctx"]["min_length"]:
+            if fault["type"] == "too_short" and len(_node(node, place).value) >= fault.get("ctx", {})["min_length"]:
                 continue  # its items have faults of their own
             where = ".".join(map(str, place)) or "recipe"
             faults.setdefault((_line(node, place), where), []).append(_message(fault, place))

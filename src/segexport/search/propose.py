@@ -99,7 +99,8 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
     found = {point.key: point for point in carefully(points)}
     if not all(attempt.candidate.key in found for attempt in singles):
         return singles
-    method = _best_calibration(points).candidate.calibrated_by.method
+    best = _best_calibration(points)
+    method = (best or start).candidate.calibrated_by.method
     helped = [t.subject for t in singles if t.subject in space.switches and _agrees(found[t.candidate.key], start)]
     if helped:
         together = start.candidate.calibrated(method=method, **dict.fromkeys(helped, True))

@@ -120,7 +120,7 @@ def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
 
 def _training(bench: Workbench, teacher: str) -> Training:
     """A step runs the original and the student forwards, and the student backwards, on each image of a batch."""
-    training = Training(teacher=teacher, labelled=bench.learning.labelled)
+    training = Training(teacher=teacher, labelled=bench.learning is not None and bench.learning.labelled)
     tensor, _ = preprocess.apply(bench.source.manifest.preprocess, bench.images.read(0).image)
     with runtime_for(Format.PADDLE).open(bench.source, bench.options) as session:
         forward_ms = float(session.bench([tensor], 3)[-1])

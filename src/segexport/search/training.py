@@ -99,8 +99,9 @@ def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
     return Candidate(steps=chain, export=space.precisions[0])
 
 
-def _learning(training: Training, steps: int) -> dict:
+def _learning(training: Training | None, steps: int) -> dict:
     """Parameters of `finetune`: labels where there are some, and always what the original says."""
+    assert training is not None, "pruned candidates are proposed where there is training"
     return {
         "steps": steps,
         "batch": training.batch,
@@ -120,7 +121,7 @@ def _whole_int8(points: Sequence[Trial]) -> Trial | None:
         for p in carefully(points)
         if p.candidate.precision is Precision.INT8 and not p.candidate.steps and not p.candidate.float_nodes
     ]
-    return max((p for p in found if p.agreement is not None), key=lambda p: p.agreement, default=None)
+    return max((p for p in found if p.agreement is not None), key=lambda p: p.agreement or 0.0, default=None)
 
 
 def _steps(point: Trial) -> int:

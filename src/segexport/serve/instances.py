@@ -69,7 +69,9 @@ class Instances:
     def _instance(self, found: Objects, index: int) -> dict[str, Any]:
         label = self._manifest.labels[int(found.classes[index])]
         mask = found.mask(index)
-        counts = self._rle.encode(np.asfortranarray(mask, np.uint8))["counts"].decode()
+        counts = self._rle.encode(np.asfortranarray(mask, np.uint8))["counts"]
+        if isinstance(counts, bytes):
+            counts = counts.decode()
         return {
             "bbox": [float(side) for side in found.boxes[index]],
             "categoryId": label.id,

@@ -23,7 +23,7 @@ def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
         _head_bytes = 0
         _in_body = False
 
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
             super().connection_made(transport)
             if len(self.connections) > limits.connections:
                 self._say_and_close(503, "too many connections; try again later", b"retry-after: 2\r\n")

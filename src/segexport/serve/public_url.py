@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import ssl
 import time
 import urllib.request
 from collections.abc import Callable
@@ -69,6 +70,8 @@ def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
                 return connection
         raise failure
 
+    safe = ssl.create_default_context()
+
     class Connection(http.client.HTTPConnection):
         def connect(self) -> None:
             self.sock = connect(self.host, self.port, self.timeout)
@@ -76,15 +79,15 @@ def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
     class SafeConnection(http.client.HTTPSConnection):
         def connect(self) -> None:
             plain = connect(self.host, self.port, self.timeout)
-            self.sock = self._context.wrap_socket(plain, server_hostname=self.host)
+            self.sock = safe.wrap_socket(plain, server_hostname=self.host)
 
     class Http(urllib.request.HTTPHandler):
-        def http_open(self, request: urllib.request.Request) -> Any:
-            return self.do_open(Connection, request)
+        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, req)
 
     class Https(urllib.request.HTTPSHandler):
-        def https_open(self, request: urllib.request.Request) -> Any:
-            return self.do_open(SafeConnection, request, context=self._context)
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(SafeConnection, req, context=safe)
 
     opener = urllib.request.OpenerDirector()  # not build_opener: that adds FTP, files, data and proxies
     for handler in (

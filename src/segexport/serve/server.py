@@ -140,6 +140,7 @@ def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:
     except BaseException:
         session.close()
         raise
+    assert isinstance(session, WorkerSession), "a server's model runs on its own machine"
     session.timeout_s = settings.limits.request_s
     return session
 
