@@ -36,7 +36,7 @@ class _Examples:
 
     examples: Sequence[str] = ()
 
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples:
@@ -79,9 +79,9 @@ class Group(_Examples, click.Group):
         self.examples = examples
         self.sections = sections or {}
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         listed = {name for names in self.sections.values() for name in names}
-        others = [name for name in self.list_commands(context) if name not in listed]
+        others = [name for name in self.list_commands(ctx) if name not in listed]
         width = max(map(len, self.commands), default=0)
         for title, names in {**self.sections, "Other" if listed else "Commands": others}.items():
             limit = formatter.width - 6 - width

@@ -34,7 +34,7 @@ from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
-    from segexport.ui.console import Console
+    from segexport.ui.console import Color, Console
 
 
 SECTIONS = {
@@ -445,7 +445,7 @@ def main() -> None:
     sys.exit(2)
 
 
-def _console(color: str, quiet: bool) -> Console:
+def _console(color: Color, quiet: bool) -> Console:
     from segexport.ui.console import Console
 
     return Console(color, quiet=quiet)
