@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def main() -> None:
         masks = masks_of(split, options.model, options.camvid, options.work)
         lines = (options.camvid / f"{split}.txt").read_text().splitlines()
         drives = names_without_counter([line.split()[0] for line in lines])
-        for row in (*at_the_margin(masks, drives, options), *benign(masks, drives, options)):
+        for row in chain(at_the_margin(masks, drives, options), benign(masks, drives, options)):
             rows.append({"population": population, **row})
             print(f"{time.perf_counter() - start:6.0f} s: {rows[-1]}", file=sys.stderr)
     what = "rates in % of sets of frames; a false pass is of an export that loses exactly the margin"

@@ -36,6 +36,13 @@ def dtype_of(code: int, fallback: np.ndarray | None = None) -> np.dtype:
     return np.dtype(DTYPE_NAME[code])
 
 
+def strided(start: int, end: int, step: int, size: int) -> slice:
+    """What strided_slice cuts out of an axis. Backwards, it ends behind the first element for -1, on it for less."""
+    if step < 0 and (end == -1 or end < -size):
+        return slice(start, None if end == -1 else 0, step)
+    return slice(start, end, step)
+
+
 def int_list(op: Op, inputs: Inputs, attr: str, tensor: str = "", tensors: str = "") -> list[int]:
     """An attribute of integers, which may be given by one tensor or by a list of them instead."""
     if tensor and inputs.get(tensor):

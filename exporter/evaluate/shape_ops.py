@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segexport.exporter.evaluate.rule import Inputs, Rule, bounded, int_list, only
+from segexport.exporter.evaluate.rule import Inputs, Rule, bounded, int_list, only, strided
 from segexport.exporter.program import Op
 
 
@@ -35,7 +35,10 @@ def _slice(op: Op, inputs: Inputs) -> np.ndarray:
     starts = int_list(op, inputs, "starts", "StartsTensor", "StartsTensorList")
     ends = int_list(op, inputs, "ends", "EndsTensor", "EndsTensorList")
     steps = int_list(op, inputs, "strides", "StridesTensor", "StridesTensorList") or [1] * len(starts)
-    out = x[_slices(op, x, starts, ends, steps)]
+    index = [slice(None)] * x.ndim
+    for axis, start, end, step in zip(op.attr("axes"), starts, ends, steps, strict=True):
+        index[axis] = strided(start, end, step, x.shape[axis])
+    out = x[tuple(index)]
     gone = tuple(op.attr("decrease_axis") or ())
     return np.squeeze(out, gone) if gone else out
 

@@ -20,6 +20,7 @@ from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
+from segexport.exporter.rewrites.cumsum import CumsumToPlain
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
 from segexport.exporter.rewrites.dot import DotToSum
 from segexport.exporter.rewrites.einsum import EinsumToMatmul
@@ -28,6 +29,7 @@ from segexport.exporter.rewrites.flatten import FlattenXShape
 from segexport.exporter.rewrites.fold_constants import FoldConstants
 from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
+from segexport.exporter.rewrites.group_norm import GroupNormOfImages
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
@@ -41,6 +43,7 @@ from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
+from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeToMatmul
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
@@ -62,6 +65,7 @@ REWRITES: tuple[Rewrite, ...] = (
     BroadcastTensors(),
     EinsumToMatmul(),
     DotToSum(),
+    CumsumToPlain(),
     UnpoolToArithmetic(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
@@ -77,6 +81,7 @@ REWRITES: tuple[Rewrite, ...] = (
     Pool3dToPool2d(),
     *(ActivationsToArithmetic(target) for target in (ONNX, LITE_ARM, LITE_X86)),
     NormalizationDefaults(),
+    GroupNormOfImages(),
     ChannelOrderToReshape(),
     SwishBeta(),
     PowerToProduct(),
@@ -85,6 +90,8 @@ REWRITES: tuple[Rewrite, ...] = (
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),
     TopKOfLastAxis(),
+    OldResizeToSize(),
+    *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),
     BicubicToMatmul(),
     CircularPadToConcat(),
     PadInTwoDimensions(),

@@ -10,7 +10,7 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, LITE_ARM, Builder, EachOperator, Target
 
 _INTEGERS = ("int32", "int64")
-_UNARY = ("abs", "clip", "square")  # they give floats
+_UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they give floats, sums wrong ones
 _EXTREMES = ("elementwise_min", "elementwise_max")  # ARM's kernels take no integers
 
 

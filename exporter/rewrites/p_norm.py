@@ -18,26 +18,19 @@ class PNormToReduction(EachOperator):
     """sum(|x| ** p) ** (1 / p); the largest or smallest magnitude for an infinite p, the number of non-zeros for 0."""
 
     name = "p_norm_to_reduction"
-    version = "1"
+    version = "2"
     targets = EVERY
     what = "p_norm"
     became = "written as a reduction"
 
     def takes(self, program: Program, op: Op) -> bool:
-        if op.type != "p_norm":
-            return False
-        if op.attr("asvector"):
-            return -1 not in program.shape(op.input("X") or "")
-        return op.attr("porder", _EUCLIDEAN) != _EUCLIDEAN
+        return op.type == "p_norm" and (bool(op.attr("asvector")) or op.attr("porder", _EUCLIDEAN) != _EUCLIDEAN)
 
     def change(self, program: Program, op: Op) -> None:
         x, out, order = op.input("X") or "", op.output("Out") or "", float(op.attr("porder", _EUCLIDEAN))
         dims, build = program.shape(x), Builder(program, f"{op.output('Out')}.norm")
-        axes = {"dim": [op.attr("axis", -1) % len(dims)], "keep_dim": bool(op.attr("keepdim")), "reduce_all": False}
-        if op.attr("asvector"):
-            dims = (math.prod(dims),)
-            x, axes = build.reshape(x, dims), {"dim": [0], "keep_dim": False, "reduce_all": False}
-        axes |= {"in_dtype": -1, "out_dtype": -1}
+        axes = {"dim": [op.attr("axis", -1) % len(dims)], "keep_dim": bool(op.attr("keepdim"))}
+        axes |= {"reduce_all": bool(op.attr("asvector")), "in_dtype": -1, "out_dtype": -1}
         if math.isinf(order):
             kind = "reduce_max" if order > 0 else "reduce_min"
             build.add(kind, {"X": build.add("abs", {"X": x}, dims)}, program.shape(out), out=out, **axes)

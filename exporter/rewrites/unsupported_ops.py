@@ -12,7 +12,11 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
 from segexport.exporter.rewrites.deformable import has_unlike_groups
 from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
-from segexport.exporter.rewrites.powers import LARGEST_POWER
+from segexport.exporter.rewrites.resize import (
+    is_placed_otherwise_in_lite,
+    is_placed_otherwise_in_onnx,
+    resizes_by_fraction,
+)
 
 
 class _Fault(NamedTuple):
@@ -57,21 +61,28 @@ def _is_long_to_mask(program: Program, op: Op) -> bool:
     return program.dtype(op.input("X") or "") == "int64" and DTYPE_NAME.get(op.attr("out_dtype")) == "bool"
 
 
+def _is_no_image(program: Program, op: Op) -> bool:
+    return len(program.shape(op.input("X") or "")) != 4
+
+
+def _is_flat(_program: Program, op: Op) -> bool:
+    return bool(op.attr("flatten"))
+
+
+def _has_large_epsilon(_program: Program, op: Op) -> bool:
+    return op.attr("epsilon", 1e-10) > 1e-6
+
+
+def _is_deep(program: Program, op: Op) -> bool:
+    return len(program.shape(op.input("X") or "")) > 4 and not op.attr("reduce_all")
+
+
 def _is_low(_program: Program, op: Op) -> bool:
     return op.attr("threshold", 20.0) < 15.0  # below it, log(1 + exp(x)) is not x to float32
 
 
-def _is_not_euclidean(_program: Program, op: Op) -> bool:
-    return op.attr("porder", 2.0) != 2.0 or bool(op.attr("asvector"))
-
-
 def _is_fraction(program: Program, op: Op) -> bool:
     return program.dtype(op.input("X") or "").startswith("float")
-
-
-def _is_high(_program: Program, op: Op) -> bool:
-    power = abs(op.attr("factor", 1.0))
-    return power > LARGEST_POWER and power == int(power)
 
 
 def _has_axes(_program: Program, op: Op) -> bool:
@@ -110,6 +121,9 @@ def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
     return lambda _program, op: any(op.attr(name, value) != value for name, value in usual.items())
 
 
+_RESIZES = ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "nearest_interp")
+_PLACED = "the exporter places its pixels otherwise, and the sizes are free"
+_REDUCED = ("sum", "mean", "max", "min", "prod")
 _SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
@@ -123,13 +137,22 @@ _FAULTS = (
     _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
     _Fault("conv2d_transpose", EVERY, _pads_by_size, _SAME),
     _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, _SAME),
+    *(_Fault(kind, frozenset({ONNX}), is_placed_otherwise_in_onnx, _PLACED) for kind in _RESIZES),
+    *(_Fault(kind, LITE, is_placed_otherwise_in_lite, _PLACED) for kind in _RESIZES),
+    *(_Fault(kind, LITE, _is_no_image, "Paddle-Lite resizes images only") for kind in _RESIZES),
+    _Fault("bilinear_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
+    _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
+    _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
+    _Fault("p_norm", LITE, _has_large_epsilon, "Paddle-Lite adds its epsilon to the norm"),
+    _Fault("norm", frozenset({ONNX}), _has_large_epsilon, "paddle2onnx drops its epsilon"),
+    _Fault("group_norm", EVERY, _is_no_image, "exporters take it of images only"),
+    *(_Fault(f"reduce_{kind}", LITE, _is_deep, "Paddle-Lite reduces four axes at most") for kind in _REDUCED),
     _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself takes these bins for windows"),
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
-    _Fault("p_norm", LITE, _is_not_euclidean, "Paddle-Lite computes the Euclidean norm along an axis in any case"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("elementwise_mod", LITE, _is_fraction, "Paddle-Lite gives remainders of fractions as integers"),
@@ -138,7 +161,6 @@ _FAULTS = (
     _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
     _Fault("cast", LITE, _is_double, "Paddle-Lite has no numbers of double precision"),
     _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts when it runs"),
-    _Fault("pow", LITE, _is_high, "Paddle-Lite computes powers by logarithms, which negative numbers have not"),
     _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx takes constant powers only"),
     _Fault("hard_swish", EVERY, _is_other(threshold=6.0, scale=6.0, offset=3.0), _UNHEEDED),
     _Fault("relu6", EVERY, _is_other(threshold=6.0), _UNHEEDED),

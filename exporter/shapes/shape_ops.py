@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
+from segexport.exporter.evaluate.rule import strided
 from segexport.exporter.shapes.context import Context, Dims, NoRule, Rule
 
 
@@ -102,9 +103,7 @@ def _slice(context: Context) -> Dims:
         steps = context.integers("strides", "StridesTensor", "StridesTensorList") or [1] * len(axes)
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
             if dims[axis] >= 0:
-                if step < 0 and end < -dims[axis]:
-                    raise NoRule
-                dims[axis] = len(range(*slice(start, end, step).indices(dims[axis])))
+                dims[axis] = len(range(*strided(start, end, step, dims[axis]).indices(dims[axis])))
             elif start >= 0 and 0 <= end < 1 << 30 and step == 1 and axis in (op.attr("decrease_axis") or []):
                 dims[axis] = end - start
     gone = {axis % len(dims) for axis in op.attr("decrease_axis") or []}

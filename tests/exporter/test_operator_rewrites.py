@@ -276,6 +276,22 @@ def dotted(graph: Graph, image: str) -> str:
     return graph.op("dot", {"X": flat, "Y": graph.noise(24, 8)}, (24,))
 
 
+def resized(method: str, height: int, width: int, scale: list[float] | None = None, **attrs: object) -> Make:
+    sizes = {"out_d": -1, "out_h": -1 if scale else height, "out_w": -1 if scale else width}
+    given = {"interp_method": method, "data_layout": "NCHW", "align_corners": False, "align_mode": 0, **sizes, **attrs}
+    return one(f"{method}_interp_v2", (1, 4, height, width), typed={"scale": ("FLOATS", scale or [])}, **given)
+
+
+def grouped_line(graph: Graph, image: str) -> str:
+    sizes = {"Out": (1, 4, 48), "XShape": (0, *DIMS)}
+    line = graph.op("reshape2", {"X": image}, sizes, shape=[1, 4, 48])
+    inputs = {"X": line, "Scale": graph.noise(4), "Bias": graph.noise(4)}
+    dims = {"Y": (1, 4, 48), "Mean": (1, 2), "Variance": (1, 2)}
+    return graph.op("group_norm", inputs, dims, groups=2, epsilon=1e-5, data_layout="NCHW")
+
+
+WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
+
 # what it is: (rewrite, target, network)
 CASES: dict[str, tuple[str, Target, Make]] = {
     "celu": ("activations_to_arithmetic", ONNX, one("celu", alpha=0.7)),
@@ -356,6 +372,15 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "scale_apart", LITE_X86, scaled_behind("leaky_relu", 1.0, 1.5, alpha=0.1),
     ),
     "quotient rounded down": ("floor_division", LITE_X86, divided_down),
+    "fractional norm": ("p_norm_to_reduction", LITE_X86, norm(2.5)),
+    "resize to a line": ("resize_to_matmul", ONNX, resized("bilinear", 12, 1)),
+    "nearest pixel between corners": ("resize_to_matmul", ONNX, resized("nearest", 5, 13, align_corners=True)),
+    "resize by a factor": ("resize_to_matmul", LITE_X86, resized("bilinear", 9, 10, scale=[1.5, 1.3])),
+    "group_norm of a line": ("group_norm_of_images", LITE_X86, grouped_line),
+    "norm of the whole with all axes": (
+        "p_norm_to_reduction", ONNX, one("p_norm", (1, 1, 1, 1), porder=1.0, axis=3, **WHOLE),
+    ),
+    "sum from the end": ("cumsum_to_plain", ONNX, one("cumsum", axis=2, reverse=True, exclusive=True, flatten=False)),
     "dot of two lists": ("dot_to_sum", ONNX, dotted),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -452,14 +477,15 @@ def indices_of_uneven_bins(graph: Graph, image: str) -> str:
 
 
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
+_EMPTY_WINDOW = {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True, "pooling_type": "max", "data_format": "NCHW"}
 FAULTS: dict[str, tuple[Target, Make]] = {
-    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True})),
+    "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | _EMPTY_WINDOW)),
     "hard_swish": (LITE_X86, one("hard_swish", threshold=4.0, scale=6.0, offset=3.0)),
     "swish": (ONNX, one("swish", beta=0.5)),
     "relu6": (ONNX, one("relu6", threshold=3.0)),
     "mish": (ONNX, one("mish", threshold=2.0)),
-    "pow": (LITE_X86, one("pow", factor=65.0)),
-    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6)),
+    "cast": (LITE_X86, one("cast", in_dtype=5, out_dtype=6, dtype="float64")),
+    "p_norm": (LITE_X86, one("p_norm", (1, 4, 6), porder=2.0, axis=3, epsilon=0.1, keepdim=False, asvector=False)),
     "unsqueeze2": (ONNX, by_tensor("unsqueeze2", "AxesTensor", 1, (-1,) * 5, axes=[-1])),
     "strided_slice": (LITE_X86, by_tensor("strided_slice", "EndsTensor", 1, **_PARTS)),
     "split": (LITE_X86, by_tensor("split", "SectionsTensorList", 1, axis=2, num=0, sections=[-1])),

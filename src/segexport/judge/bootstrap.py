@@ -16,8 +16,8 @@ Frames of one video are no independent images: neighbours lose alike, and videos
 What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
 bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
 section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for
-fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/gate_simulation.py` they pass
-exports at the margin in up to 40 % of the cases, since one video does not know how videos differ.
+fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/frame_simulation.py` they
+pass exports at the margin in up to 38 % of the cases, since one video does not know how videos differ.
 """
 
 from __future__ import annotations
@@ -307,8 +307,7 @@ def _class_deltas(
             by_r, by_e = union_r[:, index].sum(), union_e[:, index].sum()
             influences = (hits_e[:, index] - iou_e * union_e[:, index]) / by_e
             influences -= (hits_r[:, index] - iou_r * union_r[:, index]) / by_r
-            if len(those) >= 2:
-                error = _standard_error(influences)
+            if len(those) >= 2 and (error := _standard_error(influences)) is not None:
                 width = student_t_quantile((1 + level) / 2, those.freedom) * error
                 interval = (delta - width, delta + width)
         found.append(
