@@ -1,21 +1,88 @@
-"""segexport: from a trained PaddlePaddle segmentation model to a phone, with proof."""
+"""segexport: from a trained PaddlePaddle segmentation model to a phone, with proof.
+
+>>> import segexport
+>>> made = segexport.export("export", "my-int8", to="onnx", precision="int8", calibration="data")  # doctest: +SKIP
+>>> segexport.check("my-int8", reference="export", data="data").verdict  # doctest: +SKIP
+<Verdict.PASS: 'PASS'>
+
+The names in `__all__` are stable: they change in a new major version only, and are deprecated for a minor one before.
+"""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from segexport.commands.api import (
+        bench,
+        check,
+        compress,
+        diagnose,
+        export,
+        finetune,
+        import_model,
+        record_reference,
+        run,
+    )
+    from segexport.errors import SegexportError
     from segexport.exporter.from_paddle import ImportOptions
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
     from segexport.predict.target_size import TargetSize
     from segexport.task.instance.model import InstanceModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
+
+__all__ = [
+    "ImportOptions",
+    "SegexportError",
+    "bench",
+    "check",
+    "compress",
+    "create_pipeline",
+    "diagnose",
+    "export",
+    "finetune",
+    "import_model",
+    "load",
+    "record_reference",
+    "run",
+]
+_API = "segexport.commands.api"
+_ELSEWHERE = {"ImportOptions": "segexport.exporter.from_paddle", "SegexportError": "segexport.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """What is heavy to import is imported when it is first asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_ELSEWHERE.get(name, _API)), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _CallableRoom(ModuleType):
+    """A package that carries the name of a function of the API, and can be called like it."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        function = self.__name__.rpartition(".")[2]
+        return getattr(importlib.import_module(_API), function)(*arguments, **options)
+
+
+def make_callable(package: str) -> None:
+    """Lets a package be called as the function of its name: importing it puts it in that function's place here."""
+    sys.modules[package].__class__ = _CallableRoom
 
 
 def load(
-    path: str,
+    path: str | Path,
     *,
     device: str = "cpu",
     threads: int = 1,
@@ -35,6 +102,11 @@ def load(
 
     Raises:
         SegexportError: It cannot be read or run.
+
+    Example:
+        >>> with segexport.load("my-int8") as model:  # doctest: +SKIP
+        ...     for result in model.predict("street.png"):
+        ...         result.save_to_img("out")
     """
     from pathlib import Path
 
@@ -66,6 +138,9 @@ def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
 
     Raises:
         SegexportError: The file says what it should not, or its model cannot be read or run.
+
+    Example:
+        >>> pipeline = segexport.create_pipeline("pipeline.yaml")  # doctest: +SKIP
     """
     from segexport.predict.model_pipeline import create_pipeline
 

@@ -140,6 +140,11 @@ class ModelArtifact:
     path: Path
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        own = self.manifest
+        kind = f"{own.format} {own.target.precision.value}, {own.num_classes} classes"
+        return f"<{own.name}: {kind}, {self.size_bytes / 1e6:.1f} MB at {self.path}>"
+
     @property
     def digest(self) -> str:
         """sha256 over the files' digests and everything of the manifest that changes what the model computes."""

@@ -37,7 +37,7 @@ class SegexportError(Exception):
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.cause, self.hint)
 
 

@@ -1,1 +1,5 @@
 """Runs exports beside their reference on the same images."""
+
+import segexport
+
+segexport.make_callable(__name__)

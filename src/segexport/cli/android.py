@@ -14,10 +14,10 @@ ASSETS = Path("android_demo/app/src/main/assets/model")
 class _ExportsByDefault(click.Group):
     """`segexport android EXPORT...` is `segexport android assets EXPORT...`."""
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             args = ["assets", *args]
-        return super().resolve_command(context, args)
+        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_ExportsByDefault)

@@ -27,7 +27,7 @@ from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
-    from segexport.ui.console import Console
+    from segexport.ui.console import Color, Console
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 @click.pass_context
-def cli(context: click.Context, color: str, quiet: bool) -> None:
+def cli(context: click.Context, color: Color, quiet: bool) -> None:
     """From a trained PaddlePaddle segmentation model to a phone, with proof that nothing was lost.
 
     Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 segexport could not do its job.
@@ -348,7 +348,7 @@ def main() -> None:
     sys.exit(2)
 
 
-def _console(color: str, quiet: bool) -> Console:
+def _console(color: Color, quiet: bool) -> Console:
     from segexport.ui.console import Console
 
     return Console(color, quiet=quiet)

@@ -23,7 +23,7 @@ class Size(click.ParamType):
     def __init__(self, *, or_own: bool = False) -> None:
         self._or_own = or_own
 
-    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         if self._or_own and value == "-1":
@@ -31,7 +31,7 @@ class Size(click.ParamType):
         sides = value.lower().split("x")
         if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
             also = "-1, " if self._or_own else ""
-            self.fail(f"{value!r} is not a size: {also}512, or 1024x512 (width x height)", param, context)
+            self.fail(f"{value!r} is not a size: {also}512, or 1024x512 (width x height)", param, ctx)
         return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 

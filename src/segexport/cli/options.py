@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,8 +86,8 @@ def import_options(options: dict[str, Any]) -> Any:
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 
-def chosen(options: type[T], given: dict[str, Any]) -> T:
+def chosen(options: Callable[..., T], given: dict[str, Any]) -> T:
     """An options dataclass from what the command line read."""
-    from dataclasses import fields
+    from inspect import signature
 
-    return options(**{field.name: given[field.name] for field in fields(options) if field.name in given})
+    return options(**{name: given[name] for name in signature(options).parameters if name in given})

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact, read_artifact
-from segexport.errors import InputError
+from segexport.errors import InputError, WorkerFailed
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times, undisturbed_ms
@@ -76,9 +76,9 @@ def bench(
     if len(set(names)) < len(names):
         raise InputError("the same export is named twice")
     artifacts = {name: read_artifact(path) for name, path in zip(names, paths, strict=True)}
+    asked = {f"{name} {count}": (name, count) for name, count in product(artifacts, dict.fromkeys(threads))}
     programs = {
-        (name, count): _program(artifact, RunOptions(device=device, threads=count))
-        for (name, artifact), count in product(artifacts.items(), dict.fromkeys(threads))
+        key: _program(artifacts[name], RunOptions(device=device, threads=count)) for key, (name, count) in asked.items()
     }
     timings = latency.measure(programs, seconds, sessions=sessions, progress=progress)
     for timing in timings.values():
@@ -86,8 +86,11 @@ def bench(
             raise timing.error
     first = next(iter(timings.values()))
     rows = []
-    for (name, count), timing in timings.items():
-        ratio, info = latency_ratio(timing.sessions_ms, first.sessions_ms), timing.info
+    for key, timing in timings.items():
+        (name, count), info = asked[key], timing.info
+        if info is None or timing.load_ms is None or timing.first_ms is None:
+            raise WorkerFailed(f"{name}: it was not timed")
+        ratio = latency_ratio(timing.sessions_ms, first.sessions_ms)
         p50, p90, p99 = percentiles(timing.samples_ms)
         rows.append(
             Row(
@@ -95,7 +98,7 @@ def bench(
                 runtime=f"{info.runtime} {info.version}",
                 device=info.device,
                 threads=count,
-                input=programs[name, count].tensors[0].shape,
+                input=programs[key].tensors[0].shape,
                 sessions=ratio.sessions,
                 load_ms=timing.load_ms,
                 first_ms=timing.first_ms,

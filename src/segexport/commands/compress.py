@@ -268,8 +268,8 @@ class _Judge:
 
     def _sentence(self, point: Trial, result: ExportResult, checked: Report) -> str:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
-        size = result.size_bytes / fp32.size_bytes
-        low = result.miou_delta_interval[0]
+        size = (result.size_bytes or 0) / (fp32.size_bytes or 1)
+        low, _ = result.miou_delta_interval or (float("nan"), 0.0)
         metric = _metric(checked)
         words = f"{point.attempt.idea}: {metric} {result.miou_delta:+.4f} (at worst {low:+.4f} with 95 % certainty, "
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class Status:
     purpose: str
     state: State
     python: str = ""
-    versions: dict[str, str] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
     size_bytes: int = 0
     path: str = ""
     hint: str = ""
@@ -140,7 +140,7 @@ def render(rows: Sequence[Status], form: str, *, color: bool, width: int) -> str
             row.purpose,
             _STATES[row.state],
             row.python,
-            ", ".join(f"{module} {version}" for module, version in (row.versions or {}).items()),
+            ", ".join(f"{module} {version}" for module, version in row.versions.items()),
             f"{row.size_bytes / 1e6:.0f} MB" if row.size_bytes else "",
             row.path or row.hint,
         )

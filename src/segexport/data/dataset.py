@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -46,6 +47,9 @@ class Sample:
     name: str
     image: np.ndarray
     label: np.ndarray | None
+
+
+AnyDataset = TypeVar("AnyDataset", bound="Dataset")
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Dataset:
         """The group of each image, in the list's order; None where each image stands for itself."""
         return tuple(entry.group for entry in self.entries) if self.groups else None
 
-    def read_for(self, contract: Preprocess) -> Dataset:
+    def read_for(self: AnyDataset, contract: Preprocess) -> AnyDataset:
         """The same images, decoded as a model wants them."""
         return replace(self, pixels=contract.pixels)
 

@@ -307,8 +307,7 @@ def _class_deltas(
             by_r, by_e = union_r[:, index].sum(), union_e[:, index].sum()
             influences = (hits_e[:, index] - iou_e * union_e[:, index]) / by_e
             influences -= (hits_r[:, index] - iou_r * union_r[:, index]) / by_r
-            if len(those) >= 2:
-                error = _standard_error(influences)
+            if len(those) >= 2 and (error := _standard_error(influences)) is not None:
                 width = student_t_quantile((1 + level) / 2, those.freedom) * error
                 interval = (delta - width, delta + width)
         found.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from segexport.judge.bootstrap import MIN_IMAGES, PairedDelta, autocorrelation_limit, holm
+from segexport.judge.bootstrap import MIN_IMAGES, ClassDelta, PairedDelta, autocorrelation_limit, holm
 from segexport.recipe.limits import Limits
 from segexport.verdict import Check, Verdict
 
@@ -205,7 +205,7 @@ def _one_unit(delta: PairedDelta, margin: float, identical: bool) -> tuple[Verdi
     """One image, or one group of them: nothing says how much units differ."""
     if delta.groups is None:
         return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
-    if identical and delta.images >= PASS_IMAGES and delta.delta >= -margin:
+    if identical and delta.images >= PASS_IMAGES and delta.delta is not None and delta.delta >= -margin:
         return Verdict.PASS, f"one group alone, but nearly identical answers, and inside the margin of {margin:g}"
     return Verdict.INCONCLUSIVE, (
         f"all images are of one group, so nothing says what other groups lose; use at least {PASS_IMAGES} groups"
@@ -263,14 +263,14 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
         least = limits.min_images_per_class
         where = "on" if delta.groups is None else "in"
         return skipped(name, f"no class is {where} {least} {delta.unit}s or more, so none is gated.")
-    adjusted = dict(zip((c.index for c in gated), holm([c.p_not_worse_than(margin) for c in gated]), strict=True))
-    worst = min(gated, key=lambda c: c.delta)
-    proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and c.delta < -margin]
-    suspected = [c for c in gated if c.delta < -margin]
-    found = f"largest loss {_signed(worst.delta)} ({label_of(worst.index, labels)}, on {worst.images} images"
+    adjusted = dict(zip((c.index for c in gated), holm([_harm(c, margin) for c in gated]), strict=True))
+    worst = min(gated, key=_change)
+    proven = [c for c in gated if adjusted[c.index] < FAMILY_LEVEL and _change(c) < -margin]
+    suspected = [c for c in gated if _change(c) < -margin]
+    found = f"largest loss {_signed(_change(worst))} ({label_of(worst.index, labels)}, on {worst.images} images"
     found += ")" if delta.groups is None else f" in {_counted(worst.units, 'group')})"
     if proven:
-        which = ", ".join(f"{label_of(c.index, labels)} {_signed(c.delta)}" for c in proven)
+        which = ", ".join(f"{label_of(c.index, labels)} {_signed(_change(c))}" for c in proven)
         verdict, reason = Verdict.FAIL, f"proven beyond the margin of {margin:g}: {which}"
     elif suspected:
         which = ", ".join(label_of(c.index, labels) for c in suspected)
@@ -298,6 +298,16 @@ def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (
             "not_gated": [label_of(c.index, labels) for c in others],
         },
     )
+
+
+def _change(of: ClassDelta) -> float:
+    return 0.0 if of.delta is None else of.delta
+
+
+def _harm(of: ClassDelta, margin: float) -> float:
+    """The p value of a gated class; 1 where none can be had."""
+    p_value = of.p_not_worse_than(margin)
+    return 1.0 if p_value is None else p_value
 
 
 def _yes_no(name: str, good: bool, yes: str, no: str) -> Check:

@@ -41,7 +41,7 @@ def boundary_counts(
     """
     if truth.size == 0 or truth.shape != prediction.shape:  # the second raises
         return class_counts(confusion_matrix(truth, prediction, num_classes, ignore_index, name=name))
-    width = boundary_width(*truth.shape, dilation_ratio)
+    width = boundary_width(truth.shape[0], truth.shape[1], dilation_ratio)
     counted = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
     # One more class, "on no boundary", and IoU of boundaries is IoU of areas.
     off, ignored = num_classes, num_classes + 1

@@ -253,7 +253,7 @@ def agreement(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
 
 def label_map_lookup(
     model_labels: Sequence[str], dataset_labels: Sequence[str], mapping: Mapping[str, str]
-) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+) -> np.ndarray:
     """The table that scores a model on a dataset which names its classes otherwise: model class -> dataset class.
 
     A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict

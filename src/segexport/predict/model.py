@@ -47,6 +47,10 @@ class Model(Opened):
         self._target_size = checked_size(target_size)
         super().__init__(artifact, device=device, threads=threads)
 
+    def __repr__(self) -> str:
+        runtime = self._session.info
+        return f"<Model {self.artifact!r} in {runtime.runtime} {runtime.version} on {runtime.device}>"
+
     def predict(
         self,
         input: Any,

@@ -38,7 +38,7 @@ class _Global(Frozen):
 class _Settings(Frozen):
     model: str
     device: str = "cpu"
-    batch_size: int = Field(1, ge=1)
+    batch_size: int = Field(default=1, ge=1)
     target_size: int | tuple[int, int] | None = None
 
 

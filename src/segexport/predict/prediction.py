@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json as json_module
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -50,6 +51,16 @@ class SegmentationResult(Mapping):
     def pred(self) -> np.ndarray:
         """The mask."""
         return self.label_map
+
+    def __repr__(self) -> str:
+        height, width = self.label_map.shape
+        return f"<SegmentationResult {self.input_path}: {width}x{height}; {self.summary}>"
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the mask over the image."""
+        stream = io.BytesIO()
+        self.picture().save(stream, "PNG")
+        return stream.getvalue()
 
     def __getitem__(self, key: str) -> Any:
         if key not in _KEYS:

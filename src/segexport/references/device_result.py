@@ -41,7 +41,9 @@ def device_row(
     export: Export, result: DeviceResult, file: Path, pack: GoldenPack | None, *, size_ratio: float | None = None
 ) -> ExportResult:
     """One row: agreement with the expected masks, and the phone's times."""
-    artifact = export.made
+    artifact, runtime = export.made, result.runtime
+    if runtime is None:
+        raise InputError(f"{file}: nothing was run")
     limits = _limits(export, pack)
     if pack is not None and result.id != pack.digest:
         pack = None  # the names of its images are those of every pack
@@ -61,7 +63,7 @@ def device_row(
         name=f"{export.name} on {result.device_name}",
         format=export.format,
         precision=export.precision.value,
-        runtime=f"{result.runtime.name} {result.runtime.version}",
+        runtime=f"{runtime.name} {runtime.version}",
         device=result.device_name,
         target=artifact.manifest.target.arch,
         digest=artifact.digest,
@@ -78,14 +80,16 @@ def device_row(
 
 
 def _export_of(result: DeviceResult, exports: Sequence[Export], file: Path) -> Export:
+    model = result.model
+    if model is None:
+        raise InputError(f"{file}: nothing was run")
     for export in exports:
-        if export.artifact is not None and result.model.sha256 in _digests(export.artifact):
+        if export.artifact is not None and model.sha256 in _digests(export.artifact):
             return export
     names = ", ".join(export.name for export in exports)
     raise InputError(
         f"{file}: {result.device_name} ran another model than any of {names}",
-        cause=f"it ran {result.model.name} ({result.model.format}, {result.model.precision}), "
-        f"sha256 {result.model.sha256[:12]}...",
+        cause=f"it ran {model.name} ({model.format}, {model.precision}), sha256 {model.sha256[:12]}...",
         hint="give the export that was put into the app, or run the app's self-test again with this one",
     )
 

@@ -98,14 +98,16 @@ def onnx_stand_in(
         InputError: It does not.
     """
     builder = Builder(store, StepContext(threads=options.threads, progress=progress))
-    artifact = builder.build("reference", source, planned(steps_of(target_named(STAND_IN).Recipe(to=STAND_IN)), source))
+    artifact = builder.build(
+        "reference", source, planned(steps_of(target_named(STAND_IN).Recipe.model_validate({"to": STAND_IN})), source)
+    )
     engine = Engine(artifact, options, ("the fp32 ONNX export stood in for Paddle, which cannot use the GPU here",))
     original = Engine(source, replace(options, device="cpu"))
     with engine.open() as found, original.open() as wanted:
         for sample in data.subset(GUARDED_IMAGES).read_for(source.manifest.preprocess):
             tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image, input_spec=source.manifest.inputs[0])
             agreement = metrics.agreement(wanted.infer([tensor]).mask, found.infer([tensor]).mask)
-            limit = limits_for(Precision.FP32).agreement_min
+            limit = limits_for(Precision.FP32).agreement_min or 0.0
             if agreement < limit:
                 raise InputError(
                     f"{sample.name}: the ONNX export on {options.device} agrees with Paddle on "

@@ -211,7 +211,7 @@ class _Run:
             pixels=sum(pixels for _, pixels in self._differing),
             differing_pixels=sum(differing for differing, _ in self._differing),
             worst_image=max(differing / pixels for differing, pixels in self._differing),
-            miou_delta=two - one,
+            miou_delta=0.0 if one is None or two is None else two - one,
         )
 
     def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
@@ -227,7 +227,7 @@ class _Run:
             blocks_ms=tuple(
                 tuple(round(float(value), 4) for value in row) for session in timing.sessions_ms for row in session
             ),
-            first_ms=timing.first_ms,
+            first_ms=float(np.median(timing.firsts_ms)),
             warm_up_runs=timing.warm_up_runs,
             preprocess_ms=float(np.median(self._preprocess_ms)),
             postprocess_ms=float(np.median([image.postprocess_ms for image in self.images])),

@@ -246,7 +246,7 @@ class ReferenceFile:
             again=AGAIN,
             fingerprint=header.data.fingerprint,
             groups=header.data.groups,
-            times=None if timing is None else self._latency(timing),
+            times=self._latency(timing),
             timing=timing,
             proof=header.proof,
         )
@@ -271,8 +271,10 @@ class ReferenceFile:
             peak_rss_bytes=times.peak_rss_bytes,
         )
 
-    def _latency(self, timing: latency.Timing) -> Latency:
+    def _latency(self, timing: latency.Timing | None) -> Latency | None:
         times, runner = self.header.times, self.header.runner
+        if timing is None or times is None:
+            return None
         return times_of(timing, runner.threads, runner.device, times.preprocess_ms, times.postprocess_ms)
 
     def _picture(self, index: int, name: str) -> np.ndarray:

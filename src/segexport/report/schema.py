@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -231,3 +232,22 @@ class Report(Frozen):
     baseline: Baseline | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        each = ", ".join(f"{export.name} {export.verdict.value}" for export in self.exports)
+        return f"<Report {self.verdict.value}: {each}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each export."""
+        head = ("export", "verdict", "ΔmIoU", "agreement", "size")
+        lines = [f"<tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"]
+        for export in self.exports:
+            cells = (
+                escape(export.name),
+                export.verdict.value,
+                "–" if export.miou_delta is None else f"{export.miou_delta:+.4f}",
+                "–" if export.agreement is None else f"{export.agreement:.3%}",
+                "–" if export.size_ratio is None else f"{export.size_ratio:.2f}x",
+            )
+            lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+        return f"<table><caption>{self.verdict.value}</caption>{''.join(lines)}</table>"

@@ -77,9 +77,12 @@ class TaskWords(Protocol):
         baseline_check: Name of the check of the metric against an earlier report.
     """
 
-    answers: str
-    compared: str
-    baseline_check: str
+    @property
+    def answers(self) -> str: ...
+    @property
+    def compared(self) -> str: ...
+    @property
+    def baseline_check(self) -> str: ...
 
     def metric_name(self, report: Report) -> str:
         """A column's title."""
@@ -119,10 +122,14 @@ class Task(Protocol[AnyModel]):
         words: For reports.
     """
 
-    name: TaskName
-    answer: str
-    features: frozenset[Feature]
-    words: TaskWords
+    @property
+    def name(self) -> TaskName: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def features(self) -> frozenset[Feature]: ...
+    @property
+    def words(self) -> TaskWords: ...
 
     # -- check
 

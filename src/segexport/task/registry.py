@@ -11,7 +11,7 @@ from segexport.task.base import Feature, Task
 from segexport.task.instance.task import InstanceTask
 from segexport.task.semantic.task import SemanticTask
 
-TASKS: dict[TaskName, Task[Any]] = {task.name: task for task in (SemanticTask(), InstanceTask())}
+TASKS: dict[TaskName, Task[Any]] = {"semantic": SemanticTask(), "instance": InstanceTask()}
 
 
 def task_of(manifest: Manifest) -> Task[Any]:

@@ -78,7 +78,7 @@ def _with_interval(
         lower_bound=bounds[0],
         upper_bound=bounds[1],
         standard_error=error,
-        smallest_detectable=counted.delta - interval[0] + _NORMAL.inv_cdf(_POWER) * error,
+        smallest_detectable=(counted.delta or 0.0) - interval[0] + _NORMAL.inv_cdf(_POWER) * error,
     )
 
 

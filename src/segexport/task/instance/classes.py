@@ -19,9 +19,10 @@ def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, st
     """Decides the classes; raises as `class_lookup`. Images without annotations have the model's."""
     if not isinstance(data, InstanceData):
         return ScoredClasses(manifest.labels, None)
-    lookup, names = class_lookup(manifest, data, label_map), data.labels or ()
+    lookup = class_lookup(manifest, data, label_map)
+    names: tuple[str, ...] = data.labels or ()
     own = [label.name for label in manifest.labels]
-    pairs = {one: names[to] for one, to in zip(own, lookup, strict=True) if to >= 0}
+    pairs: dict[str, str] = {one: names[int(to)] for one, to in zip(own, lookup, strict=True) if to >= 0}
     shown = pairs if any(one != to for one, to in pairs.items()) else {}
     return ScoredClasses(default_labels(names), lookup, shown)
 

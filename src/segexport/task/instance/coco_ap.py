@@ -53,7 +53,7 @@ def matches(
         evaluation.params.maxDets = [MAX_PER_IMAGE]
         evaluation.evaluate()
     images = len(truth)
-    per_image = evaluation.evalImgs  # by class, then by image
+    per_image: Any = evaluation.evalImgs  # by class, then by image
     return [_class(per_image[index * images : (index + 1) * images]) for index in range(classes)]
 
 
@@ -98,7 +98,7 @@ def _results(found: Sequence[Detections], kind: Kind) -> list[dict[str, Any]]:
                 "area": (right - left) * (bottom - top),
                 "iscrowd": 0,
             }
-            if kind == "segm":
+            if kind == "segm" and detections.masks is not None:
                 result["segmentation"] = detections.masks[row]
                 result["area"] = float(mask_tools().area(detections.masks[row]))
             results.append(result)

@@ -85,7 +85,7 @@ def read(root: Path, path: Path, split: str) -> InstanceData:
         source=path,
         category_ids=tuple(ids),
         annotations={name: tuple(objects) for name, objects in found.items()},
-        sizes=sizes,
+        sizes={name: size for name, size in sizes.items() if size is not None},
         image_ids=image_ids,
     )
 
@@ -120,17 +120,18 @@ def _images(root: Path, path: Path, images: list[Any]) -> dict[Any, str]:
 
 def _annotation(what: str, entry: dict[str, Any], class_id: int, size: tuple[int, int] | None) -> Annotation:
     box = entry.get("bbox")
-    good = isinstance(box, list) and len(box) == 4 and all(_is_number(side) for side in box)
-    if not good or box[2] < 0 or box[3] < 0:
+    sides = [float(side) for side in box if _is_number(side)] if isinstance(box, list) else []
+    if len(sides) != 4 or len(sides) != len(box or ()) or sides[2] < 0 or sides[3] < 0:
         raise InputError(f"{what}: its bbox is {box!r}", cause="[x, y, width, height] in pixels is expected")
+    left, top, width, height = sides
     shape = entry.get("segmentation") or None
     if shape is not None:
         _require_mask(what, shape, size)
-    area = entry.get("area", box[2] * box[3])
+    area = entry.get("area", width * height)
     if not _is_number(area):
         raise InputError(f"{what}: its area is {area!r}")
     crowd = bool(entry.get("iscrowd", 0))
-    return Annotation(class_id, tuple(map(float, box)), shape, crowd, area=float(area))
+    return Annotation(class_id, (left, top, width, height), shape, crowd, area=float(area))
 
 
 def _require_mask(what: str, shape: Any, size: tuple[int, int] | None) -> None:
@@ -147,14 +148,16 @@ def _require_mask(what: str, shape: Any, size: tuple[int, int] | None) -> None:
         return
     limit = 4 * max(width, height)
     for polygon in shape if isinstance(shape, list) else [None]:
-        flat = isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0
-        if not flat or not all(_is_number(value) and -limit <= value <= limit for value in polygon):
+        flat = polygon if isinstance(polygon, list) else []
+        if len(flat) < 6 or len(flat) % 2 or not all(_is_number(value) and -limit <= value <= limit for value in flat):
             raise InputError(f"{what}: a polygon is not a list of x and y in pixels, at least 3 of each")
 
 
 def _size(image: dict[str, Any]) -> tuple[int, int] | None:
-    size = image.get("width"), image.get("height")
-    return size if all(isinstance(side, int) and 0 < side <= 1 << 16 for side in size) else None
+    width, height = image.get("width"), image.get("height")
+    if not isinstance(width, int) or not isinstance(height, int):
+        return None
+    return (width, height) if min(width, height) > 0 and max(width, height) <= 1 << 16 else None
 
 
 def _is_number(value: Any) -> bool:

@@ -68,7 +68,9 @@ def class_map(objects: Objects, classes: int) -> np.ndarray:
     picture = np.zeros((height, width), np.uint8 if classes < 255 else np.uint16)
     for index in reversed(range(len(objects))):
         mask = objects.mask(index).astype(np.uint8)
-        inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        inner = cv2.erode(
+            mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0.0, 0.0, 0.0, 0.0)
+        )
         picture[mask > 0] = 0
         picture[inner > 0] = int(objects.classes[index]) + 1
     return picture
@@ -88,10 +90,11 @@ def object_panel(
     nothing = Label(id=0, name="nothing", rgb=(0, 0, 0))
     shifted = (nothing, *(label.model_copy(update={"id": label.id + 1}) for label in labels))
     truth = None
-    if isinstance(data, InstanceData) and data.has_masks and set(data.labels) <= {label.name for label in labels}:
-        truth = class_map(annotated(data.of(sample.name), sample.image.shape[1::-1]), len(data.labels))
+    names = data.labels or ()
+    if isinstance(data, InstanceData) and data.has_masks and set(names) <= {label.name for label in labels}:
+        truth = class_map(annotated(data.of(sample.name), (sample.image.shape[1], sample.image.shape[0])), len(names))
         ids = {label.name: label.id + 1 for label in labels}
-        truth = np.array([0, *(ids[name] for name in data.labels)], truth.dtype)[truth]
+        truth = np.array([0, *(ids[name] for name in names)], truth.dtype)[truth]
     return panel(sample.image, truth, reference, export, shifted, None)
 
 

@@ -25,7 +25,7 @@ def evaluate(
     run: Callable[[str, np.ndarray], Objects],
     manifest: Manifest,
     data: InstanceData,
-    metric: Metric | None = None,
+    metric: str | None = None,
     return_details: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
@@ -43,7 +43,7 @@ def evaluate(
             sizes.append(sample.image.shape[1::-1])
             bar.advance()
     measure = _coco if metric == "COCO" else _voc
-    metrics = measure(truth, sizes, found, len(data.labels), masks)
+    metrics = measure(truth, sizes, found, len(data.labels or ()), masks)
     return (metrics, _details(data, found)) if return_details else metrics
 
 
@@ -61,8 +61,9 @@ def _coco(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict
 def _voc(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict[str, Any]:
     """At an IoU of 0.5, by the rule of 11 points as PaddleDetection's, and the area beside it."""
     metrics: dict[str, Any] = {"bbox_map": None, "segm_map": None}
+    rules: tuple[tuple[voc_ap.Rule, str], ...] = (("11point", ""), ("integral", "_integral"))
     for kind in ("bbox", "segm") if masks else ("bbox",):
-        for rule, suffix in (("11point", ""), ("integral", "_integral")):
+        for rule, suffix in rules:
             aps = voc_ap.class_aps(truth, sizes, found, classes, masks=kind == "segm", rule=rule)
             metrics[f"{kind}_map{suffix}"] = voc_ap.mean_ap(aps)
             if not suffix:

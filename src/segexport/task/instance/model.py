@@ -17,7 +17,7 @@ from segexport.predict.model_session import Opened
 from segexport.progress import Progress, silent
 from segexport.runtimes.base import Prediction
 from segexport.runtimes.objects import Objects
-from segexport.task.instance.evaluate import Metric, evaluate
+from segexport.task.instance.evaluate import evaluate
 from segexport.task.instance.result import DRAW_THRESHOLD, InstanceResult
 from segexport.task.open_data import open_data
 from segexport.ui.pictures import as_rgb
@@ -56,7 +56,7 @@ class InstanceModel(Opened):
         self,
         eval_dataset: Dataset | str | Path,
         batch_size: int = 1,
-        metric: Metric | None = None,
+        metric: str | None = None,
         return_details: bool = False,
         *,
         split: str = "val",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
@@ -77,7 +77,10 @@ class InstanceTask:
     def evaluate(
         self, model: InstanceModel, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        return model.evaluate(data, batch_size, metric, return_details=True, progress=progress)
+        return cast(
+            "tuple[dict[str, Any], dict[str, Any]]",
+            model.evaluate(data, batch_size, metric, return_details=True, progress=progress),
+        )
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
         from segexport.task.instance.metrics_table import metrics_table

@@ -78,7 +78,7 @@ def _overlaps(
         boxes = np.concatenate([detections.boxes[rows, :2], detections.boxes[rows, 2:] - detections.boxes[rows, :2]], 1)
         return np.asarray(tools.iou(boxes.astype(np.float64), np.array([one.bbox for one in mine]), plain))
     codes = [code_of(one.segmentation, size) for one in mine]
-    return np.asarray(tools.iou([detections.masks[row] for row in rows], codes, plain))
+    return np.asarray(tools.iou([(detections.masks or [])[row] for row in rows], codes, plain))
 
 
 def _ap(pairs: Sequence[tuple[float, bool]], positives: int, rule: Rule) -> float:

@@ -113,9 +113,10 @@ def _objects(
     for number, node in enumerate(tree.iter("object"), start=1):
         name = (node.findtext("name") or "").strip()
         sides = [_number(node.findtext(f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax")]
-        if not name or None in sides or sides[2] < sides[0] or sides[3] < sides[1]:
+        numbers = [side for side in sides if side is not None]
+        if not name or len(numbers) < 4 or numbers[2] < numbers[0] or numbers[3] < numbers[1]:
             raise InputError(f"{file}: object {number} has no name, or no box", cause=f"name {name!r}, box {sides}")
-        left, top, right, bottom = sides
+        left, top, right, bottom = numbers
         box = (left - 1, top - 1, right - left + 1, bottom - top + 1)
         found.append((name, box, (node.findtext("difficult") or "0").strip() == "1"))
     width, height = (_number(tree.findtext(f"size/{side}")) for side in ("width", "height"))

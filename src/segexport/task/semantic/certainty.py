@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 
 MARGIN_QUANTILE = 0.5  # pixels whose margin is in the upper half count as decided
 
 
+@overload
+def decided_pixels(margin: None) -> None: ...
+@overload
+def decided_pixels(margin: np.ndarray) -> np.ndarray: ...
+@overload
+def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None: ...
 def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None:
     """(H, W) bool: where the two best scores lie further apart than on half of the image; None without margins."""
     if margin is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset
@@ -75,7 +75,10 @@ class SemanticTask:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if metric is not None:
             raise InputError(f"--metric {metric}", cause="this model gives the class of each pixel, not objects")
-        return model.evaluate(data, batch_size, return_details=True, progress=progress)
+        return cast(
+            "tuple[dict[str, Any], dict[str, Any]]",
+            model.evaluate(data, batch_size, return_details=True, progress=progress),
+        )
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
         from segexport.task.semantic.metrics_table import metrics_table

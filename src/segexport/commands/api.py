@@ -1,0 +1,308 @@
+"""The functions of the Python API, with paths as text and options as keywords; `segexport` gives them their names.
+
+Each does what the command of its name does: the command line calls the same library functions. Options are those of the
+command, in the same words; another one is a TypeError. Nothing is printed unless `feedback` is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segexport.progress import SILENCE, Feedback
+
+if TYPE_CHECKING:
+    from segexport.artifact import ModelArtifact
+    from segexport.commands.bench import Row
+    from segexport.commands.compress import Compressed
+    from segexport.diagnose.schema import Diagnosis
+    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.references.reference_file import ReferenceFile
+    from segexport.report.schema import Report
+
+AnyPath = str | Path
+
+
+def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArtifact:
+    """Turns a PaddleSeg or PaddleX export into a self-describing artifact.
+
+    Args:
+        model: Folder or file of the export.
+        output: A new folder.
+        importing: What the export does not say of itself, or says wrong: `labels`, `preprocess`, `input_size`, ...
+            (`segexport.ImportOptions`).
+
+    Raises:
+        SegexportError: The model cannot be read.
+
+    Example:
+        >>> segexport.import_model("export", "artifact", input_size=(512, 512))  # doctest: +SKIP
+        <export: paddle fp32, 19 classes, 1.5 MB at artifact>
+    """
+    from segexport.commands.import_ import import_to
+    from segexport.exporter.from_paddle import ImportOptions
+
+    return import_to(Path(model), Path(output), ImportOptions(**importing))
+
+
+def export(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    to: str,
+    precision: str = "fp32",
+    calibration: AnyPath | None = None,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> ModelArtifact:
+    """Exports a model to one target, into a new folder.
+
+    Args:
+        to: The target, by name: `onnx`, `paddle-lite`, ...
+        precision: One that the target has: `fp32`, `fp16`, `int8`, `w8`.
+        calibration: Images for int8: a data folder, or a folder of images.
+        importing: As in `import_model`.
+        options: Further ones of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...
+
+    Raises:
+        SegexportError: The model cannot be read or exported, or the target does not take an option.
+
+    Example:
+        >>> segexport.export("export", "my-int8", to="onnx", precision="int8", calibration="data")  # doctest: +SKIP
+        <export: onnx int8, 19 classes, 0.5 MB at my-int8>
+    """
+    from segexport.commands.export import ExportOptions
+    from segexport.commands.export import export as run_export
+
+    images = None if calibration is None else Path(calibration)
+    given = ExportOptions(to=to, precision=precision, calibration=images, **options)
+    return run_export(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def check(
+    exports: AnyPath | Iterable[AnyPath],
+    output: AnyPath | None = None,
+    *,
+    reference: AnyPath | None = None,
+    data: AnyPath | None = None,
+    golden: AnyPath | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> Report:
+    """Compares exports with the model that they were made from, on real images.
+
+    Args:
+        exports: One export, or several.
+        output: Folder for report.json, .md, .html and junit.xml; None: no files.
+        reference: The original model, or a recording of it.
+        data: Images, with labels or without.
+        golden: A golden pack, in place of `reference` and `data`.
+        options: Further ones of `segexport check`: `split`, `groups`, `limit`, `device`, `threads`, `latency_seconds`,
+            `baseline`, ...
+
+    Returns:
+        The report; `report.verdict` is PASS, FAIL, INCONCLUSIVE or ERROR.
+
+    Raises:
+        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+
+    Example:
+        >>> segexport.check("my-int8", reference="export", data="data").verdict  # doctest: +SKIP
+        <Verdict.PASS: 'PASS'>
+    """
+    from segexport.commands.check import CheckOptions
+    from segexport.commands.check import check as run_check
+
+    paths = {"reference": reference, "data": data, "golden": golden, **options}
+    given = CheckOptions(**_with_paths(paths, "reference", "data", "golden", "label_map", "baseline"))
+    names = [exports] if isinstance(exports, str | Path) else exports
+    return run_check([Path(one) for one in names], _or_none(output), given, feedback=feedback)
+
+
+def run(recipe: AnyPath, output: AnyPath, *, without: Iterable[str] = (), feedback: Feedback = SILENCE) -> Report:
+    """Makes, exports and checks everything that a recipe names.
+
+    Args:
+        output: Folder for exports, pictures and reports.
+        without: Kinds of steps to leave out.
+
+    Raises:
+        SegexportError: The recipe, the model or the data cannot be used.
+
+    Example:
+        >>> segexport.run("recipe.yaml", "out").verdict  # doctest: +SKIP
+        <Verdict.PASS: 'PASS'>
+    """
+    from segexport.commands.run import run as run_recipe
+
+    return run_recipe(Path(recipe), Path(output), without=tuple(without), feedback=feedback)
+
+
+def compress(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    data: AnyPath,
+    max_miou_drop: float = 0.005,
+    objective: str = "latency",
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> Compressed:
+    """Finds the best compression that loses no more mIoU than allowed, and proves it on images that it never searched.
+
+    Args:
+        data: PaddleSeg data folder: train.txt, val.txt, labels.txt.
+        max_miou_drop: Loss of mIoU that is allowed, a fraction of 1.
+        objective: `latency`, `size` or `flops`.
+        options: Further ones of `segexport compress`: `budget_minutes`, `to`, `train`, `verdict_split`, ...
+
+    Raises:
+        SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
+
+    Example:
+        >>> print(segexport.compress("export", "small", data="data").summary.sentence)  # doctest: +SKIP
+        all int8: mIoU -0.0011 (at worst -0.0023 with 95 % certainty, ...), 0.29x the size of fp32, 0.62x its time.
+    """
+    from segexport.commands.compress import CompressOptions
+    from segexport.commands.compress import compress as run_search
+
+    common = {"data": data, "max_miou_drop": max_miou_drop, "objective": objective, **options}
+    given = CompressOptions(**_with_paths(common, "data", "label_map"))
+    return run_search(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def finetune(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    data: AnyPath,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> ModelArtifact:
+    """Trains an export further on your own images, with other classes too.
+
+    Args:
+        data: PaddleSeg data folder.
+        options: Further ones of `segexport finetune`, by PaddleX's names: `num_epochs` or `steps`, `batch_size`,
+            `learning_rate`, ...
+
+    Raises:
+        SegexportError: Model, data or options cannot be used; the training cannot go on.
+
+    Example:
+        >>> segexport.finetune("export", "tuned", data="data", num_epochs=10, batch_size=4)  # doctest: +SKIP
+        <export: paddle fp32, 11 classes, 2.1 MB at tuned>
+    """
+    from segexport.commands.finetune import FinetuneOptions
+    from segexport.commands.finetune import finetune as run_training
+
+    paths = ("data", "augmentation", "save_dir", "resume_checkpoint", "log_dir", "teacher")
+    given = FinetuneOptions(**_with_paths({"data": data, **options}, *paths))
+    return run_training(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def diagnose(
+    export: AnyPath,
+    output: AnyPath | None = None,
+    *,
+    reference: AnyPath,
+    image: AnyPath,
+    threads: int = 1,
+    feedback: Feedback = SILENCE,
+) -> Diagnosis:
+    """Finds the first operator of an export that gives another result than the model that it was made from.
+
+    Args:
+        output: Folder for the report and a minimal model that shows the fault; None: no files.
+        image: An image on which the two differ.
+
+    Raises:
+        SegexportError: One of the two cannot be read or run.
+
+    Example:
+        >>> segexport.diagnose("my-onnx", reference="export", image="street.png").findings  # doctest: +SKIP
+        ()
+    """
+    from segexport.commands.diagnose import diagnose as run_diagnosis
+
+    where = {"reference": Path(reference), "image": Path(image)}
+    return run_diagnosis(Path(export), _or_none(output), **where, threads=threads, feedback=feedback)
+
+
+def bench(
+    exports: AnyPath | Iterable[AnyPath],
+    *,
+    threads: Iterable[int] = (1,),
+    device: str = "cpu",
+    seconds: float = 10.0,
+    feedback: Feedback = SILENCE,
+) -> list[Row]:
+    """Times exports in turn; ratios are to the first one.
+
+    Args:
+        threads: Each export runs with every number of them.
+        seconds: Timed runs of all together.
+
+    Returns:
+        A row for each export and number of threads, times in milliseconds.
+
+    Raises:
+        SegexportError: An export cannot be opened or run.
+
+    Example:
+        >>> [(row.name, row.p50_ms) for row in segexport.bench(["fp32", "int8"])]  # doctest: +SKIP
+        [('fp32', 4.61), ('int8', 2.87)]
+    """
+    from segexport.commands.bench import bench as run_bench
+
+    names = [exports] if isinstance(exports, str | Path) else exports
+    paths = [Path(one) for one in names]
+    return run_bench(paths, threads=tuple(threads), device=device, seconds=seconds, progress=feedback.progress)
+
+
+def record_reference(
+    model: AnyPath,
+    data: AnyPath,
+    output: AnyPath,
+    *,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> ReferenceFile:
+    """Records the original's results in one file; `check(reference=FILE)` then needs neither the model nor a GPU.
+
+    Args:
+        options: Those of `segexport reference record`: `split`, `limit`, `device`, `threads`, `latency_seconds`, ...
+
+    Raises:
+        SegexportError: The model or the data cannot be used, or the device is not here.
+
+    Example:
+        >>> segexport.record_reference("export", "data", "model.ref").scores().miou  # doctest: +SKIP
+        0.6002
+    """
+    from segexport.commands.reference import RecordOptions
+    from segexport.commands.reference import record_reference as run_recording
+
+    given = RecordOptions(**_with_paths(options, "label_map"))
+    where = Path(model), Path(data), Path(output)
+    return run_recording(*where, _importing(importing), given, feedback=feedback)
+
+
+def _importing(given: ImportOptions | None) -> ImportOptions:
+    from segexport.exporter.from_paddle import ImportOptions
+
+    return ImportOptions() if given is None else given
+
+
+def _or_none(path: AnyPath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _with_paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The options, those that name files as paths."""
+    return {name: _or_none(value) if name in names else value for name, value in options.items()}
