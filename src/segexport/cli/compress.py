@@ -90,5 +90,5 @@ def compress(console: Any, model: Path, output: Path, **options: Any) -> None:
     found = compress(model, output, import_options(options), chosen(CompressOptions, options), feedback=say)
     say.data(terminal.render(found.report, output, width=say.stdout_width, color=say.stdout_color))
     say.data(found.summary.sentence)
-    say.say(f"what was tried: {output / 'search.html'}; again: segexport run {output / 'recipe.yaml'}")
+    say.say(f"candidates: {output / 'search.html'}; to repeat: segexport run {output / 'recipe.yaml'}")
     sys.exit(exit_code(found.report.verdict))
