@@ -22,10 +22,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
+import platform
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import settled
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import NO_TWIN, ToPaddleLite
-from segexport.pipeline.step import Step, StepContext
+from segexport.pipeline.step import Step, StepContext, tool_versions
 from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions, Runtime
 from segexport.runtimes.lite import PaddleLite
@@ -60,7 +59,6 @@ FIRST_OPSET = 16
 TOLERANCE = 2e-5
 """Largest difference over the largest value; sums in another order differ by less."""
 TIMEOUT_S = 60
-QUICK = bool(os.environ.get("QUICK"))
 _CONTEXT = StepContext(timeout_s=TIMEOUT_S)
 
 
@@ -294,7 +292,7 @@ def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[
         out.mkdir()
         program = joined(parts)
         try:
-            step = exporter.step if len(parts) == 1 and not QUICK else exporter.at_once
+            step = exporter.step if len(parts) == 1 else exporter.at_once
             manifest = step.run(artifact(program, source), out, _CONTEXT)
         except SegexportError as error:
             return Row("refused", _said(error)), None
@@ -401,13 +399,41 @@ def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[
         paddle.close()
 
 
+def summary(cells: list[Cell], journal: Journal) -> dict:
+    """By operator and export: how many cells had which outcome, and what was said of those that are not equal."""
+    table: dict[str, dict] = {}
+    for cell in cells:
+        entry = table.setdefault(cell.family, {"attributes": [], **{each.name: {} for each in EXPORTERS}})
+        entry["attributes"] = sorted({*entry["attributes"], *filter(None, cell.choice)})
+        for each in EXPORTERS:
+            row = journal.rows.get((cell.name, each.name))
+            if row is not None:
+                counts = entry[each.name]
+                counts[row.outcome] = counts.get(row.outcome, 0) + 1
+                if row.outcome != "equal":
+                    counts.setdefault("said", {})[cell.name] = f"{row.outcome}: {row.detail}"
+    return table
+
+
+def markdown(table: dict[str, dict]) -> str:
+    """The table: a line per operator, a column per export."""
+    names = [each.name for each in EXPORTERS]
+    lines = [f"| operator | attributes | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
+    for operator, entry in sorted(table.items()):
+        cells = [", ".join(f"{entry[name][kind]} {kind}" for kind in OUTCOMES if kind in entry[name]) for name in names]
+        lines.append(f"| {operator} | {', '.join(entry['attributes'])} | {' | '.join(cells)} |")
+    wrong = {name: sum(entry[name].get("wrong", 0) for entry in table.values()) for name in names}
+    lines += ["", "Silently wrong: " + ", ".join(f"{name} {count}" for name, count in wrong.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "operator_sweep")
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--only", nargs="*", default=[], help="operators; without, all")
     parser.add_argument("--shard", default="1/1")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--fixed", action="store_true", help="without cells of free size")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -416,16 +442,16 @@ def main() -> None:
     step = -(-len(cells) // int(parts))
     cells = cells[(int(part) - 1) * step : int(part) * step]
     journal = Journal(options.work)
-    start = time.perf_counter()
     run(cells, journal, batch=options.batch)
-    print(f"{time.perf_counter() - start:.0f} s")
-    for each in EXPORTERS:
-        print(
-            each.name,
-            Counter(
-                journal.rows[cell.name, each.name].outcome for cell in cells if (cell.name, each.name) in journal.rows
-            ),
-        )
+    table = summary(cells, journal)
+    if options.json:
+        tools = tool_versions(("paddle", *ToOnnx.needs, *ToPaddleLite.needs))
+        machine = {"system": platform.platform(), "python": platform.python_version(), "tools": tools}
+        found = {"command": " ".join(sys.argv[1:]), "machine": machine, "operators": table}
+        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if options.markdown:
+        options.markdown.write_text(markdown(table))
+    print(markdown(table))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ class TopKOfLastAxis(EachOperator):
     """Turns the axis to the end and back, and the sign around and back."""
 
     name = "top_k_of_last_axis"
-    version = "1"
+    version = "2"
     targets = LITE
     what = "top_k_v2"
     became = "given the last axis and the largest"
@@ -19,7 +19,7 @@ class TopKOfLastAxis(EachOperator):
         if op.type != "top_k_v2" or op.input("K"):
             return False
         rank = len(program.shape(op.input("X") or ""))
-        return rank > 1 and (op.attr("axis", -1) % rank != rank - 1 or not op.attr("largest", True))
+        return rank > 0 and (op.attr("axis", -1) % rank != rank - 1 or not op.attr("largest", True))
 
     def change(self, program: Program, op: Op) -> None:
         program.replace(op, *_turned(program, op))

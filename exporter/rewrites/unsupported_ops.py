@@ -69,6 +69,16 @@ def _is_flat(_program: Program, op: Op) -> bool:
     return bool(op.attr("flatten"))
 
 
+def _widens_batches(program: Program, op: Op) -> bool:
+    """Whether two lists of matrices differ in length, or a vector comes before matrices."""
+    x, y = (program.shape(op.input(slot) or "") for slot in ("X", "Y"))
+    if len(x) == 1:
+        return len(y) > 2
+    if len(x) < 3 or len(y) < 3:
+        return False
+    return len(x) != len(y) or any(a != b and -1 not in (a, b) for a, b in zip(x[:-2], y[:-2], strict=True))
+
+
 def _has_large_epsilon(_program: Program, op: Op) -> bool:
     return op.attr("epsilon", 1e-10) > 1e-6
 
@@ -144,6 +154,8 @@ _FAULTS = (
     _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
     _Fault("p_norm", LITE, _has_large_epsilon, "Paddle-Lite adds its epsilon to the norm"),
+    _Fault("matmul_v2", LITE, _widens_batches, "Paddle-Lite multiplies lists of one length only"),
+    _Fault("instance_norm", LITE, _is_no_image, "Paddle-Lite normalizes images only, and reads beyond other tensors"),
     _Fault("norm", frozenset({ONNX}), _has_large_epsilon, "paddle2onnx drops its epsilon"),
     _Fault("group_norm", EVERY, _is_no_image, "exporters take it of images only"),
     *(_Fault(f"reduce_{kind}", LITE, _is_deep, "Paddle-Lite reduces four axes at most") for kind in _REDUCED),

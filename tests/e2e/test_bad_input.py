@@ -399,7 +399,7 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
         ),
         (
             ("export", "model", "--to", "onnx", "--precision", "w8", "-o", "new"),
-            "--to onnx --precision w8: not to be had together",
+            "--to onnx --precision w8: cannot be combined",
         ),
         (("export", "model", "--to", "tflite", "-o", "new"), "Invalid value for '--to'"),
         (

@@ -63,14 +63,14 @@ def test_what_comes_out_is_exported_like_any_model(tuned):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "how long is the training?"),
+        ([], "no training length"),
         (["--steps", "2", "--num-epochs", "2"], "give `steps` or `num_epochs`, one of them"),
         (["--steps", "2", "--loss", "tversky"], "--loss tversky: there is no loss 'tversky'"),
-        (["--steps", "2", "--loss", "dice=much"], "--loss dice=much: 'much' is no weight"),
+        (["--steps", "2", "--loss", "dice=much"], "--loss dice=much: 'much' is not a number"),
         (["--steps", "2", "--class-weight", "one"], "--class-weight one: not numbers"),
-        (["--steps", "2", "--val-split", "train"], "'train' is the list that is trained on"),
+        (["--steps", "2", "--val-split", "train"], "'train' is the training list"),
         (["--steps", "2", "--val-split", "none", "--early-stop"], "--early-stop needs images to measure the model on"),
-        (["--steps", "2", "--resume-checkpoint", "data"], "data: no checkpoint.npz to go on from"),
+        (["--steps", "2", "--resume-checkpoint", "data"], "data: no checkpoint.npz to resume"),
         (["--steps", "2", "--precision", "fp16"], "precision fp16: mixed precision trains on a GPU only"),
         (["--steps", "2", "--processes", "8", "--batch-size", "4"], "8 processes share a batch of 4 images"),
         (["--steps", "2", "--split", "nights"], "data/nights.txt: no such list"),

@@ -108,8 +108,8 @@ def test_bad_input(workplace, arguments, said):
         (["predict", "model", IMAGE, "--kind", "heat"], "'heat' is not one of 'overlay', 'color', 'mask'"),
         (["predict", "model"], "Missing argument 'INPUTS...'"),
         (["evaluate", "model"], "Missing option '--data'"),
-        (["pipeline"], "PIPELINE and --input are wanted, or --get-config"),
-        (["pipeline", "p.yaml"], "PIPELINE and --input are wanted, or --get-config"),
+        (["pipeline"], "give PIPELINE and --input, or --get-config"),
+        (["pipeline", "p.yaml"], "give PIPELINE and --input, or --get-config"),
     ],
 )
 def test_misused_options(bare, arguments, said):

@@ -42,7 +42,7 @@ def test_without_time_fp32_is_shipped_and_said(workplace):
         *SAME, "--objective", "size", "--budget-minutes", "0.001", "--latency-seconds", "0", "-o", "out"
     )
     assert again.code == 0, again.stderr
-    assert "1 tries of an earlier run are known and not repeated" in again.stderr
+    assert "1 measurements of an earlier run reused" in again.stderr
     assert (summary(workplace)["made"], summary(workplace)["found"]) == (0, 1)
 
 
@@ -64,7 +64,7 @@ def test_images_without_labels(workplace):
         (COMMON, "data, split 'all': 16 images are too few to search with and to judge by others"),
         ((*COMMON, "--verdict-split", "val"), "data, split 'val': 3 images for the verdict"),
         ((*SAME, "--calibration-split", "nope"), "data/nope.txt: no such list"),
-        ((*SAME, "--latency-seconds", "0"), "--latency-seconds 0: without times nobody knows what is faster"),
+        ((*SAME, "--latency-seconds", "0"), "--latency-seconds 0: --objective latency needs times"),
         (
             (*SAME, "--to", "paddle-lite"),
             "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",

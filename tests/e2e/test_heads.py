@@ -109,7 +109,7 @@ def test_a_declared_mask_of_another_size_trips(workplace):
         ),
         (
             ("--to", "onnx", "--head", "softmax", "--mask-dtype", "uint8"),
-            "--to onnx --precision fp32 --head softmax --mask-dtype uint8: not to be had together",
+            "--to onnx --precision fp32 --head softmax --mask-dtype uint8: cannot be combined",
             "mask_dtype is for the heads argmax and argmax_small, the head is softmax",
         ),
     ],

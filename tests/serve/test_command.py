@@ -31,7 +31,7 @@ def failed(*arguments, code: int = 2) -> str:
 
 @pytest.mark.parametrize("arguments", [[], ["net", "--pipeline", "file.yaml"]])
 def test_a_model_or_a_pipeline(arguments):
-    assert "either MODEL or --pipeline is wanted" in failed(*arguments)
+    assert "give either MODEL or --pipeline" in failed(*arguments)
 
 
 def test_a_model_that_is_not_there(needed, tmp_path):

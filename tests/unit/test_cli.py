@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import subprocess
 import sys
 
@@ -11,8 +12,10 @@ import click
 import pytest
 
 from segexport.cli import main as cli
+from segexport.cli.command import Command, Group
 from segexport.errors import InputError
 from segexport.recipe.schema import Recipe
+from segexport.ui.console import Console
 
 
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -60,11 +63,64 @@ def test_every_command_has_help(monkeypatch, capsys):
     assert len(ways) >= 14
     for way, found in ways:
         assert found.help, way
+        assert isinstance(found, Group | Command), way
         code, out, err = run(monkeypatch, capsys, *way, "--help")
         assert (code, err) == (0, ""), way
         assert "Usage: " in out
+        assert 1 <= len(found.examples) <= 3, way
+        assert out.endswith("\nExamples:\n" + "".join(f"  {line}\n" for line in found.examples)), way
         for parameter in found.params:
             assert not isinstance(parameter, click.Option) or parameter.opts[0].startswith("-"), way
+            assert not isinstance(parameter, click.Option) or parameter.help, (way, parameter.name)
+
+
+def test_the_command_line_takes_every_example(monkeypatch, capsys):
+    def walk(command: Command | Group):
+        yield command
+        if isinstance(command, Group):
+            for inner in command.commands.values():
+                yield from walk(inner)
+
+    called = []
+    for command in walk(cli.cli):
+        if not isinstance(command, Group):
+            monkeypatch.setattr(command, "callback", lambda **options: called.append(options))
+    examples = [example for command in walk(cli.cli) for example in command.examples]
+    for example in examples:
+        program, *arguments = shlex.split(example.partition(" > ")[0])
+        assert program == "segexport", example
+        assert run(monkeypatch, capsys, *arguments) == (0, "", ""), example
+    assert len(called) == len(examples)
+
+
+def test_help_lists_every_command_in_one_section(monkeypatch, capsys):
+    listed = [name for names in cli.SECTIONS.values() for name in names]
+    assert sorted(listed) == sorted(cli.cli.commands)
+    out = run(monkeypatch, capsys, "--help")[1]
+    titles = [out.index(f"\n{title}:\n") for title in cli.SECTIONS]
+    assert titles == sorted(titles)
+    assert "\nOther:\n" not in out
+    assert titles[0] < out.index("\n  import ") < titles[1] < out.index("\n  check ") < titles[2]
+
+
+@pytest.mark.parametrize("arguments", [("-q", "cache", "ls"), ("cache", "ls", "-q"), ("cache", "ls", "--quiet")])
+def test_quiet_stands_before_or_after_the_command(monkeypatch, capsys, tmp_path, arguments):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path))
+    assert run(monkeypatch, capsys, "cache", "ls")[2] == "0 outputs, 0 bytes\n"
+    assert run(monkeypatch, capsys, *arguments) == (0, "", "")
+
+
+def test_color_stands_after_the_command_and_the_last_one_counts(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path))
+    plain = ("--color", "never", "cache", "ls")
+    assert run(monkeypatch, capsys, *plain)[0] == 0
+    chosen = []
+    monkeypatch.setattr(cli, "_console", lambda color, quiet: chosen.append(color) or Console(color, quiet=quiet))
+    for arguments in (plain, ("cache", "ls", "--color", "always"), (*plain, "--color", "always"), ("cache", "ls")):
+        run(monkeypatch, capsys, *arguments)
+    assert chosen == ["never", "always", "always", "auto"]
+    assert run(monkeypatch, capsys, "cache", "ls", "--color", "pink")[0] == 2
+    assert run(monkeypatch, capsys, "export", "--help")[1].count("--color [rgb|") == 1
 
 
 def test_the_version(monkeypatch, capsys):

@@ -269,7 +269,7 @@ def test_costs_are_told_and_decide_nothing():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"golden": Path("p"), "data": Path("d")}, "--golden stands for --reference and --data"),
+        ({"golden": Path("p"), "data": Path("d")}, "--golden replaces --reference and --data"),
         ({"reference": Path("m")}, "--data is missing"),
         ({"data": Path("d")}, "--reference is missing"),
         ({}, "--reference is missing"),

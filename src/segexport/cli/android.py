@@ -1,4 +1,4 @@
-"""`segexport android`: exports into the app, and the app into an APK."""
+"""`segexport android`: add exports to the app and build the APK."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from segexport.cli.command import Group
+
 _FILE = click.Path(path_type=Path)
 ASSETS = Path("android_demo/app/src/main/assets/model")
 
 
-class _ExportsByDefault(click.Group):
+class _ExportsByDefault(Group):
     """`segexport android EXPORT...` is `segexport android assets EXPORT...`."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
@@ -20,21 +22,24 @@ class _ExportsByDefault(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_ExportsByDefault)
+@click.group(
+    cls=_ExportsByDefault,
+    examples=["segexport android out/model-int8", "segexport android build --flavour ort -o out/segexport.apk"],
+)
 def android() -> None:
-    """Put exports into the Android app, and build it.
+    """Add exports to the Android app and build it.
 
-    `segexport android EXPORT...` writes the app's assets; `segexport android build` makes a signed APK.
+    `segexport android EXPORT...` is short for `segexport android assets EXPORT...`.
     """
 
 
-@android.command()
+@android.command(examples=["segexport android assets out/model-int8 --sample photo.jpg"])
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
-@click.option("-o", "--output", type=_FILE, default=ASSETS, show_default=True, help="The app's folder of models.")
-@click.option("--sample", type=_FILE, help="Image for the app's self-test.")
+@click.option("-o", "--output", type=_FILE, default=ASSETS, show_default=True, help="Model folder of the app.")
+@click.option("--sample", type=_FILE, help="Image for the self-test of the app.  [default: the sample in the export]")
 @click.pass_obj
 def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path | None) -> None:
-    """Write model, manifest, labels, palette and golden sample of EXPORTS."""
+    """Write the models, labels, palettes and test samples of EXPORTS into the app."""
     from segexport.android.assets import write_assets
     from segexport.artifact import read_artifact
 
@@ -43,13 +48,19 @@ def assets(console: Any, exports: tuple[Path, ...], output: Path, sample: Path |
         console().say(str(folder))
 
 
-@android.command()
-@click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="The app's sources.")
-@click.option("--flavour", type=click.Choice(["ort", "lite", "full"]), default="ort", show_default=True)
-@click.option("-o", "--output", type=_FILE, default=Path("out/segexport.apk"), show_default=True)
+@android.command(examples=["segexport android build --flavour ort -o out/segexport.apk"])
+@click.option("--demo", type=_FILE, default=Path("android_demo"), show_default=True, help="Source folder of the app.")
+@click.option(
+    "--flavour",
+    type=click.Choice(["ort", "lite", "full"]),
+    default="ort",
+    show_default=True,
+    help="Runtimes in the APK: ONNX Runtime, Paddle-Lite, or both.",
+)
+@click.option("-o", "--output", type=_FILE, default=Path("out/segexport.apk"), show_default=True, help="APK file.")
 @click.pass_obj
 def build(console: Any, demo: Path, flavour: Any, output: Path) -> None:
-    """Build a signed APK for arm64-v8a with the models in the app's assets."""
+    """Build a signed APK for arm64-v8a with the models of the app."""
     from segexport.android.build import build_apk
 
     size = build_apk(demo, output, flavour=flavour)

@@ -1,4 +1,4 @@
-"""Commands for data sets: looked through, converted, split."""
+"""`segexport data`: check, convert and split datasets."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE
+from segexport.cli.command import Group
+from segexport.cli.options import FILE, TABLE_OR_JSON, format_option
 
-_IGNORE = click.option("--ignore-index", type=click.IntRange(0, 65535), default=255, show_default=True)
+_IGNORE = click.option(
+    "--ignore-index",
+    type=click.IntRange(0, 65535),
+    default=255,
+    show_default=True,
+    help="Label id of pixels without a class.",
+)
 
 
-@click.group()
+@click.group(cls=Group, examples=["segexport data check data/", "segexport data split data/"])
 def data() -> None:
-    """Data sets: look through one, convert one, split one."""
+    """Check, convert and split datasets."""
 
 
-@data.command("check")
+@data.command("check", examples=["segexport data check data/", "segexport data check data/ --split val -o out/data"])
 @click.argument("folder", type=FILE)
-@click.option("--split", "splits", multiple=True, help="List to read; may be repeated.  [default: train, val, test]")
-@click.option("--samples", type=click.IntRange(0), default=10, show_default=True, help="Overlays of each split.")
+@click.option("--split", "splits", multiple=True, help="Image list to read. Repeatable.  [default: train, val, test]")
+@click.option("--samples", type=click.IntRange(0), default=10, show_default=True, help="Number of overlays per split.")
 @_IGNORE
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@click.option("-o", "--output", type=FILE, help="New folder for check_dataset_result.json, histogram.svg, overlays.")
+@format_option(TABLE_OR_JSON)
+@click.option("-o", "--output", type=FILE, help="New folder for check_dataset_result.json, histogram.svg and overlays.")
 @click.pass_obj
 def check(console: Any, folder: Path, splits: tuple[str, ...], form: str, output: Path | None, **options: Any) -> None:
-    """Read every image and label of FOLDER. Exit code 1: something is wrong with the data."""
+    """Check every image and label of the dataset FOLDER.
+
+    Exit code 1: the dataset has faults.
+    """
     from segexport.data.check import check
     from segexport.data.show import render
 
@@ -37,15 +47,17 @@ def check(console: Any, folder: Path, splits: tuple[str, ...], form: str, output
     sys.exit(0 if found.passed else 1)
 
 
-@data.command("convert")
+@data.command("convert", examples=["segexport data convert coco/ -o data/"])
 @click.argument("folder", type=FILE)
-@click.option("--form", type=click.Choice(["labelme", "coco", "voc", "cityscapes"]), help="[default: recognised]")
-@click.option("--labels", type=FILE, help="LabelMe: text file with a class name per line, in the order of the ids.")
-@click.option("--link", is_flag=True, help="Hard links to the images instead of copies.")
-@click.option("-o", "--output", type=FILE, required=True, help="Folder of the new data set.")
+@click.option(
+    "--form", type=click.Choice(["labelme", "coco", "voc", "cityscapes"]), help="Form of FOLDER.  [default: detected]"
+)
+@click.option("--labels", type=FILE, help="LabelMe: text file with one class name per line, in order of class id.")
+@click.option("--link", is_flag=True, help="Create hard links to the images instead of copies.")
+@click.option("-o", "--output", type=FILE, required=True, help="Folder of the new dataset.")
 @click.pass_obj
 def convert(console: Any, folder: Path, output: Path, labels: Path | None, **options: Any) -> None:
-    """Turn FOLDER (LabelMe, COCO, Pascal VOC, Cityscapes) into a data set in PaddleSeg's form."""
+    """Convert FOLDER (LabelMe, COCO, Pascal VOC, Cityscapes) to a PaddleSeg dataset."""
     from segexport.data.convert import convert
     from segexport.data.dataset_list import read_labels
     from segexport.errors import InputError
@@ -61,17 +73,22 @@ def convert(console: Any, folder: Path, output: Path, labels: Path | None, **opt
     say.say(f"{output}: from {found.form}, {len(found.labels)} classes; images: {counts}")
 
 
-@data.command("split")
+@data.command("split", examples=["segexport data split data/ --train-percent 80 --val-percent 20 --stratify"])
 @click.argument("folder", type=FILE)
-@click.option("--train-percent", type=float, default=90, show_default=True)
-@click.option("--val-percent", type=float, default=10, show_default=True)
-@click.option("--test-percent", type=float, default=0, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Other seeds: other divisions.")
-@click.option("--stratify", is_flag=True, help="Give each split its part of the images of each class.")
+@click.option("--train-percent", type=float, default=90, show_default=True, help="Share of train.txt, in percent.")
+@click.option("--val-percent", type=float, default=10, show_default=True, help="Share of val.txt, in percent.")
+@click.option("--test-percent", type=float, default=0, show_default=True, help="Share of test.txt, in percent.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the random split.")
+@click.option(
+    "--stratify", is_flag=True, help="Distribute the images of each class over the splits in the same proportions."
+)
 @_IGNORE
 @click.pass_obj
 def split(console: Any, folder: Path, **options: Any) -> None:
-    """Divide FOLDER anew into train.txt, val.txt and test.txt; the old lists are kept as .bak."""
+    """Split the dataset FOLDER into train.txt, val.txt and test.txt.
+
+    Existing lists are renamed to .bak.
+    """
     from segexport.data.split import split
 
     counts = split(folder, **options)

@@ -1,4 +1,4 @@
-"""The command line. Each command reads its options, calls the library, and shows what came back."""
+"""The command line. Each command reads its options, calls the library and shows the result."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import click
 
 from segexport import __version__
 from segexport.cli.android import android
+from segexport.cli.command import COLOR, QUIET, Group, global_options
 from segexport.cli.compress import compress
 from segexport.cli.data import data
 from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
+from segexport.cli.options import LABEL_MAP as _LABEL_MAP
+from segexport.cli.options import LIMIT as _LIMIT
+from segexport.cli.options import SPLIT as _SPLIT
+from segexport.cli.options import TABLE_OR_JSON as _TABLE_OR_JSON
+from segexport.cli.options import THREADS as _THREADS
 from segexport.cli.options import Target, chosen
 from segexport.cli.options import against_baseline as _against_baseline
+from segexport.cli.options import format_option as _format
 from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
@@ -30,26 +37,44 @@ if TYPE_CHECKING:
     from segexport.ui.console import Color, Console
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+SECTIONS = {
+    "Convert": ("import", "export", "run", "demo", "compress", "finetune"),
+    "Check": ("check", "merge", "diagnose", "bench", "inspect", "report", "evaluate"),
+    "Use": ("predict", "pipeline", "serve", "android"),
+    "Data and references": ("data", "reference", "golden", "recipe"),
+    "Environment": ("doctor", "toolchain", "cache"),
+}
+
+
+@click.group(
+    cls=Group,
+    sections=SECTIONS,
+    params=global_options(),
+    examples=[
+        "segexport demo",
+        "segexport export inference_model/ --to onnx -o out/onnx-fp32",
+        "segexport check out/onnx-fp32 --reference inference_model/ --data data/",
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="segexport")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors.")
 @click.pass_context
-def cli(context: click.Context, color: Color, quiet: bool) -> None:
-    """From a trained PaddlePaddle segmentation model to a phone, with proof that nothing was lost.
+def cli(context: click.Context) -> None:
+    """Compress, export and check PaddlePaddle segmentation models.
 
-    Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 segexport could not do its job.
+    Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 an error occurred.
     """
-    context.obj = lambda: _console(color, quiet)
+    meta = context.meta  # shared with the contexts of the commands, whose options may follow
+    context.obj = lambda: _console(meta.get(COLOR, "auto"), meta.get(QUIET, False))
 
 
-@cli.command()
+@cli.command(examples=["segexport run recipe.yaml", "segexport run recipe.yaml --without prune -o out/plain"])
 @click.argument("recipe", type=_FILE)
-@click.option("-o", "--output", type=_FILE, help="Folder for exports and reports.  [default: out/<recipe's name>]")
-@click.option("--without", metavar="STEP", multiple=True, help="Leave a step of the recipe out; may be repeated.")
+@click.option("-o", "--output", type=_FILE, help="Folder for exports and reports.  [default: out/<name of the recipe>]")
+@click.option("--without", metavar="STEP", multiple=True, help="Skip this step of the recipe. Repeatable.")
 @click.pass_obj
 def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
-    """Make, export and check everything that RECIPE names."""
+    """Run RECIPE: compress, export and check a model."""
     from segexport.commands.run import run
 
     say = console()
@@ -57,13 +82,22 @@ def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...
     _finish(say, run(recipe, folder, without=without, feedback=say), folder)
 
 
-@cli.command("import")
+@cli.command(
+    "import",
+    examples=[
+        "segexport import inference_model/ -o out/model",
+        "segexport import inference_model/ --input-size 512x512 --labels labels.txt -o out/model",
+    ],
+)
 @click.argument("model", type=_FILE)
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the new artifact.")
 @_importing
 @click.pass_obj
 def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Turn a PaddleSeg or PaddleX export into an artifact that says all about itself."""
+    """Import a PaddleSeg or PaddleX export.
+
+    The result is a self-describing artifact: a folder with the model and a manifest.
+    """
     from segexport.commands.import_ import import_to
 
     say, artifact = console(), import_to(model, output, _import_options(options))
@@ -71,33 +105,57 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
     say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
 
 
-@cli.command()
+@cli.command(
+    examples=[
+        "segexport export inference_model/ --to onnx -o out/onnx-fp32",
+        "segexport export inference_model/ --to onnx --precision int8 --calibration data/ -o out/onnx-int8",
+    ],
+)
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=Target(), required=True)
-@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8: what the target has.")
+@click.option("--to", "to", type=Target(), required=True, help="Export target.")
+@click.option(
+    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8, if the target supports it."
+)
 @click.option(
     "--head",
     type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
     default="keep",
     show_default=True,
-    help="What leaves the network. argmax_small: the mask before the last upsampling.",
+    help="Output of the network; argmax_small: the mask before the last upsampling.",
 )
-@click.option("--mask-dtype", type=click.Choice(["int32", "uint8"]), default="int32", show_default=True)
-@click.option("--calibration", type=_FILE, help="Images for int8: a data folder with train.txt, or a folder of images.")
+@click.option(
+    "--mask-dtype",
+    type=click.Choice(["int32", "uint8"]),
+    default="int32",
+    show_default=True,
+    help="Data type of the mask.",
+)
+@click.option(
+    "--calibration",
+    type=_FILE,
+    help="Calibration images for int8: a data folder with train.txt, or a folder of images.",
+)
 @click.option(
     "--calibration-method",
     type=click.Choice(["minmax", "percentile", "mse", "entropy"]),
     default="mse",
     show_default=True,
+    help="Choice of the int8 ranges.",
 )
-@click.option("--calibration-images", type=click.IntRange(1), default=32, show_default=True)
-@click.option("--opset", type=int, help="ONNX opset.  [default: the newest that works]")
-@click.option("--option", metavar="NAME=VALUE", multiple=True, help="An option of the target's own, as in a recipe.")
+@click.option(
+    "--calibration-images",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Number of calibration images.",
+)
+@click.option("--opset", type=int, help="ONNX opset.  [default: the newest supported]")
+@click.option("--option", metavar="NAME=VALUE", multiple=True, help="Option of the target, as in a recipe. Repeatable.")
 @_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
 def export(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Export MODEL to a target: ONNX, Paddle-Lite, or what else is installed."""
+    """Export MODEL to ONNX, Paddle-Lite or another installed target."""
     from segexport.commands.export import ExportOptions, export
 
     say = console()
@@ -105,40 +163,50 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
 
 
-@cli.command()
+@cli.command(
+    examples=[
+        "segexport check out/onnx-fp32 out/onnx-int8 --reference inference_model/ --data data/ -o out/report",
+        "segexport check out/onnx-int8 --golden golden.zip",
+        "segexport check out/onnx-int8 --reference model.ref --data data/ --device adb",
+    ],
+)
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
-@click.option("--reference", type=_FILE, help="The model that the exports were made from, or a recording of it.")
+@click.option("--reference", type=_FILE, help="Original model of the exports, or a recorded reference.")
 @click.option("--data", type=_FILE, help="Images: a PaddleSeg data folder, or a folder of images.")
-@click.option("--golden", type=_FILE, help="A golden pack, in place of --reference and --data.")
-@click.option("--split", default="val", show_default=True)
+@click.option("--golden", type=_FILE, help="Golden pack, instead of --reference and --data.")
+@_SPLIT
 @_grouping
-@click.option("--label-map", type=_FILE, help="YAML: class of the model -> class of the data.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
-@click.option("--device", default="cpu", show_default=True, help="Where the exports run: cpu, gpu:N, adb[:SERIAL].")
-@click.option("--adb", "device", flag_value="adb", help="On the connected phone: the same as --device adb.")
-@click.option("--runtime", metavar="NAME", multiple=True, help="Run exports in this one, as `doctor` names it.")
-@click.option("--reference-device", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@_LABEL_MAP
+@_LIMIT
+@click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
+@click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
+@click.option(
+    "--runtime", metavar="NAME", multiple=True, help="Runtime for the exports, as listed by `doctor`. Repeatable."
+)
+@click.option("--reference-device", default="cpu", show_default=True, help="Device for the original: cpu or gpu:N.")
+@_THREADS
 @click.option(
     "--latency",
     type=click.Choice(["off", "warn", "gate"]),
-    help="Slow exports are not timed, are told, or fail.  [default: warn; gate where --tolerance names latency]",
+    help="Skip timing, warn about slow exports, or fail them.  [default: warn; gate if --tolerance sets latency]",
 )
 @click.option(
     "--latency-seconds",
     type=float,
     default=10.0,
     show_default=True,
-    help="Timed runs of all exports together; opening each up to 8 times comes on top. 0 leaves timing out.",
+    help="Duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
-@click.option("--device-result", type=_FILE, multiple=True, help="result.json of a phone: one more row.")
-@click.option("--shard", metavar="I/N", help="Measure the I-th of N shares of the images only; -o is the part's file.")
+@click.option(
+    "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
+)
+@click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @_against_baseline
-@click.option("--format", "form", type=_FORMS, default="table", show_default=True, help="What goes to stdout.")
+@_format(_FORMS)
 @click.option("-o", "--output", type=_FILE, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
-    """Compare EXPORTS with the model that they were made from, on real images."""
+    """Compare EXPORTS with their original model on real images."""
     from segexport.commands.check import CheckOptions, check, check_shard
 
     say = console()
@@ -149,29 +217,37 @@ def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | Non
         _finish(say, check(exports, output, asked, feedback=say), output, form)
 
 
-@cli.command()
+@cli.command(examples=["segexport merge part1.shard part2.shard -o out/report"])
 @click.argument("parts", type=_FILE, nargs=-1, required=True)
 @_against_baseline
-@click.option("--format", "form", type=_FORMS, default="table", show_default=True, help="What goes to stdout.")
+@_format(_FORMS)
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder for report.json, .md, .html and junit.xml.")
 @click.pass_obj
 def merge(console: Any, parts: tuple[Path, ...], form: str, output: Path, **options: Any) -> None:
-    """Put the PARTS of a sharded check together; the report is that of one run without times."""
+    """Merge the PARTS of a sharded check into one report.
+
+    The report equals that of one run without times.
+    """
     from segexport.commands.check import BaselineOptions, merge
 
     _finish(console(), merge(parts, output, chosen(BaselineOptions, options)), output, form)
 
 
-@cli.command()
+@cli.command(
+    examples=["segexport diagnose out/onnx-int8 --reference inference_model/ --image photo.jpg -o out/diagnosis"],
+)
 @click.argument("export", type=_FILE)
-@click.option("--reference", type=_FILE, required=True, help="The model that the export was made from.")
-@click.option("--image", type=_FILE, required=True, help="An image on which the two differ.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--format", "form", type=click.Choice(["table", "json", "html"]), default="table", show_default=True)
-@click.option("-o", "--output", type=_FILE, help="Folder for the report and a minimal model that shows the fault.")
+@click.option("--reference", type=_FILE, required=True, help="Original model of the export.")
+@click.option("--image", type=_FILE, required=True, help="Image on which the two models differ.")
+@_THREADS
+@_format(click.Choice(["table", "json", "html"]))
+@click.option("-o", "--output", type=_FILE, help="Folder for the report and a minimal model with the fault.")
 @click.pass_obj
 def diagnose(console: Any, export: Path, output: Path | None, form: str, **options: Any) -> None:
-    """Find the first operator of EXPORT that gives another result than the model that it was made from."""
+    """Find the first operator that differs from the original model.
+
+    Exit code 1: an operator differs.
+    """
     from segexport.commands.diagnose import diagnose
     from segexport.diagnose.report import render
 
@@ -181,23 +257,35 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     sys.exit(1 if found.findings else 0)
 
 
-@cli.command()
+@cli.command(
+    examples=[
+        "segexport bench out/onnx-fp32 out/onnx-int8",
+        "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
+    ],
+)
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
-@click.option("--threads", type=click.IntRange(1, 256), multiple=True, default=(1,), help="Give it again for a sweep.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    multiple=True,
+    default=(1,),
+    show_default=True,
+    help="CPU threads of one inference. Repeatable.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 3600),
     default=10.0,
     show_default=True,
-    help="Timed runs of all exports together; opening each up to 8 times comes on top.",
+    help="Duration of all timed runs together, in seconds, without loading the models.",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_format(_TABLE_OR_JSON)
 @click.pass_obj
 def bench(
     console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, seconds: float, form: str
 ) -> None:
-    """Time EXPORTS in turn; ratios are to the first one."""
+    """Measure the latency of EXPORTS, relative to the first one."""
     from segexport.commands.bench import bench, render
 
     say = console()
@@ -205,13 +293,13 @@ def bench(
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
 
-@cli.command()
+@cli.command(examples=["segexport inspect inference_model/", "segexport inspect out/onnx-int8 --format json"])
 @click.argument("path", type=_FILE)
-@click.option("--input-size", metavar="WxH", help="Size for free input sides; costs depend on it.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--input-size", metavar="WxH", help="Size for free input sides, in pixels; the costs depend on it.")
+@_format(_TABLE_OR_JSON)
 @click.pass_obj
 def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:
-    """Say what a model holds, and what each target will make of it, before any conversion."""
+    """Show structure, cost and target support of a model."""
     from segexport.commands.inspect import inspect
 
     say = console()
@@ -219,24 +307,24 @@ def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None
     say.data(inspect(path, options, form, color=say.stdout_color, width=say.stdout_width))
 
 
-@cli.command()
+@cli.command(examples=["segexport report out/report/report.json --format markdown"])
 @click.argument("file", type=_FILE)
-@click.option("--format", "form", type=_FORMS, default="table", show_default=True)
+@_format(_FORMS)
 @click.pass_obj
 def report(console: Any, file: Path, form: str) -> None:
-    """Show a report.json in another form."""
+    """Show a report.json in another format."""
     from segexport import report as reports
 
     _show(console(), reports.read(file), form, file if file.is_dir() else file.parent)
 
 
-@cli.command()
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@cli.command(examples=["segexport doctor"])
+@_format(_TABLE_OR_JSON)
 @click.pass_obj
 def doctor(console: Any, form: str) -> None:
-    """Try the runtimes and converters of this machine, and say how to get the rest.
+    """Check installed runtimes and converters.
 
-    Exit code 2: nothing here exports a model, or nothing runs one.
+    Exit code 2: no export target or no runtime works.
     """
     from segexport.commands.doctor import examine, obstacle, render
 
@@ -255,15 +343,15 @@ cli.add_command(golden)
 cli.add_command(toolchain)
 
 
-@cli.group()
+@cli.group(examples=["segexport cache ls", "segexport cache gc --older-than-days 7"])
 def cache() -> None:
-    """Outputs that are kept, so that nothing is made twice."""
+    """Build cache: list and remove outputs of earlier runs."""
 
 
-@cache.command("ls")
+@cache.command("ls", examples=["segexport cache ls"])
 @click.pass_obj
 def cache_ls(console: Any) -> None:
-    """List what is kept."""
+    """List the cached outputs."""
     from segexport.files.store import Store
 
     entries = list(Store().entries())
@@ -272,34 +360,36 @@ def cache_ls(console: Any) -> None:
     console().say(f"{len(entries)} outputs, {sum(entry.size_bytes for entry in entries):,} bytes")
 
 
-@cache.command("gc")
-@click.option("--older-than-days", type=float, default=30.0, show_default=True, help="Unused for so long; 0: all.")
+@cache.command("gc", examples=["segexport cache gc", "segexport cache gc --older-than-days 0"])
+@click.option(
+    "--older-than-days", type=float, default=30.0, show_default=True, help="Minimum time unused, in days; 0: all."
+)
 @click.pass_obj
 def cache_gc(console: Any, older_than_days: float) -> None:
-    """Remove what nobody used for a while."""
+    """Remove outputs that have not been used for a while."""
     from segexport.files.store import Store
 
     removed, freed = Store().collect(older_than_days=older_than_days)
     console().say(f"{removed} outputs removed, {freed:,} bytes freed")
 
 
-@cli.group()
+@cli.group(examples=["segexport recipe validate recipe.yaml", "segexport recipe schema > recipe.schema.json"])
 def recipe() -> None:
-    """Recipes: what is to be made, in a file."""
+    """Validate recipes and print their JSON schema."""
 
 
-@recipe.command("validate")
+@recipe.command("validate", examples=["segexport recipe validate recipe.yaml"])
 @click.argument("file", type=_FILE)
 @click.pass_obj
 def recipe_validate(console: Any, file: Path) -> None:
-    """Check a recipe; every fault is told at once, with its line."""
+    """Validate a recipe and list all faults with their lines."""
     from segexport.commands.validate_recipe import validate_recipe
 
     names = validate_recipe(file)
     console().say(f"{file}: a valid recipe with {len(names)} exports: {', '.join(names)}")
 
 
-@recipe.command("schema")
+@recipe.command("schema", examples=["segexport recipe schema > recipe.schema.json"])
 @click.pass_obj
 def recipe_schema(console: Any) -> None:
     """Print the JSON schema of recipes."""
@@ -310,11 +400,18 @@ def recipe_schema(console: Any) -> None:
     console().data(json.dumps(Recipe.model_json_schema(), indent=2))
 
 
-@cli.command()
-@click.option("-o", "--output", type=_FILE, default=Path("out/demo"), show_default=True)
+@cli.command(examples=["segexport demo", "segexport demo -o /tmp/demo"])
+@click.option(
+    "-o",
+    "--output",
+    type=_FILE,
+    default=Path("out/demo"),
+    show_default=True,
+    help="Folder for exports and reports.",
+)
 @click.pass_obj
 def demo(console: Any, output: Path) -> None:
-    """Quantize, export and check a small built-in model on built-in images, offline."""
+    """Quantize, export and check a small built-in model, offline."""
     from segexport.commands.run import DEMO_RECIPE, run
 
     say = console()
@@ -325,7 +422,7 @@ cli.add_command(android)
 
 
 def main() -> None:
-    """Entry point: turns errors into their three lines and the right exit code. 1 is kept for failed gates."""
+    """Entry point: prints errors in up to three lines and sets the exit code. 1 is reserved for failed gates."""
     from segexport.errors import SegexportError
 
     try:

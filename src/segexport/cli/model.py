@@ -1,4 +1,4 @@
-"""Commands that run a model on images: metrics, pictures, pipelines."""
+"""Commands that run a model on images: `evaluate`, `predict` and `pipeline`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, import_options, importing
+from segexport.cli.command import Command
+from segexport.cli.options import FILE, SPLIT, TABLE_OR_JSON, THREADS, format_option, import_options, importing
+
+_DEVICE = click.option(
+    "--device", default="cpu", show_default=True, help="Device for MODEL: cpu, or gpu:N if the runtime supports it."
+)
 
 
 class Size(click.ParamType):
-    """`512` or `1024x512` (width x height); `-1` where that means something.
+    """`512` or `1024x512` (width x height); optionally `-1`.
 
     Args:
-        or_own: Whether -1, the image's own size, is one.
+        or_own: Whether -1, the size of the image, is allowed.
     """
 
     name = "size"
@@ -38,52 +43,73 @@ class Size(click.ParamType):
 _BATCH_SIZE = click.option(
     "--batch-size",
     type=click.IntRange(1),
-    help="Images of one run, where the export takes batches of any size.  [default: 1]",
+    help="Images per inference, if the export accepts any batch size.  [default: 1]",
 )
 
 
 def _running(command: Callable) -> Callable:
-    """Options of commands that save what a model says."""
+    """Options of commands that save predictions."""
     for option in (
-        click.option("--json", "with_json", is_flag=True, help="Write the mask as JSON too, beside the picture."),
+        click.option("--json", "with_json", is_flag=True, help="Also write the mask as JSON."),
         click.option(
             "--kind",
             type=click.Choice(["overlay", "color", "mask"]),
             default="overlay",
             show_default=True,
-            help="Picture that is written; mask: the class ids, as PNG.",
+            help="Image to write; mask: PNG file with class ids.",
         ),
         _BATCH_SIZE,
-        click.option("--slice-size", type=Size(), metavar="WxH", help="Cut large images into overlapping windows."),
+        click.option(
+            "--slice-size",
+            type=Size(),
+            metavar="WxH",
+            help="Split large images into overlapping windows of this size, in pixels.  [default: off]",
+        ),
         click.option(
             "--target-size",
             type=Size(or_own=True),
             metavar="WxH",
-            help="Size that the network sees; -1: the image's own.  [default: as the model says]",
+            help="Input size of the network, in pixels; -1: size of the image.  [default: set by the model]",
         ),
-        click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True),
+        THREADS,
     ):
         command = option(command)
     return command
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "segexport evaluate out/onnx-int8 --data data/",
+        "segexport evaluate inference_model/ --data data/ --split test --details -o metrics.json",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.option(
-    "--data", type=FILE, required=True, help="A PaddleSeg data folder with labels; for objects, COCO's or Pascal VOC's."
+    "--data",
+    type=FILE,
+    required=True,
+    help="PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.",
 )
-@click.option("--split", default="val", show_default=True)
-@click.option("--metric", type=click.Choice(["COCO", "VOC"]), help="For objects.  [default: as the data's form is]")
+@SPLIT
+@click.option(
+    "--metric",
+    type=click.Choice(["COCO", "VOC"]),
+    help="Metric for instance segmentation.  [default: the form of the data]",
+)
 @_BATCH_SIZE
-@click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 where the model's runtime has one.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--details", is_flag=True, help="The confusion matrix too; for objects, all of them.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@_DEVICE
+@THREADS
+@click.option("--details", is_flag=True, help="Show the confusion matrix; for instance segmentation all metrics.")
+@format_option(TABLE_OR_JSON)
 @importing
 @click.option("-o", "--output", type=FILE, help="JSON file for the metrics.")
 @click.pass_obj
 def evaluate(console: Any, model: Path, data: Path, split: str, form: str, output: Path | None, **options: Any) -> None:
-    """Metrics of MODEL, of any format, on labelled images."""
+    """Measure the accuracy of MODEL on labelled images.
+
+    MODEL is a Paddle export or an export in any format.
+    """
     import segexport
     from segexport.commands.evaluate import evaluate
     from segexport.files.atomic import write_file
@@ -101,21 +127,30 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     say.data(found.render(form, color=say.stdout_color, width=say.stdout_width))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "segexport predict out/onnx-int8 photo.jpg -o out/pictures",
+        "segexport predict inference_model/ images/ --kind mask -o out/masks",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 where the model's runtime has one.")
+@_DEVICE
 @_running
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
-    help="Objects below it are left out.  [default: 0.5; only for models that find objects]",
+    help="Minimum score of an object, in instance segmentation.  [default: 0.5]",
 )
 @importing
-@click.option("-o", "--output", type=FILE, help="Folder for the pictures; without, only what is there is told.")
+@click.option("-o", "--output", type=FILE, help="Folder for the images.  [default: print the classes only]")
 @click.pass_obj
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
-    """Segment INPUTS with MODEL: image files, folders of images, URLs."""
+    """Segment images with MODEL.
+
+    INPUTS are image files, folders of images or URLs.
+    """
     import segexport
     from segexport.predict.options import PredictOptions
     from segexport.task.registry import task_of
@@ -128,19 +163,30 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
         _save(say, results, **{name: options[name] for name in ("kind", "with_json", "output")})
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "segexport pipeline --get-config semantic_segmentation -o pipeline.yaml",
+        "segexport pipeline pipeline.yaml --input images/ -o out/pictures",
+    ],
+)
 @click.argument("pipeline", required=False)
-@click.option("--get-config", metavar="NAME", help="Write the YAML of this pipeline: semantic_segmentation.")
-@click.option("--input", "inputs", multiple=True, help="Image file, folder or URL; may be repeated.")
-@click.option("--model", type=FILE, help="In place of the file's model.")
-@click.option("--device", help="In place of the file's device.")
+@click.option("--get-config", metavar="NAME", help="Write the YAML file of this pipeline: semantic_segmentation.")
+@click.option("--input", "inputs", multiple=True, help="Image file, folder or URL. Repeatable.")
+@click.option("--model", type=FILE, help="Model to use instead of the one in PIPELINE.")
+@click.option("--device", help="Device to use instead of the one in PIPELINE: cpu or gpu:N.")
 @_running
-@click.option("-o", "--output", type=FILE, help="Folder for the pictures; with --get-config, the YAML file.")
+@click.option(
+    "-o", "--output", type=FILE, help="Folder for the images; with --get-config the YAML file.  [default: none]"
+)
 @click.pass_obj
 def pipeline(
     console: Any, pipeline: str | None, get_config: str | None, inputs: tuple[str, ...], **options: Any
 ) -> None:
-    """Run PIPELINE, a YAML file that names a model and its settings, on images; or write such a file."""
+    """Run a PaddleX-style pipeline on images.
+
+    PIPELINE is a YAML file with a model and its settings; --get-config writes one.
+    """
     from segexport.files.atomic import write_file
     from segexport.predict.model_pipeline import config_text, create_pipeline
 
@@ -153,7 +199,7 @@ def pipeline(
             say.say(f"{write_file(output, text.encode(), replace=False)}: name your model in it")
         return
     if pipeline is None or not inputs:
-        raise click.UsageError("PIPELINE and --input are wanted, or --get-config")
+        raise click.UsageError("give PIPELINE and --input, or --get-config")
     opening = {name: options[name] for name in ("model", "device", "threads")}
     sizes = {name: options[name] for name in ("batch_size", "target_size", "slice_size")}
     with create_pipeline(pipeline, **opening) as opened:

@@ -11,10 +11,28 @@ import click
 T = TypeVar("T")
 FILE = click.Path(path_type=Path)
 FORMS = click.Choice(["table", "json", "markdown", "html", "junit", "annotations"])
+TABLE_OR_JSON = click.Choice(["table", "json"])
+THREADS = click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads of one inference."
+)
+SPLIT = click.option("--split", default="val", show_default=True, help="Image list of the data folder, without .txt.")
+LIMIT = click.option(
+    "--limit", type=click.IntRange(1), help="Maximum number of images, spread over the split.  [default: all]"
+)
+LABEL_MAP = click.option(
+    "--label-map", type=FILE, help="YAML file that maps class ids of the model to class ids of the data."
+)
+
+
+def format_option(choices: click.Choice) -> Any:
+    """`--format`, the form of what goes to stdout."""
+    return click.option(
+        "--format", "form", type=choices, default="table", show_default=True, help="Format of the standard output."
+    )
 
 
 class Target(click.ParamType):
-    """The name of an installed export target; which ones there are is looked up when one is given, or for its help."""
+    """The name of an installed export target. Entry points are read when one is given, or for its help."""
 
     name = "target"
 
@@ -35,45 +53,49 @@ class Target(click.ParamType):
 
 
 def importing(command: Any) -> Any:
-    """The options of commands that read a Paddle export: what it does not say about itself, or says wrong."""
+    """The options of commands that read a Paddle export: what its files do not state, or state wrongly."""
     for option in (
-        click.option("--ignore-index", type=int, default=255, show_default=True, help="Label that does not count."),
-        click.option("--std", metavar="R,G,B", help="Deviations, after /255, one per channel, in the network's order."),
-        click.option("--mean", metavar="R,G,B", help="Means, after /255, one per channel, in the network's order."),
+        click.option(
+            "--ignore-index", type=int, default=255, show_default=True, help="Label id to leave out of the metrics."
+        ),
+        click.option(
+            "--std", metavar="R,G,B", help="Standard deviations of the channels (0 to 1), in the network's order."
+        ),
+        click.option("--mean", metavar="R,G,B", help="Means of the channels (0 to 1), in the network's order."),
         click.option(
             "--color",
             type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
-            help="Channels that the network wants; channels: those of the file, in its order.",
+            help="Channel order of the network input; channels: the order of the image file.",
         ),
-        click.option("--preprocess", type=FILE, help="YAML file with all of the preprocessing."),
-        click.option("--labels", type=FILE, help="Text file with a class name per line."),
-        click.option("--mask-output", metavar="NAME", help="The output that the mask is made from, of several."),
-        click.option("--input-size", metavar="WxH", help="Fix free input sides."),
+        click.option("--preprocess", type=FILE, help="YAML file with the complete preprocessing."),
+        click.option("--labels", type=FILE, help="Text file with one class name per line."),
+        click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
+        click.option("--input-size", metavar="WxH", help="Fix free input sides, in pixels."),
     ):
         command = option(command)
     return command
 
 
 def grouping(command: Any) -> Any:
-    """The option of commands that judge by images: which of them are not independent."""
+    """The option of commands that treat images as samples: which of them are not independent."""
     return click.option(
         "--groups",
         metavar="auto|column|REGEX",
-        help="Images that belong together, as frames of a video: by names that count up, by the list's last column, or "
-        "by a pattern on names with (?P<group>...).",
+        help="Group dependent images, such as frames of a video: auto: by numbered names; column: by the last column "
+        "of the list; or by a pattern on names with (?P<group>...).",
     )(command)
 
 
 def against_baseline(command: Any) -> Any:
-    """The options of commands whose report may be held against an earlier one."""
+    """The options of commands that compare their report with an earlier one."""
     for option in (
         click.option(
             "--tolerance",
             metavar="NAME=NUMBER",
             multiple=True,
-            help="Loss that is let pass: miou, agreement (fractions of 1), size, latency (relative).",
+            help="Allowed loss: miou, agreement (fractions of 1), size, latency (relative). Repeatable.",
         ),
-        click.option("--baseline", type=FILE, help="Fail on what is worse than in this report.json."),
+        click.option("--baseline", type=FILE, help="Fail if a result is worse than in this report.json."),
     ):
         command = option(command)
     return command

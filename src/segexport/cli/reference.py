@@ -1,4 +1,4 @@
-"""Commands that record what the original says, so that exports can be checked without it."""
+"""`segexport reference` and `segexport golden`: record results of the original model, to check exports without it."""
 
 from __future__ import annotations
 
@@ -7,29 +7,59 @@ from typing import Any
 
 import click
 
-from segexport.cli.options import FILE, chosen, grouping, import_options, importing
+from segexport.cli.command import Group
+from segexport.cli.options import (
+    FILE,
+    LABEL_MAP,
+    LIMIT,
+    SPLIT,
+    TABLE_OR_JSON,
+    THREADS,
+    chosen,
+    format_option,
+    grouping,
+    import_options,
+    importing,
+)
 
 
-@click.group()
+@click.group(cls=Group, examples=["segexport reference record inference_model/ --data data/ -o model.ref"])
 def reference() -> None:
-    """Recorded references: the original's masks in one file, for machines that cannot run it."""
+    """Record masks of the original model.
+
+    `check` then needs only the recorded file, on machines that cannot run the original.
+    """
 
 
-@reference.command("record")
+@reference.command(
+    "record",
+    examples=[
+        "segexport reference record inference_model/ --data data/ -o model.ref",
+        "segexport check out/onnx-fp32 --reference model.ref --data data/",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
-@click.option("--split", default="val", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="At most so many images, spread over the split.")
+@SPLIT
+@LIMIT
 @grouping
-@click.option("--label-map", type=FILE, help="YAML: class of the model -> class of the data.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:0 for Paddle or ONNX Runtime with CUDA.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
-@click.option("--latency-seconds", type=click.FloatRange(0), default=10.0, show_default=True, help="0: no times.")
+@LABEL_MAP
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, or gpu:N with CUDA builds of Paddle or ONNX Runtime."
+)
+@THREADS
+@click.option(
+    "--latency-seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Duration of the timed runs, in seconds; 0: no timing.",
+)
 @importing
-@click.option("-o", "--output", type=FILE, required=True, help="The new file.")
+@click.option("-o", "--output", type=FILE, required=True, help="New file.")
 @click.pass_obj
 def record(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
-    """Run MODEL on images and keep what it says in one file, for `segexport check --reference FILE`."""
+    """Run MODEL on images and write its masks to one file, for `segexport check --reference FILE`."""
     from segexport.commands.reference import RecordOptions, record_reference, summary
 
     say = console()
@@ -37,12 +67,12 @@ def record(console: Any, model: Path, data: Path, output: Path, **options: Any) 
     say.say(summary(found, output))
 
 
-@reference.command("show")
+@reference.command("show", examples=["segexport reference show model.ref"])
 @click.argument("file", type=FILE)
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option(TABLE_OR_JSON)
 @click.pass_obj
 def show(console: Any, file: Path, form: str) -> None:
-    """Say what a recorded reference holds: model, device, images, noise, times; every byte of it is verified."""
+    """Verify a recorded reference and show its model, device, images, noise and times."""
     from segexport.commands.reference import describe
     from segexport.references.reference_file import read_reference
 
@@ -50,24 +80,33 @@ def show(console: Any, file: Path, form: str) -> None:
     say.data(describe(read_reference(file), form, color=say.stdout_color, width=say.stdout_width))
 
 
-@click.group()
+@click.group(cls=Group, examples=["segexport golden make inference_model/ --data data/ -o golden.zip"])
 def golden() -> None:
-    """Golden packs: a few images with the masks that must come out, for a phone or a CI without the data."""
+    """Pack a few images with their expected masks.
+
+    `check --golden` then needs no dataset, on a phone or in a CI job.
+    """
 
 
-@golden.command("make")
+@golden.command(
+    "make",
+    examples=[
+        "segexport golden make inference_model/ --data data/ -o golden.zip",
+        "segexport check out/onnx-fp32 --golden golden.zip",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
-@click.option("--split", default="val", show_default=True)
+@SPLIT
 @grouping
-@click.option("--images", type=click.IntRange(1, 1000), default=8, show_default=True, help="Spread over the split.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@click.option("--images", type=click.IntRange(1, 1000), default=8, show_default=True, help="Number of images.")
+@click.option("--device", default="cpu", show_default=True, help="Device for MODEL: cpu or gpu:N.")
+@THREADS
 @importing
-@click.option("-o", "--output", type=FILE, required=True, help="A folder, or a file that ends in .zip.")
+@click.option("-o", "--output", type=FILE, required=True, help="Folder, or file that ends in .zip.")
 @click.pass_obj
 def make(console: Any, model: Path, data: Path, output: Path, **options: Any) -> None:
-    """Pack images of DATA with the masks of MODEL, an original or an export that a phone is to run."""
+    """Pack images with the masks of MODEL, an original model or an export for a phone."""
     from segexport.commands.reference import GoldenOptions, make_golden
 
     say = console()

@@ -1,4 +1,4 @@
-"""The commands that make and remove the environments of toolchains."""
+"""`segexport toolchain`: install and remove the environments of converters and runtimes."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ from typing import Any
 
 import click
 
+from segexport.cli.command import Group
+from segexport.cli.options import TABLE_OR_JSON, format_option
 
-@click.group()
+
+@click.group(cls=Group, examples=["segexport toolchain install", "segexport toolchain install paddle-lite"])
 def toolchain() -> None:
-    """Converters and runtimes, each in an environment of its own, shared by all projects of this machine.
+    """Install and remove converters and runtimes.
 
-    \b
-    segexport toolchain install             all that this machine can hold
-    segexport toolchain install paddle-lite
+    Each toolchain has its own environment. All projects of this machine share it.
     """
 
 
-@toolchain.command("list")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@toolchain.command("list", examples=["segexport toolchain list"])
+@format_option(TABLE_OR_JSON)
 @click.pass_obj
 def list_(console: Any, form: str) -> None:
-    """List the toolchains: state, versions, size, place."""
+    """List the toolchains with state, versions, size and location."""
     from segexport.commands.toolchain import list_toolchains, render
 
     say = console()
     say.data(render(list_toolchains(), form, color=say.stdout_color, width=say.stdout_width))
 
 
-@toolchain.command("install")
+@toolchain.command("install", examples=["segexport toolchain install", "segexport toolchain install paddle-lite"])
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.pass_obj
 def install(console: Any, names: tuple[str, ...]) -> None:
-    """Install toolchains, by default all that this machine can hold.
+    """Install toolchains, by default all that this machine supports.
 
-    Each gets pinned packages, checked by their hashes, and is tried before it counts. What this environment has
-    already is not installed again. uv is used where it is there, and brings a Python; else venv and pip.
+    The packages are pinned and verified by hash, and each toolchain is tested after installation. Toolchains that
+    the current environment already provides are skipped. Installation uses uv if available, which can also download
+    a suitable Python, otherwise venv and pip.
     """
     from segexport.commands.toolchain import install_toolchains
 
@@ -47,9 +49,11 @@ def install(console: Any, names: tuple[str, ...]) -> None:
     sys.exit(2 if failed else 0)
 
 
-@toolchain.command("remove")
+@toolchain.command(
+    "remove", examples=["segexport toolchain remove paddle-lite", "segexport toolchain remove --outdated"]
+)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--outdated", is_flag=True, help="Those that this version of segexport does not use.")
+@click.option("--outdated", is_flag=True, help="Remove environments that this version of segexport does not use.")
 @click.pass_obj
 def remove(console: Any, names: tuple[str, ...], outdated: bool) -> None:
     """Remove the environments of toolchains."""

@@ -7,61 +7,112 @@ from typing import Any
 
 import click
 
+from segexport.cli.command import Command
 from segexport.cli.options import FILE, chosen, import_options, importing
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 _FRACTION = click.FloatRange(0, 1, max_open=True)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "segexport finetune inference_model/ --data data/ --num-epochs 20 -o out/finetuned",
+        "segexport finetune inference_model/ --data data/ --steps 500 --device gpu:0 -o out/finetuned",
+    ],
+)
 @click.argument("model", type=FILE)
 @click.option("--data", type=FILE, required=True, help="PaddleSeg data folder: train.txt, val.txt, labels.txt.")
-@click.option("--split", default="train", show_default=True, help="Images to train on.")
-@click.option("--val-split", help="Images to measure the model on between epochs; none: not.  [default: val, if there]")
-@click.option("--num-epochs", type=click.IntRange(1), help="How long: every image so many times.")
-@click.option("--steps", type=click.IntRange(1), help="How long, in place of --num-epochs: batches.")
-@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--learning-rate", type=_POSITIVE, default=1e-3, show_default=True)
-@click.option("--lr-decay", type=click.Choice(["poly", "cosine"]), default="poly", show_default=True)
-@click.option("--lr-decay-power", type=click.FloatRange(0), default=0.9, show_default=True, help="Of poly.")
-@click.option("--warmup-steps", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--optimizer", type=click.Choice(["adamw", "momentum"]), default="adamw", show_default=True)
-@click.option("--momentum", type=_FRACTION, default=0.9, show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(0), default=1e-4, show_default=True)
+@click.option("--split", default="train", show_default=True, help="Image list for training.")
+@click.option("--val-split", help="Image list for validation; none: no validation.  [default: val, if the list exists]")
+@click.option("--num-epochs", type=click.IntRange(1), help="Training length, in passes over the images.")
+@click.option("--steps", type=click.IntRange(1), help="Training length in batches, instead of --num-epochs.")
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True, help="Images per batch.")
+@click.option("--learning-rate", type=_POSITIVE, default=1e-3, show_default=True, help="Initial learning rate.")
+@click.option(
+    "--lr-decay",
+    type=click.Choice(["poly", "cosine"]),
+    default="poly",
+    show_default=True,
+    help="Schedule of the learning rate.",
+)
+@click.option("--lr-decay-power", type=click.FloatRange(0), default=0.9, show_default=True, help="Exponent of poly.")
+@click.option(
+    "--warmup-steps", type=click.IntRange(0), default=0, show_default=True, help="Length of the warmup, in batches."
+)
+@click.option(
+    "--optimizer", type=click.Choice(["adamw", "momentum"]), default="adamw", show_default=True, help="Optimizer."
+)
+@click.option("--momentum", type=_FRACTION, default=0.9, show_default=True, help="Momentum of --optimizer momentum.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=1e-4, show_default=True, help="Weight decay.")
 @click.option(
     "--loss",
     "losses",
     multiple=True,
     metavar="NAME[=WEIGHT]",
-    help="cross_entropy, bce, dice, lovasz; with --teacher also kl, cwd, dist. May be repeated.  "
-    "[default: cross_entropy]",
+    help="cross_entropy, bce, dice, lovasz; with --teacher also kl, cwd, dist. Repeatable.  [default: cross_entropy]",
 )
-@click.option("--class-weight", metavar="dynamic|W,W,...", help="What a pixel of each class counts.")
-@click.option("--augmentation", type=FILE, help="YAML of albumentations.save: more than mirror, zoom and brightness.")
-@click.option("--ema", type=_FRACTION, default=0.0, show_default=True, help="Decay of averaged weights; 0: none.")
-@click.option("--save-interval-epochs", type=click.IntRange(1), default=1, show_default=True, help="Measure so often.")
-@click.option("--early-stop", is_flag=True, help="Stop when the mIoU gets no better.")
-@click.option("--early-stop-patience", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--save-dir", type=FILE, help="Keeps checkpoint, logs and best weights.  [default: in the cache]")
-@click.option("--resume-checkpoint", type=FILE, help="The --save-dir of a training to go on with.")
-@click.option("--log-dir", type=FILE, help="Write TensorBoard's files here.")
-@click.option("--log-interval-steps", type=click.IntRange(1), default=10, show_default=True, help="Of --log-dir.")
-@click.option("--teacher", type=FILE, help="A Paddle export with the same classes to learn from.")
-@click.option("--new-head", is_flag=True, help="A new head even if the number of classes stays.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "bf16"]), default="fp32", show_default=True)
-@click.option("--device", default="cpu", show_default=True, help="cpu, or gpu:N.")
-@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="They share each batch.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each process.")
-@click.option("--timeout-s", type=_POSITIVE, default=3600.0, show_default=True, help="For 20 steps and a measurement.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--class-weight", metavar="dynamic|W,W,...", help="Weight of each class in the loss.  [default: equal]")
+@click.option("--augmentation", type=FILE, help="YAML file of albumentations.save.  [default: flip, scale, brightness]")
+@click.option(
+    "--ema", type=_FRACTION, default=0.0, show_default=True, help="Decay of the averaged weights; 0: no averaging."
+)
+@click.option(
+    "--save-interval-epochs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Interval of checkpoints and validation, in epochs.",
+)
+@click.option("--early-stop", is_flag=True, help="Stop when the validation mIoU stops improving.")
+@click.option(
+    "--early-stop-patience",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Number of validations without improvement before an early stop.",
+)
+@click.option("--save-dir", type=FILE, help="Folder for checkpoint, logs and best weights.  [default: in the cache]")
+@click.option("--resume-checkpoint", type=FILE, help="The --save-dir of the training to resume.")
+@click.option("--log-dir", type=FILE, help="Folder for TensorBoard files.  [default: none]")
+@click.option(
+    "--log-interval-steps",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Interval of entries in --log-dir, in batches.",
+)
+@click.option("--teacher", type=FILE, help="Paddle export with the same classes, for distillation.")
+@click.option("--new-head", is_flag=True, help="Replace the head even if the number of classes is the same.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the training.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Device for the training: cpu or gpu:N.")
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share each batch."
+)
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU threads per process.")
+@click.option(
+    "--timeout-s",
+    type=_POSITIVE,
+    default=3600.0,
+    show_default=True,
+    help="Time limit for 20 batches and a validation, in seconds.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the training.")
 @importing
 @click.option("-o", "--output", type=FILE, required=True, help="Folder of the new artifact.")
 @click.pass_obj
 def finetune(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Train MODEL, a Paddle export, further on your own images.
+    """Finetune MODEL, a Paddle export, on your own images.
 
-    Other classes than the model's get a new head. The best weights on the validation images are kept. The same command
-    goes on where it was killed, and does nothing where it was done. What comes out is a Paddle export like MODEL.
+    If the classes of the data differ from those of the model, the model gets a new head. The result is a Paddle export
+    with the weights that scored best on the validation images. Run the same command again to resume an interrupted
+    training.
     """
     from segexport.commands.finetune import FinetuneOptions, finetune
 

@@ -147,13 +147,13 @@ def check_shard(
     """Measures one share of the images and keeps it in the file `output`; says what is in it."""
     index, count = parse_shard(options.shard or "")
     if output is None:
-        raise InputError("--shard: no file for the part", hint="name it: -o PART")
+        raise InputError("--shard: no output file", hint="-o PART")
     for name in ("golden", "baseline", "device_result"):
         if getattr(options, name):
             option = f"--{name}".replace("_", "-")
-            raise InputError(f"--shard and {option} do not go together", hint=f"give {option} to `segexport merge`")
+            raise InputError(f"--shard and {option} cannot be combined", hint=f"give {option} to `segexport merge`")
     if options.latency == "gate":
-        raise InputError("--shard and --latency gate do not go together", cause="parts of a check take no times")
+        raise InputError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         feedback.warn_of(*job.models)
@@ -196,9 +196,9 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
     golden, reference, root = options.golden, options.reference, options.data
     if golden is not None:
         if reference is not None or root is not None:
-            raise InputError("--golden stands for --reference and --data: give one or the other")
+            raise InputError("--golden replaces --reference and --data: give one or the other")
         if options.groups is not None:
-            raise InputError("--golden and --groups do not go together", hint="a pack knows its groups")
+            raise InputError("--golden and --groups cannot be combined", hint="a pack knows its groups")
         with open_pack(golden) as pack:
             recorded = pack.as_reference()
             given = _exports(exports, recorded.artifact)

@@ -110,7 +110,7 @@ def compress(
     goal = Goal(max_miou_drop=options.max_miou_drop, objective=options.objective)
     if goal.objective == "latency" and not options.latency_seconds > 0:
         raise InputError(
-            f"--latency-seconds {options.latency_seconds:g}: without times nobody knows what is faster",
+            f"--latency-seconds {options.latency_seconds:g}: --objective latency needs times",
             hint="--objective size or flops needs none",
         )
     untimed = target_named(options.to).untimed
@@ -121,7 +121,7 @@ def compress(
         )
     images = split(options)
     if not images.apart:
-        feedback.warn("the search and the verdict share images or groups: the verdict is a little too good")
+        feedback.warn("the search and the verdict share images or groups: the verdict is slightly optimistic")
     store = Store()
     source = _imported(model, importing, images.search, store)
     feedback.warn_of(source)
@@ -148,7 +148,7 @@ def compress(
         space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
         journal = Journal(folder / f"{digest_of(goal.model_dump(mode='json'))[:16]}.jsonl")
         if journal.points:
-            feedback.say(f"{len(journal.points)} tries of an earlier run are known and not repeated")
+            feedback.say(f"{len(journal.points)} measurements of an earlier run reused")
         evaluate = Evaluator(bench, space.baseline)
         for point in journal.points:
             evaluate.know(point.candidate)

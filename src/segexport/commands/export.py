@@ -95,7 +95,7 @@ def _export_recipe(options: ExportOptions) -> ExportRecipe:
         return target.Recipe.model_validate(given | _own_options(options, target))
     except ValidationError as error:
         raise InputError(
-            f"{_asked(given)}: not to be had together",
+            f"{_asked(given)}: cannot be combined",
             cause=one_line(error),
         ) from None
 

@@ -120,9 +120,9 @@ def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
     split = split or "val"
     if split == data.split:
         raise InputError(
-            f"{split!r} is the list that is trained on",
-            cause="a model that is measured on what it was trained on always looks good",
-            hint=f"segexport data split {data.root} makes two lists; --val-split {NO_SPLIT} does without",
+            f"{split!r} is the training list",
+            cause="validation on training images overestimates the accuracy",
+            hint=f"segexport data split {data.root} makes two lists; --val-split {NO_SPLIT} skips validation",
         )
     found = Dataset.open(data.root, split, ignore_index=data.ignore_index)
     if not found.labelled:
@@ -139,7 +139,7 @@ def _params(options: FinetuneOptions) -> dict[str, Any]:
     same += ("save_interval_epochs", "early_stop", "early_stop_patience", "precision", "new_head", "device")
     params = {name: getattr(options, name) for name in (*same, "processes", "log_interval_steps")}
     if params["steps"] is None and params["num_epochs"] is None:
-        raise InputError("how long is the training?", hint="give --num-epochs, or --steps")
+        raise InputError("no training length", hint="give --num-epochs, or --steps")
     renamed = {"batch": "batch_size", "schedule": "lr_decay", "power": "lr_decay_power", "warmup": "warmup_steps"}
     params |= {name: getattr(options, given) for name, given in renamed.items()}
     params["losses"] = _losses(options.losses)
@@ -153,7 +153,7 @@ def _params(options: FinetuneOptions) -> dict[str, Any]:
         if save_dir is not None and save_dir != resumed:
             raise InputError("--save-dir and --resume-checkpoint name two folders", hint="give one of them")
         if not (resumed / _CHECKPOINT).is_file():
-            raise InputError(f"{resumed}: no {_CHECKPOINT} to go on from", hint="give the folder of --save-dir")
+            raise InputError(f"{resumed}: no {_CHECKPOINT} to resume", hint="give the folder of --save-dir")
     folder = resumed or save_dir
     params["save_dir"] = str(folder.resolve()) if folder else ""
     return params
@@ -173,7 +173,7 @@ def _losses(given: tuple[str, ...]) -> dict[str, float]:
         try:
             losses[name] = float(weight) if weight else 1.0
         except ValueError:
-            raise InputError(f"--loss {text}: {weight!r} is no weight", hint="for example --loss dice=0.5") from None
+            raise InputError(f"--loss {text}: {weight!r} is not a number", hint="for example --loss dice=0.5") from None
     return losses
 
 

@@ -1,0 +1,95 @@
+"""The classes of all commands: help with sections and examples, and the global options on either side of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+COLOR = "segexport.color"
+QUIET = "segexport.quiet"
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Stores a global option; the one nearest to the end of the command line counts."""
+    if value:
+        context.meta[f"segexport.{parameter.name}"] = value
+
+
+def global_options() -> list[click.Option]:
+    """`--color` and `-q/--quiet`, whose values `Context.meta` holds under `COLOR` and `QUIET`."""
+    shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
+    return [
+        click.Option(
+            ["--color"],
+            type=click.Choice(["auto", "always", "never"]),
+            help="Color the output; auto: only on a terminal.  [default: auto]",
+            **shared,
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print only results, warnings and errors.", **shared),
+    ]
+
+
+class _Examples:
+    """Adds a section "Examples" to the end of `--help`."""
+
+    examples: Sequence[str] = ()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for line in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Command(_Examples, click.Command):
+    """A command that takes the global options too, except those whose names it uses itself.
+
+    Args:
+        examples: Command lines for the end of `--help`.
+    """
+
+    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.examples = examples
+        taken = {name for parameter in self.params for name in parameter.opts}
+        self.params += [option for option in global_options() if not taken.intersection(option.opts)]
+
+
+class Group(_Examples, click.Group):
+    """A group of commands, listed in sections.
+
+    Args:
+        examples: Command lines for the end of `--help`.
+        sections: Title of a section -> names of its commands, in the order of `--help`.
+    """
+
+    command_class = Command
+    group_class = type
+
+    def __init__(
+        self,
+        *arguments: Any,
+        examples: Sequence[str] = (),
+        sections: Mapping[str, Sequence[str]] | None = None,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*arguments, **attributes)
+        self.examples = examples
+        self.sections = sections or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        listed = {name for names in self.sections.values() for name in names}
+        others = [name for name in self.list_commands(ctx) if name not in listed]
+        width = max(map(len, self.commands), default=0)
+        for title, names in {**self.sections, "Other" if listed else "Commands": others}.items():
+            limit = formatter.width - 6 - width
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(limit))
+                for name in names
+                if name in self.commands
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
