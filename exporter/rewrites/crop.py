@@ -1,6 +1,7 @@
 """crop_tensor is a slice that starts at its offsets.
 
-paddle2onnx has no crop_tensor; Paddle-Lite takes a size of -1 for the whole axis, Paddle for what lies behind the offset.
+paddle2onnx has no crop_tensor; Paddle-Lite takes a size of -1 for the whole axis, Paddle for what lies behind the
+offset.
 """
 
 from __future__ import annotations
