@@ -140,6 +140,10 @@ def _ends_before_the_first(program: Program, op: Op) -> bool:
     return any(stride < 0 and (end == -1 or end < -size) for end, stride, size in cuts)
 
 
+def _is_empty(program: Program, op: Op) -> bool:
+    return 0 in program.shape(op.output("Out") or "")
+
+
 def _is_filled(_program: Program, op: Op) -> bool:
     return op.attr("mode", "constant") == "constant" and op.attr("value", 0.0) != 0
 
@@ -219,6 +223,7 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("strided_slice", LITE, _is_empty, "Paddle-Lite aborts where nothing is left of an axis"),
     _Fault("strided_slice", LITE, _goes_backwards, "Paddle-Lite gives other values backwards"),
     _Fault(
         "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"

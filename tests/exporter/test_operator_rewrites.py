@@ -554,6 +554,7 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "set_value": (ONNX, with_starts),
     "strided_slice backwards to nothing": (ONNX, cut((1, 0, 6, 8), **_BACK | {"starts": [-9]})),
+    "strided_slice to nothing": (LITE_X86, cut((1, 0, 6, 8), **_BACK | {"strides": [1]})),
     "strided_slice backwards to a computed end": (ONNX, by_tensor("strided_slice", "EndsTensor", 1, **_BACK)),
     "strided_slice backwards, of free size": (ONNX, of_free_size(cut((1, -1, 6, 8), **_BACK | {"ends": [-1]}))),
     "strided_slice ahead of a free axis, backwards": (LITE_X86, of_free_size(cut((1, -1, 6, 8), **_BACK))),
