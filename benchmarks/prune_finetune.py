@@ -101,11 +101,11 @@ def main() -> None:
     print("\n".join(pruned.manifest.lineage[-1].notes), flush=True)
     params = Finetune.Params(
         steps=options.steps,
-        batch=options.batch,
+        batch_size=options.batch,
         teacher=str(source.path),
         learning_rate=options.learning_rate,
-        schedule="cosine",
-        warmup=20,
+        lr_decay="cosine",
+        warmup_steps=20,
         ema=options.ema,
         losses=Losses(cross_entropy=0.0 if options.no_labels else options.labels_weight, kl=options.kl),
         losses_before_enlarging=True,

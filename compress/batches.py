@@ -86,7 +86,7 @@ class Batches:
             raise InputError(
                 f"{first[2]} and {other[2]} become tensors of different sizes",
                 cause=f"{first[0].shape[2:]} and {other[0].shape[2:]}; a batch holds images of one size",
-                hint="train with batch 1, or on a model whose preprocessing resizes to one size",
+                hint="train with batch size 1, or on a model whose preprocessing resizes to one size",
             )
         labels = [label for _, label, _ in views]
         stacked = None if any(label is None for label in labels) else np.stack(labels).astype(np.int64)

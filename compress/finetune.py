@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest, file_entry
 from segexport.compress import checkpoint, processes
@@ -18,7 +18,7 @@ from segexport.compress.batches import Augmentation
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
 from segexport.compress.training_job import Images, Job
-from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, Losses, TrainingOptions
+from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, LearningOptions, TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import count_pixels, require_counted, require_trainable
 from segexport.errors import InputError
@@ -28,7 +28,7 @@ from segexport.exporter.quantized_program import require_float
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.spec import Format, Frozen, Label
+from segexport.spec import Format, Label
 from segexport.ui.pictures import default_labels
 
 _PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
@@ -41,19 +41,19 @@ class Finetune:
     """
 
     kind = "finetune"
-    version = "2"
+    version = "3"
     accepts = Format.PADDLE
     produces = Format.PADDLE
     needs = ("paddle",)
     uses_data = True
     worker = processes.WORKER  # the worker file that trains
 
-    class Params(Frozen):
-        """How to train; see `TrainingOptions` and `CourseOptions`, whose fields most of these are.
+    class Params(LearningOptions, CourseOptions):
+        """How to train, by the names of the options of `segexport finetune`.
 
         Attributes:
             steps, num_epochs: How long; one of them.
-            batch: Images per step, all processes together.
+            batch_size: Images per step, all processes together.
             teacher: A Paddle export to learn from, usually the one that was pruned.
             new_head: A new head although the number of classes stays.
             device: `cpu` or `gpu:N`.
@@ -64,28 +64,9 @@ class Finetune:
 
         steps: int | None = Field(default=None, gt=0)
         num_epochs: int | None = Field(default=None, gt=0)
-        batch: int = Field(default=4, gt=0)
+        batch_size: int = Field(default=4, gt=0, validation_alias=AliasChoices("batch_size", "batch"))
         teacher: str = ""
-        optimizer: Literal["adamw", "momentum"] = "adamw"
-        learning_rate: float = Field(default=1e-3, gt=0)
-        schedule: Literal["poly", "cosine"] = "poly"
-        power: float = Field(default=0.9, ge=0)
-        warmup: int = Field(default=0, ge=0)
-        weight_decay: float = Field(default=1e-4, ge=0)
-        momentum: float = Field(default=0.9, ge=0, lt=1)
-        losses: Losses = Losses()
-        class_weight: Literal["dynamic"] | tuple[NonNegativeFloat, ...] | None = None
-        features: tuple[str, ...] = ()
-        temperature: float = Field(default=1.0, gt=0)
-        ema: float = Field(default=0.0, ge=0, lt=1)
-        save_every: int = Field(default=200, gt=0)
-        save_interval_epochs: int = Field(default=1, gt=0)
-        early_stop: bool = False
-        early_stop_patience: int = Field(default=5, gt=0)
-        log_interval_steps: int = Field(default=10, gt=0)
         augmentation: Augmentation = Augmentation()
-        losses_before_enlarging: bool = False
-        precision: Literal["fp32", "fp16", "bf16"] = "fp32"
         new_head: bool = False
         device: str = "cpu"
         processes: int = Field(default=1, ge=1)
@@ -96,8 +77,8 @@ class Finetune:
         def _one_length(self) -> Finetune.Params:
             if (self.steps is None) == (self.num_epochs is None):
                 raise ValueError("give `steps` or `num_epochs`, one of them")
-            if self.batch < self.processes:
-                raise ValueError(f"{self.processes} processes share a batch of {self.batch} images")
+            if self.batch_size < self.processes:
+                raise ValueError(f"{self.processes} processes share a batch of {self.batch_size} images")
             return self
 
     def __init__(self, params: Params) -> None:
@@ -208,14 +189,14 @@ class Finetune:
     ) -> Job:
         params = self.params
         given = params.model_dump()
-        steps = params.steps or math.ceil((params.num_epochs or 1) * len(data) / params.batch)
-        own = {name: given[name] for name in TrainingOptions.model_fields if name in given}
+        steps = params.steps or math.ceil((params.num_epochs or 1) * len(data) / params.batch_size)
+        own = {name: given[name] for name in LearningOptions.model_fields}
         options = TrainingOptions.model_validate(
             {**own, "steps": steps, "seed": context.seed, "ignore_index": data.ignore_index}
         )
         images = Images.of(data, classes if data.labelled else None)
         measured = Images.of(validation, classes) if validation is not None else None
-        seen = [images.model_dump(exclude={"root"}), params.batch, params.processes, classes]
+        seen = [images.model_dump(exclude={"root"}), params.batch_size, params.processes, classes]
         seen.append(measured.model_dump(exclude={"root"}) if measured else None)
         return Job(
             student=student,
@@ -225,7 +206,7 @@ class Finetune:
             preprocess=source.manifest.preprocess,
             augmentation=params.augmentation,
             classes=classes,
-            batch=params.batch,
+            batch_size=params.batch_size,
             data=images,
             validation=measured,
             folder=str(folder),

@@ -28,12 +28,12 @@ class Qat(Finetune):
     """
 
     kind = "qat"
-    version = "1"
+    version = "2"
     needs = ("paddle", "paddle2onnx", "onnx", "onnxruntime")
     worker = _WORKER
 
     class Params(Finetune.Params):
-        """How to train; see `TrainingOptions` for the fields that are not named here.
+        """How to train: as `Finetune.Params`, with other defaults.
 
         Attributes:
             teacher: By default the model itself, in float.

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import paddle
+from pydantic import ValidationError
 
 from segexport.compress import checkpoint
 from segexport.compress import distributed as ranks
@@ -219,7 +220,7 @@ class Trainer:
                 (self.folder / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
             return
         path = self.folder / checkpoint.NAME
-        if found.options != self.options.model_dump_json():
+        if _read_options(found.options) != self.options:
             raise InputError(f"{path}: the checkpoint of a training with other options", hint="give another folder")
         params = found.arrays.get("param", {})
         own = {name: tuple(tensor.shape) for name, tensor in self.net.tensors().items()}
@@ -237,6 +238,14 @@ class Trainer:
         if log.is_file() and ranks.is_first():  # what was trained after the checkpoint is trained again
             lines = log.read_text().splitlines(keepends=True)
             log.write_text("".join(line for line in lines[: self.step] if line.endswith("\n")))
+
+
+def _read_options(text: str) -> TrainingOptions | None:
+    """A checkpoint's options, by whatever names they were saved; None: of another version."""
+    try:
+        return TrainingOptions.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _optimizer(options: TrainingOptions, trained: list[paddle.Tensor]) -> paddle.optimizer.Optimizer:

@@ -41,7 +41,7 @@ class Job(Frozen):
     Attributes:
         student, teacher: Paths of `model` and `params`; no teacher: empty.
         classes: Of the student.
-        batch: Images per step.
+        batch_size: Images per step.
         folder: Keeps checkpoint, logs and the best weights.
         log_folder: For TensorBoard; empty: none.
         data_digest: Of images, labels and batch size.
@@ -54,7 +54,7 @@ class Job(Frozen):
     preprocess: Preprocess
     augmentation: Augmentation = Augmentation()
     classes: int
-    batch: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
     data: Images
     validation: Images | None = None
     folder: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import AliasChoices, Field, NonNegativeFloat, model_validator
 
 from segexport.spec import Frozen
 
@@ -37,14 +37,14 @@ class Losses(Frozen):
         return any((self.kl, self.cwd, self.dist, self.attention))
 
 
-class TrainingOptions(Frozen):
-    """How to train.
+class LearningOptions(Frozen):
+    """How weights are trained, whatever the images and the length. Recipes may still use the names of version 0.1.
 
     Attributes:
-        schedule: `poly`: (1 - step / steps) ** power. `cosine`: half a wave, to 0. After `warmup` linear steps.
+        lr_decay: From the end of the warmup, `poly`: (1 - step / steps) ** lr_decay_power; `cosine`: half a wave, to 0.
+        warmup_steps: Steps in which the rate rises linearly.
         class_weight: What a pixel of each class counts in cross entropy and BCE; `dynamic`: the inverse of the batch's
             pixels of the class.
-        ignore_index: The label of pixels that do not count.
         features: Variables of student and teacher that `losses.attention` compares.
         temperature: Of the losses that soften the classes.
         ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
@@ -54,30 +54,39 @@ class TrainingOptions(Frozen):
         precision: `fp16`, `bf16`: mixed precision (Micikevicius et al., ICLR 2018), on a GPU only.
     """
 
-    steps: int = Field(gt=0)
     optimizer: Literal["adamw", "momentum"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["poly", "cosine"] = "poly"
-    power: float = Field(default=0.9, ge=0)
-    warmup: int = Field(default=0, ge=0)
+    lr_decay: Literal["poly", "cosine"] = Field(default="poly", validation_alias=AliasChoices("lr_decay", "schedule"))
+    lr_decay_power: float = Field(default=0.9, ge=0, validation_alias=AliasChoices("lr_decay_power", "power"))
+    warmup_steps: int = Field(default=0, ge=0, validation_alias=AliasChoices("warmup_steps", "warmup"))
     weight_decay: float = Field(default=1e-4, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     losses: Losses = Losses()
     class_weight: Literal["dynamic"] | tuple[NonNegativeFloat, ...] | None = None
-    ignore_index: int = 255
     features: tuple[str, ...] = ()
     temperature: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     save_every: int = Field(default=200, gt=0)
     losses_before_enlarging: bool = False
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
-    seed: int = 0
 
     @model_validator(mode="after")
-    def _features_where_they_are_compared(self) -> TrainingOptions:
+    def _features_where_they_are_compared(self) -> LearningOptions:
         if bool(self.losses.attention) != bool(self.features):
             raise ValueError("the attention loss and `features` go together: give both or neither")
         return self
+
+
+class TrainingOptions(LearningOptions):
+    """All that decides one training.
+
+    Attributes:
+        ignore_index: The label of pixels that do not count.
+    """
+
+    steps: int = Field(gt=0)
+    ignore_index: int = 255
+    seed: int = 0
 
 
 class CourseOptions(Frozen):
@@ -97,8 +106,10 @@ class CourseOptions(Frozen):
 
 def learning_rate(options: TrainingOptions, step: int) -> float:
     """The rate of a step, the first being 0."""
-    if step < options.warmup:
-        return options.learning_rate * (step + 1) / options.warmup
-    done = (step - options.warmup) / max(1, options.steps - options.warmup)
-    factor = (1 - done) ** options.power if options.schedule == "poly" else (1 + math.cos(math.pi * done)) / 2
-    return options.learning_rate * factor
+    warmup = options.warmup_steps
+    if step < warmup:
+        return options.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, options.steps - warmup)
+    if options.lr_decay == "poly":
+        return options.learning_rate * (1 - done) ** options.lr_decay_power
+    return options.learning_rate * (1 + math.cos(math.pi * done)) / 2

@@ -44,7 +44,7 @@ class Running:
         batches = Batches(
             data=data,
             preprocess=job.preprocess,
-            size=job.batch,
+            size=job.batch_size,
             seed=options.seed,
             augmentation=job.augmentation,
             rank=ranks.own(),
@@ -60,7 +60,7 @@ class Running:
             self.trainer,
             batches.following(self.trainer.step),
             job.course,
-            epoch_steps=len(data) / job.batch,
+            epoch_steps=len(data) / job.batch_size,
             validation=validation,
             writer=writer,
         )

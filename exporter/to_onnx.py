@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
@@ -28,14 +28,25 @@ WORKERS = Path(__file__).parent / "workers"
 ONNX_TOOLS = ("onnx", "onnxruntime")  # what a worker of ONNX models imports
 # paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.
 _OPSETS = (16, 15, 13, 11)
-_PER_CHANNEL = 13  # the first opset with a scale for each channel
+
+
+class _Need(NamedTuple):
+    """The first opset that has what a model needs."""
+
+    opset: int
+    what: str
+    cause: str
+
+
+_PER_CHANNEL = _Need(13, "a quantized model", "older ones have no scale for each channel of a weight")
+_HALF_PIXEL = _Need(16, "roi_align", "older ones do not shift its boxes by half a pixel")
 
 
 class ToOnnx:
     """Paddle program to ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "8"
+    version = "9"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -64,7 +75,7 @@ class ToOnnx:
             model, params = graph.write(Path(scratch))
             raw = Path(scratch) / "raw.onnx"
             try:
-                opset = self._convert(model, params, raw, context, least=0 if before is None else _PER_CHANNEL)
+                opset = self._convert(model, params, raw, context, _needs(graph, is_int8=before is not None))
             except UnsupportedModelError as error:
                 raise in_the_way("onnx", original, error) from error.__cause__
             answer = finish_onnx(raw, out_dir / "model.onnx", source, simplify=self.params.simplify, context=context)
@@ -76,13 +87,12 @@ class ToOnnx:
         manifest = onnx_manifest(source, out_dir, answer, precision, lineage)
         return manifest.model_copy(update={"files": (*manifest.files, *ranges)})
 
-    def _convert(self, model: Path, params: Path, onnx: Path, context: StepContext, least: int) -> int:
+    def _convert(self, model: Path, params: Path, onnx: Path, context: StepContext, needs: list[_Need]) -> int:
         opsets = _OPSETS if self.params.opset == "auto" else (self.params.opset,)
-        if not (opsets := tuple(opset for opset in opsets if opset >= least)):
-            raise InputError(
-                f"a quantized model needs opset {least} or newer, not {self.params.opset}",
-                cause="older ones have no scale for each channel of a weight",
-            )
+        for need in needs:
+            if not (opsets := tuple(opset for opset in opsets if opset >= need.opset)):
+                what = f"{need.what} needs opset {need.opset} or newer, not {self.params.opset}"
+                raise InputError(what, cause=need.cause)
         last: WorkerError | None = None
         for opset in opsets:
             arguments = {"model": str(model), "params": str(params), "onnx": str(onnx), "opset": opset}
@@ -103,6 +113,13 @@ class ToOnnx:
             cause=last.cause or last.what,
             hint="segexport inspect names the operators that ONNX export does not take",
         ) from last
+
+
+def _needs(graph: program.Program, *, is_int8: bool) -> list[_Need]:
+    needs = [_PER_CHANNEL] if is_int8 else []
+    if any(op.type == "roi_align" for op in graph.all_ops()):
+        needs.append(_HALF_PIXEL)
+    return needs
 
 
 def _ranges(
@@ -145,9 +162,19 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     }
     arguments = {"raw": str(raw), "out": str(out), "metadata": metadata, "simplify": simplify, "seed": context.seed}
     arguments["meanings"] = [spec.semantics for spec in manifest.inputs]
+    try:
+        return _finished(arguments, context)
+    except WorkerCrashed as error:
+        if not simplify or error.end != "SIGFPE":
+            raise
+    # An integer was divided by zero on the noise that the simplified model is compared on: noise says nothing here.
+    answer = _finished({**arguments, "simplify": False}, context)
+    return {**answer, "notes": [*answer["notes"], "not simplified: an integer is divided by zero on random inputs"]}
+
+
+def _finished(arguments: dict, context: StepContext) -> dict:
     with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
-        answer, _ = worker.call("finish", arguments, timeout_s=context.timeout_s)
-    return answer
+        return worker.call("finish", arguments, timeout_s=context.timeout_s)[0]
 
 
 def onnx_manifest(

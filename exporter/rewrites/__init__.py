@@ -20,6 +20,7 @@ from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
+from segexport.exporter.rewrites.crop import CropToSlice
 from segexport.exporter.rewrites.cumsum import CumsumToPlain
 from segexport.exporter.rewrites.deformable import DeformableConvMask, DeformableConvToGrid
 from segexport.exporter.rewrites.dot import DotToSum
@@ -44,11 +45,14 @@ from segexport.exporter.rewrites.proposals import ProposalsToNms
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeToMatmul
+from segexport.exporter.rewrites.roi_align import RoiAlignOfShiftedBoxes
+from segexport.exporter.rewrites.roll import RollWithinAxis
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
+from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
@@ -67,6 +71,10 @@ REWRITES: tuple[Rewrite, ...] = (
     DotToSum(),
     CumsumToPlain(),
     UnpoolToArithmetic(),
+    StridedSliceForwards(),
+    RollWithinAxis(),
+    CropToSlice(),
+    RoiAlignOfShiftedBoxes(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
     ExplicitPadding(),

@@ -126,6 +126,38 @@ def _hands_on_several_states(program: Program, op: Op) -> bool:
     return op.attr("num_layers", 1) > 1 and _hands_on_its_state(program, op)
 
 
+def _goes_backwards(_program: Program, op: Op) -> bool:
+    return any(stride < 0 for stride in op.attr("strides") or [])
+
+
+def _ends_before_the_first(program: Program, op: Op) -> bool:
+    """Whether a slice goes backwards to an end that Paddle reads otherwise, or whose place is computed."""
+    if any(op.inputs.get(slot) for slot in _STRIDED):
+        return not _computed("StridesTensor", "StridesTensorList")(program, op) and _goes_backwards(program, op)
+    dims = program.shape(op.input("Input") or "")
+    sizes = [dims[axis] if dims[axis] > 0 else _FAR for axis in op.attr("axes")]
+    cuts = zip(op.attr("ends"), op.attr("strides"), sizes, strict=True)
+    return any(stride < 0 and (end == -1 or end < -size) for end, stride, size in cuts)
+
+
+def _is_empty(program: Program, op: Op) -> bool:
+    return 0 in program.shape(op.output("Out") or "")
+
+
+def _is_filled(_program: Program, op: Op) -> bool:
+    return op.attr("mode", "constant") == "constant" and op.attr("value", 0.0) != 0
+
+
+def _is_a_line(_program: Program, op: Op) -> bool:
+    return not op.attr("axis")
+
+
+def _is_rest(_program: Program, op: Op) -> bool:
+    """Whether a size of -1 stands for what lies behind an offset."""
+    pairs = zip(op.attr("shape") or [], op.attr("offsets") or [], strict=False)
+    return any(size < 0 and offset for size, offset in pairs)
+
+
 def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
     """Whether an attribute has another value than the usual one."""
     return lambda _program, op: any(op.attr(name, value) != value for name, value in usual.items())
@@ -137,6 +169,8 @@ _REDUCED = ("sum", "mean", "max", "min", "prod")
 _SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
+
+_FAR = 1 << 30  # an end that stands for none: no axis is that long
 
 _BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
@@ -189,6 +223,15 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
+    _Fault("strided_slice", LITE, _is_empty, "Paddle-Lite aborts where nothing is left of an axis"),
+    _Fault("strided_slice", LITE, _goes_backwards, "Paddle-Lite gives other values backwards"),
+    _Fault(
+        "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"
+    ),
+    _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
+    _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and takes 0.25"),
+    _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
+    _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
@@ -200,7 +243,7 @@ class KnownFaults:
     """Changes nothing: refuses what is left of the operators above."""
 
     name = "known_faults"
-    version = "2"
+    version = "3"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import random
@@ -21,6 +22,8 @@ from bands import write_data, write_model
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
+from segexport.cli.train import finetune as finetune_command
+from segexport.commands.finetune import FinetuneOptions
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
 from segexport.compress.training import Trainer
@@ -32,7 +35,9 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.program import read
 from segexport.files.store import Store
 from segexport.measure import metrics
-from segexport.pipeline.step import StepContext, content_key
+from segexport.pipeline.registry import make_step
+from segexport.pipeline.step import Step, StepContext, content_key
+from segexport.recipe.reader import read_recipe
 from segexport.spec import Preprocess
 
 
@@ -43,7 +48,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 def tune(source: ModelArtifact, folder, context: StepContext, **params) -> ModelArtifact:
     folder.mkdir(parents=True)
-    step = Finetune(Finetune.Params(**{"batch": 2, "learning_rate": 1e-2, **params}))
+    step = Finetune(Finetune.Params(**{"batch_size": 2, "learning_rate": 1e-2, **params}))
     write_artifact(folder, step.run(source, folder, context))
     return read_artifact(folder)
 
@@ -54,6 +59,40 @@ def lines(artifact: ModelArtifact, name: str) -> list[dict]:
 
 def context(data, **more) -> StepContext:
     return StepContext(**{"key": "k", "data": data, "timeout_s": 120, **more})
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["finetune", "qat"])
+def test_a_recipe_with_the_names_of_version_0_1_is_the_same_training(kind, tmp_path):
+    def read_step(params: str) -> Step:
+        path = tmp_path / "recipe.yaml"
+        steps = f"steps: [{{step: {kind}, params: {params}}}]\n"
+        path.write_text("model: {path: m}\ndata: {path: d}\nexports: [{to: onnx}]\n" + steps)
+        (step,) = read_recipe(path).steps
+        return make_step(step.step, step.params)
+
+    old = read_step("{steps: 9, batch: 3, schedule: cosine, power: 0.5, warmup: 2}")
+    new = read_step("{steps: 9, batch_size: 3, lr_decay: cosine, lr_decay_power: 0.5, warmup_steps: 2}")
+    assert old.params == new.params
+    named = ("batch_size", "lr_decay", "lr_decay_power", "warmup_steps")
+    assert [old.key_params()[name] for name in named] == [3, "cosine", 0.5, 2]
+    assert not {"batch", "schedule", "power", "warmup"} & set(old.key_params())
+    assert content_key(old, "model", "data", 0) == content_key(new, "model", "data", 0)
+
+
+def test_both_names_of_a_parameter_are_refused():
+    with pytest.raises(InputError, match="step 'finetune' does not take these parameters") as caught:
+        make_step("finetune", {"steps": 9, "batch": 3, "batch_size": 3})
+    assert "batch: Extra inputs are not permitted" in caught.value.cause
+
+
+def test_the_command_the_library_and_recipes_use_the_same_names():
+    of_the_command = {"data", "split", "val_split", "resume_checkpoint", "threads", "timeout_s", "seed"}
+    options = set(inspect.signature(FinetuneOptions).parameters)
+    assert options - of_the_command <= set(Finetune.Params.model_fields)
+    assert options <= {parameter.name for parameter in finetune_command.params}
 
 
 # -- epochs ------------------------------------------------------------------------------------------------------------
@@ -346,7 +385,7 @@ def test_one_channel_of_two_classes_is_trained_and_measured(loss, tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_one_model(artifact, data, tmp_path):
     """They share the batch; the weights stay the same in both, and a bad image ends both with its name."""
-    options = {"num_epochs": 6, "processes": 2, "batch": 2, "save_dir": str(tmp_path / "kept")}
+    options = {"num_epochs": 6, "processes": 2, "batch_size": 2, "save_dir": str(tmp_path / "kept")}
     tuned = tune(artifact, tmp_path / "tuned", context(data, validation=data), **options)
     assert [entry["step"] for entry in lines(tuned, "evaluations.jsonl")] == [0, 3, 6, 9, 12, 15, 18]
     losses = [entry["loss"] for entry in lines(tuned, "training.jsonl")]
@@ -367,13 +406,15 @@ _RUN = """
 import sys
 from pathlib import Path
 from segexport.artifact import read_artifact
+from segexport.cli.train import finetune as finetune_command
+from segexport.commands.finetune import FinetuneOptions
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
 from segexport.data.dataset import Dataset
 from segexport.pipeline.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
 data = Dataset.open(data, "train")
-step = Finetune(Finetune.Params(num_epochs=12, batch=2, save_every=5, ema=0.9, optimizer="momentum"))
+step = Finetune(Finetune.Params(num_epochs=12, batch_size=2, save_every=5, ema=0.9, optimizer="momentum"))
 step.run(read_artifact(source), out, StepContext(key="k", data=data, validation=data, timeout_s=120))
 """
 

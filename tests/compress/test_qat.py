@@ -200,7 +200,7 @@ def trained(small, tmp_path_factory):
     root = tmp_path_factory.mktemp("qat")
     (root / "data").mkdir()
     context = StepContext(data=write_images(root / "data"), key="test-qat")
-    options = {"steps": 4, "batch": 2, "save_dir": str(root / "training"), "calibration": Calibration(images=4)}
+    options = {"steps": 4, "batch_size": 2, "save_dir": str(root / "training"), "calibration": Calibration(images=4)}
     found = {"fp32": artifact(small, root / "source"), "context": context}
     found["qat"] = made(Qat(Qat.Params(**options)), found["fp32"], root / "trained", context)
     found["onnx"] = made(ToOnnx(), found["qat"], root / "onnx", context)

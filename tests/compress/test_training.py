@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from bands import write_data
 
 from segexport.artifact import read_artifact, write_artifact
+from segexport.compress import checkpoint
 from segexport.compress.batches import Augmentation, Batches, augment, place_label
 from segexport.compress.finetune import Finetune
 from segexport.compress.logits import logits_of
@@ -48,13 +50,13 @@ def same(first: Program, second: Program) -> bool:
     ("changes", "step", "rate"),
     [
         ({}, 0, 0.1),
-        ({"power": 1.0}, 5, 0.05),
-        ({"power": 2.0}, 5, 0.025),
-        ({"schedule": "cosine"}, 5, 0.05),
-        ({"schedule": "cosine"}, 0, 0.1),
-        ({"warmup": 4}, 0, 0.025),
-        ({"warmup": 4}, 3, 0.1),
-        ({"warmup": 4, "power": 1.0}, 7, 0.05),
+        ({"lr_decay_power": 1.0}, 5, 0.05),
+        ({"lr_decay_power": 2.0}, 5, 0.025),
+        ({"lr_decay": "cosine"}, 5, 0.05),
+        ({"lr_decay": "cosine"}, 0, 0.1),
+        ({"warmup_steps": 4}, 0, 0.025),
+        ({"warmup_steps": 4}, 3, 0.1),
+        ({"warmup_steps": 4, "lr_decay_power": 1.0}, 7, 0.05),
     ],
 )
 def test_learning_rate(changes, step, rate):
@@ -186,7 +188,7 @@ def test_pruned_student_learns_from_its_teacher_without_labels(segmenter, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "changes", [{"optimizer": "adamw"}, {"optimizer": "momentum", "ema": 0.9, "schedule": "cosine", "warmup": 2}]
+    "changes", [{"optimizer": "adamw"}, {"optimizer": "momentum", "ema": 0.9, "lr_decay": "cosine", "warmup_steps": 2}]
 )
 def test_killed_training_ends_with_the_same_weights(changes, segmenter, data, tmp_path):
     options = TrainingOptions(steps=10, learning_rate=5e-3, save_every=4, **changes)
@@ -240,6 +242,22 @@ def test_diverged_training_is_an_error_and_the_checkpoint_stays(segmenter, data,
         trainer.advance(batches(data).following(0), 50)
 
 
+def test_a_checkpoint_with_the_names_of_version_0_1_goes_on(segmenter, tmp_path):
+    options = TrainingOptions(steps=5, lr_decay="cosine", warmup_steps=2)
+    Trainer(segmenter, None, options, tmp_path).save()
+    found = checkpoint.load(tmp_path)
+    values = json.loads(found.options)
+    for name, old in (("lr_decay", "schedule"), ("lr_decay_power", "power"), ("warmup_steps", "warmup")):
+        values[old] = values.pop(name)
+    for more, fault in (({}, None), ({"warmup": 3}, "other options"), ({"unknown": 1}, "other options")):
+        checkpoint.save(tmp_path, replace(found, step=4, options=json.dumps({**values, **more})))
+        if fault is None:
+            assert Trainer(segmenter, None, options, tmp_path).step == 4
+        else:
+            with pytest.raises(InputError, match=fault):
+                Trainer(segmenter, None, options, tmp_path)
+
+
 def test_checkpoint_of_another_training_is_refused(segmenter, data, tmp_path):
     Trainer(segmenter, None, TrainingOptions(steps=5), tmp_path).save()
     with pytest.raises(InputError, match="other options"):
@@ -274,7 +292,7 @@ def test_prune_then_finetune_as_steps(artifact, data, tmp_path, monkeypatch):
     pruned = read_artifact(tmp_path / "pruned")
     assert "multiply-accumulates" in pruned.manifest.lineage[-1].notes[0]
 
-    step = Finetune(Finetune.Params(steps=6, batch=2, teacher=str(artifact.path), losses=Losses(kl=1)))
+    step = Finetune(Finetune.Params(steps=6, batch_size=2, teacher=str(artifact.path), losses=Losses(kl=1)))
     (tmp_path / "tuned").mkdir()
     manifest = step.run(pruned, tmp_path / "tuned", StepContext(key="b", data=data, timeout_s=120))
     write_artifact(tmp_path / "tuned", manifest)
@@ -301,7 +319,7 @@ from segexport.compress.finetune import Finetune
 from segexport.data.dataset import Dataset
 from segexport.pipeline.step import StepContext
 source, data, out = map(Path, sys.argv[1:])
-step = Finetune(Finetune.Params(steps=40, batch=2, save_every=5))
+step = Finetune(Finetune.Params(steps=40, batch_size=2, save_every=5))
 step.run(read_artifact(source), out, StepContext(key="k", data=Dataset.open(data, "train"), timeout_s=120))
 """
 

@@ -20,8 +20,8 @@ def shortened(path: Path, place: Workplace) -> dict:
     content = yaml.safe_load(path.read_text())
     for step in content.get("steps", []):
         if "steps" in step["params"]:
-            step["params"] |= {"steps": TRAINING_STEPS, "batch": 2}
-            step["params"].pop("warmup", None)
+            step["params"] |= {"steps": TRAINING_STEPS, "batch_size": 2}
+            step["params"].pop("warmup_steps", None)
         if "images" in step["params"]:
             step["params"]["images"] = 4
     for export in content["exports"]:

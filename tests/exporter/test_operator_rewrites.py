@@ -290,6 +290,24 @@ def grouped_line(graph: Graph, image: str) -> str:
     return graph.op("group_norm", inputs, dims, groups=2, epsilon=1e-5, data_layout="NCHW")
 
 
+def cut(dims: tuple[int, ...], **bounds: list[int]) -> Make:
+    attrs = {"infer_flags": [1] * len(bounds["axes"]), "typed": {"decrease_axis": ("INTS", [])}}
+    return lambda graph, image: graph.op("strided_slice", {"Input": image}, dims, **bounds, **attrs)
+
+
+def rolled(shifts: list[int], axes: list[int]) -> Make:
+    return one("roll", typed={"shifts": ("LONGS", shifts), "axis": ("LONGS", axes)})
+
+
+def aligned(graph: Graph, image: str, **attrs: object) -> str:
+    """The last box is smaller than a pixel."""
+    boxes = graph.param([[0.0, 0.0, 8.0, 9.0], [3.0, 4.0, 15.0, 11.0], [2.0, 2.0, 2.4, 2.6]])
+    inputs = {"X": image, "ROIs": boxes, "RoisNum": graph.param([3], "int32")}
+    given = {"pooled_height": 2, "pooled_width": 3, "spatial_scale": 0.5, "sampling_ratio": 2, "aligned": False}
+    return graph.op("roi_align", inputs, (3, 4, 2, 3), **given | attrs)
+
+
+_OPEN = 2**31 - 1
 WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
 # what it is: (rewrite, target, network)
@@ -381,6 +399,31 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "p_norm_to_reduction", ONNX, one("p_norm", (1, 1, 1, 1), porder=1.0, axis=3, **WHOLE),
     ),
     "sum from the end": ("cumsum_to_plain", ONNX, one("cumsum", axis=2, reverse=True, exclusive=True, flatten=False)),
+    **{
+        f"{what}, {target}": ("strided_slice_forwards", target, make)
+        for target in (ONNX, LITE_X86)
+        for what, make in {
+            "backwards": cut(DIMS, axes=[2], starts=[_OPEN], ends=[-1], strides=[-1]),
+            "backwards to an end below the axis": cut(
+                (1, 4, 5, 4), axes=[2, 3], starts=[-1, -1], ends=[-7, -_OPEN - 1], strides=[-1, -2]
+            ),
+            "one axis backwards, one ahead": cut(
+                (1, 4, 6, 3), axes=[2, 3], starts=[-1, 1], ends=[-1, -1], strides=[-1, 2]
+            ),
+        }.items()
+    },
+    "ahead from below the axis": (
+        "strided_slice_forwards", LITE_X86, cut((1, 4, 2, 8), axes=[2], starts=[-9], ends=[3], strides=[2]),
+    ),
+    "roll by more than the axis": ("roll_within_axis", ONNX, rolled([7], [2])),
+    "roll of two axes back": ("roll_within_axis", ONNX, rolled([2, -19], [1, -1])),
+    "roll of all by more than there is": ("roll_within_axis", ONNX, rolled([-200], [])),
+    "roll of all": ("roll_within_axis", LITE_X86, rolled([3], [])),
+    "crop, ONNX": ("crop_to_slice", ONNX, one("crop_tensor", (1, 2, 3, 4), shape=[1, 2, 3, 4], offsets=[0, 1, 2, 1])),
+    "crop to the end": (
+        "crop_to_slice", LITE_X86, one("crop_tensor", (1, 3, 4, 4), shape=[-1, -1, 4, 4], offsets=[0, 1, 2, 1]),
+    ),
+    "boxes that are not aligned": ("roi_align_of_shifted_boxes", ONNX, aligned),
     "dot of two lists": ("dot_to_sum", ONNX, dotted),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -476,7 +519,24 @@ def indices_of_uneven_bins(graph: Graph, image: str) -> str:
     return graph.last().outputs["Mask"][0]
 
 
+def of_free_size(make: Make) -> Make:
+    """Of an image with any number of channels."""
+    return lambda graph, _: make(graph, graph.feed(1, -1, 6, 8))
+
+
+def pair_shifted(graph: Graph, image: str) -> str:
+    two = graph.op("reshape2", {"X": image}, {"Out": (2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[2, 2, 6, 8])
+    return graph.op("temporal_shift", {"X": two}, (2, 2, 6, 8), seg_num=2, shift_ratio=0.5, data_format="NCHW")
+
+
+def volume_padded(graph: Graph, image: str) -> str:
+    deep = graph.op("unsqueeze2", {"X": image}, {"Out": (1, 1, *DIMS[1:]), "XShape": (0, *DIMS)}, axes=[1])
+    return graph.op("pad3d", {"X": deep}, (1, 1, 6, 8, 10), **_EDGE)
+
+
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
+_BACK = {"axes": [1], "starts": [3], "ends": [-9], "strides": [-1]}
+_EDGE = {"mode": "constant", "value": 1.5, "data_format": "NCDHW", "paddings": [1] * 6}
 _EMPTY_WINDOW = {"ksize": [1, 1], "paddings": [0, 0], "ceil_mode": True, "pooling_type": "max", "data_format": "NCHW"}
 FAULTS: dict[str, tuple[Target, Make]] = {
     "pool2d": (ONNX, one("pool2d", (1, 4, 3, 3), **POOL | _EMPTY_WINDOW)),
@@ -493,14 +553,22 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "roll": (ONNX, by_tensor("roll", "ShiftsTensor", 1, typed={"axis": ("LONGS", [2])})),
     "softplus": (ONNX, one("softplus", beta=1.0, threshold=2.0)),
     "set_value": (ONNX, with_starts),
+    "strided_slice backwards to nothing": (ONNX, cut((1, 0, 6, 8), **_BACK | {"starts": [-9]})),
+    "strided_slice to nothing": (LITE_X86, cut((1, 0, 6, 8), **_BACK | {"strides": [1]})),
+    "strided_slice backwards to a computed end": (ONNX, by_tensor("strided_slice", "EndsTensor", 1, **_BACK)),
+    "strided_slice backwards, of free size": (ONNX, of_free_size(cut((1, -1, 6, 8), **_BACK | {"ends": [-1]}))),
+    "strided_slice ahead of a free axis, backwards": (LITE_X86, of_free_size(cut((1, -1, 6, 8), **_BACK))),
+    "temporal_shift": (LITE_X86, pair_shifted),
+    "pad3d": (LITE_X86, volume_padded),
+    "roll of all": (LITE_X86, of_free_size(rolled([3], []))),
     "max_pool2d_with_index": (ONNX, indices_of_uneven_bins),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("type", FAULTS)
-def test_what_would_come_out_wrong_is_refused(type: str) -> None:
-    target, make = FAULTS[type]
-    program = built(make)
+@pytest.mark.parametrize("what", FAULTS)
+def test_what_would_come_out_wrong_is_refused(what: str) -> None:
+    target, make = FAULTS[what]
+    program, type = built(make), what.split()[0]
     with pytest.raises(
         UnsupportedModelError, match=rf"^{type} \(layer .*weight(_\d+)?\) cannot be exported to {target}"
     ):
@@ -508,6 +576,17 @@ def test_what_would_come_out_wrong_is_refused(type: str) -> None:
     (obstacle,) = support_for(target, program).obstacles
     assert obstacle.operator == type
     assert f"cannot be exported to {target}" in obstacle.reason
+
+
+@pytest.mark.parametrize(
+    ("target", "make"),
+    [
+        (ONNX, of_free_size(cut((1, -1, 6, 8), axes=[1], starts=[3], ends=[0], strides=[-1]))),
+        (LITE_X86, one("temporal_shift", seg_num=1, shift_ratio=0.25, data_format="NCHW")),
+    ],
+)
+def test_what_comes_out_right_is_not_refused(target: Target, make: Make) -> None:
+    assert rewrites.rewrite_for(target, built(make))[1] == []
 
 
 def test_a_refusal_names_operator_and_layer() -> None:

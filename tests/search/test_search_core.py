@@ -106,7 +106,7 @@ def test_training_with_the_rounding_is_the_last_resort(tmp_path):
     outcome, _ = run(dear, goal, tmp_path / "dear", training=True)
     best = best_of(goal, outcome)
     assert [step.step for step in best.steps] == ["qat"]
-    assert best.steps[0].params == {"steps": 100, "batch": 8, "calibration": {}}
+    assert best.steps[0].params == {"steps": 100, "batch_size": 8, "calibration": {}}
     assert (best.precision, best.float_nodes) == (Precision.INT8, ())
     stages = [attempt.stage for attempt in dear.tried]
     assert stages.index("qat") > stages.index("layers")

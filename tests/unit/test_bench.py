@@ -50,4 +50,4 @@ def test_json_keeps_the_samples_of_each_session():
 @pytest.mark.parametrize("seconds", [float("nan"), -1, 1e9])
 def test_a_time_that_is_none(seconds):
     with pytest.raises(InputError, match="seconds of timing: not from 0 to 3600"):
-        bench([Path("x")], threads=[1], device="cpu", seconds=seconds)
+        bench([Path("x")], threads=[1], device="cpu", latency_seconds=seconds)

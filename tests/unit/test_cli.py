@@ -52,6 +52,16 @@ def test_help_goes_to_stdout_with_code_0(monkeypatch, capsys):
         assert f"\n  {name} " in out
 
 
+def test_the_time_of_bench_has_the_name_that_it_has_in_check(monkeypatch, capsys):
+    _, out, _ = run(monkeypatch, capsys, "bench", "--help")
+    assert "--latency-seconds" in out
+    assert "--seconds" not in out
+    for name in ("--latency-seconds", "--seconds"):  # the second one was its name in version 0.1
+        code, _, err = run(monkeypatch, capsys, "bench", "export", name, "4000")
+        assert code == 2
+        assert "Invalid value for '--latency-seconds': 4000.0 is not in the range 0<=x<=3600" in err
+
+
 def test_every_command_has_help(monkeypatch, capsys):
     def walk(group: click.Group, way: tuple[str, ...]):
         for name, found in group.commands.items():

@@ -262,6 +262,8 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
         "segexport bench out/onnx-fp32 out/onnx-int8",
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
     ],
+    # `--seconds` is what version 0.1 called it.
+    context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
 )
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
 @click.option(
@@ -274,7 +276,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 )
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option(
-    "--seconds",
+    "--latency-seconds",
     type=click.FloatRange(0, 3600),
     default=10.0,
     show_default=True,
@@ -283,13 +285,14 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
 def bench(
-    console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, seconds: float, form: str
+    console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, latency_seconds: float, form: str
 ) -> None:
     """Measure the latency of EXPORTS, relative to the first one."""
     from segexport.commands.bench import bench, render
 
     say = console()
-    rows = bench(list(exports), threads=threads, device=device, seconds=seconds, progress=say.progress)
+    options = {"threads": threads, "device": device, "latency_seconds": latency_seconds}
+    rows = bench(list(exports), **options, progress=say.progress)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
 

@@ -238,14 +238,14 @@ def bench(
     *,
     threads: Iterable[int] = (1,),
     device: str = "cpu",
-    seconds: float = 10.0,
+    latency_seconds: float = 10.0,
     feedback: Feedback = SILENCE,
 ) -> list[Row]:
     """Times exports in turn; ratios are to the first one.
 
     Args:
         threads: Each export runs with every number of them.
-        seconds: Timed runs of all together.
+        latency_seconds: Timed runs of all together.
 
     Returns:
         A row for each export and number of threads, times in milliseconds.
@@ -261,7 +261,8 @@ def bench(
 
     names = [exports] if isinstance(exports, str | Path) else exports
     paths = [Path(one) for one in names]
-    return run_bench(paths, threads=tuple(threads), device=device, seconds=seconds, progress=feedback.progress)
+    options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
+    return run_bench(paths, **options, progress=feedback.progress)
 
 
 def record_reference(

@@ -58,7 +58,7 @@ def bench(
     *,
     threads: Sequence[int],
     device: str,
-    seconds: float,
+    latency_seconds: float,
     sessions: int = latency.SESSIONS,
     progress: Progress = silent,
 ) -> list[Row]:
@@ -68,8 +68,8 @@ def bench(
         InputError: Two exports of the same folder name, or a time that is none.
         SegexportError: An export cannot be opened or run.
     """
-    if not 0 <= seconds <= _MOST_SECONDS:  # NaN too
-        raise InputError(f"{seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
+    if not 0 <= latency_seconds <= _MOST_SECONDS:  # NaN too
+        raise InputError(f"{latency_seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]
@@ -80,7 +80,7 @@ def bench(
     programs = {
         key: _program(artifacts[name], RunOptions(device=device, threads=count)) for key, (name, count) in asked.items()
     }
-    timings = latency.measure(programs, seconds, sessions=sessions, progress=progress)
+    timings = latency.measure(programs, latency_seconds, sessions=sessions, progress=progress)
     for timing in timings.values():
         if timing.error is not None:
             raise timing.error

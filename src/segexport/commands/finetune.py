@@ -14,7 +14,7 @@ from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.plan import Builder, Planned
-from segexport.pipeline.registry import make_step
+from segexport.pipeline.registry import load, make_step
 from segexport.pipeline.step import StepContext, check_chain, content_key
 from segexport.progress import SILENCE, Feedback
 
@@ -135,17 +135,13 @@ def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
 
 def _params(options: FinetuneOptions) -> dict[str, Any]:
     """The step's parameters from the options."""
-    same = ("steps", "num_epochs", "teacher", "optimizer", "learning_rate", "weight_decay", "momentum", "ema")
-    same += ("save_interval_epochs", "early_stop", "early_stop_patience", "precision", "new_head", "device")
-    params = {name: getattr(options, name) for name in (*same, "processes", "log_interval_steps")}
-    if params["steps"] is None and params["num_epochs"] is None:
+    if options.steps is None and options.num_epochs is None:
         raise InputError("no training length", hint="give --num-epochs, or --steps")
-    renamed = {"batch": "batch_size", "schedule": "lr_decay", "power": "lr_decay_power", "warmup": "warmup_steps"}
-    params |= {name: getattr(options, given) for name, given in renamed.items()}
+    taken = load("step", "finetune").Params.model_fields
+    params = {name: value for name, value in vars(options).items() if name in taken}
     params["losses"] = _losses(options.losses)
     params["class_weight"] = _class_weight(options.class_weight)
-    if options.augmentation is not None:
-        params["augmentation"] = {"pipeline": _pipeline(options.augmentation)}
+    params["augmentation"] = {"pipeline": _pipeline(options.augmentation)} if options.augmentation else {}
     params["teacher"] = str(options.teacher or "")
     params["log_dir"] = str(options.log_dir.resolve()) if options.log_dir else ""
     resumed, save_dir = options.resume_checkpoint, options.save_dir

@@ -48,7 +48,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
         {
-            "search": 2,
+            "search": 3,
             "model": bench.source.digest,
             "images": [bench.images.fingerprint, bench.screened],
             "learning": learning,
@@ -124,7 +124,7 @@ def _training(bench: Workbench, teacher: str) -> Training:
     tensor, _ = preprocess.apply(bench.source.manifest.preprocess, bench.images.read(0).image)
     with runtime_for(Format.PADDLE).open(bench.source, bench.options) as session:
         forward_ms = float(session.bench([tensor], 3)[-1])
-    return training.model_copy(update={"step_seconds": forward_ms / 1e3 * 6 * training.batch})
+    return training.model_copy(update={"step_seconds": forward_ms / 1e3 * 6 * training.batch_size})
 
 
 def _prunable(source: ModelArtifact) -> bool:

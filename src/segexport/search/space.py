@@ -23,7 +23,7 @@ class Training(Frozen):
     teacher: str
     labelled: bool
     steps: int = 150
-    batch: int = 8
+    batch_size: int = 8
     step_seconds: float = 1.0
 
 

@@ -22,9 +22,9 @@ def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     whole = _whole_int8(points)
     if whole is None or goal.surely_holds(whole):
         return []
-    steps, batch = space.training.steps, space.training.batch
+    training = {"steps": space.training.steps, "batch_size": space.training.batch_size}
     calibration = whole.candidate.calibrated_by.model_dump(mode="json", exclude_defaults=True)
-    step = StepRecipe(step="qat", params={"steps": steps, "batch": batch, "calibration": calibration})
+    step = StepRecipe(step="qat", params={**training, "calibration": calibration})
     candidate = Candidate(steps=(step,), export=whole.candidate.export)
     idea = f"all int8, trained with it for {space.training.steps} steps"
     return [Attempt(candidate=candidate, stage="qat", idea=idea)]
@@ -104,11 +104,11 @@ def _learning(training: Training | None, steps: int) -> dict:
     assert training is not None, "pruned candidates are proposed where there is training"
     return {
         "steps": steps,
-        "batch": training.batch,
+        "batch_size": training.batch_size,
         "teacher": training.teacher,
         "losses": {"cross_entropy": 0.25 if training.labelled else 0.0, "kl": 1.0},
         "learning_rate": 1.5e-3,
-        "schedule": "cosine",
+        "lr_decay": "cosine",
         "ema": 0.99,
         "losses_before_enlarging": True,
         "augmentation": {"views": 3},

@@ -1,0 +1,41 @@
+"""roi_align whose boxes are not shifted by half a pixel.
+
+paddle2onnx drops `aligned`; ONNX's RoiAlign shifts boxes from opset 16 on. Boxes of half a pixel more come out where
+they were. An unaligned box is one pixel wide and high at least (Paddle's roi_align kernel), an aligned one is not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from segexport.exporter.program import Op, Program
+from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+
+
+class RoiAlignOfShiftedBoxes(EachOperator):
+    """Rewrites every roi_align that is not aligned."""
+
+    name = "roi_align_of_shifted_boxes"
+    version = "1"
+    targets = frozenset({ONNX})
+    what = "roi_align"
+    became = "given boxes that are shifted by half a pixel"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == "roi_align" and not op.attr("aligned", False)
+
+    def change(self, program: Program, op: Op) -> None:
+        boxes, pixel = op.input("ROIs") or "", 1.0 / op.attr("spatial_scale", 1.0)
+        many = program.shape(boxes)[0]
+        build = Builder(program, f"{boxes}.shifted")
+        corners = []
+        for start in (0, 2):
+            bounds: dict[str, Any] = {"axes": [1], "starts": [start], "ends": [start + 2], "infer_flags": [1]}
+            corners.append(build.add("slice", {"Input": boxes}, (many, 2), **bounds))
+            build.ops[-1].set_attr("decrease_axis", [], "INTS")
+        least = build.affine(corners[0], (many, 2), bias=pixel)
+        corners[1] = build.binary("elementwise_max", corners[1], least, (many, 2))
+        wide = build.add("concat", {"X": corners}, (many, 4), axis=1)
+        op.inputs["ROIs"] = [build.affine(wide, (many, 4), bias=pixel / 2)]
+        op.set_attr("aligned", True)
+        program.insert_before(op, *build.ops)
