@@ -135,6 +135,7 @@ def test_the_command_exits_with_2_where_there_is_nothing(tmp_path):
     nothing = {"PYENV_ROOT": "pyenv", "UV_PYTHON_INSTALL_DIR": "uv", "SEGEXPORT_TOOLCHAINS": "toolchains"}
     environment = {**os.environ, **{name: str(tmp_path / folder) for name, folder in nothing.items()}}
     environment.pop("SEGEXPORT_PYTHON", None)
+    environment["COLUMNS"] = "200"  # a table that does not wrap
     done = subprocess.run(
         [sys.executable, "-c", source, "doctor"], env=environment, capture_output=True, text=True, check=False
     )
