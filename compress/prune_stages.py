@@ -6,7 +6,6 @@ Imports paddle: for worker processes and tests only.
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,12 +30,10 @@ Goal = float | Mapping[str, float]
 
 @dataclass(frozen=True)
 class Stage:
-    """What one cut did and what it took."""
+    """What one cut left, and the most memory so far."""
 
     macs_kept: float
     parameters_kept: float
-    score_seconds: float
-    reconstruct_seconds: float
     peak_rss_bytes: int
 
 
@@ -45,18 +42,13 @@ class Scored:
 
     Args:
         batches: Of one image each.
-
-    Attributes:
-        seconds: What the measuring took.
     """
 
     def __init__(self, program: Program, options: PruneOptions, batches: Sequence[Batch]) -> None:
         self.graph: ChannelGraph = analyze(program)
         self.options = options
-        started = time.monotonic()
         self._scores = fisher(self.graph, batches) if options.criterion == "fisher" else None
         self._saliency = saliency(program, batches) if options.criterion == "saliency" else None
-        self.seconds = time.monotonic() - started
 
     def to_ratio(self, ratio: Goal) -> Pruned:
         options = self.options
@@ -120,7 +112,6 @@ def prune_in_stages(
             pruned = scored.to_budgets(_of_present(program, present, left))
         else:
             pruned = scored.to_ratio(ratio if ratio is not None else 0.0)
-        started = time.monotonic()
         if options.reconstruct and len(pruned.removed):
             images = [batch.images for batch in batches]
             mended = reconstruct(present, pruned.program, kept_rows(scored.graph, pruned.removed), images)
@@ -129,8 +120,7 @@ def prune_in_stages(
         present = mended
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         kept = macs(present) / max(1, before[0]), parameters(present) / max(1, before[1])
-        mend_s = time.monotonic() - started
-        stages.append(Stage(round(kept[0], 4), round(kept[1], 4), round(scored.seconds, 2), round(mend_s, 2), peak))
+        stages.append(Stage(round(kept[0], 4), round(kept[1], 4), peak))
         tell()
     whole = Pruned(
         program=present,

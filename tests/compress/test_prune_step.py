@@ -65,7 +65,6 @@ def test_images_decide_in_stages(widths, artifact, segmenter, context, tmp_path)
     assert 0.5 < first["macs_kept"] <= 0.5**0.5 + 1e-4
     assert second["macs_kept"] == pytest.approx(macs(program) / macs(segmenter), abs=1e-3)
     assert second["peak_rss_bytes"] > 1e7
-    assert first["score_seconds"] > 0
 
 
 def test_sensitivities_are_measured_once_and_chosen_from(artifact, segmenter, context, tmp_path):

@@ -115,26 +115,24 @@ def x2(folder: Path, *transforms: str) -> DeployConfig:
 
 
 @pytest.mark.parametrize(
-    ("name", "preprocess", "shape", "head"),
+    ("name", "preprocess", "shape"),
     [
-        ("alanxinn", HALF, (-1, 3, -1, -1), "class_index"),
-        ("espnet_paddleseg23", HALF, None, None),
-        ("gmudcxr", HALF, None, None),
+        ("alanxinn", HALF, (-1, 3, -1, -1)),
+        ("espnet_paddleseg23", HALF, None),
+        ("gmudcxr", HALF, None),
         (
             "pphumanseg_paddleseg210",
             Preprocess(geometry=(Resize(width=398, height=224),)),
             (1, 3, 224, 398),
-            "probability",
         ),
         (
             "raoyutian",
             Preprocess(geometry=(ResizeShort(size=512), ResizeToMultiple(multiple=32))),
             (-1, 3, -1, -1),
-            None,
         ),
     ],
 )
-def test_the_five_dialects_of_paddleseg(shared_dir, name, preprocess, shape, head):
+def test_the_five_dialects_of_paddleseg(shared_dir, name, preprocess, shape):
     config = parse_deploy_config(shared_dir / "data" / "deploy_yaml_samples" / f"{name}.yaml")
     assert config == DeployConfig(
         source=f"{name}.yaml (PaddleSeg)",
@@ -142,7 +140,6 @@ def test_the_five_dialects_of_paddleseg(shared_dir, name, preprocess, shape, hea
         model_file="model.pdmodel",
         params_file="model.pdiparams",
         input_shape=shape,
-        declared_head=head,
     )
 
 
@@ -171,7 +168,7 @@ def test_paddlex_3_keeps_the_ratio_unless_told_otherwise(tmp_path):
     assert config.preprocess.geometry == (Resize(width=1024, height=512, keep_ratio=True, size_divisor=32),)
     assert config.preprocess.std == (0.229, 0.224, 0.225)
     assert (config.model_file, config.params_file) == ("inference.pdmodel", "inference.pdiparams")
-    assert (config.input_shape, config.declared_head) == ((-1, 3, -1, -1), "class_index")
+    assert config.input_shape == (-1, 3, -1, -1)
     assert config.source == "inference.yml (PaddleX 3)"
     assert "turns the target by 90 degrees" in config.notes[0]
     plain = PADDLEX_3.replace("[1024, 512]", "[1024, 512], keep_ratio: false, size_divisor: null")
@@ -761,7 +758,7 @@ def test_real_exports(shared_dir):
     models = shared_dir / "models"
     config = read_deploy_config(find_model(models / "camvid_small"))
     assert config.preprocess == Preprocess(geometry=(Resize(width=256, height=192),))
-    assert (config.input_shape, config.declared_head) == ((1, 3, 192, 256), "logits")
+    assert config.input_shape == (1, 3, 192, 256)
     with pytest.raises(InputError, match="there is one in export_argmax, export_logits"):
         find_model(models / "espnet_cityscapes")
     zoo = sorted((shared_dir / "zoo" / "pir").glob("*.json"))

@@ -25,11 +25,11 @@ from segexport.importers.deploy_params import (
 )
 from segexport.importers.deploy_transforms import to_preprocess
 from segexport.importers.model_files import ModelFiles, find_model
-from segexport.spec import Color, Frozen, Preprocess, Semantics
+from segexport.spec import Color, Frozen, Preprocess
 
 __all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
 
-_HEADS: dict[str, Semantics] = {"argmax": "class_index", "softmax": "probability", "none": "logits"}
+_HEADS = ("argmax", "softmax", "none")  # the graph says which it is
 
 
 class DeployConfig(Frozen):
@@ -43,7 +43,6 @@ class DeployConfig(Frozen):
         labels: Class names, where the file gives them.
         num_classes: Number of classes, where the file gives it.
         input_shape: NCHW, -1 where free, where the file gives it.
-        declared_head: What the output is, as the file says; the graph has the last word.
         multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
         notes: What could not be taken over literally; some are warnings.
     """
@@ -55,7 +54,6 @@ class DeployConfig(Frozen):
     labels: tuple[str, ...] | None = None
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
-    declared_head: Semantics | None = None
     multi_label: bool = False
     notes: tuple[str, ...] = ()
 
@@ -146,7 +144,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
     dialect = PADDLEX_3 if isinstance(general, dict) and "model_name" in general else PADDLESEG
     preprocess, notes = transforms.contract(lambda: _typed_list(path, deploy.get("transforms")), dialect)
     head = deploy.get("output_op")
-    if head is not None and (not isinstance(head, str) or head not in _HEADS):
+    if head is not None and head not in _HEADS:
         notes = (*notes, warning(f"output_op {head!r} is unknown and was not used"))
     labels = _labels(path, deploy.get("label_list", content.get("label_list")))
     return DeployConfig(
@@ -157,7 +155,6 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
         labels=labels,
         num_classes=len(labels) if labels else None,
         input_shape=_shape(path, deploy.get("input_shape")),
-        declared_head=_HEADS.get(head) if isinstance(head, str) else None,
         multi_label="AddMultiLabelAuxiliaryCategory" in _types(deploy.get("transforms")),
         notes=notes,
     )
