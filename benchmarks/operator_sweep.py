@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import platform
 import sys
 import tempfile
 from collections import Counter
@@ -31,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from stamped import save
 
 from segexport.artifact import Manifest, ModelArtifact, file_entry
 from segexport.artifact import Target as Machine
@@ -41,7 +41,7 @@ from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import settled
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import NO_TWIN, ToPaddleLite
-from segexport.pipeline.step import Step, StepContext, tool_versions
+from segexport.pipeline.step import Step, StepContext
 from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions, Runtime
 from segexport.runtimes.lite import PaddleLite
@@ -445,10 +445,7 @@ def main() -> None:
     run(cells, journal, batch=options.batch)
     table = summary(cells, journal)
     if options.json:
-        tools = tool_versions(("paddle", *ToOnnx.needs, *ToPaddleLite.needs))
-        machine = {"system": platform.platform(), "python": platform.python_version(), "tools": tools}
-        found = {"command": " ".join(sys.argv[1:]), "machine": machine, "operators": table}
-        options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+        save(options.json, {"operators": table})
     if options.markdown:
         options.markdown.write_text(markdown(table))
     print(markdown(table))
