@@ -39,6 +39,7 @@ from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.p_norm import PNormToReduction
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
 from segexport.exporter.rewrites.pool3d import Pool3dToPool2d
+from segexport.exporter.rewrites.pool_indices import MaxPoolWithoutIndices
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
@@ -46,7 +47,7 @@ from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeToMatmul
 from segexport.exporter.rewrites.roi_align import RoiAlignOfShiftedBoxes
-from segexport.exporter.rewrites.roll import RollWithinAxis
+from segexport.exporter.rewrites.roll import RollOfFreeAxis, RollWithinAxis
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
 from segexport.exporter.rewrites.set_value import SetValueAttributes
@@ -71,8 +72,10 @@ REWRITES: tuple[Rewrite, ...] = (
     DotToSum(),
     CumsumToPlain(),
     UnpoolToArithmetic(),
+    MaxPoolWithoutIndices(),
     StridedSliceForwards(),
     RollWithinAxis(),
+    RollOfFreeAxis(),
     CropToSlice(),
     RoiAlignOfShiftedBoxes(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
@@ -99,6 +102,7 @@ REWRITES: tuple[Rewrite, ...] = (
     PutAlongAxisToScatter(),
     TopKOfLastAxis(),
     OldResizeToSize(),
+    *(LinearInterpToBilinear(target) for target in (LITE_ARM, LITE_X86)),
     *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),
     BicubicToMatmul(),
     CircularPadToConcat(),
@@ -107,7 +111,6 @@ REWRITES: tuple[Rewrite, ...] = (
     BooleanMask(),
     BmmToMatmul(),
     OneFormOfBias(),
-    LinearInterpToBilinear(),
     TwinOperators(),
     IndexPutToWhere(),
     SetValueOfOneAxis(),

@@ -11,6 +11,8 @@ from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
 from segexport.exporter.rewrites.deformable import has_unlike_groups
+from segexport.exporter.rewrites.linear_interp import keeps_factor
+from segexport.exporter.rewrites.pool_indices import reads_indices
 from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
 from segexport.exporter.rewrites.resize import (
     is_placed_otherwise_in_lite,
@@ -184,6 +186,7 @@ _FAULTS = (
     *(_Fault(kind, frozenset({ONNX}), is_placed_otherwise_in_onnx, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, is_placed_otherwise_in_lite, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, _is_no_image, "Paddle-Lite resizes images only") for kind in _RESIZES),
+    _Fault("linear_interp_v2", LITE, keeps_factor, _PLACED),
     _Fault("bilinear_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
@@ -197,6 +200,7 @@ _FAULTS = (
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
+    _Fault("max_pool2d_with_index", LITE, reads_indices, "on ARM, Paddle-Lite writes no indices"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
