@@ -474,7 +474,8 @@ def summary(cells: list[Cell], journal: Journal) -> dict:
                 totals[each.name][row.outcome] += 1
                 _count(entry[each.name], cell, row)
     not_in_paddle = {name: row.detail for (name, exporter), row in journal.rows.items() if exporter == "paddle"}
-    return {"cells": len(cells), "totals": totals, "not in Paddle": not_in_paddle, "operators": table}
+    many = len(cells) - len(not_in_paddle)
+    return {"cells": many, "totals": totals, "not in Paddle": not_in_paddle, "operators": table}
 
 
 def _count(counts: dict, cell: Cell, row: Row) -> None:

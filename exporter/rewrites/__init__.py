@@ -43,13 +43,15 @@ from segexport.exporter.rewrites.pool_indices import MaxPoolWithoutIndices
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
+from segexport.exporter.rewrites.reduction_type import CastBeforeReduction
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
-from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeToMatmul
+from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeByFactor, ResizeToMatmul
 from segexport.exporter.rewrites.roi_align import RoiAlignOfShiftedBoxes
 from segexport.exporter.rewrites.roll import RollOfFreeAxis, RollWithinAxis
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
+from segexport.exporter.rewrites.scatter import ScatterOfSums
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
@@ -57,6 +59,7 @@ from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
+from segexport.exporter.rewrites.unbind import UnbindFromTheFront
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.unsupported_ops import KnownFaults
 from segexport.exporter.rewrites.x86_twin import TwinOperators
@@ -96,11 +99,15 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelOrderToReshape(),
     SwishBeta(),
     PowerToProduct(),
+    CastBeforeReduction(),
     ReductionsOfFewAxes(),
     ExpandAsToExpand(),
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),
+    ScatterOfSums(),
+    UnbindFromTheFront(),
     TopKOfLastAxis(),
+    ResizeByFactor(),
     OldResizeToSize(),
     *(LinearInterpToBilinear(target) for target in (LITE_ARM, LITE_X86)),
     *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),

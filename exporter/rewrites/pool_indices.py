@@ -1,7 +1,7 @@
-"""Max pooling whose indices nobody reads, as plain pooling.
+"""Max pooling of a whole image whose indices nobody reads, as plain pooling.
 
-Paddle-Lite's x86 kernel of max_pool2d_with_index pools windows where the whole image is asked for; its ARM kernel writes
-no indices at all.
+Paddle-Lite's x86 kernel of max_pool2d_with_index pools windows where the whole image is asked for; its ARM kernel
+writes no indices at all. Adaptive bins stay: pool2d takes those for windows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _TYPE = "max_pool2d_with_index"
 
 
 class MaxPoolWithoutIndices(EachOperator):
-    """Rewrites every one, of any size."""
+    """Rewrites those of any size."""
 
     name = "max_pool_without_indices"
     version = "1"
@@ -22,7 +22,8 @@ class MaxPoolWithoutIndices(EachOperator):
     became = "written as pool2d, since nothing reads the indices"
 
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type == _TYPE and not reads_indices(program, op)
+        is_global = op.type == _TYPE and bool(op.attr("global_pooling")) and not op.attr("adaptive")
+        return is_global and not reads_indices(program, op)
 
     def change(self, program: Program, op: Op) -> None:
         drop_indices(op)

@@ -55,8 +55,8 @@ def _has_two_shapes(program: Program, op: Op) -> bool:
     return program.shape(op.input("X") or "") != program.shape(op.input("Y") or "")
 
 
-def _is_double(_program: Program, op: Op) -> bool:
-    return DTYPE_NAME.get(op.attr("out_dtype")) == "float64"
+def _is_narrow_or_double(_program: Program, op: Op) -> bool:
+    return DTYPE_NAME.get(op.attr("out_dtype")) in ("int8", "int16", "float16", "float64")
 
 
 def _is_long_to_mask(program: Program, op: Op) -> bool:
@@ -97,8 +97,28 @@ def _is_fraction(program: Program, op: Op) -> bool:
     return program.dtype(op.input("X") or "").startswith("float")
 
 
+def _is_whole(program: Program, op: Op) -> bool:
+    return not _is_fraction(program, op)
+
+
 def _has_axes(_program: Program, op: Op) -> bool:
     return len(op.attr("axes") or []) > 1
+
+
+def _has_new_axes(_program: Program, op: Op) -> bool:
+    return bool(op.attr("none_axes")) and bool(op.input("ValueTensor"))
+
+
+def _is_mask(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("Input") or "") == "bool"
+
+
+def _gives_mask(_program: Program, op: Op) -> bool:
+    return DTYPE_NAME.get(op.attr("dtype")) == "bool"
+
+
+def _has_images(program: Program, op: Op) -> bool:
+    return program.shape(op.input("X") or "")[0] > 1
 
 
 def _is_computed(program: Program, op: Op) -> bool:
@@ -209,7 +229,9 @@ _FAULTS = (
     _Fault("logical_and", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
     _Fault("logical_or", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
     _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
-    _Fault("cast", LITE, _is_double, "Paddle-Lite has no numbers of double precision"),
+    _Fault(
+        "cast", LITE, _is_narrow_or_double, "Paddle-Lite has no cast to numbers of 8 or 16 bits or double precision"
+    ),
     _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts when it runs"),
     _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx takes constant powers only"),
     _Fault("hard_swish", EVERY, _is_other(threshold=6.0, scale=6.0, offset=3.0), _UNHEEDED),
@@ -233,9 +255,17 @@ _FAULTS = (
         "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"
     ),
     _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
+    _Fault("slice", LITE, _is_empty, "Paddle-Lite ends where nothing is left of an axis"),
+    _Fault("grid_sampler", LITE, _is_no_image, "Paddle-Lite samples images only"),
+    _Fault("assign_value", LITE, _gives_mask, "Paddle-Lite gives other values in a mask"),
+    _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx takes all boxes for those of the first image"),
+    _Fault("top_k_v2", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
+    _Fault("top_k", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
     _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and takes 0.25"),
     _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
+    _Fault("set_value", LITE, _is_mask, "Paddle-Lite gives other values in a mask"),
+    _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
