@@ -23,6 +23,7 @@ import argparse
 import functools
 import hashlib
 import json
+import pickle
 import random
 import re
 import sys
@@ -135,13 +136,24 @@ def all_cells(*, free: bool = True) -> list[Cell]:
 
 
 class Paddle:
-    """Builds cells in a process of its own; a new one after Paddle has ended it."""
+    """Builds cells in a process of its own; a new one after Paddle has ended it. What it built stays in `kept`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._worker = folder, None
+    def __init__(self, folder: Path, kept: Path) -> None:
+        self._folder, self._kept, self._worker = folder, kept, None
+        kept.mkdir(exist_ok=True)
 
     def build(self, cell: Cell) -> Built:
         """Raises NotInPaddle where Paddle refuses it, or ends."""
+        kept = self._kept / given_to_paddle(cell)
+        if kept.is_file():
+            return pickle.loads(kept.read_bytes())
+        built = self._build(cell)
+        half = kept.with_suffix(".new")
+        half.write_bytes(pickle.dumps(built))
+        half.replace(kept)
+        return built
+
+    def _build(self, cell: Cell) -> Built:
         file = self._folder / "cell.pdmodel"
         arguments, arrays = _call(cell, str(file))
         self._worker = self._worker or Worker(HERE / "operators/worker.py", needs="paddle", name="Paddle")
@@ -367,12 +379,13 @@ class Journal:
     """Rows as they come, one JSON line each; a row counts for what it was measured on.
 
     Attributes:
+        folder: Where they lie, and what else a run keeps.
         rows: By cell and export, those that hold for the code of now.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "rows.jsonl"
+        self.folder, self._file = folder, folder / "rows.jsonl"
         self._kept: dict[tuple[str, str, str], Row] = {}
         self.rows: dict[tuple[str, str], Row] = {}
         if self._file.is_file():
@@ -386,6 +399,11 @@ class Journal:
         if row is not None:
             self.rows[cell.name, exporter] = row
         return row is not None
+
+    def expects(self, cell: Cell, exporter: str) -> bool:
+        """Whether the cell may well be exported: the one of fixed size was, or is not known."""
+        row = self.rows.get((cell.name.removesuffix(" free"), exporter))
+        return row is None or row.outcome in ("equal", "wrong")
 
     def add(self, cell: str, exporter: str, given: str, row: Row) -> None:
         self._kept[cell, exporter, given] = self.rows[cell, exporter] = row
@@ -415,12 +433,8 @@ def given_to(exporter: Exporter, part: Built) -> str:
 @functools.cache
 def _steps() -> bytes:
     """Code between a rewritten program and what comes out; a step's version may rise without changing a cell."""
-    files = [
-        *(REPOSITORY / "exporter").glob("to_*.py"),
-        *(REPOSITORY / "exporter/workers").glob("*.py"),
-        *(REPOSITORY / "runtimes").rglob("*.py"),
-    ]
-    return re.sub(rb' version = ".*"', b"", b"".join(file.read_bytes() for file in sorted(files)))
+    files = [REPOSITORY / "exporter" / name for name in ("to_onnx.py", "to_paddle_lite.py")] + _SHORT_LIVED
+    return re.sub(rb' version = ".*"', b"", b"".join(file.read_bytes() for file in files))
 
 
 def _digest(*parts: bytes | np.ndarray) -> str:
@@ -433,7 +447,7 @@ def _digest(*parts: bytes | np.ndarray) -> str:
 def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[Exporter] = EXPORTERS) -> None:
     """Measures what the journal does not know; neighbours of the tables together: what fails, fails together."""
     with tempfile.TemporaryDirectory() as scratch, forks.quick_workers(Path(worker_host.__file__), _SHORT_LIVED):
-        paddle = Paddle(Path(scratch))
+        paddle = Paddle(Path(scratch), journal.folder / "built")
         for start in range(0, len(cells), batch):
             built = []
             for cell in cells[start : start + batch]:
@@ -446,8 +460,11 @@ def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[
             for exporter in exporters:
                 given = {part.cell.name: given_to(exporter, part) for part in built}
                 wanted = [part for part in built if not journal.knows(part.cell, exporter.name, given[part.cell.name])]
-                for name, row in outcomes(exporter, wanted).items():
-                    journal.add(name, exporter.name, given[name], row)
+                good = [part for part in wanted if journal.expects(part.cell, exporter.name)]
+                alone = [[part] for part in wanted if part not in good]
+                for together in (good, *alone):
+                    for name, row in outcomes(exporter, together).items():
+                        journal.add(name, exporter.name, given[name], row)
         paddle.close()
 
 

@@ -194,6 +194,8 @@ WRITTEN: list[Cell] = [
         axes=[2], starts=[-1], ends=[1], steps=[-1], decrease_axes=[], none_axes=[], dtype=FLOAT32),
     *sweep("set_value", "from the end", **_set([2.5], axes=[2], starts=each([-2], [-9]), ends=each([2**31 - 1], [-1]),
         steps=each([1], [2]), decrease_axes=[])),
+    *sweep("set_value", "to the end of the second axis", **_set([2.5], axes=[1], starts=each([-2], [1]),
+        ends=[2**31 - 1], steps=each([1], [2]), decrease_axes=[])),
     *sweep("set_value", "nothing", **_set([2.5], axes=[2], starts=[3], ends=[3], steps=[1], decrease_axes=[])),
     *sweep("set_value", "of a new axis", Input=fed(3, 4), ValueTensor=fed(3, 1, 2), axes=[1], starts=[1], ends=[3],
         steps=[1], decrease_axes=[], none_axes=[1], dtype=FLOAT32),

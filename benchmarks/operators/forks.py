@@ -35,6 +35,8 @@ def quick_workers(host: Path, scripts: Sequence[Path]) -> Iterator[None]:
         host: `worker_host.py`, the program that every worker runs.
         scripts: Files of workers whose modules the running interpreter has.
     """
+    from segexport.process.interpreter import forget_interpreters  # the stand-in runs this file without it
+
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         python = Path(folder) / "python"
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{__file__}" "{folder}" "{sys.executable}" "$@"\n')
@@ -48,12 +50,14 @@ def quick_workers(host: Path, scripts: Sequence[Path]) -> Iterator[None]:
             time.sleep(0.05)
         before = os.environ.get("SEGEXPORT_PYTHON")
         os.environ["SEGEXPORT_PYTHON"] = str(python)
+        forget_interpreters()
         try:
             yield
         finally:
             del os.environ["SEGEXPORT_PYTHON"]
             if before is not None:
                 os.environ["SEGEXPORT_PYTHON"] = before
+            forget_interpreters()
 
 
 def _address(folder: str, script: str | Path) -> Path:

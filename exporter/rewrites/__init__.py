@@ -13,6 +13,7 @@ from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
+from segexport.exporter.rewrites.broadcast_axis import AxesBehindTheNarrower
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.byte_casts import NoByteCasts
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
@@ -32,6 +33,7 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.group_norm import GroupNormOfImages
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
+from segexport.exporter.rewrites.index_select import IndexSelectToGather
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
@@ -47,7 +49,7 @@ from segexport.exporter.rewrites.reduction_type import CastBeforeReduction
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
 from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeByFactor, ResizeToMatmul
-from segexport.exporter.rewrites.roi_align import RoiAlignOfShiftedBoxes
+from segexport.exporter.rewrites.roi_align import RoiAlignOfOwnSamples, RoiAlignOfShiftedBoxes
 from segexport.exporter.rewrites.roll import RollOfFreeAxis, RollWithinAxis
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
@@ -59,7 +61,7 @@ from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
-from segexport.exporter.rewrites.unbind import UnbindFromTheFront
+from segexport.exporter.rewrites.unbind import UnbindToUnstack
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.unsupported_ops import KnownFaults
 from segexport.exporter.rewrites.x86_twin import TwinOperators
@@ -71,6 +73,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ShapeTensorInt32(),
     ChannelsFirst(),
     BroadcastTensors(),
+    AxesBehindTheNarrower(),
     EinsumToMatmul(),
     DotToSum(),
     CumsumToPlain(),
@@ -80,6 +83,7 @@ REWRITES: tuple[Rewrite, ...] = (
     RollWithinAxis(),
     RollOfFreeAxis(),
     CropToSlice(),
+    RoiAlignOfOwnSamples(),
     RoiAlignOfShiftedBoxes(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
@@ -105,7 +109,8 @@ REWRITES: tuple[Rewrite, ...] = (
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),
     ScatterOfSums(),
-    UnbindFromTheFront(),
+    UnbindToUnstack(),
+    IndexSelectToGather(),
     TopKOfLastAxis(),
     ResizeByFactor(),
     OldResizeToSize(),

@@ -28,7 +28,7 @@ class SetValueOfOneAxis(EachOperator):
         axes, dims, value = op.attr("axes") or [], program.shape(op.input("Input") or ""), op.input("ValueTensor")
         if any(dims[axis] < 0 for axis in axes):
             return False
-        if value and -1 in program.shape(value):
+        if value and not _is_known(program, op, value):
             return False
         bounds = zip(op.attr("starts"), op.attr("ends"), op.attr("steps"), axes, strict=True)
         is_narrow = value is not None and len(program.shape(value)) < len(dims)  # ONNX counts its axes from the front
@@ -82,6 +82,15 @@ def _written(program: Program, build: Builder, op: Op, source: str, index: int, 
         new.set_attr(name, [number], "LONGS")
     new.set_attr("decrease_axes", [], "LONGS")
     build.ops.append(new)
+
+
+def _is_known(program: Program, op: Op, value: str) -> bool:
+    """Whether the value's sizes are known where it is given axes, and along those that are written backwards."""
+    given, rank = program.shape(value), len(program.shape(op.input("Input") or ""))
+    if len(given) < rank:
+        return -1 not in given
+    backwards = [axis for axis, step in zip(op.attr("axes"), op.attr("steps"), strict=True) if step < 0]
+    return all(given[axis] > 0 for axis in backwards)
 
 
 def places(start: int, end: int, step: int, size: int) -> range:

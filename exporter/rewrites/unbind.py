@@ -1,22 +1,26 @@
-"""unbind along an axis that is counted from the end: Paddle-Lite takes it for another."""
+"""unbind as unstack: paddle2onnx does not take it; Paddle-Lite counts axes otherwise, and writes beyond its tensors."""
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator
 
 
-class UnbindFromTheFront(EachOperator):
-    """Counts the axis from the front."""
+class UnbindToUnstack(EachOperator):
+    """The same operator under its older name."""
 
-    name = "unbind_from_the_front"
+    name = "unbind_to_unstack"
     version = "1"
-    targets = LITE
+    targets = EVERY
     what = "unbind"
-    became = "given an axis from the front"
+    became = "written as unstack"
 
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type == "unbind" and op.attr("axis", 0) < 0
+        return op.type == "unbind"
 
     def change(self, program: Program, op: Op) -> None:
-        op.set_attr("axis", op.attr("axis") + len(program.shape(op.input("X") or "")))
+        axis = op.attr("axis", 0)
+        op.type = "unstack"
+        op.outputs = {"Y": op.outputs["Out"]}
+        op.set_attr("axis", axis if axis >= 0 else axis + len(program.shape(op.input("X") or "")))
+        op.set_attr("num", len(op.outputs["Y"]))

@@ -101,8 +101,39 @@ def _is_whole(program: Program, op: Op) -> bool:
     return not _is_fraction(program, op)
 
 
+def _is_number(program: Program, op: Op) -> bool:
+    return not _is_of_masks(program, op)
+
+
+def _is_of_masks(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("X") or "") == "bool"
+
+
+def _pads_one_side_more(_program: Program, op: Op) -> bool:
+    pads = op.attr("paddings")
+    return len(pads) == 4 and pads[:2] != pads[2:]
+
+
+def _goes_around(_program: Program, op: Op) -> bool:
+    return op.attr("mode") == "circular"
+
+
+def _turns_a_free_axis(program: Program, op: Op) -> bool:
+    dims = program.shape(op.input("X") or "")
+    return any(dims[axis] < 0 for axis in op.attr("axis"))
+
+
 def _has_axes(_program: Program, op: Op) -> bool:
     return len(op.attr("axes") or []) > 1
+
+
+def _writes_from_the_end(_program: Program, op: Op) -> bool:
+    return any(number < 0 for name in ("starts", "ends", "steps") for number in op.attr(name) or [])
+
+
+def _is_narrow(program: Program, op: Op) -> bool:
+    dims = program.shape(op.input("ValueTensor") or "") if op.input("ValueTensor") else (1,)
+    return dims != (1,) and len(dims) < len(program.shape(op.input("Input") or ""))
 
 
 def _has_new_axes(_program: Program, op: Op) -> bool:
@@ -221,6 +252,23 @@ _FAULTS = (
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
     _Fault("max_pool2d_with_index", LITE, reads_indices, "on ARM, Paddle-Lite writes no indices"),
+    _Fault("max_pool2d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
+    _Fault("max_pool3d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
+    _Fault("unfold", frozenset({ONNX}), _pads_one_side_more, "paddle2onnx takes equal paddings on both sides only"),
+    _Fault("pad3d", frozenset({ONNX}), _goes_around, "ONNX of these opsets has no circular padding"),
+    _Fault("flip", frozenset({ONNX}), _turns_a_free_axis, "paddle2onnx turns axes of known size only"),
+    *(
+        _Fault(f"bitwise_{kind}", frozenset({ONNX}), _is_number, "ONNX of these opsets has it for masks only")
+        for kind in ("and", "or", "xor", "not")
+    ),
+    *(
+        _Fault(f"logical_{kind}", EVERY, _is_number, "exporters take masks only")
+        for kind in ("and", "or", "xor", "not")
+    ),
+    _Fault("exp", frozenset({ONNX}), _is_whole, "ONNX has it for fractions only"),
+    _Fault("equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
+    _Fault("not_equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
+    _Fault("scale", LITE, _computed("ScaleTensor"), "Paddle-Lite takes a constant scale only"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
@@ -265,6 +313,8 @@ _FAULTS = (
     _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
     _Fault("set_value", LITE, _is_mask, "Paddle-Lite gives other values in a mask"),
+    _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts a free axis from the front only"),
+    _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx takes a value of as many axes only"),
     _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
