@@ -13,7 +13,7 @@ import contextlib
 import difflib
 import functools
 import importlib.metadata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,27 +106,38 @@ def runtimes() -> dict[str, Runtime]:
     return _all("runtime")
 
 
-def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = ()) -> Runtime:
+def runtimes_of(format: Format) -> list[Runtime]:
+    """The runtimes that run this format: those that its target names, in their order, and then the others."""
+    target = target_of(format)
+    first = target.runtimes if target is not None else ()
+    found = [runtime for runtime in runtimes().values() if format in runtime.runs]
+    return sorted(found, key=lambda runtime: first.index(runtime.name) if runtime.name in first else len(first))
+
+
+def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
     """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
 
     Args:
-        wanted: Names of runtimes; one of them, where it runs the format, stands in place of the format's first.
+        name: Of the runtime; empty: the format's first.
 
     Raises:
-        InputError: Nothing that is installed runs this format, or no runtime has that name.
+        InputError: Nothing that is installed runs this format, no runtime has that name, or it runs other formats.
     """
     kind, _, serial = device.partition(":")
     if kind == "adb":
         return importlib.import_module(_PHONE).Adb(format, serial=serial)
-    for name in wanted:
+    found = runtimes_of(format)
+    if name:
         require_known("runtime", name, names("runtime"))
-    target = target_of(format)
-    first = target.runtimes if target is not None else ()
-    found = [runtime for runtime in runtimes().values() if runtime.runs == format]
+        found = [runtime for runtime in found if runtime.name == name]
+        if not found:
+            runs = ", ".join(_made("runtime", name).runs)
+            others = ", ".join(runtime.name for runtime in runtimes_of(format))
+            raise InputError(f"runtime {name!r} runs {runs}, not {format}", hint=f"what runs {format}: {others}")
     if not found:
         known = ", ".join(formats())
         raise InputError(f"no runtime here runs {format}", cause=f"the installed runtimes run {known}")
-    return min(found, key=lambda runtime: _place(runtime.name, (*wanted, *first)))
+    return found[0]
 
 
 def broken() -> list[EnvironmentMissingError]:
@@ -143,7 +154,7 @@ def broken() -> list[EnvironmentMissingError]:
 
 def formats() -> list[Format]:
     """The formats that an artifact may have: what some runtime runs."""
-    return sorted({runtime.runs for runtime in runtimes().values()})
+    return sorted({format for runtime in runtimes().values() for format in runtime.runs})
 
 
 class _OwnNames(configparser.ConfigParser):
@@ -192,7 +203,3 @@ def _blamed(kind: str, entry: EntryPoint) -> Iterator[None]:
             cause=f"{entry.value}: {type(error).__name__}: {error}",
             hint=f"pip install --force-reinstall {package}",
         ) from error
-
-
-def _place(name: str, order: tuple[str, ...]) -> int:
-    return order.index(name) if name in order else len(order)
