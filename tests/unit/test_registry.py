@@ -8,12 +8,12 @@ from typing import Literal
 
 import pytest
 
-import segexport.pipeline.registry as registry
 from segexport.check.sessions import in_each_runtime
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.targets.base import ExportTarget
 from segexport.exporter.targets.onnx import Onnx
 from segexport.judge.results import Export
+from segexport.pipeline import entry_points, registry
 from segexport.recipe.export import ExportRecipe
 from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Format, Precision
@@ -44,28 +44,28 @@ def with_entries(monkeypatch):
             return [*own(group=group), *(EntryPoint(name, value, of) for of, name, value in more if of == group)]
 
         monkeypatch.setattr(importlib.metadata, "entry_points", found)
-        registry._installed.cache_clear()
-        registry._all.cache_clear()
+        entry_points._installed.cache_clear()
+        entry_points.instances.cache_clear()
 
     yield add
     monkeypatch.undo()
-    registry._installed.cache_clear()
-    registry._all.cache_clear()
+    entry_points._installed.cache_clear()
+    entry_points.instances.cache_clear()
 
 
-@pytest.mark.parametrize("kind", list(registry._GROUPS))
+@pytest.mark.parametrize("kind", list(entry_points._GROUPS))
 def test_everything_loads(kind):
-    assert registry.names(kind)
-    assert all(registry.load(kind, name) for name in registry.names(kind))
+    assert entry_points.names(kind)
+    assert all(entry_points.load(kind, name) for name in entry_points.names(kind))
 
 
 def test_a_name_that_is_not_there_is_told_its_neighbour():
     with pytest.raises(InputError) as caught:
-        registry.load("runtime", "onnxruntim")
+        entry_points.load("runtime", "onnxruntim")
     assert caught.value.what == "there is no runtime 'onnxruntim'"
     assert caught.value.hint == "did you mean 'onnxruntime'?"
     with pytest.raises(InputError) as caught:
-        registry.load("runtime", "xyz")
+        entry_points.load("runtime", "xyz")
     assert caught.value.hint == "the runtimes are onnxruntime, paddle, paddle-lite"
 
 
@@ -78,11 +78,11 @@ def test_a_format_that_nothing_runs_is_refused_with_those_that_are_run():
 
 def test_a_broken_package_spoils_nothing_but_itself(with_entries):
     with_entries(("segexport.runtimes", "broken", "segexport.no_such_module:Runtime"))
-    assert "broken" in registry.names("runtime")
+    assert "broken" in entry_points.names("runtime")
     assert "broken" not in registry.runtimes()
     assert registry.runtime_for("onnx").name == "onnxruntime"
     with pytest.raises(EnvironmentMissingError) as caught:
-        registry.load("runtime", "broken")
+        entry_points.load("runtime", "broken")
     assert caught.value.what == "runtime 'broken' of the package segexport.no_such_module:Runtime cannot be loaded"
     assert "No module named 'segexport.no_such_module'" in caught.value.cause
 
@@ -141,15 +141,15 @@ def test_a_target_that_is_not_whole_spoils_nothing_but_itself(with_entries):
     ) as told:
         registry.target_named("half")
     assert "abstract" in told.value.cause
-    assert [error.what for error in registry.broken()] == [told.value.what]
+    assert [error.what for error in entry_points.broken()] == [told.value.what]
 
 
 def test_without_an_installation_there_are_segexports_own(monkeypatch):
     """As in a worker that imports segexport in another Python."""
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [])
-    registry._installed.cache_clear()
+    entry_points._installed.cache_clear()
     try:
-        assert registry.names("target") == ("onnx", "paddle-lite")
-        assert {"prune", "to_onnx"} < set(registry.names("step"))
+        assert entry_points.names("target") == ("onnx", "paddle-lite")
+        assert {"prune", "to_onnx"} < set(entry_points.names("step"))
     finally:
-        registry._installed.cache_clear()
+        entry_points._installed.cache_clear()

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from segexport.errors import InputError, capture_error
 from segexport.judge.results import Export, Measured
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.registry import require_known, runtimes
+from segexport.pipeline.entry_points import require_known
+from segexport.pipeline.registry import runtimes
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
 from segexport.references.live_model import LiveModel
