@@ -19,7 +19,18 @@ HOMES = {
     "compress": "segexport.compress",
     "runtimes": "segexport.runtimes",
 }
-NATIVE = {"paddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "onnxslim", "paddleslim", "torch", "tensorflow"}
+NATIVE = {
+    "paddle",
+    "paddle2onnx",
+    "paddlelite",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "paddleslim",
+    "torch",
+    "tensorflow",
+    "openvino",
+}
 # What `live_program` does needs Paddle in the process that trains; only compress/ may, and nothing else imports it.
 IN_PROCESS = {"segexport.compress"}
 

@@ -10,6 +10,8 @@ from graphs import Graph
 
 from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
 from segexport.exporter.program import Program
+from segexport.exporter.to_openvino import ToOpenVino
+from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 
@@ -148,6 +150,12 @@ def make_onnx(head: Head, folder: Path) -> ModelArtifact:
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), folder / "model.onnx")
     return _artifact(head, folder, Format.ONNX, (file_entry(folder, "model.onnx"),), "x", "y", "int64")
+
+
+def make_openvino(head: Head, folder: Path) -> ModelArtifact:
+    (before := folder / "onnx").mkdir()
+    source = make_onnx(head, before)
+    return write_artifact(folder, ToOpenVino().run(source, folder, StepContext()))
 
 
 def _artifact(
