@@ -11,7 +11,7 @@ from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSes
 from segexport.spec import Format
 
 
-class PaddleLite(Runtime):
+class PaddleLiteRuntime(Runtime):
     """Runs `.nb` files: the ARM one on an ARM host, its x86 twin elsewhere."""
 
     name = "paddle-lite"
