@@ -29,7 +29,8 @@ LAYERS = (
     {"errors", "pipeline.entry_points"},
     {"spec", "verdict"},
     {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
-    | {"data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof", "measure.student_t"},
+    | {"data.tiff", "runtimes.objects", "measure.audit", "measure.environment", "measure.mask_proof"}
+    | {"measure.student_t"},
     {"progress"},
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},

@@ -8,12 +8,15 @@ from typing import Literal
 
 import pytest
 
+from segexport.check.sessions import in_each_runtime
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.targets.base import ExportTarget
 from segexport.exporter.targets.onnx import OnnxTarget
+from segexport.judge.results import Export
 from segexport.pipeline import entry_points, registry
 from segexport.recipe.export import ExportRecipe
 from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Format, Precision
 
 
 class Another(OnnxRuntime):
@@ -84,13 +87,38 @@ def test_a_broken_package_spoils_nothing_but_itself(with_entries):
     assert "No module named 'segexport.no_such_module'" in caught.value.cause
 
 
-def test_a_wanted_runtime_comes_before_the_formats_first(with_entries):
+def test_a_runtime_that_is_named_comes_before_the_formats_first(with_entries):
     with_entries(("segexport.runtimes", "another", "test_registry:Another"))
     assert registry.runtime_for("onnx").name == "onnxruntime"
-    assert registry.runtime_for("onnx", wanted=("another",)).name == "another"
-    assert registry.runtime_for("paddle", wanted=("another",)).name == "paddle"  # it runs another format
+    assert registry.runtime_for("onnx", name="another").name == "another"
     with pytest.raises(InputError, match="there is no runtime 'anothr'\nhint: did you mean 'another'"):
-        registry.runtime_for("onnx", wanted=("anothr",))
+        registry.runtime_for("onnx", name="anothr")
+    with pytest.raises(InputError, match="runtime 'another' runs onnx, not paddle\nhint: what runs paddle: paddle"):
+        registry.runtime_for("paddle", name="another")
+
+
+def test_runtimes_of_a_format_begin_with_those_that_its_target_names(with_entries):
+    with_entries(("segexport.runtimes", "another", "test_registry:Another"))
+    found = [runtime.name for runtime in registry.runtimes_of("onnx")]
+    assert (found[0], found[-1]) == ("onnxruntime", "another")
+
+
+def test_an_export_is_checked_in_each_runtime_that_is_wanted_for_its_format(with_entries):
+    with_entries(("segexport.runtimes", "another", "test_registry:Another"))
+    exports = [Export("a", Format.ONNX, Precision.FP32), Export("b", Format.PADDLE_LITE, Precision.FP32)]
+
+    def rows(*wanted: str) -> list[tuple[str, str]]:
+        return [(row.name, row.runtime) for row in in_each_runtime(exports, wanted)]
+
+    assert rows() == [("a", ""), ("b", "")]
+    assert rows("another") == [("a", "another"), ("b", "")]
+    assert rows("another", "onnxruntime", "another") == [
+        ("a@another", "another"),
+        ("a@onnxruntime", "onnxruntime"),
+        ("b", ""),
+    ]
+    with pytest.raises(InputError, match="runtime 'paddle' runs paddle, and the exports are onnx, paddle-lite"):
+        rows("paddle")
 
 
 def test_what_another_package_brings_does_not_replace_segexports_own(with_entries):

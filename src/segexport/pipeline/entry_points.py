@@ -98,7 +98,7 @@ def maker(format: str) -> Any:
 
 def formats() -> list[str]:
     """The formats that an artifact may have: those that an installed runtime runs, sorted."""
-    return sorted({runtime.runs for runtime in instances("runtime").values()})
+    return sorted({format for runtime in instances("runtime").values() for format in runtime.runs})
 
 
 class _OwnNames(configparser.ConfigParser):

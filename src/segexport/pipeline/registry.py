@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from segexport.errors import InputError, one_line
-from segexport.pipeline.entry_points import formats, instance, instances, load, maker, names, require_known
+from segexport.pipeline.entry_points import formats, instance, instances, load, maker
 
 if TYPE_CHECKING:
     from segexport.exporter.targets.base import ExportTarget
@@ -55,30 +54,39 @@ def runtimes() -> dict[str, Runtime]:
     return instances("runtime")
 
 
-def runtime_for(format: Format, device: str = "cpu", wanted: Collection[str] = ()) -> Runtime:
+def runtimes_of(format: Format) -> list[Runtime]:
+    """The runtimes that run this format: those that its target names, in their order, and then the others."""
+    target = target_of(format)
+    first = target.runtimes if target is not None else ()
+    found = [runtime for runtime in runtimes().values() if format in runtime.runs]
+    return sorted(found, key=lambda runtime: first.index(runtime.name) if runtime.name in first else len(first))
+
+
+def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
     """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
 
     Args:
-        wanted: Names of runtimes; one that runs the format is preferred to the target's first.
+        name: Of the runtime; empty: the format's first.
 
     Raises:
-        InputError: Nothing that is installed runs this format, or no runtime has that name.
+        InputError: Nothing that is installed runs this format, no runtime has that name, or it runs other formats.
+        EnvironmentMissingError: The runtime's package is broken.
     """
     kind, _, serial = device.partition(":")
     if kind == "adb":
         from segexport.runtimes.adb import Adb
 
         return Adb(format, serial=serial)
-    for name in wanted:
-        require_known("runtime", name, names("runtime"))
-    target = target_of(format)
-    first = target.runtimes if target is not None else ()
-    found = [runtime for runtime in runtimes().values() if runtime.runs == format]
+    found = runtimes_of(format)
     if not found:
         known = ", ".join(formats())
         raise InputError(f"no runtime here runs {format}", cause=f"the installed runtimes run {known}")
-    return min(found, key=lambda runtime: _place(runtime.name, (*wanted, *first)))
-
-
-def _place(name: str, order: tuple[str, ...]) -> int:
-    return order.index(name) if name in order else len(order)
+    if not name:
+        return found[0]
+    named: Runtime = instance("runtime", name)
+    if format not in named.runs:
+        others = ", ".join(runtime.name for runtime in found)
+        raise InputError(
+            f"runtime {name!r} runs {', '.join(named.runs)}, not {format}", hint=f"what runs {format}: {others}"
+        )
+    return named

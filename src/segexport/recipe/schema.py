@@ -103,7 +103,8 @@ class CheckRecipe(Frozen):
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
-        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
+        runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
+            run one format, each export of it gets a row for each.
     """
 
     reference: str | None = None
