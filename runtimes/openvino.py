@@ -11,7 +11,7 @@ from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
 from segexport.spec import Format
 
 
-class OpenVino(WorkerRuntime):
+class OpenVinoRuntime(WorkerRuntime):
     """Runs `.xml` with its `.bin`, and `.onnx`; what is float is computed in fp32, of an fp16 export in fp16.
 
     Left to itself, OpenVINO would compute fp32 models in bf16 on processors that have it.

@@ -25,7 +25,7 @@ class OpenVinoExport(ExportRecipe):
     calibration: Calibration = Field(default_factory=Calibration)
 
 
-class OpenVino(ExportTarget):
+class OpenVinoTarget(ExportTarget):
     """From the ONNX export: of int8, its ranges and weights are kept."""
 
     name = "openvino"

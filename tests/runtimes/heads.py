@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from graphs import Graph
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.exporter.program import Program
 from segexport.exporter.to_openvino import ToOpenVino
 from segexport.pipeline.step import StepContext
@@ -171,6 +171,6 @@ def _artifact(
         outputs=(TensorSpec(name=fetch, dtype=dtype, shape=head.shape, layout=head.layout, semantics=head.semantics),),
         preprocess=Preprocess(),
         labels=tuple(Label(id=index, name=f"class {index}", rgb=(0, 0, 0)) for index in range(max(head.channels, 2))),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     return write_artifact(folder, manifest)
