@@ -86,6 +86,7 @@ def load(
     *,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     target_size: TargetSize = None,
     importing: ImportOptions | None = None,
 ) -> Model | InstanceModel:
@@ -97,6 +98,8 @@ def load(
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
+        runtime: Who runs it, by the name in `segexport doctor`; `fastest`: who is, measured once on this machine and
+            kept; by default the first runtime of the model's format.
         target_size: The default of `predict`, where a model takes any size.
         importing: What an export does not say of itself, or says wrong: `labels`, `preprocess`, ...
 
@@ -126,7 +129,7 @@ def load(
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     task = task_of(artifact.manifest)
-    return task.open_model(artifact, device=device, threads=threads, target_size=target_size)
+    return task.open_model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
 
 def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:

@@ -264,6 +264,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     examples=[
         "segexport bench out/onnx-fp32 out/onnx-int8",
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
+        "segexport bench out/exports --all-runtimes",
     ],
     # `--seconds` is what version 0.1 called it.
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
@@ -285,17 +286,19 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     show_default=True,
     help="Duration of all timed runs together, in seconds, without loading the models.",
 )
+@click.option("--runtime", metavar="NAME", multiple=True, help="Runtime for the exports. Repeatable: a row for each.")
+@click.option("--all-runtimes", is_flag=True, help="Run each export in every installed runtime of its format.")
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
-def bench(
-    console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, latency_seconds: float, form: str
-) -> None:
-    """Measure the latency of EXPORTS, relative to the first one."""
+def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
+    """Measure the latency of EXPORTS, relative to the first one.
+
+    A folder of exports stands for all of them.
+    """
     from segexport.commands.bench import bench, render
 
     say = console()
-    options = {"threads": threads, "device": device, "latency_seconds": latency_seconds}
-    rows = bench(list(exports), **options, progress=say.progress)
+    rows = bench(list(exports), **options, feedback=say)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
 
