@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heads import HEADS, HEIGHT, WIDTH, Head, make_onnx, make_paddle, make_paddle_lite, tensor
-from installed import require
+from heads import HEADS, HEIGHT, WIDTH, Head, make_mnn, make_onnx, make_paddle, make_paddle_lite, tensor
+from installed import require_somewhere
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError, WorkerCrashed, WorkerError
@@ -23,7 +23,7 @@ SLOW = pytest.mark.slow  # a process each, and Paddle takes seconds to start
 
 @pytest.fixture(scope="class")
 def runtime(request) -> Runtime:
-    require(request.cls.module)
+    require_somewhere(request.cls.module)
     return runtime_for(request.cls.format)
 
 
@@ -192,3 +192,7 @@ class TestOnnxRuntime(RuntimeContract):
 
 class TestPaddleLite(RuntimeContract):
     format, module, make = Format.PADDLE_LITE, "paddlelite", staticmethod(make_paddle_lite)
+
+
+class TestMnn(RuntimeContract):
+    format, module, make = Format.MNN, "MNN", staticmethod(make_mnn)

@@ -22,7 +22,7 @@ MOVES = "moves"
 _PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm)$")
 _MOVES = re.compile(
     r"(?i)^(quantize|dequantize)(linear)?$|^cast$|^reorder|^reshape|^transpose|^feed$|^fetch$|^calib|^layout|^io_copy"
-    r"|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice|^concat"
+    r"|^raster$|^converttensor$|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice|^concat"
 )
 _DTYPES = {"float": "fp32", "float16": "fp16", "uint8": "int8", "int8": "int8", "double": "fp64", "bfloat16": "bf16"}
 _NAMED = 5  # operators that a message names
