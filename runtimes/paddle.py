@@ -18,7 +18,7 @@ class Paddle(Runtime):
 
     name = "paddle"
     title = "Paddle Inference"
-    runs = Format.PADDLE
+    runs = (Format.PADDLE,)
 
     def probe(self) -> Availability:
         return probe_worker("paddle_worker.py", "paddle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import resource
 import statistics
 import subprocess
@@ -25,20 +26,26 @@ IN_PROCESS = {"segexport.compress"}
 # Each layer may import those before it in this list, and its own. A room is named whole; a module of a room that others
 # need earlier is named by itself.
 LAYERS = (
-    {"errors", "spec", "verdict", "progress", "pipeline.registry"},
+    {"errors", "pipeline.entry_points"},
+    {"spec", "verdict"},
     {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
-    | {"data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof", "measure.student_t"},
+    | {"data.tiff", "runtimes.objects", "measure.audit", "measure.environment", "measure.mask_proof"}
+    | {"measure.student_t"},
+    {"progress"},
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
-    {"importers", "measure", "report.schema"},
+    {"importers", "report.schema", "runtimes.base"},
+    {"measure"},
     {"runtimes", "pipeline.step"},
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
     | {"exporter.program_graph", "exporter.program_reader", "exporter.program_verify", "exporter.program_writer"}
     | {"exporter.output_semantics"},
-    {"exporter", "toolchain.builtin", "judge"},
+    {"exporter", "toolchain.builtin"},
     {"diagnose.schema", "diagnose.match", "diagnose.trace", "diagnose.graph_probe"},
-    {"exporter.targets"},
+    {"exporter.targets.base", "exporter.targets.layers", "exporter.targets.profile"},
+    {"pipeline.registry"},
+    {"exporter.targets", "exporter.paddle_audit", "judge"},
     {"predict", "report", "task"},
     {"pipeline"},
     {"compress", "android"},
@@ -70,8 +77,9 @@ def is_title(name: str) -> bool:
     return name == "segexport" or not imports(MODULES[name])
 
 
-def imports(path: Path, *, lazy: bool = True, typing: bool = False) -> set[str]:
-    """Full names of imported modules; `lazy`: also inside functions, `typing`: also for type checkers only."""
+@functools.cache
+def imports(path: Path, *, lazy: bool = True, typing: bool = True) -> set[str]:
+    """Full names of imported modules; `lazy`: also inside functions, `typing`: also those for annotations only."""
     found: set[str] = set()
 
     def visit(node: ast.AST) -> None:

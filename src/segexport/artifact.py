@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
-from segexport.pipeline.registry import target_of
+from segexport.pipeline.entry_points import maker
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -238,7 +238,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
-        if (target := target_of(manifest.format)) is not None:
+        if (target := maker(manifest.format)) is not None:
             target.verify(path, manifest)
     return ModelArtifact(path, manifest)
 

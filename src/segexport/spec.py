@@ -45,7 +45,7 @@ class Format(str):
 
     @classmethod
     def _known(cls, value: str) -> Format:
-        from segexport.pipeline.registry import formats
+        from segexport.pipeline.entry_points import formats
 
         if value not in (known := formats()):
             *some, last = (repr(str(name)) for name in known)

@@ -95,7 +95,9 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
-    """The export that a smaller precision has to beat, and one whose weights were changed; with the same head if any.
+    """The export in the same runtime that a smaller precision has to beat, and one whose weights were changed.
+
+    One with the same head, if there is any.
 
     None for an fp32 export of the model as it was.
     """
@@ -104,7 +106,7 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
     found = [
         other
         for other in others
-        if other.export.format == entry.export.format
+        if (other.export.format, other.export.runtime) == (entry.export.format, entry.export.runtime)
         and other.export.precision is Precision.FP32
         and other.error is None
         and other.export.artifact is not None

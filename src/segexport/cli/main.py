@@ -181,7 +181,10 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
 @click.option(
-    "--runtime", metavar="NAME", multiple=True, help="Runtime for the exports, as listed by `doctor`. Repeatable."
+    "--runtime",
+    metavar="NAME",
+    multiple=True,
+    help="Runtime for the exports, as listed by `doctor`. Repeatable: a row for each.",
 )
 @click.option("--reference-device", default="cpu", show_default=True, help="Device for the original: cpu or gpu:N.")
 @_THREADS

@@ -15,7 +15,8 @@ from segexport.errors import EnvironmentMissingError, SegexportError
 from segexport.exporter.targets.base import ExportTarget
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import broken, runtimes, targets
+from segexport.pipeline.entry_points import broken
+from segexport.pipeline.registry import runtimes, targets
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent

@@ -15,8 +15,9 @@ from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
+from segexport.pipeline.entry_points import require_known
 from segexport.pipeline.plan import Builder, planned, steps_of
-from segexport.pipeline.registry import require_known, target_named
+from segexport.pipeline.registry import target_named
 from segexport.pipeline.step import StepContext
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import ExportRecipe

@@ -35,7 +35,7 @@ class LiveModel:
             SegexportError: It cannot be run.
         """
         options = options or self.options
-        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtimes)
+        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtime)
         return runtime.open(self.artifact, options)
 
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
