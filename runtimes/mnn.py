@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import platform
+from collections.abc import Sequence
 from dataclasses import replace
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
+from segexport.measure.audit import Ran
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
 from segexport.spec import Format, Precision
 
 
-class Mnn(Runtime):
+class MnnRuntime(WorkerRuntime):
     """Runs `.mnn` files."""
 
     name = "mnn"
     title = "MNN"
-    runs = Format.MNN
+    runs = (Format.MNN,)
     profiles = True
-
-    def probe(self) -> Availability:
-        return probe_worker("mnn_worker.py", "MNN")
+    worker = "mnn_worker.py"
+    needs = "MNN"
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         half = artifact.manifest.target.precision is Precision.FP16
-        options = replace(options, options={**options.options, "half": half})
-        return open_worker_session(
-            self.name, "mnn_worker.py", "MNN", artifact, options, {"model": artifact.file("model")}
-        )
+        return super().open(artifact, replace(options, options={**options.options, "half": half}))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if platform.machine() in ("aarch64", "arm64"):
+            return ""
+        return "MNN has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"

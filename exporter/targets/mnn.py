@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
-from segexport.measure.audit import Audit, Ran, precision_check
+from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
 from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
@@ -28,7 +27,7 @@ class MnnExport(ExportRecipe):
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
 
 
-class Mnn(ExportTarget):
+class MnnTarget(ExportTarget):
     """By MNN's converter, from the ONNX export."""
 
     name = "mnn"
@@ -54,10 +53,5 @@ class Mnn(ExportTarget):
         ran, asked = profiled(artifact, inputs[0], options, runtime), artifact.manifest.target.precision
         held = sum(bits == 8 for _, _, bits in operators(artifact.file("model"), options.timeout_s))
         source = f"{runtime.title}'s session"
-        check = precision_check(asked, ran, source, weights_int8=held, no_fp16=self.no_fp16(ran))
+        check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
         return Audit(ran, (check,))
-
-    def no_fp16(self, ran: Sequence[Ran]) -> str:
-        if platform.machine() in ("aarch64", "arm64"):
-            return ""
-        return "MNN has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"
