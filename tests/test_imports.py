@@ -151,6 +151,16 @@ def test_no_import_goes_in_a_circle():
         walk(name, ())
 
 
+def test_class_names_are_unique():
+    """A class is found by its name: nobody has to ask which of two `Result`s is meant."""
+    places: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 def test_native_code_is_imported_by_workers_only():
     wrong = {
         name: sorted({target.split(".")[0] for target in imports(path)} & NATIVE)

@@ -9,7 +9,7 @@ import numpy as np
 from graphs import Graph
 from installed import require
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.exporter.program import Program
 from segexport.process.worker import Worker
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
@@ -174,6 +174,6 @@ def _artifact(
         outputs=(TensorSpec(name=fetch, dtype=dtype, shape=head.shape, layout=head.layout, semantics=head.semantics),),
         preprocess=Preprocess(),
         labels=tuple(Label(id=index, name=f"class {index}", rgb=(0, 0, 0)) for index in range(max(head.channels, 2))),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     return write_artifact(folder, manifest)

@@ -11,7 +11,7 @@ import pytest
 from segexport.check.sessions import in_each_runtime
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.exporter.targets.base import ExportTarget
-from segexport.exporter.targets.onnx import Onnx
+from segexport.exporter.targets.onnx import OnnxTarget
 from segexport.judge.results import Export
 from segexport.pipeline import entry_points, registry
 from segexport.recipe.export import ExportRecipe
@@ -129,7 +129,7 @@ def test_what_another_package_brings_does_not_replace_segexports_own(with_entrie
 def test_a_target_whose_recipe_has_another_name_is_refused():
     with pytest.raises(TypeError, match="has to say `to: Literal"):
 
-        class Mine(Onnx):
+        class Mine(OnnxTarget):
             name = "mine"
 
 
