@@ -14,10 +14,10 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import UnsupportedModelError, WorkerError
-from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.process.settled import settled
-from segexport.runtimes.base import RunOptions
+from segexport.runtimes.base import RunOptions, Runtime
+from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Precision, TensorSpec
 
 _IMAGES = 2
@@ -28,8 +28,12 @@ _ROUNDED_LIMIT = 0.7  # in 8 bits: what the check judges; above it, nothing of t
 _OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # any score near the threshold makes another list
 
 
-def require_same(source: ModelArtifact, made: ModelArtifact, context: StepContext) -> str:
+def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, context: StepContext) -> str:
     """Runs both; answers a note with their difference.
+
+    Args:
+        source: In ONNX.
+        runtime: Of what was made.
 
     Raises:
         UnsupportedModelError: The converted model crashes, does not run, or gives other outputs.
@@ -38,18 +42,17 @@ def require_same(source: ModelArtifact, made: ModelArtifact, context: StepContex
     if not compared:
         return "not held against its source: lists of objects cannot be compared one by one"
     images = [made_inputs(source.manifest, seed) for seed in range(context.seed, context.seed + _IMAGES)]
-    expected = outputs_of(source, images, context)
-    title = runtime_for(made.manifest.format).title
+    expected = outputs_of(source, OnnxRuntime(), images, context)
     try:
-        found = outputs_of(made, images, context)
+        found = outputs_of(made, runtime, images, context)
     except WorkerError as error:
         raise UnsupportedModelError(
-            f"{title} converts this model and cannot run the result", cause=error.cause or error.what
+            f"{runtime.title} converts this model and cannot run the result", cause=error.cause or error.what
         ) from error
     worst = max(_difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
     if not worst <= _LIMIT.get(made.manifest.target.precision, _ROUNDED_LIMIT):
         raise UnsupportedModelError(
-            f"{title} converts this model into another one",
+            f"{runtime.title} converts this model into another one",
             cause=f"its outputs differ from the source's by {worst:.2g} of their spread, on {_IMAGES} made images",
         )
     return f"its outputs differ from ONNX Runtime's by {worst:.1e} of their spread, on {_IMAGES} made images"
@@ -68,14 +71,13 @@ def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
 
 
 def outputs_of(
-    artifact: ModelArtifact, images: Sequence[Sequence[np.ndarray]], context: StepContext
+    artifact: ModelArtifact, runtime: Runtime, images: Sequence[Sequence[np.ndarray]], context: StepContext
 ) -> list[list[np.ndarray]]:
-    """All outputs on each image, as the artifact's runtime computes them.
+    """All outputs on each image, as the runtime computes them.
 
     Raises:
         WorkerError: It crashes, hangs, or cannot.
     """
-    runtime = runtime_for(artifact.manifest.format)
 
     def run() -> list[list[np.ndarray]]:
         options = RunOptions(threads=context.threads, timeout_s=context.timeout_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import WORKERS
@@ -13,6 +13,7 @@ from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
+from segexport.runtimes.mnn import MnnRuntime
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
 MNN_VERSION = "3.6"
@@ -53,11 +54,11 @@ class ToMnn:
                 "files": (file_entry(out_dir, "model.mnn"),),
                 "inputs": tuple(_without_int64(spec) for spec in before.inputs),
                 "outputs": tuple(_without_int64(spec) for spec in before.outputs),
-                "target": Target(arch="any", precision=precision, min_runtime_version=MNN_VERSION),
+                "target": TargetDevice(arch="any", precision=precision, min_runtime_version=MNN_VERSION),
                 "sample": None,
             }
         )
-        note = require_same(source, ModelArtifact(out_dir, manifest), context)
+        note = require_same(source, ModelArtifact(out_dir, manifest), MnnRuntime(), context)
         lineage = lineage_entry(self, context.key, (note,))
         return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
 

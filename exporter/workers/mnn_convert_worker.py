@@ -13,7 +13,7 @@ import tempfile
 
 import _tools
 import MNN
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _INTEGER_WEIGHTS = (1, 2, 4)  # IDSTQuan's types: dense, sparse, plain; 3 is fp16
 
@@ -24,7 +24,7 @@ def convert(arguments, _arrays):
     ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
     _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
     if not os.path.isfile(out) or not os.path.getsize(out):
-        raise Failure("MNN's converter wrote no model")  # its log, which the caller adds, says why
+        raise WorkerFailure("MNN's converter wrote no model")  # its log, which the caller adds, says why
     _settle_uuid(out)
     return {"version": MNN.version()}, []
 
@@ -35,7 +35,7 @@ def describe(arguments, _arrays):
         text = os.path.join(folder, "model.json")
         _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])
         if not os.path.isfile(text):
-            raise Failure(f"MNN cannot read {arguments['model']}")
+            raise WorkerFailure(f"MNN cannot read {arguments['model']}")
         with open(text) as stream:
             model = json.load(stream)
     operators = [[op["type"], op.get("name", ""), _weight_bits(op.get("main", {}))] for op in model["oplists"]]

@@ -9,7 +9,7 @@ import MNN
 import MNN.expr as expr
 import MNN.nn as nn
 import numpy as np
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _TYPES = {"f": (expr.float, np.float32), "i": (expr.int, np.int32), "u": (expr.uint8, np.uint8)}
 _HALIDE = {"f": MNN.Halide_Type_Float, "i": MNN.Halide_Type_Int, "u": MNN.Halide_Type_Uint8}
@@ -22,7 +22,7 @@ def probe(_arguments, _arrays):
 
 def open_model(arguments, _arrays):
     if arguments["device"] != "cpu":
-        raise Failure(f"device {arguments['device']!r}: MNN runs on the CPU here", hint="--device cpu")
+        raise WorkerFailure(f"device {arguments['device']!r}: MNN runs on the CPU here", hint="--device cpu")
     file, specs = arguments["files"]["model"], arguments["outputs"]
     half = arguments["options"].get("half")  # the arithmetic too, where the processor has it
     config = {"backend": "CPU", "numThread": arguments["threads"], "precision": "low" if half else "high"}
@@ -31,7 +31,7 @@ def open_model(arguments, _arrays):
     given, made = arguments["inputs"], [spec["name"] for spec in specs]
     module = nn.load_module_from_file(file, given, made, runtime_manager=manager)
     if module is None:
-        raise Failure(f"MNN cannot load {file}")
+        raise WorkerFailure(f"MNN cannot load {file}")
     _state.update(module=module, manager=manager, specs=specs, file=file, config=config, names=given)
     load_ms = (time.perf_counter() - start) * 1e3
     return {"version": MNN.version(), "provider": "CPU", "device": masks.cpu_name(), "load_ms": load_ms}, []

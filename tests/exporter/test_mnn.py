@@ -17,10 +17,12 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter import to_mnn
 from segexport.exporter.program import Program
 from segexport.exporter.same_as_source import made_inputs, outputs_of
-from segexport.pipeline.registry import make_step, runtime_for, target_named
+from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.process.interpreter import interpreter_for
 from segexport.runtimes.base import RunOptions
+from segexport.runtimes.mnn import MnnRuntime
+from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Precision
 from segexport.verdict import Verdict
 
@@ -69,11 +71,14 @@ def source(workshop) -> ModelArtifact:
 def test_an_export_computes_what_its_source_does(workshop, source, precision, limit):
     made = workshop.made(make_step("to_mnn", {"precision": precision}), source)
     inputs = [made_inputs(source.manifest, 3)]
-    ((expected,),), ((found,),) = (outputs_of(one, inputs, StepContext()) for one in (source, made))
+    ((expected,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((source, OnnxRuntime()), (made, MnnRuntime()))
+    )
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
     assert made.manifest.target.precision == precision
-    audit = target_named("mnn").audit(made, inputs, RunOptions(), runtime_for(made.manifest.format))
+    audit = target_named("mnn").audit(made, inputs, RunOptions(), MnnRuntime())
     assert audit.check.verdict is Verdict.PASS, audit.check.message
     assert audit.operators["fp32"]["Convolution"] == 2
 
