@@ -16,8 +16,8 @@ def parse_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
         allow_nan: Takes NaN and infinities, for a reader that can name the field which holds one.
 
     Raises:
-        ValueError: Not UTF-8, not JSON, NaN or an infinity (without `allow_nan`), an integer of thousands of digits, half a surrogate pair,
-            or arrays and objects nested over `MAX_DEPTH` levels deep.
+        ValueError: Not UTF-8, not JSON, NaN or an infinity (without `allow_nan`), an integer of thousands of digits,
+            half a surrogate pair, or arrays and objects nested over `MAX_DEPTH` levels deep.
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     try:
