@@ -11,7 +11,7 @@ from segexport.runtimes.base import WorkerRuntime
 from segexport.spec import Format
 
 
-class PaddleLite(WorkerRuntime):
+class PaddleLiteRuntime(WorkerRuntime):
     """Runs `.nb` files: the ARM one on an ARM host, its x86 twin elsewhere."""
 
     name = "paddle-lite"

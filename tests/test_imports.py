@@ -19,7 +19,18 @@ HOMES = {
     "compress": "segexport.compress",
     "runtimes": "segexport.runtimes",
 }
-NATIVE = {"paddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "onnxslim", "paddleslim", "torch", "tensorflow"}
+NATIVE = {
+    "paddle",
+    "paddle2onnx",
+    "paddlelite",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "paddleslim",
+    "torch",
+    "tensorflow",
+    "openvino",
+}
 # What `live_program` does needs Paddle in the process that trains; only compress/ may, and nothing else imports it.
 IN_PROCESS = {"segexport.compress"}
 
@@ -150,6 +161,16 @@ def test_no_import_goes_in_a_circle():
 
     for name in graph:
         walk(name, ())
+
+
+def test_class_names_are_unique():
+    """A class is found by its name: nobody has to ask which of two `Result`s is meant."""
+    places: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def test_native_code_is_imported_by_workers_only():

@@ -41,14 +41,14 @@ class OnnxExport(ExportRecipe):
     calibration: Calibration = Field(default_factory=Calibration)
 
 
-class Onnx(ExportTarget):
+class OnnxTarget(ExportTarget):
     """By paddle2onnx in fp32; fp16 and int8 are made of that file."""
 
     name = "onnx"
     title = "ONNX"
     format = Format.ONNX
     Recipe = OnnxExport
-    runtimes = ("onnxruntime",)
+    runtimes = ("onnxruntime", "openvino")
     toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"

@@ -68,7 +68,7 @@ def is_warning(note: str) -> bool:
     return note.startswith(_WARNING)
 
 
-class Target(Frozen):
+class TargetDevice(Frozen):
     """The machine that an export is made for."""
 
     arch: str  # any, arm64, armv7, x86
@@ -76,7 +76,7 @@ class Target(Frozen):
     min_runtime_version: str = ""
 
 
-class Sample(Frozen):
+class SelfTest(Frozen):
     """The self-test that travels with the model: an input image and the mask that it must give."""
 
     input: str
@@ -95,9 +95,9 @@ class Manifest(Frozen):
     preprocess: Preprocess
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
-    target: Target
+    target: TargetDevice
     lineage: tuple[LineageEntry, ...] = ()
-    sample: Sample | None = None
+    sample: SelfTest | None = None
 
     @property
     def num_classes(self) -> int:

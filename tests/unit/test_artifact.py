@@ -14,7 +14,7 @@ from segexport.artifact import (
     LineageEntry,
     Manifest,
     ModelArtifact,
-    Target,
+    TargetDevice,
     file_entry,
     read_artifact,
     write_artifact,
@@ -37,7 +37,7 @@ def artifact(tmp_path: Path) -> ModelArtifact:
             outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 2, 4, 4), layout="NCHW", semantics="logits"),),
             preprocess=Preprocess(),
             labels=(Label(id=0, name="背景", rgb=(0, 0, 0)), Label(id=1, name="b", rgb=(1, 1, 1))),
-            target=Target(arch="any", precision=Precision.FP32),
+            target=TargetDevice(arch="any", precision=Precision.FP32),
             lineage=(LineageEntry(step="import", version="1", params={"files": {"model": "ab"}}),),
         ),
     )

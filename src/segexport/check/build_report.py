@@ -12,7 +12,7 @@ from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceR
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
-from segexport.report.schema import ExportResult, Reference, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
@@ -157,8 +157,8 @@ def _load(measured: Measurement) -> str:
     return f" (load average {load['before timing']:g} on {cores} cores)" if isinstance(load, dict) else ""
 
 
-def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
-    return Reference(
+def _reference(run: ReferenceRun, measured: Measurement) -> ReferenceResult:
+    return ReferenceResult(
         **measured.judge.reference(),
         name=run.artifact.manifest.name,
         runtime=f"{run.info.runtime} {run.info.version}",

@@ -31,7 +31,7 @@ def format_option(choices: click.Choice) -> Any:
     )
 
 
-class Target(click.ParamType):
+class TargetName(click.ParamType):
     """The name of an installed export target. Entry points are read when one is given, or for its help."""
 
     name = "target"

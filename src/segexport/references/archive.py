@@ -33,7 +33,7 @@ MAX_HEADER_BYTES = 256 << 20
 MAX_MEMBER_BYTES = 256 << 20
 
 
-class Writer:
+class ArchiveWriter:
     """Adds members to an archive that is being written; see `new_archive`."""
 
     def __init__(self, path: Path) -> None:
@@ -66,7 +66,7 @@ class Writer:
 
 
 @contextmanager
-def new_archive(path: Path) -> Iterator[Writer]:
+def new_archive(path: Path) -> Iterator[ArchiveWriter]:
     """An archive that takes its place at `path` when the block ends well and its header was written.
 
     Raises:
@@ -74,7 +74,7 @@ def new_archive(path: Path) -> Iterator[Writer]:
         StorageError: The disk is full, or the place cannot be written.
     """
     with whole_file(path, replace=False) as work:
-        writer = Writer(work)
+        writer = ArchiveWriter(work)
         try:
             yield writer
         finally:

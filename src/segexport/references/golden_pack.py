@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError, field_validator
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, one_line
 from segexport.files.json_reader import parse_json
@@ -95,7 +95,7 @@ class GoldenPack:
 
     def data(self) -> Dataset:
         """Its images, without labels."""
-        entries = tuple(Entry(image.name, group=image.group) for image in self.pack.images)
+        entries = tuple(DatasetEntry(image.name, group=image.group) for image in self.pack.images)
         return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
