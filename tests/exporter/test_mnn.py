@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import Graph
-from installed import require, require_somewhere
+from installed import require, require_worker
 from workshop import Workshop
 
 from segexport.artifact import ModelArtifact
@@ -54,7 +54,7 @@ def network(seed: int = 0, classes: int = 4) -> Program:
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
     require("paddle2onnx", "onnx", "onnxruntime")
-    require_somewhere("MNN")
+    require_worker("MNN")
 
 
 @pytest.fixture(scope="module")

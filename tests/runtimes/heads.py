@@ -11,6 +11,8 @@ from installed import require
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.exporter.program import Program
+from segexport.exporter.to_openvino import ToOpenVino
+from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 
@@ -159,6 +161,12 @@ def make_mnn(head: Head, folder: Path) -> ModelArtifact:
     with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN") as worker:
         worker.call("convert", {**arguments, "out": str(folder / "model.mnn")}, timeout_s=60)
     return _artifact(head, folder, Format.MNN, (file_entry(folder, "model.mnn"),), "x", "y")
+
+
+def make_openvino(head: Head, folder: Path) -> ModelArtifact:
+    (before := folder / "onnx").mkdir()
+    source = make_onnx(head, before)
+    return write_artifact(folder, ToOpenVino().run(source, folder, StepContext()))
 
 
 def _artifact(

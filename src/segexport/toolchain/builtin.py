@@ -123,6 +123,15 @@ def _prove_mnn(python: Path) -> None:
         trial.run("runtimes/workers/mnn_worker.py", model=model)
 
 
+def _prove_openvino(python: Path) -> None:
+    with _Trial(python) as trial:
+        model = str(trial.folder / "model.xml")
+        # It reads Paddle programs too, and this one without ONNX's toolchain.
+        conversion = {"model": trial.program("onnx")["model"], "out": model, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
 PADDLE = Toolchain(
     name="paddle",
     purpose="runs and trains Paddle programs",
@@ -154,4 +163,12 @@ MNN = Toolchain(
     pythons=("3.12", "3.11", "3.10", "3.13"),
     lock=_LOCKS / "mnn.txt",
     prove=_prove_mnn,
+)
+OPENVINO = Toolchain(
+    name="openvino",
+    purpose="makes and runs OpenVINO models",
+    modules={"openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "openvino.txt",
+    prove=_prove_openvino,
 )
