@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, external_data_helper, helper
-from worker_host import Failure, exhausted
+from worker_host import WorkerFailure, exhausted
 
 # First ONNX Runtime release that reads an opset of the default domain.
 _RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
@@ -49,7 +49,7 @@ def describe(arguments, _arrays):
         onnx.checker.check_model(model)
     except Exception as error:
         cause = " ".join(str(error).split())[:200]
-        raise Failure(f"{arguments['onnx']}: not a valid ONNX model", cause=cause) from error
+        raise WorkerFailure(f"{arguments['onnx']}: not a valid ONNX model", cause=cause) from error
     kinds = {value.data_type for value in model.graph.initializer}
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
@@ -187,7 +187,7 @@ def _session(model):
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise Failure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
+        raise WorkerFailure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
 
 
 def _empty_resize_inputs_left_out(model) -> None:

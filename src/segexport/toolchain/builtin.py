@@ -92,6 +92,15 @@ def _prove_paddle_lite(python: Path) -> None:
         trial.run("runtimes/workers/lite_worker.py", model=f"{stem}.nb")
 
 
+def _prove_openvino(python: Path) -> None:
+    with _Trial(python) as trial:
+        model = str(trial.folder / "model.xml")
+        # It reads Paddle programs too, and this one without ONNX's toolchain.
+        conversion = {"model": trial.program("onnx")["model"], "out": model, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
 PADDLE = Toolchain(
     name="paddle",
     purpose="runs and trains Paddle programs",
@@ -115,4 +124,12 @@ PADDLE_LITE = Toolchain(
     pythons=("3.10",),
     lock=_LOCKS / "paddle-lite.txt",
     prove=_prove_paddle_lite,
+)
+OPENVINO = Toolchain(
+    name="openvino",
+    purpose="makes and runs OpenVINO models",
+    modules={"openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "openvino.txt",
+    prove=_prove_openvino,
 )
