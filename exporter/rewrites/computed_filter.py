@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, EachOperator, transpose
+from segexport.exporter.rewrites.base import LITE, OpBuilder, EachOperator, transpose
 
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 _END = 2**31 - 1  # of a slice: as far as the axis goes
@@ -83,7 +83,7 @@ def _padding(op: Op, filter: tuple[int, ...]) -> list[int]:
     return given if len(given) == 4 else [given[0], given[0], given[1], given[1]]
 
 
-class _Taps(Builder):
+class _Taps(OpBuilder):
     """The parts of one convolution."""
 
     def weights(self, filter: str, taps: int, ins: int, outs: int) -> list[str]:
