@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, OpBuilder, EachOperator, transpose
+from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder, transpose
 
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
 _END = 2**31 - 1  # of a slice: as far as the axis goes
