@@ -19,7 +19,18 @@ HOMES = {
     "compress": "segexport.compress",
     "runtimes": "segexport.runtimes",
 }
-NATIVE = {"paddle", "paddle2onnx", "paddlelite", "onnx", "onnxruntime", "onnxslim", "paddleslim", "torch", "tensorflow"}
+NATIVE = {
+    "paddle",
+    "paddle2onnx",
+    "paddlelite",
+    "onnx",
+    "onnxruntime",
+    "onnxslim",
+    "paddleslim",
+    "torch",
+    "tensorflow",
+    "openvino",
+}
 # What `live_program` does needs Paddle in the process that trains; only compress/ may, and nothing else imports it.
 IN_PROCESS = {"segexport.compress"}
 
@@ -28,7 +39,8 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "pipeline.entry_points"},
     {"spec", "verdict"},
-    {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
+    {"artifact", "files.external_data", "files.foreign", "files.json_reader"}
+    | {"data.images", "data.stored_pixels", "data.array_files"}
     | {"data.tiff", "runtimes.objects", "measure.audit", "measure.environment", "measure.mask_proof"}
     | {"measure.student_t"},
     {"progress"},

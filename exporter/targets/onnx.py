@@ -48,7 +48,7 @@ class OnnxTarget(ExportTarget):
     title = "ONNX"
     format = Format.ONNX
     Recipe = OnnxExport
-    runtimes = ("onnxruntime",)
+    runtimes = ("onnxruntime", "openvino")
     toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"
