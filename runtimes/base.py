@@ -201,6 +201,7 @@ class WorkerSession:
             "files": {role: str(path) for role, path in files.items()},
             "device": options.device,
             "threads": options.threads,
+            "inputs": [spec.name for spec in artifact.manifest.inputs],
             "outputs": [spec.model_dump() for spec in artifact.manifest.outputs],
             "options": options.options,
         }

@@ -39,7 +39,8 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "pipeline.entry_points"},
     {"spec", "verdict"},
-    {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
+    {"artifact", "files.external_data", "files.foreign", "files.json_reader"}
+    | {"data.images", "data.stored_pixels", "data.array_files"}
     | {"data.tiff", "runtimes.objects", "measure.audit", "measure.environment", "measure.mask_proof"}
     | {"measure.student_t"},
     {"progress"},

@@ -24,6 +24,7 @@ from segexport.artifact import digest_of
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 from segexport.files.foreign import guarded
+from segexport.files.json_reader import parse_json
 
 HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip knows: equal contents give equal bytes
@@ -168,8 +169,8 @@ def _header(file: zipfile.ZipFile, path: Path, kind: str, schema_version: int, w
     if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
         raise _Edited(f"{HEADER} says that it has {file.getinfo(HEADER).file_size} bytes")
     try:
-        header = json.loads(file.read(HEADER).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        header = parse_json(file.read(HEADER))
+    except ValueError as error:
         raise _Edited(f"{HEADER} is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         found = header.get("kind") if isinstance(header, dict) else None
