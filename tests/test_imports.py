@@ -26,8 +26,9 @@ IN_PROCESS = {"segexport.compress"}
 # need earlier is named by itself.
 LAYERS = (
     {"errors", "spec", "verdict", "progress", "pipeline.registry"},
-    {"artifact", "files.external_data", "files.foreign", "data.images", "data.stored_pixels", "data.array_files"}
-    | {"data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof", "measure.student_t"},
+    {"artifact", "files.external_data", "files.foreign", "files.wire_format", "data.images", "data.stored_pixels"}
+    | {"data.array_files", "data.tiff", "runtimes.objects", "measure.environment", "measure.mask_proof"}
+    | {"measure.student_t"},
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
