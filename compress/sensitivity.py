@@ -25,6 +25,7 @@ from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
+from segexport.files.json_reader import parse_json
 
 Evaluate = Callable[[Program], float]
 """The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
@@ -156,7 +157,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     if file.stat().st_size > _MAX_BYTES:
         raise InputError(f"{file}: more than {_MAX_BYTES >> 20} MiB", cause="sensitivities are a few numbers per layer")
     content = file.read_bytes()
-    found = _pickled(content) if content[:1] == b"\x80" else json.loads(content)
+    found = _pickled(content) if content[:1] == b"\x80" else parse_json(content)
     losses = [(ratio, loss) for each in found.values() for ratio, loss in each.items()]
     if not all(
         isinstance(loss, int | float) and math.isfinite(loss) and 0 <= float(ratio) < 1 for ratio, loss in losses

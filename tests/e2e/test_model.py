@@ -12,7 +12,7 @@ from installed import require
 from PIL import Image
 
 import segexport
-from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import Manifest, TargetDevice, file_entry, read_artifact, write_artifact
 from segexport.commands.run import DEMO_RECIPE
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
@@ -69,7 +69,7 @@ def artifact_of(
         outputs=(output,),
         preprocess=Preprocess(**{"mean": (0, 0, 0), "std": (1, 1, 1), **preprocess}),
         labels=default_labels([f"class {index}" for index in range(classes)]),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
     return folder

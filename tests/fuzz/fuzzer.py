@@ -1,4 +1,4 @@
-"""Harms good files and lets a reader read them: an answer, or an error that segexport raises on purpose, nothing else."""
+"""Harms good files and lets a reader read them: an answer, or an error raised on purpose, and nothing else."""
 
 from __future__ import annotations
 

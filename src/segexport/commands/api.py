@@ -14,7 +14,7 @@ from segexport.progress import SILENCE, Feedback
 
 if TYPE_CHECKING:
     from segexport.artifact import ModelArtifact
-    from segexport.commands.bench import Row
+    from segexport.commands.bench import BenchRow
     from segexport.commands.compress import Compressed
     from segexport.diagnose.schema import Diagnosis
     from segexport.exporter.from_paddle import ImportOptions
@@ -240,7 +240,7 @@ def bench(
     device: str = "cpu",
     latency_seconds: float = 10.0,
     feedback: Feedback = SILENCE,
-) -> list[Row]:
+) -> list[BenchRow]:
     """Times exports in turn; ratios are to the first one.
 
     Args:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from segexport.progress import Progress, silent
-from segexport.task.base import Result
+from segexport.task.base import PredictionResult
 
 
 def save(
-    results: Iterable[Result],
+    results: Iterable[PredictionResult],
     output: Path | None,
     *,
     kind: str,
