@@ -312,7 +312,7 @@ def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None
 
     say = console()
     options = _import_options({"input_size": input_size})
-    say.data(inspect(path, options, form, color=say.stdout_color, width=say.stdout_width))
+    say.data(inspect(path, options).render(form, color=say.stdout_color, width=say.stdout_width))
 
 
 @cli.command(examples=["segexport report out/report/report.json --format markdown"])
