@@ -12,12 +12,16 @@ from segexport.errors import EnvironmentMissingError
 from segexport.process.interpreter import interpreter_for
 
 
-def require_worker(*modules: str) -> None:
-    """As `require`, for modules that only a worker imports: they may be in a toolchain's environment."""
+def require_worker(*modules: str, optional: bool = False) -> None:
+    """As `require`, for modules that only a worker imports: they may be in a toolchain's environment.
+
+    Args:
+        optional: CI need not have them.
+    """
     try:
         interpreter_for(*modules)
     except EnvironmentMissingError as error:
-        _without(error.what)
+        pytest.skip(error.what) if optional else _without(error.what)
 
 
 def require(*modules: str) -> None:
