@@ -29,7 +29,7 @@ from segexport.errors import SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.store import Store
 from segexport.judge.results import Export
-from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.registry import target_named
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import CheckRecipe
@@ -77,7 +77,7 @@ def row(model: Path, data: Dataset, repeats: int, store: Store) -> dict:
 def _export(source: ModelArtifact, to: str, data: Dataset, store: Store) -> Export:
     recipe = target_named(to).Recipe(to=to)
     try:
-        artifact = Builder(store, StepContext(data=data)).build(to, source, planned(steps_of(recipe), source))
+        artifact = PlanRunner(store, StepContext(data=data)).build(to, source, planned(steps_of(recipe), source))
     except SegexportError as error:
         return Export(to, recipe.to, recipe.precision, error=error)
     return Export(to, recipe.to, recipe.precision, artifact)

@@ -17,7 +17,7 @@ from segexport.compress import checkpoint, processes
 from segexport.compress.batches import Augmentation
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
-from segexport.compress.training_job import Images, Job
+from segexport.compress.training_job import DatasetSpec, Job
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, LearningOptions, TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import count_pixels, require_counted, require_trainable
@@ -194,8 +194,8 @@ class Finetune:
         options = TrainingOptions.model_validate(
             {**own, "steps": steps, "seed": context.seed, "ignore_index": data.ignore_index}
         )
-        images = Images.of(data, classes if data.labelled else None)
-        measured = Images.of(validation, classes) if validation is not None else None
+        images = DatasetSpec.of(data, classes if data.labelled else None)
+        measured = DatasetSpec.of(validation, classes) if validation is not None else None
         seen = [images.model_dump(exclude={"root"}), params.batch_size, params.processes, classes]
         seen.append(measured.model_dump(exclude={"root"}) if measured else None)
         return Job(
@@ -257,7 +257,7 @@ def _teacher(path: str) -> dict[str, str]:
 
 
 def _with_range(data: Dataset, classes: int) -> Dataset:
-    return Images.of(data, classes).open()
+    return DatasetSpec.of(data, classes).open()
 
 
 def _require_same_classes(data: Dataset, validation: Dataset) -> None:

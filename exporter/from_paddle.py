@@ -12,7 +12,7 @@ from segexport.artifact import (
     LineageEntry,
     Manifest,
     ModelArtifact,
-    Target,
+    TargetDevice,
     digest_of,
     file_digest,
     file_entry,
@@ -233,7 +233,7 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         preprocess=preprocess,
         labels=labels,
         ignore_index=_ignored(options, config),
-        target=Target(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
     write_artifact(folder, manifest)

@@ -29,7 +29,7 @@ _CORRECTED_ON = 16  # images for bias correction: means settle long before range
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizationResult:
     """What quantization did.
 
     Attributes:
@@ -77,7 +77,7 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
     return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
 
-def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:
+def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> QuantizationResult:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
@@ -113,7 +113,7 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
-    return Quantized(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
+    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
 
 
 def _corrected(worker: Worker, levels: int, context: StepContext) -> str:

@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _SEED = 0  # of weights that nobody sends
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
@@ -36,7 +36,7 @@ def _import_paddleseg(checkout):
     from paddleseg.utils import utils
 
     if checkout and not os.path.realpath(paddleseg.__file__).startswith(os.path.realpath(checkout) + os.sep):
-        raise Failure(f"{checkout}: paddleseg was imported from {os.path.dirname(paddleseg.__file__)}")
+        raise WorkerFailure(f"{checkout}: paddleseg was imported from {os.path.dirname(paddleseg.__file__)}")
     paddle.load = lambda _path, **_options: {}
     for name in ("load_entire_model", "load_pretrained_model"):
         setattr(utils, name, lambda _network, _path: None)
@@ -57,7 +57,7 @@ def _make(section, known, where):
     kind = section["type"]
     if kind not in known:
         near = difflib.get_close_matches(kind, known, n=1)
-        raise Failure(
+        raise WorkerFailure(
             f"{where}.type: PaddleSeg has no {kind!r}",
             cause=f"it has {', '.join(sorted(known))}"[:700],
             hint=f"did you mean {near[0]!r}?" if near else "give the checkout that has it: --paddleseg PATH",
@@ -80,12 +80,12 @@ def _make(section, known, where):
         inspect.signature(component).bind(**params)
     except TypeError as error:
         takes = ", ".join(inspect.signature(component).parameters)
-        raise Failure(f"{where}: {kind}: {error}", cause=f"it takes {takes}") from error
+        raise WorkerFailure(f"{where}: {kind}: {error}", cause=f"it takes {takes}") from error
     try:
         return component(**params)
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:600]
-        raise Failure(f"{where}: PaddleSeg cannot build {kind} with these parameters", cause=text) from error
+        raise WorkerFailure(f"{where}: PaddleSeg cannot build {kind} with these parameters", cause=text) from error
 
 
 def _of_dataset(dataset, known, where, name):
@@ -94,7 +94,7 @@ def _of_dataset(dataset, known, where, name):
     if value is None:
         return where
     if where is not None and where != value:
-        raise Failure(f"model: {where} in the configuration, {value} for the data set {dataset} ({name})")
+        raise WorkerFailure(f"model: {where} in the configuration, {value} for the data set {dataset} ({name})")
     return value
 
 
@@ -167,7 +167,7 @@ def write(arguments, arrays):
         paddle.jit.save(static, os.path.join(arguments["folder"], "model"))
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[-600:]
-        raise Failure(
+        raise WorkerFailure(
             "PaddleSeg's network cannot be written as a program" + ("" if height else " for images of any size"),
             cause=text,
             hint="" if height else "fix the size of its input: --input-size WxH",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from installed import toolchain_python
+from installed import require_worker
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
@@ -49,7 +49,7 @@ DATA = {
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a checkpoint of each network, its configuration, and what its own class computes."""
-    python = toolchain_python(MODULE)
+    python = require_worker(MODULE)
     folder = tmp_path_factory.mktemp("checkpoints")
     (folder / "networks.json").write_text(json.dumps(NETWORKS))
     script = Path(__file__).with_name("paddleseg_checkpoints.py")
@@ -146,7 +146,7 @@ def test_a_checkout_is_built_from_in_place_of_the_package(checkpoints, tmp_path)
 
 @pytest.fixture(scope="module")
 def builder():
-    toolchain_python(MODULE)
+    require_worker(MODULE)
     with Worker(WORKER, needs=MODULE, name="PaddleSeg") as worker:
         yield worker
 

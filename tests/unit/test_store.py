@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.artifact import Manifest, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, TargetDevice, file_entry, write_artifact
 from segexport.errors import InputError, StorageError
 from segexport.files.store import Store, default_root
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
@@ -45,7 +45,7 @@ def build_artifact(folder: Path) -> None:
         outputs=(tensor,),
         preprocess=Preprocess(),
         labels=(Label(id=0, name="a", rgb=(0, 0, 0)), Label(id=1, name="b", rgb=(1, 1, 1))),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
 

@@ -21,7 +21,7 @@ from segexport.cli.options import LIMIT as _LIMIT
 from segexport.cli.options import SPLIT as _SPLIT
 from segexport.cli.options import TABLE_OR_JSON as _TABLE_OR_JSON
 from segexport.cli.options import THREADS as _THREADS
-from segexport.cli.options import Target, chosen
+from segexport.cli.options import TargetName, chosen
 from segexport.cli.options import against_baseline as _against_baseline
 from segexport.cli.options import format_option as _format
 from segexport.cli.options import grouping as _grouping
@@ -121,7 +121,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
     ],
 )
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=Target(), required=True, help="Export target.")
+@click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
 @click.option(
     "--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8, if the target supports it."
 )
@@ -184,7 +184,10 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
 @click.option(
-    "--runtime", metavar="NAME", multiple=True, help="Runtime for the exports, as listed by `doctor`. Repeatable."
+    "--runtime",
+    metavar="NAME",
+    multiple=True,
+    help="Runtime for the exports, as listed by `doctor`. Repeatable: a row for each.",
 )
 @click.option("--reference-device", default="cpu", show_default=True, help="Device for the original: cpu or gpu:N.")
 @_THREADS
@@ -310,7 +313,7 @@ def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None
 
     say = console()
     options = _import_options({"input_size": input_size})
-    say.data(inspect(path, options, form, color=say.stdout_color, width=say.stdout_width))
+    say.data(inspect(path, options).render(form, color=say.stdout_color, width=say.stdout_width))
 
 
 @cli.command(examples=["segexport report out/report/report.json --format markdown"])

@@ -31,19 +31,19 @@ def format_option(choices: click.Choice) -> Any:
     )
 
 
-class Target(click.ParamType):
+class TargetName(click.ParamType):
     """The name of an installed export target. Entry points are read when one is given, or for its help."""
 
     name = "target"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        from segexport.pipeline.registry import names
+        from segexport.pipeline.entry_points import names
 
         return f"[{'|'.join(names('target'))}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         from segexport.errors import InputError
-        from segexport.pipeline.registry import names, require_known
+        from segexport.pipeline.entry_points import names, require_known
 
         try:
             require_known("target", value, names("target"))

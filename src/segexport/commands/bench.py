@@ -24,7 +24,7 @@ _FREE_SIDE = 512  # pixels for an input that takes any size
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One export's times in milliseconds per image; the ratio is to the first row.
 
     Attributes:
@@ -61,7 +61,7 @@ def bench(
     latency_seconds: float,
     sessions: int = latency.SESSIONS,
     progress: Progress = silent,
-) -> list[Row]:
+) -> list[BenchRow]:
     """Times all exports, each with every number of threads, interleaved and in several sessions.
 
     Raises:
@@ -93,7 +93,7 @@ def bench(
         ratio = latency_ratio(timing.sessions_ms, first.sessions_ms)
         p50, p90, p99 = percentiles(timing.samples_ms)
         rows.append(
-            Row(
+            BenchRow(
                 name=name,
                 runtime=f"{info.runtime} {info.version}",
                 device=info.device,
@@ -116,7 +116,7 @@ def bench(
     return rows
 
 
-def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
+def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> str:
     """The rows as a table or as JSON."""
     if form == "json":
         return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
@@ -142,9 +142,9 @@ def render(rows: Sequence[Row], form: str, *, color: bool, width: int) -> str:
     return table(head, body, title=title, color=color, width=width)
 
 
-def _program(artifact: ModelArtifact, options: RunOptions) -> latency.Program:
+def _program(artifact: ModelArtifact, options: RunOptions) -> latency.TimedModel:
     runtime = runtime_for(artifact.manifest.format, options.device)
-    return latency.Program(lambda: runtime.open(artifact, options), _tensors(artifact))
+    return latency.TimedModel(lambda: runtime.open(artifact, options), _tensors(artifact))
 
 
 def _tensors(artifact: ModelArtifact) -> list[np.ndarray]:

@@ -9,7 +9,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.set_head import SetHead
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, planned
+from segexport.pipeline.plan import PlanRunner, planned
 from segexport.pipeline.step import StepContext
 from segexport.spec import HeadKind
 
@@ -25,5 +25,5 @@ def import_to(model: Path, output: Path, options: ImportOptions, head: HeadKind 
     artifact = import_model(model, options, store)
     if head != "keep":
         chain = planned([SetHead(SetHead.Params(head=head))], artifact)
-        artifact = Builder(store, StepContext()).build(output.name, artifact, chain)
+        artifact = PlanRunner(store, StepContext()).build(output.name, artifact, chain)
     return place_artifact(artifact, output)

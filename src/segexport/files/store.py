@@ -22,7 +22,7 @@ _DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoreEntry:
     """A kept output. `used` is the time (seconds since the epoch) of its last use."""
 
     key: str
@@ -96,7 +96,7 @@ class Store:
         with contextlib.suppress(OSError):
             self._remove(self._place(key))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[StoreEntry]:
         """Everything that is kept."""
         for path in sorted(self.objects.glob("??/*")):
             try:
@@ -104,7 +104,7 @@ class Store:
                 used = path.stat().st_mtime
             except FileNotFoundError:  # collected by another process in this moment
                 continue
-            yield Entry(path.name, path, size, used)
+            yield StoreEntry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
         """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""

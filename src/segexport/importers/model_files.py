@@ -8,7 +8,7 @@ from segexport.artifact import MANIFEST_NAME
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
-from segexport.pipeline.registry import targets
+from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen
 
 CONFIG_NAMES = (
@@ -97,7 +97,7 @@ def _from_file(path: Path) -> ModelFiles:
     if suffix in _ARCHIVE_SUFFIXES:
         raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
-        suffixes = ", ".join(target.suffix for target in targets().values() if target.suffix)
+        suffixes = ", ".join(target.suffix for target in instances("target").values() if target.suffix)
         raise InputError(
             f"{path}: not a model that segexport knows",
             cause=f"it knows .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
@@ -119,7 +119,7 @@ def _kind(path: Path) -> str | None:
         return "paddle"
     if suffix == ".json" and _is_pir(path):
         return "paddle-pir"
-    return next((target.name for target in targets().values() if suffix and suffix == target.suffix), None)
+    return next((target.name for target in instances("target").values() if suffix and suffix == target.suffix), None)
 
 
 def _is_pir(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from segexport.pipeline.registry import targets
+from segexport.pipeline.entry_points import instances
 from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.step_order import fault_in
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
     AnyExport = ExportRecipe
 else:
     AnyExport = Annotated[
-        Union[tuple(target.Recipe for target in targets().values())],  # noqa: UP007 - as many as are installed
+        Union[tuple(target.Recipe for target in instances("target").values())],  # noqa: UP007 - as many as are installed
         Field(discriminator="to"),
     ]
 """An export to any of the installed targets, each with the options of its own."""
@@ -107,7 +107,8 @@ class CheckRecipe(Frozen):
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
-        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
+        runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
+            run one format, each export of it gets a row for each.
     """
 
     reference: str | None = None

@@ -11,7 +11,6 @@ A pack is a folder, or the same files in a zip:
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from collections.abc import Iterator
@@ -25,9 +24,10 @@ from pydantic import Field, ValidationError, field_validator
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact, digest_of, file_digest
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, one_line
+from segexport.files.json_reader import parse_json
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits
@@ -95,7 +95,7 @@ class GoldenPack:
 
     def data(self) -> Dataset:
         """Its images, without labels."""
-        entries = tuple(Entry(image.name, group=image.group) for image in self.pack.images)
+        entries = tuple(DatasetEntry(image.name, group=image.group) for image in self.pack.images)
         return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
@@ -207,8 +207,8 @@ def _read(path: Path, folder: Path) -> GoldenPack:
     if not file.is_file():
         raise InputError(f"{path}: not a golden pack", cause=f"there is no {PACK_NAME} in it", hint=_HINT)
     try:
-        raw: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        raw: Any = parse_json(file.read_bytes())
+    except ValueError as error:
         raise InputError(f"{path}: {PACK_NAME} is not JSON", cause=str(error), hint=_HINT) from error
     if not isinstance(raw, dict) or raw.get("kind") != KIND:
         raise InputError(f"{path}: not a golden pack", cause=f"{PACK_NAME} is of another kind", hint=_HINT)

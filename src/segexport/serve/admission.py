@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from segexport.serve.http_errors import Refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.metrics import Metrics
 
 _SMOOTHING = 0.1  # of the mean time of a request
@@ -17,7 +17,7 @@ _WORTH_WAITING = 0.5  # of a request's time: what would wait longer is refused a
 class Admission:
     """Counts the requests that were accepted and are not answered, and the bytes that they hold."""
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: ServerLimits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._inside = self._held_bytes = self._downloads = 0
         self._each_s = 0.0

@@ -17,7 +17,7 @@ from segexport.errors import InputError, SegexportError
 from segexport.serve import responses as answer
 from segexport.serve.body import receive_body, respond, respond_early
 from segexport.serve.http_errors import Refused, refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.service import ClientLeft, Service
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _JSON = "application/json"
 _CLIENT_LEFT = 499  # as nginx counts them; nobody reads the answer
 
 
-def make_app(service: Service, limits: Limits) -> ASGIApp:
+def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
     """POST to the task's address, GET /health, GET /metrics."""
 
     async def health(_request: Request) -> Response:
@@ -44,7 +44,7 @@ def make_app(service: Service, limits: Limits) -> ASGIApp:
 
     return Starlette(
         routes=[
-            Route(service.path, Inference(service, limits), methods=["POST"]),
+            Route(service.path, InferenceHandler(service, limits), methods=["POST"]),
             Route("/health", health),
             Route("/metrics", metrics),
         ],
@@ -52,10 +52,10 @@ def make_app(service: Service, limits: Limits) -> ASGIApp:
     )
 
 
-class Inference:
+class InferenceHandler:
     """One request with an image, from its first byte to the last of its answer."""
 
-    def __init__(self, service: Service, limits: Limits) -> None:
+    def __init__(self, service: Service, limits: ServerLimits) -> None:
         self._service, self._limits = service, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,14 +9,14 @@ from starlette.types import Message, Receive, Scope, Send
 
 from segexport.serve.admission import Held
 from segexport.serve.http_errors import Refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.service import ClientLeft
 
 _LINGER_S = 2.0  # for a client that still sends: a connection that is cut takes the answer with it
 _LINGER_BYTES = 64 << 20
 
 
-async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Held) -> bytes:
+async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, held: Held) -> bytes:
     """All of a body.
 
     Raises:
@@ -42,7 +42,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Hel
         raise Refused(408, f"the request's body did not come in {limits.receive_s:g} s") from None
 
 
-def _require_fair_size(count: int, limits: Limits) -> None:
+def _require_fair_size(count: int, limits: ServerLimits) -> None:
     if count > limits.body_bytes:
         raise Refused(413, f"the request's body has more than {limits.body_bytes >> 20} MiB")
 
