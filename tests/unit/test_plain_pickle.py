@@ -101,3 +101,15 @@ def test_a_type_cannot_be_turned_into_pointers():
 
     with pytest.raises(pickle.UnpicklingError, match="an array of 'O8'"):
         read(pickle.dumps(Type()))
+
+
+def test_a_memo_of_more_objects_than_bytes_is_refused():
+    with pytest.raises(pickle.UnpicklingError, match="LONG_BINPUT 2147483647 in 9 bytes"):
+        read(b"\x80\x04Nr\xff\xff\xff\x7f.")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_what_is_cut_off_is_an_error(share):
+    content = pickle.dumps(ARRAYS)
+    with pytest.raises(pickle.UnpicklingError):
+        read(content[: int(share * len(content))])

@@ -6,7 +6,9 @@ them: a crafted type could make an array of its bytes as pointers.
 
 from __future__ import annotations
 
+import os
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,9 +23,19 @@ def load(stream: IO[bytes]) -> Any:
     """The content of a pickle.
 
     Raises:
-        pickle.UnpicklingError: It holds something else than plain data, which is named and was not run.
-        EOFError, ValueError, ...: It is damaged; whatever a damaged file makes of the reader.
+        pickle.UnpicklingError: It is damaged, holds something else than plain data, which is named and was not run, or
+            asks for a memo of more objects than it has bytes, which would take all memory.
+        EOFError, ValueError, ...: Whatever else a damaged file makes of the reader.
     """
+    size_bytes = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name.endswith("PUT") and int(argument) > size_bytes:
+                raise pickle.UnpicklingError(f"{opcode.name} {argument} in {size_bytes} bytes")
+    except ValueError as error:
+        raise pickle.UnpicklingError(str(error)) from None
+    stream.seek(0)
     return _PlainUnpickler(stream, encoding="latin1").load()
 
 

@@ -5,6 +5,7 @@ The pickle is read as plain data (`files.plain_pickle`), and nothing in it is ru
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -103,24 +104,19 @@ def _content(path: Path) -> Any:
             elif head == _LFS:
                 kind = "a git-lfs pointer, not the file itself"
             raise InputError(f"{path}: not a training checkpoint of Paddle", cause=kind, hint=_WEIGHTS_HINT)
+        size_bytes = stream.seek(-1, os.SEEK_END) + 1
+        if stream.read(1) != pickle.STOP:
+            raise InputError(
+                f"{path}: the checkpoint is cut off after {size_bytes:,} bytes",
+                cause="it does not end as a pickle does",
+                hint="copy it or download it again",
+            )
         try:
             return plain_pickle.load(stream)
-        except EOFError as error:
-            raise _cut_off(path, error) from None
-        except pickle.UnpicklingError as error:
-            if "truncated" in str(error):
-                raise _cut_off(path, error) from None
+        except (pickle.UnpicklingError, EOFError) as error:
             raise InputError(
                 f"{path}: not a training checkpoint, or a damaged one", cause=str(error), hint=_WEIGHTS_HINT
             ) from None
-
-
-def _cut_off(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path}: the checkpoint is cut off after {path.stat().st_size:,} bytes",
-        cause=str(error),
-        hint="copy it or download it again",
-    )
 
 
 def _array(value: Any) -> np.ndarray | None:
