@@ -24,6 +24,7 @@ _NAMED = 6  # of many names, in one message
 _WEIGHTS_HINT = "give the weights of the network, which PaddleSeg calls model.pdparams"
 
 
+@guarded("a training checkpoint")
 def find_checkpoint(path: Path) -> Path:
     """The file of weights: itself, or the one in a folder such as `best_model`.
 

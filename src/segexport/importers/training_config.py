@@ -129,7 +129,7 @@ def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The file's content over that of its bases; `below` are the files that inherit from it."""
     if path.resolve() in below or len(below) > _DEPTH:
         raise InputError(f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1]))))
-    if not path.is_file():
+    if not path.exists():
         inherits = f"_base_ of {below[-1]}" if below else ""
         raise InputError(f"{path}: no such file", cause=inherits)
     content = read_yaml(path)
