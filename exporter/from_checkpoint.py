@@ -27,7 +27,7 @@ MODULE = "paddleseg"
 _LONGEST_S = 1800.0  # to build and trace the largest networks on a slow machine
 
 
-class Checkpoint:
+class PaddleSegCheckpoint:
     """A checkpoint and the configuration of its network.
 
     Args:

@@ -24,7 +24,7 @@ from segexport.data.dataset import Dataset
 from segexport.data.images import image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
-from segexport.exporter.from_checkpoint import Checkpoint
+from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
@@ -177,7 +177,7 @@ def _export(files: ModelFiles, options: ImportOptions) -> _Found:
 
 
 def _checkpoint(path: Path, config: Path, options: ImportOptions) -> _Found:
-    given = Checkpoint(path, config, options.paddleseg)
+    given = PaddleSegCheckpoint(path, config, options.paddleseg)
     return _Found(
         path=given.file,
         read=lambda: given.program(options.input_size),
