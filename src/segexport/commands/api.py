@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from segexport.exporter.from_paddle import ImportOptions
     from segexport.references.reference_file import ReferenceFile
     from segexport.report.schema import Report
+    from segexport.spec import HeadKind
     from segexport.task.base import PredictionResult
 
 AnyPath = str | Path
 
 
-def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArtifact:
-    """Turns a PaddleSeg or PaddleX export into a self-describing artifact.
+def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **importing: Any) -> ModelArtifact:
+    """Turns an export of PaddleSeg or PaddleX, or a checkpoint with its `config`, into a self-describing artifact.
 
     Args:
-        model: Folder or file of the export.
+        model: Folder or file of the export, or the file of weights.
         output: A new folder.
+        head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: as the model has it.
         importing: What the export does not say of itself, or says wrong: `labels`, `preprocess`, `input_size`, ...
             (`segexport.ImportOptions`).
 
@@ -48,7 +50,7 @@ def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArti
     from segexport.commands.import_ import import_to
     from segexport.exporter.from_paddle import ImportOptions
 
-    return import_to(Path(model), Path(output), ImportOptions(**importing))
+    return import_to(Path(model), Path(output), ImportOptions(**importing), head)
 
 
 def export(
@@ -244,16 +246,21 @@ def bench(
     threads: Iterable[int] = (1,),
     device: str = "cpu",
     latency_seconds: float = 10.0,
+    runtime: Iterable[str] = (),
+    all_runtimes: bool = False,
     feedback: Feedback = SILENCE,
 ) -> list[BenchRow]:
     """Times exports in turn; ratios are to the first one.
 
     Args:
+        exports: Exports, or folders of exports.
         threads: Each export runs with every number of them.
         latency_seconds: Timed runs of all together.
+        runtime: Names of runtimes; each runs the exports of its formats.
+        all_runtimes: Each export in every installed runtime of its format.
 
     Returns:
-        A row for each export and number of threads, times in milliseconds.
+        A row for each export, runtime and number of threads, times in milliseconds.
 
     Raises:
         SegexportError: An export cannot be opened or run.
@@ -267,7 +274,7 @@ def bench(
     names = [exports] if isinstance(exports, str | Path) else exports
     paths = [Path(one) for one in names]
     options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
-    return run_bench(paths, **options, progress=feedback.progress)
+    return run_bench(paths, **options, runtime=tuple(runtime), all_runtimes=all_runtimes, feedback=feedback)
 
 
 def record_reference(
