@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import openvino as ov
 from openvino._offline_transformations import apply_moc_transformations
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def convert(arguments, _arrays):
@@ -15,7 +15,7 @@ def convert(arguments, _arrays):
     model = read(arguments["model"])
     for name in arguments["names"]:
         if not any(name in port.get_names() for port in (*model.inputs, *model.outputs)):
-            raise Failure(f"OpenVINO loses the name of the tensor {name!r}")
+            raise WorkerFailure(f"OpenVINO loses the name of the tensor {name!r}")
     save(model, arguments["out"], half=arguments["half"])
     return {"version": ov.__version__.split("-")[0]}, []
 
@@ -26,7 +26,7 @@ def read(file: str):
         model = ov.Core().read_model(file)
         apply_moc_transformations(model, cf=True)
     except Exception as error:
-        raise Failure("OpenVINO cannot convert the model", cause=" ".join(str(error).split())[:300]) from error
+        raise WorkerFailure("OpenVINO cannot convert the model", cause=" ".join(str(error).split())[:300]) from error
     return model
 
 

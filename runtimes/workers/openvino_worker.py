@@ -7,7 +7,7 @@ import time
 import devices
 import mask as masks
 import openvino as ov
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _TYPES = {"f32": "float", "f16": "float16", "bf16": "bfloat16", "I8": "int8", "i8": "int8"}  # as ONNX calls them
 _NOTHING_RUNS = ("Input", "Output", "Const")
@@ -25,7 +25,7 @@ def open_model(arguments, _arrays):
     device = "CPU" if kind == "cpu" else f"GPU.{index}"
     available = core.available_devices
     if device not in available and not (device == "GPU.0" and "GPU" in available):
-        raise Failure(
+        raise WorkerFailure(
             f"device {arguments['device']!r}: OpenVINO sees {', '.join(available)} here",
             cause="its GPUs are Intel's, by Intel's compute runtime",
             hint="ask for cpu, or install the driver of an Intel GPU",
@@ -41,7 +41,7 @@ def open_model(arguments, _arrays):
     try:
         compiled = core.compile_model(core.read_model(file), device, settings)
     except Exception as error:
-        raise Failure(f"OpenVINO cannot load {file}", cause=_short(error)) from error
+        raise WorkerFailure(f"OpenVINO cannot load {file}", cause=_short(error)) from error
     names = [spec["name"] for spec in arguments["outputs"]]
     _state.update(
         compiled=compiled,

@@ -31,12 +31,14 @@ class Format(str):
         PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.
         ONNX: .onnx.
         PADDLE_LITE: .nb.
+        MNN: .mnn.
         OPENVINO: .xml with a .bin.
     """
 
     PADDLE: ClassVar[Format]
     ONNX: ClassVar[Format]
     PADDLE_LITE: ClassVar[Format]
+    MNN: ClassVar[Format]
     OPENVINO: ClassVar[Format]
 
     @classmethod
@@ -54,6 +56,7 @@ class Format(str):
 
 
 Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
+Format.MNN = Format("mnn")
 Format.OPENVINO = Format("openvino")
 
 

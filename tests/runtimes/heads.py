@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from graphs import Graph
+from installed import require
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.exporter.program import Program
@@ -150,6 +151,16 @@ def make_onnx(head: Head, folder: Path) -> ModelArtifact:
     )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8), folder / "model.onnx")
     return _artifact(head, folder, Format.ONNX, (file_entry(folder, "model.onnx"),), "x", "y", "int64")
+
+
+def make_mnn(head: Head, folder: Path) -> ModelArtifact:
+    require("onnx")
+    source = folder / "source"
+    source.mkdir()
+    arguments = {"model": str(make_onnx(head, source).file("model")), "source_format": "ONNX", "options": []}
+    with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN") as worker:
+        worker.call("convert", {**arguments, "out": str(folder / "model.mnn")}, timeout_s=60)
+    return _artifact(head, folder, Format.MNN, (file_entry(folder, "model.mnn"),), "x", "y")
 
 
 def make_openvino(head: Head, folder: Path) -> ModelArtifact:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heads import HEADS, HEIGHT, WIDTH, Head, make_onnx, make_openvino, make_paddle, make_paddle_lite, tensor
+from heads import HEADS, HEIGHT, WIDTH, Head, make_mnn, make_onnx, make_openvino, make_paddle, make_paddle_lite, tensor
 from installed import require_worker
 
 from segexport.artifact import ModelArtifact
@@ -194,6 +194,10 @@ class TestOnnxRuntime(RuntimeContract):
 
 class TestPaddleLite(RuntimeContract):
     format, module, make = Format.PADDLE_LITE, "paddlelite", staticmethod(make_paddle_lite)
+
+
+class TestMnn(RuntimeContract):
+    format, module, make = Format.MNN, "MNN", staticmethod(make_mnn)
 
 
 class TestOpenVino(RuntimeContract):

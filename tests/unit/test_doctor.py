@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 from machines import Machine, bare_machine
 
+import segexport
 from segexport.commands import doctor
 from segexport.commands.doctor import ComponentStatus, examine, obstacle, render
 from segexport.errors import WorkerFailed
@@ -47,7 +48,7 @@ def test_all_that_works(machine, monkeypatch):
     with_tools(monkeypatch, [RUNS], [LITE])
     made = machine.install(machine.add("lite", {"lite_like": ""}, prove=tried.append), lite_like="1.5")
     machine.add("extra", {"click": "8."}, prove=tried.append)
-    findings = examine()
+    findings = segexport.doctor()
     assert row(findings, "runtime", "lite") == ComponentStatus("runtime", "lite", True, "1.5", "runs on cpu")
     assert row(findings, "toolchain", "lite").ok
     assert str(made.path) in row(findings, "toolchain", "lite").detail
