@@ -35,7 +35,7 @@ _CORRECTED_ON = 16  # images for bias correction: means settle long before range
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizationResult:
     """What quantization did.
 
     Attributes:
@@ -83,7 +83,7 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
     return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
 
-def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> Quantized:
+def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> QuantizationResult:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
@@ -120,7 +120,7 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
-    return Quantized(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
+    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
 
 
 def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:

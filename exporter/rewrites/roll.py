@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class RollWithinAxis(EachOperator):
@@ -38,7 +38,7 @@ class RollWithinAxis(EachOperator):
             op.set_attr("shifts", within, "LONGS")
             return
         out, many = op.output("Out") or "", prod(dims)
-        build = Builder(program, f"{out}.line")
+        build = OpBuilder(program, f"{out}.line")
         line = build.reshape(source, (many,))
         rolled = build.add("roll", {"X": line}, (many,), program.dtype(source))
         build.ops[-1].set_attr("axis", [0], "LONGS")

@@ -6,7 +6,7 @@ x[a, b] = v is: cut x[a] out, write v into its [b], write that back into x[a].
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _COMPUTED = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
@@ -32,7 +32,7 @@ class SetValueOfOneAxis(EachOperator):
         return len(axes) > 1 or any(start < 0 or not 0 <= end <= dims[axis] for start, end, axis in bounds)
 
     def change(self, program: Program, op: Op) -> None:
-        build = Builder(program, f"{op.output('Out')}.part")
+        build = OpBuilder(program, f"{op.output('Out')}.part")
         value, dropped = op.input("ValueTensor"), sorted(op.attr("decrease_axes") or [])
         if value and dropped:
             value = _with_all_axes(program, build, op, value, dropped)
@@ -40,7 +40,7 @@ class SetValueOfOneAxis(EachOperator):
         program.replace(op, *build.ops)
 
 
-def _with_all_axes(program: Program, build: Builder, op: Op, value: str, dropped: list[int]) -> str:
+def _with_all_axes(program: Program, build: OpBuilder, op: Op, value: str, dropped: list[int]) -> str:
     """An axis that was indexed by one number is missing in the value: it gets a size of 1 there."""
     rank = len(program.shape(op.input("Input") or ""))
     given = list(program.shape(value))
@@ -50,7 +50,7 @@ def _with_all_axes(program: Program, build: Builder, op: Op, value: str, dropped
     return build.reshape(value, tuple(given))
 
 
-def _written(program: Program, build: Builder, op: Op, source: str, index: int, value: str | None, out: str) -> None:
+def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int, value: str | None, out: str) -> None:
     """Writes the value into `source` along the axes from number `index` on."""
     axis, start, end, step = (op.attr(name)[index] for name in ("axes", "starts", "ends", "steps"))
     dims, kind = list(program.shape(source)), program.dtype(source)

@@ -22,7 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from weight_rounding import WeightRounding
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # Normalizations and softmax lose more in 8 bits than they save; what only looks at a shape has nothing to save.
@@ -44,7 +44,7 @@ def begin(arguments, _arrays):
         node.name = node.name or f"{node.op_type}_{index}"
     unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
     if unknown:
-        raise Failure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
+        raise WorkerFailure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
     chosen = choose_nodes(model, set(arguments["float_operators"]), set(arguments["float_nodes"]))
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     if arguments["equalize"]:
@@ -70,7 +70,7 @@ def begin(arguments, _arrays):
 def _require_finite_weights(model) -> None:
     for value in model.graph.initializer:
         if value.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(value)).all():
-            raise Failure(
+            raise WorkerFailure(
                 f"the model's constant {value.name} holds NaN or infinity",
                 cause="the training diverged, or the file is damaged",
                 hint="export the model again from a good checkpoint",
@@ -200,7 +200,7 @@ def quantize(_arguments, _arrays):
         if _state["seen"] > 1:
             scales[name] = [_scale(half, given) for half in halves]
     if ranges and all(low == high for low, high in ranges.values()):
-        raise Failure(
+        raise WorkerFailure(
             "every activation is constant on the calibration images",
             cause="the images are all alike, or the model ignores its input",
             hint="calibrate with a varied sample of real images",
@@ -224,7 +224,7 @@ def quantize(_arguments, _arrays):
     try:
         quantizer.quantize_model()
     except Exception as error:
-        raise Failure(
+        raise WorkerFailure(
             "ONNX Runtime cannot quantize the model",
             cause=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
             hint="leave the operator that it names in float: calibration: {float_operators: [TYPE]} in a recipe",

@@ -5,7 +5,7 @@ from standard input and writes answers to what was standard output. File descrip
 error first, because native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
-returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
+returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `WorkerFailure`.
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
 lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message lie in memory that
@@ -39,7 +39,7 @@ _SHARED_FROM_BYTES = 1 << 15  # a smaller message is as quick through the pipe
 _ALIGNED_BYTES, _GROWN_BYTES = 64, 1 << 20
 
 
-class Failure(Exception):
+class WorkerFailure(Exception):
     """The worker cannot do the job, and can say why: what, cause, hint."""
 
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
@@ -198,7 +198,7 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
     try:
         answer, results = commands[header["command"]](header["arguments"], arrays)
         return {"ok": True, **answer}, results
-    except Failure as failure:
+    except WorkerFailure as failure:
         if exhausted(failure):
             return _no_memory(failure), []
         return {"ok": False, "what": failure.what, "cause": failure.cause, "hint": failure.hint}, []

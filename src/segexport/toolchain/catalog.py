@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segexport.errors import EnvironmentMissingError
-from segexport.pipeline.registry import load, names, require_known
+from segexport.pipeline.entry_points import load, names, require_known
 
 
 @dataclass(frozen=True, eq=False)
