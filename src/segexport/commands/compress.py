@@ -214,6 +214,7 @@ def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> 
     given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
     if (importing.color, importing.mean, importing.std) != (None, None, None):
         given["preprocess"] = source.manifest.preprocess
+    given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
     return ModelRecipe(path=str(model.resolve()), **given)
 
 

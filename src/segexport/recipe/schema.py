@@ -18,7 +18,7 @@ RESERVED_NAMES = frozenset({"reference"})
 
 
 class ModelRecipe(Frozen):
-    """The trained model: a PaddleSeg or PaddleX export folder, a bare program, or an artifact.
+    """The trained model: a PaddleSeg or PaddleX export folder, a bare program, a training checkpoint, or an artifact.
 
     Attributes:
         path: Folder or file, relative to the recipe.
@@ -26,6 +26,8 @@ class ModelRecipe(Frozen):
         labels: Class names; else the export's, else the data's `labels.txt`.
         input_size: (width, height) that a free input is fixed to.
         mask_output: The output that the mask is made from, of a network with several heads.
+        config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
+        paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
     """
 
     path: str
@@ -34,6 +36,8 @@ class ModelRecipe(Frozen):
     input_size: tuple[PositiveInt, PositiveInt] | None = None
     mask_output: str | None = None
     ignore_index: int = 255
+    config: str | None = None
+    paddleseg: str | None = None
 
 
 class DataRecipe(Frozen):
