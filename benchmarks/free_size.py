@@ -14,7 +14,7 @@ from operator import mul
 
 from segexport.exporter import shapes
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import Builder
+from segexport.exporter.rewrites.base import OpBuilder
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 
 FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # what a size grows by
@@ -200,7 +200,7 @@ def _reshape(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _He
 # -- sizes as the graph computes them --------------------------------------------------------------------------
 
 
-class _Sides(Builder):
+class _Sides(OpBuilder):
     """Height and width of the image, and fractions of them, each computed once in front of all operators."""
 
     def __init__(self, program: Program, image: str, size: tuple[int, int]) -> None:

@@ -121,7 +121,7 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
     found: dict[str, dict] = {}
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
-        programs: dict[str, latency.Program] = {}
+        programs: dict[str, latency.TimedModel] = {}
         tensors = [apply(source.manifest.preprocess, image)[0] for image in images]
         for head, dtype in HEADS:
             name = head if dtype == "int32" else f"{head}, {dtype}"
@@ -132,7 +132,7 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
                 continue
             runtime = runtime_for(export.manifest.format)
             sessions[name] = stack.enter_context(runtime.open(export, RunOptions()))
-            programs[name] = latency.Program(partial(runtime.open, export, RunOptions()), [tensors[0]])
+            programs[name] = latency.TimedModel(partial(runtime.open, export, RunOptions()), [tensors[0]])
             found[name] = {"size_bytes": export.size_bytes, "output": list(export.manifest.outputs[0].shape)}
         masks: dict[str, list[np.ndarray]] = {}
         for name, session in sessions.items():

@@ -75,12 +75,12 @@ def compared(one: ModelArtifact, two: ModelArtifact, seconds: float, sessions: i
     }
 
 
-def program(artifact: ModelArtifact) -> latency.Program:
+def program(artifact: ModelArtifact) -> latency.TimedModel:
     """An export with noise for an image."""
     spec = artifact.manifest.inputs[0]
     shape = [size if size > 0 else default for size, default in zip(spec.shape, (1, 3, 512, 512), strict=True)]
     tensor = np.random.default_rng(0).standard_normal(shape).astype(spec.dtype)
-    return latency.Program(lambda: runtime_for(artifact.manifest.format).open(artifact, RunOptions()), [tensor])
+    return latency.TimedModel(lambda: runtime_for(artifact.manifest.format).open(artifact, RunOptions()), [tensor])
 
 
 def judged(rows: list[dict]) -> dict:

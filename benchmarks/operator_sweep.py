@@ -36,8 +36,7 @@ from pathlib import Path
 import numpy as np
 from stamped import save
 
-from segexport.artifact import Manifest, ModelArtifact, file_entry
-from segexport.artifact import Target as Machine
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import SegexportError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Attr, Op, Program, read_graph
@@ -50,7 +49,7 @@ from segexport.pipeline.step import Step, StepContext
 from segexport.process import worker_host
 from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions, Runtime
-from segexport.runtimes.lite import PaddleLite
+from segexport.runtimes.lite import PaddleLiteRuntime
 from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 
@@ -94,7 +93,9 @@ class Exporter:
 
 EXPORTERS = (
     Exporter("onnx", {ONNX: "refused"}, ToOnnx(), OnnxRuntime(), ToOnnx(ToOnnx.Params(opset=FIRST_OPSET))),
-    Exporter("paddle-lite", {LITE_ARM: "refused", LITE_X86: "not run"}, ToPaddleLite(), PaddleLite(), ToPaddleLite()),
+    Exporter(
+        "paddle-lite", {LITE_ARM: "refused", LITE_X86: "not run"}, ToPaddleLite(), PaddleLiteRuntime(), ToPaddleLite()
+    ),
 )
 
 
@@ -250,7 +251,7 @@ def artifact(program: Program, folder: Path) -> ModelArtifact:
         outputs=specs[1],
         preprocess=Preprocess(),
         labels=(Label(id=0, name="any", rgb=(0, 0, 0)),),
-        target=Machine(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     return ModelArtifact(folder, manifest)
 

@@ -24,7 +24,7 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.files.store import Store
 from segexport.judge.results import Export
-from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import HEADER
@@ -48,7 +48,7 @@ def main() -> None:
     data = Dataset.open(options.images, options.split).subset(options.limit)
     source = import_model(options.model, ImportOptions.from_strings(options.input_size), store)
     chain = planned(steps_of(OnnxExport(to=Format.ONNX)), source)
-    artifact = Builder(store, StepContext()).build("onnx-fp32", source, chain)
+    artifact = PlanRunner(store, StepContext()).build("onnx-fp32", source, chain)
     export = Export("onnx-fp32", artifact.manifest.format, artifact.manifest.target.precision, artifact)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.ref"

@@ -17,7 +17,7 @@ from segexport.compress import checkpoint, processes
 from segexport.compress.batches import Augmentation
 from segexport.compress.new_classes import with_classes
 from segexport.compress.prune_step import paddle_manifest
-from segexport.compress.training_job import Images, Job
+from segexport.compress.training_job import DatasetSpec, Job
 from segexport.compress.training_options import EVALUATIONS, LOG, CourseOptions, LearningOptions, TrainingOptions
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import count_pixels, require_counted, require_trainable
@@ -25,6 +25,7 @@ from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.quantized_program import require_float
+from segexport.files.lock import only_user
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -131,23 +132,24 @@ class Finetune:
         key = context.key or "unnamed"
         folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / TRAINING / key
         folder.mkdir(parents=True, exist_ok=True)
-        student = {role: str(source.file(role)) for role in ("model", "params")}
-        if origin is not None:
-            before = program.read(source.file("model"), source.file("params"))
-            shares = None if pixels is None else pixels / pixels.sum()
-            model, params = with_classes(before, origin, shares).write(folder, "student")
-            student = {"model": str(model), "params": str(params)}
-        job = self._job(source, data, validation, student, len(labels), folder, context)
-        more = self._more_arguments(source, context)
-        if own_teacher := more.pop("teacher", None):
-            job = job.model_copy(update={"teacher": own_teacher})
-        notes = (*self._train(job, more, out_dir, context), *self._more_notes())
-        if origin is not None:
-            notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
-        for name in (LOG, EVALUATIONS):
-            shutil.copyfile(folder / name, out_dir / name)
-        if not self.params.save_dir:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
+        with only_user(folder, "this training"):
+            student = {role: str(source.file(role)) for role in ("model", "params")}
+            if origin is not None:
+                before = program.read(source.file("model"), source.file("params"))
+                shares = None if pixels is None else pixels / pixels.sum()
+                model, params = with_classes(before, origin, shares).write(folder, "student")
+                student = {"model": str(model), "params": str(params)}
+            job = self._job(source, data, validation, student, len(labels), folder, context)
+            more = self._more_arguments(source, context)
+            if own_teacher := more.pop("teacher", None):
+                job = job.model_copy(update={"teacher": own_teacher})
+            notes = (*self._train(job, more, out_dir, context), *self._more_notes())
+            if origin is not None:
+                notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
+            for name in (LOG, EVALUATIONS):
+                shutil.copyfile(folder / name, out_dir / name)
+            if not self.params.save_dir:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
         manifest = paddle_manifest(source, out_dir, trained, lineage_entry(self, context.key, notes))
         logs = tuple(file_entry(out_dir, name, "other") for name in (LOG, EVALUATIONS))
@@ -194,8 +196,8 @@ class Finetune:
         options = TrainingOptions.model_validate(
             {**own, "steps": steps, "seed": context.seed, "ignore_index": data.ignore_index}
         )
-        images = Images.of(data, classes if data.labelled else None)
-        measured = Images.of(validation, classes) if validation is not None else None
+        images = DatasetSpec.of(data, classes if data.labelled else None)
+        measured = DatasetSpec.of(validation, classes) if validation is not None else None
         seen = [images.model_dump(exclude={"root"}), params.batch_size, params.processes, classes]
         seen.append(measured.model_dump(exclude={"root"}) if measured else None)
         return Job(
@@ -257,7 +259,7 @@ def _teacher(path: str) -> dict[str, str]:
 
 
 def _with_range(data: Dataset, classes: int) -> Dataset:
-    return Images.of(data, classes).open()
+    return DatasetSpec.of(data, classes).open()
 
 
 def _require_same_classes(data: Dataset, validation: Dataset) -> None:

@@ -16,7 +16,7 @@ from segexport.exporter.to_onnx import ToOnnx
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.ort import OnnxRuntime
-from segexport.runtimes.paddle import Paddle
+from segexport.runtimes.paddle import PaddleRuntime
 
 Where = Literal["onnxruntime", "paddle"]
 _TRIES = 6
@@ -92,7 +92,7 @@ class Stopwatch:
 
     def ratio(self, artifact: ModelArtifact) -> float:
         """Median over rounds of its median time over the original's."""
-        runtime = OnnxRuntime() if self._where == "onnxruntime" else Paddle()
+        runtime = OnnxRuntime() if self._where == "onnxruntime" else PaddleRuntime()
         options = RunOptions(threads=self._context.threads, timeout_s=self._context.timeout_s)
         placed = self._placed(artifact)
         with runtime.open(self._original, options) as first, runtime.open(placed, options) as second:

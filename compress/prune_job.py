@@ -8,7 +8,7 @@ from pydantic import Field
 
 from segexport.compress.channel_cost import Cost
 from segexport.compress.prune import Criterion
-from segexport.compress.training_job import Images
+from segexport.compress.training_job import DatasetSpec
 from segexport.spec import Frozen, Preprocess
 
 Widths = Literal["uniform", "global"]
@@ -50,7 +50,7 @@ class PruneJob(Frozen):
     options: PruneOptions
     classes: int | None = None
     preprocess: Preprocess
-    data: Images
+    data: DatasetSpec
     seed: int = 0
 
 

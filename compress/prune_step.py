@@ -18,7 +18,7 @@ from segexport.compress.cost import macs, parameters
 from segexport.compress.latency_target import Stopwatch, Where, macs_for_latency
 from segexport.compress.prune import Pruned, prune, uniform_ratio
 from segexport.compress.prune_job import Budgets, PruneJob, PruneOptions
-from segexport.compress.training_job import Images
+from segexport.compress.training_job import DatasetSpec
 from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.quantized_program import require_float
@@ -199,7 +199,7 @@ class _FromImages(_Pruning):
             options=PruneOptions.model_validate(self.params.model_dump(include=set(PruneOptions.model_fields))),
             classes=classes,
             preprocess=manifest.preprocess,
-            data=Images.of(data, classes),
+            data=DatasetSpec.of(data, classes),
             seed=context.seed,
         )
         self._worker = Worker(_WORKER, needs="paddle", own_code=True, threads=context.threads, name="pruning")

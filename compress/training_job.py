@@ -9,11 +9,11 @@ from pydantic import Field
 from segexport.compress.batches import Augmentation
 from segexport.compress.training_options import CourseOptions, TrainingOptions
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.spec import Frozen, Preprocess
 
 
-class Images(Frozen):
+class DatasetSpec(Frozen):
     """A data set as it travels to another process: the very images, be they a subset or a shard."""
 
     root: str
@@ -23,7 +23,7 @@ class Images(Frozen):
     ignore_index: int
 
     @classmethod
-    def of(cls, data: Dataset, num_classes: int | None) -> Images:
+    def of(cls, data: Dataset, num_classes: int | None) -> DatasetSpec:
         entries = tuple((entry.image, entry.label, entry.line) for entry in data.entries)
         root = str(data.root.resolve())
         return cls(
@@ -31,7 +31,7 @@ class Images(Frozen):
         )
 
     def open(self) -> Dataset:
-        entries = tuple(Entry(*entry) for entry in self.entries)
+        entries = tuple(DatasetEntry(*entry) for entry in self.entries)
         return Dataset(Path(self.root), self.split, entries, None, self.num_classes, self.ignore_index)
 
 
@@ -55,8 +55,8 @@ class Job(Frozen):
     augmentation: Augmentation = Augmentation()
     classes: int
     batch_size: int = Field(gt=0)
-    data: Images
-    validation: Images | None = None
+    data: DatasetSpec
+    validation: DatasetSpec | None = None
     folder: str
     log_folder: str = ""
     device: str = "cpu"

@@ -23,7 +23,7 @@ from segexport.files.atomic import whole_file
 _BEST = "best.npz"
 
 
-class Writer(Protocol):
+class SummaryWriter(Protocol):
     """Where curves are drawn; TensorBoard's summary writers are such."""
 
     def add_scalar(self, tag: str, value: float, step: int) -> None: ...
@@ -47,7 +47,7 @@ class Course:
         *,
         epoch_steps: float,
         validation: Validation | None = None,
-        writer: Writer | None = None,
+        writer: SummaryWriter | None = None,
     ) -> None:
         self._trainer, self._batches, self._options = trainer, batches, options
         self._epoch_steps, self._validation, self._writer = epoch_steps, validation, writer
@@ -158,7 +158,7 @@ def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
         np.savez(stream, **tensors)
 
 
-def tensorboard(folder: Path, step: int) -> Writer:
+def tensorboard(folder: Path, step: int) -> SummaryWriter:
     """A writer of TensorBoard's files; what an earlier run wrote after `step` is taken back.
 
     Raises:

@@ -11,7 +11,7 @@ from segexport.artifact import (
     LineageEntry,
     Manifest,
     ModelArtifact,
-    Target,
+    TargetDevice,
     digest_of,
     file_digest,
     file_entry,
@@ -92,7 +92,7 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
         preprocess=before.preprocess,
         labels=before.labels,
         ignore_index=before.ignore_index,
-        target=Target(arch="any", precision=Precision(answer["precision"])),
+        target=TargetDevice(arch="any", precision=Precision(answer["precision"])),
         lineage=(
             LineageEntry(
                 step="adopt",

@@ -15,7 +15,7 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.quantized_program import is_quantized, unquantized
 from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.shapes import fix_input_shape, settled
-from segexport.pipeline.registry import targets
+from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen, TensorSpec
 
 Support = Literal["as it is", "after rewrites", "no"]
@@ -88,7 +88,7 @@ def inspect(program: Program, input_shapes: Mapping[str, Sequence[int]] | None =
         parameter_bytes=cost.parameter_bytes(program),
         flops=cost.flops(program),
         peak_activation_bytes=cost.peak_activation_bytes(program),
-        targets=tuple(found for target in targets().values() for found in target.verdict_before(program)),
+        targets=tuple(found for target in instances("target").values() for found in target.verdict_before(program)),
     )
 
 

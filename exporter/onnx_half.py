@@ -16,7 +16,7 @@ class HalfOnnx:
     """Weights and arithmetic in fp16, with casts at both ends."""
 
     kind = "onnx_fp16"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

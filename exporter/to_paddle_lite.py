@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.calibrate import Calibrate, where_it_rounds
@@ -38,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "13"
+    version = "14"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -99,7 +99,7 @@ class ToPaddleLite:
                 "format": Format.PADDLE_LITE,
                 "files": tuple(files),
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
-                "target": Target(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
+                "target": TargetDevice(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,
             }

@@ -53,7 +53,7 @@ class Adb(Runtime):
     title = "The phone"
 
     def __init__(self, format: Format = Format.ONNX, *, serial: str = "", executable: str = "adb") -> None:
-        self.runs = format
+        self.runs = (format,)
         self._adb = AdbClient(executable, serial or os.environ.get("ANDROID_SERIAL", ""))
 
     def probe(self) -> Availability:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, WorkerError
+from segexport.errors import EnvironmentMissingError, InputError, WorkerError
+from segexport.measure.audit import Ran
+from segexport.process import pythons
+from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 from segexport.runtimes.objects import Objects
 from segexport.spec import Format, TensorSpec
@@ -29,14 +32,14 @@ class RunOptions:
         threads: Threads for one inference.
         timeout_s: Longest wait for one answer.
         options: What only one runtime knows, by name.
-        runtimes: Names of runtimes that are wanted, each for the format that it runs, in place of the format's first.
+        runtime: Who runs it, by name; empty: the format's first runtime.
     """
 
     device: str = "cpu"
     threads: int = 1
     timeout_s: float = 300.0
     options: dict[str, object] = field(default_factory=dict)
-    runtimes: tuple[str, ...] = ()
+    runtime: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,23 +117,65 @@ class Session(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Runs artifacts of one format. It is found by its entry point in `segexport.runtimes`, whose name is its own.
+    """Runs artifacts of some formats. It is found by its entry point in `segexport.runtimes`, whose name is its own.
 
     Attributes:
         name: On the command line and in reports.
         title: What people call it.
-        runs: The format.
+        runs: The formats.
         profiles: Whether its sessions tell which operators ran, when they are opened with the option `profile`, the
             beginning of a path for what the runtime writes.
     """
 
     name: str
     title: str
-    runs: Format
+    runs: tuple[Format, ...]
     profiles: bool = False
 
     def probe(self) -> Availability: ...
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...
+
+    def version(self) -> str:
+        """Of what is installed; empty where it is not, or does not work."""
+        return self.probe().version
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        """Why nothing of an fp16 export ran in fp16 though the export is right; empty where that is its fault."""
+        return ""
+
+
+class WorkerRuntime(Runtime):
+    """A runtime whose models run in a worker file; `workers/onnxruntime_worker.py` is one to read.
+
+    Attributes:
+        worker: The file, in `workers/`; of another package, its whole path.
+        needs: Modules that the worker's Python must have.
+    """
+
+    worker: ClassVar[str | Path]
+    needs: ClassVar[str | tuple[str, ...]]
+
+    def probe(self) -> Availability:
+        return probe_worker(self.worker, self.needs)
+
+    def version(self) -> str:
+        """Read from what is installed; nothing is started."""
+        module, *more = (self.needs,) if isinstance(self.needs, str) else self.needs
+        try:
+            return pythons.versions(interpreter_for(module, *more), module)[module]
+        except EnvironmentMissingError:
+            return ""
+
+    def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
+        return open_worker_session(self.name, self.worker, self.needs, artifact, options, self.files(artifact))
+
+    def files(self, artifact: ModelArtifact) -> dict[str, Path]:
+        """What the worker opens, by role.
+
+        Raises:
+            SegexportError: The artifact cannot be run on this machine.
+        """
+        return {"model": artifact.file("model")}
 
 
 class WorkerSession:
@@ -156,6 +201,7 @@ class WorkerSession:
             "files": {role: str(path) for role, path in files.items()},
             "device": options.device,
             "threads": options.threads,
+            "inputs": [spec.name for spec in artifact.manifest.inputs],
             "outputs": [spec.model_dump() for spec in artifact.manifest.outputs],
             "options": options.options,
         }
@@ -266,14 +312,19 @@ def _objects(answer: dict, arrays: list[np.ndarray], size: tuple[int, int]) -> P
 
 
 def open_worker_session(
-    runtime: str, script: str, needs: str, artifact: ModelArtifact, options: RunOptions, files: dict[str, Path]
+    runtime: str,
+    script: str | Path,
+    needs: str | tuple[str, ...],
+    artifact: ModelArtifact,
+    options: RunOptions,
+    files: dict[str, Path],
 ) -> WorkerSession:
     """Starts `workers/<script>` and opens the artifact in it."""
     worker = Worker(WORKERS / script, needs=needs, threads=options.threads, name=runtime, shared=True)
     return WorkerSession(runtime, worker, artifact, options, files)
 
 
-def probe_worker(script: str, needs: str) -> Availability:
+def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availability:
     """Starts the worker and asks what it has; every failure becomes the reason."""
     from segexport.errors import SegexportError
 

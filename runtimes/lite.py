@@ -7,24 +7,22 @@ from pathlib import Path
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import UnsupportedModelError
-from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
+from segexport.runtimes.base import WorkerRuntime
 from segexport.spec import Format
 
 
-class PaddleLite(Runtime):
+class PaddleLiteRuntime(WorkerRuntime):
     """Runs `.nb` files: the ARM one on an ARM host, its x86 twin elsewhere."""
 
     name = "paddle-lite"
     title = "Paddle-Lite"
-    runs = Format.PADDLE_LITE
+    runs = (Format.PADDLE_LITE,)
+    worker = "lite_worker.py"
+    needs = "paddlelite"
 
-    def probe(self) -> Availability:
-        return probe_worker("lite_worker.py", "paddlelite")
-
-    def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
+    def files(self, artifact: ModelArtifact) -> dict[str, Path]:
         on_arm = platform.machine() in ("aarch64", "arm64")
-        files = {"model": artifact.file("model") if on_arm else twin_of(artifact)}
-        return open_worker_session(self.name, "lite_worker.py", "paddlelite", artifact, options, files)
+        return {"model": artifact.file("model") if on_arm else twin_of(artifact)}
 
 
 def twin_of(artifact: ModelArtifact) -> Path:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, Runtime, WorkerSession, open_worker_session, probe_worker
+from collections.abc import Sequence
+
+from segexport.measure.audit import Ran
+from segexport.runtimes.base import WorkerRuntime
 from segexport.spec import Format
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(WorkerRuntime):
     """Runs `.onnx` files; the provider asked for is the provider used, or it is an error."""
 
     name = "onnxruntime"
     title = "ONNX Runtime"
-    runs = Format.ONNX
+    runs = (Format.ONNX,)
     profiles = True
+    worker = "onnxruntime_worker.py"
+    needs = "onnxruntime"
 
-    def probe(self) -> Availability:
-        return probe_worker("onnxruntime_worker.py", "onnxruntime")
-
-    def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
-        files = {"model": artifact.file("model")}
-        return open_worker_session(self.name, "onnxruntime_worker.py", "onnxruntime", artifact, options, files)
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if any(one.is_product and one.provider != "CPUExecutionProvider" for one in ran):
+            return ""
+        return "ONNX Runtime has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"

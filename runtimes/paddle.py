@@ -8,7 +8,7 @@ from segexport.runtimes.watched import WatchedSession, with_graph
 from segexport.spec import Format
 
 
-class Paddle(Runtime):
+class PaddleRuntime(Runtime):
     """Runs `.pdmodel` programs on the CPU, and on CUDA where the wheel has it.
 
     The option `graph` says how: `plain` (the default), operator by operator, which is what masks come from;
@@ -18,7 +18,7 @@ class Paddle(Runtime):
 
     name = "paddle"
     title = "Paddle Inference"
-    runs = Format.PADDLE
+    runs = (Format.PADDLE,)
 
     def probe(self) -> Availability:
         return probe_worker("paddle_worker.py", "paddle")

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from segexport.pipeline import registry, step
+from segexport.pipeline import entry_points, step
 from segexport.process import interpreter, pythons
 from segexport.toolchain import catalog, environments
 from segexport.toolchain.catalog import Toolchain
@@ -114,7 +114,7 @@ def bare_machine(folder: Path, monkeypatch: pytest.MonkeyPatch):
     machine = Machine(folder)
     binaries = folder / "bin"
     binaries.mkdir()
-    own = registry._installed()
+    own = entry_points._installed()
 
     def installed():
         entries = {
@@ -122,7 +122,7 @@ def bare_machine(folder: Path, monkeypatch: pytest.MonkeyPatch):
         }
         return {**own, "toolchain": dict(sorted(entries.items()))}
 
-    monkeypatch.setattr(registry, "_installed", installed)
+    monkeypatch.setattr(entry_points, "_installed", installed)
     monkeypatch.setattr("shutil.which", lambda name: str(binaries / name) if (binaries / name).exists() else None)
     monkeypatch.setattr(pythons, "_UV_BESIDE", folder / "no-uv")
     monkeypatch.setenv("PYENV_ROOT", str(folder / "pyenv"))

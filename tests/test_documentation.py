@@ -21,6 +21,15 @@ def test_links_lead_to_files(page):
     assert [link for link in links if link and not (page.parent / link).exists()] == []
 
 
+def test_one_sentence_says_what_segexport_is():
+    from segexport.cli.main import cli
+
+    assert cli.help is not None
+    tagline = cli.help.partition("\n")[0]
+    for name in ("README.md", "docs/index.md", "pyproject.toml", "mkdocs.yml", "src/segexport/__init__.py"):
+        assert tagline in (REPOSITORY / name).read_text(encoding="utf-8"), name
+
+
 def test_the_site_builds(tmp_path):
     require("mkdocs", "material")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

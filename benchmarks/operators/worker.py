@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import static
 from paddle.base.framework import OpProtoHolder
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 paddle.enable_static()
 executor = static.Executor(paddle.CPUPlace())
@@ -41,7 +41,7 @@ def build(arguments, arrays):
             if not graph.feeds:  # an inference program takes something
                 graph.feed_unused()
         except Exception as error:
-            raise Failure("Paddle does not take it", cause=_last_line(error)) from error
+            raise WorkerFailure("Paddle does not take it", cause=_last_line(error)) from error
         wanted = arguments["ops"][-1]["outputs"] or list(graph.results[-1])[:1]
         fetched = [var for slot in wanted for var in graph.results[-1][slot]]
         for name, index in graph.parameters:
@@ -56,7 +56,7 @@ def build(arguments, arrays):
         try:
             outputs = [np.asarray(output) for output in executor.run(exported, feed, names)]
         except Exception as error:
-            raise Failure("Paddle cannot run it", cause=_last_line(error)) from error
+            raise WorkerFailure("Paddle cannot run it", cause=_last_line(error)) from error
         static.io.prepend_feed_ops(exported, list(feed))
         static.io.append_fetch_ops(exported, names)
         data = exported.desc.serialize_to_string()

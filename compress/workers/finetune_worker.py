@@ -9,7 +9,7 @@ import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding f
 from functools import wraps
 from pathlib import Path
 
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.training import Trainer
@@ -29,7 +29,7 @@ def says_why(command):
         try:
             return command(arguments, arrays), []
         except SegexportError as error:
-            raise Failure(error.what, error.cause, error.hint) from error
+            raise WorkerFailure(error.what, error.cause, error.hint) from error
 
     return run
 

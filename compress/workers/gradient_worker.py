@@ -9,7 +9,7 @@ import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding f
 from pathlib import Path
 
 import paddle
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 from segexport.compress.live_program import LiveProgram
 
@@ -19,7 +19,7 @@ def gradient(arguments, _arrays):
     live.train()
     live(paddle.rand([1, 3, 128, 128])).mean().backward()
     if not any(weight.grad is not None and float(weight.grad.abs().sum()) > 0 for weight in live.parameters()):
-        raise Failure("the demo's program has no gradient")
+        raise WorkerFailure("the demo's program has no gradient")
     return {}, []
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
 
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 from segexport.compress import sensitivity
 from segexport.compress.batches import Augmentation, Batch, Batches
@@ -30,7 +30,7 @@ def _says_why(command):
         try:
             return command(arguments), []
         except SegexportError as error:
-            raise Failure(error.what, error.cause, error.hint) from error
+            raise WorkerFailure(error.what, error.cause, error.hint) from error
 
     return run
 

@@ -24,8 +24,8 @@ import numpy as np
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.layers import LAYER_PATH, layer_of
 from segexport.exporter.program import Attr, Block, Op, Program, Var
-from segexport.exporter.rewrites.base import Builder
-from segexport.exporter.shapes import Inference
+from segexport.exporter.rewrites.base import OpBuilder
+from segexport.exporter.shapes import ShapeInference
 
 _MAX_ROUNDS = 1024
 _MAX_OPS = 50_000
@@ -38,7 +38,7 @@ def straighten(program: Program, changed: Iterable[str] | None = None) -> list[s
     """Makes the program one straight block, in place; returns notes.
 
     Args:
-        changed: Inputs whose sizes are not those that the program was recorded with, see `shapes.Inference`.
+        changed: Inputs whose sizes are not those that the program was recorded with, see `shapes.ShapeInference`.
 
     Raises:
         UnsupportedModelError: A loop whose end is only known while it runs, or sides of a branch that do not fit.
@@ -59,7 +59,7 @@ class _Walk:
     """
 
     def __init__(self, program: Program, changed: Iterable[str] | None) -> None:
-        self._program, self._inference = program, Inference(program, changed)
+        self._program, self._inference = program, ShapeInference(program, changed)
         self._blocks = program.blocks
         self._renamed: dict[str, str] = {}
         self._again: set[str] = set()
@@ -189,7 +189,7 @@ class _Walk:
 
     def _index(self, op: Op, condition: str) -> str:
         """A condition as a list of one index."""
-        build = Builder(self._program, f"{condition}.index")
+        build = OpBuilder(self._program, f"{condition}.index")
         as_number = build.cast(condition, self._program.shape(condition), "int32")
         found = build.reshape(as_number, (1,))
         self._append_all(op, build.ops)
@@ -202,7 +202,7 @@ class _Walk:
         if len({program.dtype(side) for side in sides}) > 1 or not self._are_of_one_size(sides):
             sizes = " and ".join(str(list(size)) for size in dims)
             raise self._refusal(op, f"which side is taken depends on the image, and they give sizes {sizes}")
-        build, (first, *_) = Builder(program, f"{out}.side"), dims
+        build, (first, *_) = OpBuilder(program, f"{out}.side"), dims
         kind = program.dtype(sides[0])
         as_float = kind == "bool"  # Paddle-Lite joins no booleans
         held = [build.cast(side, first, "int32") for side in sides] if as_float else sides
@@ -240,7 +240,7 @@ class _Walk:
             free = iter((height, width))
             batch, *sizes = probe.vars[name].dims or (1,)
             probe.vars[name].dims = (max(batch, 1), *(next(free, 1) if size < 0 else size for size in sizes))
-        inference = Inference(probe, None)
+        inference = ShapeInference(probe, None)
         for op in self._done:
             if op.type not in ("feed", "fetch"):
                 inference.step(op, op.type)

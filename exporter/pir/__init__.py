@@ -1,6 +1,6 @@
 """Paddle 3's `.json` programs become legacy ones: from then on a model like any other, and no Paddle 3 is needed.
 
-The graph is translated operator by operator (`translation`, by the table in `rules` and the functions in `special`).
+The graph is translated operator by operator (`translate`, by the table in `rules` and the functions in `custom_rules`).
 The `.pdiparams` file beside it is byte for byte what the legacy format has: the parameters in the order of their names.
 """
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, read_json
-from segexport.exporter.pir.translation import HINT, Translation, rule_name
+from segexport.exporter.pir.translate import rule_name, translate
+from segexport.exporter.pir.translation import HINT
 from segexport.exporter.program import Program
 from segexport.exporter.program_reader import read_params
 from segexport.files.foreign import guarded
@@ -49,7 +50,7 @@ def _translate(model: Path) -> Program:
     graph = read_json(Path(model))
     _refuse_unknown(graph, model)
     _refuse_overwritten(graph, model)
-    return Translation(graph, str(model)).run()
+    return translate(graph, str(model))
 
 
 def _finished(program: Program, model: Path) -> Program:

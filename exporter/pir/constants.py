@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segexport.exporter.pir.file import PirOp
+from segexport.exporter.pir.translation import Translation
 from segexport.exporter.program import Attr
-
-if TYPE_CHECKING:
-    from segexport.exporter.pir.translation import Translation
 
 MAX_CONSTANT = 64  # elements of a constant that may become an attribute; shapes and axes have a few
 

@@ -6,14 +6,12 @@ A function takes the translation and the operator, and adds what the legacy prog
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segexport.exporter.pir.constants import CONSTANTS
 from segexport.exporter.pir.file import PirOp
+from segexport.exporter.pir.translation import Translation
 from segexport.exporter.program import Attr
-
-if TYPE_CHECKING:
-    from segexport.exporter.pir.translation import Translation
 
 
 def _feed(t: Translation, op: PirOp) -> None:

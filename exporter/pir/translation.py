@@ -1,4 +1,4 @@
-"""One program of Paddle 3 on its way into a legacy program, operator by operator."""
+"""What the translation of one Paddle 3 program knows so far, and how a rule reads an operator and adds legacy ones."""
 
 from __future__ import annotations
 
@@ -9,27 +9,16 @@ from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.layers import LAYER_PATH
 from segexport.exporter.pir.attributes import typed as as_attribute
-from segexport.exporter.pir.custom_rules import SPECIAL
 from segexport.exporter.pir.file import KNOWN_VERSION, PirGraph, PirOp, PirValue
-from segexport.exporter.pir.rule_grammar import Rule, attributes, operands, results
-from segexport.exporter.pir.rules import RULES
+from segexport.exporter.pir.rule_grammar import attributes
 from segexport.exporter.program import Attr, Block, Op, Program, Var
 
 LEGACY_VERSION = 2006002  # what Paddle 2.6.2 writes
-# Attributes about devices, distributed training and the like: they change no result.
-_IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})
 HINT = "export it with FLAGS_enable_pir_api=0 in the environment (Paddle 3.1 or older), or without this operator"
 
 
-def rule_name(op: PirOp) -> str | None:
-    """The name that the tables have for an operator, None if they have none; `relu_` is `relu` in place."""
-    name = op.name if op.name == "p" else op.full_name
-    candidates = (name, name[:-1]) if name.endswith("_") else (name,)
-    return next((found for found in candidates if found in SPECIAL or found in RULES), None)
-
-
 class Translation:
-    """One program on its way. Values of the `.json` go by their numbers, variables of the result by their names.
+    """The translation of one program. The `.json` identifies values by number, the legacy program variables by name.
 
     Attributes:
         names: Value -> variable.
@@ -50,68 +39,6 @@ class Translation:
         self._graph, self._source = graph, source
         self._read: set[str] = set()
         self._wanted = {op.operands[0]: op.attrs.get("name") for op in graph.ops if op.name == "fetch" and op.operands}
-
-    def run(self) -> Program:
-        """Translates every operator."""
-        for op in self._graph.ops:
-            name = rule_name(op)
-            assert name is not None, op
-            self._read = set()
-            if name in SPECIAL:
-                SPECIAL[name](self, op)
-            else:
-                self._apply(op, RULES[name])
-            self._check_all_read(op)
-        return self.program
-
-    def _apply(self, op: PirOp, rule: Rule) -> None:
-        inputs: dict[str, list[str]] = {}
-        attrs, words = self.attributes(op, rule.attrs), operands(rule.operands)
-        if any(op.operands[len(words) :]):
-            raise self.unsupported(op, f"it has {len(op.operands)} operands, the legacy operator knows {len(words)}")
-        for index, word in enumerate(words):
-            if not self.operand(op, index):
-                if not (word.is_optional or word == operands("-")[0]):
-                    raise self.damaged(op, f"its operand {index} is missing")
-                continue
-            if word.attr and (value := self.constant(op, index)) is not None:
-                attrs[word.attr] = self.typed(op, word.type, value)
-            elif word.slot == "VARS":
-                attrs[word.attr] = self._variables(op, index)
-            elif word.list_slot and self.operand(op, index) in self.lists:
-                inputs[word.list_slot] = [self.in_dtype(op, name, word.dtype) for name in self.tensors(op, index)]
-                if word.attr:  # sizes that are computed are -1 in the attribute
-                    attrs[word.attr] = self.typed(op, word.type, [-1] * len(inputs[word.list_slot]))
-            elif word.slot:
-                inputs[word.slot] = [self.in_dtype(op, self.tensor(op, index), word.dtype)]
-                sizes = self.program.shape(inputs[word.slot][0])
-                if word.type in ("INTS", "BOUNDS") and len(sizes) == 1 and sizes[0] > 0:  # exporters look for these
-                    attrs[word.attr] = self.typed(op, word.type, [-1] * sizes[0])
-            elif word.attr:
-                raise self.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
-            elif word.list_slot:
-                raise self.damaged(op, f"its operand {index} is no list of tensors")
-        self.emit(op, rule.op, inputs, self._outputs(op, rule), attrs)
-
-    def _outputs(self, op: PirOp, rule: Rule) -> dict[str, list[str]]:
-        outputs: dict[str, list[str]] = {}
-        for index, word in enumerate(results(rule.results)):
-            if word.is_new:
-                outputs[word.slot] = [self._xshape(op, outputs.get("Out", [op.name])[0])]
-            elif not word.slot or index >= len(op.results) or _is_left_out(op.results[index]):
-                continue
-            elif word.is_list:
-                outputs[word.slot] = self._declare_list(op, op.results[index])
-            else:
-                outputs[word.slot] = [self.declare(op, index)]
-                if word.dtype:
-                    self.program.vars[outputs[word.slot][0]].dtype = word.dtype
-        return outputs
-
-    def _xshape(self, op: PirOp, out: str) -> str:
-        """The sizes before, of which a first 0 says that they are no tensor's data."""
-        x = self.program.vars[self.tensor(op, 0)]
-        return self.new_var(f"{out}.xshape", x.dtype, (0, *x.dims))
 
     # -- values ------------------------------------------------------------------------------------------------
 
@@ -136,12 +63,6 @@ class Translation:
             raise self.damaged(op, f"its operand {index} is no list of tensors")
         return list(names)
 
-    def _variables(self, op: PirOp, index: int) -> Attr:
-        """An operand as an attribute that names variables: one with all sizes, or one for each."""
-        if self.operand(op, index) in self.lists:
-            return Attr("VARS", self.tensors(op, index))
-        return Attr("VAR", self.tensor(op, index))
-
     def constant(self, op: PirOp, index: int) -> Any:
         """What an operand holds, None where that is not known before the program runs."""
         return self.constants.get(self.operand(op, index))
@@ -164,7 +85,7 @@ class Translation:
             self.names[number] = found
         return found
 
-    def _declare_list(self, op: PirOp, value: PirValue) -> list[str]:
+    def declare_list(self, op: PirOp, value: PirValue) -> list[str]:
         if not value.is_list or not value.types:
             raise self.damaged(op, "a result is no list of tensors")
         made = enumerate(value.types)
@@ -189,6 +110,14 @@ class Translation:
         return op.results[0].types[0].dtype
 
     # -- attributes --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Forgets which attributes were read; call it before each operator."""
+        self._read = set()
+
+    def unread(self, op: PirOp) -> list[str]:
+        """The operator's attributes that no rule has read since `start`."""
+        return [name for name in op.attrs if name not in self._read]
 
     def attr(self, op: PirOp, name: str) -> Any:
         """An attribute as the file has it."""
@@ -217,12 +146,6 @@ class Translation:
             return as_attribute(type, value)
         except (TypeError, ValueError, OverflowError, struct.error):
             raise self.damaged(op, f"{str(value)[:80]} is no {type}") from None
-
-    def _check_all_read(self, op: PirOp) -> None:
-        """What a rule does not know must not be dropped silently: it may change the result."""
-        left = [name for name in op.attrs if name not in self._read and name not in _IGNORED]
-        if left and op.name != "p":
-            raise self.unsupported(op, f"its attribute {left[0]} ({op.attrs[left[0]]!r}) has no legacy counterpart")
 
     # -- operators ---------------------------------------------------------------------------------------------
 
@@ -263,7 +186,3 @@ class Translation:
         if self._graph.version > KNOWN_VERSION:
             cause += f"; the file is of format {self._graph.version}, newer than {KNOWN_VERSION}, the last one known"
         return UnsupportedModelError(f"{self._source}: {op} cannot be translated", cause=cause, hint=HINT)
-
-
-def _is_left_out(value: PirValue) -> bool:
-    return not value.id or not (value.types or value.is_list)

@@ -20,6 +20,7 @@ from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
 from segexport.exporter.rewrites.channels_last import ChannelsFirst
 from segexport.exporter.rewrites.class_nms import ClassNmsToSharedNms
 from segexport.exporter.rewrites.comparison import ComparisonAttributes
+from segexport.exporter.rewrites.computed_filter import ComputedFilterToProducts
 from segexport.exporter.rewrites.constant_arguments import ConstantArguments
 from segexport.exporter.rewrites.crop import CropToSlice
 from segexport.exporter.rewrites.cumsum import CumsumToPlain
@@ -88,6 +89,7 @@ REWRITES: tuple[Rewrite, ...] = (
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
     ExplicitPadding(),
+    ComputedFilterToProducts(),
     TransposedConvPadding(),
     AdaptivePoolToMatmul(),
     AdaptiveMaxPoolToWindows(),

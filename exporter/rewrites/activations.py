@@ -13,7 +13,7 @@ from typing import Any
 
 from segexport.exporter.converters import CONVERTERS
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, ONNX, Builder, EachOperator, Target, count
+from segexport.exporter.rewrites.base import LITE_X86, ONNX, EachOperator, OpBuilder, Target, count
 
 _SOFTPLUS_IS_LINEAR = 15.0  # from here on, log(1 + exp(x)) is x to float32
 _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hendrycks and Gimpel 2016
@@ -64,7 +64,7 @@ class ActivationsToArithmetic(EachOperator):
         return op.type not in self._known
 
 
-class _Arithmetic(Builder):
+class _Arithmetic(OpBuilder):
     """Element by element, on tensors of one shape; the last call writes what the activation wrote."""
 
     def __init__(self, program: Program, op: Op) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class AdaptiveMaxPoolToWindows(EachOperator):
@@ -30,7 +30,7 @@ class AdaptiveMaxPoolToWindows(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         image, out = op.input("X") or "", op.output("Out") or ""
-        dims, build, windows = list(program.shape(image)), Builder(program, f"{out}.bins"), []
+        dims, build, windows = list(program.shape(image)), OpBuilder(program, f"{out}.bins"), []
         for axis, bins in zip((2, 3), op.attr("ksize"), strict=True):
             indices = bin_indices(bins, dims[axis])
             windows.append(indices.shape[1])

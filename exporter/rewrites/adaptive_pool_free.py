@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import Builder, matmul
+from segexport.exporter.rewrites.base import OpBuilder, matmul
 
 
 def pool_of_free_size(program: Program, op: Op) -> list[Op]:
@@ -29,7 +29,7 @@ def pool_of_free_size(program: Program, op: Op) -> list[Op]:
     return [*build.ops, over_rows]
 
 
-class _Averages(Builder):
+class _Averages(OpBuilder):
     """Builds one averaging matrix per side of the image."""
 
     def side(self, sizes: str, axis: int) -> str:

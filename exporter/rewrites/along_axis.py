@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, EachOperator, OpBuilder
 
 
 class TakeAlongAxisToGather(EachOperator):
@@ -32,7 +32,7 @@ class TakeAlongAxisToGather(EachOperator):
 
 def _gathered(program: Program, op: Op) -> list[Op]:
     source, index, out = op.input("Input") or "", op.input("Index") or "", op.output("Result") or ""
-    build = Builder(program, f"{out}.take")
+    build = OpBuilder(program, f"{out}.take")
     dims, wanted = program.shape(source), program.shape(index)
     flat = build.flat_index(index, dims, op.attr("Axis", 0))
     found = build.rows(build.reshape(source, (prod(dims),)), flat, (prod(wanted),))
@@ -65,7 +65,7 @@ class PutAlongAxisToScatter(EachOperator):
 
 def _scattered(program: Program, op: Op) -> list[Op]:
     source, index, out = op.input("Input") or "", op.input("Index") or "", op.output("Result") or ""
-    build = Builder(program, f"{out}.put")
+    build = OpBuilder(program, f"{out}.put")
     dims, wanted = program.shape(source), program.shape(index)
     flat = build.flat_index(index, dims, op.attr("Axis", 0))
     values = build.reshape(op.input("Value") or "", (prod(wanted), 1))

@@ -81,7 +81,7 @@ class EachOperator:
         return program.all_ops() if self.everywhere else program.ops
 
 
-MOST_ELEMENTS = 1 << 24  # of a tensor that `Builder.flat_index` points into
+MOST_ELEMENTS = 1 << 24  # of a tensor that `OpBuilder.flat_index` points into
 
 
 def has(program: Program, *types: str) -> bool:
@@ -134,7 +134,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {'operator' if number == 1 else 'operators'} {what}"
 
 
-class Builder:
+class OpBuilder:
     """Collects operators that take the place of one; each `add` returns the name of its result."""
 
     def __init__(self, program: Program, hint: str) -> None:

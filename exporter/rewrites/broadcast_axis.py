@@ -7,7 +7,7 @@ the operator as it is, and ONNX aligns the last axes.
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class AxesBehindTheNarrower(EachOperator):
@@ -29,7 +29,7 @@ class AxesBehindTheNarrower(EachOperator):
         slot, missing = _narrower(program, op)
         source = op.input(slot) or ""
         dims, dtype = program.shape(source), program.dtype(source)
-        build = Builder(program, f"{source}.widened")
+        build = OpBuilder(program, f"{source}.widened")
         shadow = program.add_var(f"{source}.xshape", (0, *dims), dtype)
         axes = list(range(len(dims), len(dims) + missing))
         wide = (*dims, *[1] * missing)

@@ -8,7 +8,7 @@ as long as `keep_top_k` boxes are left among them, and the suppression's cost st
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, count
+from segexport.exporter.rewrites.base import ONNX, OpBuilder, count
 
 _TYPE = "multiclass_nms3"
 _CANDIDATES = 8192
@@ -45,7 +45,7 @@ def _can_change(program: Program, op: Op, readers: dict[str, list[Op]]) -> bool:
 
 
 def _written_out(program: Program, op: Op) -> list[Op]:
-    build = Builder(program, f"{op.output('Out')}.nms")
+    build = OpBuilder(program, f"{op.output('Out')}.nms")
     classes = program.shape(op.input("Scores") or "")[1]
     scores, boxes, indices = _candidates(program, build, op)
     number = build.cast(indices, (-1,), "float32")
@@ -68,7 +68,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
     return build.ops
 
 
-def _candidates(program: Program, build: Builder, op: Op) -> tuple[str, str, str]:
+def _candidates(program: Program, build: OpBuilder, op: Op) -> tuple[str, str, str]:
     """The best scores, their boxes [n, 4], and their places among all scores."""
     flat = build.reshape(op.input("Scores") or "", (-1,))
     total = build.add("shape", {"Input": flat}, (1,), "int32")
@@ -80,7 +80,7 @@ def _candidates(program: Program, build: Builder, op: Op) -> tuple[str, str, str
     return scores, build.rows(corners, indices, (-1, 4)), indices
 
 
-def _suppressed(program: Program, build: Builder, op: Op, boxes: str, scores: str) -> str:
+def _suppressed(program: Program, build: OpBuilder, op: Op, boxes: str, scores: str) -> str:
     """Which candidates stay."""
     index = program.add_var(f"{op.output('Out')}.index", (-1, 1), "int32")
     number = program.add_var(f"{op.output('Out')}.number", (-1,), "int32")
@@ -104,7 +104,7 @@ def _suppressed(program: Program, build: Builder, op: Op, boxes: str, scores: st
     return build.reshape(index, (-1,))
 
 
-def _order(program: Program, build: Builder, key: str) -> str:
+def _order(program: Program, build: OpBuilder, key: str) -> str:
     sorted_keys = program.add_var(f"{key}.sorted", (-1,), "float32")
     attrs = {"axis": -1, "descending": False}
     return build.add("argsort", {"X": key}, (-1,), "int64", slot="Indices", also={"Out": sorted_keys}, **attrs)

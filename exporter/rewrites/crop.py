@@ -7,7 +7,7 @@ offset.
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 _COMPUTED = ("Shape", "ShapeTensor", "Offsets", "OffsetsTensor")
 _END = 2**31 - 1
@@ -31,7 +31,7 @@ class CropToSlice(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         out, sizes, starts = op.output("Out") or "", op.attr("shape"), op.attr("offsets")
         ends = [_END if size < 0 else start + size for start, size in zip(starts, sizes, strict=True)]
-        build = Builder(program, out)
+        build = OpBuilder(program, out)
         attrs = {"axes": list(range(len(sizes))), "starts": list(starts), "ends": ends, "infer_flags": [1] * len(sizes)}
         build.add("slice", {"Input": op.input("X") or ""}, program.shape(out), out=out, **attrs)
         build.ops[-1].set_attr("decrease_axis", [], "INTS")

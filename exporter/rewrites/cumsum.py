@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class CumsumToPlain(EachOperator):
@@ -23,7 +23,7 @@ class CumsumToPlain(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         x, out, axis = op.input("X") or "", op.output("Out") or "", op.attr("axis", -1)
         dims, dtype = program.shape(x), program.dtype(x)
-        build = Builder(program, f"{out}.part")
+        build = OpBuilder(program, f"{out}.part")
         if op.attr("flatten"):
             dims, axis = (-1 if -1 in dims else prod(dims),), 0
             x = build.reshape(x, dims)

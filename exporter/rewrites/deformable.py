@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, ONNX, Builder, EachOperator, Target
+from segexport.exporter.rewrites.base import LITE, ONNX, EachOperator, OpBuilder, Target
 
 _TYPES = ("deformable_conv", "deformable_conv_v1")
 
@@ -39,7 +39,7 @@ class DeformableConvToGrid(EachOperator):
         return -1 not in (*program.shape(op.input("Input") or ""), *program.shape(op.input("Offset") or ""))
 
     def change(self, program: Program, op: Op) -> None:
-        build = Builder(program, f"{op.output('Output')}.deformed")
+        build = OpBuilder(program, f"{op.output('Output')}.deformed")
         filter, groups = program.params[op.input("Filter") or ""], op.attr("deformable_groups", 1)
         batch, channels, height, width = program.shape(op.input("Input") or "")
         rows, columns = program.shape(op.input("Offset") or "")[2:]
@@ -74,7 +74,7 @@ def has_unlike_groups(_program: Program, op: Op) -> bool:
 
 
 def _grid(
-    build: Builder, op: Op, kernel: tuple[int, int], dims: tuple[int, int, int, int], image: tuple[int, int]
+    build: OpBuilder, op: Op, kernel: tuple[int, int], dims: tuple[int, int, int, int], image: tuple[int, int]
 ) -> str:
     """Where each tap reads, as grid_sampler counts: -1 and 1 are the image's edges. [n, taps * rows, columns, 2]."""
     count, taps, rows, columns = dims

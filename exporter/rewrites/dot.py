@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class DotToSum(EachOperator):
@@ -21,7 +21,7 @@ class DotToSum(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         x, y, out = op.input("X") or "", op.input("Y") or "", op.output("Out") or ""
         dtype = program.dtype(x)
-        build = Builder(program, f"{out}.product")
+        build = OpBuilder(program, f"{out}.product")
         product = build.binary("elementwise_mul", x, y, program.shape(x), dtype)
         attrs = {"dim": [-1], "keep_dim": False, "reduce_all": False, "in_dtype": -1, "out_dtype": -1}
         build.add("reduce_sum", {"X": product}, program.shape(out), dtype, out=out, **attrs)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import log
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _TYPE = "distribute_fpn_proposals"
 
@@ -33,7 +33,7 @@ class FpnLevelsToIndices(EachOperator):
 
 def _written_out(program: Program, op: Op) -> list[Op]:
     boxes = op.input("FpnRois") or ""
-    build = Builder(program, f"{op.output('RestoreIndex')}.level")
+    build = OpBuilder(program, f"{op.output('RestoreIndex')}.level")
     levels = range(op.attr("min_level"), op.attr("max_level") + 1)
     level = _level(build, op, boxes)
     indices = []
@@ -57,7 +57,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
     return build.ops
 
 
-def _level(build: Builder, op: Op, boxes: str) -> str:
+def _level(build: OpBuilder, op: Op, boxes: str) -> str:
     """[-1, 1] float32: each box's level."""
     dims = (-1, 1)
     sides = [build.column(boxes, index, -1) for index in range(4)]

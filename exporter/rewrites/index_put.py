@@ -6,7 +6,7 @@ from math import prod
 
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class IndexPutToWhere(EachOperator):
@@ -31,7 +31,7 @@ class IndexPutToWhere(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         x, out = op.input("x") or "", op.output("out") or ""
-        dims, kind, build = program.shape(x), program.dtype(x), Builder(program, f"{out}.put")
+        dims, kind, build = program.shape(x), program.dtype(x), OpBuilder(program, f"{out}.put")
         zeros = build.add("fill_any_like", {"X": x}, dims, kind, value=0.0)
         build.ops[-1].set_attr("dtype", DTYPE_CODE[kind])
         value = build.reshape(op.input("value") or "", (1,))

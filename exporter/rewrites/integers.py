@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, LITE_ARM, Builder, EachOperator, Target
+from segexport.exporter.rewrites.base import LITE, LITE_ARM, EachOperator, OpBuilder, Target
 
 _INTEGERS = ("int32", "int64")
 _UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they give floats, sums wrong ones
@@ -61,7 +61,7 @@ class FloorDivision(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         out, axis = op.output("Out") or "", op.attr("axis", -1)
         dims, dtype = program.shape(out), program.dtype(out)
-        build = Builder(program, f"{out}.part")
+        build = OpBuilder(program, f"{out}.part")
         x, y = (_as_float(program, build, op.input(slot) or "") for slot in ("X", "Y"))
         is_float, is_quotient = dtype == "float32", op.type == "elementwise_floordiv"
         quotient = build.add("elementwise_div", {"X": x, "Y": y}, dims, axis=axis)
@@ -74,7 +74,7 @@ class FloorDivision(EachOperator):
         program.replace(op, *build.ops)
 
 
-def _as_float(program: Program, build: Builder, name: str) -> str:
+def _as_float(program: Program, build: OpBuilder, name: str) -> str:
     return name if program.dtype(name) == "float32" else build.cast(name, program.shape(name), "float32")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 _EUCLIDEAN = 2.0
 
@@ -28,7 +28,7 @@ class PNormToReduction(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         x, out, order = op.input("X") or "", op.output("Out") or "", float(op.attr("porder", _EUCLIDEAN))
-        dims, build = program.shape(x), Builder(program, f"{op.output('Out')}.norm")
+        dims, build = program.shape(x), OpBuilder(program, f"{op.output('Out')}.norm")
         axes = {"dim": [op.attr("axis", -1) % len(dims)], "keep_dim": bool(op.attr("keepdim"))}
         axes |= {"reduce_all": bool(op.attr("asvector")), "in_dtype": -1, "out_dtype": -1}
         if math.isinf(order):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, LITE, Builder, count
+from segexport.exporter.rewrites.base import EVERY, LITE, OpBuilder, count
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}  # of pad3d -> of pad2d
 _END = 2**31 - 1
@@ -88,7 +88,7 @@ class CircularPadToConcat:
         return [f"{count(len(found), 'circular pad3d')} written as slices, joined"]
 
 
-class _Joined(Builder):
+class _Joined(OpBuilder):
     def joined(self, x: str, axis: int, before: int, after: int) -> str:
         """The last pixels along an axis, all of them, and the first."""
         parts = [self._part(x, axis, -before, _END, before)] if before else []

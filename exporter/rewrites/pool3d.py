@@ -7,7 +7,7 @@ over depth: once every slice is an image, once every column of a slice is a pixe
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
+from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
 _SAME = (1, 1)  # pixels of a window that leaves an image as it is
 
@@ -32,7 +32,7 @@ class Pool3dToPool2d(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         x, out = op.input("X") or "", op.output("Out") or ""
         (batch, channels, depth, *image), (*_, rows, columns) = program.shape(x), program.shape(out)
-        build = Builder(program, f"{out}.pool")
+        build = OpBuilder(program, f"{out}.pool")
         found = x
         if any(op.attr(name)[1:] != plain for name, plain in (("ksize", [1, 1]), ("strides", [1, 1]))):
             slices = build.reshape(found, (batch, channels * depth, *image))
@@ -43,7 +43,7 @@ class Pool3dToPool2d(EachOperator):
         program.replace(op, *build.ops)
 
 
-def _pool(build: Builder, op: Op, source: str, dims: tuple[int, ...], axes: slice) -> str:
+def _pool(build: OpBuilder, op: Op, source: str, dims: tuple[int, ...], axes: slice) -> str:
     """Pools along some of the volume's axes; a missing second one is left alone."""
     window = [*op.attr("ksize")[axes], *_SAME][:2]
     steps, sides = [*op.attr("strides")[axes], *_SAME][:2], [*op.attr("paddings")[axes], 0, 0][:2]

@@ -8,7 +8,7 @@ image first, as many as are counted, and the pool counts what is there.
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _TYPES = ("pool2d", "pool3d")
 
@@ -106,6 +106,6 @@ def _surrounded(program: Program, op: Op, sides: list[tuple[int, int, int]]) -> 
     for axis, (before, behind, _) in enumerate(sides, start=2):
         dims[axis] = dims[axis] + before + behind if dims[axis] >= 0 else -1
         pads += [before, behind]
-    build = Builder(program, f"{image}.surrounded")
+    build = OpBuilder(program, f"{image}.surrounded")
     op.inputs["X"] = [build.add("pad", {"X": image}, tuple(dims), paddings=pads, pad_value=0.0)]
     return build.ops

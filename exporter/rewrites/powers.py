@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
+from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
 _LARGEST = 64
 
@@ -25,7 +25,7 @@ class PowerToProduct(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         x, out, power = op.input("X") or "", op.output("Out") or "", op.attr("factor")
         dims = program.shape(x)
-        build = Builder(program, f"{out}.power")
+        build = OpBuilder(program, f"{out}.power")
         if abs(power) not in _POWERS:
             build.add("elementwise_pow", {"X": x, "Y": build.constant(power)}, dims, out=out, axis=-1)
             program.replace(op, *build.ops)
@@ -39,7 +39,7 @@ class PowerToProduct(EachOperator):
 _POWERS = range(_LARGEST + 1)
 
 
-def _product(build: Builder, x: str, power: int, dims: tuple[int, ...]) -> str:
+def _product(build: OpBuilder, x: str, power: int, dims: tuple[int, ...]) -> str:
     """x ** power by squares."""
     found, square = "", x
     while True:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import log
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _TYPE = "generate_proposals_v2"
 _LARGEST_EXPONENT = log(1000.0 / 16.0)  # Paddle's bound of a box's growth
@@ -37,7 +37,7 @@ class ProposalsToNms(EachOperator):
 
 
 def _written_out(program: Program, op: Op) -> list[Op]:
-    build = Builder(program, f"{op.output('RpnRois')}.proposal")
+    build = OpBuilder(program, f"{op.output('RpnRois')}.proposal")
     _, per_cell, height, width = program.shape(op.input("Scores") or "")
     total = per_cell * height * width
     kept = min(total, op.attr("pre_nms_topN", 6000)) if op.attr("pre_nms_topN", 6000) > 0 else total
@@ -82,11 +82,11 @@ def _written_out(program: Program, op: Op) -> list[Op]:
     return build.ops
 
 
-def _channels_last(build: Builder, name: str, dims: tuple[int, ...]) -> str:
+def _channels_last(build: OpBuilder, name: str, dims: tuple[int, ...]) -> str:
     return build.add("transpose2", {"X": name}, dims, axis=[0, 2, 3, 1])
 
 
-def _decoded(build: Builder, anchors: str, steps: str, rows: int) -> list[str]:
+def _decoded(build: OpBuilder, anchors: str, steps: str, rows: int) -> list[str]:
     """[left, top, right, bottom], each [rows, 1]."""
     dims = (rows, 1)
     low, high = [], []
@@ -105,7 +105,7 @@ def _decoded(build: Builder, anchors: str, steps: str, rows: int) -> list[str]:
     return [*low, *high]
 
 
-def _clipped(build: Builder, sides: list[str], image_size: str, rows: int) -> list[str]:
+def _clipped(build: OpBuilder, sides: list[str], image_size: str, rows: int) -> list[str]:
     """Sides inside the image, whose size [1, 2] is (height, width)."""
     limits = [build.column(image_size, axis, 1) for axis in (1, 0)]
     zero, clipped = build.constant(0.0), []
@@ -115,7 +115,7 @@ def _clipped(build: Builder, sides: list[str], image_size: str, rows: int) -> li
     return clipped
 
 
-def _at_least(build: Builder, sides: list[str], size: float, rows: int) -> str:
+def _at_least(build: OpBuilder, sides: list[str], size: float, rows: int) -> str:
     """1.0 where width and height are at least `size`, else 0.0."""
     limit, large = build.constant(size), []
     for axis in (0, 1):

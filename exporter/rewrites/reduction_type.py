@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 _TYPES = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_mean")
 
@@ -25,7 +25,7 @@ class CastBeforeReduction(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         source = op.input("X") or ""
-        build = Builder(program, f"{op.output('Out')}.whole")
+        build = OpBuilder(program, f"{op.output('Out')}.whole")
         dtype = DTYPE_NAME[op.attr("out_dtype")]
         op.inputs["X"] = [build.cast(source, program.shape(source), dtype)]
         op.set_attr("in_dtype", -1)

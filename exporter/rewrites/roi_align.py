@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class RoiAlignOfOwnSamples(EachOperator):
@@ -43,7 +43,7 @@ class RoiAlignOfShiftedBoxes(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         boxes, pixel = op.input("ROIs") or "", 1.0 / op.attr("spatial_scale", 1.0)
         many = program.shape(boxes)[0]
-        build = Builder(program, f"{boxes}.shifted")
+        build = OpBuilder(program, f"{boxes}.shifted")
         corners = []
         for start in (0, 2):
             bounds: dict[str, Any] = {"axes": [1], "starts": [start], "ends": [start + 2], "infer_flags": [1]}

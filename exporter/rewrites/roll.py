@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, ONNX, EachOperator, OpBuilder
 
 
 class RollWithinAxis(EachOperator):
@@ -39,7 +39,7 @@ class RollWithinAxis(EachOperator):
             op.set_attr("shifts", within, "LONGS")
             return
         out, many = op.output("Out") or "", prod(dims)
-        build = Builder(program, f"{out}.line")
+        build = OpBuilder(program, f"{out}.line")
         line = build.reshape(source, (many,))
         rolled = build.add("roll", {"X": line}, (many,), program.dtype(source))
         build.ops[-1].set_attr("axis", [0], "LONGS")
@@ -65,7 +65,7 @@ class RollOfFreeAxis(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         source, out = op.input("X") or "", op.output("Out") or ""
-        build = Builder(program, f"{out}.roll")
+        build = OpBuilder(program, f"{out}.roll")
         dims, dtype = program.shape(source), program.dtype(source)
         sizes = build.add("shape", {"Input": source}, (len(dims),), "int32")
         found, known = source, [(shift, axis) for shift, axis in _shifts(op) if dims[axis] >= 0]
@@ -86,7 +86,7 @@ def _shifts(op: Op) -> list[tuple[int, int]]:
     return list(zip(op.attr("shifts"), op.attr("axis"), strict=True))
 
 
-def _places(build: Builder, sizes: str, axis: int, shift: int) -> str:
+def _places(build: OpBuilder, sizes: str, axis: int, shift: int) -> str:
     """Where each element of an axis comes from, int32."""
     zero, one, back = (build.param(np.array([number], np.int32)) for number in (0, 1, -shift))
     size = build.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
+from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
 _HOMOGENEOUS = frozenset({"relu", "leaky_relu"})  # scaled by a positive number before or behind, they are the same
 _ACTIVATIONS = _HOMOGENEOUS | {
@@ -58,7 +58,7 @@ def _shift(op: Op) -> float:
 
 def _product_and_sum(program: Program, op: Op) -> list[Op]:
     x, out, scale, shift = op.input("X") or "", op.output("Out") or "", op.attr("scale", 1.0), _shift(op)
-    build, dims = Builder(program, f"{out}.scaled"), program.shape(x)
+    build, dims = OpBuilder(program, f"{out}.scaled"), program.shape(x)
     if scale != 1:
         factor = build.param(np.array([scale], np.float32))
         x = build.add("elementwise_mul", {"X": x, "Y": factor}, dims, out=None if shift else out, axis=-1)

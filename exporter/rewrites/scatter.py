@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class ScatterOfSums(EachOperator):
@@ -30,7 +30,7 @@ class ScatterOfSums(EachOperator):
             op.set_attr("overwrite", True)  # nothing to add up
             return
         out = op.output("Out")
-        build = Builder(program, f"{out}.scatter")
+        build = OpBuilder(program, f"{out}.scatter")
         dims, dtype, many = program.shape(source), program.dtype(source), program.shape(updates)
         zeros = build.add("fill_any_like", {"X": updates}, many, dtype, value=0.0)
         build.ops[-1].set_attr("dtype", -1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import ONNX, Builder, EachOperator
+from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _COMPUTED = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
@@ -36,7 +36,7 @@ class SetValueOfOneAxis(EachOperator):
         return len(axes) > 1 or is_narrow or is_beyond
 
     def change(self, program: Program, op: Op) -> None:
-        build = Builder(program, f"{op.output('Out')}.part")
+        build = OpBuilder(program, f"{op.output('Out')}.part")
         value, dropped = op.input("ValueTensor"), sorted(op.attr("decrease_axes") or [])
         if value:
             value = _with_all_axes(program, build, op, value, dropped)
@@ -44,7 +44,7 @@ class SetValueOfOneAxis(EachOperator):
         program.replace(op, *build.ops)
 
 
-def _with_all_axes(program: Program, build: Builder, op: Op, value: str, dropped: list[int]) -> str:
+def _with_all_axes(program: Program, build: OpBuilder, op: Op, value: str, dropped: list[int]) -> str:
     """The value with a size of 1 on each axis that it lacks: in front, and where an axis was indexed by one number."""
     rank = len(program.shape(op.input("Input") or ""))
     given = list(program.shape(value))
@@ -56,7 +56,7 @@ def _with_all_axes(program: Program, build: Builder, op: Op, value: str, dropped
     return build.reshape(value, tuple(given))
 
 
-def _written(program: Program, build: Builder, op: Op, source: str, index: int, value: str | None, out: str) -> None:
+def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int, value: str | None, out: str) -> None:
     """Writes the value into `source` along the axes from number `index` on."""
     axis, start, end, step = (op.attr(name)[index] for name in ("axes", "starts", "ends", "steps"))
     dims, kind = list(program.shape(source)), program.dtype(source)
@@ -98,7 +98,7 @@ def places(start: int, end: int, step: int, size: int) -> range:
     return range(*slice(start, end, step).indices(size))
 
 
-def _turned(program: Program, build: Builder, value: str, axis: int) -> str:
+def _turned(program: Program, build: OpBuilder, value: str, axis: int) -> str:
     """The value from its end to its beginning."""
     dims = program.shape(value)
     if dims[axis] == 1:

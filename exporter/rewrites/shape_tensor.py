@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, Builder, EachOperator
+from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
 
 class ShapeTensorInt32(EachOperator):
@@ -21,6 +21,6 @@ class ShapeTensorInt32(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         name = op.input("Shape") or ""
-        build = Builder(program, f"{name}.int32")
+        build = OpBuilder(program, f"{name}.int32")
         op.inputs["Shape"] = [build.cast(name, program.shape(name), "int32")]
         program.insert_before(op, *build.ops)

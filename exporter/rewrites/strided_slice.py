@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, Builder, EachOperator
+from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 _COMPUTED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
@@ -38,7 +38,7 @@ class StridedSliceForwards(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         source, out = op.input("Input") or "", op.output("Out") or ""
-        build = Builder(program, f"{out}.part")
+        build = OpBuilder(program, f"{out}.part")
         dims, dtype = list(program.shape(source)), program.dtype(source)
         places = {axis: _taken(start, end, stride, dims[axis]) for axis, start, end, stride in _cuts(op)}
         ahead = {axis: part for axis, part in places.items() if part.step > 0}

@@ -10,6 +10,7 @@ from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
+from segexport.exporter.rewrites.computed_filter import has_computed_filter
 from segexport.exporter.rewrites.deformable import has_unlike_groups
 from segexport.exporter.rewrites.linear_interp import keeps_factor
 from segexport.exporter.rewrites.pool_indices import reads_indices
@@ -218,6 +219,11 @@ def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
 
 _RESIZES = ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "nearest_interp")
 _PLACED = "the exporter places its pixels otherwise, and the sizes are free"
+_WITH_FILTER = (
+    *("conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d_transpose"),
+    *("deformable_conv", "deformable_conv_v1"),
+)
+_KEPT = "Paddle-Lite keeps the filter that the first image gives"
 _REDUCED = ("sum", "mean", "max", "min", "prod")
 _SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
@@ -234,6 +240,7 @@ _FAULTS = (
     _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
     _Fault("conv2d_transpose", EVERY, _pads_by_size, _SAME),
     _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, _SAME),
+    *(_Fault(kind, LITE, has_computed_filter, _KEPT) for kind in _WITH_FILTER),
     *(_Fault(kind, frozenset({ONNX}), is_placed_otherwise_in_onnx, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, is_placed_otherwise_in_lite, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, _is_no_image, "Paddle-Lite resizes images only") for kind in _RESIZES),
@@ -327,7 +334,7 @@ class KnownFaults:
     """Changes nothing: refuses what is left of the operators above."""
 
     name = "known_faults"
-    version = "3"
+    version = "4"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, Builder, EachOperator, count
+from segexport.exporter.rewrites.base import LITE_X86, EachOperator, OpBuilder, count
 
 
 class TwinOperators(EachOperator):
@@ -33,7 +33,7 @@ def _added(program: Program, op: Op) -> None:
     """Pairs, from the left."""
     first, *others = op.inputs["X"]
     out, dims, dtype = op.output("Out") or "", program.shape(op.output("Out") or ""), program.dtype(first)
-    build = Builder(program, f"{out}.part")
+    build = OpBuilder(program, f"{out}.part")
     for index, name in enumerate(others, start=1):
         last = out if index == len(others) else None
         first = build.add("elementwise_add", {"X": first, "Y": name}, dims, dtype, out=last, axis=-1)

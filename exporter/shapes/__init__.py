@@ -1,13 +1,13 @@
 """Sizes of every variable from the sizes of the inputs, without running anything.
 
 A size may stay free (-1). Sizes that the program computes from shapes (`shape`, `slice`, arithmetic on integers) are
-followed as values where they are known. The rules lie in a module per family: `windows`, `arrangement`, `computation`.
+followed as values where they are known. The rules lie in a module per family: `windows`, `shape_ops`, `math_ops`.
 """
 
 from segexport.exporter.shapes.context import Dims, NoRule, broadcast
 from segexport.exporter.shapes.inference import (
     MAX_IMAGE_SIDE,
-    Inference,
+    ShapeInference,
     fix_input_shape,
     follow_input_shape,
     infer_shapes,
@@ -20,8 +20,8 @@ from segexport.exporter.shapes.inference import (
 __all__ = [
     "MAX_IMAGE_SIDE",
     "Dims",
-    "Inference",
     "NoRule",
+    "ShapeInference",
     "broadcast",
     "fix_input_shape",
     "follow_input_shape",

@@ -74,13 +74,13 @@ def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
     Raises:
         UnsupportedModelError: Sizes do not fit, or an operator whose inputs changed has no rule.
     """
-    inference = Inference(program, changed)
+    inference = ShapeInference(program, changed)
     for number, op in enumerate(program.ops):
         if op.type not in ("feed", "fetch"):
             inference.step(op, f"operator {number} ({op.type})")
 
 
-class Inference:
+class ShapeInference:
     """Goes through a program operator by operator, and knows sizes, and small values, of what was computed so far.
 
     Args:
@@ -173,7 +173,7 @@ def settled(program: Program) -> Program:
     if free_inputs or all(-1 not in program.shape(name) for name in written):
         return program
     copy = program.copy()
-    inference = Inference(copy, None)
+    inference = ShapeInference(copy, None)
     try:
         for number, op in enumerate(copy.compute_ops()):
             inference.step(op, f"operator {number} ({op.type})")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 from segexport.errors import UnsupportedModelError
-from segexport.measure.audit import Audit, Ran, not_audited, precision_check
+from segexport.measure.audit import Audit, not_audited, precision_check
 from segexport.spec import Precision
 
 if TYPE_CHECKING:
@@ -131,11 +131,7 @@ class ExportTarget(ABC):
             return not_audited(f"{runtime.title} does not tell what ran in which precision")
         ran = profiled(artifact, inputs[0], options, runtime)
         asked, source = artifact.manifest.target.precision, f"{runtime.title}'s optimized graph"
-        return Audit(ran, (precision_check(asked, ran, source, no_fp16=self.no_fp16(ran)),))
-
-    def no_fp16(self, ran: Sequence[Ran]) -> str:
-        """Why nothing of an fp16 export ran in fp16 though the export is right; empty where that is its fault."""
-        return ""
+        return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran)),))
 
     # -- diagnosing it -----------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from segexport.spec import Frozen
 
 
-class Layer(Frozen):
+class QuantizableLayer(Frozen):
     """A convolution or matrix product that may compute in int8 or stay float.
 
     Attributes:
@@ -29,5 +29,5 @@ class Layer(Frozen):
 class Layers(NamedTuple):
     """All of an export's layers, in the graph's order, and the types of other operators that int8 takes too."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[QuantizableLayer, ...]
     operators: tuple[str, ...]

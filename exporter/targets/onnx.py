@@ -10,7 +10,7 @@ from pydantic import Field
 
 from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
-from segexport.measure.audit import Audit, Ran
+from segexport.measure.audit import Audit
 from segexport.pipeline.registry import make_step
 from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
@@ -41,14 +41,14 @@ class OnnxExport(ExportRecipe):
     calibration: Calibration = Field(default_factory=Calibration)
 
 
-class Onnx(ExportTarget):
+class OnnxTarget(ExportTarget):
     """By paddle2onnx in fp32; fp16 and int8 are made of that file."""
 
     name = "onnx"
     title = "ONNX"
     format = Format.ONNX
     Recipe = OnnxExport
-    runtimes = ("onnxruntime",)
+    runtimes = ("onnxruntime", "openvino")
     toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"
@@ -86,11 +86,6 @@ class Onnx(ExportTarget):
         if not is_int8 or runtime.name != self.runtimes[0] or options.device != "cpu":
             return found
         return replace(found, checks=(*found.checks, arm_rounding_check(artifact, inputs, options)))
-
-    def no_fp16(self, ran: Sequence[Ran]) -> str:
-        if any(one.is_product and one.provider != "CPUExecutionProvider" for one in ran):
-            return ""
-        return "ONNX Runtime has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"
 
     def graph_probe(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import Interrupted, SegexportError
-from segexport.exporter.targets.layers import Layer, Layers
+from segexport.exporter.targets.layers import Layers, QuantizableLayer
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
@@ -55,7 +55,7 @@ def onnx_layers(
                 times = [{}, {}]
     return Layers(
         tuple(
-            Layer(name=name, operator=kind, float_ms=times[0].get(name), int8_ms=times[1].get(name))
+            QuantizableLayer(name=name, operator=kind, float_ms=times[0].get(name), int8_ms=times[1].get(name))
             for name, kind in answer["layers"]
         ),
         tuple(answer["operators"]),

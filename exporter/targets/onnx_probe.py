@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.diagnose.graph_probe import Runner
+from segexport.diagnose.graph_probe import LayerScript
 from segexport.diagnose.match import CONVERSIONS, Match, OnnxGraph, match
-from segexport.diagnose.schema import Difference, Quantized
+from segexport.diagnose.schema import Difference, QuantizedTensor
 from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
@@ -35,7 +35,7 @@ class OnnxSide:
         SegexportError: The file cannot be read.
     """
 
-    runner = Runner("ONNX Runtime", "onnxruntime", _RUN)
+    runner = LayerScript("ONNX Runtime", "onnxruntime", _RUN)
 
     def __init__(
         self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
@@ -82,7 +82,7 @@ class OnnxSide:
         kinds = [node.kind for node in self._graph.between(self.matches[variable].tensor, self._stops)]
         return tuple(kind for kind in kinds if kind not in CONVERSIONS) or tuple(kinds)
 
-    def quantized(self, variable: str) -> Quantized | None:
+    def quantized(self, variable: str) -> QuantizedTensor | None:
         """How a variable's tensor is held in 8 bits."""
         told = self._quantized.get(self.matches[variable].tensor)
         if told is None:
@@ -92,7 +92,7 @@ class OnnxSide:
         low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
         own = _rounding(values, told["low"], told["high"])
         best = _rounding(values, low, high)
-        return Quantized(**told, rounding_ratio=own / best if best > 0 else None)
+        return QuantizedTensor(**told, rounding_ratio=own / best if best > 0 else None)
 
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
         """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""

@@ -35,7 +35,7 @@ class PaddleLiteExport(ExportRecipe):
     calibration: Calibration = Field(default_factory=Calibration)
 
 
-class PaddleLite(ExportTarget):
+class PaddleLiteTarget(ExportTarget):
     """By Paddle-Lite's own Opt, from the program."""
 
     name = "paddle-lite"

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.diagnose.graph_probe import Runner
+from segexport.diagnose.graph_probe import LayerScript
 from segexport.diagnose.match import Match
-from segexport.diagnose.schema import Difference, Quantized
+from segexport.diagnose.schema import Difference, QuantizedTensor
 from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter import rewrites, truncate
@@ -47,7 +47,7 @@ class LiteSide:
         source: The program that the export was compiled from.
     """
 
-    runner = Runner("Paddle-Lite", "paddlelite", _RUN, made="compiled again, for this host")
+    runner = LayerScript("Paddle-Lite", "paddlelite", _RUN, made="compiled again, for this host")
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class LiteSide:
         part = truncate.segment(self._graph, variable, self.matches)
         return tuple(self._graph.ops[index].type for index in part.ops)
 
-    def quantized(self, variable: str) -> Quantized | None:
+    def quantized(self, variable: str) -> QuantizedTensor | None:
         """Activations are never held in 8 bits here."""
         return None
 

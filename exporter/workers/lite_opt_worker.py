@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 
 from paddlelite.lite import Opt
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def compile_nb(arguments, _arrays):
@@ -24,7 +24,7 @@ def compile_nb(arguments, _arrays):
     opt.run()
     file = arguments["stem"] + ".nb"
     if not os.path.isfile(file) or not os.path.getsize(file):
-        raise Failure(f"Paddle-Lite's Opt wrote no model for {arguments['places']}")
+        raise WorkerFailure(f"Paddle-Lite's Opt wrote no model for {arguments['places']}")
     _settle_header(file)
     return {"version": importlib.metadata.version("paddlelite")}, []
 

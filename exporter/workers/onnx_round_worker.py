@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx_worker import _io, _session
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _STEPS = 127
 _MIDDLE = 128  # uint8 with this zero point holds what int8 holds, and has the faster kernels
@@ -27,7 +27,7 @@ def round_model(arguments, _arrays):
     for node in list(graph.node):
         rounded += writer.round(node)
     if not rounded:
-        raise Failure("none of the model's convolutions and products could be given its int8 weights back")
+        raise WorkerFailure("none of the model's convolutions and products could be given its int8 weights back")
     writer.finish()
     onnx.checker.check_model(model)
     _session(model)

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 from difference import difference
 from onnx import TensorProto, helper, numpy_helper
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _NUMPY = {
     "tensor(float)": np.float32,
@@ -139,7 +139,7 @@ def _isolated(targets: list[str], stops: set[str], files: dict[str, str]):
             casts.append(helper.make_node("Cast", [name], [f"{name}.half"], to=TensorProto.FLOAT16))
             kind = TensorProto.FLOAT
         if name not in files:
-            raise Failure(f"{targets}: the reference has no tensor for {name!r}, which they read")
+            raise WorkerFailure(f"{targets}: the reference has no tensor for {name!r}, which they read")
         inputs.append(helper.make_tensor_value_info(name, kind, np.load(files[name], mmap_mode="r").shape))
     initializers = [value for value in graph.initializer if value.name in used]
     out = [onnx.ValueInfoProto(name=name) for name in outputs]
@@ -192,7 +192,7 @@ def _session(model):
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise Failure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
+        raise WorkerFailure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
 
 
 COMMANDS = {"read": read, "whole": whole, "accumulated": accumulated, "local": local, "save": save}

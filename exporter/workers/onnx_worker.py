@@ -6,16 +6,20 @@ Commands: finish, half, describe, small_inside, nodes.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, external_data_helper, helper
-from worker_host import Failure, exhausted
+from worker_host import WorkerFailure, exhausted
 
 # First ONNX Runtime release that reads an opset of the default domain.
 _RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
 _SMALL_BYTES = 1024  # sizes and axes are below, weights that matter above; ONNX's own tools part them here
+# A normalization as arithmetic: (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon) * scale + shift.
+_ABOVE_ROOT = (("Add",), ("ReduceMean",), ("Pow", "Mul"), ("Sub",), ("ReduceMean",))
+_BELOW_ROOT = (("Div", "Reciprocal"), ("Mul",), ("Add", "Mul"), ("Add",))
 _SAME = 1e-5  # largest relative difference of an output that counts as unchanged
 
 
@@ -45,7 +49,7 @@ def describe(arguments, _arrays):
         onnx.checker.check_model(model)
     except Exception as error:
         cause = " ".join(str(error).split())[:200]
-        raise Failure(f"{arguments['onnx']}: not a valid ONNX model", cause=cause) from error
+        raise WorkerFailure(f"{arguments['onnx']}: not a valid ONNX model", cause=cause) from error
     kinds = {value.data_type for value in model.graph.initializer}
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
@@ -83,7 +87,11 @@ def half(arguments, _arrays):
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    model = convert_float_to_float16(onnx.load(arguments["fp32"]), keep_io_types=True)
+    model = onnx.load(arguments["fp32"])
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    float_nodes = _normalizations(model.graph)
+    model = convert_float_to_float16(model, keep_io_types=True, node_block_list=float_nodes)
     OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts last
     _strip(model, keep_metadata=True)
     onnx.checker.check_model(model)
@@ -91,6 +99,36 @@ def half(arguments, _arrays):
     with open(arguments["out"], "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     return {**_io(model), "notes": []}, []
+
+
+def _normalizations(graph) -> list[str]:
+    """Names of the nodes of normalizations that are written as arithmetic, as layer normalization is before opset 17.
+
+    They stay in fp32: a square above 65504 is infinite in fp16, and ONNX Runtime 1.23.2, which fuses them after it has
+    put casts around them, looks for an input that they no longer have and refuses the model.
+    """
+    before = {name: [node] for node in graph.node for name in node.output}
+    after: dict[str, list] = defaultdict(list)
+    for node in graph.node:
+        for name in node.input:
+            after[name].append(node)
+    found = {}
+    for root in graph.node:
+        if root.op_type == "Sqrt":
+            above = _chain(root, _ABOVE_ROOT, lambda node: [n for name in node.input for n in before.get(name, ())])
+            if above[-1:] and above[-1].op_type != "Add":  # it is the root of a mean of squares
+                below = _chain(root, _BELOW_ROOT, lambda node: [n for name in node.output for n in after[name]])
+                found |= {node.name: None for node in (*above, root, *below)}
+    return list(found)
+
+
+def _chain(root, kinds, beside) -> list:
+    """The nodes from `root` on: beside each one those of the next kind."""
+    found, ends = [], [root]
+    for types in kinds:
+        ends = [node for end in ends for node in beside(end) if node.op_type in types]
+        found += ends
+    return found
 
 
 def _simplified(model, seed: int, meanings=()):
@@ -149,7 +187,7 @@ def _session(model):
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise Failure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
+        raise WorkerFailure("ONNX Runtime refuses the model", cause=" ".join(str(error).split())[:300]) from error
 
 
 def _empty_resize_inputs_left_out(model) -> None:

@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 from importlib.machinery import PathFinder
 
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _BACKEND, _CUSTOM_OPERATORS, _NO_FILE = "onnxruntime", {}, ""
 
@@ -44,7 +44,7 @@ def convert(arguments, _arrays):
         half_precision,
     )
     if not model:
-        raise Failure(f"paddle2onnx wrote no model at opset {arguments['opset']}")
+        raise WorkerFailure(f"paddle2onnx wrote no model at opset {arguments['opset']}")
     with open(arguments["onnx"], "wb") as stream:
         stream.write(model)
     return {"version": importlib.metadata.version("paddle2onnx")}, []

@@ -7,7 +7,7 @@ import zlib  # noqa: F401 - before paddle: its bundled copy makes PNG decoding f
 
 import numpy as np
 import paddle
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def trace(arguments, arrays):
@@ -27,7 +27,7 @@ def trace(arguments, arrays):
                 )
             except Exception as error:
                 cause = " ".join(str(error).split())[-300:]
-                raise Failure("the reference does not run on this image", cause=cause) from error
+                raise WorkerFailure("the reference does not run on this image", cause=cause) from error
             for name, value in zip(part, values, strict=True):
                 array = np.array(value)
                 file = os.path.join(arguments["folder"], f"{len(found)}.npy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def parsed(device: str, runtime: str) -> tuple[str, int]:
@@ -15,13 +15,13 @@ def parsed(device: str, runtime: str) -> tuple[str, int]:
     """
     kind, colon, index = device.partition(":")
     if device != "cpu" and not (kind == "gpu" and (index.isdigit() or not colon)):
-        raise Failure(f"device {device!r}: {runtime} runs on cpu and gpu:N", hint="gpu:0 is the first GPU")
+        raise WorkerFailure(f"device {device!r}: {runtime} runs on cpu and gpu:N", hint="gpu:0 is the first GPU")
     return kind, int(index or 0)
 
 
-def absent(device: str, runtime: str, why: str, package: str, gpu_package: str) -> Failure:
+def absent(device: str, runtime: str, why: str, package: str, gpu_package: str) -> WorkerFailure:
     """The error of a runtime that was built without CUDA, with what the machine has and how to get the rest."""
-    return Failure(
+    return WorkerFailure(
         f"device {device!r}: {runtime} here runs on the CPU only",
         cause=f"{why}; {nvidia()}",
         hint=f"on a machine with an NVIDIA GPU: pip uninstall {package}, pip install {gpu_package}; here: ask for cpu",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def are_in(specs: list[dict]) -> bool:
@@ -27,10 +27,10 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
         rows = rows.reshape(0, 6) if rows.size < 6 else _refuse(f"rows of objects have the shape {list(rows.shape)}")
     counts = by_meaning.get("box_count", np.array([len(rows)])).reshape(-1)
     if counts.size != 1:
-        raise Failure(f"objects of {counts.size} images at once; one is run at a time")
+        raise WorkerFailure(f"objects of {counts.size} images at once; one is run at a time")
     number = min(len(rows), max(int(counts[0]), 0))
     if masks.ndim != 3 or len(masks) < number:
-        raise Failure(
+        raise WorkerFailure(
             f"masks of shape {list(masks.shape)} for {number} objects",
             cause="masks of the image's size are expected, [objects, height, width]",
         )
@@ -48,4 +48,4 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
 
 
 def _refuse(what: str) -> np.ndarray:
-    raise Failure(what, cause="(class, score, left, top, right, bottom) is expected")
+    raise WorkerFailure(what, cause="(class, score, left, top, right, bottom) is expected")

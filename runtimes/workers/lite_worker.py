@@ -11,7 +11,7 @@ import time
 import mask as masks
 import numpy as np
 from paddlelite import lite
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _state: dict = {}
 
@@ -22,13 +22,13 @@ def probe(_arguments, _arrays):
 
 def open_model(arguments, _arrays):
     if arguments["device"] != "cpu":
-        raise Failure(
+        raise WorkerFailure(
             f"device {arguments['device']!r}: Paddle-Lite runs on the CPU here",
             cause="its x86 twin of a .nb has no other kernels",
             hint="--device cpu, or --device adb for a phone",
         )
     if int(np.__version__.split(".")[0]) >= 2:  # Tensor.from_numpy then feeds garbage without a word
-        raise Failure(
+        raise WorkerFailure(
             f"numpy {np.__version__} makes paddlelite read wrong inputs",
             hint="pip install 'numpy<2' in its environment",
         )

@@ -6,7 +6,7 @@ import time
 
 import instances
 import numpy as np
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 
 def choose(specs: list[dict]) -> int:
@@ -15,7 +15,7 @@ def choose(specs: list[dict]) -> int:
         if spec["semantics"] in ("class_index", "probability", "logits"):
             return index
     names = [spec["name"] for spec in specs]
-    raise Failure(f"none of the outputs {names} is a segmentation (logits, probability or class index)")
+    raise WorkerFailure(f"none of the outputs {names} is a segmentation (logits, probability or class index)")
 
 
 def to_mask(output: np.ndarray, spec: dict, want_margin: bool) -> tuple[np.ndarray, np.ndarray | None, bool]:
@@ -48,10 +48,10 @@ def _class_index(output: np.ndarray) -> np.ndarray:
     if mask.ndim == 1:  # an image one pixel high or wide
         mask = output.reshape(output.shape[-2:])
     if mask.ndim != 2:
-        raise Failure(f"a mask of shape {list(output.shape)} is not that of one image")
+        raise WorkerFailure(f"a mask of shape {list(output.shape)} is not that of one image")
     low, high = mask.min(), mask.max()
     if low < 0 or high > 65535 or not np.isfinite(float(high)):
-        raise Failure(f"class indices run from {low} to {high}")
+        raise WorkerFailure(f"class indices run from {low} to {high}")
     return mask.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
 
 
@@ -59,10 +59,10 @@ def _scores(output: np.ndarray, layout: str) -> np.ndarray:
     """(C, H, W) float32."""
     if output.ndim == 4:
         if output.shape[0] != 1:
-            raise Failure(f"scores of shape {list(output.shape)} are those of several images")
+            raise WorkerFailure(f"scores of shape {list(output.shape)} are those of several images")
         output = output[0]
     if output.ndim != 3:
-        raise Failure(f"scores of shape {list(output.shape)} are not those of one image")
+        raise WorkerFailure(f"scores of shape {list(output.shape)} are not those of one image")
     if layout.endswith("HWC"):
         output = np.ascontiguousarray(output.transpose(2, 0, 1))
     return output.astype(np.float32, copy=False)
@@ -75,7 +75,7 @@ def to_masks(
     if count == 1:
         return to_mask(output, spec, want_margin)
     if output.ndim < 3 or len(output) != count:
-        raise Failure(
+        raise WorkerFailure(
             f"{count} images went in, and the output {spec['name']!r} is {list(output.shape)}",
             cause="the network takes batches of any size and gives no batch back",
             hint="run it with batch size 1",

@@ -9,7 +9,7 @@ import time
 import devices
 import mask as masks
 import onnxruntime as ort
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "gpu": "CUDAExecutionProvider"}
 _state: dict = {}
@@ -47,10 +47,10 @@ def open_model(arguments, _arrays):
         chosen = (provider, {"device_id": str(index)}) if kind == "gpu" else provider
         session = ort.InferenceSession(arguments["files"]["model"], options, providers=[chosen])
     except Exception as error:
-        raise Failure(f"ONNX Runtime cannot load {arguments['files']['model']}", cause=_short(error)) from error
+        raise WorkerFailure(f"ONNX Runtime cannot load {arguments['files']['model']}", cause=_short(error)) from error
     used = session.get_providers()[0]
     if used != provider:  # it falls back to the CPU with a line on stderr only
-        raise Failure(
+        raise WorkerFailure(
             f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
             cause=f"the provider is listed, but could not start; {devices.nvidia()}",
             hint="check the driver, and the CUDA and cuDNN that this onnxruntime-gpu wants; here: --device cpu",

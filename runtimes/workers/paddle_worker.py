@@ -15,7 +15,7 @@ import mask as masks
 import numpy as np
 import paddle
 import paddle.inference as inference
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 _state: dict = {}
 
@@ -38,7 +38,7 @@ def open_model(arguments, _arrays):
         )
     if kind == "gpu" and index >= paddle.device.cuda.device_count():
         count = paddle.device.cuda.device_count()
-        raise Failure(
+        raise WorkerFailure(
             f"device {arguments['device']!r}: Paddle Inference sees {count} GPUs here",
             cause=devices.nvidia(),
             hint="--device cpu, or another gpu:N",

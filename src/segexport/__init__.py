@@ -1,11 +1,11 @@
-"""segexport: from a trained PaddlePaddle segmentation model to a phone, with proof.
+"""Compress, export and check PaddlePaddle segmentation models.
 
 >>> import segexport
 >>> made = segexport.export("export", "my-int8", to="onnx", precision="int8", calibration="data")  # doctest: +SKIP
 >>> segexport.check("my-int8", reference="export", data="data").verdict  # doctest: +SKIP
 <Verdict.PASS: 'PASS'>
 
-The names in `__all__` are stable: they change in a new major version only, and are deprecated for a minor one before.
+The names in `__all__` are stable: they change in a major version only, after a deprecation in a minor version.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
         check,
         compress,
         diagnose,
+        doctor,
+        evaluate,
         export,
         finetune,
         import_model,
+        inspect,
+        predict,
         record_reference,
         run,
     )
@@ -46,10 +50,14 @@ __all__ = [
     "compress",
     "create_pipeline",
     "diagnose",
+    "doctor",
+    "evaluate",
     "export",
     "finetune",
     "import_model",
+    "inspect",
     "load",
+    "predict",
     "record_reference",
     "run",
 ]
@@ -58,7 +66,7 @@ _ELSEWHERE = {"ImportOptions": "segexport.exporter.from_paddle", "SegexportError
 
 
 def __getattr__(name: str) -> Any:
-    """What is heavy to import is imported when it is first asked for."""
+    """Imports a name when it is first used: the import of the package stays light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_ELSEWHERE.get(name, _API)), name)
@@ -69,7 +77,7 @@ def __dir__() -> list[str]:
 
 
 class _CallableRoom(ModuleType):
-    """A package that carries the name of a function of the API, and can be called like it."""
+    """A package with the name of an API function; calling it calls the function."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         function = self.__name__.rpartition(".")[2]
@@ -77,7 +85,7 @@ class _CallableRoom(ModuleType):
 
 
 def make_callable(package: str) -> None:
-    """Lets a package be called as the function of its name: importing it puts it in that function's place here."""
+    """Makes a package callable as the API function of its name, which the package hides once it is imported."""
     sys.modules[package].__class__ = _CallableRoom
 
 
@@ -86,22 +94,25 @@ def load(
     *,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     target_size: TargetSize = None,
     importing: ImportOptions | None = None,
 ) -> Model | InstanceModel:
     """Opens a model for `predict` and `evaluate`: an artifact, an export, or a PaddleSeg or PaddleX folder.
 
-    A model that finds objects is an `InstanceModel`, any other a `Model`.
+    A model for instance segmentation opens as an `InstanceModel`, any other as a `Model`.
 
     Args:
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
-        target_size: The default of `predict`, where a model takes any size.
-        importing: What an export does not say of itself, or says wrong: `labels`, `preprocess`, ...
+        runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
+            machine and kept. Default: the first runtime of the model's format.
+        target_size: Default input size of `predict`, for a model with free input size.
+        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...
 
     Raises:
-        SegexportError: It cannot be read or run.
+        SegexportError: The model cannot be read or run.
 
     Example:
         >>> with segexport.load("my-int8") as model:  # doctest: +SKIP
@@ -121,23 +132,23 @@ def load(
     if told and artifact.path == Path(path):
         named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
         raise InputError(
-            f"{path}: {named} cannot be said of an artifact",
-            cause="it says all about itself",
+            f"{path}: {named} cannot be given for an artifact",
+            cause="its manifest states everything",
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     task = task_of(artifact.manifest)
-    return task.open_model(artifact, device=device, threads=threads, target_size=target_size)
+    return task.open_model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
 
 def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
     """Opens a pipeline's YAML file for `predict`; `segexport pipeline --get-config semantic_segmentation` writes one.
 
     Args:
-        pipeline: Path of the file; or the pipeline's name, with `model`.
-        options: `model`, `device`, `batch_size` and `target_size`, over what the file says; `threads`.
+        pipeline: Path of the file, or the name of a pipeline, with `model`.
+        options: `model`, `device`, `batch_size` and `target_size`, which override the file; `threads`.
 
     Raises:
-        SegexportError: The file says what it should not, or its model cannot be read or run.
+        SegexportError: The file is not valid, or its model cannot be read or run.
 
     Example:
         >>> pipeline = segexport.create_pipeline("pipeline.yaml")  # doctest: +SKIP

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError, field_validator
 
 from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
-from segexport.pipeline.registry import target_of
+from segexport.files.json_reader import parse_json
+from segexport.pipeline.entry_points import maker
 from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec
 
 MANIFEST_NAME = "manifest.json"
@@ -20,7 +21,7 @@ SCHEMA_VERSION = 1
 TRAINING_STEPS = frozenset({"finetune", "qat"})
 """Steps that move weights towards labels or a teacher."""
 MAX_MANIFEST_BYTES = 16 << 20
-_MAX_DEPTH = 64
+MAX_FILES = 10_000
 
 
 class FileEntry(Frozen):
@@ -68,7 +69,7 @@ def is_warning(note: str) -> bool:
     return note.startswith(_WARNING)
 
 
-class Target(Frozen):
+class TargetDevice(Frozen):
     """The machine that an export is made for."""
 
     arch: str  # any, arm64, armv7, x86
@@ -76,7 +77,7 @@ class Target(Frozen):
     min_runtime_version: str = ""
 
 
-class Sample(Frozen):
+class SelfTest(Frozen):
     """The self-test that travels with the model: an input image and the mask that it must give."""
 
     input: str
@@ -89,15 +90,23 @@ class Manifest(Frozen):
     schema_version: int = SCHEMA_VERSION
     name: str
     format: Format
-    files: tuple[FileEntry, ...] = Field(min_length=1)
+    files: tuple[FileEntry, ...] = Field(min_length=1, max_length=MAX_FILES)
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
-    target: Target
+    target: TargetDevice
     lineage: tuple[LineageEntry, ...] = ()
-    sample: Sample | None = None
+    sample: SelfTest | None = None
+
+    @field_validator("files")
+    @classmethod
+    def _each_once(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+        paths = [entry.path for entry in files]
+        if len(set(paths)) < len(paths):
+            raise ValueError(f"{len(paths)} files, of which {len(set(paths))} differ")
+        return files
 
     @property
     def num_classes(self) -> int:
@@ -221,9 +230,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if len(text) > MAX_MANIFEST_BYTES:
         raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is no manifest")
     try:
-        raw = json.loads(text, parse_constant=_refuse_constant)
-        _require_plain(raw)
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(text)
+    except ValueError as error:
         raise InputError(f"{file}: not JSON", cause=str(error)) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version != SCHEMA_VERSION:
@@ -238,24 +246,9 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     if verify:
         for entry in manifest.files:
             _verify(path, entry)
-        if (target := target_of(manifest.format)) is not None:
+        if (target := maker(manifest.format)) is not None:
             target.verify(path, manifest)
     return ModelArtifact(path, manifest)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _require_plain(value: Any, depth: int = 0) -> None:
-    """Raises ValueError for what could be read and not be written again: deep nesting, half characters."""
-    if depth > _MAX_DEPTH:
-        raise ValueError(f"nested over {_MAX_DEPTH} levels deep")
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, dict | list):
-        for child in (*value, *value.values()) if isinstance(value, dict) else value:
-            _require_plain(child, depth + 1)
 
 
 def _verify(root: Path, entry: FileEntry) -> None:

@@ -31,11 +31,15 @@ class Format(str):
         PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.
         ONNX: .onnx.
         PADDLE_LITE: .nb.
+        MNN: .mnn.
+        OPENVINO: .xml with a .bin.
     """
 
     PADDLE: ClassVar[Format]
     ONNX: ClassVar[Format]
     PADDLE_LITE: ClassVar[Format]
+    MNN: ClassVar[Format]
+    OPENVINO: ClassVar[Format]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
@@ -43,7 +47,7 @@ class Format(str):
 
     @classmethod
     def _known(cls, value: str) -> Format:
-        from segexport.pipeline.registry import formats
+        from segexport.pipeline.entry_points import formats
 
         if value not in (known := formats()):
             *some, last = (repr(str(name)) for name in known)
@@ -52,6 +56,8 @@ class Format(str):
 
 
 Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
+Format.MNN = Format("mnn")
+Format.OPENVINO = Format("openvino")
 
 
 class Precision(str, Enum):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.spec import Format, Label, Pad, Precision, Preprocess, Resize, TensorSpec
 
 WIDTH, HEIGHT, CLASSES = 32, 24, 5
@@ -29,7 +29,7 @@ def manifest(folder: Path, output: TensorSpec, channels: int = 3) -> Manifest:
         outputs=(output,),
         preprocess=contract,
         labels=tuple(Label(id=i, name=f"class {i}", rgb=(40 * i, 255 - 40 * i, 20 * i)) for i in range(CLASSES)),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, read_artifact, write_artifact
 from segexport.data.dataset import Dataset
 from segexport.exporter.program import Program
 from segexport.spec import Format, Precision, Preprocess
@@ -44,7 +44,7 @@ def write_model(program: Program, folder: Path, names: Sequence[str] = NAMES) ->
         outputs=tuple(program.outputs()),
         preprocess=Preprocess(),
         labels=default_labels(names),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
     return read_artifact(folder)

@@ -27,7 +27,7 @@ from segexport.commands.finetune import FinetuneOptions
 from segexport.compress.batches import Batches
 from segexport.compress.finetune import Finetune
 from segexport.compress.training import Trainer
-from segexport.compress.training_job import Images
+from segexport.compress.training_job import DatasetSpec
 from segexport.compress.training_options import Losses, TrainingOptions
 from segexport.compress.validation import Validation
 from segexport.errors import InputError, SegexportError
@@ -272,7 +272,7 @@ def test_a_subset_trains_on_the_subset(artifact, tmp_path):
     """The image that is left out cannot even be read."""
     data = write_data(tmp_path / "data")
     part = data.shard(0, 2)
-    assert Images.of(part, 3).open().entries == part.entries
+    assert DatasetSpec.of(part, 3).open().entries == part.entries
     (tmp_path / "data/image1.png").write_bytes(b"no image")
     tuned = tune(artifact, tmp_path / "tuned", context(part, validation=data.shard(1, 2).shard(1, 2)), num_epochs=2)
     assert len(lines(tuned, "training.jsonl")) == 3

@@ -13,7 +13,7 @@ import programs
 import pytest
 from paddle import nn
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, read_artifact, write_artifact
 from segexport.check.audit import audit
 from segexport.compress.live_program import LiveProgram
 from segexport.compress.qat import Qat
@@ -183,7 +183,7 @@ def artifact(program, folder: Path, preprocess: Preprocess | None = None) -> Mod
         outputs=tuple(program.outputs()),
         preprocess=preprocess or Preprocess(),
         labels=tuple(Label(id=index, name=f"c{index}", rgb=(index, 0, 0)) for index in range(3)),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     return write_artifact(folder, manifest)
 

@@ -12,7 +12,7 @@ from installed import require
 from PIL import Image
 
 import segexport
-from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import Manifest, TargetDevice, file_entry, read_artifact, write_artifact
 from segexport.commands.run import DEMO_RECIPE
 from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
@@ -69,7 +69,7 @@ def artifact_of(
         outputs=(output,),
         preprocess=Preprocess(**{"mean": (0, 0, 0), "std": (1, 1, 1), **preprocess}),
         labels=default_labels([f"class {index}" for index in range(classes)]),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
     return folder
@@ -120,6 +120,38 @@ def size_seen(model, image, **options) -> tuple[int, int]:
     assert found.label_map.shape == image.shape[:2]
     height, width = found.score_map[0, 0]
     return int(width), int(height)
+
+
+# -- the functions of the Python API ---------------------------------------------------------------------------
+
+
+def test_predict_and_evaluate_in_one_call(tmp_path):
+    require("onnx", "onnxruntime")
+    net, data = of_red(tmp_path / "net"), tmp_path / "data"
+    data.mkdir()
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[:, 2:, 0] = 255  # two of three columns are red
+    Image.fromarray(image).save(data / "a.png")
+    Image.fromarray(np.repeat([[0, 0, 0, 1, 1, 1]], 4, axis=0).astype(np.uint8)).save(data / "a_label.png")
+    (data / "val.txt").write_text("a.png a_label.png\n")
+    (result,) = segexport.predict(net, data / "a.png", tmp_path / "out", kind="mask")
+    assert result.label_map[0].tolist() == [0, 0, 1, 1, 1, 1]
+    (saved,) = (tmp_path / "out").iterdir()
+    assert np.array_equal(np.asarray(Image.open(saved)), result.label_map)
+    found = segexport.evaluate(net, data=data)
+    assert found.values["category_iou"] == pytest.approx([2 / 3, 3 / 4])
+    assert "confusion_matrix" not in found.values
+    assert segexport.evaluate(net, data=data, details=True).values["confusion_matrix"] == [[8, 4], [0, 12]]
+
+
+def test_inspect_describes_a_program_and_an_export(tmp_path):
+    require("onnx")
+    described = segexport.inspect(DEMO / "model")
+    assert described.program is not None
+    assert {"onnx", "paddle-lite"} <= {found.target.split(" ")[0] for found in described.program.targets}
+    assert described.program.parameter_count > 0
+    export = segexport.inspect(of_red(tmp_path / "net"))
+    assert (export.program, export.manifest.format) == (None, Format.ONNX)
 
 
 # -- target_size -----------------------------------------------------------------------------------------------
@@ -448,5 +480,5 @@ def test_what_an_export_does_not_say_can_be_told(tmp_path):
         assert [label.name for label in model.artifact.manifest.labels] == ["nothing", "nucleus"]
         assert model.artifact.manifest.preprocess.mean == (0.1, 0.2, 0.3)
         artifact = model.artifact.path
-    with pytest.raises(InputError, match="--mean, --std, --labels cannot be said of an artifact"):
+    with pytest.raises(InputError, match="--mean, --std, --labels cannot be given for an artifact"):
         segexport.load(artifact, importing=told)

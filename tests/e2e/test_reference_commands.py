@@ -339,7 +339,7 @@ def test_the_stand_in_for_paddle_on_a_gpu_agrees_with_it(done, monkeypatch):
 
     # An export that is a little off, as a conversion that changes what the model computes would be.
     int8 = read_artifact(done.root / "exports" / "onnx-int8")
-    monkeypatch.setattr("segexport.references.recording_runtime.Builder.build", lambda *_: int8)
+    monkeypatch.setattr("segexport.references.recording_runtime.PlanRunner.build", lambda *_: int8)
     with pytest.raises(InputError, match=r"agrees with Paddle on 9\d\.\d+% of the pixels; a reference needs 99\.9%"):
         onnx_stand_in(source, RunOptions(), data, store)
 

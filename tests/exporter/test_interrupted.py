@@ -13,7 +13,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import Interrupted, UnsupportedModelError
 from segexport.exporter import to_onnx, to_paddle_lite
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, planned
+from segexport.pipeline.plan import PlanRunner, planned
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
@@ -87,7 +87,7 @@ def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
 
 
 def built(store: Store, source: ModelArtifact, step) -> ModelArtifact:
-    return Builder(store, StepContext(timeout_s=60)).build("export", source, planned([step], source))
+    return PlanRunner(store, StepContext(timeout_s=60)).build("export", source, planned([step], source))
 
 
 def opset_of(made: ModelArtifact) -> str:

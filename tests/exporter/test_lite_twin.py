@@ -14,7 +14,7 @@ from segexport.exporter.program import Program, read
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.runtimes.base import RunOptions
-from segexport.runtimes.lite import PaddleLite
+from segexport.runtimes.lite import PaddleLiteRuntime
 from segexport.verdict import Verdict
 
 on_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="an ARM host runs model.nb itself")
@@ -55,7 +55,7 @@ def test_a_check_does_not_pass_what_it_did_not_run(workshop: Workshop) -> None:
 def test_it_cannot_be_opened_here(workshop: Workshop) -> None:
     made = workshop.made(ToPaddleLite(), workshop.imported(scattered()))
     with pytest.raises(UnsupportedModelError, match="its values cannot be run on"):
-        PaddleLite().open(made, RunOptions())
+        PaddleLiteRuntime().open(made, RunOptions())
 
 
 def test_inspect_says_so_before(workshop: Workshop) -> None:

@@ -63,13 +63,13 @@ def test_a_row_counts_for_what_it_was_measured_on(tmp_path: Path) -> None:
 
 _ENDS = """
 import os
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 def add(arguments, arrays):
     return {"sum": arguments["a"] + arguments["b"], "process": os.getppid()}, []
 
 def refuse(arguments, arrays):
-    raise Failure("not today", cause="rain")
+    raise WorkerFailure("not today", cause="rain")
 
 def abort(arguments, arrays):
     os.abort()

@@ -160,7 +160,7 @@ def test_a_draw_that_depends_on_the_image_is_refused_by_name(kind: str, workshop
     assert "what it draws depends on the image" in it.value.cause
     assert "evaluation mode" in it.value.hint
     with pytest.raises(UnsupportedModelError, match=f"operator {kind} "):
-        inspect(folder, ImportOptions(), "table", color=False, width=120)
+        inspect(folder, ImportOptions()).render("table", color=False, width=120)
 
 
 def test_a_draw_as_large_as_the_image_needs_its_size() -> None:
@@ -181,7 +181,7 @@ def test_a_draw_that_no_output_needs_is_no_matter() -> None:
 
 def test_inspect_says_it_before_anything_is_converted(workshop: Workshop) -> None:
     folder = workshop.model(added("uniform_random", **DRAWS["uniform_random"]))
-    shown = " ".join(inspect(folder, ImportOptions(), "table", color=False, width=200).split())
+    shown = " ".join(inspect(folder, ImportOptions()).render("table", color=False, width=200).split())
     assert MADE in shown
     assert Precision.FP32.value in shown
 

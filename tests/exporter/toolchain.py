@@ -52,6 +52,10 @@ class Toolchain:
         compiled = self.opt(program, "x86", int8_weights=int8_weights)
         return self._run("paddlelite", {"model": str(compiled)}, program, feed)
 
+    def lite_again(self, feed: list[np.ndarray]) -> list[np.ndarray]:
+        """The program that `lite` has run last, on another image, in the same process."""
+        return self._call("paddlelite", "outputs", {}, feed)
+
     def opt(self, program: Program, places: str, *, int8_weights: bool = False) -> Path:
         """Paddle-Lite's Opt alone."""
         model, params = program.write(self._new_folder())

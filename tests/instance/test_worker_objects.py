@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(REPOSITORY / "runtimes/workers"), str(REPOSITORY / "src/segexport/process")]
 
 import instances  # noqa: E402
-from worker_host import Failure  # noqa: E402
+from worker_host import WorkerFailure  # noqa: E402
 
 SPECS = [{"semantics": "boxes"}, {"semantics": "box_count"}, {"semantics": "instance_masks"}]
 ROWS = np.array(
@@ -70,5 +70,5 @@ def test_numbers_that_are_none_are_left_out_and_told(value: float, column: int) 
     ],
 )
 def test_other_shapes_are_refused(broken: list[np.ndarray], message: str) -> None:
-    with pytest.raises(Failure, match=message):
+    with pytest.raises(WorkerFailure, match=message):
         instances.objects(broken, SPECS)

@@ -18,7 +18,7 @@ from segexport.exporter.targets.base import ExportTarget
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import Step, StepContext, lineage_entry
 from segexport.recipe.export import ExportRecipe
-from segexport.runtimes.base import Availability, RunOptions, Runtime, Session, open_worker_session
+from segexport.runtimes.base import WorkerRuntime
 from segexport.spec import Format, Frozen, Precision
 
 
@@ -45,15 +45,9 @@ class Toy(ExportTarget):
         return [make_step("to_onnx", {}), ToToy()]
 
 
-class ToyEngine(Runtime):
-    name, title, runs = "toy", "The toy engine", Format("toy")
-
-    def probe(self) -> Availability:
-        return Availability(True, version="1.0", devices=("cpu",))
-
-    def open(self, artifact: ModelArtifact, options: RunOptions) -> Session:
-        files = {"model": artifact.file("model")}
-        return open_worker_session("toy", "onnxruntime_worker.py", "onnxruntime", artifact, options, files)
+class ToyEngine(WorkerRuntime):
+    name, title, runs = "toy", "The toy engine", (Format("toy"),)
+    worker, needs = "onnxruntime_worker.py", "onnxruntime"
 
 
 def test_another_package_brings_a_target_and_a_runtime(tmp_path):

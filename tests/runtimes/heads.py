@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from graphs import Graph
+from installed import require
 
-from segexport.artifact import Manifest, ModelArtifact, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.exporter.program import Program
+from segexport.exporter.to_openvino import ToOpenVino
+from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 
@@ -150,6 +153,22 @@ def make_onnx(head: Head, folder: Path) -> ModelArtifact:
     return _artifact(head, folder, Format.ONNX, (file_entry(folder, "model.onnx"),), "x", "y", "int64")
 
 
+def make_mnn(head: Head, folder: Path) -> ModelArtifact:
+    require("onnx")
+    source = folder / "source"
+    source.mkdir()
+    arguments = {"model": str(make_onnx(head, source).file("model")), "source_format": "ONNX", "options": []}
+    with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN") as worker:
+        worker.call("convert", {**arguments, "out": str(folder / "model.mnn")}, timeout_s=60)
+    return _artifact(head, folder, Format.MNN, (file_entry(folder, "model.mnn"),), "x", "y")
+
+
+def make_openvino(head: Head, folder: Path) -> ModelArtifact:
+    (before := folder / "onnx").mkdir()
+    source = make_onnx(head, before)
+    return write_artifact(folder, ToOpenVino().run(source, folder, StepContext()))
+
+
 def _artifact(
     head: Head, folder: Path, format: Format, files: tuple, feed: str, fetch: str, index_dtype: str = "int32"
 ) -> ModelArtifact:
@@ -163,6 +182,6 @@ def _artifact(
         outputs=(TensorSpec(name=fetch, dtype=dtype, shape=head.shape, layout=head.layout, semantics=head.semantics),),
         preprocess=Preprocess(),
         labels=tuple(Label(id=index, name=f"class {index}", rgb=(0, 0, 0)) for index in range(max(head.channels, 2))),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     return write_artifact(folder, manifest)

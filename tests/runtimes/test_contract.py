@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from heads import HEADS, HEIGHT, WIDTH, Head, make_onnx, make_paddle, make_paddle_lite, tensor
-from installed import require
+from heads import HEADS, HEIGHT, WIDTH, Head, make_mnn, make_onnx, make_openvino, make_paddle, make_paddle_lite, tensor
+from installed import require_worker
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError, WorkerCrashed, WorkerError
@@ -23,8 +23,8 @@ SLOW = pytest.mark.slow  # a process each, and Paddle takes seconds to start
 
 @pytest.fixture(scope="class")
 def runtime(request) -> Runtime:
-    require(request.cls.module)
-    return runtime_for(request.cls.format)
+    require_worker(request.cls.module)
+    return runtime_for(request.cls.format, name=request.cls.name)
 
 
 @pytest.fixture(scope="class")
@@ -53,11 +53,13 @@ class RuntimeContract:
     Attributes:
         format: What it runs.
         module: What has to be installed.
+        name: Of the runtime, where it is not the format's first.
         make: Makes an artifact of a head in an empty folder.
     """
 
     format: Format
     module: str
+    name: str = ""
     make: Callable[[Head, Path], ModelArtifact]
 
     def test_it_is_there_and_says_its_version(self, runtime):
@@ -192,3 +194,15 @@ class TestOnnxRuntime(RuntimeContract):
 
 class TestPaddleLite(RuntimeContract):
     format, module, make = Format.PADDLE_LITE, "paddlelite", staticmethod(make_paddle_lite)
+
+
+class TestMnn(RuntimeContract):
+    format, module, make = Format.MNN, "MNN", staticmethod(make_mnn)
+
+
+class TestOpenVino(RuntimeContract):
+    format, module, make = Format.OPENVINO, "openvino", staticmethod(make_openvino)
+
+
+class TestOpenVinoWithOnnx(RuntimeContract):
+    format, module, name, make = Format.ONNX, "openvino", "openvino", staticmethod(make_onnx)

@@ -25,7 +25,7 @@ from segexport.measure.mask_proof import MaskProof
 from segexport.runtimes.agreement import agreement
 from segexport.runtimes.base import Prediction, RunOptions, Session
 from segexport.runtimes.objects import Objects
-from segexport.runtimes.paddle import Paddle
+from segexport.runtimes.paddle import PaddleRuntime
 from segexport.runtimes.watched import WatchedSession, proof_of, timed_graph
 
 IMAGES = 4
@@ -47,7 +47,7 @@ def tensors(models, tmp_path_factory) -> list[np.ndarray]:
 
 
 def opened(artifact: ModelArtifact, graph: str = "plain") -> Session:
-    return Paddle().open(artifact, RunOptions(timeout_s=60, options={"graph": graph}))
+    return PaddleRuntime().open(artifact, RunOptions(timeout_s=60, options={"graph": graph}))
 
 
 def fresh_masks(artifact: ModelArtifact, tensors: list[np.ndarray]) -> list[np.ndarray]:
@@ -61,7 +61,7 @@ def fresh_masks(artifact: ModelArtifact, tensors: list[np.ndarray]) -> list[np.n
 
 def test_plain_is_what_runs_unasked(models, tensors):
     for name, artifact in models.items():
-        with Paddle().open(artifact, RunOptions(timeout_s=60)) as session:
+        with PaddleRuntime().open(artifact, RunOptions(timeout_s=60)) as session:
             assert session.info.provider == "plain"
             found = [session.infer([one]).mask for one in tensors[:2]]
         for mask, expected in zip(found, fresh_masks(artifact, tensors[:2]), strict=True):
@@ -205,7 +205,7 @@ def seaformer(shared_dir: Path, tmp_path: Path) -> tuple[ModelArtifact, zoo.Fill
 def test_a_transformer_that_onednn_gets_wrong(shared_dir, tmp_path):
     require("paddle")
     artifact, filled = seaformer(shared_dir, tmp_path)
-    with Paddle().open(artifact, RunOptions(timeout_s=120, options={"graph": "watched"})) as session:
+    with PaddleRuntime().open(artifact, RunOptions(timeout_s=120, options={"graph": "watched"})) as session:
         found = session.infer(filled.feed)
         (expected,) = filled.outputs
         assert (found.mask == expected[0].argmax(0)).mean() > 0.9999

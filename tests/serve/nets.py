@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segexport.artifact import Manifest, Target, file_entry, write_artifact
+from segexport.artifact import Manifest, TargetDevice, file_entry, write_artifact
 from segexport.spec import Format, Precision, Preprocess, Resize, TensorSpec
 from segexport.ui.pictures import default_labels
 
@@ -50,7 +50,7 @@ def _artifact(
             mean=(0, 0, 0), std=(1, 1, 1), geometry=() if side is None else (Resize(width=side, height=side),)
         ),
         labels=default_labels([f"class {index}" for index in range(classes)]),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
     return folder

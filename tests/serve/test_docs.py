@@ -16,7 +16,7 @@ from PIL import Image
 from served import png
 
 from segexport.cli.serve import serve
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 
@@ -62,7 +62,7 @@ def test_the_answer_in_the_page_has_the_form_of_answers(server, street):
 
 
 def test_limits_and_metrics_are_those_of_the_server(server):
-    limits = Limits()
+    limits = ServerLimits()
     for words in (
         f"| {limits.queue}, and no more",
         f"| {limits.body_bytes >> 20} MiB | `--max-body-mib`",
@@ -82,7 +82,7 @@ def test_limits_and_metrics_are_those_of_the_server(server):
 
 def test_options_have_the_defaults_of_the_limits():
     defaults = {option.name: option.default for option in serve.params}
-    limits = Limits()
+    limits = ServerLimits()
     assert defaults["queue"] == limits.queue
     assert defaults["max_body_mib"] << 20 == limits.body_bytes
     assert defaults["max_pixels"] == limits.image_pixels
@@ -91,4 +91,4 @@ def test_options_have_the_defaults_of_the_limits():
     assert defaults["receive_timeout"] == limits.receive_s
     options = set(re.findall(r"`(--[a-z-]+)", TEXT)) - {"--get-config"}
     assert options <= {name for option in serve.params for name in option.opts}
-    assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(Limits))
+    assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(ServerLimits))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, Target, digest_of
+from segexport.artifact import FileEntry, LineageEntry, Manifest, ModelArtifact, TargetDevice, digest_of
 from segexport.data.dataset import Dataset
 from segexport.judge.results import Export
 from segexport.measure import metrics
@@ -20,7 +20,7 @@ from segexport.references.reference_file import (
     Image,
     Noise,
     ReferenceFile,
-    Runner,
+    RuntimeRecord,
     Times,
     new_reference,
     read_reference,
@@ -74,7 +74,7 @@ def manifest(
         "outputs": (TensorSpec(name="y", dtype="float32", shape=(1, 3, -1, -1), layout="NCHW", semantics="logits"),),
         "preprocess": Preprocess(),
         "labels": LABELS,
-        "target": Target(arch="any", precision=precision),
+        "target": TargetDevice(arch="any", precision=precision),
         "lineage": (LineageEntry(step="import", version="2", params={"files": source} if source else {}),),
     }
     return Manifest(**(given | changes))
@@ -121,7 +121,7 @@ def write_recording(path: Path, data: Dataset, *, gpu: bool = False, noise_miou_
                     fingerprint=data.ungrouped().fingerprint,
                     groups=data.groups,
                 ),
-                runner=Runner(
+                runner=RuntimeRecord(
                     runtime="paddle",
                     version="2.6.2",
                     provider="CUDA" if gpu else "oneDNN",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.report.schema import DatasetInfo, ExportResult, Latency, Percentiles, Reference, Report, WorstImage
+from segexport.report.schema import DatasetInfo, ExportResult, Latency, Percentiles, ReferenceResult, Report, WorstImage
 from segexport.spec import Label
 from segexport.verdict import Check, Verdict
 
@@ -37,7 +37,7 @@ def full_report() -> Report:
             fingerprint="f" * 64,
             label_map={"sidewalk": "pavement", "person": "pedestrian"},
         ),
-        reference=Reference(
+        reference=ReferenceResult(
             name="street_net",
             runtime="paddle",
             provider="cpu",

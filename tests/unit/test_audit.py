@@ -17,7 +17,7 @@ from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, plan
+from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
@@ -41,7 +41,7 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
     chains = plan(recipe, source, data.fingerprint).chains
-    builder = Builder(store, StepContext(data=data))
+    builder = PlanRunner(store, StepContext(data=data))
     return {"paddle": source, **{name: builder.build(name, source, chain) for name, chain in chains.items()}}
 
 

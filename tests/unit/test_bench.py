@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from segexport.commands.bench import Row, bench, render
+from segexport.commands.bench import BenchRow, bench, render
 from segexport.errors import InputError
 
-ROW = Row(
+ROW = BenchRow(
     name="onnx-int8",
     runtime="onnxruntime 1.2.3",
     device="Some CPU",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from segexport.artifact import LineageEntry, Manifest, ModelArtifact, Target, file_entry, warning, write_artifact
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, TargetDevice, file_entry, warning, write_artifact
 from segexport.errors import InputError
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 from segexport.ui.console import PLAIN_WIDTH, Console, printable
@@ -100,7 +100,7 @@ def sample_artifact(folder: Path, *lineage: LineageEntry) -> ModelArtifact:
         outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 2, 4, 4)),),
         preprocess=Preprocess(),
         labels=(Label(id=0, name="a", rgb=(0, 0, 0)),),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
         lineage=lineage,
     )
     return write_artifact(folder, manifest)

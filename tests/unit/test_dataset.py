@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.errors import InputError
 
 
@@ -344,14 +344,14 @@ def test_the_microscopy_tiles(shared_dir):
 
 @pytest.mark.parametrize("count", [1, 7, 60, 100, 101])
 def test_a_subset_holds_no_image_twice(tmp_path, count):
-    entries = tuple(Entry(f"{index}.png", None, index) for index in range(101))
+    entries = tuple(DatasetEntry(f"{index}.png", None, index) for index in range(101))
     for seed in range(20):
         chosen = Dataset(tmp_path, "val", entries).subset(count, seed)
         assert len({entry.image for entry in chosen.entries}) == len(chosen) == count
 
 
 def test_parts_are_runs_of_the_list_that_leave_none_out(tmp_path):
-    entries = tuple(Entry(f"{index}.png", None, index + 1) for index in range(11))
+    entries = tuple(DatasetEntry(f"{index}.png", None, index + 1) for index in range(11))
     data = Dataset(tmp_path, "val", entries)
     names = [[entry.image for entry in data.part(index, 3).entries] for index in (1, 2, 3)]
     assert [len(part) for part in names] == [3, 4, 4]

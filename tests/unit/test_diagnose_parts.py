@@ -16,7 +16,7 @@ from graphs import Graph  # noqa: E402
 from segexport.diagnose import judge  # noqa: E402
 from segexport.diagnose.diagnose import bisect, preprocess_findings  # noqa: E402
 from segexport.diagnose.match import Match, OnnxGraph, folded, match  # noqa: E402
-from segexport.diagnose.schema import Difference, Layer, Quantized  # noqa: E402
+from segexport.diagnose.schema import Difference, LayerComparison, QuantizedTensor  # noqa: E402
 from segexport.errors import InputError  # noqa: E402
 from segexport.exporter import truncate  # noqa: E402
 from segexport.spec import Precision, Preprocess, Resize  # noqa: E402
@@ -91,8 +91,8 @@ def test_int8_is_judged_by_the_models_own_median():
 
 
 def test_scales_are_compared_with_each_other():
-    def held(ratio: float | None) -> Quantized:
-        return Quantized(scale=1.0, zero_point=0, low=0.0, high=255.0, rounding_ratio=ratio)
+    def held(ratio: float | None) -> QuantizedTensor:
+        return QuantizedTensor(scale=1.0, zero_point=0, low=0.0, high=255.0, rounding_ratio=ratio)
 
     ratios = {"a": 1.0, "b": 4.4, "c": 4.6, "e": None, "f": 1.1, "g": 1.2}
     marked = judge.shifted({"d": None, **{name: held(ratio) for name, ratio in ratios.items()}})
@@ -101,9 +101,9 @@ def test_scales_are_compared_with_each_other():
     assert not any(one.is_shifted for one in dull.values())  # an image darker than all others raises every ratio
 
 
-def _layer(name: str, accumulated: float, **changes) -> Layer:
+def _layer(name: str, accumulated: float, **changes) -> LayerComparison:
     given = {"variable": name, "operators": ("relu",), "tensor": name, "shape": (4,), "expected": 1e-4}
-    return Layer(**given, accumulated=_difference(accumulated), local=_difference(0.0), **changes)
+    return LayerComparison(**given, accumulated=_difference(accumulated), local=_difference(0.0), **changes)
 
 
 def test_errors_that_add_up_are_told_from_a_faulty_layer():
@@ -119,7 +119,7 @@ def test_bisection(first):
     layers = [_layer(str(index), 0.0) for index in range(8)]
     asked = []
 
-    def is_off(layer: Layer) -> bool:
+    def is_off(layer: LayerComparison) -> bool:
         asked.append(layer.variable)
         return int(layer.variable) >= first
 

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from machines import Machine, bare_machine
 
+import segexport
 from segexport.commands import doctor
-from segexport.commands.doctor import Finding, examine, obstacle, render
+from segexport.commands.doctor import ComponentStatus, examine, obstacle, render
 from segexport.errors import WorkerFailed
 from segexport.runtimes.base import Availability
 
@@ -33,7 +34,7 @@ def with_tools(monkeypatch, runtimes=(), targets=()) -> None:
     monkeypatch.setattr(doctor, "targets", lambda: {each.name: each for each in targets})
 
 
-def row(findings: list[Finding], kind: str, name: str = "") -> Finding:
+def row(findings: list[ComponentStatus], kind: str, name: str = "") -> ComponentStatus:
     (found,) = [each for each in findings if (each.kind, each.name) == (kind, name)]
     return found
 
@@ -47,11 +48,11 @@ def test_all_that_works(machine, monkeypatch):
     with_tools(monkeypatch, [RUNS], [LITE])
     made = machine.install(machine.add("lite", {"lite_like": ""}, prove=tried.append), lite_like="1.5")
     machine.add("extra", {"click": "8."}, prove=tried.append)
-    findings = examine()
-    assert row(findings, "runtime", "lite") == Finding("runtime", "lite", True, "1.5", "runs on cpu")
+    findings = segexport.doctor()
+    assert row(findings, "runtime", "lite") == ComponentStatus("runtime", "lite", True, "1.5", "runs on cpu")
     assert row(findings, "toolchain", "lite").ok
     assert str(made.path) in row(findings, "toolchain", "lite").detail
-    assert row(findings, "target", "lite") == Finding("target", "lite", True, "", "exports to Lite")
+    assert row(findings, "target", "lite") == ComponentStatus("target", "lite", True, "", "exports to Lite")
     assert row(findings, "cache").ok
     assert sorted(tried) == sorted([made.python, Path(sys.executable)])
     assert obstacle(findings) is None
@@ -105,11 +106,11 @@ def test_another_version_than_the_tested_one_is_said(machine, monkeypatch):
 )
 def test_where_nothing_useful_can_be_done_it_says_so(exports, runs, message):
     findings = [
-        Finding("target", "a", exports),
-        Finding("target", "b", False),
-        Finding("runtime", "a", runs),
-        Finding("runtime", "b", False),
-        Finding("toolchain", "a", True),
+        ComponentStatus("target", "a", exports),
+        ComponentStatus("target", "b", False),
+        ComponentStatus("runtime", "a", runs),
+        ComponentStatus("runtime", "b", False),
+        ComponentStatus("toolchain", "a", True),
     ]
     error = obstacle(findings)
     assert (error.what if error else None) == message

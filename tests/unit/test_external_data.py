@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segexport.artifact import Manifest, Target, file_entry, read_artifact, write_artifact
+from segexport.artifact import Manifest, TargetDevice, file_entry, read_artifact, write_artifact
 from segexport.errors import InputError
 from segexport.files.external_data import external_data, require_inside
 from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
@@ -154,7 +154,7 @@ def artifact(folder: Path, *listed: str, model: str = "model.onnx") -> Path:
         outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 2, 4, 4), layout="NCHW", semantics="logits"),),
         preprocess=Preprocess(),
         labels=(Label(id=0, name="a", rgb=(0, 0, 0)), Label(id=1, name="b", rgb=(1, 1, 1))),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
     )
     write_artifact(folder, manifest)
     return folder

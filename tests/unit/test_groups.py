@@ -11,7 +11,7 @@ from recordings import write_recording
 
 from segexport.commands.compress import CompressOptions, split
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.data.groups import names_without_counter
 from segexport.errors import InputError
 from segexport.recipe.schema import DataRecipe
@@ -120,7 +120,7 @@ def test_groups_are_part_of_the_data(street):
 
 
 def grouped(*sizes: int) -> Dataset:
-    entries = [Entry(f"{g}-{k}.png", None, group=f"g{g}") for g, size in enumerate(sizes) for k in range(size)]
+    entries = [DatasetEntry(f"{g}-{k}.png", None, group=f"g{g}") for g, size in enumerate(sizes) for k in range(size)]
     return Dataset(Path("data"), "val", tuple(entries), groups="column")
 
 

@@ -42,8 +42,8 @@ class Recorder(FakeSession):
         super().close()
 
 
-def program(open_session: Callable[[], FakeSession]) -> latency.Program:
-    return latency.Program(open_session, X)
+def program(open_session: Callable[[], FakeSession]) -> latency.TimedModel:
+    return latency.TimedModel(open_session, X)
 
 
 def measured(seconds: float, **times_ms: float):
@@ -147,7 +147,7 @@ class Dying(FakeSession):
         return super().bench(tensors, runs)
 
 
-def dying(dies_at: int) -> latency.Program:
+def dying(dies_at: int) -> latency.TimedModel:
     calls = [0]
     return program(lambda: Dying(dies_at, calls))
 

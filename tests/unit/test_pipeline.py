@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from segexport.artifact import LineageEntry, Manifest, ModelArtifact, Target, file_entry, write_artifact
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, TargetDevice, file_entry, write_artifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, Planned, plan
+from segexport.pipeline.plan import Planned, PlanRunner, plan
 from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext, check_chain, content_key, lineage_entry
 from segexport.recipe.schema import Recipe
@@ -35,7 +35,7 @@ def source(tmp_path: Path) -> ModelArtifact:
         outputs=(tensor,),
         preprocess=Preprocess(),
         labels=(Label(id=0, name="a", rgb=(0, 0, 0)),),
-        target=Target(arch="any", precision=Precision.FP32),
+        target=TargetDevice(arch="any", precision=Precision.FP32),
         lineage=(LineageEntry(step="import", version="1"),),
     )
     return write_artifact(folder, manifest)
@@ -139,7 +139,7 @@ def test_work_is_done_once_and_said(source, tmp_path):
     said = []
     first, second, third = Append("x"), Append("y"), Append("z")
     store = Store(tmp_path / "store")
-    builder = Builder(store, StepContext(), said.append)
+    builder = PlanRunner(store, StepContext(), said.append)
     built = builder.build("one", source, chain(first, second))
     assert (built.path / "model.pdmodel").read_bytes() == b"programxy"
     assert [entry.step for entry in built.manifest.lineage] == ["import", "append", "append"]
@@ -149,26 +149,26 @@ def test_work_is_done_once_and_said(source, tmp_path):
     assert (first.runs, second.runs, third.runs) == (1, 1, 1)
     assert (builder.made.made, builder.made.found) == (3, 1)
     assert said[2] == "two: append found in the cache"
-    again = Builder(store, StepContext())
+    again = PlanRunner(store, StepContext())
     again.build("one", source, chain(first, second))
     assert (again.made.made, again.made.found, first.runs) == (0, 2, 1)
 
 
 def test_a_step_that_failed_is_not_tried_for_the_next_export(source, tmp_path):
     broken = Append("x", UnsupportedModelError("no such operator"))
-    builder = Builder(Store(tmp_path / "store"), StepContext())
+    builder = PlanRunner(Store(tmp_path / "store"), StepContext())
     for name in ("one", "two"):
         with pytest.raises(UnsupportedModelError, match="no such operator"):
             builder.build(name, source, chain(broken, Append("y")))
     assert broken.runs == 1
     with pytest.raises(UnsupportedModelError):  # but by the next run it is: the reason may be gone
-        Builder(Store(tmp_path / "store"), StepContext()).build("one", source, chain(broken))
+        PlanRunner(Store(tmp_path / "store"), StepContext()).build("one", source, chain(broken))
     assert broken.runs == 2
 
 
 def test_a_damaged_output_is_made_again(source, tmp_path):
     step = Append("x")
-    builder = Builder(Store(tmp_path / "store"), StepContext())
+    builder = PlanRunner(Store(tmp_path / "store"), StepContext())
     built = builder.build("one", source, chain(step))
     (built.path / "model.pdmodel").write_bytes(b"damaged")
     built = builder.build("one", source, chain(step))
@@ -179,7 +179,7 @@ def test_a_damaged_output_is_made_again(source, tmp_path):
 def test_a_bug_in_a_step_leaves_nothing(source, tmp_path):
     store = Store(tmp_path / "store")
     with pytest.raises(ZeroDivisionError):
-        Builder(store, StepContext()).build("one", source, chain(Append("x", ZeroDivisionError())))
+        PlanRunner(store, StepContext()).build("one", source, chain(Append("x", ZeroDivisionError())))
     assert list(store.entries()) == []
     assert list(store.unfinished.iterdir()) == []
 

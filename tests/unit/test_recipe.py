@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from segexport.errors import InputError
+from segexport.pipeline.registry import targets
 from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import Recipe
@@ -105,7 +106,7 @@ seeed: 1
         "line 15: exports.1.opset: Input should be 'auto' (given: 'newest'); or Input should be a valid integer, "
         "unable to parse string as an integer (given: 'newest')",
         "line 16: exports.2.precison: unknown key. did you mean 'precision'?",
-        "line 17: exports.3: 'tflite' is none of 'onnx', 'paddle-lite'",
+        f"line 17: exports.3: 'tflite' is none of {', '.join(map(repr, targets()))}",
         "line 18: exports.4: 'to' is missing",
         "line 19: exports.5.limits.miou_margn: unknown key. did you mean 'miou_margin'?",
         "line 21: check.latency_seconds: Input should be less than or equal to 3600 (given: inf)",

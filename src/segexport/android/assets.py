@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport import preprocess
-from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, Sample, file_entry, write_artifact
+from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, SelfTest, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label, encode_image
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.files.atomic import whole_folder
@@ -101,7 +101,7 @@ def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> N
         files.append(file_entry(folder, name, "sample"))
     update = {
         "files": tuple(files),
-        "sample": Sample(input=found[0][0], expected_mask=found[1][0]) if found is not None else None,
+        "sample": SelfTest(input=found[0][0], expected_mask=found[1][0]) if found is not None else None,
     }
     manifest = artifact.manifest.model_copy(update=update)
     write_artifact(folder, manifest)

@@ -45,9 +45,8 @@ def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], optio
     target = target_of(artifact.manifest.format)
     if target is None:
         return audit_program(artifact, options)
-    return target.audit(
-        artifact, inputs, options, runtime_for(artifact.manifest.format, options.device, options.runtimes)
-    )
+    runtime = runtime_for(artifact.manifest.format, options.device, options.runtime)
+    return target.audit(artifact, inputs, options, runtime)
 
 
 def audited(

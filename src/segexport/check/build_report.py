@@ -12,7 +12,7 @@ from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceR
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
-from segexport.report.schema import ExportResult, Reference, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
@@ -95,7 +95,9 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
-    """The export that a smaller precision has to beat, and one whose weights were changed; with the same head if any.
+    """The export in the same runtime that a smaller precision has to beat, and one whose weights were changed.
+
+    One with the same head, if there is any.
 
     None for an fp32 export of the model as it was.
     """
@@ -104,7 +106,7 @@ def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | 
     found = [
         other
         for other in others
-        if other.export.format == entry.export.format
+        if (other.export.format, other.export.runtime) == (entry.export.format, entry.export.runtime)
         and other.export.precision is Precision.FP32
         and other.error is None
         and other.export.artifact is not None
@@ -155,8 +157,8 @@ def _load(measured: Measurement) -> str:
     return f" (load average {load['before timing']:g} on {cores} cores)" if isinstance(load, dict) else ""
 
 
-def _reference(run: ReferenceRun, measured: Measurement) -> Reference:
-    return Reference(
+def _reference(run: ReferenceRun, measured: Measurement) -> ReferenceResult:
+    return ReferenceResult(
         **measured.judge.reference(),
         name=run.artifact.manifest.name,
         runtime=f"{run.info.runtime} {run.info.version}",

@@ -12,7 +12,7 @@ from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
 from segexport.check.request import CheckRequest
-from segexport.check.sessions import RunningExport, open_exports, open_model, require_runtimes
+from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
 from segexport.check.timing import time_models
 from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
@@ -53,10 +53,10 @@ def measure(request: CheckRequest) -> Measurement:
     task.require_data(data)
     classes = task.scored_classes(model.manifest, data, request.label_map)
     reference.require_fit(request.exports)
-    require_runtimes(options.runtimes, request.exports)
+    rows = in_each_runtime(request.exports, options.runtimes)
     with ExitStack() as stack:
         own = open_model(reference, stack)
-        exports = open_exports(request.exports, options, stack)
+        exports = open_exports(rows, options, stack)
         running = [export for export in exports if isinstance(export, RunningExport)]
         contract = reference.shared_preprocess([export.model.artifact for export in running])
         own = replace(own, preprocess=contract or own.preprocess)

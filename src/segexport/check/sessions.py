@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from segexport.errors import InputError, capture_error
 from segexport.judge.results import Export, Measured
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.registry import require_known, runtimes
+from segexport.pipeline.entry_points import require_known
+from segexport.pipeline.registry import runtimes
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.base import Reference
 from segexport.references.live_model import LiveModel
@@ -42,9 +43,28 @@ def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
     for name in wanted:
         require_known("runtime", name, runtimes())
         runs = runtimes()[name].runs
-        if not any(export.format == runs for export in exports):
+        if not any(export.format in runs for export in exports):
             formats = ", ".join(sorted({export.format for export in exports}))
-            raise InputError(f"runtime {name!r} runs {runs}, and the exports are {formats}")
+            raise InputError(f"runtime {name!r} runs {', '.join(runs)}, and the exports are {formats}")
+
+
+def in_each_runtime(exports: Sequence[Export], wanted: Sequence[str]) -> tuple[Export, ...]:
+    """The exports, one for each runtime that is wanted for its format: `name@runtime` where those are several.
+
+    An export that none of them runs is run by its format's first runtime.
+
+    Raises:
+        InputError: As `require_runtimes`.
+    """
+    require_runtimes(wanted, exports)
+    rows: list[Export] = []
+    for export in exports:
+        found = [name for name in dict.fromkeys(wanted) if export.format in runtimes()[name].runs]
+        if len(found) > 1:
+            rows += [replace(export, name=f"{export.name}@{name}", runtime=name) for name in found]
+        else:
+            rows.append(replace(export, runtime="".join(found)))
+    return tuple(rows)
 
 
 def open_exports(exports: Sequence[Export], options: CheckRecipe, stack: ExitStack) -> list[Measured]:
@@ -56,7 +76,7 @@ def _opened(export: Export, options: RunOptions, stack: ExitStack) -> Measured:
     failed = Measured(export, error=export.error)
     if export.artifact is not None and export.error is None:
         with capture_error(failed):
-            model = LiveModel(export.name, export.artifact, options)
+            model = LiveModel(export.name, export.artifact, replace(options, runtime=export.runtime))
             return RunningExport(export, model=model, opened=open_model(model, stack))
     return failed
 
@@ -66,5 +86,5 @@ def run_options(options: CheckRecipe) -> RunOptions:
 
     What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
     """
-    found = RunOptions(options.device, options.threads, options.timeout_s, runtimes=options.runtimes)
+    found = RunOptions(options.device, options.threads, options.timeout_s)
     return with_graph(found, "watched" if options.timing_seconds else "plain")

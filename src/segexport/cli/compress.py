@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, LABEL_MAP, THREADS, Target, chosen, grouping, import_options, importing
+from segexport.cli.options import FILE, LABEL_MAP, THREADS, TargetName, chosen, grouping, import_options, importing
 
 
 @click.command(
@@ -41,7 +41,7 @@ from segexport.cli.options import FILE, LABEL_MAP, THREADS, Target, chosen, grou
     show_default=True,
     help="Time limit of the search, in minutes.",
 )
-@click.option("--to", type=Target(), default="onnx", show_default=True, help="Export target.")
+@click.option("--to", type=TargetName(), default="onnx", show_default=True, help="Export target.")
 @click.option(
     "--train/--no-train", default=True, show_default=True, help="Try pruning and training in the remaining time."
 )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, SPLIT, TABLE_OR_JSON, THREADS, format_option, import_options, importing
+from segexport.cli.options import FILE, SPLIT, TABLE_OR_JSON, THREADS, chosen, format_option, import_options, importing
 
 _DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="Device for MODEL: cpu, or gpu:N if the runtime supports it."
@@ -110,18 +110,12 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 
     MODEL is a Paddle export or an export in any format.
     """
-    import segexport
-    from segexport.commands.evaluate import evaluate
+    from segexport.commands.evaluate import EvaluateOptions, evaluate
     from segexport.files.atomic import write_file
-    from segexport.task.open_data import open_data
 
     say = console()
-    images = open_data(data, split, ignore_index=options["ignore_index"])
-    opening = {name: options[name] for name in ("device", "threads")}
-    with segexport.load(str(model), **opening, importing=import_options(options)) as opened:
-        asked = {name: options[name] for name in ("details", "metric", "batch_size")}
-        say.warn_of(opened.artifact)
-        found = evaluate(opened, images, **asked, progress=say.progress)
+    asked = chosen(EvaluateOptions, {**options, "data": data, "split": split})
+    found = evaluate(model, import_options(options), asked, feedback=say)
     if output is not None:
         write_file(output, (found.render("json", color=False, width=0) + "\n").encode())
     say.data(found.render(form, color=say.stdout_color, width=say.stdout_width))
@@ -151,16 +145,13 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 
     INPUTS are image files, folders of images or URLs.
     """
-    import segexport
+    from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
-    from segexport.task.registry import task_of
 
-    asked = PredictOptions(**{name: options[name] for name in PredictOptions.__dataclass_fields__})
-    with segexport.load(str(model), device=device, threads=threads, importing=import_options(options)) as opened:
-        say = console()
-        say.warn_of(opened.artifact)
-        results = task_of(opened.artifact.manifest).predictions(opened, list(inputs), asked)
-        _save(say, results, **{name: options[name] for name in ("kind", "with_json", "output")})
+    say = console()
+    asked, saving = chosen(PredictOptions, options), chosen(SaveOptions, options)
+    running = {"device": device, "threads": threads, "feedback": say}
+    _show(say, predict(model, inputs, import_options(options), asked, saving, **running))
 
 
 @click.command(
@@ -187,6 +178,7 @@ def pipeline(
 
     PIPELINE is a YAML file with a model and its settings; --get-config writes one.
     """
+    from segexport.commands.predict import SaveOptions, save
     from segexport.files.atomic import write_file
     from segexport.predict.model_pipeline import config_text, create_pipeline
 
@@ -204,12 +196,11 @@ def pipeline(
     sizes = {name: options[name] for name in ("batch_size", "target_size", "slice_size")}
     with create_pipeline(pipeline, **opening) as opened:
         results = opened.predict(list(inputs), **sizes, score_map=False)
-        _save(say, results, **{name: options[name] for name in ("kind", "with_json", "output")})
+        _show(say, save(results, chosen(SaveOptions, options), progress=say.progress))
 
 
-def _save(say: Any, results: Iterator[Any], *, kind: str, with_json: bool, output: Path | None) -> None:
-    from segexport.commands.predict import save
+def _show(say: Any, results: Iterator[Any]) -> None:
     from segexport.ui.console import printable
 
-    for line in save(results, output, kind=kind, with_json=with_json, progress=say.progress):
-        say.data(printable(line))
+    for saved in results:
+        say.data(printable(saved.line))

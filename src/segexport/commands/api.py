@@ -14,22 +14,29 @@ from segexport.progress import SILENCE, Feedback
 
 if TYPE_CHECKING:
     from segexport.artifact import ModelArtifact
-    from segexport.commands.bench import Row
+    from segexport.commands.bench import BenchRow
     from segexport.commands.compress import Compressed
+    from segexport.commands.doctor import ComponentStatus
+    from segexport.commands.evaluate import Evaluation
+    from segexport.commands.inspect import ModelDescription
+    from segexport.commands.predict import PictureKind
     from segexport.diagnose.schema import Diagnosis
     from segexport.exporter.from_paddle import ImportOptions
     from segexport.references.reference_file import ReferenceFile
     from segexport.report.schema import Report
+    from segexport.spec import HeadKind
+    from segexport.task.base import PredictionResult
 
 AnyPath = str | Path
 
 
-def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArtifact:
-    """Turns a PaddleSeg or PaddleX export into a self-describing artifact.
+def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **importing: Any) -> ModelArtifact:
+    """Turns an export of PaddleSeg or PaddleX, or a checkpoint with its `config`, into a self-describing artifact.
 
     Args:
-        model: Folder or file of the export.
+        model: Folder or file of the export, or the file of weights.
         output: A new folder.
+        head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: as the model has it.
         importing: What the export does not say of itself, or says wrong: `labels`, `preprocess`, `input_size`, ...
             (`segexport.ImportOptions`).
 
@@ -37,13 +44,13 @@ def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArti
         SegexportError: The model cannot be read.
 
     Example:
-        >>> segexport.import_model("export", "artifact", input_size=(512, 512))  # doctest: +SKIP
+        >>> segexport.import_model("export", "artifact")  # doctest: +SKIP
         <export: paddle fp32, 19 classes, 1.5 MB at artifact>
     """
     from segexport.commands.import_ import import_to
     from segexport.exporter.from_paddle import ImportOptions
 
-    return import_to(Path(model), Path(output), ImportOptions(**importing))
+    return import_to(Path(model), Path(output), ImportOptions(**importing), head)
 
 
 def export(
@@ -239,16 +246,21 @@ def bench(
     threads: Iterable[int] = (1,),
     device: str = "cpu",
     latency_seconds: float = 10.0,
+    runtime: Iterable[str] = (),
+    all_runtimes: bool = False,
     feedback: Feedback = SILENCE,
-) -> list[Row]:
+) -> list[BenchRow]:
     """Times exports in turn; ratios are to the first one.
 
     Args:
+        exports: Exports, or folders of exports.
         threads: Each export runs with every number of them.
         latency_seconds: Timed runs of all together.
+        runtime: Names of runtimes; each runs the exports of its formats.
+        all_runtimes: Each export in every installed runtime of its format.
 
     Returns:
-        A row for each export and number of threads, times in milliseconds.
+        A row for each export, runtime and number of threads, times in milliseconds.
 
     Raises:
         SegexportError: An export cannot be opened or run.
@@ -262,7 +274,7 @@ def bench(
     names = [exports] if isinstance(exports, str | Path) else exports
     paths = [Path(one) for one in names]
     options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
-    return run_bench(paths, **options, progress=feedback.progress)
+    return run_bench(paths, **options, runtime=tuple(runtime), all_runtimes=all_runtimes, feedback=feedback)
 
 
 def record_reference(
@@ -292,6 +304,115 @@ def record_reference(
     given = RecordOptions(**_with_paths(options, "label_map"))
     where = Path(model), Path(data), Path(output)
     return run_recording(*where, _importing(importing), given, feedback=feedback)
+
+
+def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> ModelDescription:
+    """Describes a model: structure, cost, and which export targets take it; nothing is converted.
+
+    Args:
+        model: A Paddle export, or an artifact in any format.
+        input_size: (width, height) in pixels for free input sides; the costs depend on it.
+
+    Raises:
+        SegexportError: The model cannot be read.
+
+    Example:
+        >>> described = segexport.inspect("export")  # doctest: +SKIP
+        >>> [(found.target, found.support) for found in described.program.targets]  # doctest: +SKIP
+        [('onnx', 'after rewrites'), ('paddle-lite', 'as it is')]
+    """
+    from segexport.commands.inspect import inspect as describe
+    from segexport.exporter.from_paddle import ImportOptions
+
+    return describe(Path(model), ImportOptions(input_size=input_size))
+
+
+def evaluate(
+    model: AnyPath,
+    *,
+    data: AnyPath,
+    split: str = "val",
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> Evaluation:
+    """Measures the accuracy of a model on labelled images.
+
+    Args:
+        model: A Paddle export, or an artifact in any format.
+        data: PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.
+        options: Further ones of `segexport evaluate`: `metric`, `batch_size`, `device`, `threads`, `details`.
+
+    Raises:
+        SegexportError: The model or the data cannot be used.
+
+    Example:
+        >>> segexport.evaluate("my-int8", data="data").values["miou"]  # doctest: +SKIP
+        0.5984
+    """
+    from segexport.commands.evaluate import EvaluateOptions
+    from segexport.commands.evaluate import evaluate as run_evaluation
+
+    given = EvaluateOptions(data=Path(data), split=split, **options)
+    return run_evaluation(Path(model), _importing(importing), given, feedback=feedback)
+
+
+def predict(
+    model: AnyPath,
+    inputs: AnyPath | Iterable[AnyPath],
+    output: AnyPath | None = None,
+    *,
+    kind: PictureKind = "overlay",
+    with_json: bool = False,
+    device: str = "cpu",
+    threads: int = 1,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> list[PredictionResult]:
+    """Segments images, and saves a picture of each result.
+
+    All results stay in memory. `load(model).predict(inputs)` gives them one by one, and takes arrays too.
+
+    Args:
+        model: A Paddle export, or an artifact in any format.
+        inputs: Image file, folder of images or URL; one or several.
+        output: Folder for the pictures; None: nothing is saved.
+        kind: `overlay`, `color`, or `mask` (a PNG of class ids).
+        with_json: Whether to save each result as JSON too.
+        options: Further ones of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`.
+
+    Raises:
+        SegexportError: The model or an image cannot be read, or an option does not fit the model's task.
+
+    Example:
+        >>> segexport.predict("my-int8", "street.png", "out")  # doctest: +SKIP
+        [<SegmentationResult street.png: 960x720; road 31.2%, building 24.0%, sky 18.5%, ...>]
+    """
+    from segexport.commands.predict import SaveOptions
+    from segexport.commands.predict import predict as run_prediction
+    from segexport.predict.options import PredictOptions
+
+    names = [inputs] if isinstance(inputs, str | Path) else inputs
+    given, saving = PredictOptions(**options), SaveOptions(_or_none(output), kind, with_json)
+    running = {"device": device, "threads": threads, "feedback": feedback}
+    found = run_prediction(Path(model), [str(one) for one in names], _importing(importing), given, saving, **running)
+    return [saved.result for saved in found]
+
+
+def doctor(*, feedback: Feedback = SILENCE) -> list[ComponentStatus]:
+    """Checks the installed runtimes and converters: each one is started and does a small job.
+
+    Raises:
+        SegexportError: The cache folder cannot be read.
+
+    Example:
+        >>> [found.name for found in segexport.doctor() if found.kind == "runtime" and found.ok]  # doctest: +SKIP
+        ['onnxruntime', 'paddle', 'paddle-lite']
+    """
+    from segexport.commands.doctor import examine
+
+    return examine(feedback.progress)
 
 
 def _importing(given: ImportOptions | None) -> ImportOptions:

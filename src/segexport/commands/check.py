@@ -71,7 +71,7 @@ class CheckOptions(BaselineOptions):
         golden: A golden pack, in place of `reference` and `data`.
         label_map: YAML file: class of the model -> class of the data.
         device, reference_device: Where the exports run, and where the model does.
-        runtime: Runtimes by name, for formats that several run.
+        runtime: Runtimes by name, for formats that several run; each gets a row.
         latency_seconds: For timing all exports together; 0: no times.
         device_result: result.json of phones, each one more row.
         shard: `I/N`: the I-th of N shares of the images.

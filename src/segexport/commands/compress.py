@@ -41,7 +41,7 @@ _PARTS = {"search": "1/2", "verdict": "2/2"}
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageSplit:
     """Who sees which images: nothing is chosen by those that the verdict is about."""
 
     search: Dataset
@@ -166,7 +166,7 @@ def compress(
     return Compressed(summary, checked)
 
 
-def split(options: CompressOptions) -> Images:
+def split(options: CompressOptions) -> ImageSplit:
     """The held-out images, some to search with and others for the verdict.
 
     Raises:
@@ -178,7 +178,7 @@ def split(options: CompressOptions) -> Images:
     shown |= {"groups": groups} if groups is not None else {}
     common = {"path": str(root.resolve()), "calibration_split": options.calibration_split, **shown}
     if verdict is not None:
-        found = Images(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
+        found = ImageSplit(whole, Dataset.open(root, verdict, groups=groups), DataRecipe(split=verdict, **common))
     else:
         if whole.units < 2 * PASS_IMAGES:
             units = f"{whole.units} {'groups' if whole.groups else 'images'}"
@@ -188,7 +188,7 @@ def split(options: CompressOptions) -> Images:
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
         first, second = (whole.part(*map(int, _PARTS[name].split("/"))) for name in ("search", "verdict"))
-        found = Images(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
+        found = ImageSplit(first, second, DataRecipe(split=held_out, part=_PARTS["verdict"], **common))
     for name, part, units in (
         ("search", found.search, len(found.search)),
         ("verdict", found.verdict, found.verdict.units),
@@ -214,6 +214,7 @@ def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> 
     given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
     if (importing.color, importing.mean, importing.std) != (None, None, None):
         given["preprocess"] = source.manifest.preprocess
+    given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
     return ModelRecipe(path=str(model.resolve()), **given)
 
 

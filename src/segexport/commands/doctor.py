@@ -15,7 +15,8 @@ from segexport.errors import EnvironmentMissingError, SegexportError
 from segexport.exporter.targets.base import ExportTarget
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
-from segexport.pipeline.registry import broken, runtimes, targets
+from segexport.pipeline.entry_points import broken
+from segexport.pipeline.registry import runtimes, targets
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.progress import Progress, silent
@@ -29,7 +30,7 @@ _MOST_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
-class Finding:
+class ComponentStatus:
     """One thing that was looked at.
 
     Attributes:
@@ -44,9 +45,9 @@ class Finding:
     hint: str = ""
 
 
-def examine(progress: Progress = silent) -> list[Finding]:
+def examine(progress: Progress = silent) -> list[ComponentStatus]:
     """Tries every runtime and toolchain; says which targets can be exported to, and what else there is."""
-    trials: list[Callable[[], Finding]] = [partial(_runtime, runtime) for runtime in runtimes().values()]
+    trials: list[Callable[[], ComponentStatus]] = [partial(_runtime, runtime) for runtime in runtimes().values()]
     trials += [partial(_toolchain, chain) for chain in toolchains().values()]
 
     found = []
@@ -57,11 +58,13 @@ def examine(progress: Progress = silent) -> list[Finding]:
             bar.advance()
     working = {finding.name for finding in found if finding.kind == "toolchain" and finding.ok}
     found += [_target(target, working) for target in targets().values()]
-    found += [Finding("plugin", "", False, "", f"{error.what}: {error.cause}", error.hint) for error in broken()]
+    found += [
+        ComponentStatus("plugin", "", False, "", f"{error.what}: {error.cause}", error.hint) for error in broken()
+    ]
     return [*found, _server(), _cache()]
 
 
-def obstacle(findings: Sequence[Finding]) -> SegexportError | None:
+def obstacle(findings: Sequence[ComponentStatus]) -> SegexportError | None:
     """Why nothing useful can be done here: nothing exports, or nothing runs a model. None where something can."""
     lacking = [
         what
@@ -73,53 +76,55 @@ def obstacle(findings: Sequence[Finding]) -> SegexportError | None:
     return EnvironmentMissingError(f"nothing here {' or '.join(lacking)}", hint="segexport toolchain install")
 
 
-def _runtime(runtime: Runtime) -> Finding:
+def _runtime(runtime: Runtime) -> ComponentStatus:
     found = runtime.probe()
     detail = f"runs on {', '.join(found.devices)}" if found.ok else found.reason
-    return Finding("runtime", runtime.name, found.ok, found.version, detail, found.hint)
+    return ComponentStatus("runtime", runtime.name, found.ok, found.version, detail, found.hint)
 
 
-def _toolchain(chain: Toolchain) -> Finding:
+def _toolchain(chain: Toolchain) -> ComponentStatus:
     try:
         python = interpreter_for(*chain.modules)
     except EnvironmentMissingError as error:
-        return Finding("toolchain", chain.name, False, "", f"{chain.purpose}: not installed", error.hint)
+        return ComponentStatus("toolchain", chain.name, False, "", f"{chain.purpose}: not installed", error.hint)
     versions = pythons.versions(python, *chain.modules)
     named = ", ".join(f"{module} {version}" for module, version in versions.items())
     try:
         chain.prove(python)
     except SegexportError as error:
-        return Finding(
+        return ComponentStatus(
             "toolchain", chain.name, False, named, f"{python}: {error.what}", error.hint or how_to_get(chain)
         )
     tested = [f"{module} {start}*" for module, start in chain.modules.items() if not versions[module].startswith(start)]
     odd = f"tested with {', '.join(tested)}" if tested else ""
     detail = f"{chain.purpose}; Python {pythons.python_version(python)}, {python.parent.parent}"
-    return Finding("toolchain", chain.name, True, named, detail, odd)
+    return ComponentStatus("toolchain", chain.name, True, named, detail, odd)
 
 
-def _target(target: ExportTarget, working: set[str]) -> Finding:
+def _target(target: ExportTarget, working: set[str]) -> ComponentStatus:
     lacking = [name for name in target.toolchains if name not in working]
     detail = f"exports to {target.title}"
     if lacking:
         detail += f": needs the toolchain {', '.join(lacking)}"
-    return Finding("target", target.name, not lacking, "", detail)
+    return ComponentStatus("target", target.name, not lacking, "", detail)
 
 
-def _server() -> Finding:
+def _server() -> ComponentStatus:
     absent = needs.missing()
     if absent:
-        return Finding("server", "", False, "", f"serves models over HTTP: {', '.join(absent)} missing", needs.HINT)
-    return Finding("server", "", True, metadata.version("uvicorn"), "serves models over HTTP, with uvicorn")
+        return ComponentStatus(
+            "server", "", False, "", f"serves models over HTTP: {', '.join(absent)} missing", needs.HINT
+        )
+    return ComponentStatus("server", "", True, metadata.version("uvicorn"), "serves models over HTTP, with uvicorn")
 
 
-def _cache() -> Finding:
+def _cache() -> ComponentStatus:
     store = Store()
     kept = sum(entry.size_bytes for entry in store.entries())
-    return Finding("cache", "", True, "", f"{store.objects.parent}, {kept / 1e6:.0f} MB")
+    return ComponentStatus("cache", "", True, "", f"{store.objects.parent}, {kept / 1e6:.0f} MB")
 
 
-def render(findings: Sequence[Finding], form: str, *, color: bool, width: int) -> str:
+def render(findings: Sequence[ComponentStatus], form: str, *, color: bool, width: int) -> str:
     """The findings as a table or as JSON."""
     if form == "json":
         report = {"environment": describe_machine(), "findings": [asdict(finding) for finding in findings]}

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from segexport.data.dataset import Dataset
-from segexport.predict.model_session import Opened
-from segexport.progress import Progress, silent
+import segexport
+from segexport.exporter.from_paddle import ImportOptions
+from segexport.progress import SILENCE, Feedback
 from segexport.spec import TaskName
+from segexport.task.open_data import open_data
 from segexport.task.registry import TASKS, task_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Options of `segexport evaluate`.
+
+    Attributes:
+        data: Data folder with labels.
+        metric: COCO or VOC, for instance segmentation; None: the form of the data.
+        batch_size: Images per inference; None: 1.
+        details: Whether to keep what the metrics were counted from: the confusion matrix, or all metrics of objects.
+    """
+
+    data: Path
+    split: str = "val"
+    metric: str | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    details: bool = False
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured.
+    """Metrics of one model on one split.
 
     Attributes:
-        values: The metrics by their names, with those of model, data and classes.
+        values: The metrics by name (`miou`, `category_iou`, ...), and `model`, `format`, `dataset` and `labels`.
     """
 
     task: TaskName
@@ -35,27 +57,23 @@ class Evaluation:
 
 
 def evaluate(
-    model: Opened,
-    data: Dataset,
-    *,
-    details: bool,
-    metric: str | None = None,
-    batch_size: int | None = None,
-    progress: Progress = silent,
+    model: Path, importing: ImportOptions, options: EvaluateOptions, *, feedback: Feedback = SILENCE
 ) -> Evaluation:
-    """Measures a model.
-
-    Args:
-        details: Whether to keep what the metrics were counted from.
-        metric: For objects: COCO or VOC.
+    """Measures the accuracy of a model on labelled images.
 
     Raises:
         InputError: No labels, labels of another task, or an option that the task does not have.
+        SegexportError: The model or the data cannot be read, or the model cannot be run.
     """
-    manifest = model.artifact.manifest
-    task = task_of(manifest)
-    task.require_data(data)
-    metrics, more = task.evaluate(model, data, batch_size=batch_size or 1, metric=metric, progress=progress)
+    data = open_data(options.data, options.split, ignore_index=importing.ignore_index)
+    with segexport.load(model, device=options.device, threads=options.threads, importing=importing) as opened:
+        feedback.warn_of(opened.artifact)
+        manifest = opened.artifact.manifest
+        task = task_of(manifest)
+        task.require_data(data)
+        metrics, more = task.evaluate(
+            opened, data, batch_size=options.batch_size or 1, metric=options.metric, progress=feedback.progress
+        )
     head = {
         "model": manifest.name,
         "format": manifest.format,
@@ -64,4 +82,4 @@ def evaluate(
     }
     suspicions = task.suspicions(data, manifest.num_classes)
     odd = {"warnings": list(suspicions)} if suspicions else {}
-    return Evaluation(task.name, {**head, **metrics, **(more if details else {}), **odd})
+    return Evaluation(task.name, {**head, **metrics, **(more if options.details else {}), **odd})

@@ -15,8 +15,9 @@ from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, planned, steps_of
-from segexport.pipeline.registry import require_known, target_named
+from segexport.pipeline.entry_points import require_known
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
+from segexport.pipeline.registry import target_named
 from segexport.pipeline.step import StepContext
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import ExportRecipe
@@ -69,7 +70,7 @@ def export(
     feedback.warn_of(source)
     wanted = _export_recipe(options)
     chain = planned(steps_of(wanted), source, calibration.fingerprint if calibration else "")
-    builder = Builder(store, StepContext(data=calibration, progress=feedback.progress), feedback.say)
+    builder = PlanRunner(store, StepContext(data=calibration, progress=feedback.progress), feedback.say)
     made = builder.build(output.name, source, chain)
     feedback.warn_of(made)
     return place_artifact(made, output)

@@ -13,8 +13,9 @@ from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
-from segexport.pipeline.plan import Builder, Planned
-from segexport.pipeline.registry import load, make_step
+from segexport.pipeline.entry_points import load
+from segexport.pipeline.plan import Planned, PlanRunner
+from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext, check_chain, content_key
 from segexport.progress import SILENCE, Feedback
 
@@ -106,7 +107,7 @@ def finetune(
         validation=validation,
         say=feedback.say,
     )
-    kept = Builder(store, context, feedback.say).build(output.name, source, chain)
+    kept = PlanRunner(store, context, feedback.say).build(output.name, source, chain)
     with new_folder(output) as folder:
         copy_tree(kept.path, folder)
     return read_artifact(output)

@@ -1,11 +1,12 @@
-"""Shows what a model holds, and what each export will make of it, as a table or as JSON."""
+"""`segexport inspect`: structure, cost and target support of a model, as a table or as JSON."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from segexport.artifact import Manifest, ModelArtifact, read_artifact
+from segexport.artifact import Manifest, read_artifact
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import Inspection, TargetSupport
@@ -19,41 +20,66 @@ from segexport.ui.text_table import table
 _MOST_OPERATORS = 30
 
 
-def inspect(path: Path, options: ImportOptions, form: str, *, color: bool, width: int) -> str:
-    """Describes a Paddle model in full, and of an export what its manifest says.
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model, described.
+
+    Attributes:
+        size_bytes: Of the files that are shipped.
+        program: Operators, costs and target support of a Paddle program; None for an export in another format.
+        mask_candidates: Outputs of the program that a mask can be made from.
+    """
+
+    manifest: Manifest
+    size_bytes: int
+    program: Inspection | None = None
+    mask_candidates: tuple[str, ...] = ()
+
+    def render(self, form: str, *, color: bool, width: int) -> str:
+        """As a table or as JSON."""
+        found = self.program
+        if form == "json":
+            more = {} if found is None else found.model_dump(mode="json")
+            return json.dumps({"manifest": self.manifest.model_dump(mode="json"), **more}, indent=2, ensure_ascii=False)
+        if found is None:
+            steps = [(f"step {step.step}", "; ".join(step.notes)) for step in self.manifest.lineage]
+            size = ("size", f"{self.size_bytes:,} bytes")
+            return _described(self.manifest, [size, *steps], color=color, width=width)
+        return "\n".join(
+            (
+                _described(self.manifest, self._mask() + _costs(found), color=color, width=width),
+                _operators(found, color=color, width=width),
+                _targets(found.targets, color=color, width=width),
+            )
+        )
+
+    def _mask(self) -> list[tuple[str, str]]:
+        """Which of several possible outputs the mask is made from."""
+        mask = mask_of(self.manifest.outputs)
+        if len(self.mask_candidates) < 2 or not mask:
+            return []
+        names = ", ".join(self.mask_candidates)
+        return [("mask", f"made from {mask}, of {names}; another one: --mask-output NAME")]
+
+
+def inspect(path: Path, options: ImportOptions) -> ModelDescription:
+    """Describes a Paddle model in full; of an export in another format, its manifest.
 
     Raises:
-        InputError: Nothing that can be read.
+        InputError: The model cannot be read.
     """
     files = find_model(path)
     if files.kind == "artifact":
         artifact = read_artifact(files.folder)
         if artifact.manifest.format != Format.PADDLE:
-            return _export(artifact, form, color=color, width=width)
+            return ModelDescription(artifact.manifest, artifact.size_bytes)
     else:
-        if options.mask_output is None:  # which one it is need not be known to look at them
+        if options.mask_output is None:  # any one will do: all are shown
             options = options.model_copy(update={"mask_output": FIRST})
         artifact = import_model(path, options, Store())
     graph = program.read(artifact.file("model"), artifact.file("params"))
-    found = inspect_program(graph)
-    if form == "json":
-        described = {"manifest": artifact.manifest.model_dump(mode="json"), **found.model_dump(mode="json")}
-        return json.dumps(described, indent=2, ensure_ascii=False)
-    return "\n".join(
-        (
-            _described(artifact.manifest, _mask(graph, artifact.manifest) + _costs(found), color=color, width=width),
-            _operators(found, color=color, width=width),
-            _targets(found.targets, color=color, width=width),
-        )
-    )
-
-
-def _export(artifact: ModelArtifact, form: str, *, color: bool, width: int) -> str:
-    if form == "json":
-        return json.dumps({"manifest": artifact.manifest.model_dump(mode="json")}, indent=2, ensure_ascii=False)
-    size = [("size", f"{artifact.size_bytes:,} bytes")]
-    steps = [(f"step {step.step}", "; ".join(step.notes)) for step in artifact.manifest.lineage]
-    return _described(artifact.manifest, size + steps, color=color, width=width)
+    candidates = tuple(spec.name for spec in graph.outputs() if spec.semantics in MASKS)
+    return ModelDescription(artifact.manifest, artifact.size_bytes, inspect_program(graph), candidates)
 
 
 def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, width: int) -> str:
@@ -69,16 +95,6 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
         *more,
     ]
     return table(("", ""), rows, title=manifest.name, color=color, width=width)
-
-
-def _mask(graph: program.Program, manifest: Manifest) -> list[tuple[str, str]]:
-    """Of several outputs that could be the mask, which one is."""
-    possible = [spec for spec in graph.outputs() if spec.semantics in MASKS]
-    mask = mask_of(manifest.outputs)
-    if len(possible) < 2 or not mask:
-        return []
-    names = ", ".join(spec.name for spec in possible)
-    return [("mask", f"made from {mask}, of {names}; another one: --mask-output NAME")]
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -16,7 +16,7 @@ from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import
 from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.judge.results import Export
-from segexport.pipeline.plan import Builder, context_of, plan, steps_of
+from segexport.pipeline.plan import PlanRunner, context_of, plan, steps_of
 from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import export_name
@@ -78,13 +78,13 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
-    source = _source(base / recipe.model.path, recipe, data, store)
+    source = _source(base, recipe, data, store)
     feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
     data = reference.with_groups(data)
     calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
-    builder = Builder(store, context_of(recipe, calibration, feedback.progress), feedback.say)
+    builder = PlanRunner(store, context_of(recipe, calibration, feedback.progress), feedback.say)
     exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)
     request = CheckRequest(
         reference=reference,
@@ -108,8 +108,9 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     return report
 
 
-def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
+def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
+    path = base / given.path
     options = ImportOptions(
         preprocess=given.preprocess,
         labels=given.labels,
@@ -117,6 +118,8 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         input_size=given.input_size,
         mask_output=given.mask_output,
         ignore_index=given.ignore_index,
+        config=None if given.config is None else base / given.config,
+        paddleseg=None if given.paddleseg is None else base / given.paddleseg,
     )
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 
@@ -131,7 +134,7 @@ def _calibrates(recipe: Recipe) -> bool:
     return bool(recipe.steps) or any(step.uses_data for export in recipe.exports for step in steps_of(export))
 
 
-def _built(builder: Builder, source: ModelArtifact, export, chain, feedback: Feedback) -> Export:
+def _built(builder: PlanRunner, source: ModelArtifact, export, chain, feedback: Feedback) -> Export:
     name = export_name(export)
     try:
         artifact, error = builder.build(name, source, chain), None

@@ -16,7 +16,7 @@ from segexport.predict.model_pipeline import read_config
 from segexport.predict.target_size import TargetSize
 from segexport.progress import SILENCE, Feedback
 from segexport.serve.dependencies import HINT, missing
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 
 Urls = Literal["public", "any", "none"]
 
@@ -88,7 +88,7 @@ def serve(
         workers=options.workers,
         target_size=target_size,
         urls=options.urls,
-        limits=Limits(
+        limits=ServerLimits(
             queue=options.queue,
             body_bytes=options.max_body_mib << 20,
             image_pixels=options.max_pixels,

@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from segexport.artifact import file_digest
-from segexport.data.dataset_list import Entry, plain_folder, read_labels, read_list
+from segexport.data.dataset_list import DatasetEntry, plain_folder, read_labels, read_list
 from segexport.data.groups import with_groups
 from segexport.data.images import COLORS, decode_image, decode_label, image_size
 from segexport.errors import InputError
@@ -69,7 +69,7 @@ class Dataset:
 
     root: Path
     split: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DatasetEntry, ...]
     labels: tuple[str, ...] | None = None
     num_classes: int | None = None
     ignore_index: int = 255
@@ -266,7 +266,7 @@ class Dataset:
         except OSError as error:
             raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
 
-    def _check_label(self, entry: Entry, size: tuple[int, int], label: np.ndarray) -> None:
+    def _check_label(self, entry: DatasetEntry, size: tuple[int, int], label: np.ndarray) -> None:
         """`size`: (height, width) of the image."""
         path = f"{self.root / str(entry.label)}{self._where(entry)}"
         if label.shape != size:
@@ -292,7 +292,7 @@ class Dataset:
                 hint="name every class in labels.txt, or give another ignore_index",
             )
 
-    def _where(self, entry: Entry) -> str:
+    def _where(self, entry: DatasetEntry) -> str:
         return f" ({self.split}.txt, line {entry.line})" if entry.line else ""
 
 

@@ -18,7 +18,7 @@ NO_LABEL = "-"
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetEntry:
     """An image and its label, as paths inside the data set.
 
     Attributes:
@@ -33,7 +33,7 @@ class Entry:
 
 
 @guarded("a data set")
-def read_list(root: Path, split: str) -> tuple[Entry, ...]:
+def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
     """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
 
     A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
@@ -55,7 +55,7 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
             cause=f"the lists there are {', '.join(others)}" if others else f"{root} has no lists and no images",
             hint=f"choose one with --split {others[0]}" if others else "write a line `image label` for each image",
         )
-    entries: list[Entry] = []
+    entries: list[DatasetEntry] = []
     faults: list[str] = []
     line_of: dict[str, int] = {}
     for number, text in enumerate(_text(path).splitlines(), start=1):
@@ -85,7 +85,7 @@ def read_list(root: Path, split: str) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
+def plain_folder(root: Path, split: str) -> tuple[DatasetEntry, ...]:
     """The images of a folder without lists (or of its `images` folder) in the order of their names; else nothing."""
     if (root / f"{split}.txt").exists() or _lists(root):
         return ()
@@ -95,7 +95,7 @@ def plain_folder(root: Path, split: str) -> tuple[Entry, ...]:
                 names = sorted(name for name in os.listdir(root / folder) if Path(name).suffix.lower() in suffixes)
                 files = [f"{folder}{name}" for name in names if (root / folder / name).is_file()]
                 if files:
-                    return tuple(Entry(name) for name in files)
+                    return tuple(DatasetEntry(name) for name in files)
     return ()
 
 
@@ -123,13 +123,13 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _parse(root: Path, line: str, number: int) -> Entry:
+def _parse(root: Path, line: str, number: int) -> DatasetEntry:
     """One line to an entry whose files exist; a ValueError says what is wrong."""
     if "\t" in line:
         return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")
     if len(words) == 1 and (_is_there(root, line) or not any(separator in line for separator in _OTHER_SEPARATORS)):
-        return Entry(_existing(root, line), None, number)
+        return DatasetEntry(_existing(root, line), None, number)
     readings = _readings(root, words) or _readings_before_a_group(root, line.split())
     if len(readings) == 1:
         return replace(readings[0], line=number)
@@ -144,18 +144,18 @@ def _parse(root: Path, line: str, number: int) -> Entry:
     raise ValueError(f"{line!r} names no existing files; separate an image and its label by a tab, or a space")
 
 
-def _of_columns(root: Path, columns: list[str], number: int) -> Entry:
+def _of_columns(root: Path, columns: list[str], number: int) -> DatasetEntry:
     """Image, label and group, as far as they are there."""
     group = columns[2] if len(columns) == 3 else ""
     if len(columns) > 3 or (group and _is_there(root, group)):
         raise ValueError(f"{len(columns)} columns, but an image and its label are 2")
     image = _existing(root, columns[0])
     if len(columns) == 1 or (group and columns[1] == NO_LABEL):
-        return Entry(image, None, number, group)
-    return Entry(image, _existing(root, columns[1]), number, group)
+        return DatasetEntry(image, None, number, group)
+    return DatasetEntry(image, _existing(root, columns[1]), number, group)
 
 
-def _readings_before_a_group(root: Path, words: list[str]) -> list[Entry]:
+def _readings_before_a_group(root: Path, words: list[str]) -> list[DatasetEntry]:
     """Every way to take the last word as a group, and those before it as an image and its label."""
     if len(words) < 3 or _is_there(root, words[-1]):
         return []
@@ -166,13 +166,13 @@ def _readings_before_a_group(root: Path, words: list[str]) -> list[Entry]:
     return [replace(entry, group=words[-1]) for entry in found]
 
 
-def _readings(root: Path, words: list[str]) -> list[Entry]:
+def _readings(root: Path, words: list[str]) -> list[DatasetEntry]:
     """Every way to take the words as one path or as two, such that the files exist."""
     found = []
     for cut in range(1, len(words) + 1):
         image, label = " ".join(words[:cut]).strip(), " ".join(words[cut:]).strip()
         try:
-            found.append(Entry(_existing(root, image), _existing(root, label) if label else None))
+            found.append(DatasetEntry(_existing(root, image), _existing(root, label) if label else None))
         except ValueError:
             continue
     return list(dict.fromkeys(found))

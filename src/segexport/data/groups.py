@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.errors import InputError
 from segexport.recipe.groups import AUTO, COLUMN, HINT, PART, fault_in_groups
 
 _SHOWN = 3
 
 
-def with_groups(entries: Sequence[Entry], groups: str, where: str) -> tuple[Entry, ...]:
+def with_groups(entries: Sequence[DatasetEntry], groups: str, where: str) -> tuple[DatasetEntry, ...]:
     """The entries, each with the name of its group.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
+from segexport.files.json_reader import parse_json
 
 BACKGROUND = "_background_"
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
@@ -65,10 +65,10 @@ def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
         size = path.stat().st_size
         if size > max_bytes:
             raise InputError(f"{path}: {size} bytes of JSON; at most {max_bytes} are read")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_bytes(), allow_nan=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read", cause=os.strerror(error.errno or 0)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON", cause=str(error)[:200]) from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport.data.dataset import Dataset
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import ARRAY_SUFFIXES, IMAGE_SUFFIXES
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
@@ -72,8 +72,8 @@ def split(
     return {name: len(part) for name, part in parts.items() if part}
 
 
-def _all_entries(root: Path) -> list[Entry]:
-    found: dict[str, Entry] = {}
+def _all_entries(root: Path) -> list[DatasetEntry]:
+    found: dict[str, DatasetEntry] = {}
     listed = [name for name in SPLITS if (root / f"{name}.txt").is_file()]
     for name in listed:
         for entry in Dataset.open(root, name).entries:
@@ -88,7 +88,7 @@ def _all_entries(root: Path) -> list[Entry]:
     return entries
 
 
-def _pairs(root: Path) -> list[Entry]:
+def _pairs(root: Path) -> list[DatasetEntry]:
     """Images in `images/` with the label of the same name."""
     if not (root / "images").is_dir():
         return []
@@ -102,7 +102,7 @@ def _pairs(root: Path) -> list[Entry]:
                 label = Path(folder, *image.parts[1:]).with_suffix(".png")
                 if not (root / label).is_file():
                     raise InputError(f"{path}: has no label {label}")
-            entries.append(Entry(image.as_posix(), None if label is None else label.as_posix()))
+            entries.append(DatasetEntry(image.as_posix(), None if label is None else label.as_posix()))
     return entries
 
 
@@ -116,7 +116,7 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
     return counts.tolist()
 
 
-def _classes(root: Path, entries: list[Entry], ignore_index: int) -> np.ndarray:
+def _classes(root: Path, entries: list[DatasetEntry], ignore_index: int) -> np.ndarray:
     """(images, classes) bool: which classes are in which label."""
     data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
     if not data.labelled:
@@ -150,7 +150,7 @@ def _stratified(has: np.ndarray, shares: list[float], rng: np.random.Generator) 
     return place
 
 
-def _write(root: Path, parts: dict[str, list[Entry]]) -> None:
+def _write(root: Path, parts: dict[str, list[DatasetEntry]]) -> None:
     """New lists beside the old ones first; then the old ones step aside, one rename each."""
     spaces = any(" " in path for part in parts.values() for e in part for path in (e.image, e.label or ""))
     separator = "\t" if spaces else " "

@@ -20,7 +20,7 @@ from segexport.artifact import ModelArtifact
 from segexport.diagnose import judge as diagnose_judge
 from segexport.diagnose.graph_probe import Side
 from segexport.diagnose.match import Match, folded
-from segexport.diagnose.schema import Diagnosis, Difference, Finding, Layer
+from segexport.diagnose.schema import Diagnosis, Difference, Finding, LayerComparison
 from segexport.diagnose.trace import Trace, trace
 from segexport.errors import InputError, WorkerError
 from segexport.exporter import program, truncate
@@ -161,7 +161,7 @@ def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:
         return {}
 
 
-def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[Layer], float]:
+def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[LayerComparison], float]:
     variables = [name for name in traced.files if name in side.matches and name not in traced.program.feed_names]
     if not variables:
         raise InputError(
@@ -191,7 +191,7 @@ def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[
         off = own is not None and diagnose_judge.is_faulty(own, precision, median)
         scope = str(ops[-1].attr("struct_name", "") or ops[-1].attr("op_namescope", "")).strip("/")
         layers.append(
-            Layer(
+            LayerComparison(
                 variable=name,
                 operators=tuple(op.type for op in ops),
                 scope=scope,
@@ -238,7 +238,7 @@ def _rematch(
 
 
 def _beyond_layers(
-    side: Side, layers: list[Layer], whole: dict[str, Difference], precision: Precision, median: float
+    side: Side, layers: list[LayerComparison], whole: dict[str, Difference], precision: Precision, median: float
 ) -> list[Finding]:
     """What is wrong when every layer alone is right: only the fused graph is off, or the errors add up."""
 
@@ -260,7 +260,7 @@ def _beyond_layers(
     return [Finding(kind="fusion", message=text, layer=first.variable, operators=first.operators)]
 
 
-def bisect(layers: Sequence[Layer], is_off: Callable[[Layer], bool]) -> Layer | None:
+def bisect(layers: Sequence[LayerComparison], is_off: Callable[[LayerComparison], bool]) -> LayerComparison | None:
     """The first layer that is off, if the last one is; between the two, what is off stays off."""
     if not layers or not is_off(layers[-1]):
         return None

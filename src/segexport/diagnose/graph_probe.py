@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol
 
 from segexport.diagnose.match import Match
-from segexport.diagnose.schema import Difference, Quantized
+from segexport.diagnose.schema import Difference, QuantizedTensor
 
 
 @dataclass(frozen=True)
-class Runner:
+class LayerScript:
     """How a script runs one layer that was saved by itself.
 
     Attributes:
@@ -40,13 +40,13 @@ class Side(Protocol):
 
     matches: dict[str, Match]
     notes: list[str]
-    runner: Runner
+    runner: LayerScript
 
     def whole(self) -> dict[str, Difference]: ...
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]: ...
     def local(self, variables: Sequence[str]) -> dict[str, Difference]: ...
     def operators(self, variable: str) -> tuple[str, ...]: ...
-    def quantized(self, variable: str) -> Quantized | None: ...
+    def quantized(self, variable: str) -> QuantizedTensor | None: ...
     def alone(self, variable: str) -> Difference | None: ...
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]: ...
     def close(self) -> None: ...

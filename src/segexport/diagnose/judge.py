@@ -21,7 +21,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from segexport.diagnose.schema import Difference, Finding, Layer, Quantized
+from segexport.diagnose.schema import Difference, Finding, LayerComparison, QuantizedTensor
 from segexport.spec import Precision
 
 _RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3}
@@ -69,7 +69,7 @@ def is_faulty(found: Difference, precision: Precision, median: float) -> bool:
     return not score(found, precision) <= limit(found, precision, median)
 
 
-def shifted(held: Mapping[str, Quantized | None]) -> dict[str, Quantized | None]:
+def shifted(held: Mapping[str, QuantizedTensor | None]) -> dict[str, QuantizedTensor | None]:
     """The same, with the tensors marked whose scale fits this image far worse than the other tensors' scales do."""
     ratios = [one.rounding_ratio for one in held.values() if one is not None and one.rounding_ratio is not None]
     most = max(_ROUNDING_RATIO_LIMIT, _ROUNDING_TIMES_MEDIAN * statistics.median(ratios)) if ratios else 0.0
@@ -81,7 +81,7 @@ def shifted(held: Mapping[str, Quantized | None]) -> dict[str, Quantized | None]
     }
 
 
-def layer_findings(layers: Sequence[Layer]) -> list[Finding]:
+def layer_findings(layers: Sequence[LayerComparison]) -> list[Finding]:
     """A finding per faulty layer, in execution order."""
     return [
         Finding(kind="operator", message=_operator_message(layer), layer=layer.variable, operators=layer.operators)
@@ -90,7 +90,7 @@ def layer_findings(layers: Sequence[Layer]) -> list[Finding]:
     ]
 
 
-def _operator_message(layer: Layer) -> str:
+def _operator_message(layer: LayerComparison) -> str:
     found = layer.local or layer.accumulated
     assert found is not None, "a layer that was not compared is not faulty"
     name = f"{' + '.join(layer.operators) or 'the input'} -> {layer.variable} {list(layer.shape)}"
@@ -117,7 +117,7 @@ def _value(value: float | None) -> str:
 
 
 def accumulation_finding(
-    layers: Sequence[Layer], whole: dict[str, Difference], precision: Precision, median: float
+    layers: Sequence[LayerComparison], whole: dict[str, Difference], precision: Precision, median: float
 ) -> Finding | None:
     """Where errors that are small one by one first add up to too much, if the model's output is off at all."""
     if not any(is_off_as_a_whole(found, precision, median) for found in whole.values()):

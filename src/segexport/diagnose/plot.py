@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 
 from segexport.diagnose import judge as diagnose_judge
-from segexport.diagnose.schema import Diagnosis, Layer
+from segexport.diagnose.schema import Diagnosis, LayerComparison
 from segexport.spec import Precision
 
 _WIDTH, _HEIGHT = 1000, 320
@@ -20,7 +20,7 @@ _STYLE = (
 )
 
 
-def accumulated_score(layer: Layer, precision: Precision) -> float | None:
+def accumulated_score(layer: LayerComparison, precision: Precision) -> float | None:
     """The accumulated error in the unit of the local one."""
     if layer.accumulated is None:
         return None

@@ -6,7 +6,7 @@ from html import escape
 
 from segexport.diagnose import judge as diagnose_judge
 from segexport.diagnose.plot import accumulated_score, plot
-from segexport.diagnose.schema import Diagnosis, Layer
+from segexport.diagnose.schema import Diagnosis, LayerComparison
 from segexport.spec import Precision
 
 _AROUND = 4  # layers before and after the first finding that the terminal shows
@@ -58,7 +58,7 @@ def _shown(diagnosis: Diagnosis) -> list[int]:
     return sorted(chosen)
 
 
-def _row(index: int, layer: Layer, diagnosis: Diagnosis) -> tuple[str, ...]:
+def _row(index: int, layer: LayerComparison, diagnosis: Diagnosis) -> tuple[str, ...]:
     name = layer.variable if not layer.scope else f"{layer.variable} ({layer.scope})"
     return (
         f"{index + 1}{' ✗' if layer.is_faulty else ''}",

@@ -62,7 +62,7 @@ class Difference(Frozen):
         return self.differing if self.differing is not None else (self.rms or 0.0) / self.span * 255.0
 
 
-class Quantized(Frozen):
+class QuantizedTensor(Frozen):
     """An 8-bit tensor: the values from `low` to `high` in steps of `scale`.
 
     Attributes:
@@ -79,7 +79,7 @@ class Quantized(Frozen):
     is_shifted: bool = False
 
 
-class Layer(Frozen):
+class LayerComparison(Frozen):
     """The operators that lead to one tensor that both graphs have.
 
     Attributes:
@@ -101,7 +101,7 @@ class Layer(Frozen):
     export_operators: tuple[str, ...] = ()
     matched_by: Literal["name", "structure"] = "name"
     shape: tuple[int, ...]
-    quantized: Quantized | None = None
+    quantized: QuantizedTensor | None = None
     accumulated: Difference | None = None
     local: Difference | None = None
     score: float | None = None
@@ -129,7 +129,7 @@ class Diagnosis(Frozen):
     """The whole result.
 
     Attributes:
-        unit: What `Layer.score` and `Layer.expected` count.
+        unit: What `LayerComparison.score` and `LayerComparison.expected` count.
         whole: The export's outputs as it is shipped, by the reference's names.
         findings: The first one is where to look first; empty when nothing is off.
     """
@@ -144,7 +144,7 @@ class Diagnosis(Frozen):
     unit: str
     findings: tuple[Finding, ...] = ()
     whole: dict[str, Difference] = Field(default_factory=dict)
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerComparison, ...] = ()
     unmatched: tuple[str, ...] = ()  # the reference's variables that the export no longer has
     notes: tuple[str, ...] = ()
     seconds: float = 0.0

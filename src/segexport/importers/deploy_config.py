@@ -44,6 +44,7 @@ class DeployConfig(Frozen):
         num_classes: Number of classes, where the file gives it.
         input_shape: NCHW, -1 where free, where the file gives it.
         multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
+        ignore_index: The label that its training has left out.
         notes: What could not be taken over literally; some are warnings.
     """
 
@@ -55,6 +56,7 @@ class DeployConfig(Frozen):
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
     multi_label: bool = False
+    ignore_index: int = 255
     notes: tuple[str, ...] = ()
 
 
@@ -142,7 +144,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
     deploy = content["Deploy"]
     general = content.get("Global")
     dialect = PADDLEX_3 if isinstance(general, dict) and "model_name" in general else PADDLESEG
-    preprocess, notes = transforms.contract(lambda: _typed_list(path, deploy.get("transforms")), dialect)
+    preprocess, notes = transforms.contract(lambda: typed_list(path, deploy.get("transforms")), dialect)
     head = deploy.get("output_op")
     if head is not None and head not in _HEADS:
         notes = (*notes, warning(f"output_op {head!r} is unknown and was not used"))
@@ -155,7 +157,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
         labels=labels,
         num_classes=len(labels) if labels else None,
         input_shape=_shape(path, deploy.get("input_shape")),
-        multi_label="AddMultiLabelAuxiliaryCategory" in _types(deploy.get("transforms")),
+        multi_label="AddMultiLabelAuxiliaryCategory" in named_types(deploy.get("transforms")),
         notes=notes,
     )
 
@@ -192,7 +194,7 @@ def _pre_process(path: Path, content: dict[str, Any], transforms: _Transforms) -
 def _detection(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
     """PaddleDetection, and PaddleX 3 for detectors, which writes the same."""
     preprocess, notes = transforms.contract(
-        lambda: _typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
+        lambda: typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
     )
     if any(op.op == "resize_short" for op in preprocess.geometry):
         notes = (
@@ -280,7 +282,7 @@ def _tuples_to_lists(node: yaml.Node) -> None:
         _tuples_to_lists(child)
 
 
-def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
+def typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
     """Transforms of the form `{type: Name, parameter: ...}`."""
     transforms = []
     for item in _list(path, where, value):
@@ -290,7 +292,7 @@ def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> lis
     return transforms
 
 
-def _types(transforms: Any) -> list[Any]:
+def named_types(transforms: Any) -> list[Any]:
     """The names of transforms of that form, also of those that are not read."""
     return [item.get("type") for item in transforms if isinstance(item, dict)] if isinstance(transforms, list) else []
 

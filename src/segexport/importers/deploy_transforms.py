@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,11 +27,11 @@ from segexport.importers.deploy_params import (
     Params,
     Values,
 )
+from segexport.importers.preprocess_builder import PreprocessBuilder
 from segexport.spec import (
     Clip,
     Color,
     Depth,
-    Geometry,
     LimitLong,
     LimitShort,
     Pad,
@@ -70,7 +69,7 @@ def to_preprocess(
     Raises:
         InputError: A transform or a parameter that is unknown, random, or beyond the contract.
     """
-    state = State(dialect, color or dialect.color, channels)
+    state = PreprocessBuilder(dialect, color or dialect.color, channels)
     for position, (name, params) in enumerate(transforms, start=1):
         what = f"{where}: transform {position}, {name}"
         handler = (_OF_DETECTORS.get(name) if dialect is PADDLEDETECTION else None) or _HANDLERS.get(name)
@@ -91,44 +90,7 @@ def to_preprocess(
     return contract, tuple(state.notes)
 
 
-@dataclass
-class State:
-    """The contract as it grows: geometry, and the normalisation (value * scale - mean) / std so far.
-
-    Geometry that comes after a normalisation is moved before it. For a resize that changes nothing, since the weights
-    of an interpolation sum to 1; for a padding or a clip, its values are brought back to grey levels.
-    """
-
-    dialect: Dialect
-    color: Color
-    channels: int = 3
-    depth: Depth = "uint8"
-    geometry: list[Geometry] = field(default_factory=list)
-    scale: float = 1.0
-    mean: Values = ()
-    std: Values = ()
-    normalized: bool = False
-    notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.mean, self.std = (0.0,) * self.channels, (1.0,) * self.channels
-
-    def grey_levels(self, value: Values) -> Values:
-        """A padding's or a clip's value in grey levels, also where it was given after the normalisation."""
-        return tuple((v * s + m) / self.scale for v, m, s in zip(value, self.mean, self.std, strict=True))
-
-    def normalize(self, scale: float, mean: Values, std: Values) -> None:
-        """Adds one step of normalisation behind those that there are."""
-        if not self.normalized:
-            self.scale, self.mean, self.std = scale, mean, std
-        else:  # ((v * a - b) / c * d - e) / f = (v * a - (b + e * c / d)) / (c * f / d)
-            mean = tuple(b + e * c / scale for b, c, e in zip(self.mean, self.std, mean, strict=True))
-            std = tuple(c * f / scale for c, f in zip(self.std, std, strict=True))
-            self.mean, self.std = mean, std
-        self.normalized = True
-
-
-def _as_read(state: State) -> tuple[Color, Depth]:
+def _as_read(state: PreprocessBuilder) -> tuple[Color, Depth]:
     """How images become the network's channels; what the system's own code does not say is a warning."""
     if state.channels == 3:
         return state.color, state.depth
@@ -152,7 +114,7 @@ def _as_read(state: State) -> tuple[Color, Depth]:
     return "channels", "stored"
 
 
-def _resize(state: State, params: Params) -> None:
+def _resize(state: PreprocessBuilder, params: Params) -> None:
     dialect = state.dialect
     value = params.take("target_size", [512, 512] if dialect is PADDLESEG else None)
     keep_ratio = params.flag("keep_ratio", dialect.keep_ratio)
@@ -177,7 +139,7 @@ def _resize(state: State, params: Params) -> None:
     )
 
 
-def _resize_image(state: State, params: Params) -> None:
+def _resize_image(state: PreprocessBuilder, params: Params) -> None:
     """PaddleX 3's general `ResizeImage`: to `size`, or the shorter side to `resize_short`."""
     short = params.optional_positive("resize_short")
     size = params.take("size")
@@ -191,7 +153,7 @@ def _resize_image(state: State, params: Params) -> None:
     state.geometry.append(Resize(width=width, height=height, interpolation=interpolation))
 
 
-def _resize_by_short(state: State, params: Params) -> None:
+def _resize_by_short(state: PreprocessBuilder, params: Params) -> None:
     dialect = state.dialect
     size = params.positive("short_size", dialect.short_size)
     max_size = params.optional_positive("max_size", dialect.short_max_size)
@@ -200,21 +162,21 @@ def _resize_by_short(state: State, params: Params) -> None:
     state.geometry.append(ResizeShort(size=size, max_size=max_size, interpolation=interpolation))
 
 
-def _resize_by_long(state: State, params: Params) -> None:
+def _resize_by_long(state: PreprocessBuilder, params: Params) -> None:
     size = params.positive("long_size", 256 if state.dialect is PADDLEX_2 else None)
     interpolation = params.interpolation("interp")
     _note_nearest(state, interpolation)
     state.geometry.append(ResizeLong(size=size, interpolation=interpolation))
 
 
-def _limit_long(state: State, params: Params) -> None:
+def _limit_long(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.optional_positive("min_long"), params.optional_positive("max_long")
     if low is not None and high is not None and low > high:
         raise InputError(f"{params.what}: min_long {low} is above max_long {high}")
     state.geometry.append(LimitLong(min_size=low, max_size=high))
 
 
-def _limit_short(state: State, params: Params) -> None:
+def _limit_short(state: PreprocessBuilder, params: Params) -> None:
     """PaddleSeg's matting."""
     low, high = params.optional_positive("min_short"), params.optional_positive("max_short")
     if low is not None and high is not None and low > high:
@@ -222,14 +184,14 @@ def _limit_short(state: State, params: Params) -> None:
     state.geometry.append(LimitShort(min_size=low, max_size=high))
 
 
-def _resize_range_scaling(state: State, params: Params) -> None:
+def _resize_range_scaling(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.positive("min_value", 400), params.positive("max_value", 600)
     if low != high:
         raise InputError(f"{params.what}: a random size from {low} to {high}", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     state.geometry.append(ResizeLong(size=low))
 
 
-def _resize_step_scaling(state: State, params: Params) -> None:
+def _resize_step_scaling(state: PreprocessBuilder, params: Params) -> None:
     low, high = params.take("min_scale_factor", 0.75), params.take("max_scale_factor", 1.25)
     params.take("scale_step_size")
     if low != high:
@@ -240,12 +202,12 @@ def _resize_step_scaling(state: State, params: Params) -> None:
         )
 
 
-def _to_multiple(state: State, params: Params) -> None:
+def _to_multiple(state: PreprocessBuilder, params: Params) -> None:
     multiple = params.take("mult_int", 32)
     state.geometry.append(ResizeToMultiple(multiple=multiple))
 
 
-def _padding(state: State, params: Params) -> None:
+def _padding(state: PreprocessBuilder, params: Params) -> None:
     size = params.take("target_size")
     value = params.per_channel("im_padding_value", _GREY)
     params.take("label_padding_value")
@@ -263,14 +225,14 @@ def _padding(state: State, params: Params) -> None:
     state.geometry.append(Pad(width=width, height=height, value=state.grey_levels(value)))
 
 
-def _padding_by_ratio(state: State, params: Params) -> None:
+def _padding_by_ratio(state: PreprocessBuilder, params: Params) -> None:
     ratio = params.take("aspect_ratio", 1)
     value = params.per_channel("im_padding_value", _GREY)
     params.take("label_padding_value")
     state.geometry.append(PadToRatio(ratio=ratio, value=state.grey_levels(value)))
 
 
-def _normalize(state: State, params: Params) -> None:
+def _normalize(state: PreprocessBuilder, params: Params) -> None:
     dialect = state.dialect
     mean, std = params.per_channel("mean", dialect.mean), params.per_channel("std", dialect.std)
     _require_divisor(params, "std", std)
@@ -296,7 +258,7 @@ def _normalize(state: State, params: Params) -> None:
     )
 
 
-def _normalize_image(state: State, params: Params) -> None:
+def _normalize_image(state: PreprocessBuilder, params: Params) -> None:
     """The general `NormalizeImage`: its `scale` may be the text `1./255.`."""
     mean, std = params.per_channel("mean", IMAGENET_MEAN), params.per_channel("std", IMAGENET_STD)
     _require_divisor(params, "std", std)
@@ -315,7 +277,7 @@ def _normalize_image(state: State, params: Params) -> None:
     state.normalize(float(scale), mean, std)
 
 
-def _clip(state: State, params: Params) -> None:
+def _clip(state: PreprocessBuilder, params: Params) -> None:
     """PaddleX 1's remote sensing."""
     low, high = params.per_channel("min_val", 0), params.per_channel("max_val", 255.0)
     if max(high) > 255:
@@ -323,12 +285,12 @@ def _clip(state: State, params: Params) -> None:
     state.geometry.append(Clip(low=state.grey_levels(low), high=state.grey_levels(high)))
 
 
-def _load_images(state: State, params: Params) -> None:
+def _load_images(state: PreprocessBuilder, params: Params) -> None:
     if params.given("to_rgb"):
         state.color = "rgb" if params.flag("to_rgb", True) else "bgr"
 
 
-def _decode_image(state: State, params: Params) -> None:
+def _decode_image(state: PreprocessBuilder, params: Params) -> None:
     mode = params.take("img_mode", "RGB")
     for key in ("channel_first", "with_mixup"):
         params.take(key)
@@ -342,7 +304,7 @@ def _decode_image(state: State, params: Params) -> None:
     state.color = "rgb" if mode == "RGB" else "bgr"
 
 
-def _nothing(state: State, params: Params) -> None:
+def _nothing(state: PreprocessBuilder, params: Params) -> None:
     """Changes containers, the axes' order or the label, but no pixel of the image."""
     params.ignore_all()
 
@@ -352,14 +314,14 @@ def _require_divisor(params: Params, key: str, values: Values) -> None:
         raise InputError(f"{params.what}: {key} holds a 0, and is divided by: {list(values)}")
 
 
-def _note_nearest(state: State, interpolation: str) -> None:
+def _note_nearest(state: PreprocessBuilder, interpolation: str) -> None:
     if interpolation == "nearest":
         state.notes.append(
             warning("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
         )
 
 
-_HANDLERS: dict[str, Callable[[State, Params], None]] = {
+_HANDLERS: dict[str, Callable[[PreprocessBuilder, Params], None]] = {
     "Resize": _resize,
     "ResizeImage": _resize_image,
     "ResizeByShort": _resize_by_short,
@@ -395,7 +357,7 @@ _HANDLERS: dict[str, Callable[[State, Params], None]] = {
     ),
 }
 
-_OF_DETECTORS: dict[str, Callable[[State, Params], None]] = {
+_OF_DETECTORS: dict[str, Callable[[PreprocessBuilder, Params], None]] = {
     "Resize": detection_transforms.resize,
     "NormalizeImage": detection_transforms.normalize_image,
     "PadStride": detection_transforms.pad_stride,

@@ -7,17 +7,13 @@ normalization, at the right and the bottom.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from segexport.errors import InputError
 from segexport.importers.deploy_params import Params
+from segexport.importers.preprocess_builder import PreprocessBuilder
 from segexport.spec import Pad, PadToMultiple, Resize, ResizeShort
 
-if TYPE_CHECKING:
-    from segexport.importers.deploy_transforms import State
 
-
-def resize(state: State, params: Params) -> None:
+def resize(state: PreprocessBuilder, params: Params) -> None:
     width, height = params.size("target_size", params.take("target_size"))
     interpolation = params.interpolation("interp")
     if params.flag("keep_ratio", True):
@@ -27,7 +23,7 @@ def resize(state: State, params: Params) -> None:
     state.geometry.append(op)
 
 
-def normalize_image(state: State, params: Params) -> None:
+def normalize_image(state: PreprocessBuilder, params: Params) -> None:
     mean, std = params.per_channel("mean", params.dialect.mean), params.per_channel("std", params.dialect.std)
     scale = 1 / 255 if params.flag("is_scale", True) else 1.0
     kind = params.take("norm_type", "mean_std")
@@ -40,7 +36,7 @@ def normalize_image(state: State, params: Params) -> None:
     state.normalize(scale, mean, std)
 
 
-def pad_stride(state: State, params: Params) -> None:
+def pad_stride(state: PreprocessBuilder, params: Params) -> None:
     """`PadStride`, and PaddleX 2's `BatchPadding`, which calls its number `pad_to_stride`."""
     stride = params.take("stride", params.take("pad_to_stride", 0))
     if isinstance(stride, bool) or not isinstance(stride, int):
@@ -49,7 +45,7 @@ def pad_stride(state: State, params: Params) -> None:
         state.geometry.append(PadToMultiple(multiple=stride, value=state.grey_levels((0.0,) * state.channels)))
 
 
-def pad(state: State, params: Params) -> None:
+def pad(state: PreprocessBuilder, params: Params) -> None:
     width, height = params.size("size", params.take("size"))
     value = params.per_channel("fill_value", 114.0)
     state.geometry.append(Pad(width=width, height=height, value=state.grey_levels(value)))

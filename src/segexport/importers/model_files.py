@@ -8,7 +8,7 @@ from segexport.artifact import MANIFEST_NAME
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
-from segexport.pipeline.registry import targets
+from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen
 
 CONFIG_NAMES = (
@@ -21,6 +21,10 @@ _ARCHIVE_SUFFIXES = (".tar", ".gz", ".tgz", ".zip")
 _EXPORT_HINT = (
     "export it first: PaddleSeg `python tools/export.py --config CONFIG --model_path model.pdparams --save_dir DIR`, "
     "PaddleX 1 and 2 `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`"
+)
+_CHECKPOINT_HINT = (
+    "of PaddleSeg: import it with the configuration that it was trained with, `segexport import FILE --config CONFIG "
+    "-o DIR`; of PaddleX 1 and 2: export it first, `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`"
 )
 
 
@@ -78,7 +82,7 @@ def _from_file(path: Path) -> ModelFiles:
         raise InputError(
             f"{path}: a training checkpoint, not an export",
             cause="it holds weights without the network that uses them",
-            hint=_EXPORT_HINT,
+            hint=_CHECKPOINT_HINT,
         )
     if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
         model = path.with_suffix(".pdmodel") if suffix else path.with_name(_MODEL_OF[path.name])
@@ -93,7 +97,7 @@ def _from_file(path: Path) -> ModelFiles:
     if suffix in _ARCHIVE_SUFFIXES:
         raise InputError(f"{path}: an archive", hint="unpack it, and give the folder")
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
-        suffixes = ", ".join(target.suffix for target in targets().values() if target.suffix)
+        suffixes = ", ".join(target.suffix for target in instances("target").values() if target.suffix)
         raise InputError(
             f"{path}: not a model that segexport knows",
             cause=f"it knows .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
@@ -115,7 +119,7 @@ def _kind(path: Path) -> str | None:
         return "paddle"
     if suffix == ".json" and _is_pir(path):
         return "paddle-pir"
-    return next((target.name for target in targets().values() if suffix and suffix == target.suffix), None)
+    return next((target.name for target in instances("target").values() if suffix and suffix == target.suffix), None)
 
 
 def _is_pir(path: Path) -> bool:
@@ -178,7 +182,7 @@ def _no_model(folder: Path) -> InputError:
         return InputError(
             f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
             cause="it holds weights without the network that uses them",
-            hint=_EXPORT_HINT,
+            hint=_CHECKPOINT_HINT,
         )
     holds = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
     return InputError(

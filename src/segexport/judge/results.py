@@ -27,6 +27,7 @@ class Export:
 
     Attributes:
         limits: The recipe's changes to those of the precision.
+        runtime: Who runs it, by name; empty: the format's first runtime.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Export:
     artifact: ModelArtifact | None = None
     error: SegexportError | None = None
     limits: Limits | None = None
+    runtime: str = ""
 
     @property
     def made(self) -> ModelArtifact:

@@ -19,10 +19,11 @@ MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
 # Paddle's mul is a matrix product, ONNX's Mul is not.
-_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm)$")
+_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected)$")
 _MOVES = re.compile(
-    r"(?i)^(quantize|dequantize)(linear)?$|^cast$|^reorder|^reshape|^transpose|^feed$|^fetch$|^calib|^layout|^io_copy"
-    r"|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice|^concat"
+    r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^reorder|^reshape|^transpose|^feed$|^fetch$"
+    r"|^calib|^layout|^io_copy|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice"
+    r"|^concat"
 )
 _DTYPES = {"float": "fp32", "float16": "fp16", "uint8": "int8", "int8": "int8", "double": "fp64", "bfloat16": "bf16"}
 _NAMED = 5  # operators that a message names

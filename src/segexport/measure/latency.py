@@ -40,7 +40,7 @@ FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
 
 
 @dataclass(frozen=True)
-class Program:
+class TimedModel:
     """What is timed: how to open it, and the tensors of one image."""
 
     open: Callable[[], Session]
@@ -110,7 +110,7 @@ class Timing:
 
 
 def measure(
-    programs: Mapping[str, Program],
+    programs: Mapping[str, TimedModel],
     seconds: float,
     *,
     sessions: int = SESSIONS,
@@ -128,7 +128,7 @@ def measure(
 
 
 def _measured(
-    programs: Mapping[str, Program],
+    programs: Mapping[str, TimedModel],
     seconds: float,
     sessions: int,
     plan: _Plan | None,
@@ -168,7 +168,7 @@ def _enough(sessions: int, spent_s: float, seconds: float) -> bool:
 
 
 def measure_steadily(
-    programs: Mapping[str, Program],
+    programs: Mapping[str, TimedModel],
     seconds: float,
     *,
     progress: Progress = silent,
@@ -227,7 +227,7 @@ class _Turn:
     """One session of every program, opened side by side in `stack` and warmed up."""
 
     def __init__(
-        self, programs: Mapping[str, Program], order: Sequence[str], timings: dict[str, Timing], stack: ExitStack
+        self, programs: Mapping[str, TimedModel], order: Sequence[str], timings: dict[str, Timing], stack: ExitStack
     ) -> None:
         self._programs, self._order, self._timings = programs, order, timings
         self._sessions: dict[str, Session] = {}

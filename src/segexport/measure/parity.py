@@ -42,7 +42,7 @@ class ModelUnderTest:
     choose: Callable[[str], None] | None = None
 
 
-class WorstImage(NamedTuple):
+class RankedImage(NamedTuple):
     """An image on which a model agrees little with the reference. The greatest of several agrees least.
 
     Attributes:
@@ -80,7 +80,7 @@ class Counts(ABC):
     repeatable: bool = True
     inference_ms: list[float] = field(default_factory=list)
     postprocess_ms: list[float] = field(default_factory=list)
-    worst: list[WorstImage] = field(default_factory=list)
+    worst: list[RankedImage] = field(default_factory=list)
     error: SegexportError | None = None
 
     @property
@@ -99,7 +99,7 @@ class Counts(ABC):
         self.inference_ms.append(prediction.inference_ms)
         self.postprocess_ms.append(prediction.postprocess_ms)
 
-    def add_worst(self, image: WorstImage, keep: int) -> None:
+    def add_worst(self, image: RankedImage, keep: int) -> None:
         """Keeps an image if it is among the `keep` worst."""
         if keep:
             push = heapq.heappush if len(self.worst) < keep else heapq.heappushpop

@@ -86,7 +86,7 @@ def steps_of(export: ExportRecipe) -> list[Step]:
     return [make_step("set_head", {"head": export.head, "dtype": export.mask_dtype}), *steps]
 
 
-class Builder:
+class PlanRunner:
     """Makes what a plan asks for, or finds it in the store.
 
     Args:

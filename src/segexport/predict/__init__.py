@@ -1,1 +1,5 @@
-"""A model as its user calls it: predict, evaluate, pipelines."""
+"""A loaded model: predict, evaluate, pipelines."""
+
+import segexport
+
+segexport.make_callable(__name__)

@@ -5,7 +5,7 @@ from standard input and writes answers to what was standard output. File descrip
 error first, because native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
-returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `Failure`.
+returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `WorkerFailure`.
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
 lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message lie in memory that
@@ -39,7 +39,7 @@ _SHARED_FROM_BYTES = 1 << 15  # a smaller message is as quick through the pipe
 _ALIGNED_BYTES, _GROWN_BYTES = 64, 1 << 20
 
 
-class Failure(Exception):
+class WorkerFailure(Exception):
     """The worker cannot do the job, and can say why: what, cause, hint."""
 
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
@@ -188,6 +188,8 @@ def _make_importable(folder: str) -> None:
 def _load(path: str):
     sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
     sys.modules["worker_host"] = sys.modules[__name__]
+    # OpenVINO and NNCF send statistics about their use as soon as they are imported; without this module they cannot.
+    sys.modules["openvino_telemetry"] = None
     spec = importlib.util.spec_from_file_location("worker", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -198,7 +200,7 @@ def _answer(commands: dict, header: dict, arrays: list[np.ndarray]) -> tuple[dic
     try:
         answer, results = commands[header["command"]](header["arguments"], arrays)
         return {"ok": True, **answer}, results
-    except Failure as failure:
+    except WorkerFailure as failure:
         if exhausted(failure):
             return _no_memory(failure), []
         return {"ok": False, "what": failure.what, "cause": failure.cause, "hint": failure.hint}, []

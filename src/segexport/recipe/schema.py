@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from segexport.pipeline.registry import targets
+from segexport.pipeline.entry_points import instances
 from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.step_order import fault_in
@@ -18,7 +18,7 @@ RESERVED_NAMES = frozenset({"reference"})
 
 
 class ModelRecipe(Frozen):
-    """The trained model: a PaddleSeg or PaddleX export folder, a bare program, or an artifact.
+    """The trained model: a PaddleSeg or PaddleX export folder, a bare program, a training checkpoint, or an artifact.
 
     Attributes:
         path: Folder or file, relative to the recipe.
@@ -26,6 +26,8 @@ class ModelRecipe(Frozen):
         labels: Class names; else the export's, else the data's `labels.txt`.
         input_size: (width, height) that a free input is fixed to.
         mask_output: The output that the mask is made from, of a network with several heads.
+        config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
+        paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
     """
 
     path: str
@@ -34,6 +36,8 @@ class ModelRecipe(Frozen):
     input_size: tuple[PositiveInt, PositiveInt] | None = None
     mask_output: str | None = None
     ignore_index: int = 255
+    config: str | None = None
+    paddleseg: str | None = None
 
 
 class DataRecipe(Frozen):
@@ -78,7 +82,7 @@ if TYPE_CHECKING:
     AnyExport = ExportRecipe
 else:
     AnyExport = Annotated[
-        Union[tuple(target.Recipe for target in targets().values())],  # noqa: UP007 - as many as are installed
+        Union[tuple(target.Recipe for target in instances("target").values())],  # noqa: UP007 - as many as are installed
         Field(discriminator="to"),
     ]
 """An export to any of the installed targets, each with the options of its own."""
@@ -103,7 +107,8 @@ class CheckRecipe(Frozen):
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.
-        runtimes: Names of runtimes that run the exports of their format, in place of the format's first.
+        runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
+            run one format, each export of it gets a row for each.
     """
 
     reference: str | None = None

@@ -24,6 +24,7 @@ from segexport.artifact import digest_of
 from segexport.errors import InputError
 from segexport.files.atomic import whole_file
 from segexport.files.foreign import guarded
+from segexport.files.json_reader import parse_json
 
 HEADER = "header.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip knows: equal contents give equal bytes
@@ -32,7 +33,7 @@ MAX_HEADER_BYTES = 256 << 20
 MAX_MEMBER_BYTES = 256 << 20
 
 
-class Writer:
+class ArchiveWriter:
     """Adds members to an archive that is being written; see `new_archive`."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +66,7 @@ class Writer:
 
 
 @contextmanager
-def new_archive(path: Path) -> Iterator[Writer]:
+def new_archive(path: Path) -> Iterator[ArchiveWriter]:
     """An archive that takes its place at `path` when the block ends well and its header was written.
 
     Raises:
@@ -73,7 +74,7 @@ def new_archive(path: Path) -> Iterator[Writer]:
         StorageError: The disk is full, or the place cannot be written.
     """
     with whole_file(path, replace=False) as work:
-        writer = Writer(work)
+        writer = ArchiveWriter(work)
         try:
             yield writer
         finally:
@@ -168,8 +169,8 @@ def _header(file: zipfile.ZipFile, path: Path, kind: str, schema_version: int, w
     if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
         raise _Edited(f"{HEADER} says that it has {file.getinfo(HEADER).file_size} bytes")
     try:
-        header = json.loads(file.read(HEADER).decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        header = parse_json(file.read(HEADER))
+    except ValueError as error:
         raise _Edited(f"{HEADER} is not JSON: {error}") from error
     if not isinstance(header, dict) or header.get("kind") != kind:
         found = header.get("kind") if isinstance(header, dict) else None

@@ -49,7 +49,7 @@ class Reference(Protocol):
         """The exports' preprocessing, where the reference has to take it over; None: it keeps its own."""
         ...
 
-    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program | None:
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel | None:
         """What is timed in turn with the exports; None where the times are known already. `ran`: what `open` gave."""
         ...
 

@@ -60,7 +60,7 @@ class LiveReference:
         shared = all(other == first for other in others)
         return first if free and shared and first != self.artifact.manifest.preprocess else None
 
-    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.Program:
+    def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel:
         return self._model.program(image, ran.session, ran.preprocess)
 
     def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:

@@ -35,7 +35,7 @@ class LiveModel:
             SegexportError: It cannot be run.
         """
         options = options or self.options
-        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtimes)
+        runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtime)
         return runtime.open(self.artifact, options)
 
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
@@ -45,7 +45,7 @@ class LiveModel:
 
     def program(
         self, image: np.ndarray, ran: Session | None = None, contract: Preprocess | None = None
-    ) -> latency.Program:
+    ) -> latency.TimedModel:
         """What is timed: this model on one image.
 
         Args:
@@ -57,4 +57,6 @@ class LiveModel:
         options = self.options if ran is None else with_graph(self.options, timed_graph(ran))
         manifest = self.artifact.manifest
         tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
-        return latency.Program(lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement))
+        return latency.TimedModel(
+            lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement)
+        )

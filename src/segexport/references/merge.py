@@ -18,7 +18,16 @@ from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison
 from segexport.references import trial
 from segexport.references.archive import Archive, npy_array, open_archive
-from segexport.references.shard import ARRAYS, KIND, POOLED, SCHEMA_VERSION, Contestant, Failure, Part, Runner
+from segexport.references.shard import (
+    ARRAYS,
+    KIND,
+    POOLED,
+    SCHEMA_VERSION,
+    Contestant,
+    Part,
+    RecordedError,
+    StableSessionInfo,
+)
 from segexport.report.schema import WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.task.semantic.counts import PixelCounts
@@ -146,7 +155,7 @@ def _names(read: _Read) -> list[str]:
     return [contestant.name for contestant in read.part.contestants]
 
 
-def _program(runner: Runner) -> tuple[str, str, str]:
+def _program(runner: StableSessionInfo) -> tuple[str, str, str]:
     return runner.runtime, runner.version, runner.provider
 
 
@@ -245,7 +254,7 @@ def _sum(arrays: list[np.ndarray | None]) -> np.ndarray | None:
     return np.sum(there, axis=0) if there else None
 
 
-def _error(failure: Failure) -> SegexportError:
+def _error(failure: RecordedError) -> SegexportError:
     kind = getattr(errors, failure.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, SegexportError)):
         kind = SegexportError

@@ -13,7 +13,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.files.store import Store
 from segexport.measure import metrics
-from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.registry import runtime_for, target_named
 from segexport.pipeline.step import StepContext
 from segexport.progress import Progress, silent
@@ -97,7 +97,7 @@ def onnx_stand_in(
     Raises:
         InputError: It does not.
     """
-    builder = Builder(store, StepContext(threads=options.threads, progress=progress))
+    builder = PlanRunner(store, StepContext(threads=options.threads, progress=progress))
     artifact = builder.build(
         "reference", source, planned(steps_of(target_named(STAND_IN).Recipe.model_validate({"to": STAND_IN})), source)
     )

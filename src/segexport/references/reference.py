@@ -25,7 +25,7 @@ from segexport.references.reference_file import (
     Noise,
     Recorder,
     ReferenceFile,
-    Runner,
+    RuntimeRecord,
     Times,
     new_reference,
     read_reference,
@@ -100,11 +100,11 @@ def record(
     return read_reference(output)
 
 
-def _runner(engine: Engine, session: Session) -> Runner:
+def _runner(engine: Engine, session: Session) -> RuntimeRecord:
     info, asked = session.info, engine.options.device
     on_gpu = asked.startswith("gpu")
     name, driver = describe_gpu(int(asked.partition(":")[2] or 0)) if on_gpu else ("", "")
-    return Runner(
+    return RuntimeRecord(
         runtime=info.runtime,
         version=info.version,
         provider=info.provider,
@@ -217,7 +217,7 @@ class _Run:
     def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
         """Times the model on the first image; `graph` as in `Engine.open`."""
         tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
-        program = latency.Program(lambda: engine.open(graph), [tensor])
+        program = latency.TimedModel(lambda: engine.open(graph), [tensor])
         timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:
             raise timing.error

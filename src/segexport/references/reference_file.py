@@ -24,7 +24,7 @@ from segexport.files.foreign import guarded
 from segexport.judge.times import times_of
 from segexport.measure import latency, metrics
 from segexport.measure.mask_proof import MaskProof
-from segexport.references.archive import Archive, Writer, new_archive, npy_array, npy_bytes, open_archive
+from segexport.references.archive import Archive, ArchiveWriter, new_archive, npy_array, npy_bytes, open_archive
 from segexport.references.logits import LogitDigest
 from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Latency, Recorded
@@ -70,7 +70,7 @@ class Data(Frozen):
     groups: str = ""
 
 
-class Runner(Frozen):
+class RuntimeRecord(Frozen):
     """What ran the model.
 
     Attributes:
@@ -137,7 +137,7 @@ class Header(Frozen):
     segexport_version: str
     model: Manifest
     data: Data
-    runner: Runner
+    runner: RuntimeRecord
     noise: Noise
     proof: MaskProof | None = None
     times: Times | None
@@ -148,7 +148,7 @@ class Header(Frozen):
 class Recorder:
     """Adds images to a reference that is being written."""
 
-    _writer: Writer
+    _writer: ArchiveWriter
     _count: int = 0
 
     def add(self, prediction: Prediction, confusion: np.ndarray) -> None:

@@ -20,7 +20,7 @@ from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
-from segexport.references.archive import Writer, new_archive, npy_bytes
+from segexport.references.archive import ArchiveWriter, new_archive, npy_bytes
 from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Frozen, Label, Precision
@@ -33,7 +33,7 @@ ARRAYS = ("counts", "boundary", "agreement", "decided")  # a row for each image
 POOLED = ("confusion", "mask_confusion")
 
 
-class Runner(Frozen):
+class StableSessionInfo(Frozen):
     """`SessionInfo` without what differs from start to start."""
 
     runtime: str
@@ -44,7 +44,7 @@ class Runner(Frozen):
     notes: tuple[str, ...] = ()
 
 
-class Failure(Frozen):
+class RecordedError(Frozen):
     """A `SegexportError`."""
 
     kind: str
@@ -61,8 +61,8 @@ class Contestant(Frozen):
     precision: Precision
     manifest: Manifest | None = None
     limits: Limits | None = None
-    runner: Runner | None = None
-    error: Failure | None = None
+    runner: StableSessionInfo | None = None
+    error: RecordedError | None = None
     not_finite: tuple[str, ...] = ()
     constant_images: int = 0
     wrong_shape: str = ""
@@ -194,7 +194,7 @@ def _identity(manifest: Manifest) -> str:
 def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
     export, error = entry.export, entry.error
     counts = None if entry.counts is None else _pixels(entry.counts)
-    failure = error and Failure(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
+    failure = error and RecordedError(kind=type(error).__name__, what=error.what, cause=error.cause, hint=error.hint)
     scalars = {} if counts is None else {name: getattr(counts, name) for name in _SCALARS}
     contestant = Contestant(
         name=export.name,
@@ -215,8 +215,8 @@ def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
 _SCALARS = ("not_finite", "constant_images", "wrong_shape", "repeatable")
 
 
-def _runner(info: SessionInfo) -> Runner:
-    return Runner(**{name: getattr(info, name) for name in Runner.model_fields})
+def _runner(info: SessionInfo) -> StableSessionInfo:
+    return StableSessionInfo(**{name: getattr(info, name) for name in StableSessionInfo.model_fields})
 
 
 def _pixels(counts: Counts) -> PixelCounts:
@@ -226,7 +226,7 @@ def _pixels(counts: Counts) -> PixelCounts:
     return counts
 
 
-def _write_counts(writer: Writer, place: int, counts: PixelCounts) -> None:
+def _write_counts(writer: ArchiveWriter, place: int, counts: PixelCounts) -> None:
     arrays = {  # `ARRAYS` and `POOLED`
         "counts": np.stack(counts.class_counts),
         "boundary": np.stack(counts.boundary),

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from segexport.errors import InputError, one_line
+from segexport.files.json_reader import parse_json
 from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
 
 
@@ -39,9 +40,8 @@ def parse(data: bytes, name: str) -> Report:
     """
     hint = "write it again with `segexport check` or `segexport run`"
     try:
-        raw = json.loads(data.decode("utf-8"), parse_constant=_refuse)
-        json.dumps(raw, ensure_ascii=False).encode("utf-8")  # half a surrogate pair could be read, but never written
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(data)
+    except ValueError as error:
         raise InputError(f"{name}: not a report", cause=f"not JSON: {error}", hint=hint) from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(raw, dict) or "schema_version" not in raw:
@@ -56,10 +56,6 @@ def parse(data: bytes, name: str) -> Report:
         return Report.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{name}: not a valid report", cause=one_line(error), hint=hint) from error
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _plain(value: Any) -> Any:

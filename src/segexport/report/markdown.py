@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
-from segexport.report.table import TIMES_COLUMNS, Row, rows, times_rows
+from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
 from segexport.report.wording import compared, findings, headline, recorded
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
@@ -84,7 +84,7 @@ def _times(report: Report) -> str:
     return _behind_a_fold("Times in milliseconds, memory of the process", "\n".join(lines))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: ReportRow) -> tuple[str, ...]:
     verdict = f"{_MARKS[row.verdict]} {row.verdict.value}" if row.verdict else ""
     return (
         escape(row.name),
@@ -99,7 +99,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _to(row: Row) -> str:
+def _to(row: ReportRow) -> str:
     return f" to {escape(row.latency_baseline)}" if row.latency_baseline else ""
 
 

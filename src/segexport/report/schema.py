@@ -151,7 +151,7 @@ class Recorded(Frozen):
     noise_miou_delta: float | None = None
 
 
-class Reference(Frozen):
+class ReferenceResult(Frozen):
     """What the exports were compared with. `proof`: how its masks were made, where the runtime has several ways."""
 
     name: str
@@ -227,7 +227,7 @@ class Report(Frozen):
     task: TaskName = "semantic"
     labels: tuple[Label, ...]
     dataset: DatasetInfo
-    reference: Reference
+    reference: ReferenceResult
     exports: tuple[ExportResult, ...]
     baseline: Baseline | None = None
     environment: dict[str, Any] = Field(default_factory=dict)

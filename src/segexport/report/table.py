@@ -7,14 +7,14 @@ from string import ascii_lowercase
 
 from segexport.measure import latency_statistics
 from segexport.report.numbers import NOTHING, agreement, delta, fraction, interval, milliseconds, size, times
-from segexport.report.schema import ExportResult, Latency, Percentiles, Reference, Report
+from segexport.report.schema import ExportResult, Latency, Percentiles, ReferenceResult, Report
 from segexport.task.base import Accuracy
 from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One line of the table, ready to be shown; `verdict` is None for the reference.
 
     `miou` and its delta are those of the task's metric (`TaskWords.metric_name`). `latency_baseline` is what the ratio
@@ -62,7 +62,7 @@ def _times_cells(found: Latency) -> tuple[str, ...]:
     return (*map(milliseconds, spent), size(found.peak_rss_bytes), str(found.threads))
 
 
-def rows(report: Report) -> tuple[Row, ...]:
+def rows(report: Report) -> tuple[ReportRow, ...]:
     """The reference first, then the exports in the report's order."""
     words, marks = TASKS[report.task].words, baseline_marks(report)
     return (
@@ -101,9 +101,9 @@ def runs_on_gpu(export: ExportResult) -> bool:
     return any(mark in words for mark in ("cuda", "gpu", "tensorrt", "opencl", "metal"))
 
 
-def _reference_row(reference: Reference, accuracy: Accuracy) -> Row:
+def _reference_row(reference: ReferenceResult, accuracy: Accuracy) -> ReportRow:
     own, gpu = reference.latency, reference.gpu_latency
-    return Row(
+    return ReportRow(
         name=f"{reference.name} (reference)",
         miou=fraction(accuracy.value),
         gpu_ms=milliseconds(undisturbed_ms(gpu or (own if reference.is_gpu else None))),
@@ -112,10 +112,10 @@ def _reference_row(reference: Reference, accuracy: Accuracy) -> Row:
     )
 
 
-def _export_row(export: ExportResult, accuracy: Accuracy, marks: dict[str, str]) -> Row:
+def _export_row(export: ExportResult, accuracy: Accuracy, marks: dict[str, str]) -> ReportRow:
     taken, on_gpu = milliseconds(undisturbed_ms(export.latency, export.latency_ms)), runs_on_gpu(export)
     bounds = export.latency_ratio_interval
-    return Row(
+    return ReportRow(
         name=export.name,
         miou=fraction(accuracy.value),
         miou_delta=delta(accuracy.delta),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
-from segexport.report.table import Row, rows
+from segexport.report.table import ReportRow, rows
 from segexport.report.wording import findings, headline, ratios, recorded, where_to_look
 from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
@@ -36,7 +36,7 @@ _NAME_AT_LEAST = 20  # columns of the table go before names become shorter
 @dataclass(frozen=True)
 class _Column:
     title: str
-    cell: Callable[[Row], str]
+    cell: Callable[[ReportRow], str]
     drop: int = 0  # the highest goes first when the page is too narrow; 0 stays
 
 
@@ -74,7 +74,7 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
     return to_text(Group(*(part for part in parts if part is not None)), width, color)
 
 
-def _fitting(shown: tuple[Row, ...], width: int, metric: str) -> tuple[list[tuple[_Column, int]], int, list[str]]:
+def _fitting(shown: tuple[ReportRow, ...], width: int, metric: str) -> tuple[list[tuple[_Column, int]], int, list[str]]:
     """The columns with their widths, the gap between two, and the titles of the columns that had to go.
 
     The first column gets what the others leave.
@@ -96,7 +96,7 @@ def _fitting(shown: tuple[Row, ...], width: int, metric: str) -> tuple[list[tupl
     return [(names[0], min(names[1], room)), *columns], gap, left_out
 
 
-def _natural_width(column: _Column, shown: tuple[Row, ...]) -> int:
+def _natural_width(column: _Column, shown: tuple[ReportRow, ...]) -> int:
     return max(cell_len(text) for text in (column.title, *(_one_line(column.cell(row)) for row in shown)))
 
 
@@ -105,7 +105,7 @@ def _total(columns: list[tuple[_Column, int]], gap: int) -> int:
     return sum(width + gap for _, width in columns) + 2
 
 
-def _table(shown: tuple[Row, ...], columns: list[tuple[_Column, int]], gap: int) -> Table:
+def _table(shown: tuple[ReportRow, ...], columns: list[tuple[_Column, int]], gap: int) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, header_style="bold")
     for column, width in columns:
         numeric = column.title not in ("Model", "verdict")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
-from segexport.report.schema import DatasetInfo, ExportResult, Reference, Report
+from segexport.report.schema import DatasetInfo, ExportResult, ReferenceResult, Report
 from segexport.report.table import baseline_marks
 from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
@@ -24,7 +24,7 @@ _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
 
 @dataclass(frozen=True)
-class Finding:
+class Issue:
     """One thing about an export that is not a pass. `check` is empty where it is about the export as a whole."""
 
     export: str
@@ -64,23 +64,23 @@ def _if_independent(exports: tuple[ExportResult, ...]) -> str:
     return ", as far as the images are independent of each other, which they do not seem to be" if alarm else ""
 
 
-def findings(export: ExportResult) -> tuple[Finding, ...]:
+def findings(export: ExportResult) -> tuple[Issue, ...]:
     """Errors first, then failures, then what is undecided; gated ones before those that only report.
 
     An export that is not a pass has at least one gated finding, so that no form can look better than the verdict.
     """
     told = export.error.splitlines()[:1] if export.error else []  # the error says more than the check that quotes it
     found = [
-        Finding(export.name, check.name, check.verdict, check.message, check.gated)
+        Issue(export.name, check.name, check.verdict, check.message, check.gated)
         for check in export.checks
         if check.verdict in _BAD and (check.message == export.error or check.message not in told)
     ]
     gated = {finding.verdict for finding in found if finding.gated}
     if export.error is not None and all(check.message != export.error for check in export.checks):
-        found.append(Finding(export.name, "", Verdict.ERROR, export.error))
+        found.append(Issue(export.name, "", Verdict.ERROR, export.error))
     elif export.verdict in _BAD and export.verdict not in gated:
         asked = any(check.verdict is not Verdict.SKIPPED for check in export.checks)
-        found.append(Finding(export.name, "", export.verdict, "no check says why" if asked else "nothing was checked"))
+        found.append(Issue(export.name, "", export.verdict, "no check says why" if asked else "nothing was checked"))
     return tuple(sorted(found, key=lambda finding: (not finding.gated, _BAD.index(finding.verdict))))
 
 
@@ -162,7 +162,7 @@ def _images(data: DatasetInfo) -> str:
     return f"{count}{split} of {data.path}"
 
 
-def _described(reference: Reference) -> str:
+def _described(reference: ReferenceResult) -> str:
     how = ", ".join(part for part in (reference.provider, reference.device) if part)
     return f"“{reference.name}”, run by {reference.runtime}" + (f" ({how})" if how else "")
 

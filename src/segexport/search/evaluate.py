@@ -21,7 +21,7 @@ from segexport.judge.bootstrap import paired_delta
 from segexport.measure import latency, parity
 from segexport.measure.latency_statistics import LatencyRatio, latency_ratio
 from segexport.measure.parity import ModelUnderTest
-from segexport.pipeline.plan import Builder, Planned, plan
+from segexport.pipeline.plan import Planned, PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.process.settled import settled
@@ -100,7 +100,7 @@ class Workbench:
     def _build(self, candidate: Candidate, chain: tuple[Planned, ...]) -> ModelArtifact:
         progress = self.progress if candidate.steps else silent  # a training takes minutes, a conversion seconds
         context = StepContext(data=self.learning, threads=self.threads, progress=progress)
-        return Builder(self.store, context).build(export_name(candidate.export), self.source, chain)
+        return PlanRunner(self.store, context).build(export_name(candidate.export), self.source, chain)
 
 
 class Evaluator:
@@ -197,7 +197,7 @@ class Evaluator:
             found |= {"against_ratio": ratio.value, "against_interval": ratio.interval}
         return found
 
-    def _timed(self, artifact: ModelArtifact) -> latency.Program:
+    def _timed(self, artifact: ModelArtifact) -> latency.TimedModel:
         return LiveModel("export", artifact, self._bench.options).program(self._bench.images.read(0).image)
 
 

@@ -46,7 +46,7 @@ class Summary(Frozen):
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """A line of the table, as text."""
 
     stage: str
@@ -62,7 +62,7 @@ class Row:
     kind: str  # chosen, front, base, failed or nothing
 
 
-def rows(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> list[Row]:
+def rows(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> list[TrialRow]:
     """In the order in which things were tried."""
     best = {point.key for point in pareto(goal, points)}
     return [_row(point, goal, points, chosen, best) for point in carefully(points)]
@@ -93,10 +93,10 @@ def html(summary: Summary, goal: Goal, points: Sequence[Trial], chosen: Trial | 
     return _template().render(summary=summary, goal=goal, rows=rows(goal, points, chosen), svg=svg)
 
 
-def _row(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | None, best: set[str]) -> Row:
+def _row(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | None, best: set[str]) -> TrialRow:
     kind = "chosen" if chosen is not None and chosen.key == point.key else "failed" if point.error else ""
     interval = point.miou_interval
-    return Row(
+    return TrialRow(
         stage=point.attempt.stage,
         idea=point.attempt.idea,
         miou=_text(point.miou_delta, "{:+.4f}"),

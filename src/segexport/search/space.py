@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from segexport.exporter.targets.layers import Layer
+from segexport.exporter.targets.layers import QuantizableLayer
 from segexport.recipe.schema import AnyExport
 from segexport.search.candidate import Candidate
 from segexport.spec import Frozen
@@ -48,7 +48,7 @@ class Space(Frozen):
     methods: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[QuantizableLayer, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
     kept_macs: tuple[float, ...] = ()
     training: Training | None = None
@@ -63,7 +63,7 @@ class Space(Frozen):
         return self.precisions[0].to
 
 
-def grouped(layers: tuple[Layer, ...], most: int) -> tuple[tuple[str, ...], ...]:
+def grouped(layers: tuple[QuantizableLayer, ...], most: int) -> tuple[tuple[str, ...], ...]:
     """At most `most` runs of neighbouring layers, as equal in number as can be."""
     count = min(most, len(layers))
     edges = [round(index * len(layers) / count) for index in range(count + 1)] if count else []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from segexport.serve.http_errors import Refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.metrics import Metrics
 
 _SMOOTHING = 0.1  # of the mean time of a request
@@ -17,7 +17,7 @@ _WORTH_WAITING = 0.5  # of a request's time: what would wait longer is refused a
 class Admission:
     """Counts the requests that were accepted and are not answered, and the bytes that they hold."""
 
-    def __init__(self, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, limits: ServerLimits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
         self._inside = self._held_bytes = self._downloads = 0
         self._each_s = 0.0
@@ -95,7 +95,7 @@ class Held:
     def __init__(self, admission: Admission) -> None:
         self._admission, self.bytes = admission, 0
 
-    def add(self, count: int) -> None:
-        """Raises Refused (503) when that is too much."""
-        self._admission.hold(count)
-        self.bytes += count
+    def hold(self, count: int) -> None:
+        """Holds so many bytes, in place of those before; raises Refused (503) when that is too much."""
+        self._admission.hold(count - self.bytes)
+        self.bytes = count

@@ -9,15 +9,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from segexport.serve.admission import Held
 from segexport.serve.http_errors import Refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.service import ClientLeft
 
 _LINGER_S = 2.0  # for a client that still sends: a connection that is cut takes the answer with it
 _LINGER_BYTES = 64 << 20
 
 
-async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Held) -> bytes:
-    """All of a body.
+async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, held: Held) -> bytes:
+    """All of a body. What its length says is held before a byte is read: were many taken at once, each a little, then
+    none would come to its end.
 
     Raises:
         Refused: Too large (413), too slow (408), or no memory for it (503).
@@ -25,6 +26,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Hel
     """
     length = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
     _require_fair_size(length, limits)
+    held.hold(length)
     body = bytearray()
     try:
         with anyio.fail_after(limits.receive_s):
@@ -33,7 +35,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Hel
                 if message["type"] == "http.disconnect":
                     raise ClientLeft
                 part = message.get("body", b"")
-                held.add(len(part))
+                held.hold(max(length, len(body) + len(part)))
                 body += part
                 _require_fair_size(len(body), limits)
                 if not message.get("more_body"):
@@ -42,7 +44,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: Limits, held: Hel
         raise Refused(408, f"the request's body did not come in {limits.receive_s:g} s") from None
 
 
-def _require_fair_size(count: int, limits: Limits) -> None:
+def _require_fair_size(count: int, limits: ServerLimits) -> None:
     if count > limits.body_bytes:
         raise Refused(413, f"the request's body has more than {limits.body_bytes >> 20} MiB")
 

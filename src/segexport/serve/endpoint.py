@@ -14,7 +14,7 @@ from segexport.artifact import Manifest
 from segexport.errors import TooLargeError
 from segexport.preprocess import Placement, apply, feed, place
 from segexport.runtimes.base import Prediction
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.picture import decode_picture
 from segexport.serve.request import ImageRequest
 from segexport.spec import Preprocess
@@ -57,7 +57,9 @@ class Endpoint(Protocol):
         ...
 
 
-def prepared(request: ImageRequest, data: bytes, contract: Preprocess, manifest: Manifest, limits: Limits) -> Prepared:
+def prepared(
+    request: ImageRequest, data: bytes, contract: Preprocess, manifest: Manifest, limits: ServerLimits
+) -> Prepared:
     """Decodes and preprocesses an image, inside the limits.
 
     Raises:

@@ -14,7 +14,7 @@ from segexport.runtimes.base import Prediction
 from segexport.runtimes.objects import Objects
 from segexport.serve import responses as answer
 from segexport.serve.endpoint import Prepared, jpeg, prepared
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.request import InstanceRequest, read_request
 from segexport.task.instance.draw import overlay
 from segexport.task.instance.model import checked
@@ -36,7 +36,7 @@ class Instances:
 
     path = "/instance-segmentation"
 
-    def __init__(self, manifest: Manifest, target_size: TargetSize, limits: Limits) -> None:
+    def __init__(self, manifest: Manifest, target_size: TargetSize, limits: ServerLimits) -> None:
         if target_size is not None:
             raise InputError(
                 f"{manifest.name}: target_size", cause="this model finds objects; its size is that of its export"

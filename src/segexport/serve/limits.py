@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServerLimits:
     """Beyond each of these a request is refused, or its connection is closed.
 
     Attributes:

@@ -7,10 +7,10 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from segexport.serve import responses as answer
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 
 
-def limited_protocol(limits: Limits) -> type[HttpToolsProtocol]:
+def limited_protocol(limits: ServerLimits) -> type[HttpToolsProtocol]:
     """uvicorn's protocol for one connection, with `limits`.
 
     A request's body is the application's business (`body.py`): it answers a slow or large one. A head that does not

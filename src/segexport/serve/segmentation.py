@@ -9,7 +9,7 @@ from segexport.preprocess import restore_mask
 from segexport.runtimes.base import Prediction
 from segexport.serve import responses as answer
 from segexport.serve.endpoint import Prepared, jpeg, prepared
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.request import SegmentationRequest, read_request, wrong
 from segexport.ui.pictures import overlay
 
@@ -28,7 +28,7 @@ class Segmentation:
 
     path = "/semantic-segmentation"
 
-    def __init__(self, manifest: Manifest, target_size: TargetSize, limits: Limits) -> None:
+    def __init__(self, manifest: Manifest, target_size: TargetSize, limits: ServerLimits) -> None:
         self._manifest, self._target_size, self._limits = manifest, checked_size(target_size), limits
 
     def read(self, body: bytes) -> SegmentationRequest:

@@ -23,7 +23,7 @@ from segexport.runtimes.base import RunOptions, WorkerSession
 from segexport.serve.app import make_app
 from segexport.serve.endpoint import trial
 from segexport.serve.endpoints import ENDPOINTS
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.protocol import limited_protocol
@@ -57,7 +57,7 @@ class Settings:
     workers: int = 1
     target_size: TargetSize = None
     urls: Literal["public", "any", "none"] = "public"
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)
 
 
 def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str], None]) -> None:
@@ -84,7 +84,7 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
             service.close()
 
 
-def _run(service: Service, limits: Limits, listener: socket.socket, announce: Callable[[str], None]) -> None:
+def _run(service: Service, limits: ServerLimits, listener: socket.socket, announce: Callable[[str], None]) -> None:
     config = uvicorn.Config(
         make_app(service, limits),
         http=limited_protocol(limits),

@@ -18,7 +18,7 @@ from segexport.predict.download import download
 from segexport.serve.admission import Admission
 from segexport.serve.endpoint import Endpoint
 from segexport.serve.http_errors import Refused
-from segexport.serve.limits import Limits
+from segexport.serve.limits import ServerLimits
 from segexport.serve.metrics import Metrics
 from segexport.serve.pool import Pool
 from segexport.serve.request import ImageRequest, image_bytes
@@ -45,7 +45,7 @@ class Service:
         endpoint: Endpoint,
         pool: Pool,
         workers: int,
-        limits: Limits,
+        limits: ServerLimits,
         metrics: Metrics,
         open_url: OpenUrl | None,
     ) -> None:

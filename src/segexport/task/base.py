@@ -12,13 +12,13 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.data.dataset import Dataset, Sample
 from segexport.judge.base import Judge
-from segexport.measure.parity import AnyCounts, Comparison, Scorer, WorstImage
+from segexport.measure.parity import AnyCounts, Comparison, RankedImage, Scorer
 from segexport.predict.model_session import Opened
 from segexport.predict.options import PredictOptions
 from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
 from segexport.recipe.limits import Limits
-from segexport.report.schema import ExportResult, Reference, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.spec import Label, TaskName
 
 Feature = Literal["steps", "shard", "recording", "diagnose", "pipeline", "compress"]
@@ -42,7 +42,7 @@ class ScoredClasses:
 class TaskScorer(Scorer[AnyCounts], Protocol[AnyCounts]):
     """Counts, draws and judges one run of a check."""
 
-    def draw(self, sample: Sample, worst: WorstImage) -> bytes:
+    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
         """Image, truth, reference, export and their difference side by side: a PNG or a JPEG."""
         ...
 
@@ -88,7 +88,7 @@ class TaskWords(Protocol):
         """A column's title."""
         ...
 
-    def accuracy(self, row: ExportResult | Reference) -> Accuracy:
+    def accuracy(self, row: ExportResult | ReferenceResult) -> Accuracy:
         """The metric in a row of the report."""
         ...
 
@@ -97,7 +97,7 @@ class TaskWords(Protocol):
         ...
 
 
-class Result(Protocol):
+class PredictionResult(Protocol):
     """What a model says about one image."""
 
     input_path: str
@@ -159,12 +159,18 @@ class Task(Protocol[AnyModel]):
     # -- use
 
     def open_model(
-        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+        self,
+        artifact: ModelArtifact,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        runtime: str = "",
+        target_size: TargetSize = None,
     ) -> AnyModel:
         """The model in a process of its own."""
         ...
 
-    def predictions(self, model: AnyModel, inputs: Any, options: PredictOptions) -> Iterator[Result]:
+    def predictions(self, model: AnyModel, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
         """What a model says about each image; raises InputError for an option that the task does not have."""
         ...
 

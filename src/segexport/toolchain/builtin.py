@@ -35,9 +35,20 @@ class _Trial:
         from segexport.exporter import program, rewrites
 
         original = program.read(_DEMO / "model.pdmodel", _DEMO / "model.pdiparams")
-        self._outputs = [{"name": name} for name in original.fetch_names]
+        self._inputs = original.feed_names
+        self._outputs = [{"name": name, "dtype": "float32"} for name in original.fetch_names]
         model, params = rewrites.rewrite_for(target, original)[0].write(self.folder)
         return {"model": str(model), "params": str(params)}
+
+    def small_onnx(self) -> str:
+        """A file with one operator, for a toolchain that cannot make one."""
+        size = _field(2, b"".join(_field(1, _field(1, length)) for length in (1, 3, 128, 128)))
+        ends = [_field(1, name) + _field(2, _field(1, _field(1, 1) + size)) for name in (b"x", b"y")]
+        node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Relu")
+        graph = _field(1, node) + _field(2, b"trial") + _field(11, ends[0]) + _field(12, ends[1])
+        (self.folder / "small.onnx").write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(2, 13)))
+        self._inputs, self._outputs = ["x"], [{"name": "y", "dtype": "float32"}]
+        return str(self.folder / "small.onnx")
 
     def call(self, script: str, *calls: tuple[str, Mapping[str, Any]], own_code: bool = False) -> None:
         from segexport.process.worker import Worker
@@ -57,7 +68,7 @@ class _Trial:
         from segexport.process.worker import Worker
 
         ramp = np.linspace(-1, 1, 3 * 128 * 128, dtype=np.float32).reshape(1, 3, 128, 128)
-        opening = {"files": files, "device": "cpu", "threads": 1, "outputs": self._outputs}
+        opening = {"files": files, "device": "cpu", "threads": 1, "inputs": self._inputs, "outputs": self._outputs}
         with Worker(_PACKAGE / script, python=self._python) as worker:
             worker.call("open", {**opening, "options": {"onednn": False}}, timeout_s=_LONGEST_S)
             (scores,) = worker.call("outputs", {}, [ramp], timeout_s=_LONGEST_S)[1]
@@ -65,6 +76,18 @@ class _Trial:
             raise WorkerFailed(
                 f"{script}: the demo's model gives wrong scores", cause=f"{scores.dtype} {list(scores.shape)}"
             )
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    """A field of a protobuf message."""
+    if isinstance(value, int):
+        return _varint(number << 3) + _varint(value)
+    return _varint(number << 3 | 2) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    low, rest = value & 127, value >> 7
+    return bytes([low | 128]) + _varint(rest) if rest else bytes([low])
 
 
 def _prove_paddle(python: Path) -> None:
@@ -92,6 +115,48 @@ def _prove_paddle_lite(python: Path) -> None:
         trial.run("runtimes/workers/lite_worker.py", model=f"{stem}.nb")
 
 
+def _prove_paddleseg(python: Path) -> None:
+    with _Trial(python) as trial:
+        building = {"model": {"type": "PPHumanSegLite", "num_classes": 2}, "dataset": "", "checkout": None}
+        writing = {"folder": str(trial.folder), "names": [], "sides": [64, 64]}
+        trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
+
+
+def _prove_mnn(python: Path) -> None:
+    with _Trial(python) as trial:
+        model = str(trial.folder / "model.mnn")
+        conversion = {"model": trial.small_onnx(), "source_format": "ONNX", "out": model, "options": []}
+        trial.call("exporter/workers/mnn_convert_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/mnn_worker.py", model=model)
+
+
+def _prove_openvino(python: Path) -> None:
+    with _Trial(python) as trial:
+        model = str(trial.folder / "model.xml")
+        # It reads Paddle programs too, and this one without ONNX's toolchain.
+        conversion = {"model": trial.program("onnx")["model"], "out": model, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
+def _prove_nncf(python: Path) -> None:
+    import numpy as np
+
+    from segexport.process.worker import Worker
+
+    with _Trial(python) as trial:
+        floats, model = (str(trial.folder / name) for name in ("floats.xml", "model.xml"))
+        conversion = {"model": trial.program("onnx")["model"], "out": floats, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        image = np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)
+        quantizer = _PACKAGE / "exporter/workers/nncf_worker.py"
+        with Worker(quantizer, python=python) as worker:
+            worker.call("begin", {"model": floats, "scratch": str(trial.folder)}, timeout_s=_LONGEST_S)
+            worker.call("observe", {}, [image], timeout_s=_LONGEST_S)
+            worker.call("quantize", {"out": model, "fast_bias_correction": True}, timeout_s=_LONGEST_S)
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
 PADDLE = Toolchain(
     name="paddle",
     purpose="runs and trains Paddle programs",
@@ -115,4 +180,37 @@ PADDLE_LITE = Toolchain(
     pythons=("3.10",),
     lock=_LOCKS / "paddle-lite.txt",
     prove=_prove_paddle_lite,
+)
+PADDLESEG = Toolchain(
+    name="paddleseg",
+    purpose="builds PaddleSeg's networks from their configurations",
+    modules={"paddleseg": "2.8."},
+    pythons=("3.10", "3.11", "3.12"),
+    lock=_LOCKS / "paddleseg.txt",
+    prove=_prove_paddleseg,
+)
+MNN = Toolchain(
+    name="mnn",
+    purpose="makes and runs MNN models",
+    modules={"MNN": "3.6.", "_tools": ""},
+    pythons=("3.12", "3.11", "3.10", "3.13"),
+    lock=_LOCKS / "mnn.txt",
+    prove=_prove_mnn,
+)
+OPENVINO = Toolchain(
+    name="openvino",
+    purpose="makes and runs OpenVINO models",
+    modules={"openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "openvino.txt",
+    prove=_prove_openvino,
+)
+NNCF = Toolchain(
+    name="nncf",
+    purpose="quantizes OpenVINO models in another way",
+    modules={"nncf": "3.4", "openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "nncf.txt",
+    prove=_prove_nncf,
+    optional=True,
 )

@@ -45,9 +45,12 @@ class _Maker:
     python: str
 
     def commands(self, folder: Path, lock: Path) -> list[list[str]]:
-        """The command lines that make `folder` and fill it with what `lock` pins; wheels only, each one checked."""
+        """The command lines that make `folder` and fill it with what `lock` pins; wheels only, each one checked.
+
+        The lock names all of it; what a package asks for beside it was overridden when the lock was made.
+        """
         python = str(folder / "bin" / "python")
-        checked = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+        checked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
         if self.uv:
             return [
                 [str(self.uv), "venv", "--no-project", "--python", self.python, str(folder)],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segexport.data import coco
-from segexport.data.dataset_list import Entry
+from segexport.data.dataset_list import DatasetEntry
 from segexport.data.source import inside, read_json
 from segexport.errors import InputError
 from segexport.task.instance.data import Annotation, InstanceData
@@ -79,7 +79,7 @@ def read(root: Path, path: Path, split: str) -> InstanceData:
     return InstanceData(
         root=root,
         split=split,
-        entries=tuple(Entry(name, None, 0) for name in names.values()),
+        entries=tuple(DatasetEntry(name, None, 0) for name in names.values()),
         labels=labels,
         form="COCO",
         source=path,

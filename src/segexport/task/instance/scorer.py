@@ -9,7 +9,7 @@ import numpy as np
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import capture_error
-from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, WorstImage
+from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, RankedImage
 from segexport.runtimes.base import Prediction
 from segexport.runtimes.object_matching import SURE, Agreement, agreement
 from segexport.runtimes.objects import Objects
@@ -66,9 +66,9 @@ class ObjectScorer:
         counts.agreement.append(same.share)
         if self._keep:
             maps = (draw.class_map(one.at_least(SURE), self._manifest.num_classes) for one in (expected, objects))
-            counts.add_worst(WorstImage(-_likeness(same), -sample.index, *maps), self._keep)
+            counts.add_worst(RankedImage(-_likeness(same), -sample.index, *maps), self._keep)
 
-    def draw(self, sample: Sample, worst: WorstImage) -> bytes:
+    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
         return draw.object_panel(sample, self._data, worst.reference, worst.export, self._manifest.labels)
 
     def judge(self, comparison: Comparison[ObjectCounts]) -> ObjectJudge:

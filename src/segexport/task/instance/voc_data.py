@@ -10,7 +10,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from segexport.data.dataset_list import Entry, read_labels
+from segexport.data.dataset_list import DatasetEntry, read_labels
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.data.source import inside
 from segexport.errors import InputError
@@ -52,7 +52,7 @@ def read(root: Path, split: str) -> InstanceData:
     return InstanceData(
         root=root,
         split=split,
-        entries=tuple(Entry(image, None, 0) for image, _ in pairs),
+        entries=tuple(DatasetEntry(image, None, 0) for image, _ in pairs),
         labels=labels,
         form="VOC",
         source=root / "Annotations",

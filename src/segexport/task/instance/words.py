@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segexport.report.schema import ExportResult, Reference, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.task.base import Accuracy
 
 
@@ -17,7 +17,7 @@ class InstanceWords:
         scored = (one.objects for one in (report.reference, *report.exports) if one.objects is not None)
         return "mask AP" if any(objects.segm_mmap is not None for objects in scored) else "box AP"
 
-    def accuracy(self, row: ExportResult | Reference) -> Accuracy:
+    def accuracy(self, row: ExportResult | ReferenceResult) -> Accuracy:
         one = row.objects
         if one is None:
             return Accuracy()

@@ -15,7 +15,7 @@ from segexport.exporter.set_head import declared_small_mask
 from segexport.measure import metrics
 from segexport.measure.boundary import boundary_counts
 from segexport.measure.mask_proof import LEAST_AGREEMENT
-from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, WorstImage
+from segexport.measure.parity import Comparison, ImageRun, ModelUnderTest, RankedImage
 from segexport.runtimes.base import Prediction
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.certainty import decided_pixels
@@ -68,10 +68,10 @@ class PixelScorer:
             counts.decided_agreement.append(sure)
             if agreement < LEAST_AGREEMENT:
                 differing[model.name] = enlarged
-            counts.add_worst(WorstImage(-agreement, -sample.index, own_mask, mask), self._keep)
+            counts.add_worst(RankedImage(-agreement, -sample.index, own_mask, mask), self._keep)
         _add_in_common(exports, differing, prediction.mask)
 
-    def draw(self, sample: Sample, worst: WorstImage) -> bytes:
+    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
         labels, ignore_index = self._classes.labels, self._data.ignore_index
         return panel(sample.image, sample.label, worst.reference, worst.export, labels, ignore_index)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from segexport.report.schema import ExportResult, Reference, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.task.base import Accuracy
 
 
@@ -16,8 +16,8 @@ class SemanticWords:
     def metric_name(self, report: Report) -> str:
         return "mIoU" if report.dataset.labelled else "mask IoU"
 
-    def accuracy(self, row: ExportResult | Reference) -> Accuracy:
-        if isinstance(row, Reference):
+    def accuracy(self, row: ExportResult | ReferenceResult) -> Accuracy:
+        if isinstance(row, ReferenceResult):
             return Accuracy(row.miou, classes=row.class_iou)
         return Accuracy(row.miou, row.miou_delta, row.miou_delta_interval, row.class_iou, row.class_iou_delta)
 

@@ -1,0 +1,179 @@
+"""Every model of PaddleSeg 2.8's collection through every installed target: refused with a reason, or right.
+
+    python benchmarks/paddleseg_collection.py [MODEL ...] --python PYTHON --work DIR [--head argmax] [--size 128x128]
+        [--free] [--targets NAME ...] [--shard 1/1] [--limit-s 600] [--again] [--json FILE]
+
+PYTHON is one that has paddleseg 2.8 and paddlepaddle 2.6 (`pip install --no-deps paddleseg==2.8.0`, and what it
+imports); `paddleseg_models.py` builds each model there, with seeded weights. The model is imported, `inspect` says what
+it expects of each target, the model is exported, and the masks of two images are compared with plain Paddle's.
+`agreement` is the part of the pixels that are the same, image by image; `nudged` is what plain Paddle agrees with
+itself on when its input changes in the last bit: random weights amplify rounding. An export is *right* where it differs
+on at most 0.1 % of the pixels, or on four times as many as the nudge, *wrong* elsewhere; *refused* with the reason; or
+it was *not run* where no runtime here runs it. `contradiction` marks what `inspect` had not said.
+
+Rows that the file has are kept and not measured again, unless --again says so; models that were not reached are in it
+as not run. Shards (`--shard 2/4`) may write to one file, or to one each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from paddleseg_models import HEADS, MODELS
+from stamped import RESULTS, load, save
+from zoo_coverage import feed_of
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import SegexportError
+from segexport.exporter import program as programs
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.inspect import TargetSupport
+from segexport.files.store import Store
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
+from segexport.pipeline.registry import runtime_for, targets
+from segexport.pipeline.step import StepContext
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.watched import with_graph
+
+SEEDS = (7, 8)
+NUDGE = np.float32(1 + 2e-7)
+FEW = 0.001  # part of the pixels that may differ
+NOT_RUN = {"not run": "not reached"}
+
+
+def build(name: str, folder: Path, options: argparse.Namespace) -> str:
+    """Builds the model, unless it is there already; returns why it cannot be built."""
+    if (folder / "deploy.yaml").is_file():
+        return ""
+    script = Path(__file__).with_name("paddleseg_models.py")
+    command = [options.python, "-W", "ignore", str(script), name, str(folder), "--head", options.head]
+    command += ["--size", options.size, *(["--free"] if options.free else [])]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=options.limit_s)
+    except subprocess.TimeoutExpired:
+        return f"more than {options.limit_s:g} s"
+    if not ended.returncode:
+        return ""
+    lines = [line.strip() for line in ended.stderr.splitlines() if line.strip() and "Warning" not in line]
+    return " ".join(lines[-2:])[-300:] or f"Python ended with {ended.returncode}"
+
+
+def row(name: str, options: argparse.Namespace, store: Store) -> dict:
+    """What became of one model."""
+    folder = options.work / f"{name}-{options.head}-{'free' if options.free else options.size}"
+    if fault := build(name, folder, options):
+        return {"not built": fault}
+    run_options = RunOptions(timeout_s=options.limit_s)
+    try:
+        source = import_model(folder, ImportOptions(), store)
+        program = programs.read(source.file("model"), source.file("params"))
+        height, width = map(int, options.size.split("x"))
+        feeds = [feed_of(program, height, width, seed) for seed in SEEDS]
+        wanted = masks(source, feeds, with_graph(run_options, "plain"))
+        again = masks(source, [[one * NUDGE for one in feed] for feed in feeds], with_graph(run_options, "plain"))
+    except SegexportError as error:
+        return {"not imported": _said(error)}
+    found: dict = {
+        "operators": len(list(program.compute_ops())),
+        "classes": int(np.mean([len(np.unique(mask)) for mask in wanted])),
+        "nudged": agreements(again, wanted),
+        "targets": {},
+    }
+    for target in options.targets or targets():
+        start = time.perf_counter()
+        said = targets()[target].verdict_before(program)
+        outcome = exported(source, target, feeds, wanted, min(found["nudged"]), run_options, store)
+        if _contradicts(said, exists=outcome["outcome"] != "refused"):
+            outcome["contradiction"] = {one.target: one.support for one in said}
+        found["targets"][target] = {**outcome, "seconds": round(time.perf_counter() - start, 1)}
+    return found
+
+
+def exported(
+    source: ModelArtifact,
+    to: str,
+    feeds: list[list[np.ndarray]],
+    wanted: list[np.ndarray],
+    floor: float,
+    options: RunOptions,
+    store: Store,
+) -> dict:
+    """One export, made and run; `floor` is the agreement with itself of plain Paddle that was nudged."""
+    recipe = targets()[to].Recipe(to=to)
+    context = StepContext(timeout_s=options.timeout_s)
+    try:
+        artifact = PlanRunner(store, context).build(to, source, planned(steps_of(recipe), source))
+    except SegexportError as error:
+        return {"outcome": "refused", "reason": _said(error)}
+    try:
+        found = masks(artifact, feeds, options)
+    except SegexportError as error:
+        return {"outcome": "not run", "reason": _said(error)}
+    same = agreements(found, wanted)
+    is_right = 1 - min(same) <= max(FEW, 4 * (1 - floor))
+    return {"outcome": "right" if is_right else "wrong", "agreement": same}
+
+
+def masks(artifact: ModelArtifact, feeds: list[list[np.ndarray]], options: RunOptions) -> list[np.ndarray]:
+    """Of each image, in one process after the other."""
+    with runtime_for(artifact.manifest.format).open(artifact, options) as session:
+        return [session.infer(feed).mask for feed in feeds]
+
+
+def agreements(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> list[float]:
+    return [round(float((a == b).mean()), 7) if a.shape == b.shape else 0.0 for a, b in zip(found, wanted, strict=True)]
+
+
+def _contradicts(said: Sequence[TargetSupport], *, exists: bool) -> bool:
+    """Whether no converter was expected to take what was exported, or every one what was refused."""
+    expected = {one.support != "no" for one in said}
+    return expected == {not exists}
+
+
+def _said(error: SegexportError) -> str:
+    return " | ".join(part for part in (error.what, error.cause) if part)[:400]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"without names, all: {', '.join(MODELS)}")
+    parser.add_argument("--python", required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--head", choices=HEADS, default="argmax")
+    parser.add_argument("--size", default="128x128", help="HEIGHTxWIDTH")
+    parser.add_argument("--free", action="store_true", help="programs of free size, run at --size")
+    parser.add_argument("--targets", nargs="*", metavar="NAME")
+    parser.add_argument("--shard", default="1/1", help="NUMBER/COUNT")
+    parser.add_argument("--limit-s", type=float, default=600, help="longest wait for one answer of a tool")
+    parser.add_argument("--again", action="store_true", help="measure also what the file has")
+    parser.add_argument("--json", type=Path, default=RESULTS / "paddleseg_collection.json")
+    options = parser.parse_args()
+    if unknown := set(options.models) - set(MODELS):
+        parser.error(f"not in the collection: {', '.join(sorted(unknown))}")
+    number, count = map(int, options.shard.split("/"))
+    form = f"{options.head}, {'free' if options.free else options.size}"
+    for name in (options.models or list(MODELS))[number - 1 :: count]:
+        before = _rows(options.json).get(form, {}).get(name, NOT_RUN)
+        if "not run" not in before and not options.again:
+            continue
+        try:
+            found = row(name, options, Store())
+        except Exception as error:  # a fault of segexport's: it is in the table, and the other models go on
+            found = {"fault": f"{type(error).__name__}: {str(error)[:300]}"}
+        print(name, found, flush=True)
+        rows = _rows(options.json)  # again: another shard may have written meanwhile
+        rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: found}
+        save(options.json, rows)
+
+
+def _rows(path: Path) -> dict[str, dict[str, dict]]:
+    return load(path) if path.is_file() else {}
+
+
+if __name__ == "__main__":
+    main()

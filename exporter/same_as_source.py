@@ -1,0 +1,101 @@
+"""Holds a converted model against the one that it was made of, each in its own runtime, on a few images.
+
+Converters end with success on models that they have broken, or that crash their own runtime. So a conversion counts
+only when its result computes what its source does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from segexport import preprocess
+from segexport.artifact import Manifest, ModelArtifact
+from segexport.errors import UnsupportedModelError, WorkerError
+from segexport.pipeline.step import StepContext
+from segexport.process.settled import settled
+from segexport.runtimes.base import RunOptions, Runtime
+from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Precision, TensorSpec
+
+_IMAGES = 2
+_FREE_SIDE = 256  # of an image, where the network leaves its size free
+_PATCHES = 8  # per side of a made image: shapes and edges, and not noise alone
+_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1}
+_ROUNDED_LIMIT = 0.7  # in 8 bits: what the check judges; above it, nothing of the source is left
+_OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # any score near the threshold makes another list
+
+
+def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, context: StepContext) -> str:
+    """Runs both; answers a note with their difference.
+
+    Args:
+        source: In ONNX.
+        runtime: Of what was made.
+
+    Raises:
+        UnsupportedModelError: The converted model crashes, does not run, or gives other outputs.
+    """
+    compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in _OF_OBJECTS]
+    if not compared:
+        return "not held against its source: lists of objects cannot be compared one by one"
+    images = [made_inputs(source.manifest, seed) for seed in range(context.seed, context.seed + _IMAGES)]
+    expected = outputs_of(source, OnnxRuntime(), images, context)
+    try:
+        found = outputs_of(made, runtime, images, context)
+    except WorkerError as error:
+        raise UnsupportedModelError(
+            f"{runtime.title} converts this model and cannot run the result", cause=error.cause or error.what
+        ) from error
+    worst = max(_difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
+    if not worst <= _LIMIT.get(made.manifest.target.precision, _ROUNDED_LIMIT):
+        raise UnsupportedModelError(
+            f"{runtime.title} converts this model into another one",
+            cause=f"its outputs differ from the source's by {worst:.2g} of their spread, on {_IMAGES} made images",
+        )
+    return f"its outputs differ from ONNX Runtime's by {worst:.1e} of their spread, on {_IMAGES} made images"
+
+
+def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
+    """The tensors of an image of random patches, through the model's preprocessing."""
+    shape = manifest.image.shape
+    height, width = (side if side > 0 else _FREE_SIDE for side in shape[-2:])
+    pixels, generator = manifest.preprocess.pixels, np.random.default_rng(seed)
+    patches = generator.integers(0, 256, (_PATCHES, _PATCHES, pixels.channels)).astype(np.float32)
+    smooth = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, -1)
+    image = np.clip(smooth + generator.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+    tensor, placement = preprocess.apply(manifest.preprocess, image)
+    return preprocess.feed(manifest.inputs, tensor, placement)
+
+
+def outputs_of(
+    artifact: ModelArtifact, runtime: Runtime, images: Sequence[Sequence[np.ndarray]], context: StepContext
+) -> list[list[np.ndarray]]:
+    """All outputs on each image, as the runtime computes them.
+
+    Raises:
+        WorkerError: It crashes, hangs, or cannot.
+    """
+
+    def run() -> list[list[np.ndarray]]:
+        options = RunOptions(threads=context.threads, timeout_s=context.timeout_s)
+        with runtime.open(artifact, options) as session:
+            return [session.outputs(_as_taken(artifact.manifest.inputs, tensors)) for tensors in images]
+
+    return settled(run)
+
+
+def _as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [tensor.astype(spec.dtype, copy=False) for spec, tensor in zip(specs, tensors, strict=True)]
+
+
+def _difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """Root mean square of the difference, by the expected values' spread; of integers, the share that differs."""
+    if expected.shape != found.shape:
+        return float("inf")
+    if expected.dtype.kind != "f":
+        return float((expected != found).mean())
+    spread = max(float(expected.std()), 1e-12)
+    return float(np.sqrt(np.mean((found.astype(np.float64) - expected) ** 2)) / spread)

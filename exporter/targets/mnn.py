@@ -1,0 +1,57 @@
+"""MNN: what most phones of people with Paddle models run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.targets.base import ExportTarget
+from segexport.measure.audit import Audit, precision_check
+from segexport.pipeline.registry import make_step
+from segexport.recipe.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.pipeline.step import Step
+    from segexport.runtimes.base import RunOptions, Runtime
+
+
+class MnnExport(ExportRecipe):
+    """An MNN export."""
+
+    to: Literal["mnn"]
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+
+
+class MnnTarget(ExportTarget):
+    """By MNN's converter, from the ONNX export."""
+
+    name = "mnn"
+    title = "MNN"
+    format = Format.MNN
+    Recipe = MnnExport
+    runtimes = ("mnn",)
+    toolchains = ("onnx", "mnn")
+    converters = (PADDLE2ONNX,)
+    suffix = ".mnn"
+    searched = (Precision.FP32, Precision.FP16, Precision.W8)
+
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
+        return [make_step("to_onnx", {}), make_step("to_mnn", {"precision": recipe.precision})]
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """What ran, with the weights that the file holds in 8 bits."""
+        from segexport.exporter.targets.profile import profiled
+        from segexport.exporter.to_mnn import operators
+
+        ran, asked = profiled(artifact, inputs[0], options, runtime), artifact.manifest.target.precision
+        held = sum(bits == 8 for _, _, bits in operators(artifact.file("model"), options.timeout_s))
+        source = f"{runtime.title}'s session"
+        check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
+        return Audit(ran, (check,))

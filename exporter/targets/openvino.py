@@ -1,0 +1,54 @@
+"""OpenVINO: for Intel's processors and graphics, and ARM's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.targets.base import ExportTarget
+from segexport.pipeline.registry import make_step
+from segexport.recipe.calibration import Calibration
+from segexport.recipe.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    from segexport.pipeline.step import Step
+
+
+class OpenVinoExport(ExportRecipe):
+    """An OpenVINO export; see `exporter.to_openvino`.
+
+    Attributes:
+        quantizer: Of int8. `segexport`: the ranges and weights of the int8 ONNX export. `nncf`: NNCF's own, with its
+            correction of biases; of `calibration` it takes `images`.
+    """
+
+    to: Literal["openvino"]
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    quantizer: Literal["segexport", "nncf"] = "segexport"
+    calibration: Calibration = Field(default_factory=Calibration)
+
+
+class OpenVinoTarget(ExportTarget):
+    """From the ONNX export: of int8, its ranges and weights are kept."""
+
+    name = "openvino"
+    title = "OpenVINO"
+    format = Format.OPENVINO
+    Recipe = OpenVinoExport
+    runtimes = ("openvino",)
+    toolchains = ("onnx", "openvino")
+    converters = (PADDLE2ONNX,)
+    searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
+        assert isinstance(recipe, OpenVinoExport)
+        steps = [make_step("to_onnx", {})]
+        if recipe.precision is Precision.INT8 and recipe.quantizer == "nncf":
+            images = {"images": recipe.calibration.images}
+            return [*steps, make_step("to_openvino", {}), make_step("openvino_nncf", images)]
+        if recipe.precision is Precision.INT8:
+            steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
+        return [*steps, make_step("to_openvino", {"half": recipe.precision is Precision.FP16})]

@@ -1,0 +1,96 @@
+"""An ONNX model becomes an MNN model, and is proven to compute the same before it counts as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
+from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter.same_as_source import require_same
+from segexport.exporter.to_onnx import WORKERS
+from segexport.files.disk import require_room
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
+from segexport.process.worker import Worker
+from segexport.runtimes.mnn import MnnRuntime
+from segexport.spec import Format, Frozen, Precision, TensorSpec
+
+MNN_VERSION = "3.6"
+_OPTIONS = {Precision.FP32: (), Precision.FP16: ("--fp16",), Precision.W8: ("--weightQuantBits", "8")}
+
+
+class ToMnn:
+    """ONNX to `model.mnn`, by MNN's own converter."""
+
+    kind = "to_mnn"
+    version = "1"
+    accepts = Format.ONNX
+    produces = Format.MNN
+    needs = ("MNN",)
+    uses_data = False
+
+    class Params(Frozen):
+        """`precision`: fp16 and w8 hold the weights so; a phone computes in fp16 too, w8 computes in float."""
+
+        precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.mnn`.
+
+        Raises:
+            UnsupportedModelError: MNN's converter refuses the model, or makes another one of it.
+            Interrupted: The converter was ended from outside, so nobody knows whether it can.
+        """
+        precision = self.params.precision
+        convert(source.file("model"), out_dir / "model.mnn", _OPTIONS[precision], context)
+        before = source.manifest
+        manifest = before.model_copy(
+            update={
+                "format": Format.MNN,
+                "files": (file_entry(out_dir, "model.mnn"),),
+                "inputs": tuple(_without_int64(spec) for spec in before.inputs),
+                "outputs": tuple(_without_int64(spec) for spec in before.outputs),
+                "target": TargetDevice(arch="any", precision=precision, min_runtime_version=MNN_VERSION),
+                "sample": None,
+            }
+        )
+        note = require_same(source, ModelArtifact(out_dir, manifest), MnnRuntime(), context)
+        lineage = lineage_entry(self, context.key, (note,))
+        return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
+
+
+def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContext) -> None:
+    """Runs MNN's converter, with options of its own.
+
+    Raises:
+        UnsupportedModelError: It refuses the model, crashes, or ends without one.
+    """
+    arguments = {"model": str(onnx), "source_format": "ONNX", "out": str(out), "options": list(options)}
+
+    def run() -> None:
+        with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
+            worker.call("convert", arguments, timeout_s=context.timeout_s)
+
+    try:
+        settled(run)
+    except (WorkerCrashed, WorkerFailed) as error:
+        require_room(out.parent, error)
+        raise UnsupportedModelError(
+            "MNN cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
+        ) from error
+
+
+def _without_int64(spec: TensorSpec) -> TensorSpec:
+    """MNN has no int64."""
+    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec
+
+
+def operators(model: Path, timeout_s: float) -> list[tuple[str, str, int]]:
+    """Type, name and bits of the integer weights (0 without) of each operator in an MNN file."""
+    with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
+        answer, _ = worker.call("describe", {"model": str(model)}, timeout_s=timeout_s)
+    return [(kind, name, bits) for kind, name, bits in answer["operators"]]

@@ -1,0 +1,77 @@
+"""An ONNX model becomes OpenVINO's: a graph in `.xml`, its constants in `.bin`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segexport.artifact import LineageEntry, Manifest, ModelArtifact, file_entry
+from segexport.exporter.quantized_program import require_float
+from segexport.exporter.to_onnx import WORKERS
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.worker import Worker
+from segexport.spec import Format, Frozen, Precision
+
+OPENVINO_TOOLS = ("openvino",)
+MODEL = "model.xml"
+
+
+class ToOpenVino:
+    """The same operators with the same constants; BatchNorm and arithmetic on constants are folded."""
+
+    kind = "to_openvino"
+    version = "1"
+    accepts = Format.ONNX
+    produces = Format.OPENVINO
+    needs = OPENVINO_TOOLS
+    uses_data = False
+
+    class Params(Frozen):
+        """`half`: constants in fp16; OpenVINO computes in fp16 where the processor can, and in fp32 elsewhere."""
+
+        half: bool = False
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.xml` and `model.bin`.
+
+        Raises:
+            UnsupportedModelError: It is in int8, and fp16 was asked for.
+            WorkerError: OpenVINO does not convert it.
+        """
+        if self.params.half:
+            require_float(source, "fp16")
+        arguments = {
+            "model": str(source.file("model")),
+            "out": str(out_dir / MODEL),
+            "half": self.params.half,
+            "names": [spec.name for spec in (*source.manifest.inputs, *source.manifest.outputs)],
+        }
+        with Worker(WORKERS / "openvino_worker.py", needs=OPENVINO_TOOLS, threads=context.threads) as worker:
+            answer, _ = worker.call("convert", arguments, timeout_s=context.timeout_s)
+        precision = Precision.FP16 if self.params.half else source.manifest.target.precision
+        return openvino_manifest(source, out_dir, precision, answer["version"], lineage_entry(self, context.key))
+
+
+def openvino_manifest(
+    source: ModelArtifact, out_dir: Path, precision: Precision, version: str, lineage: LineageEntry
+) -> Manifest:
+    """The source's manifest, for the OpenVINO files that were made from it; tensors keep their names.
+
+    Args:
+        version: Of OpenVINO.
+    """
+    before = source.manifest
+    weights = Path(MODEL).with_suffix(".bin").name
+    return before.model_copy(
+        update={
+            "format": Format.OPENVINO,
+            "files": (file_entry(out_dir, MODEL), file_entry(out_dir, weights, "params")),
+            "target": before.target.model_copy(
+                update={"arch": "any", "precision": precision, "min_runtime_version": version}
+            ),
+            "lineage": (*before.lineage, lineage),
+            "sample": None,
+        }
+    )

@@ -1,0 +1,62 @@
+"""Converts an ONNX model to MNN's format, and reads one. Commands: convert, describe.
+
+MNN's console scripts install a telemetry package with pip and send what they did; the converter itself does neither, so
+it is called here as the function that it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+
+import _tools
+import MNN
+from worker_host import WorkerFailure
+
+_INTEGER_WEIGHTS = (1, 2, 4)  # IDSTQuan's types: dense, sparse, plain; 3 is fp16
+
+
+def convert(arguments, _arrays):
+    """Writes `out`; `options` are the converter's own."""
+    out = arguments["out"]
+    ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
+    _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
+    if not os.path.isfile(out) or not os.path.getsize(out):
+        raise WorkerFailure("MNN's converter wrote no model")  # its log, which the caller adds, says why
+    _settle_uuid(out)
+    return {"version": MNN.version()}, []
+
+
+def describe(arguments, _arrays):
+    """Each operator of a model: its type, its name, and the bits of the weights that it holds as integers, or 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = os.path.join(folder, "model.json")
+        _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])
+        if not os.path.isfile(text):
+            raise WorkerFailure(f"MNN cannot read {arguments['model']}")
+        with open(text) as stream:
+            model = json.load(stream)
+    operators = [[op["type"], op.get("name", ""), _weight_bits(op.get("main", {}))] for op in model["oplists"]]
+    return {"operators": operators}, []
+
+
+def _weight_bits(parameters: dict) -> int:
+    held = parameters.get("quanParameter", {})
+    return held.get("aMaxOrBits", 0) if held.get("type") in _INTEGER_WEIGHTS else 0
+
+
+def _settle_uuid(file: str) -> None:
+    """Every conversion draws another id at random; the same bytes get the same one here."""
+    drawn = MNN.get_model_uuid(file).encode()
+    with open(file, "rb") as stream:
+        content = stream.read()
+    blank = content.replace(drawn, b"0" * len(drawn))
+    digest = hashlib.sha256(blank).hexdigest()
+    settled = "-".join(digest[start:end] for start, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+    with open(file, "wb") as stream:
+        stream.write(content.replace(drawn, settled.encode()))
+
+
+COMMANDS = {"convert": convert, "describe": describe}

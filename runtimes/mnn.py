@@ -1,0 +1,32 @@
+"""MNN: runs its own format, on the CPU here as on the phone."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+
+from segexport.artifact import ModelArtifact
+from segexport.measure.audit import Ran
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
+from segexport.spec import Format, Precision
+
+
+class MnnRuntime(WorkerRuntime):
+    """Runs `.mnn` files."""
+
+    name = "mnn"
+    title = "MNN"
+    runs = (Format.MNN,)
+    profiles = True
+    worker = "mnn_worker.py"
+    needs = "MNN"
+
+    def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
+        half = artifact.manifest.target.precision is Precision.FP16
+        return super().open(artifact, replace(options, options={**options.options, "half": half}))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if platform.machine() in ("aarch64", "arm64"):
+            return ""
+        return "MNN has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"

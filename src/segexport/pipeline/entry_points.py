@@ -1,0 +1,140 @@
+"""Names to objects: targets, runtimes, steps and toolchains, found by entry point and loaded when first asked for.
+
+A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
+`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's own are in `entry_points.ini`, which is
+installed as its entry points and read from here, so they work without an installation too, as in a worker that runs in
+another Python. Names are known without importing anything. `pipeline.registry` gives the objects with their types.
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import difflib
+import functools
+import importlib.metadata
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from segexport.errors import EnvironmentMissingError, InputError
+
+_GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
+_CLASSES = ("target", "runtime")  # of which there is one object each
+_OWN = Path(__file__).with_name("entry_points.ini")
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """The names of everything of a kind that is installed, sorted.
+
+    Args:
+        kind: `target`, `runtime`, `step` or `toolchain`.
+    """
+    return tuple(_installed()[kind])
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raises InputError, with what is nearest to it, for a name that is not among those that are known."""
+    known = sorted(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        raise InputError(
+            f"there is no {kind} {name!r}",
+            hint=f"did you mean {near[0]!r}?" if near else f"the {kind}s are {', '.join(known)}",
+        )
+
+
+def load(kind: str, name: str) -> Any:
+    """What is behind a name: a class, or a `Toolchain`.
+
+    Raises:
+        InputError: No such name.
+        EnvironmentMissingError: The package that brings it is broken.
+    """
+    require_known(kind, name, names(kind))
+    entry = _installed()[kind][name]
+    with _blamed(kind, entry):
+        return entry.load()
+
+
+@functools.cache
+def instances(kind: str) -> dict[str, Any]:
+    """Everything of a kind by its name, sorted; what a broken package brings is left out."""
+    made = {}
+    for name in names(kind):
+        with contextlib.suppress(EnvironmentMissingError):
+            made[name] = _create(kind, name)
+    return made
+
+
+def instance(kind: str, name: str) -> Any:
+    """The one object of this name: of a class, an instance that all share.
+
+    Raises:
+        InputError: No such name.
+        EnvironmentMissingError: The package that brings it is broken.
+    """
+    return instances(kind).get(name) or _create(kind, name)
+
+
+def broken() -> list[EnvironmentMissingError]:
+    """Why something of another package cannot be used, one error for each."""
+    found = []
+    for kind in ("target", "runtime", "toolchain"):
+        for name in names(kind):
+            try:
+                _create(kind, name)
+            except EnvironmentMissingError as error:
+                found.append(error)
+    return found
+
+
+def maker(format: str) -> Any:
+    """The target that makes this format; None for a format that no target makes, such as a Paddle program."""
+    found = [target for target in instances("target").values() if target.format == format]
+    return min(found, key=lambda target: target.name != format, default=None)
+
+
+def formats() -> list[str]:
+    """The formats that an artifact may have: those that an installed runtime runs, sorted."""
+    return sorted({format for runtime in instances("runtime").values() for format in runtime.runs})
+
+
+class _OwnNames(configparser.ConfigParser):
+    """Names as they are written, not in small letters."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+@functools.cache
+def _installed() -> dict[str, dict[str, EntryPoint]]:
+    own = _OwnNames(delimiters=("=",))
+    own.read_string(_OWN.read_text(encoding="utf-8"))
+    found = {}
+    for kind, group in _GROUPS.items():
+        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=group)}
+        entries |= {name: EntryPoint(name, value, group) for name, value in own[group].items()}
+        found[kind] = dict(sorted(entries.items()))
+    return found
+
+
+def _create(kind: str, name: str) -> Any:
+    found = load(kind, name)
+    with _blamed(kind, _installed()[kind][name]):
+        return found() if kind in _CLASSES else found
+
+
+@contextlib.contextmanager
+def _blamed(kind: str, entry: EntryPoint) -> Iterator[None]:
+    """Whatever another package raises is its fault, with its name."""
+    try:
+        yield
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else entry.value
+        raise EnvironmentMissingError(
+            f"{kind} {entry.name!r} of the package {package} cannot be loaded",
+            cause=f"{entry.value}: {type(error).__name__}: {error}",
+            hint=f"pip install --force-reinstall {package}",
+        ) from error

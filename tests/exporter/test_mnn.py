@@ -1,0 +1,177 @@
+"""Exports to MNN: they compute what their source does, are the same each time, and nothing is sent on the way."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import Graph
+from installed import require, require_worker
+from workshop import Workshop
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import UnsupportedModelError
+from segexport.exporter import to_mnn
+from segexport.exporter.program import Program
+from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.pipeline.registry import make_step, target_named
+from segexport.pipeline.step import StepContext
+from segexport.process.interpreter import interpreter_for
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.mnn import MnnRuntime
+from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Precision
+from segexport.verdict import Verdict
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def network(seed: int = 0, classes: int = 4) -> Program:
+    """Two convolutions with a pool between them, and an upsampling back."""
+    random, graph = np.random.default_rng(seed), Graph()
+    convolution = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
+    convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+
+    def convolved(value: str, given: int, made: int, side: int) -> str:
+        weight = graph.param(random.normal(0, 0.3, (made, given, 3, 3)).astype(np.float32))
+        inputs = {"Input": value, "Filter": weight}
+        return graph.op("conv2d", inputs, (1, made, side, side), slot="Output", **convolution)
+
+    value = graph.op("relu", {"X": convolved(graph.feed(1, 3, 32, 32), 3, 16, 32)}, (1, 16, 32, 32))
+    pool = {"pooling_type": "max", "ksize": [2, 2], "strides": [2, 2], "paddings": [0, 0], "global_pooling": False}
+    pool |= {"adaptive": False, "ceil_mode": False, "exclusive": True}
+    pool |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+    value = graph.op("pool2d", {"X": value}, (1, 16, 16, 16), **pool)
+    value = convolved(value, 16, classes, 16)
+    resize = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0, "out_h": 32, "out_w": 32}
+    resize |= {"data_layout": "NCHW", "scale": [], "out_d": -1}
+    return graph.program(graph.op("bilinear_interp_v2", {"X": value}, (1, classes, 32, 32), **resize))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    require("paddle2onnx", "onnx", "onnxruntime")
+    require_worker("MNN")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module")
+def source(workshop) -> ModelArtifact:
+    return workshop.made(make_step("to_onnx", {}), workshop.imported(network()))
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 1e-2), ("w8", 5e-2)])
+def test_an_export_computes_what_its_source_does(workshop, source, precision, limit):
+    made = workshop.made(make_step("to_mnn", {"precision": precision}), source)
+    inputs = [made_inputs(source.manifest, 3)]
+    ((expected,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((source, OnnxRuntime()), (made, MnnRuntime()))
+    )
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
+    assert made.manifest.target.precision == precision
+    audit = target_named("mnn").audit(made, inputs, RunOptions(), MnnRuntime())
+    assert audit.check.verdict is Verdict.PASS, audit.check.message
+    assert audit.operators["fp32"]["Convolution"] == 2
+
+
+def test_the_same_model_gives_the_same_bytes(workshop, source):
+    files = [workshop.made(make_step("to_mnn", {}), source).file("model") for _ in range(2)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_what_the_converter_makes_of_another_model_is_no_success(workshop, source, monkeypatch):
+    other = workshop.made(make_step("to_onnx", {}), workshop.imported(network(seed=1), "other"))
+    right = to_mnn.convert
+    monkeypatch.setattr(to_mnn, "convert", lambda _onnx, *others: right(other.file("model"), *others))
+    with pytest.raises(UnsupportedModelError, match="MNN converts this model into another one") as caught:
+        workshop.made(make_step("to_mnn", {}), source)
+    assert "its outputs differ from the source's by" in caught.value.cause
+
+
+def test_what_the_converter_does_not_take_is_refused(workshop, source, tmp_path):
+    content = source.file("model").read_bytes().replace(b"MaxPool", b"NoSuchP")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(content)
+    with pytest.raises(UnsupportedModelError, match="MNN cannot convert this model"):
+        workshop.made(make_step("to_mnn", {}), ModelArtifact(broken, source.manifest))
+
+
+# MNN's own scripts start pip and send what they did. Whoever opens a socket or becomes another program under this
+# filter is ended by the kernel, native code too; and whoever starts a program from Python ends with code 99.
+_FILTERED = """
+import ctypes, importlib.metadata, os, platform, struct, sys
+
+def watch(event, _arguments):
+    if event in ("os.system", "os.fork", "os.posix_spawn", "os.spawn", "subprocess.Popen"):
+        os._exit(99)
+
+def installed():
+    return sorted(f"{one.name} {one.version}" for one in importlib.metadata.distributions())
+
+def forbid(*numbers):
+    load, equal, answer = 0x20, 0x15, 0x06
+    program = [(load, 0, 0, 0)]
+    for number in numbers:
+        program += [(equal, 0, 1, number), (answer, 0, 0, 0x80000000)]
+    program.append((answer, 0, 0, 0x7FFF0000))
+    code = b"".join(struct.pack("HBBI", *one) for one in program)
+    class Program(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, ctypes.byref(Program(len(program), code)), 0, 0) == 0
+
+before = installed()
+sys.addaudithook(watch)
+forbid(*{"x86_64": (41, 42, 59, 322), "aarch64": (198, 203, 221, 281)}[platform.machine()])
+"""
+_CONVERTED = """
+sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+import mnn_convert_worker
+given = {"model": sys.argv[3], "source_format": "ONNX", "out": sys.argv[4], "options": ["--weightQuantBits", "8"]}
+mnn_convert_worker.COMMANDS["convert"](given, [])
+mnn_convert_worker.COMMANDS["describe"]({"model": sys.argv[4]}, [])
+assert not [name for name in sys.modules if name.startswith(("MNN.tools", "aliyun"))]
+assert installed() == before
+"""
+
+
+def filtered(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    command = [str(interpreter_for("MNN")), "-I", "-c", _FILTERED + code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_a_conversion_sends_nothing_and_installs_nothing(source, tmp_path):
+    workers, host = REPOSITORY / "exporter" / "workers", REPOSITORY / "src" / "segexport" / "process"
+    done = filtered(_CONVERTED, str(host), str(workers), str(source.file("model")), str(tmp_path / "model.mnn"))
+    assert (done.returncode, (tmp_path / "model.mnn").is_file()) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "end"),
+    [
+        ("import socket; socket.socket()", -signal.SIGSYS),
+        ("os.execv('/bin/true', ['true'])", -signal.SIGSYS),
+        ("os.system('true')", 99),
+        ("import subprocess; subprocess.run(['true'])", 99),
+    ],
+)
+def test_sending_or_starting_a_program_would_be_seen(code, end):
+    assert filtered(code).returncode == end
+
+
+def test_every_precision_of_the_target_has_its_steps():
+    target = target_named("mnn")
+    for precision in target.searched:
+        assert target.steps(target.Recipe(to="mnn", precision=precision))[-1].produces == "mnn"
+    assert Precision.FP32 in target.searched

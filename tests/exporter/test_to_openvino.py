@@ -1,0 +1,145 @@
+"""OpenVINO exports: the demo's model in every precision, held against ONNX Runtime, and what really runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed import require, require_worker
+
+from segexport.artifact import ModelArtifact
+from segexport.check.audit import audit
+from segexport.data.dataset import Dataset
+from segexport.errors import UnsupportedModelError
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.targets.onnx import OnnxExport
+from segexport.exporter.targets.openvino import OpenVinoExport
+from segexport.exporter.to_openvino import ToOpenVino
+from segexport.files.store import Store
+from segexport.pipeline.plan import PlanRunner, plan
+from segexport.pipeline.registry import runtime_for
+from segexport.pipeline.step import StepContext
+from segexport.process.worker import Worker
+from segexport.recipe.schema import Recipe
+from segexport.runtimes.base import RunOptions
+from segexport.spec import Precision
+from segexport.verdict import Verdict
+
+DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
+PRECISIONS = (Precision.FP32, Precision.FP16, Precision.INT8)
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
+    """`onnx-fp32`, `openvino-fp32`, ..."""
+    require("paddle2onnx")
+    require_worker("openvino")
+    store = Store(tmp_path_factory.mktemp("store"))
+    source = import_model(DEMO / "model", ImportOptions(), store)
+    wanted = [OnnxExport(to="onnx", precision=one) for one in PRECISIONS]
+    wanted += [OpenVinoExport(to="openvino", precision=one) for one in PRECISIONS]
+    recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
+    data = Dataset.open(DEMO / "data", "train")
+    builder = PlanRunner(store, StepContext(data=data))
+    return {
+        name: builder.build(name, source, chain)
+        for name, chain in plan(recipe, source, data.fingerprint).chains.items()
+    }
+
+
+def image(artifact: ModelArtifact) -> list[np.ndarray]:
+    return [np.random.default_rng(0).normal(size=artifact.manifest.inputs[0].shape).astype(np.float32)]
+
+
+def outputs(artifact: ModelArtifact, runtime: str = "") -> np.ndarray:
+    with runtime_for(artifact.manifest.format, name=runtime).open(artifact, RunOptions()) as session:
+        return session.outputs(image(artifact))[0]
+
+
+def test_fp32_gives_what_onnx_runtime_gives(exports):
+    expected = outputs(exports["onnx-fp32"])
+    assert np.ptp(expected) > 1
+    for found in (outputs(exports["openvino-fp32"]), outputs(exports["onnx-fp32"], "openvino")):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_export_gives_what_its_onnx_gives_in_openvino(exports, precision):
+    """The conversion changes nothing but the file; fp16 weights are rounded the same."""
+    expected = outputs(exports[f"onnx-{precision.value}"], "openvino")
+    found = outputs(exports[f"openvino-{precision.value}"])
+    np.testing.assert_allclose(found, expected, atol=2e-2 if precision is Precision.FP16 else 1e-4)
+    assert (found.argmax(1) == expected.argmax(1)).mean() > 0.999
+
+
+def test_the_manifest_is_the_onnx_exports_with_other_files(exports):
+    onnx, own = (exports[f"{target}-int8"].manifest for target in ("onnx", "openvino"))
+    assert [(entry.path, entry.role) for entry in own.files] == [("model.xml", "model"), ("model.bin", "params")]
+    for field in ("inputs", "outputs", "labels", "preprocess"):
+        assert getattr(own, field) == getattr(onnx, field)
+    assert (own.format, own.target.precision) == ("openvino", Precision.INT8)
+    assert own.lineage[-1].tools["openvino"].startswith("2026.4")
+    sizes = {name: exports[f"openvino-{name}"].manifest.files[1].size_bytes for name in ("fp32", "fp16", "int8")}
+    assert sizes["fp16"] < 0.51 * sizes["fp32"]
+    assert sizes["int8"] < 0.33 * sizes["fp32"]
+
+
+def test_two_conversions_give_the_same_bytes(exports, tmp_path):
+    def converted(name: str) -> list[bytes]:
+        (folder := tmp_path / name).mkdir()
+        ToOpenVino().run(exports["onnx-int8"], folder, StepContext())
+        return [file.read_bytes() for file in sorted(folder.iterdir())]
+
+    first = converted("first")
+    assert [bool(content) for content in first] == [True, True]
+    assert converted("second") == first
+    assert str(tmp_path).encode() not in b"".join(first)
+
+
+def test_int8_does_not_become_fp16(exports, tmp_path):
+    step = ToOpenVino(ToOpenVino.Params(half=True))
+    with pytest.raises(UnsupportedModelError, match="quantized to int8 already: fp16 takes float models"):
+        step.run(exports["onnx-int8"], tmp_path, StepContext())
+
+
+@pytest.mark.parametrize("export", ["openvino", "onnx"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_runs_is_read_back(exports, export, precision):
+    artifact = exports[f"{export}-{precision.value}"]
+    found = audit(artifact, [image(artifact)], RunOptions(runtime="openvino"))
+    counts = found.check.details["products"]
+    assert found.check.verdict is Verdict.PASS
+    assert sum(counts.values()) == 33  # convolutions; what converts or reorders is none
+    if precision is Precision.FP16 and not counts.get("fp16"):
+        assert counts == {"fp32": 33}
+        assert not found.check.gated
+        assert "OpenVINO has no fp16 arithmetic for this processor" in found.check.message
+    else:
+        assert counts == {precision.value: 33}
+    assert all(one.provider.startswith("CPU") for one in found.ran)
+
+
+SPY = """
+import sys
+sockets = []
+sys.addaudithook(lambda event, _: sockets.append(event) if event.startswith("socket.") else None)
+import openvino_worker
+
+def events(_arguments, _arrays):
+    return {"sockets": sockets}, []
+
+COMMANDS = {**openvino_worker.COMMANDS, "events": events}
+"""
+
+
+def test_nothing_is_sent_and_nothing_is_written_home(exports, tmp_path):
+    """OpenVINO left to itself opens a socket when it is imported, and writes an identity into ~/intel."""
+    folder = Path(__file__).resolve().parents[2] / "exporter/workers"
+    (spy := tmp_path / "spy.py").write_text(f"import sys\nsys.path.insert(0, {str(folder)!r})\n{SPY}")
+    (home := tmp_path / "home").mkdir()
+    with Worker(spy, needs="openvino", environment={"HOME": str(home), "CI": ""}) as worker:
+        asked = {"model": str(exports["onnx-fp32"].file("model")), "out": str(tmp_path / "model.xml")}
+        worker.call("convert", {**asked, "half": False, "names": []}, timeout_s=300)
+        assert worker.call("events", timeout_s=300)[0]["sockets"] == []
+    assert list(home.iterdir()) == []
