@@ -11,6 +11,7 @@ import io
 import json
 import math
 import pickle
+import pickletools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from segexport.errors import InputError
 from segexport.exporter.program import Program
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
+from segexport.files.json_reader import parse_json
 
 Evaluate = Callable[[Program], float]
 """The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
@@ -33,7 +35,7 @@ Cut = Callable[[dict[str, float]], Pruned]
 
 RATIOS = (0.25, 0.5, 0.75)
 _BASELINE = "baseline"
-_UNREADABLE = (OSError, ValueError, AttributeError, TypeError, EOFError, LookupError, ArithmeticError)
+_MAX_BYTES = 4 << 20
 
 
 def measure(
@@ -148,20 +150,18 @@ def _numbers(found: dict[str, dict[str, float]]) -> dict[str, dict[float, float]
     }
 
 
+@guarded("a file of sensitivities")
 def _read(file: Path) -> dict[str, dict[str, float]]:
     if not file.is_file():
         return {}
-    try:
-        content = file.read_bytes()
-        found = _pickled(content) if content[:1] == b"\x80" else json.loads(content)
-        good = all(
-            math.isfinite(float(loss)) and 0 <= float(ratio) < 1
-            for losses in found.values()
-            for ratio, loss in losses.items()
-        )
-    except (*_UNREADABLE, pickle.UnpicklingError) as error:
-        raise InputError(f"{file}: not a file of sensitivities", cause=str(error)) from error
-    if not good:
+    if file.stat().st_size > _MAX_BYTES:
+        raise InputError(f"{file}: more than {_MAX_BYTES >> 20} MiB", cause="sensitivities are a few numbers per layer")
+    content = file.read_bytes()
+    found = _pickled(content) if content[:1] == b"\x80" else parse_json(content)
+    losses = [(ratio, loss) for each in found.values() for ratio, loss in each.items()]
+    if not all(
+        isinstance(loss, int | float) and math.isfinite(loss) and 0 <= float(ratio) < 1 for ratio, loss in losses
+    ):
         raise InputError(f"{file}: not a file of sensitivities", cause="ratios lie in [0, 1) and losses are finite")
     return found
 
@@ -178,7 +178,14 @@ class _Numbers(pickle.Unpickler):
 
 
 def _pickled(content: bytes) -> dict[str, dict[str, float]]:
-    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write."""
+    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write.
+
+    Raises:
+        pickle.UnpicklingError: It asks for a memo of more objects than it has bytes, which would take all memory.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name.endswith("PUT") and int(argument) > len(content):
+            raise pickle.UnpicklingError(f"{opcode.name} {argument} in {len(content)} bytes")
     found = _Numbers(io.BytesIO(content), encoding="latin1").load()
     return {str(name): {str(float(ratio)): float(loss) for ratio, loss in each.items()} for name, each in found.items()}
 

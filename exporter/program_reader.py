@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,9 +18,12 @@ from segexport.exporter.graph import Attr, Block, Op, Var
 from segexport.exporter.program_graph import ProgramGraph
 from segexport.exporter.program_verify import verify
 from segexport.files.foreign import guarded
+from segexport.files.wire_format import fields
 
 Graph = TypeVar("Graph", bound=ProgramGraph)
-MAX_MODEL_BYTES = 1 << 29  # a graph of 10,000 operators takes a few MB; protobuf itself ends at 2 GiB
+MAX_MODEL_BYTES = 1 << 27  # a graph of 10,000 operators takes a few MB; in memory it takes twenty times as much
+MAX_BLOCKS = 10_000  # two for each branch, one for each loop
+_LISTED_BYTES = 1 << 20  # of a larger program, protobuf would list every field that is missing
 MAX_RANK = 16
 MAX_SIZE = 2**31 - 1
 _NO_PARAMS_KINDS = frozenset({"FEED_MINIBATCH", "FETCH_LIST", "READER", "RAW", "FEED_LIST"})
@@ -66,9 +71,13 @@ def _model_bytes(path: Path) -> bytes:
 def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
     message = proto.ProgramDesc()
     try:
+        _require_few_blocks(data)
         message.ParseFromString(data)
         if not message.IsInitialized():
-            raise ValueError(f"required fields are missing: {', '.join(message.FindInitializationErrors()[:3])}")
+            missing = (
+                message.FindInitializationErrors()[:3] if len(data) <= _LISTED_BYTES else ["too many to be listed"]
+            )
+            raise ValueError(f"required fields are missing: {', '.join(missing)}")
         if not message.blocks:
             raise ValueError("it has no block")
         program = kind(
@@ -85,6 +94,15 @@ def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
         ) from error
     program.strip_build_paths()
     return program
+
+
+def _require_few_blocks(data: bytes) -> None:
+    """Raises ValueError before protobuf makes an object of each: an empty block takes two bytes in the file."""
+    count = 0
+    with suppress(ValueError, IndexError):  # what is no message is told by protobuf
+        count = sum(1 for _ in islice(fields(data, 0, len(data)), MAX_BLOCKS + 1))
+    if count > MAX_BLOCKS:
+        raise ValueError(f"it has more than {MAX_BLOCKS} blocks")
 
 
 def _block(message: Any) -> Block:

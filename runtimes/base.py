@@ -10,8 +10,10 @@ from typing import ClassVar, Protocol, runtime_checkable
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, WorkerError
+from segexport.errors import EnvironmentMissingError, InputError, WorkerError
 from segexport.measure.audit import Ran
+from segexport.process import pythons
+from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 from segexport.runtimes.objects import Objects
 from segexport.spec import Format, TensorSpec
@@ -133,6 +135,10 @@ class Runtime(Protocol):
     def probe(self) -> Availability: ...
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...
 
+    def version(self) -> str:
+        """Of what is installed; empty where it is not, or does not work."""
+        return self.probe().version
+
     def no_fp16(self, ran: Sequence[Ran]) -> str:
         """Why nothing of an fp16 export ran in fp16 though the export is right; empty where that is its fault."""
         return ""
@@ -151,6 +157,14 @@ class WorkerRuntime(Runtime):
 
     def probe(self) -> Availability:
         return probe_worker(self.worker, self.needs)
+
+    def version(self) -> str:
+        """Read from what is installed; nothing is started."""
+        module, *more = (self.needs,) if isinstance(self.needs, str) else self.needs
+        try:
+            return pythons.versions(interpreter_for(module, *more), module)[module]
+        except EnvironmentMissingError:
+            return ""
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         return open_worker_session(self.name, self.worker, self.needs, artifact, options, self.files(artifact))

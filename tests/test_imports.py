@@ -39,7 +39,7 @@ IN_PROCESS = {"segexport.compress"}
 LAYERS = (
     {"errors", "pipeline.entry_points"},
     {"spec", "verdict"},
-    {"artifact", "files.external_data", "files.foreign", "files.json_reader"}
+    {"artifact", "files.external_data", "files.foreign", "files.json_reader", "files.wire_format"}
     | {"data.images", "data.stored_pixels", "data.array_files"}
     | {"data.tiff", "runtimes.objects", "measure.audit", "measure.environment", "measure.mask_proof"}
     | {"measure.student_t"},

@@ -60,7 +60,7 @@ def test_the_licence_of_the_images_goes_along(wheel):
 
 
 def test_the_command_and_what_it_needs(wheel):
-    assert "segexport = segexport.cli.main:main" in information(wheel, "entry_points.txt")
+    assert "segexport = segexport.__main__:main" in information(wheel, "entry_points.txt")
     needs = [line[15:] for line in information(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: ")]
     core = {
         need.split(";")[0].split(">")[0].split("<")[0].split("=")[0].strip() for need in needs if "extra" not in need

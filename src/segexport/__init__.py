@@ -94,6 +94,7 @@ def load(
     *,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     target_size: TargetSize = None,
     importing: ImportOptions | None = None,
 ) -> Model | InstanceModel:
@@ -105,6 +106,8 @@ def load(
         path: Folder or file.
         device: `cpu` or `gpu:N`.
         threads: Threads of one inference.
+        runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
+            machine and kept. Default: the first runtime of the model's format.
         target_size: Default input size of `predict`, for a model with free input size.
         importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...
 
@@ -134,7 +137,7 @@ def load(
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     task = task_of(artifact.manifest)
-    return task.open_model(artifact, device=device, threads=threads, target_size=target_size)
+    return task.open_model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
 
 def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:

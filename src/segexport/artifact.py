@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 TRAINING_STEPS = frozenset({"finetune", "qat"})
 """Steps that move weights towards labels or a teacher."""
 MAX_MANIFEST_BYTES = 16 << 20
+MAX_FILES = 10_000
 
 
 class FileEntry(Frozen):
@@ -89,7 +90,7 @@ class Manifest(Frozen):
     schema_version: int = SCHEMA_VERSION
     name: str
     format: Format
-    files: tuple[FileEntry, ...] = Field(min_length=1)
+    files: tuple[FileEntry, ...] = Field(min_length=1, max_length=MAX_FILES)
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
@@ -98,6 +99,14 @@ class Manifest(Frozen):
     target: TargetDevice
     lineage: tuple[LineageEntry, ...] = ()
     sample: SelfTest | None = None
+
+    @field_validator("files")
+    @classmethod
+    def _each_once(cls, files: tuple[FileEntry, ...]) -> tuple[FileEntry, ...]:
+        paths = [entry.path for entry in files]
+        if len(set(paths)) < len(paths):
+            raise ValueError(f"{len(paths)} files, of which {len(set(paths))} differ")
+        return files
 
     @property
     def num_classes(self) -> int:

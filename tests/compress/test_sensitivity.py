@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import paddle
@@ -96,6 +97,31 @@ def test_other_files_are_refused(text, segmenter, tmp_path):
     file.write_text(text)
     with pytest.raises(InputError, match="not a file of sensitivities"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"w": ' * 50_000,
+        b'{"w": {"0.5": 1' + b"0" * 5000 + b"}}",
+        b'{"w": {"0.5": true, "0.6": "0.1"}}',
+        b"\x80\x02}r\xff\xff\xff\x7f.",  # a memo of two thousand million objects, in eight bytes
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+        b"\x80\x02\x8b\xff\xff\xff\x7f.",
+        b"\x80\x02" + b"(" * 1_000_000 + b".",
+        b"\x80\x02cos\nsystem\nU\x02ls\x85R.",
+        b"\x80\x02cnumpy\ndtype\nU\x0bS2147483647\x85R.",
+        b"{}" + b" " * (5 << 20),
+    ],
+    ids=["lists", "tables", "digits", "words", "memo", "frame", "number", "marks", "program", "dtype", "size"],
+)
+def test_bombs_are_refused_at_once(tmp_path, content):
+    (tmp_path / "s").write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(InputError, match=r"not a file of sensitivities|more than 4 MiB"):
+        load(tmp_path / "s")
+    assert time.process_time() - start < 5
 
 
 def test_missing_file_and_useless_metric_are_errors(segmenter, tmp_path):

@@ -127,7 +127,7 @@ def test_missing_and_empty_files(files: tuple[Path, Path], tmp_path: Path) -> No
     refuse(model, empty, "empty: empty")
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)  # reading it would hang
-    refuse(pipe, params, "not a regular file")
+    refuse(pipe, params, "it is a named pipe")
 
 
 def test_swapped_files(files: tuple[Path, Path]) -> None:
@@ -201,6 +201,27 @@ def test_a_hostile_size_allocates_nothing(files: tuple[Path, Path], tmp_path: Pa
     var.type.lod_tensor.tensor.dims[:] = [2**50]
     model.write_bytes(message.SerializeToString())
     refuse(model, hostile, "not a Paddle program")
+
+
+@pytest.mark.parametrize("block", [b"\x0a\x00", b"\x0a\x04\x08\x01\x10\x00"], ids=["empty", "numbered"])
+def test_a_hostile_number_of_blocks_makes_no_objects(files: tuple[Path, Path], block: bytes) -> None:
+    """Two bytes of the file would each become a hundred in memory."""
+    with files[0].open("ab") as stream:
+        stream.write(block * 1_000_000)
+    start = time.process_time()
+    refuse(*files, "it has more than 10000 blocks")
+    assert time.process_time() - start < 2
+
+
+def test_many_missing_fields_are_not_listed(files: tuple[Path, Path]) -> None:
+    content = b"\x08\x00\x10\x00" + b"\x22\x00" * 1_000_000  # a block of a million operators without a type
+    length = bytearray()
+    value = len(content)
+    while value:
+        length.append((value & 127) | (128 if value > 127 else 0))
+        value >>= 7
+    files[0].write_bytes(b"\x0a" + bytes(length) + content)
+    refuse(*files, "required fields are missing: too many to be listed")
 
 
 def test_a_name_that_is_no_text(files: tuple[Path, Path]) -> None:

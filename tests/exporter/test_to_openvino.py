@@ -17,7 +17,7 @@ from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.openvino import OpenVinoExport
 from segexport.exporter.to_openvino import ToOpenVino
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, plan
+from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
@@ -40,7 +40,7 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     wanted += [OpenVinoExport(to="openvino", precision=one) for one in PRECISIONS]
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
-    builder = Builder(store, StepContext(data=data))
+    builder = PlanRunner(store, StepContext(data=data))
     return {
         name: builder.build(name, source, chain)
         for name, chain in plan(recipe, source, data.fingerprint).chains.items()

@@ -143,6 +143,8 @@ def test_another_schema(artifact, text):
         (lambda c: re.sub('"scale": [0-9.]+', '"scale": 1e999', json.dumps(c)), "scale: Input should be a finite"),
         (lambda c: c["labels"][0].update(id=-1), "labels.0.id: Input should be greater than or equal to 0"),
         (lambda c: c["files"].extend([{"path": "x" * 500}] * 5000), "more"),
+        (lambda c: c["files"].extend(c["files"] * 40_000), "files: Tuple should have at most 10000 items"),
+        (lambda c: c["files"].extend(c["files"][:1]), "files, of which"),
     ],
 )
 def test_what_is_no_manifest(artifact, change, cause):

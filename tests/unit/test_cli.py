@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shlex
 import subprocess
 import sys
+import tempfile
+from types import SimpleNamespace
 
 import click
 import pytest
 
+from segexport.__main__ import main
 from segexport.cli import main as cli
 from segexport.cli.command import Command, Group
 from segexport.errors import InputError
@@ -21,7 +25,7 @@ from segexport.ui.console import Console
 def run(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["segexport", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     out, err = capsys.readouterr()
     return int(ended.value.code or 0), out, err
 
@@ -174,6 +178,15 @@ def test_what_the_system_refuses_is_no_bug(command, error, line):
     assert (code, err.splitlines()) == (2, [line])
 
 
+def test_a_full_folder_for_temporary_files_is_named(command, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=4096))
+    code, _, err = command(raising(OSError(errno.ENOSPC, "No space left on device")))
+    first, cause, hint = err.splitlines()
+    assert (code, first) == (2, f"error: {tempfile.gettempdir()}: no room for temporary files")
+    assert cause == "cause: No space left on device"
+    assert "TMPDIR=DIR" in hint
+
+
 def test_a_bug_keeps_its_traceback_and_is_no_failed_gate(command):
     code, out, err = command(raising(ZeroDivisionError("division by zero")))
     assert (code, out) == (2, "")
@@ -185,7 +198,37 @@ def test_a_bug_keeps_its_traceback_and_is_no_failed_gate(command):
 def test_an_interruption_is_130(command):
     code, _, err = command(raising(KeyboardInterrupt()))
     assert code == 130
-    assert "Traceback" not in err
+    assert err.split("\n")[1:-1] == ["interrupted; the same command goes on after the last step that was finished"]
+
+
+def test_an_interruption_of_the_first_moments():
+    """While the command line is being imported."""
+    source = """
+import sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Stop())
+sys.argv = ["segexport", "--version"]
+from segexport.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted; the same command goes on after the last step that was finished\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("arguments", "code"), [("cache ls", 0), ("nonsense", 2), ("report nowhere.json", 2)])
+def test_streams_that_are_closed_change_no_exit_code(tmp_path, closed, arguments, code):
+    """1 would be a gate that failed. What is said has nowhere to go, and lands in no file either."""
+    command = f"{shlex.quote(sys.executable)} -m segexport {arguments} {closed}"
+    environment = {**os.environ, "SEGEXPORT_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])

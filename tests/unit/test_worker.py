@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -350,6 +353,16 @@ def test_a_full_disk_in_the_worker_is_one_here(worker):
     assert caught.value.what == "/there/model.onnx: cannot be written"
     assert caught.value.cause == "No space left on device"
     assert "segexport cache gc" in caught.value.hint
+
+
+@pytest.mark.parametrize(("command", "arguments"), [("abort", {}), ("leave", {"code": 1}), ("fail", {})])
+def test_an_end_while_temporary_files_have_no_room_is_that(worker, monkeypatch, command, arguments):
+    """Libraries end in any way that they like when they cannot write."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    with pytest.raises(StorageError) as caught:
+        worker.call(command, arguments, timeout_s=20)
+    assert caught.value.what == f"{tempfile.gettempdir()}: no room for temporary files"
+    assert "TMPDIR=DIR" in caught.value.hint
 
 
 def test_a_failure_without_a_cause_gets_the_log(worker):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
@@ -100,18 +99,17 @@ def test_a_huge_file(tmp_path):
 def test_a_file_without_end():
     if not Path("/dev/zero").exists():
         pytest.skip("no /dev/zero")
-    with pytest.raises(InputError, match=r"/dev/zero: more than"):
+    with pytest.raises(InputError, match="/dev/zero: not a file"):
         read_yaml(Path("/dev/zero"))
 
 
-def test_a_pipe_is_read(tmp_path):
+def test_a_pipe_is_read():
     """What a shell gives for `<(...)`."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    writer = threading.Thread(target=lambda: path.write_text("a: 1\n"))
-    writer.start()
-    assert read_yaml(path) == {"a": 1}
-    writer.join()
+    out, into = os.pipe()
+    os.write(into, b"a: 1\n")
+    os.close(into)
+    assert read_yaml(Path(f"/dev/fd/{out}")) == {"a": 1}
+    os.close(out)
 
 
 @pytest.mark.parametrize(("name", "cause"), [("nothing", "No such file or directory"), ("", "Is a directory")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from segexport.cli.toolchain import toolchain
 from segexport.cli.train import finetune
 
 if TYPE_CHECKING:
+    from segexport.errors import SegexportError
     from segexport.report.schema import Report
     from segexport.ui.console import Color, Console
 
@@ -62,7 +64,7 @@ SECTIONS = {
 def cli(context: click.Context) -> None:
     """Compress, export and check PaddlePaddle segmentation models.
 
-    Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 an error occurred.
+    Exit codes: 0 everything passed; 1 a gate failed or could not be decided; 2 an error occurred; 130 interrupted.
     """
     meta = context.meta  # shared with the contexts of the commands, whose options may follow
     context.obj = lambda: _console(meta.get(COLOR, "auto"), meta.get(QUIET, False))
@@ -264,6 +266,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     examples=[
         "segexport bench out/onnx-fp32 out/onnx-int8",
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
+        "segexport bench out/exports --all-runtimes",
     ],
     # `--seconds` is what version 0.1 called it.
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
@@ -285,17 +288,19 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     show_default=True,
     help="Duration of all timed runs together, in seconds, without loading the models.",
 )
+@click.option("--runtime", metavar="NAME", multiple=True, help="Runtime for the exports. Repeatable: a row for each.")
+@click.option("--all-runtimes", is_flag=True, help="Run each export in every installed runtime of its format.")
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
-def bench(
-    console: Any, exports: tuple[Path, ...], threads: tuple[int, ...], device: str, latency_seconds: float, form: str
-) -> None:
-    """Measure the latency of EXPORTS, relative to the first one."""
+def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
+    """Measure the latency of EXPORTS, relative to the first one.
+
+    A folder of exports stands for all of them.
+    """
     from segexport.commands.bench import bench, render
 
     say = console()
-    options = {"threads": threads, "device": device, "latency_seconds": latency_seconds}
-    rows = bench(list(exports), **options, progress=say.progress)
+    rows = bench(list(exports), **options, feedback=say)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
 
@@ -431,24 +436,47 @@ def main() -> None:
     """Entry point: prints errors in up to three lines and sets the exit code. 1 is reserved for failed gates."""
     from segexport.errors import SegexportError
 
+    _open_closed_streams()
     try:
         sys.exit(cli(standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        sys.exit(130)  # what a shell says after Ctrl-C
+        raise KeyboardInterrupt from None  # `__main__` says what that means
     except SegexportError as error:
         _console("auto", False).error(error)
     except OSError as error:  # a path that cannot be looked at, a disk that is full
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _console("auto", False).error(SegexportError(what))
+        _console("auto", False).error(_told(error))
     except Exception:
         import traceback
 
         traceback.print_exc()
         _console("auto", False).error(SegexportError("this is a bug in segexport, please report it with the above"))
     sys.exit(2)
+
+
+def _open_closed_streams() -> None:
+    """Points standard streams that are closed (`2>&-`) at nothing: Python has None in their place, and the next file
+    that is opened would get their number, so that a library's message lands in it."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115 - until the end
+
+
+def _told(error: OSError) -> SegexportError:
+    from segexport.errors import SegexportError
+    from segexport.files.disk import require_temporary_room
+
+    if error.filename is None:
+        try:
+            require_temporary_room(error)
+        except SegexportError as full:
+            return full
+    return SegexportError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _console(color: Color, quiet: bool) -> Console:

@@ -244,16 +244,21 @@ def bench(
     threads: Iterable[int] = (1,),
     device: str = "cpu",
     latency_seconds: float = 10.0,
+    runtime: Iterable[str] = (),
+    all_runtimes: bool = False,
     feedback: Feedback = SILENCE,
 ) -> list[BenchRow]:
     """Times exports in turn; ratios are to the first one.
 
     Args:
+        exports: Exports, or folders of exports.
         threads: Each export runs with every number of them.
         latency_seconds: Timed runs of all together.
+        runtime: Names of runtimes; each runs the exports of its formats.
+        all_runtimes: Each export in every installed runtime of its format.
 
     Returns:
-        A row for each export and number of threads, times in milliseconds.
+        A row for each export, runtime and number of threads, times in milliseconds.
 
     Raises:
         SegexportError: An export cannot be opened or run.
@@ -267,7 +272,7 @@ def bench(
     names = [exports] if isinstance(exports, str | Path) else exports
     paths = [Path(one) for one in names]
     options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
-    return run_bench(paths, **options, progress=feedback.progress)
+    return run_bench(paths, **options, runtime=tuple(runtime), all_runtimes=all_runtimes, feedback=feedback)
 
 
 def record_reference(

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
-from segexport.artifact import ModelArtifact, read_artifact
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.errors import InputError, WorkerFailed
 from segexport.measure import latency
 from segexport.measure.environment import describe_machine
 from segexport.measure.latency_statistics import latency_ratio, percentiles, session_times, undisturbed_ms
-from segexport.pipeline.registry import runtime_for
-from segexport.progress import Progress, silent
+from segexport.measure.noise import noise
+from segexport.pipeline.entry_points import require_known
+from segexport.pipeline.registry import runtime_for, runtimes, runtimes_of
+from segexport.progress import SILENCE, Feedback
 from segexport.runtimes.base import RunOptions
 
 _MOST_SECONDS = 3600
-_FREE_SIDE = 512  # pixels for an input that takes any size
 
 
 @dataclass(frozen=True)
@@ -59,35 +58,56 @@ def bench(
     threads: Sequence[int],
     device: str,
     latency_seconds: float,
+    runtime: Sequence[str] = (),
+    all_runtimes: bool = False,
     sessions: int = latency.SESSIONS,
-    progress: Progress = silent,
+    feedback: Feedback = SILENCE,
 ) -> list[BenchRow]:
-    """Times all exports, each with every number of threads, interleaved and in several sessions.
+    """Times all exports, each in its runtimes and with every number of threads, interleaved and in several sessions.
+
+    Args:
+        paths: Exports, or folders of exports.
+        runtime: Runtimes by name; an export that none of them runs is run by its format's first.
+        all_runtimes: In each installed runtime of its format. One that does not run an export is told and left out.
 
     Raises:
-        InputError: Two exports of the same folder name, or a time that is none.
+        InputError: Two exports of the same folder name, a time that is none, or options that exclude each other.
         SegexportError: An export cannot be opened or run.
     """
     if not 0 <= latency_seconds <= _MOST_SECONDS:  # NaN too
         raise InputError(f"{latency_seconds} seconds of timing: not from 0 to {_MOST_SECONDS}")
-    names = [path.resolve().name for path in paths]
-    if len(set(names)) < len(names):
-        names = [str(path) for path in paths]
-    if len(set(names)) < len(names):
-        raise InputError("the same export is named twice")
-    artifacts = {name: read_artifact(path) for name, path in zip(names, paths, strict=True)}
-    asked = {f"{name} {count}": (name, count) for name, count in product(artifacts, dict.fromkeys(threads))}
-    programs = {
-        key: _program(artifacts[name], RunOptions(device=device, threads=count)) for key, (name, count) in asked.items()
+    if all_runtimes and runtime:
+        raise InputError("--runtime and --all-runtimes cannot be combined")
+    if device.startswith("adb") and (all_runtimes or runtime):
+        raise InputError(
+            f"--device {device} and {'--all-runtimes' if all_runtimes else '--runtime'} cannot be combined",
+            cause="the app on the phone runs each export in the runtime that it was made for",
+        )
+    artifacts = _named(list(chain.from_iterable(_exports_of(path) for path in paths)))
+    for name in runtime:
+        require_known("runtime", name, runtimes())
+    asked = {
+        f"{name} {who} {count}": (name, who, count)
+        for name, artifact in artifacts.items()
+        for who in _runtimes(artifact, runtime, all_runtimes=all_runtimes)
+        for count in dict.fromkeys(threads)
     }
-    timings = latency.measure(programs, latency_seconds, sessions=sessions, progress=progress)
-    for timing in timings.values():
-        if timing.error is not None:
-            raise timing.error
+    programs = {
+        key: _timed(artifacts[name], RunOptions(device=device, threads=count, runtime=who))
+        for key, (name, who, count) in asked.items()
+    }
+    timings = latency.measure(programs, latency_seconds, sessions=sessions, progress=feedback.progress)
+    failed = {key: timing.error for key, timing in timings.items() if timing.error is not None}
+    for key, error in failed.items():
+        if not all_runtimes or len(failed) == len(timings):
+            raise error
+        name, who, _ = asked[key]
+        feedback.error(type(error)(f"{name} in {who}: {error.what}", cause=error.cause, hint=error.hint))
+    timings = {key: timing for key, timing in timings.items() if key not in failed}
     first = next(iter(timings.values()))
     rows = []
     for key, timing in timings.items():
-        (name, count), info = asked[key], timing.info
+        (name, _, count), info = asked[key], timing.info
         if info is None or timing.load_ms is None or timing.first_ms is None:
             raise WorkerFailed(f"{name}: it was not timed")
         ratio = latency_ratio(timing.sessions_ms, first.sessions_ms)
@@ -123,35 +143,60 @@ def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> s
     from segexport.report.numbers import NOTHING, milliseconds
     from segexport.ui.text_table import table
 
-    head = ("Export", "threads", "input", "load", "first", "run", "p50", "p90", "p99", "ratio", "95 %", "MB")
-    body = [
-        (
-            row.name,
-            str(row.threads),
-            "x".join(map(str, reversed(row.input[2:]))),
-            *map(milliseconds, (row.load_ms, row.first_ms, row.undisturbed_ms, row.p50_ms, row.p90_ms, row.p99_ms)),
-            f"{row.ratio:.2f}x" + (" (drift)" if row.drift else ""),
-            NOTHING if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}",
-            f"{row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else NOTHING,
-        )
-        for row in rows
-    ]
-    runtimes = ", ".join(dict.fromkeys(row.runtime for row in rows))
-    title = f"{rows[0].device}; {runtimes}; milliseconds in {min(row.sessions for row in rows)} sessions; "
+    runtimes = list(dict.fromkeys(row.runtime for row in rows))
+    each = {
+        "Export": [row.name for row in rows],
+        "runtime": [row.runtime.split()[0] for row in rows],
+        "threads": [str(row.threads) for row in rows],
+        "input": ["x".join(map(str, reversed(row.input[2:]))) for row in rows],
+        "load": [milliseconds(row.load_ms) for row in rows],
+        "first": [milliseconds(row.first_ms) for row in rows],
+        "run": [milliseconds(row.undisturbed_ms) for row in rows],
+        "p50": [milliseconds(row.p50_ms) for row in rows],
+        "p90": [milliseconds(row.p90_ms) for row in rows],
+        "p99": [milliseconds(row.p99_ms) for row in rows],
+        "ratio": [f"{row.ratio:.2f}x" + (" (drift)" if row.drift else "") for row in rows],
+        "95 %": [
+            NOTHING if row.ratio_interval is None else f"{row.ratio_interval[0]:.2f}–{row.ratio_interval[1]:.2f}"
+            for row in rows
+        ],
+        "MB": [f"{row.peak_rss_bytes / 1e6:.0f}" if row.peak_rss_bytes else NOTHING for row in rows],
+    }
+    title = f"{rows[0].device}; {', '.join(runtimes)}; milliseconds in {min(row.sessions for row in rows)} sessions; "
     title += "ratios are those of `run`, undisturbed, to the first row"
+    if len(runtimes) == 1:
+        del each["runtime"]
+    else:  # what all have in common makes room for it
+        for name in ("threads", "input"):
+            if len(set(each[name])) == 1:
+                title += f"; {name} {each.pop(name)[0]}"
+    head, body = tuple(each), list(zip(*each.values(), strict=True))
     return table(head, body, title=title, color=color, width=width)
 
 
-def _program(artifact: ModelArtifact, options: RunOptions) -> latency.TimedModel:
-    runtime = runtime_for(artifact.manifest.format, options.device)
-    return latency.TimedModel(lambda: runtime.open(artifact, options), _tensors(artifact))
+def _exports_of(path: Path) -> list[Path]:
+    """The export itself, or those in a folder of exports, such as `exports` in the output of `segexport run`."""
+    inside = [] if (path / MANIFEST_NAME).exists() else sorted(file.parent for file in path.glob(f"*/{MANIFEST_NAME}"))
+    return inside or [path]
 
 
-def _tensors(artifact: ModelArtifact) -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    found = []
-    for spec in artifact.manifest.inputs:
-        free = [1] + [_FREE_SIDE] * (len(spec.shape) - 1)
-        shape = [size if size > 0 else default for size, default in zip(spec.shape, free, strict=True)]
-        found.append(generator.standard_normal(shape).astype(spec.dtype))
-    return found
+def _named(paths: Sequence[Path]) -> dict[str, ModelArtifact]:
+    names = [path.resolve().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise InputError("the same export is named twice")
+    return {name: read_artifact(path) for name, path in zip(names, paths, strict=True)}
+
+
+def _runtimes(artifact: ModelArtifact, wanted: Sequence[str], *, all_runtimes: bool) -> list[str]:
+    """Names of those that are to run an export; an empty one means the format's first."""
+    found = runtimes_of(artifact.manifest.format)
+    if all_runtimes:
+        return [runtime.name for runtime in found if runtime.version()] or [""]
+    return [name for name in dict.fromkeys(wanted) if name in {runtime.name for runtime in found}] or [""]
+
+
+def _timed(artifact: ModelArtifact, options: RunOptions) -> latency.TimedModel:
+    runtime = runtime_for(artifact.manifest.format, options.device, options.runtime)
+    return latency.TimedModel(lambda: runtime.open(artifact, options), noise(artifact))

@@ -16,7 +16,7 @@ _KEYS = ("images", "annotations", "categories")
 def find(root: Path) -> list[Path]:
     """The COCO files of a folder: JSON at the top or in `annotations/` that has COCO's three keys."""
     files = sorted(root.glob("*.json")) + sorted((root / "annotations").glob("*.json"))
-    return [path for path in files if _looks_like(path)]
+    return [path for path in files if path.is_file() and _looks_like(path)]
 
 
 def read(root: Path) -> Source:

@@ -173,6 +173,7 @@ def _read_only(pixels: np.ndarray) -> np.ndarray:
     return pixels
 
 
+@guarded("an image")
 def own_pixels(source: Source, *, name: str = "") -> Pixels:
     """What a file holds that nobody asks for: 8-bit colours of whatever Pillow reads, else the file's own channels.
 
@@ -234,6 +235,7 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
         return values.astype(np.uint16, copy=False)
 
 
+@guarded("an image")
 def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
     """Reads (width, height) of an image as `decode_image` would return it, from the file's header alone.
 

@@ -43,7 +43,8 @@ _SPLITS = ("train", "val", "test")
 
 def find(root: Path) -> list[Path]:
     """The LabelMe files below a folder: JSON with `shapes` and `imagePath`."""
-    return [path for path in sorted(root.rglob("*.json")) if b'"shapes"' in _head_and_tail(path)]
+    files = (path for path in sorted(root.rglob("*.json")) if path.is_file())
+    return [path for path in files if b'"shapes"' in _head_and_tail(path)]
 
 
 def read(root: Path, labels: Sequence[str] | None = None) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from segexport.errors import StorageError
@@ -17,6 +18,17 @@ def require_room(folder: Path, error: Exception) -> None:
     """Raises StorageError where the disk is full: a native tool that cannot write says many things, but not that."""
     if shutil.disk_usage(folder).free < _FULL_BYTES:
         raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder) from error
+
+
+def require_temporary_room(error: Exception) -> None:
+    """Raises StorageError where the folder for temporary files is full; of that, a library says still less."""
+    folder = Path(tempfile.gettempdir())
+    if shutil.disk_usage(folder).free < _FULL_BYTES:
+        raise StorageError(
+            f"{folder}: no room for temporary files",
+            cause=os.strerror(errno.ENOSPC),
+            hint="free some space there, or name another folder: TMPDIR=DIR segexport ...",
+        ) from error
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
+from segexport.files.wire_format import fields, varint
 
 # Field numbers of onnx.proto on the way to a tensor: message -> field -> message. They never change.
 _BELOW = {
@@ -74,7 +75,7 @@ def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) 
     if depth > _MAX_DEPTH:
         raise ValueError("nested too deep")
     below = _BELOW[message]
-    for field, low, high in _fields(data, start, end):
+    for field, low, high in fields(data, start, end):
         kind = below.get(field)
         if kind == "Tensor":
             yield from _of_tensor(data, low, high)
@@ -84,47 +85,12 @@ def _locations(data: mmap.mmap, start: int, end: int, message: str, depth: int) 
 
 def _of_tensor(data: mmap.mmap, start: int, end: int) -> Iterator[str]:
     locations, external = [], False
-    for field, low, high in _fields(data, start, end):
+    for field, low, high in fields(data, start, end):
         if field == _EXTERNAL_DATA:
-            entry = {key: data[a:b] for key, a, b in _fields(data, low, high)}
+            entry = {key: data[a:b] for key, a, b in fields(data, low, high)}
             if entry.get(_KEY) == b"location":
                 locations.append(entry.get(_VALUE, b"").decode("utf-8", "surrogateescape"))
         elif field == _DATA_LOCATION:
-            external = _varint(data, low)[0] == _EXTERNAL
+            external = varint(data, low)[0] == _EXTERNAL
     if external:
         yield from locations
-
-
-def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, first byte, byte after the last) of each value in a message."""
-    at = start
-    while at < end:
-        tag, at = _varint(data, at)
-        kind, low = tag & 7, at
-        if kind == 0:
-            _, at = _varint(data, at)
-        elif kind == 1:
-            at += 8
-        elif kind == 2:
-            length, low = _varint(data, at)
-            at = low + length
-        elif kind == 5:
-            at += 4
-        elif kind not in (3, 4):  # the two ends of a group, which has no length; what is in it is looked at as well
-            raise ValueError(f"wire type {kind}")
-        if at > end:
-            raise ValueError("a value is longer than its message")
-        yield tag >> 3, low, at
-
-
-def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number of over 64 bits")

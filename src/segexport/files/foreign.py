@@ -1,15 +1,18 @@
 """The one door for files that somebody else wrote: whatever they provoke in a reader becomes an error with their path.
 
 A reader tells the faults that it knows itself. A file can always hold one that nobody thought of, and no user should
-see a traceback for it, or an exit code that means something else.
+see a traceback for it, or an exit code that means something else. What is no file at all, such as a named pipe, would
+keep a reader waiting for ever, and does not get in.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from segexport.errors import InputError, SegexportError
@@ -47,8 +50,12 @@ def reading(source: object, what: str) -> Iterator[None]:
         what: What it should be.
 
     Raises:
-        InputError: Anything but a SegexportError was raised inside.
+        InputError: Anything but a SegexportError was raised inside; or the path is a pipe or a device, or its name is
+            not UTF-8, in which reports and manifests are written.
     """
+    for path in source if isinstance(source, list | tuple) else (source,):
+        if isinstance(path, Path):
+            _require_file_or_folder(path)
     name = "the data" if isinstance(source, bytes) else source
     if isinstance(source, list | tuple):
         name = ", ".join(map(str, source))
@@ -61,3 +68,34 @@ def reading(source: object, what: str) -> Iterator[None]:
     except Exception as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_CAUSE]
         raise InputError(f"{name}: not {what}, or a damaged one", cause=cause) from error
+
+
+def _require_file_or_folder(path: Path) -> None:
+    """Raises InputError for what must not be opened; what is not there is the reader's to tell."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}: the name is not UTF-8",
+            cause=f"character {error.start + 1} of the path is a byte of another encoding",
+            hint="rename it; `convmv` does that for whole folders",
+        ) from None
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or _is_pipe_of_the_shell(path)):
+        raise InputError(f"{path}: not a file", cause=f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}")
+
+
+def _is_pipe_of_the_shell(path: Path) -> bool:
+    """Whether the path is one that a shell gives for `<(...)`, whose writer is there; a named pipe may have none."""
+    return os.path.realpath(path).startswith("/proc/")
+
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}

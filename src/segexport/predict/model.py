@@ -35,6 +35,7 @@ class Model(Opened):
         artifact: Any format.
         device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
         threads: Threads of one inference.
+        runtime: As in `Opened`.
         target_size: Default of `predict`.
 
     Raises:
@@ -42,10 +43,16 @@ class Model(Opened):
     """
 
     def __init__(
-        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+        self,
+        artifact: ModelArtifact,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        runtime: str = "",
+        target_size: TargetSize = None,
     ) -> None:
         self._target_size = checked_size(target_size)
-        super().__init__(artifact, device=device, threads=threads)
+        super().__init__(artifact, device=device, threads=threads, runtime=runtime)
 
     def __repr__(self) -> str:
         runtime = self._session.info

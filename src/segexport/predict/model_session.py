@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.pipeline.registry import runtime_for
+from segexport.predict.fastest_runtime import fastest_runtime
 from segexport.runtimes.base import RunOptions, Runtime
+
+FASTEST = "fastest"
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,16 +23,21 @@ class Opened:
         artifact: Any format.
         device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
         threads: Threads of one inference.
+        runtime: Who runs it, by name; `fastest`: who is, as measured on this machine; empty: the format's first.
 
     Raises:
-        InputError: A device that the runtime does not have; those that it has are named.
+        InputError: A device that the runtime does not have (those that it has are named), or a runtime that is none of
+            the format's.
     """
 
-    def __init__(self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, runtime: str = "") -> None:
         self.artifact = artifact
-        runtime = runtime_for(artifact.manifest.format, device)
-        require_device(runtime, device)
-        self._session = runtime.open(artifact, RunOptions(device=device, threads=threads))
+        options = RunOptions(device=device, threads=threads)
+        if runtime == FASTEST:
+            runtime = fastest_runtime(artifact, options)
+        chosen = runtime_for(artifact.manifest.format, device, runtime)
+        require_device(chosen, device)
+        self._session = chosen.open(artifact, options)
 
     @property
     def pid(self) -> int:

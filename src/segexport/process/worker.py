@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
-from segexport.files.disk import storage_error
+from segexport.files.disk import require_temporary_room, storage_error
 from segexport.process import worker_host
 from segexport.process.interpreter import interpreter_for
 
@@ -118,7 +118,7 @@ class Worker:
             WorkerCrashed: The process ended without an answer, or got no memory.
             WorkerFailed: The worker says that it cannot.
             EnvironmentMissingError: A module that the worker imports is missing.
-            StorageError: The worker found the disk full.
+            StorageError: The worker found the disk full, or ended while the folder for temporary files is.
         """
         self.send(command, arguments, arrays, timeout_s=timeout_s)
         return self.receive(timeout_s=timeout_s)
@@ -190,7 +190,9 @@ class Worker:
             raise WorkerCrashed(
                 f"{self.name}: the process got no memory during {self._phase!r}", cause=answer["what"], hint=_MEMORY
             )
-        raise WorkerFailed(answer["what"], cause=answer["cause"] or self._tail(), hint=answer["hint"])
+        failed = WorkerFailed(answer["what"], cause=answer["cause"] or self._tail(), hint=answer["hint"])
+        require_temporary_room(failed)
+        raise failed
 
     def peak_rss_bytes(self) -> int:
         """Most memory that the process has held so far; 0 where the system does not say."""
@@ -267,7 +269,9 @@ class Worker:
             how = f"was killed by {end}"
         if worker_host.EXHAUSTED.search(self.log()):  # a C++ library aborts when it gets no memory
             end = ""
-        return WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
+        crashed = WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
+        require_temporary_room(crashed)
+        return crashed
 
     def _tail(self) -> str:
         """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""

@@ -27,6 +27,8 @@ from segexport.data.dataset import Dataset
 from segexport.data.dataset_list import DatasetEntry
 from segexport.data.images import decode_image, decode_label
 from segexport.errors import InputError, one_line
+from segexport.files.atomic import write_file
+from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
@@ -43,7 +45,8 @@ KIND = "segexport-golden-pack"
 SCHEMA_VERSION = 1
 AGAIN = "segexport golden make MODEL --data DIR -o PACK"
 _HINT = f"make it again: {AGAIN}"
-_MAX_FILE_BYTES = 1 << 30
+_MAX_BYTES = 1 << 30
+_WHAT = "a golden pack"
 
 
 class Tolerance(Frozen):
@@ -187,21 +190,28 @@ def open_pack(path: Path) -> Iterator[GoldenPack]:
         yield _read(path, folder)
 
 
+@guarded(_WHAT)
 def _unzip(path: Path, folder: Path) -> None:
     """The files of the pack itself; names with folders are the export's, and are not needed here."""
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder", hint=_HINT)
     try:
         with zipfile.ZipFile(path) as file:
-            for entry in file.infolist():
-                if PurePosixPath(entry.filename).name == entry.filename and entry.filename.endswith((".png", ".json")):
-                    if entry.file_size > _MAX_FILE_BYTES:
-                        raise InputError(f"{path}: {entry.filename} has {entry.file_size} bytes", hint=_HINT)
-                    (folder / entry.filename).write_bytes(file.read(entry))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+            entries = [entry for entry in file.infolist() if _belongs_to_pack(entry.filename)]
+            size = sum(entry.file_size for entry in entries)
+            if size > _MAX_BYTES:
+                raise InputError(f"{path}: {size} bytes when unpacked; at most {_MAX_BYTES} are read", hint=_HINT)
+            for entry in entries:
+                write_file(folder / entry.filename, file.read(entry))
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise InputError(f"{path}: not a golden pack, or one that was cut off", cause=str(error), hint=_HINT) from error
 
 
+def _belongs_to_pack(name: str) -> bool:
+    return PurePosixPath(name).name == name and name.endswith((".png", ".npy", ".json"))
+
+
+@guarded(_WHAT)
 def _read(path: Path, folder: Path) -> GoldenPack:
     file = folder / PACK_NAME
     if not file.is_file():

@@ -159,7 +159,13 @@ class Task(Protocol[AnyModel]):
     # -- use
 
     def open_model(
-        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+        self,
+        artifact: ModelArtifact,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        runtime: str = "",
+        target_size: TargetSize = None,
     ) -> AnyModel:
         """The model in a process of its own."""
         ...

@@ -55,7 +55,13 @@ class InstanceTask:
         return ()
 
     def open_model(
-        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+        self,
+        artifact: ModelArtifact,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        runtime: str = "",
+        target_size: TargetSize = None,
     ) -> InstanceModel:
         from segexport.task.instance.model import InstanceModel
 
@@ -63,7 +69,7 @@ class InstanceTask:
             raise InputError(
                 f"{artifact.path}: target_size", cause="this model finds objects; its size is that of its export"
             )
-        return InstanceModel(artifact, device=device, threads=threads)
+        return InstanceModel(artifact, device=device, threads=threads, runtime=runtime)
 
     def predictions(self, model: InstanceModel, inputs: Any, options: PredictOptions) -> Iterator[InstanceResult]:
         from segexport.task.instance.result import DRAW_THRESHOLD

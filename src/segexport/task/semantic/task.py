@@ -57,11 +57,17 @@ class SemanticTask:
         return (suspicion,) if suspicion else ()
 
     def open_model(
-        self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, target_size: TargetSize = None
+        self,
+        artifact: ModelArtifact,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+        runtime: str = "",
+        target_size: TargetSize = None,
     ) -> Model:
         from segexport.predict.model import Model
 
-        return Model(artifact, device=device, threads=threads, target_size=target_size)
+        return Model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
     def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[SegmentationResult]:
         if options.score_threshold is not None:
