@@ -160,7 +160,7 @@ def test_an_input_that_does_not_say_its_channels(tmp_path):
     program = graph.program(scores(graph, graph.feed(1, -1, 8, 8)))
     manifest = imported(tmp_path, program)
     assert manifest.preprocess.channels == 3
-    assert manifest.warnings[0].endswith("has: 3 are assumed")
+    assert manifest.warnings[0].endswith("is unknown: 3 are assumed")
 
 
 # -- any number of channels ----------------------------------------------------------------------------------------
