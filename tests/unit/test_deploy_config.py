@@ -519,7 +519,7 @@ def test_a_deploy_yaml_names_files_of_any_name(tmp_path, text):
         (
             ["model.pdparams", "model.pdopt"],
             "",
-            r"a training checkpoint \(model.pdopt\).*\n.*\nhint: export it first: .*export.py",
+            r"a training checkpoint \(model.pdopt\).*\n.*\nhint: of PaddleSeg: import it .*--config CONFIG",
         ),
         (["model.pdparams"], "model.pdparams", "model.pdparams: a training checkpoint, not an export"),
         (

@@ -107,7 +107,7 @@ class Store:
             yield StoreEntry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
-        """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""
+        """Removes entries that were not used for that long, and leftovers of ended runs: (entries, bytes)."""
         limit = time.time() - older_than_days * _DAY_S
         removed = freed = 0
         for entry in list(self.entries()):

@@ -115,6 +115,13 @@ def _prove_paddle_lite(python: Path) -> None:
         trial.run("runtimes/workers/lite_worker.py", model=f"{stem}.nb")
 
 
+def _prove_paddleseg(python: Path) -> None:
+    with _Trial(python) as trial:
+        building = {"model": {"type": "PPHumanSegLite", "num_classes": 2}, "dataset": "", "checkout": None}
+        writing = {"folder": str(trial.folder), "names": [], "sides": [64, 64]}
+        trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
+
+
 def _prove_mnn(python: Path) -> None:
     with _Trial(python) as trial:
         model = str(trial.folder / "model.mnn")
@@ -155,6 +162,14 @@ PADDLE_LITE = Toolchain(
     pythons=("3.10",),
     lock=_LOCKS / "paddle-lite.txt",
     prove=_prove_paddle_lite,
+)
+PADDLESEG = Toolchain(
+    name="paddleseg",
+    purpose="builds PaddleSeg's networks from their configurations",
+    modules={"paddleseg": "2.8."},
+    pythons=("3.10", "3.11", "3.12"),
+    lock=_LOCKS / "paddleseg.txt",
+    prove=_prove_paddleseg,
 )
 MNN = Toolchain(
     name="mnn",
