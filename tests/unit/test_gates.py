@@ -278,7 +278,7 @@ def test_nothing_labelled_is_an_error_and_no_labels_only_report() -> None:
     assert "no labelled pixel" in check.message
     check = miou_check(delta(-0.1, (-0.12, -0.08)), FP32, agreement=1.0, labelled=False)
     assert (check.verdict, check.gated, check.value) == (Verdict.SKIPPED, False, None)
-    assert check.message == "no labels: nobody knows the mIoU."
+    assert check.message == "no labels: the mIoU is unknown."
     assert class_check(delta(0.0, (0.0, 0.0)), FP32, labelled=False).verdict is Verdict.SKIPPED
 
 
@@ -298,7 +298,7 @@ def test_mask_iou_is_what_passes_without_labels(precision: Precision, passes: fl
     assert f"a mean IoU of {passes:.4f} with the reference's" in good.message
     poor = mask_iou_check(undecided, limits)
     assert (poor.verdict, poor.gated, poor.limit) == (Verdict.INCONCLUSIVE, True, limits.agreement_mask_iou_min)
-    assert "only labels can tell whether what differs is worse" in poor.message
+    assert "only labels can show whether the differing pixels are worse" in poor.message
     assert mask_iou_check(0.87, limits).verdict is Verdict.INCONCLUSIVE
     assert mask_iou_check(0.5, Limits()).verdict is Verdict.SKIPPED
     assert mask_iou_check(None, limits).verdict is Verdict.ERROR

@@ -209,8 +209,7 @@ def test_without_labels_a_pass_is_called_what_it_is() -> None:
     report = passing_report()
     unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
     sentence = (
-        "The export agrees with the reference's masks: every gated check held. Without labels nobody knows how good "
-        "they are."
+        "The export agrees with the reference's masks: every gated check held. Without labels, accuracy is unknown."
     )
     assert headline(unlabelled) == sentence
     two = unlabelled.model_copy(update={"exports": unlabelled.exports * 2})
