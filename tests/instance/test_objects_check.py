@@ -222,7 +222,7 @@ def test_commands(detector: Path, onnx: ModelArtifact, coco: Path, store: Store,
     [
         (
             ["predict", "MODEL", "IMAGES", "--slice-size", "64"],
-            "--slice-size\ncause: instance segmentation models have",
+            "cause: instance segmentation models have",
         ),
         (["evaluate", "MODEL", "--data", "IMAGES"], "no annotated objects"),
         (["reference", "record", "MODEL", "--data", "IMAGES", "-o", "OUT"], "a recording of masks takes models that"),

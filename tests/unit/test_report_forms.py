@@ -237,7 +237,7 @@ def test_findings_come_worst_first_and_ungated_last() -> None:
 def test_a_verdict_that_no_check_explains_is_a_finding() -> None:
     export = passing_report().exports[0].model_copy(update={"verdict": Verdict.INCONCLUSIVE})
     assert [(finding.verdict, finding.check, finding.message) for finding in findings(export) if finding.gated] == [
-        (Verdict.INCONCLUSIVE, "", "no check says why")
+        (Verdict.INCONCLUSIVE, "", "no check has a reason")
     ]
 
 

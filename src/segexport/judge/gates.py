@@ -220,8 +220,8 @@ def unseen_share(units: int) -> float:
 def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
     """Whether neighbours in the list lose alike, as frames of a video do. A warning: it decides nothing.
 
-    A mean over images that are alike varies more than their number suggests, so intervals are too narrow and PASS is given
-    too often. The alarm hears of a third to two thirds of such lists, so its silence proves nothing.
+    A mean over images that are alike varies more than their number suggests, so intervals are too narrow and PASS is
+    given too often. The warning finds a third to two thirds of such lists: without it, nothing is proven.
 
     Args:
         agreement: Share of pixels with the reference's class.
