@@ -25,6 +25,7 @@ from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.quantized_program import require_float
+from segexport.files.lock import only_user
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -131,23 +132,24 @@ class Finetune:
         key = context.key or "unnamed"
         folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / TRAINING / key
         folder.mkdir(parents=True, exist_ok=True)
-        student = {role: str(source.file(role)) for role in ("model", "params")}
-        if origin is not None:
-            before = program.read(source.file("model"), source.file("params"))
-            shares = None if pixels is None else pixels / pixels.sum()
-            model, params = with_classes(before, origin, shares).write(folder, "student")
-            student = {"model": str(model), "params": str(params)}
-        job = self._job(source, data, validation, student, len(labels), folder, context)
-        more = self._more_arguments(source, context)
-        if own_teacher := more.pop("teacher", None):
-            job = job.model_copy(update={"teacher": own_teacher})
-        notes = (*self._train(job, more, out_dir, context), *self._more_notes())
-        if origin is not None:
-            notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
-        for name in (LOG, EVALUATIONS):
-            shutil.copyfile(folder / name, out_dir / name)
-        if not self.params.save_dir:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
+        with only_user(folder, "this training"):
+            student = {role: str(source.file(role)) for role in ("model", "params")}
+            if origin is not None:
+                before = program.read(source.file("model"), source.file("params"))
+                shares = None if pixels is None else pixels / pixels.sum()
+                model, params = with_classes(before, origin, shares).write(folder, "student")
+                student = {"model": str(model), "params": str(params)}
+            job = self._job(source, data, validation, student, len(labels), folder, context)
+            more = self._more_arguments(source, context)
+            if own_teacher := more.pop("teacher", None):
+                job = job.model_copy(update={"teacher": own_teacher})
+            notes = (*self._train(job, more, out_dir, context), *self._more_notes())
+            if origin is not None:
+                notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
+            for name in (LOG, EVALUATIONS):
+                shutil.copyfile(folder / name, out_dir / name)
+            if not self.params.save_dir:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
         manifest = paddle_manifest(source, out_dir, trained, lineage_entry(self, context.key, notes))
         logs = tuple(file_entry(out_dir, name, "other") for name in (LOG, EVALUATIONS))

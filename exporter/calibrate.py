@@ -77,7 +77,8 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         InputError: As `QuantizeOnnx.run`.
         UnsupportedModelError: Nothing would run in int8, or nothing of it can be found again in the program.
     """
-    plain = calibration.model_copy(update={"equalize": False, "bias_correction": False})  # they change other weights
+    others = {"equalize": False, "bias_correction": False, "rounding": "nearest"}  # they change other weights
+    plain = calibration.model_copy(update=others)
     with tempfile.TemporaryDirectory(prefix="segexport-ranges-") as scratch:
         folder = Path(scratch)
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, context))

@@ -120,6 +120,11 @@ def is_abandoned(path: Path) -> bool:
         return False
 
 
+def is_own(path: Path) -> bool:
+    """Whether `path` is a working name of this process."""
+    return f"{_MARK}{_machine()}-{os.getpid()}-" in path.name
+
+
 def is_alive(pid: int) -> bool:
     """Whether there is such a process, anybody's."""
     try:
