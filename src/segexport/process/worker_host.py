@@ -188,6 +188,8 @@ def _make_importable(folder: str) -> None:
 def _load(path: str):
     sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
     sys.modules["worker_host"] = sys.modules[__name__]
+    # OpenVINO and NNCF send statistics about their use as soon as they are imported; without this module they cannot.
+    sys.modules["openvino_telemetry"] = None
     spec = importlib.util.spec_from_file_location("worker", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
