@@ -312,14 +312,14 @@ _FAULTS = (
     _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
     _Fault("slice", LITE, _is_empty, "Paddle-Lite ends where nothing is left of an axis"),
     _Fault("grid_sampler", LITE, _is_no_image, "Paddle-Lite samples images only"),
-    _Fault("assign_value", LITE, _gives_mask, "Paddle-Lite gives other values in a mask"),
+    _Fault("assign_value", EVERY, _gives_mask, "exporters write numbers only, not masks"),
     _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx takes all boxes for those of the first image"),
     _Fault("top_k_v2", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
     _Fault("top_k", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
     _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and takes 0.25"),
     _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
-    _Fault("set_value", LITE, _is_mask, "Paddle-Lite gives other values in a mask"),
+    _Fault("set_value", EVERY, _is_mask, "exporters write numbers only, not into masks"),
     _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts a free axis from the front only"),
     _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx takes a value of as many axes only"),
     _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
@@ -328,6 +328,11 @@ _FAULTS = (
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx needs a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
 )
+
+
+def known_faults() -> list[tuple[str, frozenset[Target], str]]:
+    """Every operator that is refused in some form: its type, for which converters, and why."""
+    return [(fault.type, fault.targets, fault.cause) for fault in _FAULTS]
 
 
 class KnownFaults:

@@ -688,7 +688,8 @@ def boxes_of_two_images(graph: Graph, image: str) -> str:
 
 def largest_whole(graph: Graph, image: str) -> str:
     whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
-    return graph.op("top_k_v2", {"X": whole}, {"Out": (1, 4, 6, 2), "Indices": (1, 4, 6, 2)}, axis=-1, k=2, sorted=True)
+    sizes = {"Out": (1, 4, 6, 2), "Indices": (1, 4, 6, 2)}
+    return graph.op("top_k_v2", {"X": whole}, sizes, axis=-1, k=2, largest=True, sorted=True)
 
 
 def mask_set(graph: Graph, image: str) -> str:
