@@ -23,7 +23,7 @@ _WORKER = Path(__file__).parent / "workers" / "qat_worker.py"
 class Qat(Finetune):
     """Trains with the rounding of the int8 export, from the ranges that calibration finds.
 
-    The model is exported and quantized once as it is; where that export rounds, training rounds too. What comes out is
+    The model is exported and quantized once as it is; where that export rounds, training rounds too. The result is
     the trained program and `ranges.json`, which the exporters take in the place of ranges of their own.
     """
 

@@ -1,4 +1,4 @@
-"""What Paddle-Lite wants for int8: marks from which Opt makes int8 kernels, and a float twin that rounds as they do.
+"""Prepares int8 for Paddle-Lite: attributes that make Opt choose int8 kernels, and a float twin that rounds alike.
 
 Opt takes the operators that quantization-aware training leaves behind: one that rounds what goes into a convolution,
 one that rounds its weights. It reads the scales from their `OutScale` and takes the operators out again. Paddle-Lite

@@ -70,7 +70,7 @@ class QuantizeOnnx:
         """Writes `model.onnx`; what is int8 already stays as it is.
 
         Raises:
-            InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
+            InputError: No images, uniform images, or the model gives NaN or infinity on one of them.
         """
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)

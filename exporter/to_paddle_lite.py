@@ -1,7 +1,7 @@
 """A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here.
 
 Paddle-Lite has kernels for ARM that it has not for x86. Where no rewrite helps the twin, the `.nb` comes without one:
-notes say which operator it was, and a check here says that the values were not run instead of passing.
+notes name the operator, and a check here reports that the export was not run; it does not pass.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ToPaddleLite:
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
-            Interrupted: Opt was ended from outside, so nobody knows whether it can.
+            Interrupted: Opt was killed from outside, so whether it supports the model is unknown.
         """
         original = program.read(source.file("model"), source.file("params"))
         for_arm = for_x86 = original
@@ -168,9 +168,9 @@ def _of_quantized(wanted: Precision, source: ModelArtifact) -> Precision:
 
 
 def _of_twin(precision: Precision) -> list[str]:
-    """What its results and its times say less about."""
+    """What its results and times do not represent."""
     if precision is Precision.INT8:
-        return ["the x86 twin rounds as int8 does and computes in fp32: its times say nothing about the phone"]
+        return ["the x86 twin rounds as int8 does and computes in fp32: its times do not represent the phone"]
     if precision is Precision.FP16:
         return ["the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only"]
     return []

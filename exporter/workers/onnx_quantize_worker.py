@@ -88,7 +88,7 @@ def _grouped_transposed(model) -> set[str]:
     """Transposed convolutions in groups.
 
     Their weights are [in, out / groups, ...]: ONNX Runtime makes a scale for each of the second axis, where the bias
-    has `out` elements. It computes them in float in any case, so nothing but a few bytes of weights is lost.
+    has `out` elements. It computes them in float in any case, so only a few bytes of weights are lost.
     """
     return {
         node.name
