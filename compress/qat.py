@@ -77,7 +77,8 @@ class Qat(Finetune):
         return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        found = where_it_rounds(source, self.params.calibration, context)
+        plain = self.params.calibration.model_copy(update={"rounding": "nearest"})  # training rounds by itself
+        found = where_it_rounds(source, plain, context)
         self._notes = found.notes
         own = {role: str(source.file(role)) for role in ("model", "params")}
         more = {

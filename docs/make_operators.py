@@ -13,16 +13,16 @@ from segexport.exporter.rewrites.unsupported_ops import KnownFaults, known_fault
 HEAD = """\
 # Operators that are rewritten or refused
 
-Made by `python docs/make_operators.py` from `exporter/rewrites/`; never edited by hand. An export must compute what Paddle
-computes, or not be written. `segexport inspect MODEL` says which of these a model meets; the lineage of an export names the
-rewrites that it took.
+Made by `python docs/make_operators.py` from `exporter/rewrites/`; never edited by hand. An export must compute what
+Paddle computes, or not be written. `segexport inspect MODEL` says which of these a model meets; the lineage of an
+export names the rewrites that it took.
 
 ## Is anything else silently wrong?
 
-`benchmarks/operator_sweep.py` builds every operator that a converter accepts as a small program of its own, with each combination of
-its attributes (the pairs, where they are many), with fixed and with free sizes, exports it with segexport's own steps, and compares ONNX
-Runtime and Paddle-Lite's x86 twin with Paddle; the table is `benchmarks/results/operator_sweep.md`. A new operator or attribute is a
-line in `benchmarks/operators/`.
+`benchmarks/operator_sweep.py` builds every operator that a converter accepts as a small program of its own, with each
+combination of its attributes (the pairs, where they are many), with fixed and with free sizes, exports it with
+segexport's own steps, and compares ONNX Runtime and Paddle-Lite's x86 twin with Paddle; the table is
+`benchmarks/results/operator_sweep.md`. A new operator or attribute is a line in `benchmarks/operators/`.
 
 ```sh
 python benchmarks/operator_sweep.py --only pool2d pad3d    # some operators: a minute
@@ -31,9 +31,9 @@ python benchmarks/operator_sweep.py --work DIR             # all; a run that was
 SWEEP_SEED=7 python -m pytest -m slow tests/exporter/test_operator_sweep.py
 ```
 
-After a change of a rewrite, only cells whose rewritten program changed are measured again. A cell is *equal*, *refused* (no file, and
-the reason was said), *wrong* (a file that computes something else), *crashed* (a file on which its runtime ends with an error), or
-*not run* (a file for ARM alone, where x86 lacks the operator).
+After a change of a rewrite, only cells whose rewritten program changed are measured again. A cell is *equal*,
+*refused* (no file, and the reason was said), *wrong* (a file that computes something else), *crashed* (a file on
+which its runtime ends with an error), or *not run* (a file for ARM alone, where x86 lacks the operator).
 """
 NAMES = {ONNX: "ONNX", LITE_ARM: "Paddle-Lite", LITE_X86: "Paddle-Lite (x86 twin)"}
 

@@ -51,6 +51,32 @@ def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | No
     return _rounded(program, ranges, weights, _round_activation, _round_weight)
 
 
+def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tuple[Program, Weights]:
+    """A copy whose filters are rounded already, and the magnitudes whose 127 steps all filters are to be rounded to.
+
+    The whole numbers may be those of filters that BatchNorm was folded into: it scales a channel and its steps alike,
+    and may turn both round.
+
+    Args:
+        program: Left as it is.
+        whole: A convolution's output -> the whole numbers, of as many steps of each channel's largest magnitude.
+    """
+    changed = program.copy()
+    magnitudes = {}
+    for op in changed.ops:
+        held = op.input("Filter") or ""
+        if op.type not in _QUANTIZED or held in magnitudes or held not in changed.params:
+            continue
+        value, steps = changed.params[held], whole.get(op.output("Output") or "")
+        magnitudes[held] = _weight_limits(value, None)
+        if steps is not None and steps.shape == value.shape:
+            around = tuple(range(1, value.ndim))
+            sign = np.where((steps * value).sum(axis=around, keepdims=True) < 0, -1.0, 1.0)
+            limits = magnitudes[held].reshape(-1, *(1 for _ in around))
+            changed.set_param(held, (sign * steps * (limits / _TOP)).astype(np.float32))
+    return changed, magnitudes
+
+
 def _rounded(
     program: Program, ranges: Ranges, weights: Weights | None, activation: Rounds, weight: RoundsWeight
 ) -> tuple[Program, list[str]]:

@@ -15,9 +15,9 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
-from segexport.exporter.calibrate import Calibrate, where_it_rounds
+from segexport.exporter.calibrate import Calibrate, Rounding, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
-from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
+from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks, with_whole_weights
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
@@ -83,10 +83,11 @@ class ToPaddleLite:
             for_arm, more = with_int8_marks(found.program, found.ranges, found.weights)
             for_x86, _ = with_int8_arithmetic(found.program, found.ranges, found.weights)
         elif precision is Precision.INT8:
-            ranges, found = self._ranges(source, context)
-            for_arm, more = with_int8_marks(original, ranges)
-            for_x86, _ = with_int8_arithmetic(original, ranges)
-            more += found
+            found = self._found(source, context)
+            rounded, magnitudes = with_whole_weights(original, found.whole)
+            for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
+            for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
+            more += found.notes
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
         notes += [*more, *twinless]
@@ -117,13 +118,12 @@ class ToPaddleLite:
             return [f"warning: {NO_TWIN}: x86 has no kernel for {named}; model.nb was compiled, and not run here"]
         return []
 
-    def _ranges(self, source: ModelArtifact, context: StepContext) -> tuple[Ranges, tuple[str, ...]]:
-        """The source's ranges, or those of a calibration now; and its notes."""
+    def _found(self, source: ModelArtifact, context: StepContext) -> Rounding:
+        """The source's ranges, whose weights are rounded to the nearest, or what a calibration now finds."""
         known = Ranges.of(source)
         if known is not None:
-            return known, ()
-        found = where_it_rounds(source, self.params.calibration, context)
-        return found.ranges, found.notes
+            return Rounding(known, frozenset(), {}, ())
+        return where_it_rounds(source, self.params.calibration, context)
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         precision = self.params.precision
