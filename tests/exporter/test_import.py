@@ -119,7 +119,7 @@ def test_sigmoids_of_several_channels_are_a_mask_where_the_user_says_so(tmp_path
     with pytest.raises(UnsupportedModelError, match=f"the output '{name}' is multi-label") as told:
         imported(tmp_path, program)
     assert told.value.cause.startswith("sigmoid (layer ")
-    assert told.value.hint.endswith(f"say so by naming the output: --mask-output {name}")
+    assert told.value.hint.endswith(f"if the classes exclude each other, name the output: --mask-output {name}")
     manifest = imported(tmp_path, program, mask_output=name)
     assert (manifest.outputs[0].semantics, manifest.num_classes) == ("probability", 4)
 
@@ -167,7 +167,7 @@ def test_an_input_that_does_not_say_its_channels(tmp_path):
     program = graph.program(scores(graph, graph.feed(1, -1, 8, 8)))
     manifest = imported(tmp_path, program)
     assert manifest.preprocess.channels == 3
-    assert manifest.warnings[0].endswith("has: 3 are assumed")
+    assert manifest.warnings[0].endswith("is unknown: 3 are assumed")
 
 
 # -- any number of channels ----------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def test_parameters_of_another_program(files: tuple[Path, Path], tmp_path: Path)
     other = small()
     other.set_param("weight_0", np.zeros((2, 3, 3, 3), np.float32))
     _, params = other.write(tmp_path / "other")
-    message = refuse(files[0], params, r"parameter 2 of 2 \(weight_0\) is float32\[2, 3, 3, 3\], the program says")
+    message = refuse(files[0], params, r"parameter 2 of 2 \(weight_0\) is float32\[2, 3, 3, 3\], the program declares")
     assert "another program" in message
 
 
