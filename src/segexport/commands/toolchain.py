@@ -79,7 +79,7 @@ def install_toolchains(
     stop the others.
 
     Returns:
-        Those that could not be installed, and why. Without names, one that has no Python here is told of and not among
+        Those that could not be installed, and why. Without names, one that has no Python here is reported and not among
         them.
 
     Raises:
