@@ -370,6 +370,20 @@ def as_scalar(graph: Graph, image: str) -> str:
     return graph.op("elementwise_sub", {"X": image, "Y": scalar}, DIMS, axis=-1)
 
 
+def scaled_whole(graph: Graph, image: str) -> str:
+    """Paddle cuts 1.5 to 1 and -2.5 to -2."""
+    whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+    return graph.op("scale", {"X": whole}, DIMS, dtype="int32", scale=1.5, bias=-2.5, bias_after_scale=True)
+
+
+def resized_classes(graph: Graph, image: str) -> str:
+    wide = (1, 4, 12, 16)
+    whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+    attrs = {"interp_method": "nearest", "align_corners": False, "data_layout": "NCHW", "out_h": 12, "out_w": 16}
+    typed = {"scale": ("FLOATS", [])}
+    return graph.op("nearest_interp_v2", {"X": whole}, wide, dtype="int32", typed=typed, out_d=-1, **attrs)
+
+
 def summed_whole(graph: Graph, image: str) -> str:
     attrs = {"dim": [3], "keep_dim": False, "reduce_all": False, "in_dtype": 5, "out_dtype": 2}
     return graph.op("reduce_sum", {"X": image}, (1, 4, 6), dtype="int32", **attrs)
@@ -515,6 +529,8 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1]),
     ),
     "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
+    "scale of whole numbers": ("scale_of_integers", ONNX, scaled_whole),
+    "resize of whole numbers": ("integers_as_floats", LITE_X86, resized_classes),
     "sum of what is cut to whole numbers": ("cast_before_reduction", ONNX, summed_whole),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
