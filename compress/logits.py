@@ -10,7 +10,7 @@ _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "trans
 
 
 def logits_of(program: Program, output: int = 0) -> tuple[str, int]:
-    """The variable that holds the logits of an output, and its class axis.
+    """The variable with the logits of an output, and its class axis.
 
     Args:
         program: The output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.

@@ -42,12 +42,14 @@ class QuantizationResult:
         answer: The model's inputs and outputs, see `onnx_worker`.
         ranges: Of every activation that is rounded, by its ONNX name.
         chosen: Names of the operators that compute in int8.
+        whole: Operator's name -> its weights as whole numbers, as ONNX keeps them; of those rounded with compensation.
     """
 
     answer: dict[str, Any]
     ranges: Ranges
     chosen: frozenset[str]
     notes: tuple[str, ...]
+    whole: dict[str, np.ndarray]
 
 
 class QuantizeOnnx:
@@ -68,7 +70,7 @@ class QuantizeOnnx:
         """Writes `model.onnx`; what is int8 already stays as it is.
 
         Raises:
-            InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
+            InputError: No images, uniform images, or the model gives NaN or infinity on one of them.
         """
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)
@@ -109,8 +111,11 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
                     raise InputError(f"{name}: the model gives NaN or infinity on this calibration image")
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
+        whole = {}
         if found["turns"]:
             notes.append(_rounded(worker, found["turns"], data, source, context))
+            listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
+            whole = dict(zip(listed["names"], arrays, strict=True))
         if found["levels"]:
             notes.append(_corrected(worker, found["levels"], context))
         answer, _ = worker.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
@@ -120,7 +125,7 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
-    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
+    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes), whole)
 
 
 def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:

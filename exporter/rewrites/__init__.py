@@ -131,7 +131,7 @@ def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Progr
     """Applies every rewrite that this export needs.
 
     Args:
-        target: The name of the converter that reads it next; one that no rewrite knows needs none but `more`.
+        target: The name of the converter that reads it next; for one that no rewrite names, only `more` applies.
         program: Left as it is.
         more: Rewrites that only this kind of export needs, after the others.
 

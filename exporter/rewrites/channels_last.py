@@ -8,7 +8,7 @@ from __future__ import annotations
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, EachOperator, count, transpose
 
-# operator -> (what is read, what is written, the attribute that says the order)
+# operator -> (what is read, what is written, the attribute with the order)
 _IMAGES: dict[str, tuple[str, str, str]] = {
     **dict.fromkeys(
         ("conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose", "conv3d"),

@@ -1,6 +1,6 @@
 """roll by more than an axis, or of the tensor as one line.
 
-paddle2onnx cuts where the shift says, which lies beyond the axis; Paddle-Lite rolls along axes only.
+paddle2onnx cuts at the shift, which may be beyond the axis; Paddle-Lite rolls along axes only.
 """
 
 from __future__ import annotations

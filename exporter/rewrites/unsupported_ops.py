@@ -1,4 +1,4 @@
-"""Operators that an exporter says it takes and gets wrong, and no rewrite mends: refused by name."""
+"""Operators that an exporter converts wrongly and no rewrite fixes: they are refused by name."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ _WITH_FILTER = (
 _KEPT = "Paddle-Lite keeps the filter that the first image gives"
 _REDUCED = ("sum", "mean", "max", "min", "prod")
 _SAME = "exporters take the padding SAME from the size of what comes out"
-_UNHEEDED = "Paddle takes the usual form whatever the attributes say, exporters do as they say"
+_UNHEEDED = "Paddle ignores these attributes, exporters follow them"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
 _FAR = 1 << 30  # an end that stands for none: no axis is that long
@@ -241,7 +241,7 @@ _FAULTS = (
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
-    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx wants a number for each axis"),
+    _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx needs a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
 )
 

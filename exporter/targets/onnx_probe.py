@@ -22,7 +22,7 @@ _RUN = """    import onnxruntime
     return session.run(None, feed)[0]
 
 """
-_SAMPLE = 1 << 18  # values of a tensor that tell how well its 8 bits fit
+_SAMPLE = 1 << 18  # values of a tensor that are sampled to rate its 8-bit range
 
 
 class OnnxSide:

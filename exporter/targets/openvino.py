@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
 
 class OpenVinoExport(ExportRecipe):
-    """An OpenVINO export; see `exporter.to_openvino`."""
+    """An OpenVINO export; see `exporter.to_openvino`.
+
+    Attributes:
+        quantizer: Of int8. `segexport`: the ranges and weights of the int8 ONNX export. `nncf`: NNCF's own, with its
+            correction of biases; of `calibration` it takes `images`.
+    """
 
     to: Literal["openvino"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    quantizer: Literal["segexport", "nncf"] = "segexport"
     calibration: Calibration = Field(default_factory=Calibration)
 
 
@@ -40,6 +46,9 @@ class OpenVinoTarget(ExportTarget):
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, OpenVinoExport)
         steps = [make_step("to_onnx", {})]
+        if recipe.precision is Precision.INT8 and recipe.quantizer == "nncf":
+            images = {"images": recipe.calibration.images}
+            return [*steps, make_step("to_openvino", {}), make_step("openvino_nncf", images)]
         if recipe.precision is Precision.INT8:
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return [*steps, make_step("to_openvino", {"half": recipe.precision is Precision.FP16})]

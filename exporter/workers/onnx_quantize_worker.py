@@ -1,6 +1,6 @@
 """Observes activation ranges and quantizes an ONNX model.
 
-Commands: begin, observe, quantize, gather, round, correct, save.
+Commands: begin, observe, quantize, gather, round, weights, correct, save.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _grouped_transposed(model) -> set[str]:
     """Transposed convolutions in groups.
 
     Their weights are [in, out / groups, ...]: ONNX Runtime makes a scale for each of the second axis, where the bias
-    has `out` elements. It computes them in float in any case, so nothing but a few bytes of weights is lost.
+    has `out` elements. It computes them in float in any case, so only a few bytes of weights are lost.
     """
     return {
         node.name
@@ -262,6 +262,12 @@ def _quantized_ranges(model) -> dict[str, dict[str, float]]:
     return found
 
 
+def weights(_arguments, _arrays):
+    """What `round` has made: the operators' names, and as many arrays of whole numbers."""
+    found = _state["rounding"].whole
+    return {"names": list(found)}, list(found.values())
+
+
 def correct(arguments, _arrays):
     """Corrects the biases of one level of convolutions; answers the largest shift that was found."""
     corrector, kept = _state["corrector"], _state["kept"]
@@ -302,4 +308,4 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
 
 
 COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
-COMMANDS |= {"correct": correct, "save": save}
+COMMANDS |= {"weights": weights, "correct": correct, "save": save}

@@ -33,6 +33,7 @@ class WeightRounding:
         self._values = {name: numpy_helper.to_array(held[name]) for name in self._layers}
         self._places = max(1, _PLACES // images)
         self._hessians: dict[str, np.ndarray] = {}
+        self.whole: dict[str, np.ndarray] = {}  # operator's name -> its weights as whole numbers, of what was rounded
         self.turns = self._in_turns()
 
     def _in_turns(self) -> list[list[str]]:
@@ -87,7 +88,9 @@ class WeightRounding:
             weights = layer.matrices(self._values[name]).astype(np.float64)
             steps = layer.spread(numpy_helper.to_array(step)).astype(np.float64)
             found = Compensation(hessian).round(weights, steps, _TOP)
-            whole.CopyFrom(numpy_helper.from_array(layer.weights(found.whole), whole.name))
+            rounded = layer.weights(found.whole)
+            whole.CopyFrom(numpy_helper.from_array(rounded, whole.name))
+            self.whole |= {each.node.name: rounded for each in self._layers[name]}
             nearest = found.nearest.sum()
             gains.append(float(found.error.sum() / nearest) if nearest else 1.0)
         return gains
