@@ -218,7 +218,7 @@ def test_shared_memory_cannot_be_made_smaller(sharing):
 def test_an_answer_that_points_outside_is_a_crash(sharing, place):
     text = b'{"arrays": [{"dtype": "<f4", "shape": [9], "at": %d}], "slot": 0}' % place
     junk = b"segx" + len(text).to_bytes(4, "little") + text
-    with pytest.raises(WorkerCrashed, match="what came back from 'garbage' is no answer"):
+    with pytest.raises(WorkerCrashed, match="what came back from 'garbage' is not an answer"):
         sharing.call("garbage", {"hex": junk.hex()}, timeout_s=20)
 
 
@@ -322,7 +322,7 @@ def test_garbage_is_a_crash_at_once_and_the_process_is_ended(worker, junk):
     start = time.monotonic()
     with pytest.raises(WorkerCrashed) as caught:
         worker.call("garbage", {"hex": junk.hex()}, timeout_s=60)
-    assert caught.value.what == "fake: what came back from 'garbage' is no answer; the process was ended"
+    assert caught.value.what == "fake: what came back from 'garbage' is not an answer; the process was ended"
     assert time.monotonic() - start < 10
     assert not exists(worker.pid)
 
