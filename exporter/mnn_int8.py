@@ -16,8 +16,9 @@ from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
-_PRODUCTS = ("Conv", "MatMul", "Gemm")
-_FLOAT_OPERATORS = ("MaxPool",)  # MNN 3.6.1 compares integers without their sign, on x86
+_PRODUCTS = ("Conv",)  # MNN 3.6.1 writes products of matrices in int8 so that it cannot read them
+# On x86, MNN 3.6.1 takes the largest of integers without their sign, and averages them otherwise than it should.
+_FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _LOWEST, _HIGHEST = -128, 127
 
 

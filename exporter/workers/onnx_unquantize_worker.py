@@ -46,7 +46,7 @@ def unquantize(arguments, _arrays):
             bounds = np.iinfo(zero.dtype)
             name = renamed.get(node.input[0], node.input[0])
             rounded = [constants[node.input[1]].item(), zero.item(), int(bounds.min), int(bounds.max)]
-            kept = _clamped(name, rounded, makers, nodes, positive)
+            kept = _clamped(name, rounded, makers, nodes, positive, constants)
             if kept == name and name in makers and makers[name].op_type in arguments["float_operators"]:
                 kept = _copied(name, rounded, constants, nodes)
             tensors[kept] = rounded
@@ -77,14 +77,17 @@ def unquantize(arguments, _arrays):
     return {"tensors": tensors, "products": products}, []
 
 
-def _clamped(name: str, rounded: list, makers: dict, nodes: list, positive: set[str]) -> str:
+def _clamped(name: str, rounded: list, makers: dict, nodes: list, positive: set[str], constants: dict) -> str:
     """The tensor that takes a rounded one's place: a rounding from zero on is a ReLU, which quantizers leave out."""
     _, zero, low, _ = rounded
     if zero != low or _never_negative(name, makers, positive):
         return name
     clamped = f"{name}.clamped"
     if not any(clamped in node.output for node in nodes):
-        nodes.append(helper.make_node("Relu", [name], [clamped], name=clamped))
+        fused = name in makers and makers[name].op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")
+        given = [name] if fused else [name, f"{clamped}.zero"]
+        constants.update({} if fused else {f"{clamped}.zero": np.zeros((), np.float32)})
+        nodes.append(helper.make_node("Relu" if fused else "Max", given, [clamped], name=clamped))
     return clamped
 
 
@@ -144,7 +147,7 @@ def _products(nodes: list, tensors: dict, floats: dict, scales: dict) -> list[di
     Returns:
         operator, input, output: Its type, and the tensors that it reads and makes.
         end: The tensor that is rounded behind it: its output, or what the ReLU makes that alone reads it.
-        scales: Of its weights, one for each channel of the output, or one for all.
+        scales: Of its weights, one for each channel of the output.
         is_last: Whether no other product comes behind it.
     """
     readers: dict[str, list] = {}
@@ -159,9 +162,16 @@ def _products(nodes: list, tensors: dict, floats: dict, scales: dict) -> list[di
         if end not in tensors and len(after) == 1 and after[0].op_type in ("Relu", "Clip"):
             end = after[0].output[0]
         told = {"operator": node.op_type, "input": node.input[0], "output": node.output[0], "end": end}
-        weight_scales = scales[node.input[1]].reshape(-1).tolist()
-        found.append({**told, "scales": weight_scales, "is_last": node.output[0] not in before})
+        found.append({**told, "scales": _by_channel(node, floats, scales), "is_last": node.output[0] not in before})
     return found
+
+
+def _by_channel(node, floats: dict, scales: dict) -> list[float]:
+    weight, found = floats[node.input[1]], scales[node.input[1]].reshape(-1)
+    transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    first = node.op_type == "Conv" or transposed
+    channels = weight.shape[1 if node.op_type == "ConvTranspose" else 0 if first else -1]
+    return np.broadcast_to(found, channels).tolist() if found.size == 1 else found.tolist()
 
 
 def _is_weight(value) -> bool:

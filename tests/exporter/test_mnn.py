@@ -97,7 +97,7 @@ def test_int8_computes_with_our_ranges_and_weights(workshop, source):
     assert made.manifest.target.precision == "int8"
     assert "int8: 2 of 3 quantized products keep weights and scales" in made.manifest.lineage[-1].notes
     audit = target_named("mnn").audit(made, inputs, RunOptions(), MnnRuntime())
-    assert audit.operators["int8"]["Convolution"] == 2
+    assert audit.operators["int8"] == {"Convolution": 2}  # and no pool: MNN takes the largest without their sign
     assert audit.operators["fp32"]["Convolution"] == 1  # the one that gives the scores
 
 
