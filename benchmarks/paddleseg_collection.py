@@ -34,7 +34,7 @@ from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import TargetSupport
 from segexport.files.store import Store
-from segexport.pipeline.plan import Builder, planned, steps_of
+from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.registry import runtime_for, targets
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
@@ -107,7 +107,7 @@ def exported(
     recipe = targets()[to].Recipe(to=to)
     context = StepContext(timeout_s=options.timeout_s)
     try:
-        artifact = Builder(store, context).build(to, source, planned(steps_of(recipe), source))
+        artifact = PlanRunner(store, context).build(to, source, planned(steps_of(recipe), source))
     except SegexportError as error:
         return {"outcome": "refused", "reason": _said(error)}
     try:

@@ -150,29 +150,62 @@ def with_statistics(net: Any, height: int, width: int) -> None:
         layer._momentum = 0.0
     net.train()
     with paddle.no_grad():
-        net(paddle.randn([2, 3, height, width]))
+        net(noise(2, height, width))
         for layer in norms:  # of a single pixel per image the variance is close to 0, and would amplify rounding
             layer._variance.set_value(paddle.maximum(layer._variance, paddle.full_like(layer._variance, 0.05)))
     net.eval()
 
 
-def with_head(net: Any, head: str) -> Any:
-    """The network whose first output is what PaddleSeg's `export.py --output_op` makes of it."""
+def with_head(net: Any, head: str, height: int, width: int) -> Any:
+    """The network whose first output is what PaddleSeg's `export.py --output_op` makes of it.
+
+    Scores are scaled so that every class wins somewhere, as it does in a trained network: else one class is everywhere,
+    and masks say nothing.
+    """
     import paddle
+
+    with paddle.no_grad():
+        scores = first(net(noise(1, height, width)))
+    scale = shift = None
+    if "float" in str(scores.dtype):
+        mean, std = scores.mean([0, 2, 3], keepdim=True), scores.std([0, 2, 3], keepdim=True)
+        scale = 1 / paddle.maximum(std, paddle.full_like(std, 1e-6))
+        shift = -mean * scale
 
     class Net(paddle.nn.Layer):
         def __init__(self) -> None:
             super().__init__()
-            self.net, self.head = net, head
+            self.net, self.head, self.is_balanced = net, head, scale is not None
+            if scale is not None:
+                self.register_buffer("scale", scale)
+                self.register_buffer("shift", shift)
 
         def forward(self, image):
-            scores = self.net(image)
-            scores = scores[0] if isinstance(scores, (list, tuple)) else scores
+            scores = first(self.net(image))
+            if self.is_balanced:
+                scores = scores * self.scale + self.shift
             if self.head == "argmax":
                 return paddle.argmax(scores, axis=1, dtype="int32")
             return paddle.nn.functional.softmax(scores, axis=1) if self.head == "softmax" else scores
 
     return Net()
+
+
+def noise(count: int, height: int, width: int) -> Any:
+    """Images that are smooth at several scales, as pictures are: white noise is the same everywhere once pooled."""
+    import paddle
+
+    image = paddle.zeros([count, 3, height, width])
+    for scale in (1, 4, 16, 64):
+        coarse = paddle.randn([count, 3, -(-height // scale), -(-width // scale)])
+        fine = paddle.nn.functional.interpolate(coarse, scale_factor=scale, mode="nearest") if scale > 1 else coarse
+        image += fine[:, :, :height, :width] / 2
+    return image
+
+
+def first(outputs: Any) -> Any:
+    """The main head's scores."""
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
 
 
 def main() -> None:
@@ -194,7 +227,7 @@ def main() -> None:
     with_statistics(net, height, width)
     sizes = [-1, -1] if options.free else [height, width]
     image = paddle.static.InputSpec([1, 3, *sizes], "float32", name="x")
-    whole = with_head(net, options.head)
+    whole = with_head(net, options.head, height, width)
     whole.eval()
     program = paddle.jit.to_static(whole, input_spec=[image])
     options.out.mkdir(parents=True, exist_ok=True)

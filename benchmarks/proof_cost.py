@@ -1,6 +1,6 @@
 """What it costs a check that masks come from Paddle's plain program, and that the optimized one is watched beside it.
 
-    python benchmarks/proof_cost.py MODEL ... --data DIR [--limit 32] [--repeats 3] [--json FILE]
+    python benchmarks/proof_cost.py MODEL ... --data DIR [--limit 32] [--repeats 3] [--graphs ...] [--json FILE]
 
 For each model its fp32 exports to ONNX and Paddle-Lite are checked without timing, the reference run in three ways that
 take turns: `optimized` alone (what a check did before 0.2), `plain` alone (what it does with --latency-seconds 0), and
@@ -24,7 +24,8 @@ from stamped import RESULTS, load, save
 from segexport.artifact import ModelArtifact
 from segexport.check.compare import check
 from segexport.check.request import CheckRequest
-from segexport.data.dataset import Dataset, Entry
+from segexport.data.dataset import Dataset
+from segexport.data.dataset_list import DatasetEntry
 from segexport.errors import SegexportError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.files.store import Store
@@ -42,17 +43,17 @@ GRAPHS = ("optimized", "plain", "watched")
 TARGETS = ("onnx", "paddle-lite")
 
 
-def row(model: Path, data: Dataset, repeats: int, store: Store) -> dict:
+def row(model: Path, data: Dataset, repeats: int, graphs: list[str], store: Store) -> dict:
     """What became of one model."""
-    data = Dataset(data.root, data.split, tuple(Entry(entry.image) for entry in data.entries))  # any classes
+    data = Dataset(data.root, data.split, tuple(DatasetEntry(entry.image) for entry in data.entries))  # any classes
     options = ImportOptions()
     source = fix_input_size(model, options, import_model(model, options, store), data, store)
     exports = tuple(_export(source, to, data, store) for to in TARGETS)
-    clock: dict[str, list[float]] = {graph: [] for graph in GRAPHS}
-    processor: dict[str, list[float]] = {graph: [] for graph in GRAPHS}
+    clock: dict[str, list[float]] = {graph: [] for graph in graphs}
+    processor: dict[str, list[float]] = {graph: [] for graph in graphs}
     found: dict = {"images": len(data), "input": list(source.manifest.image.shape)}
     for _ in range(repeats):
-        for graph in GRAPHS:
+        for graph in graphs:
             with tempfile.TemporaryDirectory() as folder:
                 reference = LiveReference(source, with_graph(RunOptions(), graph))
                 request = CheckRequest(reference, exports, data, Path(folder), CheckRecipe(latency_seconds=0))
@@ -65,7 +66,7 @@ def row(model: Path, data: Dataset, repeats: int, store: Store) -> dict:
                 clock[graph].append(time.perf_counter() - start)
                 processor[graph].append(_processor_s() - before)
                 found[graph] = _judged(report)
-    for graph in GRAPHS:
+    for graph in graphs:
         if clock[graph]:
             found[graph] |= {
                 "seconds": round(statistics.median(clock[graph]), 1),
@@ -110,13 +111,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--graphs", nargs="+", choices=GRAPHS, default=GRAPHS, help="without it all three")
     parser.add_argument("--json", type=Path, default=RESULTS / "proof_cost.json")
     arguments = parser.parse_args()
     rows = load(arguments.json) if arguments.json.is_file() else {}
     data = Dataset.open(arguments.data, "val").at_most(arguments.limit)
     for model in arguments.models:
         name = model.parent.name if model.name.startswith("export") else model.name
-        rows[name] = row(model, data, arguments.repeats, Store())
+        rows[name] = row(model, data, arguments.repeats, arguments.graphs, Store())
         rows[name]["load_average"] = round(os.getloadavg()[0], 1)
         print(name, rows[name], flush=True)
         save(arguments.json, dict(sorted(rows.items())))

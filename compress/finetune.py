@@ -25,19 +25,20 @@ from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.quantized_program import require_float
+from segexport.files.lock import only_user
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Label
 from segexport.ui.pictures import default_labels
 
-_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
+_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they do not change the result
 
 
 class Finetune:
-    """Trains a program on the data's labels, on what a teacher says of its images, or on both.
+    """Trains a program on the data's labels, on a teacher's outputs for its images, or on both.
 
-    Data with another number of classes gets a new head; classes with a name that the model knows keep their weights.
+    Data with another number of classes gets a new head; classes whose name the model has keep their weights.
     """
 
     kind = "finetune"
@@ -114,7 +115,7 @@ class Finetune:
         if self.params.precision != "fp32" and self.params.device == "cpu":
             raise InputError(
                 f"precision {self.params.precision}: mixed precision trains on a GPU only",
-                cause="Paddle computes fp32 on a CPU whatever it is told",
+                cause="Paddle always computes in fp32 on a CPU",
                 hint="leave it out, or train with device gpu:0",
             )
         labels, origin = self._classes(source.manifest, data)
@@ -131,23 +132,24 @@ class Finetune:
         key = context.key or "unnamed"
         folder = Path(self.params.save_dir) if self.params.save_dir else default_root() / TRAINING / key
         folder.mkdir(parents=True, exist_ok=True)
-        student = {role: str(source.file(role)) for role in ("model", "params")}
-        if origin is not None:
-            before = program.read(source.file("model"), source.file("params"))
-            shares = None if pixels is None else pixels / pixels.sum()
-            model, params = with_classes(before, origin, shares).write(folder, "student")
-            student = {"model": str(model), "params": str(params)}
-        job = self._job(source, data, validation, student, len(labels), folder, context)
-        more = self._more_arguments(source, context)
-        if own_teacher := more.pop("teacher", None):
-            job = job.model_copy(update={"teacher": own_teacher})
-        notes = (*self._train(job, more, out_dir, context), *self._more_notes())
-        if origin is not None:
-            notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
-        for name in (LOG, EVALUATIONS):
-            shutil.copyfile(folder / name, out_dir / name)
-        if not self.params.save_dir:
-            shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
+        with only_user(folder, "this training"):
+            student = {role: str(source.file(role)) for role in ("model", "params")}
+            if origin is not None:
+                before = program.read(source.file("model"), source.file("params"))
+                shares = None if pixels is None else pixels / pixels.sum()
+                model, params = with_classes(before, origin, shares).write(folder, "student")
+                student = {"model": str(model), "params": str(params)}
+            job = self._job(source, data, validation, student, len(labels), folder, context)
+            more = self._more_arguments(source, context)
+            if own_teacher := more.pop("teacher", None):
+                job = job.model_copy(update={"teacher": own_teacher})
+            notes = (*self._train(job, more, out_dir, context), *self._more_notes())
+            if origin is not None:
+                notes = (_told_head(source.manifest.num_classes, labels, origin), *notes)
+            for name in (LOG, EVALUATIONS):
+                shutil.copyfile(folder / name, out_dir / name)
+            if not self.params.save_dir:
+                shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
         manifest = paddle_manifest(source, out_dir, trained, lineage_entry(self, context.key, notes))
         logs = tuple(file_entry(out_dir, name, "other") for name in (LOG, EVALUATIONS))
@@ -156,11 +158,11 @@ class Finetune:
     # -- what a step that trains otherwise changes -----------------------------------------------------------------
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        """What its worker wants to know besides the job; `teacher`: files to learn from where no other is named."""
+        """What its worker needs besides the job; `teacher`: files to learn from where no other is named."""
         return {}
 
     def _more_notes(self) -> tuple[str, ...]:
-        """What else its lineage says."""
+        """Further entries of its lineage."""
         return ()
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ class Finetune:
         )
 
     def _train(self, job: Job, more: dict[str, Any], out_dir: Path, context: StepContext) -> tuple[str, ...]:
-        """Follows the training to its end; what there is to say of it afterwards."""
+        """Follows the training to its end; returns the notes about it."""
         limits = {"threads": context.threads, "timeout_s": context.timeout_s}
         answers: Iterator[dict[str, Any]]
         if self.params.processes == 1:

@@ -1,8 +1,8 @@
 """How much of a metric each group of channels is worth, and the pruning ratios that follow from a loss that is allowed.
 
-The file holds what PaddleSlim's `sensitivity` gives and PaddleX takes as `sensitivities_file`, `{parameter: {ratio:
-loss}}`, as JSON in place of a pickle and with the baseline: losses are fractions of the unpruned model's metric. Their
-pickles are read too.
+The file has the form that PaddleSlim's `sensitivity` returns and PaddleX takes as `sensitivities_file`: JSON in
+place of a pickle, `{parameter: {ratio: loss}}`, with the baseline. Losses are fractions of the unpruned metric.
+Pickles of theirs are read too.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 import io
 import json
 import math
-import pickle
-import pickletools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from segexport.compress.channel_analysis import analyze
 from segexport.compress.channel_cut import mask
 from segexport.compress.prune import Criterion, Pruned, prune
 from segexport.errors import InputError
 from segexport.exporter.program import Program
+from segexport.files import plain_pickle
 from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
@@ -130,7 +127,7 @@ def load(file: Path) -> dict[str, dict[float, float]]:
     """Reads what `measure` wrote.
 
     Raises:
-        InputError: No such file, or another one.
+        InputError: No such file, or it does not have this form.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file", hint="measure the sensitivities first")
@@ -166,27 +163,9 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     return found
 
 
-class _Numbers(pickle.Unpickler):
-    """Takes dictionaries of numbers, and NumPy's scalars; nothing in the file can be run."""
-
-    def find_class(self, module: str, name: str) -> object:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "scalar":
-            return lambda dtype, content: np.frombuffer(content, dtype)[0].item()
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        raise pickle.UnpicklingError(f"it holds a {module}.{name}")
-
-
 def _pickled(content: bytes) -> dict[str, dict[str, float]]:
-    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write.
-
-    Raises:
-        pickle.UnpicklingError: It asks for a memo of more objects than it has bytes, which would take all memory.
-    """
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name.endswith("PUT") and int(argument) > len(content):
-            raise pickle.UnpicklingError(f"{opcode.name} {argument} in {len(content)} bytes")
-    found = _Numbers(io.BytesIO(content), encoding="latin1").load()
+    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write."""
+    found = plain_pickle.load(io.BytesIO(content))
     return {str(name): {str(float(ratio)): float(loss) for ratio, loss in each.items()} for name, each in found.items()}
 
 

@@ -1,8 +1,9 @@
-"""What people have becomes an artifact: a PaddleSeg or PaddleX export folder, or a bare program."""
+"""What people have becomes an artifact: a PaddleSeg or PaddleX export folder, a bare program, a training checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,9 +21,10 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.data.dataset import Dataset
-from segexport.data.images import image_size
+from segexport.data.images import MAX_PIXELS, image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
+from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
@@ -56,15 +58,17 @@ _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the ki
 
 
 class ImportOptions(Frozen):
-    """What the user says about a model where its export does not, or says it wrong.
+    """What the files of an export do not state, or state wrongly.
 
     Attributes:
         preprocess: All of the preprocessing.
-        color, mean, std: Single parts of it, over what the export or `preprocess` says; one mean and std per channel.
+        color, mean, std: Single parts of it, which override the export and `preprocess`; one mean and std per channel.
         input_size: (width, height) that free sides of the input are fixed to.
         mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
         labels: Class names, in the order of the model's classes.
         fallback_labels: Class names (of the data) for a model that has as many classes and no names.
+        config: PaddleSeg's configuration, which makes a training checkpoint a model.
+        paddleseg: Checkout of the PaddleSeg that builds the network of `config`; None: the toolchain's.
     """
 
     preprocess: Preprocess | None = None
@@ -76,6 +80,8 @@ class ImportOptions(Frozen):
     input_size: tuple[int, int] | None = None
     mask_output: str | None = None
     ignore_index: int = 255
+    config: Path | None = None
+    paddleseg: Path | None = None
 
     @classmethod
     def from_strings(
@@ -88,6 +94,8 @@ class ImportOptions(Frozen):
         std: str | None = None,
         mask_output: str | None = None,
         ignore_index: int = 255,
+        config: Path | None = None,
+        paddleseg: Path | None = None,
     ) -> ImportOptions:
         """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
         return cls(
@@ -99,7 +107,30 @@ class ImportOptions(Frozen):
             preprocess=_preprocess(preprocess) if preprocess else None,
             mask_output=mask_output,
             ignore_index=ignore_index,
+            config=config,
+            paddleseg=paddleseg,
         )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A model as it was found.
+
+    Attributes:
+        path: For messages.
+        read: Its program.
+        describe: What is said beside it, for a network of so many channels.
+        params: What it was made from, for the lineage; `files` are those that every export of it shares.
+        deploy: Name and digest of the file that `describe` reads; None where `params` says all.
+        notes: How it was read.
+    """
+
+    path: Path
+    read: Callable[[], program.Program]
+    describe: Callable[[int], DeployConfig]
+    params: dict[str, object]
+    deploy: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtifact:
@@ -108,38 +139,63 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     Raises:
         InputError: Nothing that can be read, files that do not belong together, or options that contradict them.
     """
-    files = find_model(path)
-    if files.kind == "artifact":
-        return read_artifact(files.folder)
+    if options.config is not None:
+        found = _checkpoint(path, options.config, options)
+    elif options.paddleseg is not None:
+        raise InputError("--paddleseg builds the network of a configuration", hint="name it: --config FILE")
+    else:
+        files = find_model(path)
+        if files.kind == "artifact":
+            return read_artifact(files.folder)
+        found = _export(files, options)
+    told = options.model_dump(mode="json", exclude={"config", "paddleseg"})
+    made_of = {**found.params, "deploy": found.deploy, "options": told}
+    key = digest_of({"import": IMPORT_VERSION, "name": _name(path), **made_of})
+    kept = store.find_artifact(key)
+    if kept is not None:
+        return kept
+    lineage = LineageEntry(step="import", version=IMPORT_VERSION, params=found.params, key=key)
+    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), found, options, lineage)))
+
+
+def _export(files: ModelFiles, options: ImportOptions) -> _Found:
     if files.kind not in _READERS:
         raise InputError(
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
     assert files.params is not None, "a program lies in two files"
-    digests = {role: file_digest(file) for role, file in (("model", files.model), ("params", files.params))}
-    config = None if files.config is None else [files.config.name, file_digest(files.config)]
-    described = {"config": config, "options": options.model_dump(mode="json")}
-    key = digest_of({"import": IMPORT_VERSION, "name": _name(path), "files": digests, **described})
-    found = store.find_artifact(key)
-    if found is not None:
-        return found
-    lineage = LineageEntry(step="import", version=IMPORT_VERSION, params={"files": digests}, key=key)
-    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), files, options, lineage)))
+    model, params = files.model, files.params
+    return _Found(
+        path=model,
+        read=lambda: _READERS[files.kind](model, params),
+        describe=lambda channels: read_deploy_config(files, channels, options.preprocess),
+        params={"files": {role: file_digest(file) for role, file in (("model", model), ("params", params))}},
+        deploy=None if files.config is None else (files.config.name, file_digest(files.config)),
+        notes=("translated from Paddle 3's .json into a legacy program",) if files.kind == "paddle-pir" else (),
+    )
 
 
-def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, lineage: LineageEntry) -> None:
-    assert files.params is not None, "a program lies in two files"
-    graph = _READERS[files.kind](files.model, files.params)
+def _checkpoint(path: Path, config: Path, options: ImportOptions) -> _Found:
+    given = PaddleSegCheckpoint(path, config, options.paddleseg)
+    return _Found(
+        path=given.file,
+        read=lambda: given.program(options.input_size),
+        describe=lambda channels: given.config.deploy_config(channels, options.preprocess),
+        params=given.described(),
+        notes=(f"PaddleSeg built {given.config.model['type']}, and {given.file.name} has all of its weights",),
+    )
+
+
+def _write(folder: Path, name: str, found: _Found, options: ImportOptions, lineage: LineageEntry) -> None:
+    graph = found.read()
     graph.strip_build_paths()
     notes = mend(graph, AS_READ)
     detector = detections.finds_objects(graph)
-    fed = _image(graph.inputs()) if detector else _only_image(graph, files.model)
+    fed = _image(graph.inputs()) if detector else _only_image(graph, found.path)
     channels, assumed = _channels(fed, options)
-    config = read_deploy_config(files, channels, options.preprocess)
-    notes = [f"read from {config.source}", *config.notes, *assumed, *notes]
-    if files.kind == "paddle-pir":
-        notes.append("translated from Paddle 3's .json into a legacy program")
+    config = found.describe(channels)
+    notes = [f"read from {config.source}", *config.notes, *assumed, *notes, *found.notes]
     shapes = {}
     if options.input_size is not None:
         width, height = options.input_size
@@ -156,17 +212,17 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
     inputs, outputs = tuple(graph.inputs()), tuple(graph.outputs())
     stated = options.labels or config.labels
     if detector:
-        inputs, outputs = detections.described(graph, str(files.model))
+        inputs, outputs = detections.described(graph, str(found.path))
     else:
         labels = len(stated or options.fallback_labels or ())
-        possible, outputs = outputs, choose_mask(graph, outputs, options.mask_output, labels, str(files.model))
+        possible, outputs = outputs, choose_mask(graph, outputs, options.mask_output, labels, str(found.path))
         notes += choice_notes(graph, possible, outputs) if options.mask_output is None else []
-        _require_one_class(graph, mask_of(outputs), config, options, files.model)
-    preprocess, more = _fitting(_stated(options, config), _image(inputs), files.model, pads=detector)
+        _require_one_class(graph, mask_of(outputs), config, options, found.path)
+    preprocess, more = _fitting(_stated(options, config), _image(inputs), found.path, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
     fallback = options.fallback_labels
     names = stated or (fallback if fallback and len(fallback) == classes else None)
-    labels = _labels(names, classes, files.model, background=not detector)
+    labels = _labels(names, classes, found.path, background=not detector)
     model, params = graph.write(folder)
     manifest = Manifest(
         name=name,
@@ -176,7 +232,7 @@ def _write(folder: Path, name: str, files: ModelFiles, options: ImportOptions, l
         outputs=outputs,
         preprocess=preprocess,
         labels=labels,
-        ignore_index=options.ignore_index,
+        ignore_index=_ignored(options, config),
         target=TargetDevice(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),
         lineage=(lineage.model_copy(update={"notes": (*notes, *more)}),),
     )
@@ -195,7 +251,7 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
         listed = ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in inputs)
         raise UnsupportedModelError(
             f"{source}: the program takes {len(inputs)} inputs: {listed}",
-            cause="segexport feeds a network one image; what else it takes (a trimap, a depth map) nobody gives it",
+            cause="segexport feeds a network one image and no other input, such as a trimap or a depth map",
             hint="export the network with the image as its only input",
         )
     spec = inputs[0]
@@ -211,13 +267,13 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
 
 
 def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]:
-    """How many channels the program takes, and a note where it does not say."""
+    """Number of input channels, and a note if the program does not state it."""
     if len(spec.shape) == 4 and spec.shape[1] > 0:
         return spec.shape[1], []
     stated = (options.preprocess.mean if options.preprocess else None) or options.mean or options.std
     if stated is not None:
         return len(stated), []
-    return 3, [warning(f"the program does not say how many channels its input {spec.name!r} has: 3 are assumed")]
+    return 3, [warning(f"the number of channels of the input {spec.name!r} is unknown: 3 are assumed")]
 
 
 def _require_one_class(
@@ -235,17 +291,23 @@ def _require_one_class(
     if op is None:
         why = f"{config.source} names the transform AddMultiLabelAuxiliaryCategory"
     else:
-        why = f"{op.type} (layer {layer_of(graph, op)}) lets each channel say by itself whether its class is there"
+        why = f"{op.type} (layer {layer_of(graph, op)}) decides for each channel whether its class is present"
     raise UnsupportedModelError(
         f"{source}: the output {mask!r} is multi-label, a pixel may be of several classes or of none",
         cause=f"{why}; segexport gives each pixel one class, and the largest channel is not it",
-        hint=f"where the classes exclude each other all the same, say so by naming the output: --mask-output {mask}"
+        hint=f"if the classes exclude each other, name the output: --mask-output {mask}"
         if scores
         else "export the scores that the threshold is applied to",
     )
 
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid")
+
+
+def _ignored(options: ImportOptions, config: DeployConfig) -> int:
+    """What the user says, else what the training has left out."""
+    default = ImportOptions.model_fields["ignore_index"].default
+    return config.ignore_index if options.ignore_index == default else options.ignore_index
 
 
 def _classes(graph: program.Program, mask: str) -> int:
@@ -257,10 +319,10 @@ def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
-    """The preprocessing, with a resize where the program takes one size only and the export says none.
+    """The preprocessing, with a resize if the program has a fixed input size and the export states none.
 
     Args:
-        pads: Whether an image that is smaller may be padded, since the program is told its size.
+        pads: Whether a smaller image may be padded, since the image's size is an input of the program.
     """
     if spec.shape[1] not in (preprocess.channels, -1):
         raise InputError(
@@ -272,6 +334,12 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
     height, width = spec.shape[2:]
     fixed = height > 0 and width > 0
+    if max(height, 1) * max(width, 1) > MAX_PIXELS:
+        raise InputError(
+            f"{source}: the input {spec.name!r} is {width}x{height} pixels",
+            cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
+            hint="export it for a smaller size, or for a free one",
+        )
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)
     if not fixed or any(not isinstance(op, Clip) for op in preprocess.geometry):
@@ -310,7 +378,7 @@ def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, backgr
         )
     if not names and not classes:
         raise InputError(
-            f"{source}: the graph does not say how many classes there are", hint="name them: --labels FILE"
+            f"{source}: the number of classes cannot be read from the graph", hint="name them: --labels FILE"
         )
     names = names or tuple(f"class_{index}" for index in range(classes))
     if background:
@@ -333,7 +401,7 @@ def _per_channel(text: str, option: str) -> tuple[float, ...]:
 
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
-    """The export's preprocessing with what the user says in its place."""
+    """The export's preprocessing with the user's values in place of its own."""
     stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
     whole = (options.preprocess or config.preprocess).model_dump() | stated
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,11 +14,17 @@ from segexport.errors import EnvironmentMissingError
 from segexport.process.interpreter import interpreter_for
 
 
-def require_worker(*modules: str) -> None:
-    """As `require`, for modules that only a worker imports: they may be in a toolchain's environment."""
+def require_worker(*modules: str, optional: bool = False) -> Path:
+    """As `require`, for modules that only a worker imports; the Python that has them, which may be a toolchain's.
+
+    Args:
+        optional: CI need not have them.
+    """
     try:
-        interpreter_for(*modules)
+        return interpreter_for(*modules)
     except EnvironmentMissingError as error:
+        if optional:
+            pytest.skip(error.what)
         _without(error.what)
 
 
@@ -27,7 +35,7 @@ def require(*modules: str) -> None:
             _without(f"{module} is not installed")
 
 
-def _without(what: str) -> None:
+def _without(what: str) -> NoReturn:
     if os.environ.get("CI") == "true" and sys.version_info[:2] == (3, 10):
         pytest.fail(f"{what}, and CI has to run this test")
     pytest.skip(what)

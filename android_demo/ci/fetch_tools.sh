@@ -4,7 +4,8 @@
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
-# is opened. Exit 3: something could not be fetched, or is not what it was.
+# is opened, also one that lies there already, and what was changed after it was unpacked is fetched again.
+# Exit 3: something could not be fetched, or is not what it was.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
@@ -48,22 +49,34 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
     esac
 }
 
+holds() { # FOLDER SHA256: whether one file lies there, and it is that
+    [ -d "$1" ] && [ "$(find "$1" -type f -exec sha256sum {} + | cut -d' ' -f1)" = "$2" ]
+}
+
 fetch() { # KIND NAME VERSION SHA256: prints the path of the verified file
-    local folder=$downloads/$1-${2//\//-}-$3 file
-    if [ ! -d "$folder" ]; then
+    local folder=$downloads/$1-${2//\//-}-$3 work
+    if ! holds "$folder" "$4"; then # also what lies there already is held against tools.lock
+        rm -rf "$folder"
         mkdir -p "$downloads"
-        local work
         work=$(mktemp -d "$downloads/part.XXXXXX")
         echo "fetching $2 $3" >&2
         (cd "$work" && download "$1" "$2" "$3") || { rm -rf "$work"; exit 3; }
-        file=$(find "$work" -type f)
-        if [ "$(sha256sum < "$file" | cut -d' ' -f1)" != "$4" ]; then
+        if ! holds "$work" "$4"; then
             rm -rf "$work"
             fail "$2 $3 is not the file that tools.lock names (another sha256); it was not opened"
         fi
         mv "$work" "$folder"
     fi
     find "$folder" -type f
+}
+
+state() { # GROUP LINES: a digest of what tools.lock asks for and of everything that lies unpacked
+    {
+        echo "$2"
+        cd "$TOOLS/$1"
+        find . -type f ! -name .complete -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum
+        find . -type l -printf '%p %l\n' | LC_ALL=C sort
+    } | sha256sum
 }
 
 unpack() { # GROUP FILE
@@ -99,17 +112,16 @@ if [ "${1:-}" = --lock ]; then
     exit
 fi
 
-[ $# -gt 0 ] || { sed -n '2,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 for wanted in "$@"; do
     stamp=$TOOLS/$wanted/.complete
     lines=$(grep "^$wanted " "$lock") || fail "no group $wanted; there are: $(cut -d' ' -f1 "$lock" | sort -u | xargs)"
-    digest=$(sha256sum <<< "$lines")
-    [ "$(cat "$stamp" 2> /dev/null)" = "$digest" ] && continue
+    [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(state "$wanted" "$lines")" ] && continue
     rm -rf "${TOOLS:?}/$wanted"
     while read -r group kind name version sha256; do
         file=$(fetch "$kind" "$name" "$version" "$sha256") || exit 3
         unpack "$group" "$file"
         rm -rf "$(dirname "$file")"
     done <<< "$lines"
-    echo "$digest" > "$stamp"
+    state "$wanted" "$lines" > "$stamp"
 done

@@ -149,7 +149,26 @@ def test_a_training_checkpoint(place):
         what, cause, hint = place.refused("import", path, "-o", "new")
         assert "a training checkpoint" in what
         assert cause == "cause: it holds weights without the network that uses them"
-        assert "tools/export.py" in hint
+        assert "segexport import FILE --config CONFIG" in hint
+
+
+def test_a_training_checkpoint_with_its_configuration(place):
+    checkpoint, config = place.root / "net.pdparams", place.root / "net.yml"
+    config.write_text("model: {type: FastSCNN, num_classes: 2}\n")
+    checkpoint.write_bytes(b"\x80\x04}")
+    taken = ("import", checkpoint, "--config", config, "-o", "new")
+    assert place.refused(*taken)[0] == f"{checkpoint}: the checkpoint is cut off after 3 bytes"
+    checkpoint.write_bytes(b"\x80\x04}.")
+    assert place.refused(*taken)[0] == f"{checkpoint}: the checkpoint holds no weights"
+    config.write_text("Deploy: {model: model.pdmodel}\n")
+    assert place.refused(*taken)[0] == f"{config}: the file of an export, not a training configuration"
+    config.unlink()
+    assert place.refused(*taken)[0] == f"{config}: no such file"
+    exporting = ("export", "model", "--to", "onnx", "--config", config, "-o", "new")
+    assert place.refused(*exporting)[0] == "model: no checkpoint"
+    what, hint = place.refused("import", "model", "--paddleseg", "model", "-o", "new")
+    assert what == "--paddleseg builds the network of a configuration"
+    assert hint == "hint: name it: --config FILE"
 
 
 def test_a_model_that_is_not_there(place):

@@ -49,8 +49,10 @@ from segexport.exporter.inspect import inspect  # noqa: E402
 from segexport.files.external_data import external_data, require_inside  # noqa: E402
 from segexport.files.store import Store  # noqa: E402
 from segexport.files.yaml_reader import read_yaml  # noqa: E402
+from segexport.importers.checkpoint import find_checkpoint, read_checkpoint  # noqa: E402
 from segexport.importers.deploy_config import parse_deploy_config  # noqa: E402
 from segexport.importers.model_files import find_model  # noqa: E402
+from segexport.importers.training_config import read_training_config  # noqa: E402
 from segexport.predict.model_pipeline import read_config  # noqa: E402
 from segexport.recipe.reader import read_recipe  # noqa: E402
 from segexport.references.golden import _tolerances, _write_header  # noqa: E402
@@ -411,6 +413,16 @@ def _read_sensitivities(path: Path) -> None:
     sensitivity.ratios_by_loss(sensitivity.load(path), 0.05)
 
 
+def _weights() -> list[Seed]:
+    weights = {"conv.weight": np.ones((2, 3, 1, 1), np.float32), "norm._mean": np.zeros(2, np.float32)}
+    names = {"StructuredToParameterName@@": {"conv.weight": "conv2d_0.w_0"}}
+    return [Seed({"model.pdparams": pickle.dumps({**weights, **names}, each)}, "model.pdparams") for each in (2, 4, 5)]
+
+
+def _read_training_config(path: Path) -> None:
+    read_training_config(path).deploy_config(3, None)
+
+
 def _by_suffix(**edits: Mutation) -> Mutation:
     """Harm by what the bytes begin with: JSON, or anything else."""
 
@@ -434,6 +446,17 @@ Deploy:
   - {type: ResizeByShort, short_size: 96}
   - {type: Padding, target_size: [128, 96], im_padding_value: [127.5, 127.5, 127.5]}
   - {type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+"""
+TRAINING = """
+train_dataset: {type: Dataset, num_classes: 2, img_channels: 3, transforms: [{type: RandomHorizontalFlip}]}
+val_dataset:
+  type: Dataset
+  num_classes: 2
+  transforms:
+  - {type: Resize, target_size: [64, 32]}
+  - {type: Normalize, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
+model: {type: FCN, num_classes: 2, backbone: {type: HRNet_W18, pretrained: null}, backbone_indices: [-1]}
+test_config: {is_slide: true}
 """
 RECIPE = """
 model: {path: model, preprocess: {color: rgb, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
@@ -469,6 +492,8 @@ READERS = (
         edit_yaml,
         parse_deploy_config,
     ),
+    Reader("training configuration", _one("net.yml", TRAINING), edit_yaml, _read_training_config),
+    Reader("training checkpoint", _weights, edit_bytes, lambda path: read_checkpoint(find_checkpoint(path))),
     Reader("preprocessing", _one("p.yaml", PREPROCESS), edit_yaml, from_paddle._preprocess),
     Reader("pipeline", _one("pipeline.yaml", PIPELINE), edit_yaml, read_config),
     Reader("picture", _pictures, edit_bytes, _read_image),

@@ -168,6 +168,25 @@ def test_gc_removes_what_was_not_used_for_long(store):
     assert list(store.entries()) == []
 
 
+def test_gc_leaves_what_a_running_process_has_used(store, tmp_path):
+    """It has found its input in the store, and reads it now; another, older output goes."""
+    used, old = store.keep(KEY, write("in use")), store.keep(OTHER, write("x"))
+    for path in (used, old):
+        os.utime(path, (0, 0))
+    source = (
+        "import sys, time; from pathlib import Path; from segexport.files.store import Store\n"
+        "print(Store(Path(sys.argv[1])).find(sys.argv[2]) is not None, flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", source, str(tmp_path / "store"), KEY]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        assert store.collect(older_than_days=0) == (1, 1)
+        assert (used.exists(), old.exists()) == (True, False)
+        process.send_signal(signal.SIGKILL)
+    assert store.collect(older_than_days=0) == (1, 6)
+    assert not used.exists()
+
+
 def test_finding_renews_the_time_of_use(store):
     path = store.keep(KEY, write("x"))
     os.utime(path, (0, 0))
@@ -297,7 +316,7 @@ for act in (lambda: store.keep("ef" * 32, lambda folder: None), lambda: store.co
 
 def test_a_read_only_store_is_read(tmp_path):
     root = tmp_path / "store"
-    Store(root).keep(KEY, write("hello"))
+    os.utime(Store(root).keep(KEY, write("hello")), (0, 0))
     for folder in (tmp_path, *tmp_path.parents):  # another user has to get here
         if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(Path(os.environ.get("TMPDIR", "/tmp"))):
             folder.chmod(folder.stat().st_mode | 0o755 if folder != Path("/tmp") else folder.stat().st_mode)

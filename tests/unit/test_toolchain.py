@@ -42,11 +42,11 @@ def left(machine: Machine) -> list[str]:
 
 
 def test_segexports_own_are_found():
-    assert set(catalog.toolchains()) >= {"onnx", "paddle", "paddle-lite"}
+    assert set(catalog.toolchains()) >= {"onnx", "paddle", "paddle-lite", "paddleseg"}
     assert catalog.toolchain("paddle-lite").pythons == ("3.10",)
 
 
-@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite"])
+@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite", "paddleseg"])
 def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name):
     text = catalog.toolchain(name).lock.read_text()
     statements = text.replace("\\\n", " ").splitlines()
@@ -59,7 +59,7 @@ def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name):
     assert "--index" not in text
 
 
-@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite"])
+@pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite", "paddleseg"])
 def test_the_lock_holds_what_was_asked_for(name):
     """The file that it is made from lies beside it, and was not changed without it."""
     lock = catalog.toolchain(name).lock
@@ -84,6 +84,14 @@ def test_a_name_that_is_not_there_is_told_its_neighbour(machine):
     assert caught.value.hint == "did you mean 'paddle-lite'?"
 
 
+def test_what_paddleseg_asks_for_and_does_not_need_is_left_out():
+    """Its own requirements name an opencv-python of 2022 and VisualDL, which brings a cloud SDK."""
+    lock = catalog.toolchain("paddleseg").lock.read_text()
+    names = {line.split("==")[0] for line in lock.splitlines() if "==" in line.split(" ;")[0]}
+    assert {"paddleseg", "opencv-python-headless", "six"} <= names
+    assert not names & {"visualdl", "opencv-python"}
+
+
 # -- installing ------------------------------------------------------------------------------------------------------
 
 
@@ -101,7 +109,7 @@ def test_what_was_installed_is_found_and_has_what_the_lock_pins(machine):
     assert left(machine) == [made.path.name]
     arguments = log.read_text().splitlines()[-1]
     assert arguments.startswith("pip install --python ")
-    assert arguments.endswith(f"--require-hashes --only-binary :all: -r {chain.lock}")
+    assert arguments.endswith(f"--no-deps --require-hashes --only-binary :all: -r {chain.lock}")
     source = "import lite_like; print(lite_like.VERSION)"
     done = subprocess.run([made.python, "-I", "-c", source], capture_output=True, text=True, check=True)
     assert done.stdout == "1.5\n"
@@ -440,7 +448,12 @@ def segexport(machine: Machine, *arguments: str) -> subprocess.CompletedProcess:
 def test_the_command_line(machine):
     listed = segexport(machine, "toolchain", "list", "--format", "json")
     assert listed.returncode == 0, listed.stderr
-    assert {row["name"] for row in json.loads(listed.stdout)["toolchains"]} >= {"onnx", "paddle", "paddle-lite"}
+    assert {row["name"] for row in json.loads(listed.stdout)["toolchains"]} >= {
+        "onnx",
+        "paddle",
+        "paddle-lite",
+        "paddleseg",
+    }
     removed = segexport(machine, "toolchain", "remove")
     assert removed.returncode == 2
     assert "name a toolchain, or give --outdated" in removed.stderr

@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     from segexport.ui.console import Color, Console
 
 
+_HEAD = click.option(
+    "--head",
+    type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
+    default="keep",
+    show_default=True,
+    help="Output of the network; argmax_small: the mask before the last upsampling.",
+)
 SECTIONS = {
     "Convert": ("import", "export", "run", "demo", "compress", "finetune"),
     "Check": ("check", "merge", "diagnose", "bench", "inspect", "report", "evaluate"),
@@ -89,20 +96,22 @@ def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...
     examples=[
         "segexport import inference_model/ -o out/model",
         "segexport import inference_model/ --input-size 512x512 --labels labels.txt -o out/model",
+        "segexport import best_model/model.pdparams --config pp_liteseg.yml -o out/model",
     ],
 )
 @click.argument("model", type=_FILE)
-@click.option("-o", "--output", type=_FILE, required=True, help="Folder of the new artifact.")
+@_HEAD
 @_importing
+@click.option("-o", "--output", type=_FILE, required=True, help="Folder of the new artifact.")
 @click.pass_obj
-def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Import a PaddleSeg or PaddleX export.
+def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) -> None:
+    """Import a PaddleSeg or PaddleX export, or a PaddleSeg checkpoint with its --config.
 
     The result is a self-describing artifact: a folder with the model and a manifest.
     """
     from segexport.commands.import_ import import_to
 
-    say, artifact = console(), import_to(model, output, _import_options(options))
+    say, artifact = console(), import_to(model, output, _import_options(options), head)
     say.warn_of(artifact)
     say.say(f"{output}: {artifact.manifest.name}, {artifact.manifest.num_classes} classes")
 
@@ -118,13 +127,7 @@ def import_(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option(
     "--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8, if the target supports it."
 )
-@click.option(
-    "--head",
-    type=click.Choice(["keep", "logits", "softmax", "argmax", "argmax_small"]),
-    default="keep",
-    show_default=True,
-    help="Output of the network; argmax_small: the mask before the last upsampling.",
-)
+@_HEAD
 @click.option(
     "--mask-dtype",
     type=click.Choice(["int32", "uint8"]),

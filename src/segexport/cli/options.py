@@ -53,7 +53,7 @@ class TargetName(click.ParamType):
 
 
 def importing(command: Any) -> Any:
-    """The options of commands that read a Paddle export: what its files do not state, or state wrongly."""
+    """The options of commands that read a model: what its files do not state, or state wrongly."""
     for option in (
         click.option(
             "--ignore-index", type=int, default=255, show_default=True, help="Label id to leave out of the metrics."
@@ -71,6 +71,10 @@ def importing(command: Any) -> Any:
         click.option("--labels", type=FILE, help="Text file with one class name per line."),
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
         click.option("--input-size", metavar="WxH", help="Fix free input sides, in pixels."),
+        click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),
+        click.option(
+            "--config", type=FILE, help="PaddleSeg configuration that MODEL, a training checkpoint, was trained with."
+        ),
     ):
         command = option(command)
     return command
@@ -105,6 +109,7 @@ def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.from_paddle import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
+    known += ("config", "paddleseg")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 

@@ -24,18 +24,20 @@ if TYPE_CHECKING:
     from segexport.exporter.from_paddle import ImportOptions
     from segexport.references.reference_file import ReferenceFile
     from segexport.report.schema import Report
+    from segexport.spec import HeadKind
     from segexport.task.base import PredictionResult
 
 AnyPath = str | Path
 
 
-def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArtifact:
-    """Turns a PaddleSeg or PaddleX export into a self-describing artifact.
+def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **importing: Any) -> ModelArtifact:
+    """Turns an export of PaddleSeg or PaddleX, or a checkpoint with its `config`, into a self-describing artifact.
 
     Args:
-        model: Folder or file of the export.
+        model: Folder or file of the export, or the file of weights.
         output: A new folder.
-        importing: What the export does not say of itself, or says wrong: `labels`, `preprocess`, `input_size`, ...
+        head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: as the model has it.
+        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, `input_size`, ...
             (`segexport.ImportOptions`).
 
     Raises:
@@ -48,7 +50,7 @@ def import_model(model: AnyPath, output: AnyPath, **importing: Any) -> ModelArti
     from segexport.commands.import_ import import_to
     from segexport.exporter.from_paddle import ImportOptions
 
-    return import_to(Path(model), Path(output), ImportOptions(**importing))
+    return import_to(Path(model), Path(output), ImportOptions(**importing), head)
 
 
 def export(

@@ -1,4 +1,4 @@
-"""`segexport import`: a PaddleSeg or PaddleX export becomes a self-describing artifact."""
+"""`segexport import`: an export of PaddleSeg or PaddleX, or a checkpoint, becomes a self-describing artifact."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from pathlib import Path
 
 from segexport.artifact import ModelArtifact
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.set_head import SetHead
 from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
+from segexport.pipeline.plan import PlanRunner, planned
+from segexport.pipeline.step import StepContext
+from segexport.spec import HeadKind
 
 
-def import_to(model: Path, output: Path, options: ImportOptions) -> ModelArtifact:
-    """Imports a model into a folder of its own."""
+def import_to(model: Path, output: Path, options: ImportOptions, head: HeadKind = "keep") -> ModelArtifact:
+    """Imports a model into a folder of its own.
+
+    Args:
+        head: What leaves the network; see `exporter.set_head`.
+    """
     require_free(output)
-    return place_artifact(import_model(model, options, Store()), output)
+    store = Store()
+    artifact = import_model(model, options, store)
+    if head != "keep":
+        chain = planned([SetHead(SetHead.Params(head=head))], artifact)
+        artifact = PlanRunner(store, StepContext()).build(output.name, artifact, chain)
+    return place_artifact(artifact, output)

@@ -62,7 +62,7 @@ def run(
 
 
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
-    """Does what a recipe says; `folder`, which is empty, gets reports, pictures and exports.
+    """Runs a recipe; `folder`, which is empty, gets reports, pictures and exports.
 
     Args:
         base: What the recipe's paths are relative to.
@@ -78,7 +78,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
-    source = _source(base / recipe.model.path, recipe, data, store)
+    source = _source(base, recipe, data, store)
     feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
     data = reference.with_groups(data)
@@ -108,8 +108,9 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     return report
 
 
-def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
+def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
+    path = base / given.path
     options = ImportOptions(
         preprocess=given.preprocess,
         labels=given.labels,
@@ -117,6 +118,8 @@ def _source(path: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         input_size=given.input_size,
         mask_output=given.mask_output,
         ignore_index=given.ignore_index,
+        config=None if given.config is None else base / given.config,
+        paddleseg=None if given.paddleseg is None else base / given.paddleseg,
     )
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import os
@@ -13,12 +14,14 @@ from pathlib import Path
 
 from segexport.artifact import ModelArtifact, read_artifact
 from segexport.errors import InputError
-from segexport.files.atomic import is_abandoned, remove_whole, working_name
+from segexport.files.atomic import is_abandoned, is_own, remove_whole, working_name
 from segexport.files.disk import CACHE_VARIABLE, storage_error
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
 TRAINING = "training"  # folder for what is trained and not finished, by content key
 _DAY_S = 86400.0
+_CLOCK_S = 1.0  # a file system's clock ticks more slowly
+_SIGNED_IN: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -44,10 +47,11 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         base = (root or default_root()) / LAYOUT_VERSION
         self.objects, self.unfinished = base / "objects", base / "unfinished"
-        self._trainings = base.parent / TRAINING
+        self._trainings, self._users = base.parent / TRAINING, base / "users"
 
     def find(self, key: str) -> Path | None:
         """The folder kept under `key`; its time of use is renewed."""
+        self._sign_in()
         path = self._place(key)
         if not path.is_dir():
             return None
@@ -74,6 +78,7 @@ class Store:
         """
         place = self._place(key)
         work = working_name(place, self.unfinished)
+        self._sign_in()
         try:
             self._remove_leftovers(key)
             work.mkdir(parents=True)
@@ -84,7 +89,7 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                # another run was quicker; equal keys mean equal bytes
+                os.utime(place)  # another run was quicker; equal keys mean equal bytes
         except OSError as error:
             raise storage_error(error, work) from error
         finally:
@@ -107,10 +112,13 @@ class Store:
             yield StoreEntry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
-        """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes)."""
-        limit = time.time() - older_than_days * _DAY_S
+        """Removes entries that were not used for that long, and leftovers of ended runs: (entries, bytes).
+
+        Entries that a running process has used stay, whatever their age: it may read them at any moment.
+        """
+        limit = min([time.time() - older_than_days * _DAY_S, *self._running_since()])
         removed = freed = 0
-        for entry in list(self.entries()):
+        for entry in self.entries():
             if entry.used <= limit:
                 try:
                     self._remove(entry.path)
@@ -129,6 +137,26 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
         return removed, freed
+
+    def _sign_in(self) -> None:
+        """Leaves a file that says since when this process has used the store; it is gone with the process."""
+        if self._users in _SIGNED_IN:
+            return
+        _SIGNED_IN.add(self._users)
+        file = working_name(Path("user"), self._users)
+        with contextlib.suppress(OSError):  # a read-only store serves as well
+            self._users.mkdir(parents=True, exist_ok=True)
+            file.touch()
+            atexit.register(file.unlink, missing_ok=True)
+
+    def _running_since(self) -> Iterator[float]:
+        """When other processes that still run have begun to use the store, in seconds since the epoch."""
+        for file in self._users.glob(".user.*"):
+            if is_abandoned(file):
+                file.unlink(missing_ok=True)
+            elif not is_own(file):
+                with contextlib.suppress(FileNotFoundError):  # it has ended in this moment
+                    yield file.stat().st_mtime - _CLOCK_S
 
     def _remove(self, path: Path) -> None:
         remove_whole(path, self.unfinished)

@@ -1,4 +1,4 @@
-"""What the file beside an export says: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
+"""Reads the configuration beside an export: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
 `model.yml`, PaddleDetection's `infer_cfg.yml`."""
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from segexport.spec import Color, Frozen, Preprocess
 
 __all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
 
-_HEADS = ("argmax", "softmax", "none")  # the graph says which it is
+_HEADS = ("argmax", "softmax", "none")  # the graph shows which it is
 
 
 class DeployConfig(Frozen):
-    """All that an export says about itself beside its program.
+    """Everything that an export states beside its program.
 
     Attributes:
         source: The file's name and the system that wrote it; no path.
@@ -44,6 +44,7 @@ class DeployConfig(Frozen):
         num_classes: Number of classes, where the file gives it.
         input_shape: NCHW, -1 where free, where the file gives it.
         multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
+        ignore_index: The label that its training has left out.
         notes: What could not be taken over literally; some are warnings.
     """
 
@@ -55,19 +56,20 @@ class DeployConfig(Frozen):
     num_classes: int | None = None
     input_shape: tuple[int, ...] | None = None
     multi_label: bool = False
+    ignore_index: int = 255
     notes: tuple[str, ...] = ()
 
 
 def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
-    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, and a warning says so.
+    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, with a warning.
 
     Args:
         files: Of the model.
         channels: How many the network takes.
-        stated: The preprocessing, where the user says it: then no transform is read.
+        stated: The user's preprocessing; then no transform is read.
 
     Raises:
-        InputError: Not YAML, of no known system, or with transforms that the contract cannot say.
+        InputError: Not YAML, of no known system, or with transforms that the contract cannot express.
     """
     if files.config is not None:
         return parse_deploy_config(files.config, channels, stated)
@@ -77,7 +79,7 @@ def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess 
     default = _DEFAULTS.get(channels)
     if default is None:
         raise InputError(
-            f"{files.model}: nothing says how images become its {channels} channels",
+            f"{files.model}: it is unknown how images become its {channels} channels",
             cause=f"there is no {', '.join(CONFIG_KINDS)} beside it",
             hint=OWN_HINT,
         )
@@ -142,7 +144,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
     deploy = content["Deploy"]
     general = content.get("Global")
     dialect = PADDLEX_3 if isinstance(general, dict) and "model_name" in general else PADDLESEG
-    preprocess, notes = transforms.contract(lambda: _typed_list(path, deploy.get("transforms")), dialect)
+    preprocess, notes = transforms.contract(lambda: typed_list(path, deploy.get("transforms")), dialect)
     head = deploy.get("output_op")
     if head is not None and head not in _HEADS:
         notes = (*notes, warning(f"output_op {head!r} is unknown and was not used"))
@@ -155,7 +157,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
         labels=labels,
         num_classes=len(labels) if labels else None,
         input_shape=_shape(path, deploy.get("input_shape")),
-        multi_label="AddMultiLabelAuxiliaryCategory" in _types(deploy.get("transforms")),
+        multi_label="AddMultiLabelAuxiliaryCategory" in named_types(deploy.get("transforms")),
         notes=notes,
     )
 
@@ -192,7 +194,7 @@ def _pre_process(path: Path, content: dict[str, Any], transforms: _Transforms) -
 def _detection(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
     """PaddleDetection, and PaddleX 3 for detectors, which writes the same."""
     preprocess, notes = transforms.contract(
-        lambda: _typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
+        lambda: typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
     )
     if any(op.op == "resize_short" for op in preprocess.geometry):
         notes = (
@@ -253,7 +255,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
 
 
 def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, Color]:
-    """The dialect and its channel order: PaddleX 1 says BGR or RGB in `TransformsMode`, RGB where it is silent."""
+    """The dialect and its channel order: PaddleX 1 states BGR or RGB in `TransformsMode`, RGB by default."""
     if str(content.get("version", "1")).startswith("2"):
         return PADDLEX_2, "rgb"
     return PADDLEX_1, "bgr" if content.get("TransformsMode", "RGB") == "BGR" else "rgb"
@@ -280,7 +282,7 @@ def _tuples_to_lists(node: yaml.Node) -> None:
         _tuples_to_lists(child)
 
 
-def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
+def typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list[tuple[str, dict[str, Any]]]:
     """Transforms of the form `{type: Name, parameter: ...}`."""
     transforms = []
     for item in _list(path, where, value):
@@ -290,7 +292,7 @@ def _typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> lis
     return transforms
 
 
-def _types(transforms: Any) -> list[Any]:
+def named_types(transforms: Any) -> list[Any]:
     """The names of transforms of that form, also of those that are not read."""
     return [item.get("type") for item in transforms if isinstance(item, dict)] if isinstance(transforms, list) else []
 

@@ -22,6 +22,10 @@ _EXPORT_HINT = (
     "export it first: PaddleSeg `python tools/export.py --config CONFIG --model_path model.pdparams --save_dir DIR`, "
     "PaddleX 1 and 2 `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`"
 )
+_CHECKPOINT_HINT = (
+    "of PaddleSeg: import it with the configuration that it was trained with, `segexport import FILE --config CONFIG "
+    "-o DIR`; of PaddleX 1 and 2: export it first, `paddlex --export_inference --model_dir=MODEL --save_dir=DIR`"
+)
 
 
 class ModelFiles(Frozen):
@@ -78,7 +82,7 @@ def _from_file(path: Path) -> ModelFiles:
         raise InputError(
             f"{path}: a training checkpoint, not an export",
             cause="it holds weights without the network that uses them",
-            hint=_EXPORT_HINT,
+            hint=_CHECKPOINT_HINT,
         )
     if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
         model = path.with_suffix(".pdmodel") if suffix else path.with_name(_MODEL_OF[path.name])
@@ -178,7 +182,7 @@ def _no_model(folder: Path) -> InputError:
         return InputError(
             f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
             cause="it holds weights without the network that uses them",
-            hint=_EXPORT_HINT,
+            hint=_CHECKPOINT_HINT,
         )
     holds = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
     return InputError(

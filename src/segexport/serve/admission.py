@@ -95,7 +95,7 @@ class Held:
     def __init__(self, admission: Admission) -> None:
         self._admission, self.bytes = admission, 0
 
-    def add(self, count: int) -> None:
-        """Raises Refused (503) when that is too much."""
-        self._admission.hold(count)
-        self.bytes += count
+    def hold(self, count: int) -> None:
+        """Holds so many bytes, in place of those before; raises Refused (503) when that is too much."""
+        self._admission.hold(count - self.bytes)
+        self.bytes = count

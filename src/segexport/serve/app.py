@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 access = logging.getLogger("segexport.serve.access")
 
 _JSON = "application/json"
-_CLIENT_LEFT = 499  # as nginx counts them; nobody reads the answer
+_CLIENT_LEFT = 499  # as in nginx; the answer is not read
 
 
 def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
@@ -42,7 +42,7 @@ def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
         assert isinstance(error, HTTPException)
         return _no_result(error.status_code, str(error.detail), dict(error.headers or {}))
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(service.path, InferenceHandler(service, limits), methods=["POST"]),
             Route("/health", health),
@@ -50,6 +50,21 @@ def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
         ],
         exception_handlers={HTTPException: unknown},
     )
+
+    async def with_fair_head(scope: Scope, receive: Receive, send: Send) -> None:
+        """`protocol` ends a head that does not end; this one came whole, in one piece with what is behind it."""
+        if _head_bytes(scope) > limits.head_bytes:
+            content = answer.no_result("", 431, f"the request's head has more than {limits.head_bytes >> 10} KiB")
+            await respond_early(receive, send, 431, content, content_type=_JSON)
+        else:
+            await app(scope, receive, send)
+
+    return with_fair_head
+
+
+def _head_bytes(scope: Scope) -> int:
+    lines = sum(len(name) + len(value) + len(b": \r\n") for name, value in scope["headers"])
+    return len(scope["raw_path"]) + len(scope["query_string"]) + lines
 
 
 class InferenceHandler:
@@ -59,25 +74,30 @@ class InferenceHandler:
         self._service, self._limits = service, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        log_id, start, body = str(uuid.uuid4()), time.perf_counter(), None
-        status, why = _CLIENT_LEFT, ""
+        log_id, start, received = str(uuid.uuid4()), time.perf_counter(), False
+        status, refusal = _CLIENT_LEFT, None
         with self._service.admission.holding() as held:
             try:
                 self._service.admission.check()  # before the body is read: to refuse has to be cheap
                 body = await receive_body(scope, receive, self._limits, held)
+                received = True
                 result = await self._service.infer(body, Request(scope, receive).is_disconnected)
+                del body
                 content = answer.success(log_id, result)
-                held.add(len(content))
+                held.hold(len(content))
                 status = 200
                 await respond(send, status, content, content_type=_JSON)
             except ClientLeft:
                 pass
             except Exception as error:
-                refusal = _refusal(error, log_id)
-                status, why = refusal.status, refusal.message
-                await self._refuse(refusal, log_id, receive, send, early=body is None)
+                refusal = _refusal(error, log_id).with_traceback(None)  # whose frames hold the body
             finally:
+                status = status if refusal is None else refusal.status
                 self._service.metrics.requests.labels(str(status)).inc()
+        why = ""
+        if refusal is not None:  # by now it holds no bytes any more, however long its sender takes
+            why = refusal.message
+            await self._refuse(refusal, log_id, receive, send, early=not received)
         access.info("%s %d %.1f ms %s", log_id, status, (time.perf_counter() - start) * 1e3, why)
 
     async def _refuse(self, refusal: Refused, log_id: str, receive: Receive, send: Send, *, early: bool) -> None:
@@ -92,7 +112,7 @@ class InferenceHandler:
 
 
 def _refusal(error: Exception, log_id: str) -> Refused:
-    """What the sender is told; what is our fault goes to the log in full."""
+    """The error for the client; faults of the server go to the log in full."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, SegexportError):

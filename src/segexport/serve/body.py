@@ -17,7 +17,8 @@ _LINGER_BYTES = 64 << 20
 
 
 async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, held: Held) -> bytes:
-    """All of a body.
+    """All of a body. What its length says is held before a byte is read: were many taken at once, each a little, then
+    none would come to its end.
 
     Raises:
         Refused: Too large (413), too slow (408), or no memory for it (503).
@@ -25,6 +26,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, hel
     """
     length = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
     _require_fair_size(length, limits)
+    held.hold(length)
     body = bytearray()
     try:
         with anyio.fail_after(limits.receive_s):
@@ -33,7 +35,7 @@ async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, hel
                 if message["type"] == "http.disconnect":
                     raise ClientLeft
                 part = message.get("body", b"")
-                held.add(len(part))
+                held.hold(max(length, len(body) + len(part)))
                 body += part
                 _require_fair_size(len(body), limits)
                 if not message.get("more_body"):

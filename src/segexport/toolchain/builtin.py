@@ -115,6 +115,13 @@ def _prove_paddle_lite(python: Path) -> None:
         trial.run("runtimes/workers/lite_worker.py", model=f"{stem}.nb")
 
 
+def _prove_paddleseg(python: Path) -> None:
+    with _Trial(python) as trial:
+        building = {"model": {"type": "PPHumanSegLite", "num_classes": 2}, "dataset": "", "checkout": None}
+        writing = {"folder": str(trial.folder), "names": [], "sides": [64, 64]}
+        trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
+
+
 def _prove_mnn(python: Path) -> None:
     with _Trial(python) as trial:
         model = str(trial.folder / "model.mnn")
@@ -129,6 +136,24 @@ def _prove_openvino(python: Path) -> None:
         # It reads Paddle programs too, and this one without ONNX's toolchain.
         conversion = {"model": trial.program("onnx")["model"], "out": model, "half": False, "names": []}
         trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
+def _prove_nncf(python: Path) -> None:
+    import numpy as np
+
+    from segexport.process.worker import Worker
+
+    with _Trial(python) as trial:
+        floats, model = (str(trial.folder / name) for name in ("floats.xml", "model.xml"))
+        conversion = {"model": trial.program("onnx")["model"], "out": floats, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        image = np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)
+        quantizer = _PACKAGE / "exporter/workers/nncf_worker.py"
+        with Worker(quantizer, python=python) as worker:
+            worker.call("begin", {"model": floats, "scratch": str(trial.folder)}, timeout_s=_LONGEST_S)
+            worker.call("observe", {}, [image], timeout_s=_LONGEST_S)
+            worker.call("quantize", {"out": model, "fast_bias_correction": True}, timeout_s=_LONGEST_S)
         trial.run("runtimes/workers/openvino_worker.py", model=model)
 
 
@@ -156,6 +181,14 @@ PADDLE_LITE = Toolchain(
     lock=_LOCKS / "paddle-lite.txt",
     prove=_prove_paddle_lite,
 )
+PADDLESEG = Toolchain(
+    name="paddleseg",
+    purpose="builds PaddleSeg's networks from their configurations",
+    modules={"paddleseg": "2.8."},
+    pythons=("3.10", "3.11", "3.12"),
+    lock=_LOCKS / "paddleseg.txt",
+    prove=_prove_paddleseg,
+)
 MNN = Toolchain(
     name="mnn",
     purpose="makes and runs MNN models",
@@ -171,4 +204,13 @@ OPENVINO = Toolchain(
     pythons=("3.12", "3.11", "3.10"),
     lock=_LOCKS / "openvino.txt",
     prove=_prove_openvino,
+)
+NNCF = Toolchain(
+    name="nncf",
+    purpose="quantizes OpenVINO models in another way",
+    modules={"nncf": "3.4", "openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "nncf.txt",
+    prove=_prove_nncf,
+    optional=True,
 )

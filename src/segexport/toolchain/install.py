@@ -24,7 +24,7 @@ from segexport.toolchain.hints import how_to_get_a_python
 # Settings of the calling shell that would put packages into another place than the new environment.
 _MISLEADING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "UV_PYTHON")
 _SHOWN_LINES = 3
-_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv tell of one
+_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv print one
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
 
 
@@ -45,9 +45,12 @@ class _Maker:
     python: str
 
     def commands(self, folder: Path, lock: Path) -> list[list[str]]:
-        """The command lines that make `folder` and fill it with what `lock` pins; wheels only, each one checked."""
+        """The command lines that make `folder` and fill it with what `lock` pins; wheels only, each one checked.
+
+        The lock names all of it; what a package asks for beside it was overridden when the lock was made.
+        """
         python = str(folder / "bin" / "python")
-        checked = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+        checked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
         if self.uv:
             return [
                 [str(self.uv), "venv", "--no-project", "--python", self.python, str(folder)],
@@ -86,7 +89,7 @@ def install(
 
     Raises:
         NoPythonError: There is no Python for it.
-        EnvironmentMissingError: Its packages cannot be had, or one of its tools does not work here.
+        EnvironmentMissingError: Its packages cannot be downloaded, or one of its tools does not work here.
         StorageError: The disk is full, or the place cannot be written.
     """
     waiting = f"another process installs {toolchain.name}: waiting for it"
@@ -124,7 +127,7 @@ def _prove(toolchain: Toolchain, python: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> None:
-    """Runs a command to its end; each package that it tells of moves the bar."""
+    """Runs a command to its end; each package that it prints moves the bar."""
     said: list[str] = []
     calm = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     try:

@@ -1,0 +1,178 @@
+"""Builds a network of PaddleSeg and writes it as a Paddle program. Commands: build, write.
+
+The network begins with random weights and gets those that the caller sends: nothing is downloaded, and no pickle is
+loaded. A checkout of the user's own is run as the Python that it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import inspect
+import os
+import sys
+
+from worker_host import WorkerFailure
+
+_SEED = 0  # of weights that nobody sends
+_NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
+_built = {}
+
+
+def _refuse_network(event, _arguments):
+    if event in _NETWORK_EVENTS:
+        raise PermissionError("a network is built without the Internet: pretrained weights are not downloaded")
+
+
+sys.addaudithook(_refuse_network)
+
+
+def _import_paddleseg(checkout):
+    """Paddle and PaddleSeg, which find nothing where they would load pretrained weights."""
+    if checkout:
+        sys.path.insert(0, checkout)
+    import paddle
+    import paddleseg
+    from paddleseg.utils import utils
+
+    if checkout and not os.path.realpath(paddleseg.__file__).startswith(os.path.realpath(checkout) + os.sep):
+        raise WorkerFailure(f"{checkout}: paddleseg was imported from {os.path.dirname(paddleseg.__file__)}")
+    paddle.load = lambda _path, **_options: {}
+    for name in ("load_entire_model", "load_pretrained_model"):
+        setattr(utils, name, lambda _network, _path: None)
+    return paddle, paddleseg
+
+
+def _components(manager, names):
+    """What configurations can name, by kind of component; older versions have fewer kinds."""
+    found = {}
+    for name in names:
+        if hasattr(manager, name):
+            found = {**getattr(manager, name).components_dict, **found}
+    return found
+
+
+def _make(section, known, where):
+    """A component and, first, those in its parameters: `paddleseg.cvlibs.Builder.build_component`."""
+    kind = section["type"]
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=1)
+        raise WorkerFailure(
+            f"{where}.type: PaddleSeg has no {kind!r}",
+            cause=f"it has {', '.join(sorted(known))}"[:700],
+            hint=f"did you mean {near[0]!r}?" if near else "give the checkout that has it: --paddleseg PATH",
+        )
+
+    def made(value, place):
+        return _make(value, known, place) if isinstance(value, dict) and "type" in value else value
+
+    params = {}
+    for name, value in section.items():
+        if name == "type":
+            continue
+        place = f"{where}.{name}"
+        if name == "pretrained" and value is not None:  # some networks look whether it exists
+            value = os.devnull
+        is_list = isinstance(value, list)
+        params[name] = [made(each, place) for each in value] if is_list else made(value, place)
+    component = known[kind]
+    try:
+        inspect.signature(component).bind(**params)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(component).parameters)
+        raise WorkerFailure(f"{where}: {kind}: {error}", cause=f"it takes {takes}") from error
+    try:
+        return component(**params)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:600]
+        raise WorkerFailure(f"{where}: PaddleSeg cannot build {kind} with these parameters", cause=text) from error
+
+
+def _of_dataset(dataset, known, where, name):
+    """Classes or channels that a data set's class states, held against those of the model."""
+    value = getattr(known[dataset], name, None)
+    if value is None:
+        return where
+    if where is not None and where != value:
+        raise WorkerFailure(f"model: {where} in the configuration, {value} for the data set {dataset} ({name})")
+    return value
+
+
+def build(arguments, _arrays):
+    """Builds the network; the answer tells its weights, classes and channels."""
+    paddle, paddleseg = _import_paddleseg(arguments["checkout"])
+    from paddleseg.cvlibs import manager
+
+    known = _components(manager, ("MODELS", "BACKBONES", "TRANSFORMS", "LOSSES", "OPTIMIZERS"))
+    datasets = _components(manager, ("DATASETS",))
+    model, dataset = dict(arguments["model"]), arguments["dataset"]
+    has_backbone = isinstance(model.get("backbone"), dict)
+    place = dict(model["backbone"]) if has_backbone else model
+    if dataset in datasets:
+        model["num_classes"] = _of_dataset(dataset, datasets, model.get("num_classes"), "NUM_CLASSES")
+        place["in_channels"] = _of_dataset(dataset, datasets, place.get("in_channels"), "IMG_CHANNELS")
+        for section, name in ((model, "num_classes"), (place, "in_channels")):
+            if section[name] is None:
+                del section[name]
+    if has_backbone:
+        model["backbone"] = place
+    paddle.seed(_SEED)
+    network = _make(model, known, "model")
+    network.eval()
+    _built.update(network=network, channels=place.get("in_channels", 3))
+    weights = {name: [_name_of(value.dtype), value.shape] for name, value in network.state_dict().items()}
+    return {
+        "weights": weights,
+        "num_classes": model.get("num_classes") or 0,
+        "version": getattr(paddleseg, "__version__", "") or importlib.metadata.version("paddleseg"),
+    }, []
+
+
+def _name_of(dtype):
+    return str(dtype).rpartition(".")[2]
+
+
+def write(arguments, arrays):
+    """Gives the network its weights, in the order of `names`, and writes `model.pdmodel` and `model.pdiparams`.
+
+    The mask is the argmax of the first output, as PaddleSeg's `export.py` writes it. An output of one channel, or one
+    that is a mask, is written as it is.
+    """
+    import paddle
+
+    network, channels = _built["network"], _built["channels"]
+    own = network.state_dict()
+    for name, value in zip(arguments["names"], arrays, strict=True):
+        own[name].set_value(value)
+
+    class Exported(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.network = network
+
+        def forward(self, image):
+            scores = self.network(image)
+            if isinstance(scores, (list, tuple)):
+                scores = scores[0]
+            if paddle.is_integer(scores) or scores.shape[1] == 1:
+                return scores
+            return paddle.argmax(scores, axis=1, dtype="int32")
+
+    exported = Exported()
+    exported.eval()
+    height, width = arguments["sides"] or (None, None)
+    spec = paddle.static.InputSpec([1 if height else None, channels, height, width], "float32", name="x")
+    try:
+        static = paddle.jit.to_static(exported, input_spec=[spec])
+        paddle.jit.save(static, os.path.join(arguments["folder"], "model"))
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[-600:]
+        raise WorkerFailure(
+            "PaddleSeg's network cannot be written as a program" + ("" if height else " for images of any size"),
+            cause=text,
+            hint="" if height else "fix the size of its input: --input-size WxH",
+        ) from error
+    return {}, []
+
+
+COMMANDS = {"build": build, "write": write}

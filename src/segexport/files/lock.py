@@ -1,0 +1,37 @@
+"""A folder that one process at a time may work in; the system frees it when the process ends, in whatever way."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from segexport.errors import InputError
+
+_NAME = ".lock"
+
+
+@contextmanager
+def only_user(folder: Path, what: str) -> Iterator[None]:
+    """A block in which no other process is in a block of the same folder.
+
+    Args:
+        folder: Exists.
+        what: What is done there, for the message: `this training`.
+
+    Raises:
+        InputError: Another process is at it.
+    """
+    with (folder / _NAME).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{what} is under way in another process",
+                cause=f"it works in {folder}",
+                hint="wait for it to end: the same command then finds what it made",
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield

@@ -1,0 +1,158 @@
+"""A training checkpoint of PaddleSeg: `model.pdparams`, a pickle of weights by the names of their layers.
+
+The pickle is read as plain data (`files.plain_pickle`), and nothing in it is run.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport.errors import InputError
+from segexport.files import plain_pickle
+from segexport.files.foreign import guarded
+
+_FRAMEWORK_NAMES = "StructuredToParameterName@@"  # what Paddle itself calls each weight; it decides nothing
+_TRAINING_STATE = {"LR_Scheduler", "master_weights", "GradScaler"}
+_OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0", "_beta2_pow_acc_0")
+_LFS = b"version https://git-lfs"
+_NAMED = 6  # of many names, in one message
+_WEIGHTS_HINT = "give the weights of the network, which PaddleSeg calls model.pdparams"
+
+
+@guarded("a training checkpoint")
+def find_checkpoint(path: Path) -> Path:
+    """The file of weights: itself, or the one in a folder such as `best_model`.
+
+    Raises:
+        InputError: Nothing there, no file of weights, or several.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_file():
+        _require_weights(path)
+        return path
+    found = sorted(path.glob("*.pdparams"))
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(sorted(file.name for file in found or path.iterdir())[:_NAMED])
+    if found:
+        raise InputError(f"{path}: {len(found)} checkpoints: {names}", hint=f"name the one that you mean: {found[0]}")
+    raise InputError(
+        f"{path}: no checkpoint", cause=f"it holds {names}" if names else "it is empty", hint=_WEIGHTS_HINT
+    )
+
+
+def _require_weights(path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix in (".pdmodel", ".pdiparams", ".json", ".onnx", ".nb"):
+        raise InputError(
+            f"{path}: an export, not a training checkpoint",
+            cause="it holds the network already, and a configuration says how to build one",
+            hint="leave out --config",
+        )
+    if suffix in (".pdopt", ".pdstates"):
+        raise InputError(f"{path}: the state of an optimizer, not the weights of a network", hint=_WEIGHTS_HINT)
+
+
+@guarded("a training checkpoint")
+def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """The weights by their names.
+
+    Raises:
+        InputError: Empty, cut off, no pickle, a pickle of something else, the state of an optimizer, nested weights,
+            or weights that are NaN or infinite.
+    """
+    content = _content(path)
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{path}: not a training checkpoint",
+            cause=f"it holds a {type(content).__name__}, not weights by their names",
+            hint=_WEIGHTS_HINT,
+        )
+    content.pop(_FRAMEWORK_NAMES, None)
+    if not content:
+        raise InputError(f"{path}: the checkpoint holds no weights", hint=_WEIGHTS_HINT)
+    names = [name for name in content if isinstance(name, str)]
+    if any(name in _TRAINING_STATE or name.endswith(_OPTIMIZER_SUFFIXES) for name in names):
+        raise InputError(
+            f"{path}: the state of an optimizer, not the weights of a network",
+            cause=f"it holds {_listed(names)}",
+            hint=_WEIGHTS_HINT,
+        )
+    weights = {str(name): _array(value) for name, value in content.items()}
+    if others := [name for name, value in weights.items() if value is None]:
+        raise _not_flat(path, content, others)
+    found = {name: value for name, value in weights.items() if value is not None}
+    _require_finite(path, found)
+    return found
+
+
+def _content(path: Path) -> Any:
+    with path.open("rb") as stream:
+        head = stream.read(len(_LFS))
+        stream.seek(0)
+        if not head:
+            raise InputError(f"{path}: the file is empty", cause="a copy or a download that did not finish")
+        if head[:1] != b"\x80":
+            kind = "no pickle, which paddle.save writes"
+            if head[:2] == b"PK":
+                kind = "a zip archive, as PyTorch writes"
+            elif head == _LFS:
+                kind = "a git-lfs pointer, not the file itself"
+            raise InputError(f"{path}: not a training checkpoint of Paddle", cause=kind, hint=_WEIGHTS_HINT)
+        size_bytes = stream.seek(-1, os.SEEK_END) + 1
+        if stream.read(1) != pickle.STOP:
+            raise InputError(
+                f"{path}: the checkpoint is cut off after {size_bytes:,} bytes",
+                cause="it does not end as a pickle does",
+                hint="copy it or download it again",
+            )
+        try:
+            return plain_pickle.load(stream)
+        except (pickle.UnpicklingError, EOFError) as error:
+            raise InputError(
+                f"{path}: not a training checkpoint, or a damaged one", cause=str(error), hint=_WEIGHTS_HINT
+            ) from None
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """An array of numbers as this machine has them, also with the name that Paddle writes beside it; else None."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        value = value[1]
+    return np.asarray(value, value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else None
+
+
+def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputError:
+    """Weights in a dictionary of their own, or values that are no weights."""
+    for name, value in content.items():
+        if isinstance(value, dict) and any(_array(each) is not None for each in value.values()):
+            keep = f'paddle.save(paddle.load("{path.name}")["{name}"], "weights.pdparams")'
+            return InputError(
+                f"{path}: the checkpoint is nested: its weights lie under {name!r}",
+                cause=f"it holds {_listed([str(key) for key in content])}",
+                hint=f"keep the weights alone: {keep}",
+            )
+    return InputError(
+        f"{path}: not weights alone",
+        cause=f"these are none: {_listed([f'{name} ({type(content[name]).__name__})' for name in others])}",
+        hint=_WEIGHTS_HINT,
+    )
+
+
+def _require_finite(path: Path, weights: dict[str, np.ndarray]) -> None:
+    bad = [name for name, value in weights.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    if bad:
+        raise InputError(
+            f"{path}: {len(bad)} of {len(weights)} weights hold NaN or infinity: {_listed(bad)}",
+            cause="the training has diverged, or the file is damaged",
+            hint="take an earlier checkpoint",
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

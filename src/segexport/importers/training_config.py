@@ -1,0 +1,226 @@
+"""PaddleSeg's training configuration: what network a checkpoint is of, and how its images were prepared.
+
+Files inherit from others by `_base_`, as `paddleseg.cvlibs.Config` reads them: what a file says goes over what its base
+says, key by key, unless `_inherited_: false` replaces a section whole. Classes and channels that the model does not
+state are those of its data set.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from segexport.artifact import warning
+from segexport.errors import InputError
+from segexport.files.foreign import guarded
+from segexport.files.yaml_reader import read_yaml
+from segexport.importers.deploy_config import DeployConfig, named_types, typed_list
+from segexport.importers.deploy_params import PADDLESEG
+from segexport.importers.deploy_transforms import to_preprocess
+from segexport.spec import Frozen, Preprocess
+
+_DEPTH = 16  # of files that inherit from one another
+_PLAIN_DATASET = "Dataset"  # the one whose classes and channels are in the file and not in its class
+_DATASETS = ("train_dataset", "val_dataset")
+_WITH_TRANSFORMS = (
+    "export",
+    "val_dataset",
+    "test_dataset",
+)  # the first that has some; `export` is of PaddleSeg 2.2-2.5
+_SECTIONS = {
+    "model", "train_dataset", "val_dataset", "test_dataset", "export", "test_config", "optimizer", "lr_scheduler",
+    "loss", "distill_loss", "learning_rate", "batch_size", "iters", "seed", "to_static_training", "profiler_options",
+}  # fmt: skip
+
+
+class TrainingConfig(Frozen):
+    """What a configuration says about the network of a checkpoint.
+
+    Attributes:
+        file: The file that was given; its bases are read into it.
+        model: Type and parameters of the network and, in it, of its backbone, as PaddleSeg's constructors take them.
+        dataset: PaddleSeg's class of the training data, which can say how many classes and channels there are; "" where
+            the file says it, or leaves it to the network.
+        transforms: Those of validation, as the file has them; None where it names none.
+        transforms_of: The section that they are from.
+        ignore_index: The label that the training has left out.
+        notes: What was not taken over; some are warnings.
+    """
+
+    file: Path
+    model: dict[str, Any]
+    dataset: str = ""
+    transforms: list[Any] | None = None
+    transforms_of: str = ""
+    ignore_index: int = 255
+    notes: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """For messages: the file's name and what it is."""
+        return f"{self.file.name} (PaddleSeg)"
+
+    def deploy_config(self, channels: int, stated: Preprocess | None) -> DeployConfig:
+        """What an export of this configuration would say beside its program.
+
+        Args:
+            channels: How many the network takes.
+            stated: The preprocessing, where the user says it: then no transform is read.
+
+        Raises:
+            InputError: Transforms that the contract cannot say.
+        """
+        if stated is not None:
+            return DeployConfig(source=self.source, preprocess=stated, ignore_index=self.ignore_index, notes=self.notes)
+        where = f"{self.file}: {self.transforms_of}"
+        notes = self.notes
+        transforms = typed_list(self.file, self.transforms, f"{self.transforms_of}.transforms")
+        if self.transforms is None:
+            transforms = [("Normalize", {})]
+            notes = (*notes, warning(f"{self.file.name} names no transforms: PaddleSeg's Normalize is assumed"))
+        preprocess, more = to_preprocess(transforms, PADDLESEG, where, channels=channels)
+        return DeployConfig(
+            source=self.source,
+            preprocess=preprocess,
+            ignore_index=self.ignore_index,
+            multi_label="AddMultiLabelAuxiliaryCategory" in named_types(self.transforms),
+            notes=(*notes, *more),
+        )
+
+
+@guarded("a training configuration of PaddleSeg")
+def read_training_config(path: Path) -> TrainingConfig:
+    """Reads a configuration with its bases.
+
+    Raises:
+        InputError: Not YAML, bases that are missing or go in a circle, no network, or parts that contradict each other.
+    """
+    content = _with_bases(path, ())
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("type"), str):
+        raise _no_model(path, content)
+    datasets = [_section(path, content, name) for name in _DATASETS]
+    model = _plain(path, model, "model")
+    kinds = {data["type"] for data in datasets if isinstance(data.get("type"), str)}
+    if len(kinds) > 1:
+        raise InputError(f"{path}: train_dataset and val_dataset are of two types: {', '.join(sorted(kinds))}")
+    classes = _agreed(path, "num_classes", model.get("num_classes"), datasets, "num_classes")
+    where = model["backbone"] if isinstance(model.get("backbone"), dict) else model
+    channels = _agreed(path, "in_channels", where.get("in_channels"), datasets, "img_channels")
+    if classes is not None:
+        model["num_classes"] = classes
+    if channels is not None:
+        where["in_channels"] = channels
+    ignored = _agreed(path, "ignore_index", None, datasets, "ignore_index")
+    section = next((name for name in _WITH_TRANSFORMS if _section(path, content, name).get("transforms")), "")
+    return TrainingConfig(
+        file=path,
+        model=model,
+        dataset=next(iter(kinds - {_PLAIN_DATASET}), ""),
+        transforms=content[section]["transforms"] if section else None,
+        transforms_of=section,
+        ignore_index=255 if ignored is None else ignored,
+        notes=tuple(_notes(path, content, _pretrained(model))),
+    )
+
+
+def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's content over that of its bases; `below` are the files that inherit from it."""
+    if path.resolve() in below or len(below) > _DEPTH:
+        raise InputError(f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1]))))
+    if not path.exists():
+        inherits = f"_base_ of {below[-1]}" if below else ""
+        raise InputError(f"{path}: no such file", cause=inherits)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not a configuration", cause=f"its top level is a {type(content).__name__}")
+    bases = content.pop("_base_", None) or []
+    for base in [bases] if isinstance(bases, str) else bases:
+        if not isinstance(base, str):
+            raise InputError(f"{path}: _base_ holds {base!r}, the path of a file is expected")
+        content = _merged(content, _with_bases(path.parent / base, (*below, path.resolve())))
+    return content
+
+
+def _merged(own: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    own = dict(own)
+    if not own.pop("_inherited_", True):
+        return own
+    merged = dict(base)
+    for key, value in own.items():
+        inherited = merged.get(key)
+        merged[key] = value
+        if isinstance(value, dict):
+            merged[key] = _merged(value, inherited if isinstance(inherited, dict) else {})
+    return merged
+
+
+def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
+    section = content.get(name)
+    if section is not None and not isinstance(section, dict):
+        raise InputError(f"{path}: {name} is {section!r}, a section is expected")
+    return section or {}
+
+
+def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]], in_dataset: str) -> int | None:
+    """The number that model and data sets state, where one does.
+
+    Raises:
+        InputError: They state two, or no number.
+    """
+    stated = {"model": of_model} | dict(zip(_DATASETS, (data.get(in_dataset) for data in datasets), strict=True))
+    stated = {where: value for where, value in stated.items() if value is not None}
+    for where, value in stated.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise InputError(f"{path}: {where}: {name} is {value!r}, a whole number is expected")
+    if len(set(stated.values())) > 1:
+        said = ", ".join(f"{value} in {where}" for where, value in stated.items())
+        raise InputError(f"{path}: {name} is {said}", hint="PaddleSeg wants the same everywhere")
+    return next(iter(stated.values()), None)
+
+
+def _pretrained(section: dict[str, Any]) -> list[str]:
+    """The weights that the network and its parts would begin with."""
+    found = [str(section["pretrained"])] if section.get("pretrained") else []
+    return found + [name for value in section.values() if isinstance(value, dict) for name in _pretrained(value)]
+
+
+def _plain(path: Path, value: Any, where: str) -> Any:
+    """A copy of what constructors are given: numbers, text, lists and sections."""
+    if isinstance(value, dict):
+        return {str(key): _plain(path, each, f"{where}.{key}") for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if finite and (value is None or isinstance(value, str | bool | int | float)):
+        return value
+    raise InputError(f"{path}: {where} is {value!r}, a number, text, list or section is expected")
+
+
+def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[str]:
+    notes = []
+    if pretrained:
+        notes.append(f"pretrained was not loaded, the checkpoint has all weights: {', '.join(pretrained)}")
+    if unknown := sorted(str(key) for key in content.keys() - _SECTIONS):
+        notes.append(warning(f"{path.name}: {', '.join(unknown)} is unknown and was not used"))
+    test = content.get("test_config")
+    if isinstance(test, dict) and (test.get("is_slide") or test.get("aug_eval")):
+        how = "in sliding windows" if test.get("is_slide") else "at several scales"
+        notes.append(warning(f"{path.name}: test_config evaluates {how}; an export sees the whole image, once"))
+    return notes
+
+
+def _no_model(path: Path, content: dict[str, Any]) -> InputError:
+    keys = ", ".join(map(str, list(content)[:8]))
+    if content.keys() & {"Deploy", "DEPLOY", "PreProcess"}:
+        return InputError(
+            f"{path}: the file of an export, not a training configuration",
+            cause=f"its keys are {keys}",
+            hint="give the file that PaddleSeg's train.py was given by --config",
+        )
+    return InputError(
+        f"{path}: no network: `model` with its `type` is expected",
+        cause=f"its keys are {keys}" if keys else "the file holds nothing",
+        hint="give the file that PaddleSeg's train.py was given by --config",
+    )

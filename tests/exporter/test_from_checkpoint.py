@@ -1,0 +1,195 @@
+"""A checkpoint and its configuration become what the model's own class computes, without running the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from installed import require_worker
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, WorkerFailed
+from segexport.exporter import program
+from segexport.exporter.from_checkpoint import MODULE, WORKER
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.set_head import set_head
+from segexport.files.store import Store
+from segexport.process.worker import Worker
+
+NETWORKS = {
+    "fast_scnn": {"type": "FastSCNN", "num_classes": 5},
+    "pp_liteseg": {
+        "type": "PPLiteSeg",
+        "num_classes": 5,
+        "backbone": {"type": "STDC1"},
+        "arm_out_chs": [16, 32, 32],
+        "seg_head_inter_chs": [16, 16, 16],
+        "cm_out_ch": 32,
+    },
+    "fcn_of_four_channels": {
+        "type": "FCN",
+        "num_classes": 3,
+        "backbone": {"type": "HRNet_W18_Small_V1", "in_channels": 4},
+    },
+}
+DATA = {
+    "train_dataset": {"type": "Dataset"},
+    "val_dataset": {
+        "type": "Dataset",
+        "transforms": [{"type": "Resize", "target_size": [96, 64]}, {"type": "Normalize"}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a checkpoint of each network, its configuration, and what its own class computes."""
+    python = require_worker(MODULE)
+    folder = tmp_path_factory.mktemp("checkpoints")
+    (folder / "networks.json").write_text(json.dumps(NETWORKS))
+    script = Path(__file__).with_name("paddleseg_checkpoints.py")
+    done = subprocess.run([python, "-I", script, folder], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name, section in NETWORKS.items():
+        # Where it began is not loaded: nobody can.
+        model = {**section, "pretrained": "https://example.invalid/model.pdparams"}
+        (folder / f"{name}.yml").write_text(yaml.safe_dump({"model": model, **DATA}))
+    return folder
+
+
+def imported(folder: Path, name: str, store: Path, **options) -> ModelArtifact:
+    given = ImportOptions(config=folder / f"{name}.yml", **options)
+    return import_model(folder / f"{name}.pdparams", given, Store(store))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("fast_scnn", None),
+        pytest.param("pp_liteseg", (96, 64), marks=pytest.mark.slow),
+        pytest.param("fcn_of_four_channels", None, marks=pytest.mark.slow),
+    ],
+)
+def test_it_computes_what_the_models_own_class_computes(checkpoints, tools, tmp_path, name, size):
+    artifact = imported(checkpoints, name, tmp_path, input_size=size)
+    own = np.load(checkpoints / f"{name}.npz")
+    graph = program.read(artifact.file("model"), artifact.file("params"))
+    (mask,) = tools.paddle(graph, [own["image"]])
+    np.testing.assert_array_equal(mask, own["scores"].argmax(axis=1))
+    (scores,) = tools.paddle(set_head(graph, "logits")[0], [own["image"]])
+    assert np.abs(own["scores"]).max() > 0.1
+    np.testing.assert_allclose(scores, own["scores"], rtol=0, atol=1e-5)
+    manifest = artifact.manifest
+    assert manifest.num_classes == NETWORKS[name]["num_classes"]
+    assert manifest.image.shape == ((1, *own["image"].shape[1:]) if size else (-1, own["image"].shape[1], -1, -1))
+    assert [op.op for op in manifest.preprocess.geometry] == ["resize"]
+    assert any("pretrained was not loaded" in note for note in manifest.lineage[0].notes)
+
+
+def test_the_second_time_it_is_found_in_the_store(checkpoints, tmp_path, monkeypatch):
+    first = imported(checkpoints, "fast_scnn", tmp_path)
+    monkeypatch.setattr(Worker, "__init__", lambda *_args, **_options: pytest.fail("PaddleSeg was started"))
+    assert imported(checkpoints, "fast_scnn", tmp_path).path == first.path
+
+
+def test_a_configuration_of_other_classes_is_told_both_numbers(checkpoints, tmp_path):
+    model = {**NETWORKS["fast_scnn"], "num_classes": 7}
+    (tmp_path / "seven.yml").write_text(yaml.safe_dump({"model": model}))
+    with pytest.raises(InputError, match=r"of 5 classes, seven\.yml says 7"):
+        import_model(
+            checkpoints / "fast_scnn.pdparams", ImportOptions(config=tmp_path / "seven.yml"), Store(tmp_path / "store")
+        )
+    assert list((tmp_path / "store").rglob("*.pdmodel")) == []
+
+
+def test_a_checkout_is_built_from_in_place_of_the_package(checkpoints, tmp_path):
+    """A package of the user's own, whose FastSCNN is no network of PaddleSeg's."""
+    checkout = tmp_path / "PaddleSeg"
+    (checkout / "paddleseg" / "cvlibs").mkdir(parents=True)
+    (checkout / "paddleseg" / "utils").mkdir()
+    (checkout / "paddleseg" / "__init__.py").write_text("__version__ = '2.5.0'\nfrom . import models\n")
+    (checkout / "paddleseg" / "cvlibs" / "__init__.py").write_text("")
+    (checkout / "paddleseg" / "cvlibs" / "manager.py").write_text(
+        "class _Kind:\n    def __init__(self): self.components_dict = {}\n"
+        "MODELS, BACKBONES, DATASETS = _Kind(), _Kind(), _Kind()\n"
+    )
+    (checkout / "paddleseg" / "utils" / "__init__.py").write_text("")
+    (checkout / "paddleseg" / "utils" / "utils.py").write_text("")
+    (checkout / "paddleseg" / "models.py").write_text(
+        "import paddle\nfrom paddleseg.cvlibs import manager\n"
+        "class Tiny(paddle.nn.Layer):\n"
+        "    def __init__(self, num_classes):\n"
+        "        super().__init__()\n"
+        "        self.conv = paddle.nn.Conv2D(3, num_classes, 1)\n"
+        "    def forward(self, x): return [self.conv(x)]\n"
+        "manager.MODELS.components_dict['Tiny'] = Tiny\n"
+    )
+    (tmp_path / "tiny.yml").write_text("model: {type: Tiny, num_classes: 4}\n")
+    weights = {"conv.weight": np.ones((4, 3, 1, 1), np.float32), "conv.bias": np.arange(4, dtype=np.float32)}
+    (tmp_path / "tiny.pdparams").write_bytes(pickle.dumps(weights))
+    options = ImportOptions(config=tmp_path / "tiny.yml", paddleseg=checkout)
+    found = import_model(tmp_path / "tiny.pdparams", options, Store(tmp_path / "store"))
+    assert found.manifest.num_classes == 4
+    with pytest.raises(InputError, match="no checkout of PaddleSeg"):
+        import_model(
+            tmp_path / "tiny.pdparams", options.model_copy(update={"paddleseg": tmp_path}), Store(tmp_path / "store")
+        )
+
+
+# -- what PaddleSeg says of a configuration --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def builder():
+    require_worker(MODULE)
+    with Worker(WORKER, needs=MODULE, name="PaddleSeg") as worker:
+        yield worker
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "what", "more"),
+    [
+        ({"type": "FastSCN"}, "", "model.type: PaddleSeg has no 'FastSCN'", "did you mean 'FastSCNN'?"),
+        (
+            {"type": "FastSCNN", "num_classes": 2, "width": 3},
+            "",
+            "model: FastSCNN: got an unexpected keyword argument 'width'",
+            "it takes num_classes, in_channels, enable_auxiliary_loss, align_corners, pretrained",
+        ),
+        ({"type": "FastSCNN"}, "", "model: FastSCNN: missing a required argument: 'num_classes'", "it takes"),
+        (
+            {"type": "FCN", "num_classes": 2, "backbone": {"type": "HRNet_W1"}},
+            "",
+            "model.backbone.type: PaddleSeg has no 'HRNet_W1'",
+            "did you mean 'HRNet_W18'?",
+        ),
+        (
+            {"type": "FastSCNN", "num_classes": 5},
+            "Cityscapes",
+            "model: 5 in the configuration, 19 for the data set Cityscapes (NUM_CLASSES)",
+            "",
+        ),
+        (
+            {"type": "BiSeNetV2", "num_classes": 5, "lambd": "wide"},
+            "",
+            "model: PaddleSeg cannot build BiSeNetV2 with these parameters",
+            "ValueError: invalid literal",
+        ),
+    ],
+    ids=["a model", "a parameter", "no classes", "a backbone", "other classes", "a value"],
+)
+def test_what_cannot_be_built_is_told_with_what_can(builder, model, dataset, what, more):
+    with pytest.raises(WorkerFailed) as caught:
+        builder.call("build", {"model": model, "dataset": dataset, "checkout": None}, timeout_s=300)
+    assert caught.value.what == what
+    assert more in caught.value.cause + caught.value.hint
+
+
+def test_classes_of_a_data_set(builder):
+    building = {"model": {"type": "FastSCNN"}, "dataset": "Cityscapes", "checkout": None}
+    assert builder.call("build", building, timeout_s=300)[0]["num_classes"] == 19

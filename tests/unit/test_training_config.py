@@ -1,0 +1,141 @@
+"""PaddleSeg's training configuration: inheritance, the network, its classes and channels, the preprocessing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from segexport.errors import InputError
+from segexport.importers.training_config import read_training_config
+from segexport.spec import Resize
+
+BASE = """\
+batch_size: 4
+iters: 1000
+train_dataset:
+  type: Dataset
+  num_classes: 5
+  transforms: [{type: RandomHorizontalFlip}, {type: Normalize}]
+val_dataset:
+  type: Dataset
+  num_classes: 5
+  transforms:
+    - type: Resize
+      target_size: [64, 32]
+    - type: Normalize
+      mean: [0.1, 0.2, 0.3]
+      std: [0.5, 0.5, 0.5]
+model:
+  type: FCN
+  backbone: {type: HRNet_W18, align_corners: false, pretrained: https://example.org/hrnet.tar.gz}
+  backbone_indices: [-1]
+loss: {types: [{type: CrossEntropyLoss}], coef: [1]}
+"""
+
+
+def config(folder: Path, text: str = BASE, name: str = "net.yml"):
+    (folder / name).write_text(text)
+    return read_training_config(folder / name)
+
+
+def refused(folder: Path, text: str, match: str) -> InputError:
+    with pytest.raises(InputError, match=match) as caught:
+        config(folder, text)
+    return caught.value
+
+
+def test_the_network_its_classes_and_its_preprocessing(tmp_path):
+    found = config(tmp_path)
+    assert found.model["type"] == "FCN"
+    assert found.model["num_classes"] == 5
+    assert found.model["backbone_indices"] == [-1]
+    assert found.dataset == ""
+    deploy = found.deploy_config(3, None)
+    assert deploy.preprocess.geometry == (Resize(width=64, height=32),)
+    assert deploy.preprocess.mean == (0.1, 0.2, 0.3)
+    assert deploy.source == "net.yml (PaddleSeg)"
+    assert any("pretrained was not loaded" in note and "example.org" in note for note in deploy.notes)
+
+
+def test_a_file_says_over_its_bases_key_by_key(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "data.yml").write_text(BASE)
+    (tmp_path / "base" / "model.yml").write_text("_base_: data.yml\nmodel: {backbone: {align_corners: true}}\n")
+    found = config(tmp_path, "_base_: base/model.yml\nmodel: {backbone_indices: [0]}\n")
+    assert found.model["backbone"]["type"] == "HRNet_W18"
+    assert found.model["backbone"]["align_corners"] is True
+    assert found.model["backbone_indices"] == [0]
+
+
+def test_a_section_that_inherits_nothing(tmp_path):
+    (tmp_path / "base.yml").write_text(BASE)
+    found = config(tmp_path, "_base_: [base.yml]\nmodel: {_inherited_: false, type: UNet, num_classes: 5}\n")
+    assert found.model == {"type": "UNet", "num_classes": 5}
+
+
+def test_classes_and_channels_of_a_dataset_class_are_left_to_paddleseg(tmp_path):
+    found = config(tmp_path, "train_dataset: {type: Cityscapes}\nmodel: {type: UNet}\n")
+    assert found.dataset == "Cityscapes"
+    assert "num_classes" not in found.model
+
+
+def test_channels_of_the_data_go_to_the_backbone_or_to_the_model(tmp_path):
+    content = yaml.safe_load(BASE)
+    content["train_dataset"]["img_channels"] = 4
+    assert config(tmp_path, yaml.safe_dump(content)).model["backbone"]["in_channels"] == 4
+    del content["model"]["backbone"]
+    assert config(tmp_path, yaml.safe_dump(content)).model["in_channels"] == 4
+
+
+def test_transforms_of_an_older_version_are_under_export(tmp_path):
+    found = config(tmp_path, BASE + "export: {transforms: [{type: Normalize, mean: [0, 0, 0], std: [1, 1, 1]}]}\n")
+    assert found.deploy_config(3, None).preprocess.mean == (0, 0, 0)
+
+
+def test_without_transforms_paddlesegs_default_is_assumed_and_said(tmp_path):
+    deploy = config(tmp_path, "model: {type: UNet, num_classes: 2}\n").deploy_config(3, None)
+    assert deploy.preprocess.mean == (0.5, 0.5, 0.5)
+    assert any("names no transforms" in note for note in deploy.notes)
+
+
+def test_an_evaluation_that_an_export_does_not_do_is_said(tmp_path):
+    found = config(tmp_path, BASE + "test_config: {is_slide: true, crop_size: [64, 64], stride: [32, 32]}\n")
+    assert any("in sliding windows" in note for note in found.notes)
+
+
+def test_the_label_that_training_left_out(tmp_path):
+    content = yaml.safe_load(BASE)
+    content["train_dataset"]["ignore_index"] = 254
+    assert config(tmp_path, yaml.safe_dump(content)).deploy_config(3, None).ignore_index == 254
+
+
+def test_a_random_transform_of_validation_is_refused_with_its_place(tmp_path):
+    content = yaml.safe_load(BASE)
+    content["val_dataset"]["transforms"].insert(0, {"type": "RandomPaddingCrop", "crop_size": [64, 64]})
+    found = config(tmp_path, yaml.safe_dump(content))
+    with pytest.raises(InputError, match=r"net.yml: val_dataset: transform 1, RandomPaddingCrop: a random transform"):
+        found.deploy_config(3, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("Deploy: {model: model.pdmodel}\n", "the file of an export, not a training configuration"),
+        ("batch_size: 4\n", "no network: `model` with its `type` is expected"),
+        ("model: [1]\n", "no network"),
+        ("- 1\n", "not a configuration"),
+        ("model: {type: UNet}\ntrain_dataset: 3\n", "train_dataset is 3, a section is expected"),
+        ("model: {type: UNet, num_classes: many}\n", "num_classes is 'many', a whole number is expected"),
+        ("model: {type: UNet, when: 2020-01-01}\n", "model.when is .*, a number, text, list or section is expected"),
+        ("model: !!python/object/apply:os.getcwd []\n", "not plain YAML data"),
+        ("_base_: elsewhere.yml\n", "elsewhere.yml: no such file"),
+        ("_base_: net.yml\n", "inherits from itself"),
+        ("_base_: [1]\n", "_base_ holds 1"),
+        (BASE.replace("num_classes: 5", "num_classes: 7", 1), "num_classes is 7 in train_dataset, 5 in val_dataset"),
+        (BASE.replace("type: Dataset", "type: Cityscapes", 1), "of two types: Cityscapes, Dataset"),
+    ],
+)
+def test_what_is_no_configuration(tmp_path, text, match):
+    refused(tmp_path, text, match)
