@@ -52,14 +52,9 @@ class ToMnn:
         """Writes `model.mnn`.
 
         Raises:
-<<<<<<< HEAD
             UnsupportedModelError: MNN's converter refuses the model, or makes another one of it; or fp16 or 8-bit
                 weights are asked for of a source in int8.
-            Interrupted: The converter was ended from outside, so nobody knows whether it can.
-=======
-            UnsupportedModelError: MNN's converter refuses the model, or makes another one of it.
             Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
->>>>>>> main
         """
         precision, out, notes = self.params.precision, out_dir / "model.mnn", ()
         if source.manifest.target.precision is Precision.INT8:
