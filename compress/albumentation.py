@@ -34,7 +34,7 @@ def apply(
     _own.transform.set_random_seed(seed)
     try:
         found = _own.transform(image=image, **({} if label is None else {"mask": label}))
-    except Exception as error:  # whatever a transform says of arguments that do not suit the image
+    except Exception as error:  # any error of a transform whose arguments do not fit the image
         raise InputError(
             f"the augmentation fails: {type(error).__name__}", cause=" ".join(str(error).split())
         ) from None
@@ -61,7 +61,7 @@ def build(text: str) -> Any:
     library = _library()
     try:
         return library.from_dict(json.loads(text))
-    except Exception as error:  # the library says unknown names and wrong types in many ways
+    except Exception as error:  # the library reports unknown names and wrong types in many ways
         raise InputError(
             "the augmentation is no pipeline of albumentations",
             cause=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",

@@ -30,7 +30,7 @@ def allocate(
         importance: For each group of the graph a score per unit, in one measure for all, e.g. `fisher`.
         budgets: Cost -> the fraction of it that may stay. Of several, those not yet met count alike.
         align: Channels that stay are a multiple of this where the group is at least that wide.
-        least_kept: No group comes down to less than this fraction of its units: the sum of scores says too little of
+        least_kept: No group keeps less than this fraction of its units: the sum of scores predicts too little of
             what it costs to lose nearly all of a layer.
 
     Returns:

@@ -48,7 +48,7 @@ class Augmentation(Frozen):
 class Batch:
     """`images`: float32 (batch, channels, height, width). `labels`: int64 (batch, height, width), or None.
 
-    `views`: a number for each image that stands for its very pixels; None where every view is another.
+    `views`: a number for each image that identifies its pixels; None if every view differs.
     """
 
     images: np.ndarray

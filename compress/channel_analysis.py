@@ -1,4 +1,4 @@
-"""Reads a program's channel graph: each operator's rule says how its channels depend on one another."""
+"""Reads a program's channel graph: each operator's rule states how its channels depend on one another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def analyze(program: Program) -> ChannelGraph:
         else:
             rule(graph, op)
             if any(name in read and name not in graph.labels for name in op.output_names()):
-                _freeze_unknown(graph, op)  # an output that the rule does not know of is used
+                _freeze_unknown(graph, op)  # an output that the rule does not cover is used
     for name in program.fetch_names:
         graph.freeze_all(graph.of(name), "an output of the model")
     graph.finish()

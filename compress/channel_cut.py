@@ -1,4 +1,4 @@
-"""Cuts channels out of a program: the parameters, the recorded sizes, and the numbers that stand in attributes."""
+"""Cuts channels out of a program: the parameters, the recorded sizes, and the numbers in attributes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _Cut:
     def changed(self, name: str, axis: int) -> bool:
         return self.sizes(name)[axis] != self.before.shape(name)[axis]
 
-    # -- attributes that hold sizes ------------------------------------------------------------------------------------
+    # -- attributes with sizes ------------------------------------------------------------------------------------
 
     def groups(self, op: Op) -> None:
         """A depthwise filter has as many groups as channels; other groups stay as many."""

@@ -2,7 +2,7 @@
 
 Every coordinate along every axis of every parameter gets a number, and so does every channel that an operator makes
 from them. Operators that need two coordinates to be cut together (a filter and its bias, both sides of an addition)
-tie the two numbers in a union-find; operators that cannot lose a coordinate freeze it, and say why. What remains are
+tie the two numbers in a union-find; operators that cannot lose a coordinate freeze it, with a reason. What remains are
 units that can be cut, as in DepGraph (Fang et al., CVPR 2023, section 3), here per channel instead of per layer, so
 that concat, split and channel shuffle need no special layers.
 

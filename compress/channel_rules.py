@@ -53,7 +53,7 @@ def _same(graph: ChannelGraph, op: Op) -> None:
 
 
 def _nothing(graph: ChannelGraph, op: Op) -> None:
-    """Outputs that hold no channels: shapes and constants."""
+    """Outputs without channels: shapes and constants."""
     for name in op.output_names():
         graph.put(name, [None] * len(graph.dims(name)))
 

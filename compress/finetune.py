@@ -32,13 +32,13 @@ from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Label
 from segexport.ui.pictures import default_labels
 
-_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they say where, not what
+_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they do not change the result
 
 
 class Finetune:
-    """Trains a program on the data's labels, on what a teacher says of its images, or on both.
+    """Trains a program on the data's labels, on a teacher's outputs for its images, or on both.
 
-    Data with another number of classes gets a new head; classes with a name that the model knows keep their weights.
+    Data with another number of classes gets a new head; classes whose name the model has keep their weights.
     """
 
     kind = "finetune"
@@ -115,7 +115,7 @@ class Finetune:
         if self.params.precision != "fp32" and self.params.device == "cpu":
             raise InputError(
                 f"precision {self.params.precision}: mixed precision trains on a GPU only",
-                cause="Paddle computes fp32 on a CPU whatever it is told",
+                cause="Paddle always computes in fp32 on a CPU",
                 hint="leave it out, or train with device gpu:0",
             )
         labels, origin = self._classes(source.manifest, data)
@@ -158,11 +158,11 @@ class Finetune:
     # -- what a step that trains otherwise changes -----------------------------------------------------------------
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        """What its worker wants to know besides the job; `teacher`: files to learn from where no other is named."""
+        """What its worker needs besides the job; `teacher`: files to learn from where no other is named."""
         return {}
 
     def _more_notes(self) -> tuple[str, ...]:
-        """What else its lineage says."""
+        """Further entries of its lineage."""
         return ()
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class Finetune:
         )
 
     def _train(self, job: Job, more: dict[str, Any], out_dir: Path, context: StepContext) -> tuple[str, ...]:
-        """Follows the training to its end; what there is to say of it afterwards."""
+        """Follows the training to its end; returns the notes about it."""
         limits = {"threads": context.threads, "timeout_s": context.timeout_s}
         answers: Iterator[dict[str, Any]]
         if self.params.processes == 1:

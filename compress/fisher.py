@@ -19,7 +19,7 @@ from segexport.errors import InputError
 def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
     """The mean over images of the squared derivative of the loss by a gate on the channels of a unit.
 
-    The gate stands where the channels are read, so that it closes all that are tied at once: its derivative is the sum
+    The gate is where the channels are read, so that it closes all coupled channels together: its derivative is the sum
     of weight times gradient over the slices of the filters that take them in. Group Fisher pruning (Liu et al., ICML
     2021, equation 6). The loss is the cross entropy with the labels, or, without any, with the classes that the model
     itself sees. BatchNorm keeps its running statistics.
@@ -64,7 +64,7 @@ def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
 def _gate(graph: ChannelGraph, index: int) -> list[tuple[Axis, np.ndarray]]:
     """Axes of weights that read a group's channels, with each coordinate's place in the group, -1 outside.
 
-    Where nothing reads them (a norm over channels, a product of features) the weights that make them stand in.
+    Where nothing reads them (a norm over channels, a product of features) the weights that produce them are used.
     """
     group = graph.groups[index]
     position = {unit: place for place, unit in enumerate(group.units.tolist())}

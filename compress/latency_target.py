@@ -67,7 +67,7 @@ def macs_for_latency(
         least = min((each.latency_kept for each in told), default=1.0)
         raise InputError(
             f"pruning does not bring this model to {wanted:.0%} of its time",
-            cause=f"the quickest of {len(told)} tries took {least:.0%}",
+            cause=f"the fastest of {len(told)} candidates took {least:.0%}",
             hint="allow more time",
         )
     return best, told

@@ -1,7 +1,7 @@
 """One operator of an exported program as a function on Paddle tensors, with gradients.
 
 Every operator goes through Paddle's generated dygraph entry of the same name, so that the very kernel runs that Paddle
-Inference would run. The few entries that want another calling form stand at the end of this file.
+Inference would run. The few entries with another signature are at the end of this file.
 
 Imports paddle: for worker processes and tests only.
 """
@@ -20,23 +20,23 @@ from segexport.exporter.program import Attr, Op
 
 Tensors = dict[str, Any]
 Run = Callable[[Tensors, bool], None]
-"""Reads inputs from the tensors by name and writes outputs there; the flag says whether the net trains."""
+"""Reads inputs from the tensors by name and writes outputs there; the flag is true in training."""
 
 _ARGUMENTS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_args_info()
 _ARGUMENT_KINDS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_args_type_info()
 _RETURNS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_returns_info()
 
-# Attributes that say how a program was traced or which backend was wished for; they change no result.
+# Attributes that record how a program was traced or which backend was chosen; they change no result.
 _IGNORED_ATTRIBUTES = frozenset(
     {
         "op_role", "op_role_var", "op_namescope", "op_callstack", "op_device", "with_quant_attr", "mkldnn_data_type",
         "use_mkldnn", "use_quantizer", "use_cudnn",
     }
 )  # fmt: skip
-_WRITTEN = object()  # an output that the entry wants to be given, empty
+_WRITTEN = object()  # an empty output that the entry needs as an argument
 _OPAQUE_ATTRIBUTES = frozenset({"BLOCK", "BLOCKS", "SCALAR", "SCALARS"})
 
-# Slots that Paddle's dygraph entries do not take: small integer tensors that stand for an attribute.
+# Slots that Paddle's dygraph entries do not take: small integer tensors in place of an attribute.
 _TENSOR_ATTRIBUTES: dict[tuple[str, str], str] = {
     ("reshape2", "ShapeTensor"): "shape",
     ("expand_v2", "Shape"): "shape",
@@ -190,7 +190,7 @@ def _batch_norm(op: Op) -> Run:
     momentum, epsilon = op.attr("momentum", 0.9), op.attr("epsilon", 1e-5)
     layout = "NHWC" if op.attr("data_layout", "NCHW") == "NHWC" else "NCHW"
 
-    # `use_global_stats` says nothing: an export in eval mode always sets it.
+    # `use_global_stats` is ignored: an export in eval mode always sets it.
     def run(tensors: Tensors, training: bool) -> None:
         tensors[y] = paddle.nn.functional.batch_norm(
             tensors[x], tensors[mean], tensors[variance], tensors[scale], tensors[bias],

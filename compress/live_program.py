@@ -60,7 +60,7 @@ class LiveProgram(paddle.nn.Layer):
     def _hold_parameters(self, fixed: frozenset[str]) -> None:
         statistics = {op.input(slot) for op in self._program.ops if op.type in _NORMS for slot in ("Mean", "Variance")}
         for index, (name, value) in enumerate(self._program.params.items()):
-            key = f"{index}:{name.replace('.', '/')}"  # a layer's keys hold no dots
+            key = f"{index}:{name.replace('.', '/')}"  # a layer's keys have no dots
             trains = (
                 value.dtype == np.float32
                 and name not in statistics
@@ -178,9 +178,9 @@ class LiveProgram(paddle.nn.Layer):
         return self.tensors()[name]
 
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """All that a checkpoint of the layer has to hold, by name: the program's parameters and buffers.
+        """Everything that a checkpoint of the layer needs, by name: the program's parameters and buffers.
 
-        A subclass that learns more adds it here; `tensor` and `trained_names` then know it too.
+        A subclass with more parameters adds them here; `tensor` and `trained_names` then include them.
         """
         return dict(self._held)
 
@@ -197,7 +197,7 @@ class LiveProgram(paddle.nn.Layer):
 
 
 def _reason(error: Exception) -> str:
-    """The one line of Paddle's long messages that says what is wrong."""
+    """The one line of Paddle's long messages that names the fault."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if line.startswith("(")), lines[0] if lines else type(error).__name__)
 

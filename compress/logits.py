@@ -10,7 +10,7 @@ _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "trans
 
 
 def logits_of(program: Program) -> tuple[str, int]:
-    """The variable that holds the logits of the first output, and its class axis.
+    """The variable with the logits of the first output, and its class axis.
 
     Args:
         program: Its first output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.

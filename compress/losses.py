@@ -31,7 +31,7 @@ def dynamic_weights(labels: Tensor, classes: int, ignore_index: int = 255) -> Te
     """Class weights of one batch, the inverse of each class's pixels, with the sum `classes`; float32 (classes,).
 
     The rule of PaddleX 1.x for `class_weight='dynamic'`: pixels / (pixels of the class + 1), then scaled. (Its page
-    says "share of each class * num_classes", which would weigh the common classes most; its code does this.)
+    has "share of each class * num_classes", which would weigh the common classes most; its code does as here.)
     """
     valid, safe = _valid(labels, ignore_index)
     pixels = (functional.one_hot(safe, classes) * valid.unsqueeze(-1)).sum([0, 1, 2])

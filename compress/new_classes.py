@@ -1,6 +1,6 @@
 """Gives a program other classes: every layer that makes or carries the class channels gets as many as there are now.
 
-The channel graph says which parameters those are, so that a head of several layers, of scores that are added up, or of
+The channel graph finds these parameters, so that a head of several layers, of scores that are added up, or of
 a depthwise upsampling is changed as a whole. NumPy only.
 """
 
@@ -23,7 +23,7 @@ _HINT = "fine-tune on data with the model's own classes, or export a model that 
 def with_classes(program: Program, origin: Sequence[int | None], shares: np.ndarray | None = None) -> Program:
     """A copy of the program for other classes.
 
-    A class that the program knows keeps its weights. A new one gets the mean of all: next to others it is then neither
+    A class that the program has keeps its weights. A new one gets the mean of all: next to others it is then neither
     likely nor unlikely, and since the last layer is linear in its weights, training finds its own from there. Where no
     class is known, biases begin at the logarithm of the classes' shares, so that the first steps need not learn what
     is frequent (Lin et al.: Focal Loss for Dense Object Detection, ICCV 2017, section 4.1).
@@ -34,13 +34,13 @@ def with_classes(program: Program, origin: Sequence[int | None], shares: np.ndar
         shares: (classes,) fractions of the pixels.
 
     Raises:
-        UnsupportedModelError: One channel stands for two classes, or the class channels are mixed with others.
+        UnsupportedModelError: One channel belongs to two classes, or the class channels are mixed with others.
     """
     name, axis = logits_of(program)
     graph = analyze(program)
     ids = graph.of(name)[axis]
     if ids is None or len(ids) < 2:
-        cause = "one channel stands for two classes" if ids is not None else "its channels cannot be followed"
+        cause = "one channel belongs to two classes" if ids is not None else "its channels cannot be followed"
         raise UnsupportedModelError(f"the head ({name}) cannot be given {len(origin)} classes", cause=cause, hint=_HINT)
     units = graph.roots(ids)
     changed = program.copy()
@@ -67,7 +67,7 @@ def _require_whole(graph: ChannelGraph, place: Axis, units: np.ndarray, classes:
     if not np.array_equal(roots, units):
         raise UnsupportedModelError(
             f"{place[0]} cannot be given {classes} classes",
-            cause="its class channels stand among others or in another order",
+            cause="its class channels are mixed with others or in another order",
             hint=_HINT,
         )
 

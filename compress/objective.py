@@ -143,7 +143,7 @@ def _classes_first(logits: paddle.Tensor, axis: int) -> paddle.Tensor:
 
 
 def _class_weight(options: TrainingOptions, classes: int) -> paddle.Tensor | None:
-    """`classes`: 0 where the program does not tell."""
+    """`classes`: 0 if unknown."""
     given = options.class_weight
     if given is None or given == "dynamic":
         return None

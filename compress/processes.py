@@ -1,4 +1,4 @@
-"""The processes that train: one worker, or several that Paddle's launcher starts; both tell how far they are."""
+"""The processes that train: one worker, or several that Paddle's launcher starts; both report their progress."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segexport.process.worker import Worker
 
 _WORKERS = Path(__file__).parent / "workers"
 WORKER = _WORKERS / "finetune_worker.py"
-_PARTS, _MOST_STEPS = 50, 20  # how often progress is told
+_PARTS, _MOST_STEPS = 50, 20  # how often progress is reported
 _LOOK_EVERY_S = 0.2
 _END_S = 10.0
 
@@ -41,7 +41,7 @@ def alone(
 
     Args:
         script: The worker file.
-        more: What it wants to know besides the job.
+        more: What it needs besides the job.
     """
     steps = job.options.steps
     with Worker(script, needs="paddle", own_code=True, threads=threads, name="fine-tuning") as worker:
@@ -58,8 +58,8 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
     """The same in `count` processes of `python -m paddle.distributed.launch`.
 
     Raises:
-        InputError: What a process says that it cannot do.
-        WorkerCrashed, WorkerTimeout: A process ended, or none told anything for `timeout_s` seconds.
+        InputError: A process reports that it cannot do the job.
+        WorkerCrashed, WorkerTimeout: A process ended, or none reported progress for `timeout_s` seconds.
     """
     folder = Path(job.folder) / "processes"
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _told(process: subprocess.Popen, folder: Path, timeout_s: float) -> Iterator
         if ended:
             return
         if time.monotonic() - last > timeout_s:
-            raise WorkerTimeout(f"fine-tuning: the processes said nothing for {timeout_s:g} s and were ended")
+            raise WorkerTimeout(f"fine-tuning: the processes reported no progress for {timeout_s:g} s and were stopped")
         time.sleep(_LOOK_EVERY_S)
 
 

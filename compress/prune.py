@@ -77,7 +77,7 @@ def prune(
         saliency: For the criterion of that name: a score of each weight, in the parameter's shape.
         scores: For `fisher`: for each of the graph's groups a score per unit.
         align: Channels that stay are a multiple of this wherever the group is at least that wide.
-        graph: The program's analysis, where it is at hand.
+        graph: The program's analysis, if it exists already.
 
     Raises:
         InputError: A ratio outside [0, 1), a name that makes no channels, or scores of another shape.

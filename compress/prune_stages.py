@@ -107,7 +107,7 @@ def prune_in_stages(
         scored = first if first is not None and number == 1 else Scored(present, options, batches)
         if budgets:
             if count > 1 and number == 1:
-                scored.to_budgets(budgets)  # out of reach is said before anything is mended, in the caller's numbers
+                scored.to_budgets(budgets)  # an unreachable budget is an error before any retraining
             left = {what: share ** (number / count) for what, share in budgets.items()}
             pruned = scored.to_budgets(_of_present(program, present, left))
         else:

@@ -23,7 +23,7 @@ _WORKER = Path(__file__).parent / "workers" / "qat_worker.py"
 class Qat(Finetune):
     """Trains with the rounding of the int8 export, from the ranges that calibration finds.
 
-    The model is exported and quantized once as it is; where that export rounds, training rounds too. What comes out is
+    The model is exported and quantized once as it is; where that export rounds, training rounds too. The result is
     the trained program and `ranges.json`, which the exporters take in the place of ranges of their own.
     """
 
@@ -77,7 +77,8 @@ class Qat(Finetune):
         return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        found = where_it_rounds(source, self.params.calibration, context)
+        plain = self.params.calibration.model_copy(update={"rounding": "nearest"})  # training rounds by itself
+        found = where_it_rounds(source, plain, context)
         self._notes = found.notes
         own = {role: str(source.file(role)) for role in ("model", "params")}
         more = {

@@ -160,7 +160,7 @@ class RoundToGrid(PyLayer):
     @staticmethod
     def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, paddle.Tensor | None, None]:
         error, inside = ctx.saved_tensor()
-        of_x, of_scale = ctx.wanted  # Paddle wants None for what does not train
+        of_x, of_scale = ctx.wanted  # Paddle expects None for what is not trained
         size = gradient.size / max(1, gradient.shape[0])
         summed = (gradient * error).sum().reshape([1]) / math.sqrt(size * _TOP) if of_scale else None
         return gradient * inside if of_x else None, summed, None
@@ -184,7 +184,7 @@ def _with_rounded_weight(op: Op, norm: Op | None, run: Run) -> Run:
 
 
 def round_weight(weight: paddle.Tensor, axis: int, factor: paddle.Tensor | None = None) -> paddle.Tensor:
-    """A weight whose product with `factor` holds at most 127 steps of each channel's largest magnitude.
+    """A weight whose product with `factor` spans at most 127 steps of each channel's largest magnitude.
 
     The gradient passes straight through (Bengio et al. 2013).
 

@@ -1,4 +1,4 @@
-"""Where a program's class scores are before it enlarges them: losses there cost a fraction, and say nearly the same."""
+"""Where a program's class scores are before it enlarges them: losses there cost a fraction and are nearly the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PASSES = frozenset({"assign", "scale", "share_data"})
 
 
 def score_map_of(program: Program) -> tuple[str, int]:
-    """The variable that holds the smallest map of logits that the output is only an enlargement of; its class axis.
+    """The variable with the smallest map of logits of which the output is an enlargement, and its class axis.
 
     Where two programs enlarge alike, equal maps give equal outputs. A program that does not end in an enlargement
     gives what `logits_of` does.

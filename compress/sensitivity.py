@@ -1,8 +1,8 @@
 """How much of a metric each group of channels is worth, and the pruning ratios that follow from a loss that is allowed.
 
-The file holds what PaddleSlim's `sensitivity` gives and PaddleX takes as `sensitivities_file`, `{parameter: {ratio:
-loss}}`, as JSON in place of a pickle and with the baseline: losses are fractions of the unpruned model's metric. Their
-pickles are read too.
+The file has the form that PaddleSlim's `sensitivity` returns and PaddleX takes as `sensitivities_file`: JSON in
+place of a pickle, `{parameter: {ratio: loss}}`, with the baseline. Losses are fractions of the unpruned metric.
+Pickles of theirs are read too.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def load(file: Path) -> dict[str, dict[float, float]]:
     """Reads what `measure` wrote.
 
     Raises:
-        InputError: No such file, or another one.
+        InputError: No such file, or it does not have this form.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file", hint="measure the sensitivities first")

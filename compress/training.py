@@ -1,6 +1,6 @@
 """The one fine-tune loop: a student that is replayed from a program, labels, a teacher, or both.
 
-Everything random depends on the seed and the step alone, and a checkpoint holds the rest, so that a training that was
+Everything random depends on the seed and the step alone, and a checkpoint stores the rest, so that a training that was
 killed ends with the same weights as one that was not.
 
 Imports paddle: for worker processes and tests only.
@@ -82,7 +82,9 @@ class Trainer:
     # -- training ------------------------------------------------------------------------------------------------------
 
     def advance(self, batches: Iterator[Batch], until: int) -> dict[str, float]:
-        """Trains up to step `until`. Saves a checkpoint every so often, and, alone, when a batch cannot be had.
+        """Trains up to step `until`.
+
+        Saves a checkpoint at intervals and, if it is the only process, when a batch cannot be read.
 
         Returns:
             The mean of each loss over these steps, and `loss`, their weighted sum.
@@ -98,7 +100,7 @@ class Trainer:
                 try:
                     batch = next(batches)
                 except InputError:
-                    if ranks.count() == 1:  # the others do not know of it, and would wait for ever
+                    if ranks.count() == 1:  # the others would wait for it for ever
                         self.save()
                     raise
                 self.waited_s += time.perf_counter() - asked
@@ -262,7 +264,7 @@ def _optimizer(options: TrainingOptions, trained: list[paddle.Tensor]) -> paddle
 
 
 def _as_saved(value: np.ndarray) -> Any:
-    """The scaler's state holds plain numbers, and one array: its scale."""
+    """The scaler's state: plain numbers, and one array, its scale."""
     return value.item() if value.ndim == 0 else value
 
 
@@ -271,6 +273,6 @@ def _require_precision(precision: str) -> None:
         raise InputError(
             f"precision {precision}: mixed precision trains on a GPU only",
             cause=f"the training runs on {paddle.device.get_device()}; Paddle {paddle.__version__} computes fp32 there "
-            "whatever it is told",
+            "whatever is asked for",
             hint="leave --precision out, or give --device gpu:0",
         )

@@ -14,7 +14,7 @@ from segexport.spec import Frozen, Preprocess
 
 
 class DatasetSpec(Frozen):
-    """A data set as it travels to another process: the very images, be they a subset or a shard."""
+    """A data set as it is passed to another process: exactly these images, also of a subset or a shard."""
 
     root: str
     split: str

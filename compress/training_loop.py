@@ -24,18 +24,18 @@ _BEST = "best.npz"
 
 
 class SummaryWriter(Protocol):
-    """Where curves are drawn; TensorBoard's summary writers are such."""
+    """Where curves are written: TensorBoard's summary writers fit."""
 
     def add_scalar(self, tag: str, value: float, step: int) -> None: ...
     def flush(self) -> None: ...
 
 
 class Course:
-    """Leads a trainer to its last step. All that it decides lies in the trainer's checkpoint.
+    """Leads a trainer to its last step. All its decisions are stored in the trainer's checkpoint.
 
     Args:
         validation: What to measure the model on; None: the last weights are kept.
-        epoch_steps: Steps of one epoch; a fraction where batches do not come out even.
+        epoch_steps: Steps of one epoch; a fraction if the last batch is smaller.
         writer: Gets the losses, the learning rate and the metrics.
     """
 

@@ -1,4 +1,4 @@
-"""How to fine-tune: plain values, without paddle, so that recipes and steps can hold them."""
+"""How to fine-tune: plain values, without paddle, so that recipes and steps can contain them."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Running:
             program.write(out)
 
     def _require_same_data(self, job: Job) -> None:
-        """A checkpoint says which data it has seen: with other images the batches would not go on."""
+        """A checkpoint records its data: with other images the batches would not continue."""
         if self.trainer.state.setdefault("data", job.data_digest) != job.data_digest:
             raise InputError(
                 f"{job.folder}: the checkpoint of a training on other images, batches or classes",

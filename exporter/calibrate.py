@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
@@ -16,6 +16,9 @@ from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Format
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _ROLES = ("model", "params")
 _NAMED = 3  # tensors that a note names
@@ -43,7 +46,7 @@ class Calibrate:
             UnsupportedModelError: As `where_it_rounds`, or the program is quantized already.
         """
         require_float(source, "calibration")
-        found = where_it_rounds(source, self.params, context)
+        found = where_it_rounds(source, self.params.model_copy(update={"rounding": "nearest"}), context)
         graph = program.read(source.file("model"), source.file("params"))
         files = (file_entry(out_dir, path.name, role) for role, path in zip(_ROLES, graph.write(out_dir), strict=True))
         lineage = lineage_entry(self, context.key, found.notes)
@@ -62,11 +65,14 @@ class Rounding(NamedTuple):
     Attributes:
         ranges: By variable of the program.
         weights: Outputs of the convolutions whose weights are rounded.
+        whole: Such an output -> the whole numbers that the weights became, where they were rounded with compensation;
+            a channel that BatchNorm turns round has the other sign.
         notes: For the lineage.
     """
 
     ranges: Ranges
     weights: frozenset[str]
+    whole: dict[str, np.ndarray]
     notes: tuple[str, ...]
 
 
@@ -93,8 +99,11 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
             cause="the export computes in float, or its names are not those of the program",
             hint="leave steps calibrate and qat out: onnx_int8 quantizes by itself",
         )
+    whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]
+    if whole:
+        notes.append(f"the weights of {len(whole)} convolutions and products are rounded with compensation")
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")
-    return Rounding(ranges, weights, (*notes, *(note for note in done.notes if is_warning(note))))
+    return Rounding(ranges, weights, whole, (*notes, *(note for note in done.notes if is_warning(note))))

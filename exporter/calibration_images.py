@@ -43,7 +43,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
     if len(flat) == len(data):
         raise InputError(
             f"{data.root}: all {len(data)} calibration images are of a single colour",
-            cause=f"{', '.join(flat[:_NAMED])}: activations that they give say nothing about those of real images",
+            cause=f"{', '.join(flat[:_NAMED])}: their activations do not represent those of real images",
             hint="calibrate with a varied sample of real images",
         )
     warnings = []

@@ -21,14 +21,14 @@ def finds_objects(program: Program) -> bool:
 
 
 def described(program: Program, source: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of a program that finds objects.
+    """Inputs and outputs of a program for instance segmentation.
 
     Args:
         program: One that `finds_objects`.
         source: The file, for messages.
 
     Raises:
-        UnsupportedModelError: It gives no masks, or takes what nobody can feed.
+        UnsupportedModelError: It has no mask output, or an input that segexport cannot feed.
     """
     inputs = []
     for spec in program.inputs():
@@ -53,7 +53,7 @@ def described(program: Program, source: str) -> tuple[tuple[TensorSpec, ...], tu
 
 
 def num_classes(program: Program) -> int:
-    """Classes that the suppression tells apart, without the background; 0 where the graph does not say."""
+    """Number of classes of the non-maximum suppression, without the background; 0 if unknown."""
     for op in program.ops:
         if op.type in _SUPPRESSIONS and program.fetch_names:
             shape = program.shape(op.input("Scores") or "")

@@ -30,7 +30,7 @@ _VERSION = "2"
 
 
 def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
-    """Keeps the file as an artifact with the reference's preprocessing and labels, which the file does not say.
+    """Keeps the file as an artifact with the reference's preprocessing and labels, which the file does not contain.
 
     Weights that lie in files beside it are taken along.
 
@@ -106,7 +106,7 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
 
 
 def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:
-    """Where the reference gives a mask, each as its type and shape say; else the reference's in their order."""
+    """Semantics from each output's type and shape if the reference gives a mask; else the reference's, in order."""
     if mask_of(reference.outputs):
         return tuple(_output(new, reference) for new in found)
     if len(found) != len(reference.outputs):

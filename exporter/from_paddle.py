@@ -21,7 +21,7 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.data.dataset import Dataset
-from segexport.data.images import image_size
+from segexport.data.images import MAX_PIXELS, image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
@@ -58,11 +58,11 @@ _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the ki
 
 
 class ImportOptions(Frozen):
-    """What the user says about a model where its export does not, or says it wrong.
+    """What the files of an export do not state, or state wrongly.
 
     Attributes:
         preprocess: All of the preprocessing.
-        color, mean, std: Single parts of it, over what the export or `preprocess` says; one mean and std per channel.
+        color, mean, std: Single parts of it, which override the export and `preprocess`; one mean and std per channel.
         input_size: (width, height) that free sides of the input are fixed to.
         mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
         labels: Class names, in the order of the model's classes.
@@ -251,7 +251,7 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
         listed = ", ".join(f"{spec.name} ({spec.dtype} {list(spec.shape)})" for spec in inputs)
         raise UnsupportedModelError(
             f"{source}: the program takes {len(inputs)} inputs: {listed}",
-            cause="segexport feeds a network one image; what else it takes (a trimap, a depth map) nobody gives it",
+            cause="segexport feeds a network one image and no other input, such as a trimap or a depth map",
             hint="export the network with the image as its only input",
         )
     spec = inputs[0]
@@ -267,13 +267,13 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
 
 
 def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]:
-    """How many channels the program takes, and a note where it does not say."""
+    """Number of input channels, and a note if the program does not state it."""
     if len(spec.shape) == 4 and spec.shape[1] > 0:
         return spec.shape[1], []
     stated = (options.preprocess.mean if options.preprocess else None) or options.mean or options.std
     if stated is not None:
         return len(stated), []
-    return 3, [warning(f"the program does not say how many channels its input {spec.name!r} has: 3 are assumed")]
+    return 3, [warning(f"the number of channels of the input {spec.name!r} is unknown: 3 are assumed")]
 
 
 def _require_one_class(
@@ -291,11 +291,11 @@ def _require_one_class(
     if op is None:
         why = f"{config.source} names the transform AddMultiLabelAuxiliaryCategory"
     else:
-        why = f"{op.type} (layer {layer_of(graph, op)}) lets each channel say by itself whether its class is there"
+        why = f"{op.type} (layer {layer_of(graph, op)}) decides for each channel whether its class is present"
     raise UnsupportedModelError(
         f"{source}: the output {mask!r} is multi-label, a pixel may be of several classes or of none",
         cause=f"{why}; segexport gives each pixel one class, and the largest channel is not it",
-        hint=f"where the classes exclude each other all the same, say so by naming the output: --mask-output {mask}"
+        hint=f"if the classes exclude each other, name the output: --mask-output {mask}"
         if scores
         else "export the scores that the threshold is applied to",
     )
@@ -319,10 +319,10 @@ def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
-    """The preprocessing, with a resize where the program takes one size only and the export says none.
+    """The preprocessing, with a resize if the program has a fixed input size and the export states none.
 
     Args:
-        pads: Whether an image that is smaller may be padded, since the program is told its size.
+        pads: Whether a smaller image may be padded, since the image's size is an input of the program.
     """
     if spec.shape[1] not in (preprocess.channels, -1):
         raise InputError(
@@ -334,6 +334,12 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
     height, width = spec.shape[2:]
     fixed = height > 0 and width > 0
+    if max(height, 1) * max(width, 1) > MAX_PIXELS:
+        raise InputError(
+            f"{source}: the input {spec.name!r} is {width}x{height} pixels",
+            cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
+            hint="export it for a smaller size, or for a free one",
+        )
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)
     if not fixed or any(not isinstance(op, Clip) for op in preprocess.geometry):
@@ -372,7 +378,7 @@ def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, backgr
         )
     if not names and not classes:
         raise InputError(
-            f"{source}: the graph does not say how many classes there are", hint="name them: --labels FILE"
+            f"{source}: the number of classes cannot be read from the graph", hint="name them: --labels FILE"
         )
     names = names or tuple(f"class_{index}" for index in range(classes))
     if background:
@@ -395,7 +401,7 @@ def _per_channel(text: str, option: str) -> tuple[float, ...]:
 
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
-    """The export's preprocessing with what the user says in its place."""
+    """The export's preprocessing with the user's values in place of its own."""
     stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
     whole = (options.preprocess or config.preprocess).model_dump() | stated
     try:

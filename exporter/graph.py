@@ -117,7 +117,7 @@ class Var:
 
     Attributes:
         kind: LOD_TENSOR for a tensor; FEED_MINIBATCH, FETCH_LIST, LOD_TENSOR_ARRAY, RAW, ... for the rest.
-        dtype: numpy's name of the element type; empty where the variable is no tensor or the program does not say.
+        dtype: numpy's name of the element type; empty if the variable is not a tensor, or unknown.
         dims: Sizes, -1 where free. Empty for a 0-D tensor.
     """
 

@@ -1,4 +1,4 @@
-"""What is in a program, what it costs, and which export takes it, said before anything is converted."""
+"""Operators and costs of a program, and which targets support it, before anything is converted."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def support_for(target: str, program: Program) -> TargetSupport:
 
 
 def support_by(converter: Converter, program: Program) -> TargetSupport:
-    """Whether a converter takes the program, as far as rewrites and the tool's own operator list can tell."""
+    """Whether a converter supports the program, according to the rewrites and the tool's operator list."""
     target, tool = converter.name, converter.tool
     first: list[str] = []
     if is_quantized(program):

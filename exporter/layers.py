@@ -1,4 +1,4 @@
-"""Which layer of the network an operator belongs to, as far as its export tells."""
+"""The layer of the network that an operator belongs to, if the export records it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LAYER_PATH = "op_namescope"  # the attribute that holds the path of the layer th
 
 
 def layer_path(op: Op) -> str:
-    """The path of the layer that made an operator, `/` where its export does not say; Paddle 3's files do."""
+    """The path of the layer that made an operator, `/` if unknown; files of Paddle 3 record it."""
     return op.attr(LAYER_PATH, "/")
 
 
@@ -31,7 +31,7 @@ def layer_of(program: Program, op: Op, parameters: Collection[str] | None = None
     path = layer_path(op)
     if path.strip("/"):
         return path
-    # Constants that rewrites made keep the names of the tensors that they stand for: those say nothing of a layer.
+    # Constants that rewrites made keep the names of the tensors that they replace, which name no layer.
     known = {name for name in (program.params if parameters is None else parameters) if _TENSOR not in name}
     own = next((name for name in op.input_names() if name in known), "")
     before = own or _parameter_before(program, op, known)

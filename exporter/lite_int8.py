@@ -1,4 +1,4 @@
-"""What Paddle-Lite wants for int8: marks from which Opt makes int8 kernels, and a float twin that rounds as they do.
+"""Prepares int8 for Paddle-Lite: attributes that make Opt choose int8 kernels, and a float twin that rounds alike.
 
 Opt takes the operators that quantization-aware training leaves behind: one that rounds what goes into a convolution,
 one that rounds its weights. It reads the scales from their `OutScale` and takes the operators out again. Paddle-Lite
@@ -49,6 +49,32 @@ def with_int8_marks(program: Program, ranges: Ranges, weights: Weights | None = 
 def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | None = None) -> tuple[Program, list[str]]:
     """The same in float operators: what comes out is what exact int8 kernels give."""
     return _rounded(program, ranges, weights, _round_activation, _round_weight)
+
+
+def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tuple[Program, Weights]:
+    """A copy whose filters are rounded already, and the magnitudes whose 127 steps all filters are to be rounded to.
+
+    The whole numbers may be those of filters that BatchNorm was folded into: it scales a channel and its steps alike,
+    and may turn both round.
+
+    Args:
+        program: Left as it is.
+        whole: A convolution's output -> the whole numbers, of as many steps of each channel's largest magnitude.
+    """
+    changed = program.copy()
+    magnitudes = {}
+    for op in changed.ops:
+        held = op.input("Filter") or ""
+        if op.type not in _QUANTIZED or held in magnitudes or held not in changed.params:
+            continue
+        value, steps = changed.params[held], whole.get(op.output("Output") or "")
+        magnitudes[held] = _weight_limits(value, None)
+        if steps is not None and steps.shape == value.shape:
+            around = tuple(range(1, value.ndim))
+            sign = np.where((steps * value).sum(axis=around, keepdims=True) < 0, -1.0, 1.0)
+            limits = magnitudes[held].reshape(-1, *(1 for _ in around))
+            changed.set_param(held, (sign * steps * (limits / _TOP)).astype(np.float32))
+    return changed, magnitudes
 
 
 def _rounded(

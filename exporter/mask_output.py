@@ -1,10 +1,10 @@
 """Which output of a network with several heads the mask is made from.
 
-The user says so (`--mask-output NAME`), or it is, in this order: the only output that could be; the only one that holds
+The user names it (`--mask-output NAME`), or it is, in this order: the only output that could be; the only one with
 classes; the only one that holds probabilities, since a softmax or sigmoid at the end marks scores, and what a network
 gives besides (embeddings, offsets) has none; the only one with as many channels as there are class names. Everything
-else is for the user to say. The choice is recorded in the outputs' semantics: those that are not the mask become
-"other", and whoever takes a mask takes the first output that is not.
+else needs the user's choice. The choice is recorded in the outputs' semantics: those that are not the mask become
+"other", and the mask is the first output that is not.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def choose_mask(
 
     Args:
         program: Whose outputs they are.
-        outputs: With what the graph says that they mean.
-        wanted: The name of the output that the user wants, FIRST, or None for the rule above.
+        outputs: With the semantics that the graph shows.
+        wanted: The name of the output that the user chose, FIRST, or None for the rule above.
         labels: How many class names are known, 0 for none.
         source: The file, for messages.
 
     Raises:
-        InputError: No such output, one that no mask can be made from, or nothing tells which one it is.
+        InputError: No such output, one that no mask can be made from, or no way to choose one.
     """
     possible = [spec for spec in outputs if spec.semantics in MASKS]
     if wanted:
@@ -49,7 +49,7 @@ def choose_mask(
                 raise InputError(
                     f"{source}: {len(possible)} outputs could be the mask",
                     cause=listed(possible),
-                    hint="say which one it is: --mask-output NAME (model: mask_output in a recipe)",
+                    hint="choose one: --mask-output NAME (model: mask_output in a recipe)",
                 )
             chosen = possible[0]
     return tuple(
@@ -59,7 +59,7 @@ def choose_mask(
 
 
 def choice_notes(program: Program, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> list[str]:
-    """A warning where `choose_mask` went by its rule among outputs that do not say the same thing twice.
+    """A warning if `choose_mask` had to choose among outputs that differ.
 
     Class indices beside the scores that they come from are one answer in two forms.
     """
@@ -69,7 +69,7 @@ def choice_notes(program: Program, before: Sequence[TensorSpec], after: Sequence
     indices = [spec for spec in possible if spec.semantics == "class_index"]
     if len(possible) < 2 or (len(counts) == 1 and len(indices) == 1):
         return []
-    return [warning(f"{len(possible)} outputs could be the mask, {mask!r} is taken; --mask-output NAME says which")]
+    return [warning(f"{len(possible)} outputs could be the mask, {mask!r} is used; --mask-output NAME chooses another")]
 
 
 _HINT = "name one of those that hold logits, probabilities or class indices"

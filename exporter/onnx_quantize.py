@@ -2,19 +2,22 @@
 
 QDQ, unsigned 8-bit activations, signed 8-bit weights per channel, BatchNorm folded first, Resize left in float (its
 int8 kernel is slower). Images are streamed through the model once, however many there are; bias correction goes over a
-few of them again.
+few of them again, and the rounding of weights over all of them where a model is too wide for one turn.
 """
 
 from __future__ import annotations
 
 import shutil
+import statistics
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
+from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
@@ -24,6 +27,9 @@ from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.recipe.calibration import Calibration
 from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
 
@@ -36,19 +42,21 @@ class QuantizationResult:
         answer: The model's inputs and outputs, see `onnx_worker`.
         ranges: Of every activation that is rounded, by its ONNX name.
         chosen: Names of the operators that compute in int8.
+        whole: Operator's name -> its weights as whole numbers, as ONNX keeps them; of those rounded with compensation.
     """
 
     answer: dict[str, Any]
     ranges: Ranges
     chosen: frozenset[str]
     notes: tuple[str, ...]
+    whole: dict[str, np.ndarray]
 
 
 class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
 
     kind = "onnx_int8"
-    version = "5"
+    version = "6"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -62,7 +70,7 @@ class QuantizeOnnx:
         """Writes `model.onnx`; what is int8 already stays as it is.
 
         Raises:
-            InputError: No images, images that say nothing, or the model gives NaN or infinity on one of them.
+            InputError: No images, uniform images, or the model gives NaN or infinity on one of them.
         """
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)
@@ -82,10 +90,11 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
-    options = params.model_dump(mode="json")
-    if trained and (params.equalize or params.bias_correction):
-        options |= {"equalize": False, "bias_correction": False}
-        notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
+    options = params.model_dump(mode="json") | {"images": len(data)}
+    if trained:
+        if params.equalize or params.bias_correction:
+            notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
+        options |= {"equalize": False, "bias_correction": False, "rounding": "nearest"}
     every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
@@ -95,15 +104,18 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
         begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
         with context.progress("calibrating", len(data)) as bar:
-            for index, sample in enumerate(data):
-                tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
-                tensors = preprocess.feed(source.manifest.inputs, tensor, placement)
+            for index, (name, tensors) in enumerate(_fed(data, source)):
                 keep = bool(every) and index % every == 0
                 answer, _ = worker.call("observe", {"keep": keep}, tensors, timeout_s=context.timeout_s)
                 if not answer["finite"]:
-                    raise InputError(f"{sample.name}: the model gives NaN or infinity on this calibration image")
+                    raise InputError(f"{name}: the model gives NaN or infinity on this calibration image")
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
+        whole = {}
+        if found["turns"]:
+            notes.append(_rounded(worker, found["turns"], data, source, context))
+            listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
+            whole = dict(zip(listed["names"], arrays, strict=True))
         if found["levels"]:
             notes.append(_corrected(worker, found["levels"], context))
         answer, _ = worker.call("save", {"out": str(out)}, timeout_s=context.timeout_s)
@@ -113,7 +125,31 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
     if begun["tensors"]:
         notes.append(stability_note(found["half_scales"], len(data)))
     ranges = Ranges.model_validate({"tensors": found["ranges"]})
-    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes))
+    return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes), whole)
+
+
+def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Name and input tensors of each image."""
+    for sample in data:
+        tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
+        yield sample.name, preprocess.feed(source.manifest.inputs, tensor, placement)
+
+
+def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, context: StepContext) -> str:
+    """Rounds the weights with compensation; the first turn has seen the images already."""
+    gains: list[float] = []
+    with context.progress("rounding weights", turns) as bar:
+        for turn in range(turns):
+            for index, (_, tensors) in enumerate(_fed(data, source) if turn else ()):
+                worker.call("gather", {"turn": turn, "image": index}, tensors, timeout_s=context.timeout_s)
+            gains += worker.call("round", {"turn": turn}, timeout_s=context.timeout_s)[0]["gains"]
+            bar.advance()
+    if not gains:
+        return "no weight could be rounded with compensation"
+    median = statistics.median(gains)
+    return (
+        f"{len(gains)} weights rounded with compensation: {median:.2f} of the nearest rounding's squared error (median)"
+    )
 
 
 def _corrected(worker: Worker, levels: int, context: StepContext) -> str:

@@ -42,7 +42,7 @@ class Head:
     Attributes:
         semantics: As in `TensorSpec`.
         layout: A letter per axis, empty where it cannot be known.
-        num_classes: Classes that the output tells apart, 0 where it cannot be known. One channel means two classes.
+        num_classes: Number of classes of the output, 0 if unknown. One channel means two classes.
     """
 
     semantics: Semantics
@@ -51,7 +51,7 @@ class Head:
 
 
 def output_specs(program: ProgramGraph) -> list[TensorSpec]:
-    """The outputs in fetch order, with what the graph says they mean."""
+    """The outputs in fetch order, with the semantics that the graph shows."""
     specs = []
     for name in program.fetch_names:
         head = recognise(program, name)
@@ -68,7 +68,7 @@ def output_specs(program: ProgramGraph) -> list[TensorSpec]:
 
 
 def num_classes(program: ProgramGraph) -> int:
-    """The number of classes of the first output that has any; 0 where the graph does not say."""
+    """The number of classes of the first output that has any; 0 if unknown."""
     return next((count for name in program.fetch_names if (count := recognise(program, name).num_classes)), 0)
 
 
@@ -94,7 +94,7 @@ def recognise(program: ProgramGraph, output: str) -> Head:
 
 
 def decides_alone(program: ProgramGraph, output: str) -> Op | None:
-    """The sigmoid or threshold that makes each of several channels say by itself whether its class is there.
+    """The sigmoid or threshold that decides for each of several channels separately whether its class is present.
 
     The largest of such channels is not the class of a pixel: a pixel may be of several classes, or of none.
     """
@@ -188,7 +188,7 @@ class _Tracer:
         return False
 
     def index_classes(self, op: Op | None) -> int:
-        """How many classes an argmax or a threshold tells apart."""
+        """Number of classes of an argmax or a threshold."""
         if op is None or op.type in _THRESHOLD:
             return 2
         source = op.input("X") or ""
@@ -196,7 +196,7 @@ class _Tracer:
         return max(self.size(source, op.attr("axis", -1) % max(rank, 1)), 0)
 
     def layout(self, name: str, depth: int = 0) -> str:
-        """A letter per axis of `name`, empty where the graph does not tell."""
+        """A letter per axis of `name`, empty if unknown."""
         op, rank = self.producers.get(name), len(self.program.shape(name))
         if op is None or op.type == "feed" or depth > 200:
             return ""

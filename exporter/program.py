@@ -59,7 +59,7 @@ def read(model: Path, params: Path) -> Program:
         params: The `.pdiparams` file.
 
     Raises:
-        InputError: A file is missing, empty, damaged, swapped, or of another kind; the cause says which.
+        InputError: A file is missing, empty, damaged, swapped, or of another kind; see the cause.
     """
     return program_reader.read_program(Path(model), Path(params), Program)
 

@@ -14,7 +14,7 @@ from segexport.spec import TensorSpec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Attributes that say where and how a program was traced; they hold paths of that machine and change no result.
+# Attributes that record where and how a program was traced; they contain paths of that machine and change no result.
 BUILD_ATTRIBUTES = frozenset({"op_callstack", "op_device", "op_role_var"})
 
 

@@ -1,4 +1,4 @@
-"""Reads `.pdmodel` and `.pdiparams`: every fault of a file becomes an error that says what the file is instead."""
+"""Reads `.pdmodel` and `.pdiparams`: every fault of a file becomes an error that names what the file is instead."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         return {}
     size = _size(path, "parameters", may_be_empty=not names)
     declared = {name: var for block in program.blocks for name, var in block.vars.items() if var.persistable}
-    # PaddleSlim declares weights and scales as they were before it quantized them: the file says what runs.
+    # PaddleSlim declares weights and scales as they were before it quantized them: the file is right.
     quantized = {name for op in program.all_ops() if "quantize" in op.type for name in op.input_names()}
     found: dict[str, np.ndarray] = {}
     with _open(path) as stream:
@@ -259,7 +259,7 @@ def _read_tensor(stream: BinaryIO, size: int, var: Var, is_quantized: bool, wher
         var.dims, var.dtype = dims, dtype
     if (dims, dtype) != (var.dims, var.dtype):
         raise _mismatch(
-            f"{where} is {dtype}{list(dims)}, the program says {var.dtype}{list(var.dims)}",
+            f"{where} is {dtype}{list(dims)}, the program declares {var.dtype}{list(var.dims)}",
             "the parameters belong to another program, or one of the two files is damaged",
         )
     storage = np.dtype("uint16" if dtype == "bfloat16" else dtype)
@@ -316,7 +316,7 @@ def _refuse_other_kinds(path: Path, head: bytes, role: str) -> None:
     if head.lstrip()[:1] == b"{" or path.suffix == ".json":
         raise InputError(
             f"{path}: this is a Paddle 3 program (.json), read by another part of segexport",
-            cause="Paddle 3 writes its graph as JSON unless told otherwise",
+            cause="Paddle 3 writes its graph as JSON by default",
             hint="give the .json as the model, or export with FLAGS_enable_pir_api=0 to get a .pdmodel",
         )
     # A parameter file starts with a tensor's version (four zero bytes), a program with its first block's tag (0x0a).

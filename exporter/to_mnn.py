@@ -43,7 +43,7 @@ class ToMnn:
 
         Raises:
             UnsupportedModelError: MNN's converter refuses the model, or makes another one of it.
-            Interrupted: The converter was ended from outside, so nobody knows whether it can.
+            Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
         """
         precision = self.params.precision
         convert(source.file("model"), out_dir / "model.mnn", _OPTIONS[precision], context)

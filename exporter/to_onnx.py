@@ -46,7 +46,7 @@ class ToOnnx:
     """Paddle program to ONNX, checked, without the paths of the machine that made it."""
 
     kind = "to_onnx"
-    version = "9"
+    version = "10"
     accepts = Format.PADDLE
     produces = Format.ONNX
     needs = ("paddle2onnx", "onnx", "onnxruntime", "onnxslim")
@@ -66,7 +66,7 @@ class ToOnnx:
 
         Raises:
             UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
-            Interrupted: It was ended from outside, so nobody knows whether it can.
+            Interrupted: It was killed from outside, so whether it supports the model is unknown.
         """
         original = program.read(source.file("model"), source.file("params"))
         before = unquantized(original) if is_quantized(original) else None
@@ -167,7 +167,7 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     except WorkerCrashed as error:
         if not simplify or error.end != "SIGFPE":
             raise
-    # An integer was divided by zero on the noise that the simplified model is compared on: noise says nothing here.
+    # An integer was divided by zero on the noise that the simplified model is compared on: noise proves nothing here.
     answer = _finished({**arguments, "simplify": False}, context)
     return {**answer, "notes": [*answer["notes"], "not simplified: an integer is divided by zero on random inputs"]}
 

@@ -1,7 +1,7 @@
 """A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here.
 
 Paddle-Lite has kernels for ARM that it has not for x86. Where no rewrite helps the twin, the `.nb` comes without one:
-notes say which operator it was, and a check here says that the values were not run instead of passing.
+notes name the operator, and a check here reports that the export was not run; it does not pass.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
-from segexport.exporter.calibrate import Calibrate, where_it_rounds
+from segexport.exporter.calibrate import Calibrate, Rounding, where_it_rounds
 from segexport.exporter.inspect import in_the_way, support_for
-from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks
+from segexport.exporter.lite_int8 import with_int8_arithmetic, with_int8_marks, with_whole_weights
 from segexport.exporter.quantization_ranges import Ranges
 from segexport.exporter.quantized_program import is_quantized, require_float, unquantized
 from segexport.exporter.rewrites.base import LITE_X86
@@ -38,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "13"
+    version = "14"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -71,7 +71,7 @@ class ToPaddleLite:
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
-            Interrupted: Opt was ended from outside, so nobody knows whether it can.
+            Interrupted: Opt was killed from outside, so whether it supports the model is unknown.
         """
         original = program.read(source.file("model"), source.file("params"))
         for_arm = for_x86 = original
@@ -83,10 +83,11 @@ class ToPaddleLite:
             for_arm, more = with_int8_marks(found.program, found.ranges, found.weights)
             for_x86, _ = with_int8_arithmetic(found.program, found.ranges, found.weights)
         elif precision is Precision.INT8:
-            ranges, found = self._ranges(source, context)
-            for_arm, more = with_int8_marks(original, ranges)
-            for_x86, _ = with_int8_arithmetic(original, ranges)
-            more += found
+            found = self._found(source, context)
+            rounded, magnitudes = with_whole_weights(original, found.whole)
+            for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
+            for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
+            more += found.notes
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
         notes += [*more, *twinless]
@@ -117,13 +118,12 @@ class ToPaddleLite:
             return [f"warning: {NO_TWIN}: x86 has no kernel for {named}; model.nb was compiled, and not run here"]
         return []
 
-    def _ranges(self, source: ModelArtifact, context: StepContext) -> tuple[Ranges, tuple[str, ...]]:
-        """The source's ranges, or those of a calibration now; and its notes."""
+    def _found(self, source: ModelArtifact, context: StepContext) -> Rounding:
+        """The source's ranges, whose weights are rounded to the nearest, or what a calibration now finds."""
         known = Ranges.of(source)
         if known is not None:
-            return known, ()
-        found = where_it_rounds(source, self.params.calibration, context)
-        return found.ranges, found.notes
+            return Rounding(known, frozenset(), {}, ())
+        return where_it_rounds(source, self.params.calibration, context)
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         precision = self.params.precision
@@ -168,9 +168,9 @@ def _of_quantized(wanted: Precision, source: ModelArtifact) -> Precision:
 
 
 def _of_twin(precision: Precision) -> list[str]:
-    """What its results and its times say less about."""
+    """What its results and times do not represent."""
     if precision is Precision.INT8:
-        return ["the x86 twin rounds as int8 does and computes in fp32: its times say nothing about the phone"]
+        return ["the x86 twin rounds as int8 does and computes in fp32: its times do not represent the phone"]
     if precision is Precision.FP16:
         return ["the x86 twin rounds the weights to fp16 and computes in fp32: fp16 kernels exist on ARM only"]
     return []

@@ -57,7 +57,7 @@ class AdbClient:
         return self.serial
 
     def phone_name(self) -> str:
-        """Maker, model and Android version, as the phone says them."""
+        """Maker, model and Android version, as the phone reports them."""
         said = self.shell(
             "getprop ro.product.manufacturer; getprop ro.product.model; getprop ro.build.version.release"
         ).splitlines()

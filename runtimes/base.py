@@ -55,7 +55,7 @@ class Availability:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one image.
+    """The output of a model for one image.
 
     Attributes:
         mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found. Of a
@@ -64,7 +64,7 @@ class Prediction:
         finite: False when an output holds NaN or infinity.
         inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
         decided: (H, W) bool, where the model was sure, from a recording that kept this instead of `margin`.
-        objects: What was found, where the model finds objects; in pixels of the image itself.
+        objects: The objects, for instance segmentation; in pixels of the original image.
     """
 
     mask: np.ndarray
@@ -84,7 +84,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What really runs: told by the runtime after it loaded the model."""
+    """What really runs, as the runtime reports after loading the model."""
 
     runtime: str
     version: str
@@ -123,7 +123,7 @@ class Runtime(Protocol):
         name: On the command line and in reports.
         title: What people call it.
         runs: The formats.
-        profiles: Whether its sessions tell which operators ran, when they are opened with the option `profile`, the
+        profiles: Whether its sessions report which operators ran, when they are opened with the option `profile`, the
             beginning of a path for what the runtime writes.
     """
 
@@ -183,7 +183,7 @@ class WorkerSession:
 
     Args:
         worker: A process whose worker file has the commands `open`, `infer`, `outputs` and `bench`.
-        artifact: Its manifest says which output is the mask and in which layout.
+        artifact: Its manifest states which output is the mask and in which layout.
         options: Passed on to the worker.
         files: The model's files by role, as this runtime calls them.
 
@@ -339,7 +339,7 @@ def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availabili
 
 
 def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:
-    """Raises InputError when tensors do not fit what the manifest says the model takes."""
+    """Raises InputError when tensors do not fit the inputs in the manifest."""
     if len(specs) != len(tensors):
         raise InputError(f"the model takes {len(specs)} inputs, got {len(tensors)}")
     for spec, tensor in zip(specs, tensors, strict=True):

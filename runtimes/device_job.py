@@ -188,7 +188,7 @@ def read_result(file: Path) -> DeviceResult:
 
     Raises:
         InputError: Missing, truncated, or not such a file.
-        WorkerFailed: The phone says that it could not do the job.
+        WorkerFailed: The phone reports an error.
     """
     hint = "run the app's self-test again and copy the file that it names"
     if not file.is_file():

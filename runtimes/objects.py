@@ -1,4 +1,4 @@
-"""The objects of one image: as a model found them, or as an annotation says."""
+"""The objects of one image: as predicted by a model, or annotated."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from segexport.spec import Format
 class PaddleRuntime(Runtime):
     """Runs `.pdmodel` programs on the CPU, and on CUDA where the wheel has it.
 
-    The option `graph` says how: `plain` (the default), operator by operator, which is what masks come from;
+    The option `graph` chooses how: `plain` (the default), operator by operator, which is what masks come from;
     `optimized`, by Paddle's graph passes, on the CPU with oneDNN, which is several times as fast and wrong for some
     networks; `watched`, plain, with the optimized program beside it and compared (`watched.WatchedSession`).
     """

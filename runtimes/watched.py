@@ -20,7 +20,7 @@ from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 
 
 class WatchedSession:
-    """A `Session` that proves on the way whether its optimized twin says the same.
+    """A `Session` that also proves whether the optimized program gives the same masks.
 
     Args:
         plain: Gives the answers.

@@ -14,11 +14,17 @@ from segexport.errors import EnvironmentMissingError
 from segexport.process.interpreter import interpreter_for
 
 
-def require_worker(*modules: str) -> Path:
-    """As `require`, for modules that only a worker imports; the Python that has them, which may be a toolchain's."""
+def require_worker(*modules: str, optional: bool = False) -> Path:
+    """As `require`, for modules that only a worker imports; the Python that has them, which may be a toolchain's.
+
+    Args:
+        optional: CI need not have them.
+    """
     try:
         return interpreter_for(*modules)
     except EnvironmentMissingError as error:
+        if optional:
+            pytest.skip(error.what)
         _without(error.what)
 
 

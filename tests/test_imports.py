@@ -30,6 +30,7 @@ NATIVE = {
     "torch",
     "tensorflow",
     "openvino",
+    "nncf",
 }
 # What `live_program` does needs Paddle in the process that trains; only compress/ may, and nothing else imports it.
 IN_PROCESS = {"segexport.compress"}

@@ -1,7 +1,7 @@
 """Trains a program as one of several: Paddle's launcher starts `finetune_process.py FOLDER OUT PARENT`.
 
-FOLDER/job.json says what to do. The first process tells how far it is in progress.jsonl, a line of JSON each time; one
-that cannot go on says why in error.N.json.
+FOLDER/job.json is the job. The first process writes its progress to progress.jsonl, a line of JSON each time; one
+that cannot go on writes the reason to error.N.json.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def begin(arguments) -> dict:
 
 
 def _shown(batch: Batch, classes: int | None) -> Batch:
-    """Labels of other classes than the model's say nothing about it."""
+    """Labels of other classes than the model's cannot be used."""
     return batch if classes is not None else Batch(batch.images, None)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from segexport.exporter.framework_proto import DTYPE_NAME
 from segexport.exporter.program import Op
 
-MAX_ELEMENTS = 1 << 24  # of one result: a hostile shape must not take the machine's memory
+MAX_ELEMENTS = 1 << 24  # of one result: a malicious shape must not exhaust the memory
 
 Inputs = dict[str, list[np.ndarray]]
 Rule = Callable[[Op, Inputs], "np.ndarray | list[np.ndarray]"]

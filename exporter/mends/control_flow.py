@@ -258,7 +258,7 @@ class _Walk:
             self._append(each)
 
     def _place(self, op: Op) -> dict[str, Attr]:
-        """The attributes that say which layer an operator belongs to."""
+        """The attributes that record the layer of an operator."""
         return {name: attr for name, attr in op.attrs.items() if name in (LAYER_PATH, "op_role")}
 
     # -- loops ------------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ class _Unified:
 
     def _pair(self, op: Op, source: str, out: str, grid: _Grid) -> list[Op]:
         self._require(op, grid.limits.size == 1, "it rounds each channel of an activation in a way of its own")
-        if not grid.limits.all():  # nothing but zeros was seen, so nothing is there to be rounded
+        if not grid.limits.all():  # only zeros were observed: there is nothing to round
             return [Op("assign", {"X": [source]}, {"Out": [out]})]
         steps = self._program.add_var(f"{source}.int8", self._program.shape(source))
         first = self._operator("quantize_linear", source, steps, grid.limits, -1)

@@ -1,6 +1,6 @@
 """Operators that draw random numbers give another mask at each run: nothing that is made of them could be compared.
 
-- A draw that depends on nothing but its size (a start for an iteration, as in SegNeXt's matrix factorization) becomes a
+- A draw that depends only on its size (a start for an iteration, as in SegNeXt's matrix factorization) becomes a
   parameter: one draw, the same for the original and for its exports.
 - One with a seed of its own is the same at each run; Paddle draws its numbers here, since no other runtime would.
 - Dropout that was left in training mode acts as at inference, which is what it is at any runtime but Paddle's.

@@ -92,7 +92,7 @@ def _full_with_tensor(t: Translation, op: PirOp) -> None:
 
 
 def _range(t: Translation, op: PirOp) -> None:
-    """arange: the legacy operator wants its three operands in the type of the result."""
+    """arange: the legacy operator needs its three operands in the type of the result."""
     dtype = t.dtype(op)
     slots = zip(("Start", "End", "Step"), range(3), strict=True)
     inputs = {slot: [_in_dtype(t, op, index, dtype)] for slot, index in slots}

@@ -1,4 +1,4 @@
-"""Operators of Paddle 3 that a row of `rules` cannot say: the legacy program computes or names them otherwise.
+"""Operators of Paddle 3 that a row of `rules` cannot express: the legacy program computes or names them differently.
 
 A function takes the translation and the operator, and adds what the legacy program needs.
 """

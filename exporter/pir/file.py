@@ -61,8 +61,8 @@ class PirOp:
         dialect: `builtin`, `pd_op`, `cf`, ...
         name: Without the dialect; `p` for a parameter.
         operands: Numbers of values, 0 for one that is left out.
-        attrs: Values by name, those that say where and how the program was built left out.
-        path: The layer that made it, `/` where the file does not say.
+        attrs: Values by name, without those that record where and how the program was built.
+        path: The layer that made it, `/` if unknown.
         has_regions: Whether it holds blocks of its own, as loops and branches do.
     """
 

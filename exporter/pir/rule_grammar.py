@@ -14,7 +14,7 @@ operator as long as it is a constant, and an input slot otherwise:
                "ksize:INTS|VARS"          a constant, or the names of variables, into the attribute
                "-"                        not kept
     results    "Out", "Out*", "-"         as above; "+XShape": one that only the legacy operator has
-               "Out:bool"                 of another element type than Paddle 3 says, which is wrong about a few
+               "Out:bool"                 of another element type than Paddle 3 records, which is wrong for a few
     attrs      "groups:INT"               kept
                "transpose_x>trans_x:BOOLEAN"  kept under another name
                "stable=true|false"        not kept, any of these values is the legacy behaviour

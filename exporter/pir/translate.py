@@ -91,7 +91,7 @@ def _outputs(t: Translation, op: PirOp, rule: Rule) -> dict[str, list[str]]:
 
 
 def _xshape(t: Translation, op: PirOp, out: str) -> str:
-    """The sizes before, of which a first 0 says that they are no tensor's data."""
+    """The input's sizes, with a 0 before them that marks a variable without data."""
     x = t.program.vars[t.tensor(op, 0)]
     return t.new_var(f"{out}.xshape", x.dtype, (0, *x.dims))
 

@@ -14,7 +14,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class AdaptiveMaxPoolToWindows(EachOperator):
-    """Rewrites those of known sizes whose indices nobody reads."""
+    """Rewrites those of known sizes whose indices are not read."""
 
     name = "adaptive_max_pool_to_windows"
     version = "1"

@@ -12,7 +12,7 @@ from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
 
 Target = str
-"""The name of what reads the program next, a `converters.Converter`; rewrites say for which ones they are needed."""
+"""The name of a `converters.Converter`; each rewrite lists those that need it."""
 
 ONNX: Target = "onnx"
 LITE_ARM: Target = "paddle-lite arm"
@@ -44,11 +44,11 @@ class Rewrite(Protocol):
 
 
 class EachOperator:
-    """A rewrite of single operators, one after the other: `takes` says which, `change` how.
+    """A rewrite of single operators, one after the other: `takes` selects them, `change` rewrites one.
 
     Attributes:
         what: What the note counts, usually the operators' type.
-        became: What the note says of them.
+        became: The end of the note.
         everywhere: Whether operators of inner blocks count, too.
     """
 
@@ -65,7 +65,7 @@ class EachOperator:
         raise NotImplementedError
 
     def notes(self, changed: list[Op]) -> list[str]:
-        """What is said of those that were changed."""
+        """The note about the operators that were changed."""
         return [f"{count(len(changed), self.what)} {self.became}"]
 
     def applies(self, program: Program) -> bool:

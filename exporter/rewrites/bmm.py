@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
 class BmmToMatmul(EachOperator):
-    """Renames the operator and says that nothing is transposed."""
+    """Renames the operator and sets both transpositions to false."""
 
     name = "bmm_to_matmul"
     version = "1"

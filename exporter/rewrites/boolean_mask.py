@@ -1,4 +1,4 @@
-"""A mask of booleans leaves as int32: Paddle-Lite gives one out as bytes that nobody reads as such."""
+"""A boolean mask is output as int32: Paddle-Lite outputs booleans as bytes that its readers do not understand."""
 
 from __future__ import annotations
 

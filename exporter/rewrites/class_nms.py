@@ -85,7 +85,7 @@ def _suppressed(program: Program, build: OpBuilder, op: Op, boxes: str, scores: 
     index = program.add_var(f"{op.output('Out')}.index", (-1, 1), "int32")
     number = program.add_var(f"{op.output('Out')}.number", (-1,), "int32")
     inputs = {"BBoxes": build.reshape(boxes, (1, -1, 4)), "Scores": build.reshape(scores, (1, 1, -1))}
-    # paddle2onnx asks for a fixed number here and uses it for nothing but classes beyond the first.
+    # paddle2onnx needs a fixed number here and uses it only for classes beyond the first.
     program.vars[inputs["BBoxes"]].dims = (1, _CANDIDATES, 4)
     program.vars[inputs["Scores"]].dims = (1, 1, _CANDIDATES)
     build.add(

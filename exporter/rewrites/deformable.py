@@ -2,7 +2,7 @@
 
 paddle2onnx writes ONNX's DeformConv, which takes opset 19 and has no kernel in ONNX Runtime; Paddle-Lite aborts when it
 runs one whose filter is of other groups than its offsets. What it computes: for each tap of the kernel the image is
-read, bilinearly, where the tap's offset says, with zeros outside; a mask weighs what was read; the filter sums it up.
+read, bilinearly, at the tap's offset, with zeros outside; a mask weighs what was read; the filter sums it up.
 So all taps are read by one grid_sampler, as an image of taps below each other.
 
 Dai et al., Deformable Convolutional Networks, ICCV 2017, section 2.1; the mask: Zhu et al., CVPR 2019, section 3.2.
@@ -80,7 +80,7 @@ def _grid(
     count, taps, rows, columns = dims
     offsets = build.reshape(op.input("Offset") or "", (count, taps, 2, rows, columns))
     axes = []
-    for index in (1, 0):  # offsets are (y, x), the grid wants (x, y)
+    for index in (1, 0):  # offsets are (y, x), the grid needs (x, y)
         start = _positions(op, kernel, (rows, columns), index)
         attrs: dict[str, Any] = {
             "axes": [2],

@@ -10,7 +10,7 @@ from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class IndexPutToWhere(EachOperator):
-    """Rewrites those that put one number where a mask of the tensor's size says so."""
+    """Rewrites those that put one number where a mask of the tensor's size is true."""
 
     name = "index_put_to_where"
     version = "1"

@@ -1,7 +1,7 @@
 """Padding of an image. Paddle writes it as unsqueeze, pad3d and squeeze.
 
 Paddle-Lite fuses the three into its pad2d and takes the sides in the wrong order: only the same padding on all sides
-comes out right. It is told to pad in two dimensions in the first place. Circular padding no exporter has; it is the
+comes out right. So the two dimensions are padded explicitly. No exporter has circular padding; it is the
 image's own opposite sides, joined.
 """
 

@@ -1,1 +1,1 @@
-"""The kinds of export, one file each; `base` says what a target is, docs/extending.md how to add one."""
+"""The kinds of export, one file each; `base` defines a target, docs/extending.md shows how to add one."""

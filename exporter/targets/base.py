@@ -40,17 +40,17 @@ class ExportTarget(ABC):
         name: In recipes (`to:`), on the command line (`--to`), in the default names of its exports.
         title: What people call it.
         format: Of the artifacts that its steps make.
-        Recipe: What a recipe may say of such an export: `to`, a Literal of the name; the precisions; its own options.
-        runtimes: Who runs it, by name; the first one does where nobody asks for another.
+        Recipe: The recipe's entry for such an export: `to`, a Literal of the name; the precisions; its own options.
+        runtimes: Names of the runtimes that run it; the first one is the default.
         toolchains: The environments that its tools live in, by name.
-        converters: What reads the program on the way: decides which rewrites run before, and what `inspect` says.
+        converters: The tools that read the program; they decide which rewrites run before, and what `inspect` reports.
         suffix: Of a bare file of the format, which may be checked without a manifest; empty where there is none.
         packed: Roles of the artifact's files that go into the Android app; none where the app does not run the format.
         as_on_device: Options of its runtime with which it computes here as it does on the device.
         limits: What an export of a precision must hold where that is not what every export must; recipes come after.
         searched: The precisions that `compress` tries, fp32 first.
         searched_after: Further ones, each with the step of a recipe that it needs before.
-        untimed: Why its times on this machine say nothing about the device that it is for; empty where they do.
+        untimed: Why times on this machine do not represent the target device; empty if they do.
     """
 
     name: ClassVar[str]
@@ -73,13 +73,13 @@ class ExportTarget(ABC):
             return  # a base of others
         to = cls.Recipe.model_fields.get("to")
         if to is None or get_args(to.annotation) != (cls.name,):
-            raise TypeError(f"{cls.__name__}.Recipe has to say `to: Literal[{cls.name!r}]`")
+            raise TypeError(f"{cls.__name__}.Recipe must declare `to: Literal[{cls.name!r}]`")
 
     # -- making it ---------------------------------------------------------------------------------------------
 
     @abstractmethod
     def steps(self, recipe: ExportRecipe) -> list[Step]:
-        """The steps from a Paddle program, whose head is what the recipe wants already, to the export.
+        """The steps from a Paddle program, whose head is already as the recipe asks, to the export.
 
         Args:
             recipe: One of `Recipe`.
@@ -100,7 +100,7 @@ class ExportTarget(ABC):
         """Raises InputError where an artifact's files, whose digests are right, cannot be what they should be."""
 
     def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
-        """A bare file of the format as an artifact, with what the file does not say taken from the reference.
+        """A bare file of the format as an artifact; what the file does not contain is taken from the reference.
 
         Raises:
             InputError: It cannot be one.
@@ -114,7 +114,7 @@ class ExportTarget(ABC):
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """What really ran, in which precision, as the runtime tells it; of one that does not, nothing is known.
+        """Which operators ran in which precision, as the runtime reports; nothing is known of a runtime that does not.
 
         Args:
             artifact: An export to this target.
@@ -128,7 +128,7 @@ class ExportTarget(ABC):
         from segexport.exporter.targets.profile import profiled
 
         if not runtime.profiles:
-            return not_audited(f"{runtime.title} does not tell what ran in which precision")
+            return not_audited(f"{runtime.title} does not report which operators ran in which precision")
         ran = profiled(artifact, inputs[0], options, runtime)
         asked, source = artifact.manifest.target.precision, f"{runtime.title}'s optimized graph"
         return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran)),))
@@ -157,8 +157,8 @@ class ExportTarget(ABC):
             SegexportError: This one cannot be read.
         """
         raise UnsupportedModelError(
-            f"{artifact.path}: nobody can look into {self.title} exports",
-            cause="their target does not say how the tensors inside of one are read",
+            f"{artifact.path}: {self.title} exports cannot be diagnosed",
+            cause="the target has no graph probe that reads inner tensors",
         )
 
     # -- compressing it ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a Paddle-Lite `.nb` says of the kernels that Opt has chosen; its runtime takes them as they are."""
+"""Reads from a Paddle-Lite `.nb` which kernels Opt has chosen; the runtime uses exactly those."""
 
 from __future__ import annotations
 

@@ -19,6 +19,6 @@ def require_listed(root: Path, manifest: Manifest) -> None:
             if path not in listed:
                 raise InputError(
                     f"{root / path}: {entry.path} takes weights from it, and {MANIFEST_NAME} does not list it",
-                    cause="so nothing tells whether it is the file that the model was made with",
+                    cause="so it may not be the file that the model was made with",
                     hint="check the bare .onnx file instead: its weights are then taken along",
                 )

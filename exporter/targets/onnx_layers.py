@@ -51,7 +51,7 @@ def onnx_layers(
                 times = [settled(partial(asked, file))["ms"] for file in (folded, str(int8().file("model")))]
             except Interrupted:  # who asks keeps what is found here
                 raise
-            except SegexportError:  # int8 may be impossible; the try itself will say why
+            except SegexportError:  # int8 may be impossible; the attempt itself will report why
                 times = [{}, {}]
     return Layers(
         tuple(

@@ -14,14 +14,28 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
 
 
 class OpenVinoExport(ExportRecipe):
-    """An OpenVINO export; see `exporter.to_openvino`."""
+    """An OpenVINO export; see `exporter.to_openvino`.
+
+    Attributes:
+        quantizer: Of int8. `segexport`: the ranges and weights of the int8 ONNX export. `nncf`: NNCF's own, with its
+            correction of biases; of `calibration` it takes `images`.
+    """
 
     to: Literal["openvino"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    quantizer: Literal["segexport", "nncf"] = "segexport"
     calibration: Calibration = Field(default_factory=Calibration)
 
 
@@ -40,6 +54,22 @@ class OpenVinoTarget(ExportTarget):
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, OpenVinoExport)
         steps = [make_step("to_onnx", {})]
+        if recipe.precision is Precision.INT8 and recipe.quantizer == "nncf":
+            images = {"images": recipe.calibration.images}
+            return [*steps, make_step("to_openvino", {}), make_step("openvino_nncf", images)]
         if recipe.precision is Precision.INT8:
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return [*steps, make_step("to_openvino", {"half": recipe.precision is Precision.FP16})]
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.openvino_probe import OpenVinoSide
+
+        return OpenVinoSide(artifact, trace, tensors, threads, timeout_s)

@@ -49,7 +49,7 @@ class PaddleLiteTarget(ExportTarget):
     packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8)
     searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
-    untimed = "the x86 twins' times here say nothing about a phone"
+    untimed = "times of the x86 twins do not represent a phone"
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         return [make_step("to_paddle_lite", recipe.model_dump(include={"precision", "weight_bits", "calibration"}))]

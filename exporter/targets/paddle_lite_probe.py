@@ -1,4 +1,4 @@
-"""Looks into a Paddle-Lite export by making it again, cut: a `.nb` shows nothing but its outputs.
+"""Reads inner tensors of a Paddle-Lite export by exporting it again, truncated: a `.nb` shows only its outputs.
 
 The program goes through the same rewrites and the same Opt as in the export, for this host, and ends at the variable
 that is wanted. A layer alone is a program of its few operators.

@@ -1,4 +1,4 @@
-"""Which operators ran, as the runtime tells it after one run."""
+"""Which operators ran, as the runtime reports after one run."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> dict:
             answer["finite"] = answer["finite"] and not np.isfinite(one[~np.isfinite(other)]).any()
         with np.errstate(invalid="ignore"):
             delta = np.abs(other - one)
-        delta[~np.isfinite(delta)] = 0.0  # told by `finite`; where both are infinite there is nothing to tell
+        delta[~np.isfinite(delta)] = 0.0  # reported by `finite`; where both are infinite there is no difference
         index = int(delta.argmax())
         if delta[index] > largest:
             largest, at = float(delta[index]), start + index

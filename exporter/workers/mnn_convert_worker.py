@@ -24,7 +24,7 @@ def convert(arguments, _arrays):
     ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
     _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
     if not os.path.isfile(out) or not os.path.getsize(out):
-        raise WorkerFailure("MNN's converter wrote no model")  # its log, which the caller adds, says why
+        raise WorkerFailure("MNN's converter wrote no model")  # the caller adds its log, which has the reason
     _settle_uuid(out)
     return {"version": MNN.version()}, []
 

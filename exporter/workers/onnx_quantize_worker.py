@@ -1,4 +1,7 @@
-"""Observes activation ranges and quantizes an ONNX model. Commands: begin, observe, quantize, correct, save."""
+"""Observes activation ranges and quantizes an ONNX model.
+
+Commands: begin, observe, quantize, gather, round, weights, correct, save.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -58,6 +62,8 @@ def begin(arguments, _arrays):
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
     _state["means"], _state["kept"] = {}, []
+    compensated = arguments["rounding"] == "compensated"
+    _state["rounding"] = WeightRounding(model, chosen, arguments["images"]) if compensated else None
     return {"tensors": len(names)}, []
 
 
@@ -82,7 +88,7 @@ def _grouped_transposed(model) -> set[str]:
     """Transposed convolutions in groups.
 
     Their weights are [in, out / groups, ...]: ONNX Runtime makes a scale for each of the second axis, where the bias
-    has `out` elements. It computes them in float in any case, so nothing but a few bytes of weights is lost.
+    has `out` elements. It computes them in float in any case, so only a few bytes of weights are lost.
     """
     return {
         node.name
@@ -156,12 +162,12 @@ def _activations(model, chosen: set[str]) -> list[str]:
 
 
 def observe(arguments, arrays):
-    """Counts one image's values, in one half of the histograms and then in the other; may keep it for `correct`."""
-    session, histograms = _state["session"], {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
-    feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
-    names = [name for name in histograms if name not in feed]
-    values = dict(zip(names, session.run(names, feed), strict=True)) | feed
-    finite = True
+    """Counts one image's values, in one half of the histograms and then in the other; may keep it for `correct`.
+
+    The first of the weights' turns gathers from it as well.
+    """
+    histograms = {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
+    values, finite = _values(list(histograms), arrays), True
     for name, value in values.items():
         if name in histograms:
             finite &= histograms[name].add(value)
@@ -171,12 +177,22 @@ def observe(arguments, arrays):
         path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")
         np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
         _state["kept"].append(path)
+    if finite and _state["rounding"] is not None:
+        _state["rounding"].gather(0, _state["seen"], values)
     _state["seen"] += 1
     return {"finite": bool(finite)}, []
 
 
+def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Tensor of the float model -> its value for one image; the inputs are among them."""
+    session = _state["session"]
+    feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
+    names = [name for name in names if name not in feed]
+    return dict(zip(names, session.run(names, feed), strict=True)) | feed
+
+
 def quantize(_arguments, _arrays):
-    """Quantizes; answers how many levels `correct` is to be called for."""
+    """Quantizes; answers how many turns `round` and how many levels `correct` are to be called for."""
     given, model, chosen = _state["arguments"], _state["model"], _state["chosen"]
     ranges, scales = {}, {}
     for name, halves in _state["halves"].items():
@@ -218,7 +234,21 @@ def quantize(_arguments, _arrays):
     means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
     _state["corrector"] = BiasCorrector(done, means) if means else None
     levels = len(_state["corrector"].levels) if means else 0
-    return {"levels": levels, "half_scales": scales, "ranges": _quantized_ranges(done), "chosen": sorted(chosen)}, []
+    turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
+    answer = {"levels": levels, "turns": turns, "half_scales": scales}
+    return {**answer, "ranges": _quantized_ranges(done), "chosen": sorted(chosen)}, []
+
+
+def gather(arguments, arrays):
+    """Shows one of the calibration images, in their order, to the layers of a turn after the first."""
+    rounding, turn = _state["rounding"], arguments["turn"]
+    rounding.gather(turn, arguments["image"], _values(rounding.wanted(turn), arrays))
+    return {}, []
+
+
+def round_weights(arguments, _arrays):
+    """Rounds the weights of a turn; answers each one's error over that of rounding to the nearest."""
+    return {"gains": _state["rounding"].round(arguments["turn"], _state["int8"])}, []
 
 
 def _quantized_ranges(model) -> dict[str, dict[str, float]]:
@@ -230,6 +260,12 @@ def _quantized_ranges(model) -> dict[str, dict[str, float]]:
             scale, zero = (numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
             found[node.input[0].removesuffix("_QuantizeLinear_Input")] = {"scale": scale, "zero_point": zero}
     return found
+
+
+def weights(_arguments, _arrays):
+    """What `round` has made: the operators' names, and as many arrays of whole numbers."""
+    found = _state["rounding"].whole
+    return {"names": list(found)}, list(found.values())
 
 
 def correct(arguments, _arrays):
@@ -271,4 +307,5 @@ def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
     return "int8: " + ", ".join(f"{kind} {count} of {all_types[kind]}" for kind, count in sorted(int8_types.items()))
 
 
-COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "correct": correct, "save": save}
+COMMANDS = {"begin": begin, "observe": observe, "quantize": quantize, "gather": gather, "round": round_weights}
+COMMANDS |= {"weights": weights, "correct": correct, "save": save}

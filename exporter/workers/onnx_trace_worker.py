@@ -25,7 +25,7 @@ _state: dict = {}
 
 
 def read(arguments, _arrays):
-    """Opens a model and tells its graph: nodes, constants, ends, and the scale of every quantized tensor."""
+    """Opens a model and returns its graph: nodes, constants, ends, and the scale of every quantized tensor."""
     model = onnx.load(arguments["model"])
     graph = model.graph
     producers = {name: node for node in graph.node for name in node.output}

@@ -223,7 +223,7 @@ def _one_box_stays_a_list(model) -> None:
 
 
 def _strip(model, *, keep_metadata: bool = False) -> None:
-    """Takes out what says where the model was made, not what it computes."""
+    """Removes what records where the model was made; what it computes stays."""
     model.producer_name, model.producer_version, model.doc_string = "segexport", "", ""
     model.graph.doc_string = ""
     if not keep_metadata:

@@ -1,7 +1,4 @@
-"""Makes OpenVINO models. Commands: convert.
-
-`Core.read_model` and the transformations are what `openvino.convert_model` is made of, without its telemetry.
-"""
+"""Makes OpenVINO models. Commands: convert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a device is called, and what is said where it is not to be had. Standard library only."""
+"""Names of devices, and the errors if one is not available. Standard library only."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from worker_host import WorkerFailure
 
 
 def are_in(specs: list[dict]) -> bool:
-    """Whether the outputs are those of a model that finds objects."""
+    """Whether the outputs are those of an instance segmentation model."""
     return any(spec["semantics"] == "instance_masks" for spec in specs)
 
 

@@ -67,7 +67,7 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and tells each operator that ran: [type, its data's type, provider, node]."""
+    """Runs once and returns each operator that ran: [type, its data's type, provider, node]."""
     interpreter = MNN.Interpreter(_state["file"])
     session = interpreter.createSession(dict(_state["config"]))
     for name, array in zip(_state["names"], arrays, strict=True):

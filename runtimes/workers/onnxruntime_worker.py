@@ -53,7 +53,7 @@ def open_model(arguments, _arrays):
         raise WorkerFailure(
             f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
             cause=f"the provider is listed, but could not start; {devices.nvidia()}",
-            hint="check the driver, and the CUDA and cuDNN that this onnxruntime-gpu wants; here: --device cpu",
+            hint="check the driver, and the CUDA and cuDNN that this onnxruntime-gpu needs; here: --device cpu",
         )
     _state.update(session=session, specs=arguments["outputs"], names=[i.name for i in session.get_inputs()])
     device = masks.cpu_name() if kind == "cpu" else f"cuda:{index}"
@@ -80,7 +80,7 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and tells each operator of the optimized graph as it ran: [type, input's type, provider, node]."""
+    """Runs once and returns each operator of the optimized graph as it ran: [type, input's type, provider, node]."""
     _runner(arrays)()
     file = _state["session"].end_profiling()
     with open(file) as stream:

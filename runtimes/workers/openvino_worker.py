@@ -80,7 +80,7 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and tells each operator of the compiled graph: [type, type of its arithmetic, kernel, node]."""
+    """Runs once and returns each operator of the compiled graph: [type, type of its arithmetic, kernel, node]."""
     _runner(arrays)()
     ran = []
     for node in _state["compiled"].get_runtime_model().get_ordered_ops():

@@ -1,4 +1,4 @@
-"""A model on its way through the pipe: a folder with a `manifest.json` that says all there is to know about it."""
+"""A model artifact: a folder with the model's files and a `manifest.json` that describes it completely."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class LineageEntry(Frozen):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Those of the notes that a person should be told, without their mark."""
+        """The notes that are warnings, without their mark."""
         return tuple(note.removeprefix(_WARNING) for note in self.notes if is_warning(note))
 
 
@@ -61,7 +61,7 @@ _WARNING = "warning: "
 
 
 def warning(text: str) -> str:
-    """A note that the command line says in yellow: what had to be assumed, what comes out otherwise than it was."""
+    """A note that the command line shows as a warning: an assumption, or a result that differs from the original's."""
     return _WARNING + text
 
 
@@ -114,7 +114,7 @@ class Manifest(Frozen):
 
     @property
     def task(self) -> TaskName:
-        """What the outputs say."""
+        """The task, by the semantics of the outputs."""
         return "instance" if any(spec.semantics == "instance_masks" for spec in self.outputs) else "semantic"
 
     @property
@@ -129,12 +129,12 @@ class Manifest(Frozen):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should be told of the steps that made it, each once."""
+        """The warnings of all steps, each once."""
         return tuple(dict.fromkeys(text for entry in self.lineage for text in entry.warnings))
 
     @property
     def source_sha256(self) -> str:
-        """Digest of the trained model's own files, which every export of it shares; empty where nobody wrote it down.
+        """Digest of the trained model's own files, which every export of it shares; empty if not recorded.
 
         Sizes that were fixed, labels and preprocessing do not change it.
         """

@@ -46,7 +46,7 @@ def _rebuild(kind: type[SegexportError], what: str, cause: str, hint: str) -> Se
 
 
 class InputError(SegexportError):
-    """A file or option that the user gave cannot be used: missing, corrupt, truncated, hostile or contradictory."""
+    """A file or option that the user gave cannot be used: missing, corrupt, truncated, malicious or contradictory."""
 
 
 class TooLargeError(InputError):
@@ -73,7 +73,7 @@ class WorkerCrashed(WorkerError):
     """The worker died: a signal, an abort, or an exit without a result.
 
     Args:
-        end: `SIGSEGV`, `exit 3`, ...; empty where nobody knows, or where memory was short.
+        end: `SIGSEGV`, `exit 3`, ...; empty if unknown, or if memory ran out.
     """
 
     def __init__(self, what: str, *, cause: str = "", hint: str = "", end: str = "") -> None:

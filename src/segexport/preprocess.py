@@ -1,7 +1,7 @@
 """The preprocessing contract of `spec.Preprocess` in NumPy and OpenCV, and the way back for masks.
 
 The Java twin is pinned to this file by the vectors in `tests/golden/preprocess`. All sizes are worked out before any
-pixel is touched, with rules that need nothing but IEEE doubles and integers.
+pixel is touched, with rules that need only IEEE doubles and integers.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def apply(
 
     Args:
         preprocess: The contract.
-        image: (height, width, channels) as the contract's `pixels` say: colours in RGB order whatever its order is.
+        image: (height, width, channels) as in the contract's `pixels`: colours always in RGB order.
         input_spec: The model's input; where its shape is fixed, the tensor must fit.
 
     Returns:

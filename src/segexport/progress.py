@@ -1,4 +1,4 @@
-"""How work says what it does and how far it is, without knowing who listens (the console does, or nobody)."""
+"""Interfaces by which work reports messages and progress, whether a console shows them or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bar(Protocol):
         """`count` more are done."""
 
 
-Progress = Callable[[str, int | None], AbstractContextManager[Bar]]  # title, total (None: nobody knows)
+Progress = Callable[[str, int | None], AbstractContextManager[Bar]]  # title, total (None: unknown)
 
 
 class _Mute:
@@ -28,7 +28,7 @@ class _Mute:
 
 @contextmanager
 def silent(_title: str, _total: int | None = None) -> Iterator[Bar]:
-    """The Progress that nobody listens to."""
+    """A Progress that shows nothing."""
     yield _Mute()
 
 
@@ -53,7 +53,7 @@ class Feedback(Protocol):
 
 
 class Silence:
-    """The Feedback that nobody listens to."""
+    """A Feedback that shows nothing."""
 
     def say(self, text: str) -> None: ...
     def warn(self, text: str) -> None: ...

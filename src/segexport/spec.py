@@ -71,7 +71,7 @@ class Precision(str, Enum):
 
 Semantics = Literal[
     "image", "logits", "probability", "class_index", "other",
-    # Of models that find objects: the image's size in the tensor and its scale, as inputs; rows of
+    # Of instance segmentation models: the image's size in the tensor and its scale, as inputs; rows of
     # (class, score, left, top, right, bottom), how many there are, and a mask for each, as outputs.
     "image_size", "scale_factor", "boxes", "box_count", "instance_masks",
 ]  # fmt: skip
@@ -249,7 +249,7 @@ class Pixels(Frozen):
 class Preprocess(Finite):
     """From an image file to the network's input tensor, the same in Python and in Java.
 
-    1. The image is decoded (EXIF orientation applied) as `color` and `depth` say; see `Pixels`. `rgb`, `bgr`: 3
+    1. The image is decoded (EXIF orientation applied) as in `color` and `depth`; see `Pixels`. `rgb`, `bgr`: 3
        channels, alpha dropped, grey repeated. `gray`: 1 channel; of colours (9798 R + 19235 G + 3735 B + 16384) / 2^15,
        rounded down. `channels`: any number, in the file's order. `bgra`: 4 channels, the first and third swapped.
     2. It becomes float32 and the `geometry` operations run in order. Interpolation happens in float32 with

@@ -12,7 +12,7 @@ from segexport.spec import Frozen
 
 
 class Verdict(str, Enum):
-    """PASS, FAIL: found. INCONCLUSIVE: the data cannot decide. ERROR: nobody could look. SKIPPED: not asked."""
+    """PASS, FAIL: decided. INCONCLUSIVE: the data cannot decide. ERROR: the check could not run. SKIPPED: not asked."""
 
     PASS = "PASS"
     FAIL = "FAIL"

@@ -88,7 +88,7 @@ def test_one_channel_for_two_classes_is_refused(tmp_path):
     assert logits_of(program)[1] == 1
     with pytest.raises(UnsupportedModelError, match=r"the head \(.*\) cannot be given 4 classes") as caught:
         with_classes(program, [None] * 4)
-    assert caught.value.cause == "one channel stands for two classes"
+    assert caught.value.cause == "one channel belongs to two classes"
 
 
 class MixedChannels(nn.Layer):
@@ -107,4 +107,4 @@ def test_class_channels_among_others_are_refused(tmp_path):
     program = programs.export(MixedChannels(), tmp_path, [1, 3, 8, 8])
     with pytest.raises(UnsupportedModelError, match="cannot be given 3 classes") as caught:
         with_classes(program, [0, 1, None])
-    assert "class channels stand among others" in caught.value.cause
+    assert "class channels are mixed with others" in caught.value.cause

@@ -67,7 +67,7 @@ def test_images_without_labels(workplace):
         ((*SAME, "--latency-seconds", "0"), "--latency-seconds 0: --objective latency needs times"),
         (
             (*SAME, "--to", "paddle-lite"),
-            "--to paddle-lite --objective latency: the x86 twins' times here say nothing about a phone",
+            "--to paddle-lite --objective latency: times of the x86 twins do not represent a phone",
         ),
         (
             ("compress", "nothing", "--data", "data", "--split", "all", "--verdict-split", "all"),

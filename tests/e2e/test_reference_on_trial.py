@@ -87,7 +87,7 @@ def test_wrong_exports_confirm_the_reference(place):
         (trial,) = [entry for entry in export["checks"] if entry["name"] == "reference.trial"]
         assert trial["verdict"] == "PASS"
         assert "the reference stands: run again in a process of its own on the 3 images" in trial["message"]
-        assert "it says the same as other-" in trial["message"]
+        assert "it agrees with other-" in trial["message"]
 
 
 # -- recordings --------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def test_they_are_yellow(bare_program):
 def test_a_poor_calibration_is_said_and_is_in_the_report(workplace):
     recipe = workplace.recipe(exports=[{"to": "onnx", "precision": "int8", "calibration": {"images": 1}}])
     done = workplace.segexport("run", recipe, "-o", "out")
-    poor = "calibrated on one image, so nobody knows whether others give the same scales"
+    poor = "calibrated on one image, so the stability of the scales is unknown"
     assert f"warning: model: {poor}" in done.stderr.splitlines()
     assert f"warning: {poor}" in workplace.report()["exports"][0]["notes"]
     again = workplace.segexport("check", "out/exports/onnx-int8", "--reference", "model", "--data", "data", "--split",

@@ -37,6 +37,13 @@ def imported(tmp_path: Path, program: Program, deploy: str | None = NORMALIZE, *
     return import_model(folder, ImportOptions(**options), Store(tmp_path / "store")).manifest
 
 
+@pytest.mark.parametrize("size", [(20_000, 20_000), (8, 2**31 - 1)])
+def test_an_input_that_no_memory_holds_is_refused(tmp_path, size):
+    with pytest.raises(InputError, match=f"is {size[1]}x{size[0]} pixels") as told:
+        imported(tmp_path, network(size=size))
+    assert told.value.cause == "the limit is 64 million pixels"
+
+
 def test_a_second_input_is_refused_with_both_names(tmp_path):
     graph = Graph()
     image, trimap = graph.feed(1, 3, 8, 8), graph.feed(1, 1, 8, 8)
@@ -112,7 +119,7 @@ def test_sigmoids_of_several_channels_are_a_mask_where_the_user_says_so(tmp_path
     with pytest.raises(UnsupportedModelError, match=f"the output '{name}' is multi-label") as told:
         imported(tmp_path, program)
     assert told.value.cause.startswith("sigmoid (layer ")
-    assert told.value.hint.endswith(f"say so by naming the output: --mask-output {name}")
+    assert told.value.hint.endswith(f"if the classes exclude each other, name the output: --mask-output {name}")
     manifest = imported(tmp_path, program, mask_output=name)
     assert (manifest.outputs[0].semantics, manifest.num_classes) == ("probability", 4)
 
@@ -160,7 +167,7 @@ def test_an_input_that_does_not_say_its_channels(tmp_path):
     program = graph.program(scores(graph, graph.feed(1, -1, 8, 8)))
     manifest = imported(tmp_path, program)
     assert manifest.preprocess.channels == 3
-    assert manifest.warnings[0].endswith("has: 3 are assumed")
+    assert manifest.warnings[0].endswith("is unknown: 3 are assumed")
 
 
 # -- any number of channels ----------------------------------------------------------------------------------------

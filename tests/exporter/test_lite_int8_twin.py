@@ -64,3 +64,25 @@ def test_it_rounds_as_paddle_computes_it(activation: str, tools: Toolchain) -> N
     assert np.mean(off > 1e-4) < 0.05
     assert off.max() < 0.05
     assert np.mean(np.abs(plain - expected) / scale > 1e-4) > 0.1
+
+
+def test_whole_numbers_become_the_weights_whichever_way_batchnorm_turns_them() -> None:
+    from segexport.exporter.lite_int8 import with_whole_weights
+
+    program, ranges = network("relu")
+    first, second = (op for op in program.ops if op.type == "conv2d")
+    filters = {name: program.params[name] for name in (first.input("Filter"), second.input("Filter"))}
+    limits = {name: np.abs(value).reshape(4, -1).max(axis=1).reshape(-1, 1, 1, 1) for name, value in filters.items()}
+    turned = np.array([1, -1, 1, 1]).reshape(-1, 1, 1, 1)  # as the network's second channel is
+    held = second.input("Filter")
+    whole = np.rint(filters[held] / limits[held] * 127) + (np.arange(36).reshape(4, 3, 3)[:, None] % 3 - 1)
+    whole = np.clip(whole, -127, 127)
+    rounded, magnitudes = with_whole_weights(program, {second.output("Output"): (whole * turned).astype(np.int8)})
+    np.testing.assert_allclose(rounded.params[held], whole * limits[held] / 127, rtol=1e-6)
+    np.testing.assert_array_equal(rounded.params[first.input("Filter")], filters[first.input("Filter")])
+    assert {name: value.tolist() for name, value in magnitudes.items()} == {
+        name: value.reshape(-1).tolist() for name, value in limits.items()
+    }
+    twin, _ = with_int8_arithmetic(rounded, ranges, magnitudes)
+    kept = next(value for name, value in twin.params.items() if name == f"{held}.rounded")
+    np.testing.assert_allclose(kept, whole * limits[held] / 127, rtol=1e-5)

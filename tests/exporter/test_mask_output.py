@@ -67,7 +67,7 @@ def test_a_choice_by_rule_is_a_warning(tmp_path: Path) -> None:
     program.write(tmp_path / "net")
     (tmp_path / "deploy.yaml").write_text("Deploy: {transforms: [{type: Resize, target_size: [8, 8]}]}")
     manifest = import_model(tmp_path / "net", ImportOptions(), Store(tmp_path / "store")).manifest
-    said = f"2 outputs could be the mask, {second!r} is taken; --mask-output NAME says which"
+    said = f"2 outputs could be the mask, {second!r} is used; --mask-output NAME chooses another"
     assert said in manifest.warnings
     manifest = import_model(tmp_path / "net", ImportOptions(mask_output=second), Store(tmp_path / "store")).manifest
     assert said not in manifest.warnings

@@ -20,6 +20,7 @@ from segexport.files.store import Store
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
+from segexport.process.worker import Worker
 from segexport.recipe.schema import Recipe
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Precision
@@ -117,3 +118,28 @@ def test_what_runs_is_read_back(exports, export, precision):
     else:
         assert counts == {precision.value: 33}
     assert all(one.provider.startswith("CPU") for one in found.ran)
+
+
+SPY = """
+import sys
+sockets = []
+sys.addaudithook(lambda event, _: sockets.append(event) if event.startswith("socket.") else None)
+import openvino_worker
+
+def events(_arguments, _arrays):
+    return {"sockets": sockets}, []
+
+COMMANDS = {**openvino_worker.COMMANDS, "events": events}
+"""
+
+
+def test_nothing_is_sent_and_nothing_is_written_home(exports, tmp_path):
+    """OpenVINO left to itself opens a socket when it is imported, and writes an identity into ~/intel."""
+    folder = Path(__file__).resolve().parents[2] / "exporter/workers"
+    (spy := tmp_path / "spy.py").write_text(f"import sys\nsys.path.insert(0, {str(folder)!r})\n{SPY}")
+    (home := tmp_path / "home").mkdir()
+    with Worker(spy, needs="openvino", environment={"HOME": str(home), "CI": ""}) as worker:
+        asked = {"model": str(exports["onnx-fp32"].file("model")), "out": str(tmp_path / "model.xml")}
+        worker.call("convert", {**asked, "half": False, "names": []}, timeout_s=300)
+        assert worker.call("events", timeout_s=300)[0]["sockets"] == []
+    assert list(home.iterdir()) == []

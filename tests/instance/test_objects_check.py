@@ -173,7 +173,7 @@ def test_objects_and_pixels_do_not_go_together(
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     Image.new("L", (20, 20)).save(tmp_path / "b.png")
     (tmp_path / "val.txt").write_text("a.png b.png\n")
-    with pytest.raises(InputError, match="labels of pixels, and the model finds objects"):
+    with pytest.raises(InputError, match="pixel labels, but the model does instance segmentation"):
         check(imported, [subject("onnx", onnx)], Dataset.open(tmp_path), tmp_path / "out")
     pixels = ModelArtifact(
         imported.path,
@@ -220,7 +220,10 @@ def test_commands(detector: Path, onnx: ModelArtifact, coco: Path, store: Store,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "MODEL", "IMAGES", "--slice-size", "64"], "--slice-size\ncause: this model finds objects"),
+        (
+            ["predict", "MODEL", "IMAGES", "--slice-size", "64"],
+            "cause: instance segmentation models have",
+        ),
         (["evaluate", "MODEL", "--data", "IMAGES"], "no annotated objects"),
         (["reference", "record", "MODEL", "--data", "IMAGES", "-o", "OUT"], "a recording of masks takes models that"),
         (["golden", "make", "MODEL", "--data", "IMAGES", "-o", "OUT"], "a recording of masks takes models that"),

@@ -282,7 +282,7 @@ def test_evaluate_wants_objects(model: InstanceModel, coco: Path) -> None:
 
 
 def test_target_size_is_not_for_objects(detector: Path) -> None:
-    with pytest.raises(InputError, match="target_size\ncause: this model finds objects"):
+    with pytest.raises(InputError, match="target_size\ncause: instance segmentation models have"):
         segexport.load(str(detector), target_size=64)
 
 

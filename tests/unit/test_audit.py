@@ -168,7 +168,7 @@ def test_a_phone_tells_no_operators_which_is_no_fault(exports):
     operators, (check,) = audited(exports["onnx-fp32"], [_image(exports["onnx-fp32"])], RunOptions(device="adb"))
     assert operators == {}
     assert (check.verdict, check.gated) == (Verdict.SKIPPED, False)
-    assert check.message == "The phone does not tell what ran in which precision."
+    assert check.message == "The phone does not report which operators ran in which precision."
 
 
 def test_the_check_gets_both_answers_and_a_dead_runtime_is_an_error(exports, tmp_path):

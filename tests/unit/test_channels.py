@@ -252,7 +252,7 @@ def test_an_array_of_two_axes_is_grey(tmp_path):
 def test_an_array_has_no_order_of_colours(tmp_path):
     file = array_file(tmp_path / "a.npy", channels(3))
     for pixels in (Pixels(), Pixels(depth="stored")):
-        with pytest.raises(InputError, match=r"a\.npy: an array does not say in which order its colours are"):
+        with pytest.raises(InputError, match=r"a\.npy: the channel order of an array is unknown"):
             decode_image(file, pixels=pixels)
     assert decode_image(file, pixels=own(3)).shape == (21, 37, 3)
 

@@ -213,7 +213,7 @@ def test_labels_of_one_class_are_remarked():
     lonely = tally()
     lonely.class_counts = [np.array([[40, 0, 0], [90, 0, 0], [40, 30, 20]])] * IMAGES
     (note,) = report(measured("fp32", 5.0), own=lonely).notes
-    assert note == "the labels hold one class only, ground: mIoU tells little about a model with 3 classes"
+    assert note == "the labels hold one class only, ground: mIoU measures little of a model with 3 classes"
 
 
 def test_times_as_the_report_holds_them():

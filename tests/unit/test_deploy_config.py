@@ -570,7 +570,7 @@ def test_a_bare_program_gets_paddlesegs_defaults_and_says_so(tmp_path):
     grey = read_deploy_config(find_model(tmp_path), channels=1)
     assert grey.preprocess == Preprocess(color="gray", mean=(0.5,), std=(0.5,))
     assert "are assumed (grey, " in grey.notes[0]
-    with pytest.raises(InputError, match="nothing says how images become its 6 channels") as told:
+    with pytest.raises(InputError, match="it is unknown how images become its 6 channels") as told:
         read_deploy_config(find_model(tmp_path), channels=6)
     assert "--preprocess" in told.value.hint
 

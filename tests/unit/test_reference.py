@@ -260,7 +260,7 @@ class TestFit:
             recorded.require_fit([subject("other", source={"model": "a" * 64, "params": "d" * 64})])
 
     def test_an_export_that_does_not_say(self, recorded):
-        with pytest.raises(InputError, match="does not say which model it was made from"):
+        with pytest.raises(InputError, match="does not record which model it was made from"):
             recorded.require_fit([subject("bare", source=None)])
 
     def test_another_mean(self, recorded):

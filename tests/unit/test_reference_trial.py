@@ -112,11 +112,11 @@ def test_another_device_convicts_only_by_a_mask_that_the_export_agrees_with(anew
 
 def test_exports_of_one_mind_are_told():
     told = trial([0.7, 0.75, 0.8], in_common={"b": (99, 100)})
-    assert "says the same as" not in told.message  # b is no accuser
+    assert "agrees with" not in told.message  # b is no accuser
     before = comparison(a=tally(LATER_WRONG, {"b": (999, 1000)}), b=tally(LATER_WRONG, {"a": (999, 1000)}))
     anew = comparison(NAMES[:3], a=tally([0.7, 0.75, 0.8]), b=tally([0.7, 0.75, 0.8]))
     found = tried(charged(before), before, lambda _images: anew, same_device=True)
-    assert "(where it differs from the reference, it says the same as b on 99.9% of the pixels)" in found["a"].message
+    assert "(where it differs from the reference, it agrees with b on 99.9% of the pixels)" in found["a"].message
 
 
 def test_a_reference_that_cannot_be_run_again():

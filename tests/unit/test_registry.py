@@ -128,7 +128,7 @@ def test_what_another_package_brings_does_not_replace_segexports_own(with_entrie
 
 
 def test_a_target_whose_recipe_has_another_name_is_refused():
-    with pytest.raises(TypeError, match="has to say `to: Literal"):
+    with pytest.raises(TypeError, match="must declare `to: Literal"):
 
         class Mine(OnnxTarget):
             name = "mine"

@@ -209,8 +209,7 @@ def test_without_labels_a_pass_is_called_what_it_is() -> None:
     report = passing_report()
     unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
     sentence = (
-        "The export agrees with the reference's masks: every gated check held. Without labels nobody knows how good "
-        "they are."
+        "The export agrees with the reference's masks: every gated check held. Without labels, accuracy is unknown."
     )
     assert headline(unlabelled) == sentence
     two = unlabelled.model_copy(update={"exports": unlabelled.exports * 2})
@@ -238,7 +237,7 @@ def test_findings_come_worst_first_and_ungated_last() -> None:
 def test_a_verdict_that_no_check_explains_is_a_finding() -> None:
     export = passing_report().exports[0].model_copy(update={"verdict": Verdict.INCONCLUSIVE})
     assert [(finding.verdict, finding.check, finding.message) for finding in findings(export) if finding.gated] == [
-        (Verdict.INCONCLUSIVE, "", "no check says why")
+        (Verdict.INCONCLUSIVE, "", "no check has a reason")
     ]
 
 

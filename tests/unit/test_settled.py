@@ -83,7 +83,7 @@ def test_ended_from_outside_twice_is_no_answer(run, outside):
     with pytest.raises(Interrupted, match=r"^converter: ") as caught:
         run(outside, outside)
     assert run.count == 2
-    assert "says nothing about the model" in caught.value.cause
+    assert "proves nothing about the model" in caught.value.cause
     assert "more free memory" in caught.value.hint
     assert isinstance(caught.value.__cause__, WorkerCrashed | WorkerTimeout)
 

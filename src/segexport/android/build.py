@@ -1,4 +1,4 @@
-"""Builds the demo app's APK: starts `android_demo/ci/build_apk.sh` and says why it cannot, where it cannot."""
+"""Builds the demo app's APK with `android_demo/ci/build_apk.sh`."""
 
 from __future__ import annotations
 

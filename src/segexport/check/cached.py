@@ -61,5 +61,5 @@ def _key(request: CheckRequest) -> str:
 
 
 def _options(options: CheckRecipe) -> dict[str, Any]:
-    """Those that decide what a check measures; runtimes that nobody asks for leave older keys as they are."""
+    """The options that decide what a check measures; without `runtimes`, keys are those of older versions."""
     return options.model_dump(exclude={"baseline", "tolerances", *(() if options.runtimes else ("runtimes",))})

@@ -38,7 +38,7 @@ def check(request: CheckRequest) -> Report:
 
 
 def measure(request: CheckRequest) -> Measurement:
-    """The part of `check` that runs models; nobody has judged what it gives.
+    """The part of `check` that runs models; its results are not judged yet.
 
     Raises:
         SegexportError: As `check`.
@@ -102,7 +102,7 @@ def measure(request: CheckRequest) -> Measurement:
 
 
 def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None:
-    """Raises InputError for an export of another task, and for one that wants its images read in another way."""
+    """Raises InputError for an export of another task, and for one whose images are decoded differently."""
     if export.manifest.task != reference.manifest.task:
         raise InputError(
             f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"

@@ -45,7 +45,7 @@ class CheckRequest:
     progress: Progress = silent
 
     def read_for_reference(self) -> CheckRequest:
-        """The same request with its images decoded as the reference wants them."""
+        """The same request with its images decoded as the reference needs them."""
         contract = self.reference.artifact.manifest.preprocess
         whole = None if self.full_dataset is None else self.full_dataset.read_for(contract)
         return replace(self, data=self.data.read_for(contract), full_dataset=whole)

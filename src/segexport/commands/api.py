@@ -37,7 +37,7 @@ def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **
         model: Folder or file of the export, or the file of weights.
         output: A new folder.
         head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: as the model has it.
-        importing: What the export does not say of itself, or says wrong: `labels`, `preprocess`, `input_size`, ...
+        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, `input_size`, ...
             (`segexport.ImportOptions`).
 
     Raises:

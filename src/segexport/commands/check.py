@@ -144,7 +144,7 @@ def check(
 def check_shard(
     exports: Sequence[Path], output: Path | None, options: CheckOptions, *, feedback: Feedback = SILENCE
 ) -> str:
-    """Measures one share of the images and keeps it in the file `output`; says what is in it."""
+    """Measures one shard of the images and writes it to the file `output`; returns a summary."""
     index, count = parse_shard(options.shard or "")
     if output is None:
         raise InputError("--shard: no output file", hint="-o PART")
@@ -181,7 +181,7 @@ def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Repo
 
 
 def open_reference(path: Path, data: Dataset, limited: Dataset, options: CheckRecipe) -> Reference:
-    """What `--reference` names: a recording, which must fit the data, or a model that will run as `options` say.
+    """Opens `--reference`: a recording, which must fit the data, or a model, which runs with `options`.
 
     Raises:
         InputError: Neither; or a recording of other images.
@@ -234,7 +234,7 @@ def _folder(output: Path | None) -> Iterator[Path]:
 
 
 def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
-    """The exports to check; a number tells those apart whose folders are called the same."""
+    """The exports to check; folders of the same name get a number."""
     exports: list[Export] = []
     taken = set(RESERVED_NAMES)
     for path in paths:

@@ -1,4 +1,4 @@
-"""What `segexport compress` does: a model and a promise to the smallest export that keeps it, and how it was found."""
+"""`segexport compress`: searches for the smallest export within an accuracy budget, and proves it."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store
 
 
 def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
-    """The model as a recipe names it, with what the user said about it."""
+    """The recipe's entry for the model, with the user's import options."""
     given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
     if (importing.color, importing.mean, importing.std) != (None, None, None):
         given["preprocess"] = source.manifest.preprocess
@@ -219,7 +219,7 @@ def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> 
 
 
 class _Judge:
-    """Holds the finalists to the promise on images that the search never saw, with the check that everybody uses."""
+    """Checks the finalists against the accuracy budget on images that the search never saw, with the normal check."""
 
     def __init__(
         self,
@@ -263,7 +263,7 @@ class _Judge:
         return recipe, run_pipeline(recipe, Path(), out, feedback=self._feedback, store=self._store)
 
     def _kept(self, result: ExportResult) -> bool:
-        """The promise itself; without labels it is about the mask IoU with the original's masks."""
+        """The accuracy budget; without labels it limits the loss of mask IoU with the original's masks."""
         low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
         return low is not None and low >= -self._goal.max_miou_drop
 
@@ -298,7 +298,7 @@ def _not_passed(result: ExportResult, metric: str) -> str:
     return (
         found[0].rstrip(".")
         if found
-        else f"{metric} {result.miou_delta:+.4f}, the whole interval is not inside the promise"
+        else f"{metric} {result.miou_delta:+.4f}, the interval is not entirely within the budget"
     )
 
 

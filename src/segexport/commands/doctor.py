@@ -1,4 +1,4 @@
-"""Looks what works here: every runtime and toolchain is started and does a small job, none is believed to be there."""
+"""`segexport doctor`: starts every runtime and toolchain for a small job, and reports which work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ComponentStatus:
     """One thing that was looked at.
 
     Attributes:
-        hint: How to get it, or what is odd about it.
+        hint: How to install it, or a warning about its version.
     """
 
     kind: Kind
@@ -46,7 +46,7 @@ class ComponentStatus:
 
 
 def examine(progress: Progress = silent) -> list[ComponentStatus]:
-    """Tries every runtime and toolchain; says which targets can be exported to, and what else there is."""
+    """Tries every runtime and toolchain; lists the targets, broken plugins, the server and the cache."""
     trials: list[Callable[[], ComponentStatus]] = [partial(_runtime, runtime) for runtime in runtimes().values()]
     trials += [partial(_toolchain, chain) for chain in toolchains().values()]
 

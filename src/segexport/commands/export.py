@@ -85,7 +85,7 @@ def _asked(given: Mapping[str, Any]) -> str:
 
 
 def _export_recipe(options: ExportOptions) -> ExportRecipe:
-    """What was asked, as a recipe would say it to this target.
+    """The options as this target's entry in a recipe.
 
     Raises:
         InputError: An option that the target has not, or a value that it does not take.

@@ -1,4 +1,4 @@
-"""What `segexport finetune` does: a chain of one step, kept like every other, and copied to where the user wants it."""
+"""`segexport finetune`: runs the step `finetune`, cached like every step, and copies the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHECKPOINT = "checkpoint.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
-    """How a model is trained further; `compress.training_options` says what each means.
+    """Options of `segexport finetune`; `compress.training_options` describes each.
 
     Attributes:
         data: Folder with the lists `split` and `val_split`.

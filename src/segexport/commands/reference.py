@@ -54,7 +54,7 @@ def record_reference(
     *,
     feedback: Feedback = SILENCE,
 ) -> ReferenceFile:
-    """Records what a model says about images; raises as `references.reference.record`."""
+    """Records a model's outputs for images; raises as `references.reference.record`."""
     require_new(output)
     images = Dataset.open(data, options.split, groups=options.groups).at_most(options.limit)
     return record(

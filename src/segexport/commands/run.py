@@ -62,7 +62,7 @@ def run(
 
 
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
-    """Does what a recipe says; `folder`, which is empty, gets reports, pictures and exports.
+    """Runs a recipe; `folder`, which is empty, gets reports, pictures and exports.
 
     Args:
         base: What the recipe's paths are relative to.

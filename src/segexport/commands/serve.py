@@ -1,4 +1,4 @@
-"""What `serve` does: puts options, or a pipeline's file, together, and tells where the server is."""
+"""`segexport serve`: combines options and a pipeline's file, and starts the server."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Urls = Literal["public", "any", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """How a model is served; `serve.server.Settings` and `serve.limits.Limits` say what each means.
+    """Options of `segexport serve`; `serve.server.Settings` and `serve.limits.ServerLimits` describe each.
 
     Attributes:
-        device, target_size: None: as the pipeline's file says, else `cpu` and as the model says.
+        device, target_size: None: from the pipeline's file, else `cpu` and the model's size.
         request_timeout, receive_timeout: In seconds.
         access_log: A line for each request.
     """
@@ -55,7 +55,7 @@ def serve(
     announce: Callable[[str], None],
     feedback: Feedback = SILENCE,
 ) -> None:
-    """Serves a model, or that of a pipeline's file, until it is told to stop.
+    """Serves a model, or that of a pipeline's file, until it is stopped.
 
     Args:
         announce: Told what is served where, once requests are taken.

@@ -73,20 +73,21 @@ def list_toolchains() -> list[Status]:
 def install_toolchains(
     names: Sequence[str] = (), *, progress: Progress = silent, say: Callable[[str], None] = lambda _text: None
 ) -> list[tuple[str, SegexportError]]:
-    """Installs toolchains by name, by default all that this machine can hold.
+    """Installs toolchains by name, by default all that this machine can hold, without the optional ones.
 
     What this environment has already, in tested versions that work, is not installed again. One that fails does not
     stop the others.
 
     Returns:
-        Those that could not be installed, and why. Without names, one that has no Python here is told of and not among
+        Those that could not be installed, and why. Without names, one that has no Python here is reported and not among
         them.
 
     Raises:
         InputError: There is no toolchain of such a name.
     """
     failed = []
-    for chain in [toolchain(name) for name in names] or toolchains().values():
+    wanted = [chain for chain in toolchains().values() if not chain.optional]
+    for chain in [toolchain(name) for name in names] or wanted:
         try:
             say(_install(chain, progress, say))
         except NoPythonError as error:

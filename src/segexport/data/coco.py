@@ -92,7 +92,7 @@ def _looks_like(path: Path) -> bool:
 
 def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
     if not all(isinstance(content.get(key), list) for key in _KEYS):
-        raise InputError(f"{path}: not COCO", cause=f"it wants lists of {', '.join(_KEYS)}")
+        raise InputError(f"{path}: not COCO", cause=f"expected lists of {', '.join(_KEYS)}")
     try:
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
     except (TypeError, KeyError, ValueError, OverflowError) as error:

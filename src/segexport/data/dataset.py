@@ -39,7 +39,7 @@ class Sample:
     Attributes:
         index: Its place in the data set, from 0.
         name: The image's path inside the data set.
-        image: uint8 (height, width, 3), RGB; or as the data set's `pixels` say.
+        image: uint8 (height, width, 3), RGB; or as in the data set's `pixels`.
         label: uint8 or uint16 (height, width) of class ids, or None where the data set has no labels.
     """
 
@@ -139,7 +139,7 @@ class Dataset:
         return tuple(entry.group for entry in self.entries) if self.groups else None
 
     def read_for(self: AnyDataset, contract: Preprocess) -> AnyDataset:
-        """The same images, decoded as a model wants them."""
+        """The same images, decoded as a model needs them."""
         return replace(self, pixels=contract.pixels)
 
     @property
@@ -276,7 +276,7 @@ class Dataset:
                 f"{size[1]}x{size[0]}",
                 cause="the label was drawn before the EXIF orientation turned the image"
                 if turned
-                else "a label says the class of each pixel of its image, so the sizes must be equal",
+                else "a label gives the class of each pixel, so the sizes must be equal",
                 hint="turn the label likewise, or save the image without its EXIF block" if turned else "",
             )
         if self.num_classes is None:

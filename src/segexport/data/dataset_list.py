@@ -23,7 +23,7 @@ class DatasetEntry:
 
     Attributes:
         line: The line of the list that names them; 0: no list.
-        group: The images that this one belongs to, where the data says so: `data.groups`.
+        group: The group of the image, if the data has groups: `data.groups`.
     """
 
     image: str
@@ -124,7 +124,7 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 
 
 def _parse(root: Path, line: str, number: int) -> DatasetEntry:
-    """One line to an entry whose files exist; a ValueError says what is wrong."""
+    """One line to an entry whose files exist; raises ValueError for a line that is wrong."""
     if "\t" in line:
         return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")

@@ -132,7 +132,7 @@ def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_s
         return _read_only(_turned(stored_pixels.as_wanted(stored, wanted), orientation))
     except InputError:
         raise
-    except Exception as error:  # hostile bytes may raise anything, as in `_opened`
+    except Exception as error:  # malicious bytes may raise anything, as in `_opened`
         raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
 
 
@@ -143,7 +143,7 @@ def _stored(
     if stored_pixels.is_array(data):
         if wanted.color == "rgb":
             raise InputError(
-                f"{what}: an array does not say in which order its colours are",
+                f"{what}: the channel order of an array is unknown",
                 cause="the model takes red, green and blue",
                 hint="save it as a PNG or a TIFF",
             )
@@ -175,7 +175,7 @@ def _read_only(pixels: np.ndarray) -> np.ndarray:
 
 @guarded("an image")
 def own_pixels(source: Source, *, name: str = "") -> Pixels:
-    """What a file holds that nobody asks for: 8-bit colours of whatever Pillow reads, else the file's own channels.
+    """The default pixels of a file: 8-bit colours if Pillow reads it, else the file's own channels.
 
     Raises:
         InputError: As `image_size`.
@@ -245,7 +245,7 @@ def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
     try:
         with _opened(source, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS) as image:
             width, height = image.size
-            turned = _orientation(image) >= 5 and image.format != "TIFF"  # whose size Pillow tells turned
+            turned = _orientation(image) >= 5 and image.format != "TIFF"  # whose size Pillow gives rotated
             return (height, width) if turned else (width, height)
     except TooLargeError:
         raise
@@ -254,7 +254,7 @@ def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
             data = source if isinstance(source, bytes) else source.read_bytes()
             size = stored_pixels.stored_size(data)
             turned = data[:4] in TIFF_MAGICS and open_tiff(data).orientation >= 5
-        except Exception:  # hostile bytes may raise anything
+        except Exception:  # malicious bytes may raise anything
             size, turned = None, False
         if size is None:
             raise error from error.__cause__
@@ -282,7 +282,7 @@ def _opened(
         ) from error
     except Image.UnidentifiedImageError as error:
         raise InputError(f"{what}: not an image", cause=_identify(source, formats)) from error
-    except Exception as error:  # a decoder fed with hostile bytes may raise anything: struct.error, KeyError, ...
+    except Exception as error:  # a decoder of malicious bytes may raise anything: struct.error, KeyError, ...
         raise InputError(f"{what}: the image cannot be decoded", cause=f"{error or type(error).__name__}") from error
 
 

@@ -1,4 +1,4 @@
-"""What labels hold: classes without a pixel, masks of 0 and 255, nothing at all. Every command asks here."""
+"""Scans labels for common faults: all pixels ignored, masks of 0 and 255, one class only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LabelPixels:
     ignored: int
 
     def suspicion(self, split: str, ignore_index: int) -> str:
-        """Why they can hardly be meant so, in a sentence; empty where nothing is odd."""
+        """Why the labels are probably wrong, in a sentence; empty if they look right."""
         total = self.ignored + int(self.classes.sum())
         if total and self.ignored == total:
             return f"{split}: all pixels are {ignore_index}, which is ignored"
@@ -44,7 +44,7 @@ class LabelPixels:
 
 
 def look(data: Dataset, classes: int) -> str:
-    """The suspicion about some labels, spread over the data; empty where nothing is odd, or nothing is labelled.
+    """The suspicion about some labels, spread over the data; empty if they look right, or there are none.
 
     Raises:
         InputError: As `count_pixels`.

@@ -51,7 +51,7 @@ def read(root: Path, labels: Sequence[str] | None = None) -> Source:
     """Reads the names in all files; the shapes are drawn when each item's label is asked for.
 
     Args:
-        root: A folder; `train_anno_list.txt` and `val_anno_list.txt` in it, where there are, say the splits.
+        root: A folder; `train_anno_list.txt` and `val_anno_list.txt` in it, if present, define the splits.
         labels: The classes in the order of their ids, as LabelMe's `labels.txt` has them: `__ignore__` first counts as
             -1. By default those of `labels.txt` in the folder if it is LabelMe's own, else `_background_`, then the
             names in the files, sorted.
@@ -180,7 +180,7 @@ def _item(root: Path, scanned: _Scanned, ids: dict[str, int]) -> Item:
 
 
 def _image(root: Path, path: Path, content: dict[str, Any]) -> Path | None:
-    """The image where the file says, or beside it, or in `images`; None for the copy inside of the file."""
+    """The image at the path in the file, beside the file, or in `images`; None: use the copy inside the file."""
     named = PureWindowsPath(str(content.get("imagePath") or ""))  # reads both kinds of slashes
     places = [path.parent / named.as_posix(), path.parent / named.name, root / "images" / named.name, root / named.name]
     for place in places if named.name else []:

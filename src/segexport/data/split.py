@@ -132,7 +132,7 @@ def _classes(root: Path, entries: list[DatasetEntry], ignore_index: int) -> np.n
 
 def _stratified(has: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
     """The split of each image, by iterative stratification: the class with the fewest images left goes first, and
-    each of its images to the split that still wants that class most, then to the one that wants images most."""
+    each of its images to the split that lacks that class most, then to the one that lacks images most."""
     place = np.full(len(has), -1)
     wanted = np.outer(shares, has.sum(axis=0)).astype(float)
     room = np.array(_counts(len(has), shares), float)

@@ -25,7 +25,7 @@ class Stored:
 
     Attributes:
         values: (height, width, channels) uint8, uint16 or float32.
-        layout: What the channels are. `channels`: nobody says.
+        layout: Meaning of the channels. `channels`: unknown.
     """
 
     values: np.ndarray
@@ -105,7 +105,7 @@ def _wide_png(data: bytes) -> Stored:
 
 
 def as_wanted(stored: Stored, wanted: Pixels) -> np.ndarray:
-    """(height, width, channels) as `wanted` says.
+    """(height, width, channels) as in `wanted`.
 
     Raises:
         ValueError: The file has another number of channels, or values that do not go into 8 bits.

@@ -1,8 +1,9 @@
 """Which layer broke an export: walks both graphs to the first operator whose output differs beyond its expected error.
 
-Every layer has two errors. The accumulated one is what the two models show when both run from the image on; it tells
+Every layer has two errors. The accumulated one is the difference when both models run from the image on; it shows
 where a difference becomes visible. The local one is the layer's alone: it is fed with the reference's own tensors, so
-nothing upstream is in it; it tells who made the difference. The first layer with too much of the second is named.
+nothing upstream is in it; it shows which layer made the difference. The first layer whose local error is too large is
+reported.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def diagnose(
 
 
 def preprocess_findings(reference: Preprocess, export: Preprocess) -> list[Finding]:
-    """What the two manifests say differently about the way from the image to the input; it spoils everything after."""
+    """Differences of the two manifests' preprocessing, which affect everything after."""
     found = []
     for field in Preprocess.model_fields:
         own, other = getattr(reference, field), getattr(export, field)

@@ -13,7 +13,7 @@ from segexport.diagnose.schema import Difference, QuantizedTensor
 
 @dataclass(frozen=True)
 class LayerScript:
-    """How a script runs one layer that was saved by itself.
+    """Code for a script that runs one saved layer.
 
     Attributes:
         title: What people call the runtime.

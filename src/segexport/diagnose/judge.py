@@ -1,4 +1,4 @@
-"""How large a layer's own error may be, and what the errors of all layers say together.
+"""How large a layer's local error may be, and which findings follow from the errors of all layers.
 
 A layer is judged by its local error: it runs alone, on the reference's own tensors, so no other layer's error is in
 it. What is expected depends on the arithmetic:

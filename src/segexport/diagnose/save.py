@@ -1,4 +1,4 @@
-"""Writes the smallest model and input that show a fault, so that it can be sent to whoever can mend it."""
+"""Writes the smallest model and input that show a fault, for a bug report."""
 
 from __future__ import annotations
 

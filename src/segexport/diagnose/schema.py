@@ -1,4 +1,4 @@
-"""What a diagnosis says, as plain data; `diagnosis.json` is this, every other form is drawn from it."""
+"""The schema of a diagnosis; `diagnosis.json` has this form, every other format is made from it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class LayerComparison(Frozen):
     Attributes:
         variable: The tensor, by the name that it has in the reference program.
         operators: The reference's operators from the tensors before it to this one.
-        scope: Where in the net's source the last of them stands, where the program tells.
+        scope: Place in the network's source of the last of them, if the program records it.
         tensor, export_operators: The same in the export.
         matched_by: `name`, or `structure` where the exporter has renamed the tensor.
         accumulated: Error when both graphs run from the image on.

@@ -82,7 +82,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_whole(path: Path, graves: Path | None = None) -> None:
-    """Takes a file or folder out of its place at once, then deletes it: nobody ever finds half of it.
+    """Renames a file or folder away, then deletes it: a half-deleted one is never visible.
 
     Args:
         graves: Folder for what is being deleted; by default the one that `path` lies in.
@@ -106,7 +106,7 @@ def remove_leftovers(path: Path) -> None:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether `path` is a working name whose process is gone, or one of another machine that nobody wrote to lately."""
+    """Whether `path` is a working name whose process is gone, or one of another machine that is old."""
     _, mark, owner = path.name.rpartition(_MARK)
     machine, _, rest = owner.partition("-")
     pid, _, token = rest.partition("-")
@@ -144,7 +144,7 @@ def _prefix(name: str) -> str:
 
 
 def _machine() -> str:
-    """Process ids repeat among machines and containers that share a folder; a host name tells them apart."""
+    """Process ids repeat among machines and containers that share a folder; a host name distinguishes them."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 

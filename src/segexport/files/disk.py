@@ -15,7 +15,7 @@ _FULL_BYTES = 1 << 18
 
 
 def require_room(folder: Path, error: Exception) -> None:
-    """Raises StorageError where the disk is full: a native tool that cannot write says many things, but not that."""
+    """Raises StorageError where the disk is full: native tools that cannot write report other errors."""
     if shutil.disk_usage(folder).free < _FULL_BYTES:
         raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder) from error
 

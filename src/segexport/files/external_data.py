@@ -1,4 +1,4 @@
-"""The files beside an ONNX model that hold weights for it ("external data"), told from the model's bytes alone.
+"""The files beside an ONNX model with its weights ("external data"), found from the model's bytes alone.
 
 An ONNX file may name any path for its weights, and a runtime reads what it finds there. What is not in the model's
 folder is in no digest and no size, and another machine does not have it; so it is refused.
@@ -33,7 +33,7 @@ _MAX_DEPTH = 100  # protobuf's own limit
 def external_data(model: Path) -> tuple[str, ...]:
     """The paths that an ONNX file's tensors are read from, as it writes them, each once; none of them is looked at.
 
-    A file that is no ONNX has none: the runtime says what is wrong with it.
+    A file that is not ONNX has none; the runtime reports what is wrong with it.
     """
     if model.stat().st_size == 0:
         return ()

@@ -1,6 +1,6 @@
 """The one door for files that somebody else wrote: whatever they provoke in a reader becomes an error with their path.
 
-A reader tells the faults that it knows itself. A file can always hold one that nobody thought of, and no user should
+A reader reports the faults that it expects. A file can always have an unexpected one, and no user should
 see a traceback for it, or an exit code that means something else. What is no file at all, such as a named pipe, would
 keep a reader waiting for ever, and does not get in.
 """
@@ -23,7 +23,7 @@ _LONGEST_CAUSE = 300
 
 
 def guarded(what: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Arguments, _Result]]:
-    """Makes a reader one that raises nothing but SegexportError; its first argument names the file.
+    """Makes a reader raise only SegexportError; its first argument is the file.
 
     Args:
         what: What the file should be, as messages call it: `a deploy file`.

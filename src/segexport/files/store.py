@@ -112,9 +112,9 @@ class Store:
             yield StoreEntry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
-        """Removes what nobody used for that long, and the leftovers of runs that are gone: (entries, bytes).
+        """Removes entries that were not used for that long, and leftovers of ended runs: (entries, bytes).
 
-        What a process that still runs has used stays, of whatever age: it may read it at any moment.
+        Entries that a running process has used stay, whatever their age: it may read them at any moment.
         """
         limit = min([time.time() - older_than_days * _DAY_S, *self._running_since()])
         removed = freed = 0

@@ -28,7 +28,7 @@ def read_yaml(path: Path) -> Any:
 def compose(path: Path) -> yaml.Node:
     """The file as YAML nodes, which know their lines; raises as `read_yaml` does."""
     try:
-        with path.open("rb") as stream:  # a pipe says no size before it is read
+        with path.open("rb") as stream:  # a pipe has no size before it is read
             data = stream.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise InputError(f"{path}: more than {MAX_BYTES} bytes of YAML", cause="it is not a configuration")

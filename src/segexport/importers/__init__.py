@@ -1,1 +1,1 @@
-"""What people have: folders of PaddleSeg and PaddleX, old and new, and the files in them that say how to preprocess."""
+"""Reads exports of PaddleSeg and PaddleX, old and new: the model's files and the preprocessing that they state."""

@@ -1,4 +1,4 @@
-"""What the file beside an export says: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
+"""Reads the configuration beside an export: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
 `model.yml`, PaddleDetection's `infer_cfg.yml`."""
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from segexport.spec import Color, Frozen, Preprocess
 
 __all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
 
-_HEADS = ("argmax", "softmax", "none")  # the graph says which it is
+_HEADS = ("argmax", "softmax", "none")  # the graph shows which it is
 
 
 class DeployConfig(Frozen):
-    """All that an export says about itself beside its program.
+    """Everything that an export states beside its program.
 
     Attributes:
         source: The file's name and the system that wrote it; no path.
@@ -61,15 +61,15 @@ class DeployConfig(Frozen):
 
 
 def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
-    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, and a warning says so.
+    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, with a warning.
 
     Args:
         files: Of the model.
         channels: How many the network takes.
-        stated: The preprocessing, where the user says it: then no transform is read.
+        stated: The user's preprocessing; then no transform is read.
 
     Raises:
-        InputError: Not YAML, of no known system, or with transforms that the contract cannot say.
+        InputError: Not YAML, of no known system, or with transforms that the contract cannot express.
     """
     if files.config is not None:
         return parse_deploy_config(files.config, channels, stated)
@@ -79,7 +79,7 @@ def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess 
     default = _DEFAULTS.get(channels)
     if default is None:
         raise InputError(
-            f"{files.model}: nothing says how images become its {channels} channels",
+            f"{files.model}: it is unknown how images become its {channels} channels",
             cause=f"there is no {', '.join(CONFIG_KINDS)} beside it",
             hint=OWN_HINT,
         )
@@ -255,7 +255,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
 
 
 def _paddlex_version(content: dict[str, Any]) -> tuple[Dialect, Color]:
-    """The dialect and its channel order: PaddleX 1 says BGR or RGB in `TransformsMode`, RGB where it is silent."""
+    """The dialect and its channel order: PaddleX 1 states BGR or RGB in `TransformsMode`, RGB by default."""
     if str(content.get("version", "1")).startswith("2"):
         return PADDLEX_2, "rgb"
     return PADDLEX_1, "bgr" if content.get("TransformsMode", "RGB") == "BGR" else "rgb"

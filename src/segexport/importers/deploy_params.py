@@ -4,11 +4,11 @@ Names, defaults and orders are those of each system's code:
 
 - PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height). One
   channel is what `cv2.IMREAD_GRAYSCALE` gives.
-- PaddleX 0 and 1 (`model.yml`): BGR where `TransformsMode` says so. Sizes are (width, height). `ResizeByShort` is
+- PaddleX 0 and 1 (`model.yml`): BGR if `TransformsMode` states it. Sizes are (width, height). `ResizeByShort` is
   nearest. Images of other than three channels keep the values that their files store, as in PaddleX 2.
 - PaddleX 2 (`model.yml`, version 2): RGB. Sizes are (height, width). `Normalize` has ImageNet's mean and std.
 - PaddleDetection (`infer_cfg.yml`): RGB. Sizes are (height, width). Interpolations are OpenCV's numbers.
-- PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 unless it says otherwise.
+- PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 by default.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def tripwire_checks(
         constant = Check(
             name="tripwire.constant",
             verdict=Verdict.INCONCLUSIVE,
-            message=f"reference and export give one single class on all {images} images, which tells nothing.",
+            message=f"reference and export give one single class on all {images} images: nothing can be compared.",
         )
     checks.append(constant)
     if repeatable is not None:
@@ -107,13 +107,13 @@ def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled
     Args:
         delta: Of areas (`metrics.class_counts`).
         agreement: Share of pixels with the reference's class: from `NEARLY_IDENTICAL` on, few images are enough.
-        labelled: Whether truth was truth; without labels it was the reference's own masks, and nobody knows the mIoU.
+        labelled: Whether the truth is labels; without them it is the reference's own masks, and the mIoU is unknown.
     """
     return _non_inferiority("miou.delta", "mIoU", delta, limits.miou_margin, agreement, labelled)
 
 
 def box_ap_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
-    """Non-inferiority of the boxes' average precision (`instance.ap_delta`), for models that find objects."""
+    """Non-inferiority of the boxes' average precision (`instance.ap_delta`), for instance segmentation."""
     return _non_inferiority("bbox_ap.delta", "box AP", delta, limits.ap_margin, agreement, labelled)
 
 
@@ -136,7 +136,7 @@ def _non_inferiority(
         return Check(name=name, verdict=Verdict.ERROR, message=message, limit=margin)
     if not labelled:
         if not what.endswith("AP"):
-            return skipped(name, f"no labels: nobody knows the {what}.")
+            return skipped(name, f"no labels: the {what} is unknown.")
         message = f"no labels: {what} against the reference's own objects is {delta.miou_export:.4f}, reported only."
         return skipped(name, message, value=delta.delta)
     found = f"{what} {delta.miou_reference:.4f} -> {delta.miou_export:.4f}, delta {_signed(delta.delta)}"
@@ -173,7 +173,7 @@ def _non_inferiority(
 
 
 def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdict, str]:
-    """The verdict and its reason; few units pass nothing but nearly identical answers."""
+    """The verdict and its reason; with few units, only nearly identical results pass."""
     units, unit, identical = delta.units, delta.unit, agreement >= NEARLY_IDENTICAL
     if delta.interval is None:
         return _one_unit(delta, margin, identical)
@@ -202,13 +202,13 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
 
 
 def _one_unit(delta: PairedDelta, margin: float, identical: bool) -> tuple[Verdict, str]:
-    """One image, or one group of them: nothing says how much units differ."""
+    """One image, or one group of them: how much units differ is unknown."""
     if delta.groups is None:
         return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
     if identical and delta.images >= PASS_IMAGES and delta.delta is not None and delta.delta >= -margin:
         return Verdict.PASS, f"one group alone, but nearly identical answers, and inside the margin of {margin:g}"
     return Verdict.INCONCLUSIVE, (
-        f"all images are of one group, so nothing says what other groups lose; use at least {PASS_IMAGES} groups"
+        f"all images are of one group, so the loss on other groups is unknown; use at least {PASS_IMAGES} groups"
     )
 
 
@@ -218,10 +218,10 @@ def unseen_share(units: int) -> float:
 
 
 def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
-    """Whether neighbours in the list lose alike, as frames of a video do. An alarm: it tells, and decides nothing.
+    """Whether neighbours in the list lose alike, as frames of a video do. A warning: it decides nothing.
 
-    A mean over images that are alike varies more than their number says, so intervals are too narrow and PASS is said
-    too often. The alarm hears of a third to two thirds of such lists, so its silence proves nothing.
+    A mean over images that are alike varies more than their number suggests, so intervals are too narrow and PASS is
+    given too often. The warning finds a third to two thirds of such lists: without it, nothing is proven.
 
     Args:
         agreement: Share of pixels with the reference's class.
@@ -305,7 +305,7 @@ def _change(of: ClassDelta) -> float:
 
 
 def _harm(of: ClassDelta, margin: float) -> float:
-    """The p value of a gated class; 1 where none can be had."""
+    """The p value of a gated class; 1 where there is none."""
     p_value = of.p_not_worse_than(margin)
     return 1.0 if p_value is None else p_value
 

@@ -54,7 +54,7 @@ class Export:
         return limits_for(self.precision, trained=trained, overrides=own).overridden(self.limits)
 
     def latency_decides(self, policy: LatencyPolicy | None) -> bool:
-        """Whether it fails for its latency: the policy says so, or nothing is said and its own limits name one."""
+        """Whether latency is gated: by the policy or, without one, because its own limits name a latency limit."""
         if policy is not None:
             return policy == "gate"
         return self.limits is not None and self.limits.latency_ratio_max is not None
@@ -90,7 +90,7 @@ class ReferenceRun:
         times: As the report shows them.
         timing: For ratios, where the times were taken in turn with the exports', or on the same device.
         recorded: What is known of the recording; None where the reference ran just now.
-        proof: How the masks were made; None where the runtime has one program only, or nobody looked.
+        proof: How the masks were made; None if the runtime has one program only, or it was not examined.
     """
 
     artifact: ModelArtifact
@@ -104,7 +104,7 @@ class ReferenceRun:
 
     @property
     def as_baseline(self) -> str:
-        """What a ratio to its time says that it is a ratio to."""
+        """The name of the baseline in ratios to its time."""
         plain = self.proof is not None and not self.proof.holds
         return "the reference without graph optimization" if plain else REFERENCE
 
@@ -115,7 +115,7 @@ class Measurement:
 
     Attributes:
         judge: Holds the comparison against limits.
-        latency: Whether latency decides, where that was said.
+        latency: Whether latency is gated, if that was given.
         groups: The group of each image, where images of a group are not independent; None where every image is.
     """
 

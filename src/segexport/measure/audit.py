@@ -1,4 +1,4 @@
-"""What really ran, against what was asked: each operator's precision and provider, as a runtime or a file tells them.
+"""Compares what ran with what was asked: each operator's precision and provider, as a runtime or a file reports them.
 
 A converter can take a request for int8 or fp16 without a word and write a model that computes in fp32. So nothing here
 trusts a file's name or its manifest. Where the operators are read back is each target's own affair
@@ -52,7 +52,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Audit:
-    """The operators that ran, and what is to be said of them; the first check is that on the precision."""
+    """The operators that ran, and the checks on them; the first one is on the precision."""
 
     ran: tuple[Ran, ...]
     checks: tuple[Check, ...]

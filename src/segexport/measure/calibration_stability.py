@@ -20,7 +20,7 @@ class Stability:
     """The tensors whose scales differ by more than the limit, most different first.
 
     Attributes:
-        unstable: Tensor -> larger scale over smaller scale, minus 1; infinity where one half saw nothing but zeros.
+        unstable: Tensor -> larger scale over smaller scale, minus 1; infinity if one half observed only zeros.
         tensors: How many were compared.
     """
 
@@ -43,7 +43,7 @@ def compare_halves(scales: Mapping[str, tuple[float, float]], limit: float = LIM
 def stability_note(scales: Mapping[str, tuple[float, float]], images: int) -> str:
     """One sentence for the lineage and the report; a poor calibration is a warning."""
     if images < 2:
-        return warning("calibrated on one image, so nobody knows whether others give the same scales")
+        return warning("calibrated on one image, so the stability of the scales is unknown")
     found = compare_halves(scales)
     if not found.unstable:
         return f"calibration is stable: two halves of the {images} images give all {found.tensors} scales within 20 %"

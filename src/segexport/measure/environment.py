@@ -29,7 +29,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def load_average() -> float | None:
-    """Processes that ran or waited to run, mean of the last minute; None where the system does not say."""
+    """Processes that ran or waited to run, mean of the last minute; None if unknown."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -51,7 +51,7 @@ def now() -> str:
 
 
 def describe_gpu(index: int) -> tuple[str, str]:
-    """(name, driver version) of a GPU, as NVIDIA's driver says; empty where it cannot be asked."""
+    """(name, driver version) of a GPU, from NVIDIA's driver; empty if there is none."""
     command = ["nvidia-smi", f"--id={index}", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
@@ -82,7 +82,7 @@ def _version(package: str) -> str:
 
 
 def processor_mhz() -> float:
-    """The fastest core's clock now; 0 where the system does not say."""
+    """The fastest core's clock now; 0 if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -33,7 +33,7 @@ BLOCKS = 3  # of one session
 AGAIN_WITHIN = 4  # times as long as was asked for
 MOST_ROUNDS = 3
 WIDE = 0.10
-"""A ratio whose interval reaches further than this from it cannot tell an export that is a tenth slower."""
+"""A ratio whose interval reaches further than this from it cannot detect an export that is a tenth slower."""
 MOST_WARM_UP_RUNS = 30
 MOST_WARM_UP_MS = 2000.0  # of one session
 FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
@@ -57,8 +57,8 @@ class Timing:
         loads_ms: How long each session took to load the model.
         firsts_ms: The first run of each session.
         warm_up_runs: Runs that were thrown away before, in all sessions.
-        peak_rss_bytes: The most memory that one of its processes held; 0 where the system does not say.
-        mhz: The processor's frequency at the start of each block; empty where the system does not say.
+        peak_rss_bytes: The most memory that one of its processes held; 0 if unknown.
+        mhz: The processor's frequency at the start of each block; empty if unknown.
         info: What ran it.
     """
 
@@ -145,7 +145,7 @@ def _measured(
             order = [name for name in reversed(order) if timings[name].error is None]
             if not order:
                 break
-            if number % 2:  # the next session is this one the other way round: nobody is the first one too often
+            if number % 2:  # the next session has the reverse order, so that no program is first more often
                 shuffle(order)
             with ExitStack() as stack:
                 turn = _Turn(programs, order, timings, stack)
@@ -250,7 +250,7 @@ class _Turn:
             halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
             for name in (*order, *reversed(order)):
                 timing = self._timings[name]
-                if timing.error is not None:  # the second error would only say that it is gone
+                if timing.error is not None:  # the second error would only report that it is gone
                     continue
                 with capture_error(timing):
                     halves[name].append(self._sessions[name].bench(self._programs[name].tensors, plan.runs[name]))

@@ -1,4 +1,4 @@
-"""What interleaved timings say: percentiles, the ratio of two programs with an interval, drift, and an end to warm-up.
+"""Statistics of interleaved timings: percentiles, the ratio of two programs with an interval, drift, end of warm-up.
 
 Nothing here looks at a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a process of its own,
 and within a block the programs ran in turn (A B B A), so a slow drift of the machine hits both alike.

@@ -259,7 +259,7 @@ def label_map_lookup(
     A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
     it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is no class of the
     dataset, so it has no IoU of its own and no place in the mean. To ignore such pixels instead would reward a model
-    for answering with classes that nobody asked for. Several model classes may map to one dataset class.
+    for predicting classes that the data does not have. Several model classes may map to one dataset class.
 
     Args:
         model_labels: Names in the order of the model's class ids.
@@ -289,7 +289,7 @@ def label_map_lookup(
 
 
 def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
-    """The mask (model class ids) in dataset ids and "other": `confusion_matrix` wants `prediction_classes` + 1 then.
+    """The mask (model class ids) in dataset ids and "other": `confusion_matrix` then needs `prediction_classes` + 1.
 
     Raises:
         InputError: The mask holds an id that the model has no label for.

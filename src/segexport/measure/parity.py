@@ -31,7 +31,7 @@ class ModelUnderTest:
     """A model that takes part: the reference or an export.
 
     Attributes:
-        preprocess: How its images are prepared; mostly as its manifest says.
+        preprocess: How its images are prepared; usually as in its manifest.
         choose: Told the name of each image before it is run; for a session that plays back a recording.
     """
 
@@ -48,7 +48,7 @@ class RankedImage(NamedTuple):
     Attributes:
         negative_agreement: 0 for nothing in common, -1 for the same.
         negative_index: Of the image; of equally bad ones, the first counts as worse.
-        reference, export: Maps of what the two said, as the task draws them.
+        reference, export: Outputs of the two, as the task draws them.
     """
 
     negative_agreement: float
@@ -62,11 +62,11 @@ class Counts(ABC):
     """What one model did on all images so far.
 
     Attributes:
-        agreement: Per image, how far it says what the reference says, from 0 to 1.
+        agreement: Per image, the agreement with the reference, from 0 to 1.
         not_finite: Images on which an output held NaN or infinity.
-        constant_images: Images on which the answer says nothing: one class everywhere, or no object.
-        in_common: By another export's name: pixels on which both say the same and not what the reference says, and
-            pixels on which this one does not say what the reference says; of images on which both differ from it.
+        constant_images: Images with a constant output: one class everywhere, or no object.
+        in_common: By another export's name: pixels on which both agree and differ from the reference, and
+            pixels on which this one differs from the reference; of images on which both differ from it.
         wrong_shape: How its answer differs from what it should be; empty where it does not.
         repeatable: Whether a second run on the first image gave the same.
         worst: A heap of the images with the least agreement.
@@ -254,7 +254,7 @@ class ImageRun:
         try:
             self._reference_prediction = self.reference.session.result()
         except SegexportError:
-            for model in self.exports:  # nobody will read their answers
+            for model in self.exports:  # their results are not read any more
                 model.session.close()
             raise
         for model in self.exports:

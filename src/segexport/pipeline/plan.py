@@ -91,7 +91,7 @@ class PlanRunner:
 
     Args:
         context: What every step may use; its key is set for each step.
-        say: Told in one line what was made or found.
+        say: Receives a line for each step that was run or found.
     """
 
     def __init__(self, store: Store, context: StepContext, say: Say = lambda _line: None) -> None:

@@ -30,7 +30,7 @@ class StepContext:
         threads: Threads for native code.
         timeout_s: Longest wait for one native conversion.
         validation: Labelled images for steps that measure the model while they train it; None: they do not.
-        say: Told in one line what a long step has reached.
+        say: Receives the progress of a long step, in one line.
     """
 
     key: str = ""

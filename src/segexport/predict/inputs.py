@@ -22,7 +22,7 @@ DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and t
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (H, W, channels) as the model wants it, and its path or URL; `array_0` for the first array."""
+    """An image (H, W, channels) as the model needs it, and its path or URL; `array_0` for the first array."""
 
     name: str
     image: np.ndarray

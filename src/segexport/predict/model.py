@@ -74,7 +74,7 @@ class Model(Opened):
                 list of these. Where the model takes another number of channels, an array has those in their order.
             batch_size: Images of one run, where the export was made for batches of any size and neighbours have one
                 size; else images run one at a time, as on a phone.
-            target_size: Size that the network sees. None: as `load` says, or else the model; -1: the image's own size;
+            target_size: Input size of the network. None: that of `load`, else the model's; -1: the image's size;
                 a number: both sides; (width, height).
             slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
                 scores are averaged there.

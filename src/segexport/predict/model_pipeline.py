@@ -26,7 +26,7 @@ Pipeline:
   model: model        # an artifact, an export, or a PaddleSeg or PaddleX folder; relative to this file
   device: cpu         # cpu, or gpu:0 where the model's runtime has one
   batch_size: 1
-  target_size: null   # what the network sees. null: as the model says; -1: the image's size; 512; [1024, 512] (w, h)
+  target_size: null   # input size of the network. null: the model's; -1: the image's size; 512; [1024, 512] (w, h)
 """
 
 
@@ -97,11 +97,11 @@ def create_pipeline(
 
     Args:
         pipeline: The path of its YAML file; or a pipeline's name, with `model`.
-        model, device, batch_size, target_size: Over what the file says.
+        model, device, batch_size, target_size: Override the file.
         threads: Threads of one inference.
 
     Raises:
-        SegexportError: The file says what it should not, or its model cannot be read or run.
+        SegexportError: The file is not valid, or its model cannot be read or run.
     """
     if str(pipeline) in NAMES:
         if model is None:
@@ -130,7 +130,7 @@ def create_pipeline(
 
 
 def read_config(path: Path) -> PipelineConfig:
-    """Reads a pipeline's file; raises InputError where it says what it should not."""
+    """Reads a pipeline's file; raises InputError if it is not valid."""
     if not path.exists():
         raise InputError(
             f"{path}: no such pipeline file",

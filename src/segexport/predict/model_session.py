@@ -60,7 +60,7 @@ class Opened:
 
 
 def require_device(runtime: Runtime, device: str) -> None:
-    """Refuses a device that this runtime does not have here. `cpu` is everywhere, and a phone says itself."""
+    """Refuses a device that this runtime does not have here. `cpu` always works, and a phone checks for itself."""
     kind, _, index = device.partition(":")
     if device == "cpu" or kind == "adb":
         return
@@ -77,5 +77,6 @@ def require_device(runtime: Runtime, device: str) -> None:
     if kind not in found.devices or kind == "cpu" or (index and not index.isdigit()):
         here = ", ".join(f"{name}:N" if name == "gpu" else name for name in found.devices)
         raise InputError(
-            f"device {device!r}: {runtime.name} here has {here}", hint="segexport doctor says what each runtime has"
+            f"device {device!r}: {runtime.name} here has {here}",
+            hint="segexport doctor lists the devices of each runtime",
         )

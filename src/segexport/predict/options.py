@@ -12,9 +12,9 @@ class PredictOptions:
     """Options of `predict`, each for the tasks that have it.
 
     Attributes:
-        target_size: Size that the network sees: as `Model.predict`.
+        target_size: Input size of the network: as `Model.predict`.
         slice_size: Of windows that large images are cut into: as `Model.predict`.
-        batch_size: Images of one run; None: as the model or the pipeline says.
+        batch_size: Images of one run; None: from the model or the pipeline.
         score_threshold: Objects below it are left out; None: those that pictures leave out.
     """
 

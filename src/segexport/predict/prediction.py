@@ -23,14 +23,14 @@ _KEYS = ("input_path", "page_index", "pred", "label_map", "score_map")
 
 
 class SegmentationResult(Mapping):
-    """What a model says about one image; also a mapping, for code that writes `result["label_map"]`.
+    """The result for one image; also a mapping, for code that writes `result["label_map"]`.
 
     Attributes:
         input_path: Where the image came from: its path or URL, or `array_0` for the first array.
         page_index: None; PaddleX's place for the page of a PDF.
         image: (H, W, 3) uint8 RGB; of other channels than three, a rendering of them.
         label_map: (H, W) uint8 or uint16, the class of each pixel; `pred` is another name of it.
-        score_map: (H, W, classes) float32 probabilities; None when the model gives classes only, or nobody asked.
+        score_map: (H, W, classes) float32 probabilities; None if the model outputs classes only, or if not asked for.
         labels: The classes.
     """
 

@@ -15,7 +15,12 @@ from pathlib import Path
 
 _NAMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.9", "python3.8", "python3")
 _UV_BESIDE = Path(sys.executable).parent / "uv"  # `pip install uv` puts it there
-_IMPORTS = "import importlib, sys\nfor name in ('numpy', *sys.argv[1:]): importlib.import_module(name)\nprint('{}')"
+_IMPORTS = """
+import importlib, sys
+sys.modules['openvino_telemetry'] = None  # as in `worker_host`: nothing is sent
+for name in ('numpy', *sys.argv[1:]): importlib.import_module(name)
+print('{}')
+"""
 _VERSIONS = """
 import importlib.metadata, json, sys
 def version(module):

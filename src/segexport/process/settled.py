@@ -1,7 +1,7 @@
-"""Tells what a process says about the work it was given from what the machine did to it.
+"""Distinguishes failures of a job itself from failures of the machine.
 
 A converter that aborts on a program refuses it, and the next way may be tried. A process that was killed for want of
-memory, ended from outside or stopped for its time has said nothing: it is run again, and then it is an error. Else one
+memory, was killed from outside or timed out proves nothing: it is run again, and then it is an error. Else one
 bad moment of a machine would be taken for a property of a model, and kept.
 """
 
@@ -20,7 +20,7 @@ MOST_RUNS = 3
 
 
 def settled(run: Callable[[], T]) -> T:
-    """What `run` gives, or how it fails when it does so by itself: the same way twice.
+    """Returns what `run` returns; raises its failure if it fails the same way twice.
 
     Raises:
         WorkerCrashed: It ended by the same signal of its own, or with the same exit code, in two runs after each other.
@@ -54,6 +54,6 @@ def _interrupted(error: WorkerError) -> Interrupted:
     return Interrupted(
         error.what,
         cause=f"{error.cause + '; ' if error.cause else ''}the same once more, or another end each time: that is the "
-        "machine, and says nothing about the model",
+        "machine, and proves nothing about the model",
         hint="run the command again, with more free memory; what was done before is kept",
     )

@@ -1,4 +1,4 @@
-"""Starts a worker process, talks to it, and says how it ended. Native code that aborts stays on the other side."""
+"""Starts a worker process, talks to it, and reports how it ended. Native code that aborts ends only the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the
 _LOG_BYTES = 1 << 16  # of the log's end
 _LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
 _OWN_PACKAGE = Path(__file__).parent.parent
-_END_S = 2.0  # what a process gets to end by itself
+_END_S = 2.0  # time for a process to end after it was asked to
 
 
 class Worker:
@@ -116,7 +116,7 @@ class Worker:
         Raises:
             WorkerTimeout: No answer in `timeout_s` seconds; the worker is killed.
             WorkerCrashed: The process ended without an answer, or got no memory.
-            WorkerFailed: The worker says that it cannot.
+            WorkerFailed: The worker reports an error.
             EnvironmentMissingError: A module that the worker imports is missing.
             StorageError: The worker found the disk full, or ended while the folder for temporary files is.
         """
@@ -184,7 +184,7 @@ class Worker:
             raise EnvironmentMissingError(
                 f"{self.name}: the Python module {answer['missing']!r} cannot be imported",
                 cause=answer["what"],
-                hint="segexport doctor says what is installed and how to get the rest",
+                hint="segexport doctor lists what is installed and how to get the rest",
             )
         if answer.get("exhausted"):
             raise WorkerCrashed(
@@ -195,7 +195,7 @@ class Worker:
         raise failed
 
     def peak_rss_bytes(self) -> int:
-        """Most memory that the process has held so far; 0 where the system does not say."""
+        """Most memory that the process has held so far; 0 if unknown."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except OSError:
@@ -274,7 +274,7 @@ class Worker:
         return crashed
 
     def _tail(self) -> str:
-        """The lines of the log that say most about the end: Paddle's libraries print a `... Error:` or a check."""
+        """The lines of the log that best explain the end: Paddle's libraries print a `... Error:` or a check."""
         lines = [line.strip() for line in self.log().splitlines() if line.strip()]
         lines = [line for line in lines if not _EMPTY_TALK.search(line)]
         telling = [line for line in lines if _TELLING.search(line)]
@@ -299,7 +299,7 @@ def _anonymous_files(count: int) -> list[worker_host.SharedSlot]:
             slots.append(worker_host.SharedSlot(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)))
             # A process that made it smaller would end the other one, at its next look, by a signal.
             fcntl.fcntl(slots[-1].descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    except OSError:  # not to be had in this container: only slower
+    except OSError:  # not available in this container: only slower
         for slot in slots:
             os.close(slot.descriptor)
         return []

@@ -9,7 +9,7 @@ returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is rai
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
 lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message lie in memory that
-both processes see, and the header says where: two slots for calls and two for answers, used in turn, so that the next
+both processes see, at the place in the header: two slots for calls and two for answers, used in turn, so that the next
 call can be written while one is worked at. Arrays that a command is given are valid until it has answered.
 """
 
@@ -40,7 +40,7 @@ _ALIGNED_BYTES, _GROWN_BYTES = 64, 1 << 20
 
 
 class WorkerFailure(Exception):
-    """The worker cannot do the job, and can say why: what, cause, hint."""
+    """The worker cannot do the job, for a reason that it reports: what, cause, hint."""
 
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -50,11 +50,11 @@ class WorkerFailure(Exception):
 EXHAUSTED = re.compile(
     r"bad_alloc|[Cc]annot allocate memory|MemoryError|ResourceExhausted|[Ff]ailed to allocate memory"
 )
-"""How libraries say that they got no memory."""
+"""How libraries report that memory ran out."""
 
 
 def exhausted(error: BaseException | None) -> bool:
-    """Whether an error, or what it came from, is a want of memory: that says nothing about what was asked."""
+    """Whether an error or its cause is a lack of memory, which proves nothing about the job."""
     while error is not None:
         if isinstance(error, MemoryError) or EXHAUSTED.search(f"{type(error).__name__}: {error}"):
             return True
@@ -114,7 +114,7 @@ def encode(header: dict, arrays: list[np.ndarray], slot: SharedSlot | None = Non
 def decode(read, slots: list[SharedSlot] | tuple = ()) -> tuple[dict, list[np.ndarray]] | None:
     """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None.
 
-    Its header's `slot` says which of `slots` holds arrays that did not come through the stream.
+    Its header's `slot` names the one of `slots` with the arrays that did not come through the stream.
 
     Raises:
         ValueError, KeyError, TypeError: What comes is no message.
@@ -188,6 +188,8 @@ def _make_importable(folder: str) -> None:
 def _load(path: str):
     sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
     sys.modules["worker_host"] = sys.modules[__name__]
+    # OpenVINO and NNCF send statistics about their use as soon as they are imported; without this module they cannot.
+    sys.modules["openvino_telemetry"] = None
     spec = importlib.util.spec_from_file_location("worker", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

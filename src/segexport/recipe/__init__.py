@@ -1,1 +1,1 @@
-"""What a recipe may say, and how it is read."""
+"""The schema of recipes, and their reader."""

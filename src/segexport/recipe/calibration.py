@@ -18,6 +18,9 @@ class Calibration(Frozen):
             `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
         percentile: Percent of the observed values that stay inside the range.
         images: Calibration images taken from the data, spread over it.
+        rounding: Of the weights. `nearest`: each by itself. `compensated`: what one rounding changes in a layer's
+            output, on the calibration images, the weights still to be rounded make good (GPTQ: Frantar et al. 2023,
+            section 3).
         per_channel: A scale for each output channel of the weights, not one for all of them.
         equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
         bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
@@ -28,6 +31,7 @@ class Calibration(Frozen):
     method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
+    rounding: Literal["nearest", "compensated"] = "compensated"
     per_channel: bool = True
     equalize: bool = False
     bias_correction: bool = False

@@ -1,4 +1,4 @@
-"""What a recipe says of an export, whatever its target: the base of what each target adds its own options to."""
+"""A recipe's entry for an export: the base to which each target adds its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `groups` may say: which images belong together, so that they are not independent of each other."""
+"""The values of `groups`: which images belong together and are not independent."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ class Limits(Frozen):
         agreement_confident_min: The same where the reference was sure (its larger top-2 margins).
         agreement_class_min: IoU of the export's and the reference's pixels of any common class.
         agreement_mask_iou_min: Mean IoU over all classes of the export's and the reference's pixels, where there are no
-            labels: all that can be said of the masks then.
-        ap_margin: Loss of average precision, of boxes and of masks, for models that find objects.
+            labels: the only gate on masks in that case.
+        ap_margin: Loss of average precision, of boxes and of masks, for instance segmentation.
         agreement_objects_min: Sure objects of both models with a partner of their class in the other's answer.
         agreement_boxes_min: Mean IoU of the boxes of such pairs.
         agreement_masks_min: Mean IoU of their masks.

@@ -1,4 +1,4 @@
-"""Reads a recipe from YAML and tells every fault at once, each with its line and a suggestion."""
+"""Reads a recipe from YAML and reports all faults together, each with its line and a suggestion."""
 
 from __future__ import annotations
 

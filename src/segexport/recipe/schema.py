@@ -22,7 +22,7 @@ class ModelRecipe(Frozen):
 
     Attributes:
         path: Folder or file, relative to the recipe.
-        preprocess: Only where the export does not say it, or says it wrong.
+        preprocess: Only if the export does not state it, or states it wrongly.
         labels: Class names; else the export's, else the data's `labels.txt`.
         input_size: (width, height) that a free input is fixed to.
         mask_output: The output that the mask is made from, of a network with several heads.
@@ -46,13 +46,13 @@ class DataRecipe(Frozen):
     Attributes:
         path: Folder, relative to the recipe.
         split: Images of the check.
-        calibration_split: Images for steps that calibrate or train; never those of the check unless you say so.
+        calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
         label_map: Class of the model -> class of the data, by name, where the two differ.
         limit: At most so many images for the check, spread over the split.
         groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
             those whose names count up within a common prefix. `column`: those whose lines of the list end with the same
-            name. Else a regular expression on the image's path whose part `(?P<group>...)` says it.
+            name. Else a regular expression on the image's path whose part `(?P<group>...)` is the group.
     """
 
     path: str
@@ -96,14 +96,14 @@ class CheckRecipe(Frozen):
 
     Attributes:
         reference: A recorded reference, relative to the recipe; without it the original runs beside the exports.
-        baseline: An earlier report.json, relative to the recipe; whoever got worse than there fails.
+        baseline: An earlier report.json, relative to the recipe; an export that is worse than there fails.
         tolerances: What may be lost against it.
         device: Where the exports run.
         reference_device: Where the original runs.
         threads: Threads of every runtime, for masks and for times.
         latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
-            told, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is gated,
-            and so is the baseline's latency where `tolerances` name it; everything else is told.
+            reported, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is
+            gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
         latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
             eight times, and warming up, comes on top.
         worst_images: How many of the worst images are drawn.

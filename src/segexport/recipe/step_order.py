@@ -1,4 +1,4 @@
-"""Orders of steps that make no sense, whatever the model: told when a recipe is read, not after an hour of training."""
+"""Orders of steps that are wrong for every model: an error when a recipe is read, not after an hour of training."""
 
 from __future__ import annotations
 

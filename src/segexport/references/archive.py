@@ -167,7 +167,7 @@ def _header(file: zipfile.ZipFile, path: Path, kind: str, schema_version: int, w
     if HEADER not in names:
         raise InputError(f"{path}: not {what}", cause=f"there is no {HEADER} in it", hint=hint)
     if file.getinfo(HEADER).file_size > MAX_HEADER_BYTES:
-        raise _Edited(f"{HEADER} says that it has {file.getinfo(HEADER).file_size} bytes")
+        raise _Edited(f"{HEADER} states {file.getinfo(HEADER).file_size} bytes")
     try:
         header = parse_json(file.read(HEADER))
     except ValueError as error:
@@ -195,9 +195,9 @@ def _verify(file: zipfile.ZipFile, members: dict[str, dict[str, Any]]) -> None:
     for name, entry in members.items():
         size = file.getinfo(name).file_size
         if size != entry["size_bytes"] or size > MAX_MEMBER_BYTES:
-            raise _Edited(f"{name} has {size} bytes, its header says {entry['size_bytes']}")
+            raise _Edited(f"{name} has {size} bytes, its header states {entry['size_bytes']}")
         if hashlib.sha256(file.read(name)).hexdigest() != entry["sha256"]:
-            raise _Edited(f"{name} has another sha256 than its header says")
+            raise _Edited(f"{name} has another sha256 than its header states")
 
 
 def npy_bytes(array: np.ndarray) -> bytes:

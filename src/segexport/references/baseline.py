@@ -21,7 +21,7 @@ from segexport.verdict import Check, Verdict, overall
 def compare_with_baseline(
     path: Path | None, tolerances: Tolerances, latency: LatencyPolicy | None = None
 ) -> Callable[[Report], Report]:
-    """Reads a baseline, so that a bad one is told before anything runs; reports are then given to what comes back.
+    """Reads a baseline, so that a bad one is an error before anything runs; the result compares reports with it.
 
     Args:
         path: A report.json or the folder that it lies in; with None nothing is done to a report.
@@ -134,7 +134,7 @@ def _compared(
 def _two_sided(
     name: str, what: str, now: float | None, before: float | None, tolerance: float, why: str
 ) -> Check | None:
-    """FAIL on a loss beyond the tolerance; a gain beyond it is told and not gated: nobody changed that on purpose?"""
+    """FAIL on a loss beyond the tolerance; a gain beyond it is reported, not gated."""
     if before is None:
         return None
     if now is None:
@@ -167,7 +167,7 @@ def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -
 
 
 def _latency(now: Latency | None, before: Latency | None, tolerance: float, gated: bool) -> Check | None:
-    """FAIL where the whole interval is beyond the tolerance; two days are not interleaved, so all else is only told."""
+    """FAIL where the whole interval is beyond the tolerance; else it passes, since the two runs are not interleaved."""
     name = "baseline.latency"
     if now is None or before is None:
         return None

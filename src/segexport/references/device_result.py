@@ -26,7 +26,7 @@ def with_device_rows(report: Report, exports: Sequence[Export], files: list[Path
 
     Raises:
         InputError: A result of another model than any of `exports`, or of other images than those expected.
-        WorkerFailed: The phone says that it could not do the job.
+        WorkerFailed: The phone reports an error.
     """
     rows = list(report.exports)
     for file in files:
@@ -119,7 +119,7 @@ def _masks(
             found = preprocess.restore_mask(found, preprocess.place(artifact.manifest.preprocess, *size))
     else:
         raise InputError(
-            f"{file}: nobody knows what {item.input} should give",
+            f"{file}: the expected result of {item.input} is unknown",
             cause="it is neither an image of the golden pack nor the export's own sample",
             hint="give the golden pack that the phone ran: --golden PACK",
         )

@@ -1,4 +1,4 @@
-"""Makes golden packs; `golden_pack` says what is in them and reads them."""
+"""Makes golden packs; `golden_pack` defines their content and reads them."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ _COSTS = ("size.", "latency.", "compression.")
 
 
 def agreement_only(report: Report) -> Report:
-    """A report against a pack: what an export costs is told, and decides nothing.
+    """A report against a pack: costs of an export are reported, not gated.
 
     The pack's model may be the export itself, and a handful of images is no place to take times.
     """

@@ -32,7 +32,7 @@ class LiveReference:
 
     @classmethod
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
-        """A model that runs as a check says."""
+        """A model that runs with a check's options."""
         options = RunOptions(check.reference_device, check.threads, check.timeout_s)
         return cls(artifact, with_graph(options, "watched" if check.timing_seconds else "plain"))
 

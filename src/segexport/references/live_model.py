@@ -51,7 +51,7 @@ class LiveModel:
         Args:
             image: uint8 (height, width, 3), RGB.
             ran: The session that gave the masks; it knows whether a quicker program gives the same. None: the model is
-                timed as its options say.
+                timed with its options.
             contract: In place of the model's own preprocessing.
         """
         options = self.options if ran is None else with_graph(self.options, timed_graph(ran))

@@ -22,7 +22,7 @@ class LogitDigest(Frozen):
         output: Name of the output; the first that is a segmentation.
         sha256: Of the float32 values, little-endian, C order: equal only where every bit is.
         mean, std: Per class over all pixels.
-        points: Per class, the values at `POINTS` x `POINTS` pixels, row by row; `point_places` says which. Empty where
+        points: Per class, the values at `POINTS` x `POINTS` pixels, row by row; at `point_places`. Empty where
             they were not asked for.
     """
 

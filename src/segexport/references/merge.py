@@ -1,4 +1,4 @@
-"""Puts the parts of a sharded check together; `shard` says what is in them."""
+"""Puts the parts of a sharded check together; `shard` defines their content."""
 
 from __future__ import annotations
 

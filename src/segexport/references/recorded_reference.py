@@ -30,7 +30,7 @@ class RecordedImage(Frozen):
         name: Its path inside the data set.
         image_sha256, label_sha256: Of the files; no label, no digest.
         width, height: Of the decoded image.
-        group: The images that it belongs to, where that was said.
+        group: The images that it belongs to, if groups were given.
     """
 
     name: str
@@ -54,7 +54,7 @@ class RecordedReference:
         predict: The recorded answer for an image, by name.
         times, timing: As the report shows them, and raw, by block.
         again: The command that makes it anew.
-        proof: How the masks were made, where the recording says it.
+        proof: How the masks were made, if the recording has it.
     """
 
     source: str
@@ -93,7 +93,7 @@ class RecordedReference:
         return (self.artifact.manifest.name, self.artifact.digest, self.recorded.digest)
 
     def open(self) -> ModelUnderTest:
-        """Answers with what was recorded; told which image is next, since its tensor says nothing."""
+        """Plays back recorded results; the caller names the next image, which its tensor cannot identify."""
         manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
         return ModelUnderTest(REFERENCE, session, manifest, manifest.preprocess, choose=session.choose)
 
@@ -101,10 +101,10 @@ class RecordedReference:
         """The masks are those of the tensors that were recorded."""
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
-        """Its times were recorded, or nobody took any."""
+        """Its times were recorded, or there are none."""
 
     def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """There is no model to run: it has nothing but its proof."""
+        """There is no model to run: only its proof can be used."""
         return without_model(charge, comparison, unproven=self.unproven, again=self.again)
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
@@ -180,7 +180,7 @@ class RecordedReference:
         own, given = self.artifact.manifest.source_sha256, manifest.source_sha256
         if not given:
             raise InputError(
-                f"{export}: does not say which model it was made from, so {self.source} cannot vouch for it",
+                f"{export}: does not record which model it was made from, so {self.source} may not be its reference",
                 cause="its manifest's lineage has no digest of the model's files",
                 hint="export it again with this version of segexport, or check it against the model itself",
             )

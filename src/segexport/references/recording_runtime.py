@@ -83,7 +83,7 @@ def engine_for(
         f"device {options.device!r}: no runtime here can use a GPU",
         cause="; ".join(reasons),
         hint="on a machine with an NVIDIA GPU, pip install paddlepaddle-gpu==2.6.2 in place of paddlepaddle (or "
-        "onnxruntime-gpu in place of onnxruntime); or record with --device cpu: every report will say so",
+        "onnxruntime-gpu in place of onnxruntime); or record with --device cpu: every report will state it",
     )
 
 

@@ -50,7 +50,7 @@ def record(
     store: Store | None = None,
     progress: Progress = silent,
 ) -> ReferenceFile:
-    """Runs the model on all images, twice in two processes, and keeps what it said in one file.
+    """Runs the model on all images, twice in two processes, and writes the results to one file.
 
     A third process runs Paddle's optimized program beside them, for the proof that goes with the masks, and for times.
 
@@ -191,7 +191,7 @@ class _Run:
         """What the second run differed by.
 
         Raises:
-            InputError: What was recorded can tell no export from another.
+            InputError: The recorded results cannot distinguish exports.
         """
         if len(self._seen) < 2:
             raise InputError(

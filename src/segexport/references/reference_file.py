@@ -53,7 +53,7 @@ class Image(RecordedImage):
 
 
 class Data(Frozen):
-    """The images as a whole; `label_map` and the classes tell what the confusion matrices count.
+    """The images as a whole; `label_map` and the classes define what the confusion matrices count.
 
     Attributes:
         fingerprint: Of the images without their groups, since masks know nothing of groups.
@@ -76,7 +76,7 @@ class RuntimeRecord(Frozen):
     Attributes:
         asked: The device that was asked for.
         driver: Of the GPU; empty on a CPU.
-        processor: The machine, as `environment.describe_machine` tells it.
+        processor: The machine, from `environment.describe_machine`.
     """
 
     runtime: str
@@ -113,7 +113,7 @@ class Times(Frozen):
 
     Attributes:
         sessions: How many processes the blocks come from, one after the other, equally many from each.
-        peak_rss_bytes: The most memory that one of them held; 0 where nobody looked.
+        peak_rss_bytes: The most memory that one of them held; 0 if not measured.
     """
 
     sessions: int = Field(default=1, ge=1)

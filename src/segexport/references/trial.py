@@ -2,7 +2,7 @@
 
 An export that fails is a finding about the export only as long as the reference is right. So where one does not agree,
 the reference's masks are made anew on the images on which it agrees least, by a process that has seen nothing else, on
-the CPU, by the plain program. Masks that come out the same confirm the reference and say that the export is wrong.
+the CPU, by the plain program. The same masks confirm the reference: the export is wrong.
 Others convict the reference, and then there is no verdict about the export.
 """
 
@@ -26,7 +26,7 @@ Anew = Callable[[ModelUnderTest, Sequence[int]], Comparison]
 MOVED = 1 - LEAST_AGREEMENT
 """By how much an agreement may move when the reference is made anew."""
 IN_COMMON = 0.9
-"""Of the pixels on which two exports differ from the reference, they have to say the same on so many to be of one
+"""Of the pixels on which two exports differ from the reference, they have to agree on so many to be of one
 mind. Two faults of their own, or the rounding of two small precisions, have far less in common."""
 
 
@@ -165,14 +165,14 @@ def without_model(charge: Charge, comparison: Comparison, *, unproven: bool, aga
 
 
 def _together(name: str, charge: Charge, comparison: Comparison) -> str:
-    """How far the other accusers say the same, for messages."""
+    """How far the other contradicting exports agree, for messages."""
     counts = comparison.exports[name]
     shares = {other: _in_common(counts, other) for other in charge.exports if other != name}
     shares = {other: share for other, share in shares.items() if share >= IN_COMMON}
     if not shares:
         return ""
     told = " and ".join(f"{other} on {share:.1%}" for other, share in sorted(shares.items()))
-    return f" (where it differs from the reference, it says the same as {told} of the pixels)"
+    return f" (where it differs from the reference, it agrees with {told} of the pixels)"
 
 
 def _in_common(counts: Counts, other: str) -> float:

@@ -54,7 +54,7 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def escape(text: str) -> str:
-    """The text as itself: no markup, no HTML, no cell or line of a table ended, nobody mentioned."""
+    """Escapes text: no markup, no HTML, no end of a table cell or line, no mention of a user."""
     text = printable(" ".join(text.split()))
     text = "".join(_ENTITIES.get(character, character) for character in text)
     text = _SPECIAL.sub(_defused, text)

@@ -55,7 +55,7 @@ class WorstImage(Frozen):
 
 
 class ObjectScores(Frozen):
-    """What a model that finds objects is measured by. Fractions of 1; deltas are export minus reference.
+    """Scores of an instance segmentation model. Fractions of 1; deltas are export minus reference.
 
     Attributes:
         bbox_mmap, segm_mmap: COCO's average precision of boxes and of masks, mean over the IoU from 0.5 to 0.95.
@@ -138,7 +138,7 @@ class Recorded(Frozen):
         digest: sha256 of the file's header, and so of everything in it.
         images: How many it holds.
         driver: Of the GPU.
-        noise_pixels: Pixels on which two runs of the reference itself differed; None where nobody looked.
+        noise_pixels: Pixels on which two runs of the reference itself differed; None if not measured.
         noise_miou_delta: How much its mIoU moved between the two.
     """
 

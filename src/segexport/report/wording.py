@@ -1,4 +1,4 @@
-"""What the report says in words: the headline, what was compared with what, and every finding that is not a pass."""
+"""The sentences of a report: the headline, what was compared with what, and every issue."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def headline(report: Report) -> str:
             return f"{subject} what the reference model does: {held}."
         subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
         answers = TASKS[report.task].words.answers
-        return f"{subject} with the reference's {answers}: {held}. Without labels nobody knows how good they are."
+        return f"{subject} with the reference's {answers}: {held}. Without labels, accuracy is unknown."
     parts = [
         _part(exports, Verdict.FAIL, "failed a check"),
         _part(exports, Verdict.ERROR, "could not be checked"),
@@ -80,7 +80,9 @@ def findings(export: ExportResult) -> tuple[Issue, ...]:
         found.append(Issue(export.name, "", Verdict.ERROR, export.error))
     elif export.verdict in _BAD and export.verdict not in gated:
         asked = any(check.verdict is not Verdict.SKIPPED for check in export.checks)
-        found.append(Issue(export.name, "", export.verdict, "no check says why" if asked else "nothing was checked"))
+        found.append(
+            Issue(export.name, "", export.verdict, "no check has a reason" if asked else "nothing was checked")
+        )
     return tuple(sorted(found, key=lambda finding: (not finding.gated, _BAD.index(finding.verdict))))
 
 
@@ -103,7 +105,7 @@ def compared(report: Report) -> str:
 
 
 def recorded(report: Report) -> str:
-    """Where recorded masks come from; empty where the reference ran just now. Every form of the report says this."""
+    """Where recorded masks come from; empty where the reference ran just now. Every form of the report shows this."""
     reference, record = report.reference, report.reference.recorded
     if record is None:
         return ""

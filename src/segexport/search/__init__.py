@@ -1,1 +1,1 @@
-"""The search for the best compression that keeps what was promised: propose, evaluate, judge."""
+"""The search for the best compression within an accuracy budget: propose, evaluate, judge."""

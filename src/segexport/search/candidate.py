@@ -1,4 +1,4 @@
-"""What can be tried: a chain of steps and an export, exactly as a recipe would say it."""
+"""A candidate: a chain of steps and an export, exactly as in a recipe."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Attempt(Frozen):
     """A candidate that is to be measured.
 
     Attributes:
-        stage: The part of the search that wants it.
+        stage: The stage of the search that proposed it.
         idea: What is tried, in a few words for the table.
         timed: Whether its latency matters yet; a layer's sensitivity needs none.
         subject: What the try is about, for the stage that reads its result: a layer's name, a setting.

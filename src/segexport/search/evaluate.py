@@ -104,7 +104,7 @@ class Workbench:
 
 
 class Evaluator:
-    """Turns tries into points. An export that fails by itself is a point with the reason.
+    """Turns candidates into trials. An export that fails is a trial with the reason.
 
     What the machine did is no result: killed twice, or out of its time, raises `Interrupted`; a full disk or a runtime
     that is gone ends the search.
@@ -214,7 +214,7 @@ def _macs(artifact: ModelArtifact) -> int | None:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What the original said about every search image."""
+    """The original's results on every search image."""
 
     info: SessionInfo
     masks: dict[str, np.ndarray]
@@ -225,7 +225,7 @@ class Remembered:
 
 
 def remember(bench: Workbench) -> Remembered:
-    """Runs the original once on the search images, or reads what it said then."""
+    """Runs the original on the search images, or reads the results of an earlier run."""
     key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
 
     def run(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is wanted: the promise, and what is to become smaller. And which of two measured points is nearer to it."""
+"""The goal: the accuracy budget and the objective, and the order of measured trials by them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORTH_RATIO = 0.98
 
 
 class Goal(Frozen):
-    """The promise and the aim.
+    """The accuracy budget and the objective.
 
     Attributes:
         max_miou_drop: Loss of mIoU that is allowed, as a fraction of 1.
@@ -27,7 +27,7 @@ class Goal(Frozen):
     objective: Objective = "latency"
 
     def cost(self, point: Trial) -> tuple[float, ...]:
-        """What is to become small: the objective, then the other two to tell equals apart. Infinite where unknown."""
+        """The costs to minimize: the objective, then the other two to break ties. Infinite if unknown."""
         found = {"latency": point.latency_ratio, "size": point.size_bytes, "flops": point.macs}
         return tuple(float("inf") if found[name] is None else float(found[name]) for name in self._order)
 
@@ -36,7 +36,7 @@ class Goal(Frozen):
         return (self.objective, *(name for name in OBJECTIVES if name != self.objective))
 
     def holds(self, point: Trial) -> bool:
-        """Whether its measured loss is within the promise."""
+        """Whether its measured loss is within the budget."""
         return point.error is None and point.miou_delta is not None and point.miou_delta >= -self.max_miou_drop
 
     def surely_holds(self, point: Trial) -> bool:
@@ -95,9 +95,9 @@ def baseline_of(points: Sequence[Trial]) -> Trial | None:
 
 
 def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
-    """Candidates that hold the promise as far as is known and pay, cheapest first.
+    """Candidates within the budget, as far as is known, that are worth their cost, cheapest first.
 
-    Of those that cost the same but for noise, the one that keeps the promise best comes first.
+    Of those that cost the same but for noise, the one with the least loss comes first.
     """
     base = baseline_of(points)
     if base is None:
@@ -114,7 +114,7 @@ def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
 
 
 def finalists(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
-    """The bold one and the safe one: the cheapest whose loss is within the promise as measured on all search images,
+    """The bold one and the safe one: the cheapest whose loss is within the budget as measured on all search images,
     then the cheapest whose whole interval is.
 
     Two, because each verdict errs in at most 2.5 % of the cases (the lower end of a two-sided 95 % interval): both

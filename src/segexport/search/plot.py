@@ -60,7 +60,7 @@ def _figure(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> Figure
     figure = Figure(figsize=(8.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
     axes.axhspan(-goal.max_miou_drop, 0, color="#2f855a", alpha=0.08, lw=0)
-    axes.axhline(-goal.max_miou_drop, color="#2f855a", lw=1, ls="--", label="the promise")
+    axes.axhline(-goal.max_miou_drop, color="#2f855a", lw=1, ls="--", label="accuracy budget")
     found = shown(points)
     for family, (name, color, marker) in enumerate(_FAMILIES):
         for full in (False, True):

@@ -1,11 +1,11 @@
 """From what was measured to what is to be measured next. Pure: the same points give the same tries.
 
-Stages run from cheap to dear. Each one says all that it wants, given the points so far; the first that wants something
+Stages run from cheap to expensive. Each one lists all its candidates, given the trials so far; the first that has some
 new is next. So a search that was killed goes on where it stopped, and a result that changes what an earlier stage
-wants sends the search back to it.
+proposes sends the search back to it.
 
-On few images agreement with the original tells settings apart far better than mIoU, so it decides among screened
-candidates; the promise itself is about mIoU, and is judged on more images.
+On few images agreement with the original distinguishes settings far better than mIoU, so it decides among screened
+candidates; the accuracy budget limits mIoU, which is judged on more images.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def _screened_agreement(points: Sequence[Trial]) -> Callable[[Trial], float]:
 
 
 def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Trial | None:
-    """The cheapest that holds the promise; else the one that agrees best."""
+    """The cheapest within the budget; else the one that agrees best."""
     keys = {point.key for point in pool}
     held = [point for point in ranked(goal, points) if point.key in keys]
     return held[0] if held else max(pool, key=_screened_agreement(points), default=None)
@@ -241,7 +241,7 @@ def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Tr
 
 def _mixed_start(goal: Goal, points: Sequence[Trial]) -> Trial | None:
     """Calibration and operator types of the best candidate without layers of its own choice, as it was screened: what
-    a later, more careful measurement says of it is no reason to begin again."""
+    a later, more precise measurement shows is no reason to begin again."""
     screened = [p for p in points if p.attempt.rung == "screen"]
     pool = [p for p in _int8(screened) if not p.candidate.float_nodes]
     return _incumbent(goal, pool, screened)

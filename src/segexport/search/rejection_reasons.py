@@ -1,4 +1,4 @@
-"""Why each candidate was not chosen, in words: what a person reads who wants to know what does not pay."""
+"""Why each candidate was not chosen, in words."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | No
 
 
 def slow_layers(space: Space) -> list[str]:
-    """What the profiles say about int8, layer by layer: one line for all that do not pay."""
+    """Gains of int8 in the profiles, layer by layer; one line for all layers without a gain."""
     timed = [layer for layer in space.layers if layer.float_ms is not None and layer.int8_ms is not None]
     slow = sorted((layer for layer in timed if layer.gain_ms <= 0), key=lambda layer: layer.gain_ms)
     lines = []
@@ -73,7 +73,7 @@ def _unproven(point: Trial, goal: Goal) -> str:
     if goal.surely_holds(point):
         return "held on the search images, not shown on the verdict images"
     low = point.miou_interval[0] if point.miou_interval is not None else float("-inf")
-    return f"{point.images} images cannot show the promise: the loss may be up to {-low:.4f}"
+    return f"{point.images} images cannot show that the budget is kept: the loss may be up to {-low:.4f}"
 
 
 def _cost(point: Trial, goal: Goal) -> str:

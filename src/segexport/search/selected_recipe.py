@@ -37,7 +37,7 @@ def recipe_of(
 
 
 def limits_of(candidate: Candidate, goal: Goal) -> Limits:
-    """The promise in place of the precision's margin.
+    """The accuracy budget in place of the precision's margin.
 
     A model that was trained again is not meant to agree with the original where that was wrong, so it is held to the
     truth and not to the original's masks.
@@ -56,7 +56,7 @@ def limits_of(candidate: Candidate, goal: Goal) -> Limits:
 
 
 def to_yaml(recipe: Recipe, head: Mapping[str, str]) -> str:
-    """The recipe with what was set, under a comment that says where it comes from."""
+    """The recipe with what was set, under a comment with its origin."""
     lines = [f"# {name}: {text}" for name, text in head.items()]
     content = recipe.model_dump(mode="json", exclude_unset=True)
     return "\n".join([*lines, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)])

@@ -12,7 +12,7 @@ from segexport.spec import Precision
 
 LONGER = 4  # each training is so many times as long as the one before
 MOST_LONGER = 2  # times that a training is made longer
-_HOPE_RATIO = 6.0  # a loss beyond so many times the promise after a short training is given up
+_HOPE_RATIO = 6.0  # a loss beyond so many times the budget after a short training is given up
 
 
 def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
@@ -74,7 +74,7 @@ def longer(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def combine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The smallest trained model that holds the promise, in the best int8 that was found."""
+    """The smallest trained model within the budget, in the best int8 that was found."""
     int8 = next(
         (p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8 and not p.candidate.steps), None
     )
@@ -100,7 +100,7 @@ def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
 
 
 def _learning(training: Training | None, steps: int) -> dict:
-    """Parameters of `finetune`: labels where there are some, and always what the original says."""
+    """Parameters of `finetune`: labels if there are any, and always the original's outputs."""
     assert training is not None, "pruned candidates are proposed where there is training"
     return {
         "steps": steps,

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 access = logging.getLogger("segexport.serve.access")
 
 _JSON = "application/json"
-_CLIENT_LEFT = 499  # as nginx counts them; nobody reads the answer
+_CLIENT_LEFT = 499  # as in nginx; the answer is not read
 
 
 def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
@@ -112,7 +112,7 @@ class InferenceHandler:
 
 
 def _refusal(error: Exception, log_id: str) -> Refused:
-    """What the sender is told; what is our fault goes to the log in full."""
+    """The error for the client; faults of the server go to the log in full."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, SegexportError):

@@ -28,7 +28,7 @@ class Prepared:
 
     Attributes:
         request: What was asked for.
-        image: (H, W, 3) uint8 RGB; kept for the picture, None where nobody wants one.
+        image: (H, W, 3) uint8 RGB; kept for the picture, None if not asked for.
         tensors: What the model takes.
         placement: How the image lies in its tensor.
     """
@@ -53,7 +53,7 @@ class Endpoint(Protocol):
         ...
 
     def finish(self, prepared: Prepared, prediction: Prediction) -> bytes:
-        """From what the model says to the JSON of `result`."""
+        """Converts the model's result to the JSON of `result`."""
         ...
 
 

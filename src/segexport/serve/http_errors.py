@@ -12,7 +12,7 @@ class Refused(Exception):
 
     Args:
         status: HTTP's, and `errorCode`.
-        message: `errorMsg`: for whoever sent the request, so without paths of this machine and without a traceback.
+        message: `errorMsg`: for the client, so without paths of this machine and without a traceback.
         retry_after_s: When it may be tried again; None where that would not help.
     """
 
@@ -22,7 +22,7 @@ class Refused(Exception):
 
 
 def refused(error: SegexportError) -> Refused:
-    """What a sender is told about an error: its own mistakes in full, of ours only that they were ours."""
+    """The response for an error: the client's errors in full, the server's without details."""
     if isinstance(error, WorkerTimeout):
         return Refused(504, "the model did not answer in time; its process was ended and is started again")
     if isinstance(error, WorkerFailed):  # it ran when the server started, so this input is the reason

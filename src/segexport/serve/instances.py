@@ -22,7 +22,7 @@ from segexport.task.instance.result import DRAW_THRESHOLD
 
 
 class Instances:
-    """The endpoint of a model that finds objects.
+    """The endpoint of an instance segmentation model.
 
     Args:
         manifest: The model's.
@@ -39,7 +39,8 @@ class Instances:
     def __init__(self, manifest: Manifest, target_size: TargetSize, limits: ServerLimits) -> None:
         if target_size is not None:
             raise InputError(
-                f"{manifest.name}: target_size", cause="this model finds objects; its size is that of its export"
+                f"{manifest.name}: target_size",
+                cause="instance segmentation models have the input size of their export",
             )
         try:
             import pycocotools.mask

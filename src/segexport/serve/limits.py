@@ -1,4 +1,4 @@
-"""What one server takes upon itself: how many requests, bytes, pixels and seconds."""
+"""Limits of one server: requests, bytes, pixels and seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus about itself."""
+"""The server's Prometheus metrics."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def decode_picture(data: bytes, *, max_pixels: int, pixels: Pixels = COLORS) -> 
         (height, width, channels) as the model asks for in `pixels`; without, uint8 RGB.
 
     Raises:
-        TooLargeError: More pixels than `max_pixels`, as its header says; nothing was decoded.
+        TooLargeError: More pixels than `max_pixels`, by its header; nothing was decoded.
         InputError: No image, truncated, corrupt, or made to be slow.
     """
     if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > _MAX_SCANS:

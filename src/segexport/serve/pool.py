@@ -16,7 +16,7 @@ from segexport.runtimes.base import Prediction, WorkerSession
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0  # how soon a process is noticed that died while nobody asked for anything
+_LOOK_EVERY_S = 1.0  # how soon an idle process that died is noticed
 _PAUSES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before it is tried again to start one; the last for ever
 
 _Job = tuple[Future, Sequence[np.ndarray]]
@@ -125,7 +125,7 @@ class _Lane:
         try:
             self.session.submit(job[1])
         except WorkerError:
-            if not self._sent:  # it died while nobody asked: no fault of this input, which the next process gets
+            if not self._sent:  # it died while idle: not the fault of this input, which the next process gets
                 self._give_up()
         except Exception as error:
             job[0].set_exception(error)

@@ -14,7 +14,7 @@ def limited_protocol(limits: ServerLimits) -> type[HttpToolsProtocol]:
     """uvicorn's protocol for one connection, with `limits`.
 
     A request's body is the application's business (`body.py`): it answers a slow or large one. A head that does not
-    come, and an answer that is not taken, leave nobody to talk to, so here connections are cut.
+    come, and an answer that is not taken, have no reader, so here connections are cut.
     """
 
     class Limited(HttpToolsProtocol):

@@ -50,7 +50,7 @@ def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
     """
 
     def connect(host: str, port: int, timeout: float | None) -> socket.socket:
-        """To the first address that answers; all must be allowed, so that the order in which they come says nothing."""
+        """To the first address that answers; all must be allowed, so that their order does not matter."""
         deadline = time.monotonic() + (timeout or _TIMEOUT_S)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for entry in found:

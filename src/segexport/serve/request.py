@@ -1,4 +1,4 @@
-"""The body of a request: what it may say, and the bytes of the image in it."""
+"""The body of a request: its schema, and the bytes of the image in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Side = Annotated[int, Field(strict=True)]
 
 
 class ImageRequest(BaseModel):
-    """What all requests say.
+    """The keys of all requests.
 
     Attributes:
         image: Base64 of an image file, or an http(s) URL.
@@ -41,7 +41,7 @@ class ImageRequest(BaseModel):
 
     @property
     def with_picture(self) -> bool:
-        """Whether somebody wants the picture."""
+        """Whether the picture is asked for."""
         return self.visualize is not False
 
 
@@ -93,7 +93,7 @@ def image_bytes(text: str) -> bytes:
 
 
 def wrong(key: str) -> Refused:
-    """A value that is not what the key wants."""
+    """A value of the wrong type for its key."""
     return Refused(422, f"{key}: {_TYPES[key]}")
 
 

@@ -17,7 +17,7 @@ def success(log_id: str, result: bytes) -> bytes:
 
 
 def no_result(log_id: str, code: int, message: str) -> bytes:
-    """What is told where there is no result: an error, or that all is well."""
+    """A response without a result: an error, or success."""
     content: dict[str, Any] = {"logId": log_id, "errorCode": code, "errorMsg": message}
     return json.dumps(content, ensure_ascii=False).encode()
 

@@ -108,7 +108,7 @@ def _run(service: Service, limits: ServerLimits, listener: socket.socket, announ
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it listens, and tells the service when it is to stop."""
+    """uvicorn, which reports when it listens, and stops the service when it shuts down."""
 
     def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
         super().__init__(config)

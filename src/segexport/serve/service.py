@@ -83,7 +83,7 @@ class Service:
         Raises:
             Refused: No room, or not in time, or what came is no request.
             SegexportError: What came cannot be segmented, or the model's process ended.
-            ClientLeft: Its turn came and nobody waits.
+            ClientLeft: The client left before its turn.
         """
         with self.admission.accepted():
             start = time.perf_counter()

@@ -98,7 +98,7 @@ class TaskWords(Protocol):
 
 
 class PredictionResult(Protocol):
-    """What a model says about one image."""
+    """A model's result for one image."""
 
     input_path: str
     image: np.ndarray
@@ -117,7 +117,7 @@ class Task(Protocol[AnyModel]):
     """One kind of answer that models give.
 
     Attributes:
-        answer: What a model gives, as messages say it.
+        answer: A model's output, in messages.
         features: What its models can be used for beyond export, predict, evaluate, check and serve.
         words: For reports.
     """
@@ -149,7 +149,7 @@ class Task(Protocol[AnyModel]):
         ...
 
     def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
-        """What is odd about the labels, in sentences.
+        """Suspected faults of the labels, in sentences.
 
         Raises:
             InputError: Labels that cannot be read.
@@ -171,7 +171,7 @@ class Task(Protocol[AnyModel]):
         ...
 
     def predictions(self, model: AnyModel, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
-        """What a model says about each image; raises InputError for an option that the task does not have."""
+        """A model's result for each image; raises InputError for an option that the task does not have."""
         ...
 
     def evaluate(

@@ -139,6 +139,24 @@ def _prove_openvino(python: Path) -> None:
         trial.run("runtimes/workers/openvino_worker.py", model=model)
 
 
+def _prove_nncf(python: Path) -> None:
+    import numpy as np
+
+    from segexport.process.worker import Worker
+
+    with _Trial(python) as trial:
+        floats, model = (str(trial.folder / name) for name in ("floats.xml", "model.xml"))
+        conversion = {"model": trial.program("onnx")["model"], "out": floats, "half": False, "names": []}
+        trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
+        image = np.random.default_rng(0).normal(size=(1, 3, 128, 128)).astype(np.float32)
+        quantizer = _PACKAGE / "exporter/workers/nncf_worker.py"
+        with Worker(quantizer, python=python) as worker:
+            worker.call("begin", {"model": floats, "scratch": str(trial.folder)}, timeout_s=_LONGEST_S)
+            worker.call("observe", {}, [image], timeout_s=_LONGEST_S)
+            worker.call("quantize", {"out": model, "fast_bias_correction": True}, timeout_s=_LONGEST_S)
+        trial.run("runtimes/workers/openvino_worker.py", model=model)
+
+
 PADDLE = Toolchain(
     name="paddle",
     purpose="runs and trains Paddle programs",
@@ -186,4 +204,13 @@ OPENVINO = Toolchain(
     pythons=("3.12", "3.11", "3.10"),
     lock=_LOCKS / "openvino.txt",
     prove=_prove_openvino,
+)
+NNCF = Toolchain(
+    name="nncf",
+    purpose="quantizes OpenVINO models in another way",
+    modules={"nncf": "3.4", "openvino": "2026.4"},
+    pythons=("3.12", "3.11", "3.10"),
+    lock=_LOCKS / "nncf.txt",
+    prove=_prove_nncf,
+    optional=True,
 )

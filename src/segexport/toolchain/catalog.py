@@ -29,6 +29,7 @@ class Toolchain:
         lock: Requirements with hashes, for `pip install --require-hashes`.
         prove: Does the smallest real job of every tool in the Python that it is given, in processes of its own;
             raises a SegexportError when one does not work.
+        optional: Installed only where it is named.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Toolchain:
     pythons: tuple[str, ...]
     lock: Path
     prove: Callable[[Path], None]
+    optional: bool = False
 
     @functools.cached_property
     def digest(self) -> str:
@@ -65,6 +67,7 @@ def toolchain(name: str) -> Toolchain:
 
 
 def providers(modules: tuple[str, ...]) -> list[Toolchain]:
-    """The toolchains that bring all of these modules."""
+    """The toolchains that bring all of these modules, the one with the fewest others first."""
     tops = {module.split(".")[0] for module in modules}
-    return [chain for chain in toolchains().values() if tops <= chain.modules.keys()]
+    found = [chain for chain in toolchains().values() if tops <= chain.modules.keys()]
+    return sorted(found, key=lambda chain: len(chain.modules))

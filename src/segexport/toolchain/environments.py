@@ -89,7 +89,7 @@ def place_of(toolchain: Toolchain, python_version: str) -> Path:
 def unfinished(toolchain: Toolchain) -> Iterator[Path]:
     """A folder name for an environment under way; what is left there goes away, also what killed installs have left.
 
-    Must be called under `lock`, so that nobody else's is taken for a leftover.
+    Must be called under `lock`, so that no other process's folder is taken for a leftover.
     """
     prefix = f"{_UNFINISHED}{toolchain.name}-{toolchain.digest}-"
     for leftover in root().glob(f"{prefix}*"):

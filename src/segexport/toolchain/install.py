@@ -24,7 +24,7 @@ from segexport.toolchain.hints import how_to_get_a_python
 # Settings of the calling shell that would put packages into another place than the new environment.
 _MISLEADING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "UV_PYTHON")
 _SHOWN_LINES = 3
-_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv tell of one
+_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv print one
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
 
 
@@ -89,7 +89,7 @@ def install(
 
     Raises:
         NoPythonError: There is no Python for it.
-        EnvironmentMissingError: Its packages cannot be had, or one of its tools does not work here.
+        EnvironmentMissingError: Its packages cannot be downloaded, or one of its tools does not work here.
         StorageError: The disk is full, or the place cannot be written.
     """
     waiting = f"another process installs {toolchain.name}: waiting for it"
@@ -127,7 +127,7 @@ def _prove(toolchain: Toolchain, python: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> None:
-    """Runs a command to its end; each package that it tells of moves the bar."""
+    """Runs a command to its end; each package that it prints moves the bar."""
     said: list[str] = []
     calm = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     try:

@@ -1,6 +1,6 @@
 """The one place that talks: messages, progress and errors go to stderr, data goes to stdout.
 
-Everything else returns values or raises. rich is imported when the first word is said, so that `--help` stays quick.
+Everything else returns values or raises. rich is imported with the first output, so that `--help` stays fast.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 Color = Literal["auto", "always", "never"]
 
-PLAIN_WIDTH = 100  # columns that a report may take where nobody says how wide the page is
+PLAIN_WIDTH = 100  # columns of a report if the width of the page is unknown
 
-# Control characters could move the cursor or recolour what was said before; the bidirectional ones reorder it.
+# Control characters could move the cursor or recolour earlier output; the bidirectional ones reorder it.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
@@ -60,7 +60,7 @@ class Console:
 
     Args:
         color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two overrule both.
-        quiet: Only warnings and errors are said, and no progress is shown.
+        quiet: Only warnings and errors are shown, and no progress.
         stdout: Where data goes; by default what `sys.stdout` is when it is written.
         stderr: Where messages go; by default what `sys.stderr` is when they are written.
         clock: Seconds, monotonic.
@@ -139,7 +139,7 @@ class Console:
 
         Args:
             title: What is being done.
-            total: How often it will be done; None where nobody knows.
+            total: How often it will be done; None if unknown.
         """
         if self.quiet:
             yield Progress(lambda done: None)

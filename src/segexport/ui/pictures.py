@@ -13,8 +13,8 @@ from segexport.spec import Label
 if TYPE_CHECKING:
     import numpy as np
 
-DIFFERS_RGB = (255, 45, 146)  # the export says something else than the reference
-BOTH_WRONG_RGB = (255, 196, 0)  # they agree, and the truth says something else
+DIFFERS_RGB = (255, 45, 146)  # the export differs from the reference
+BOTH_WRONG_RGB = (255, 196, 0)  # they agree and differ from the truth
 IGNORED_RGB = ((96, 96, 96), (150, 150, 150))  # stripes: no class, whatever the palette
 UNKNOWN_RGB = (255, 255, 255)  # a value that no label names
 

@@ -1,1 +1,1 @@
-"""Models that find objects: each with its class, box, mask and score."""
+"""Instance segmentation: objects with class, box, mask and score."""

@@ -44,6 +44,6 @@ def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str,
         raise InputError(
             f"the model has {len(own)} classes, {data.source} has {len(names)}",
             cause=f"model: {', '.join(own[:20])}; data: {', '.join(names[:20])}",
-            hint="say which is which with a label_map (model class: data class), or import it with --labels FILE",
+            hint="map them with a label_map (model class: data class), or import it with --labels FILE",
         )
     return np.arange(len(own))

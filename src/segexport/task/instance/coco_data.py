@@ -24,7 +24,7 @@ def find(root: Path, split: str) -> Path | None:
     files = coco.find(root)
     if not files:
         broken = [path for path in (*root.glob("*.json"), *root.glob("annotations/*.json")) if split in path.stem]
-        return broken[0] if len(broken) == 1 else None  # read tells what is wrong with it
+        return broken[0] if len(broken) == 1 else None  # `read` reports what is wrong with it
     mine = [path for path in files if split in path.stem.lower()]
     unnamed = [path for path in files if not any(name in path.stem.lower() for name in _SPLITS)]
     found = mine or (unnamed if len(files) == 1 else [])

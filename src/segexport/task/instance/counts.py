@@ -1,4 +1,4 @@
-"""What is counted of a model that finds objects."""
+"""Counts of an instance segmentation model."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Annotation:
         segmentation: Polygons or a run-length code as COCO writes them; None where there is only a box.
         crowd: Many objects in one; what is found in it counts neither for nor against a model.
         difficult: VOC's mark; likewise.
-        area: Square pixels as the annotation says.
+        area: Square pixels from the annotation.
     """
 
     class_id: int
@@ -45,7 +45,7 @@ class InstanceData(Dataset):
         source: The annotation file, or the folder of such.
         category_ids: The annotations' own number of each label.
         annotations: Objects by the image's name.
-        sizes: (width, height) by the image's name, where the annotations say it.
+        sizes: (width, height) by the image's name, if the annotations have it.
         image_ids: The annotations' own number of each image, by its name.
     """
 

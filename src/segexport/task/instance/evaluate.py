@@ -1,4 +1,4 @@
-"""A model that finds objects against annotations: average precision with PaddleX's names."""
+"""Evaluates instance segmentation against annotations: average precision with PaddleX's names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def evaluate(
 
 
 def _coco(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict[str, Any]:
-    """Means over the IoU from 0.5 to 0.95; None for what nobody annotated."""
+    """Means over the IoU from 0.5 to 0.95; None for what is not annotated."""
     metrics: dict[str, Any] = {}
     for kind in ("bbox", "segm") if masks else ("bbox",):
         matches = coco_ap.matches(truth, sizes, found, classes, kind)

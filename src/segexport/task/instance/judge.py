@@ -1,4 +1,4 @@
-"""What an export that finds objects must hold: the counterpart of the gates on pixels."""
+"""The gates of instance segmentation: the counterpart of the gates on pixels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ObjectJudge:
     """The gates on objects; a `Judge`.
 
     Attributes:
-        truth: Of each image, what is annotated; where nobody annotated, the reference's sure objects.
+        truth: Of each image, what is annotated; without annotations, the reference's confident objects.
         sizes: (width, height) of each image.
         classes: How many the data has.
         groups: The group of each image, where images of a group are not independent; None where every image is.
@@ -128,7 +128,7 @@ def _tripwires(counts: ObjectCounts, own: ObjectCounts) -> list[Check]:
     elif own.sure:
         verdict, reason = Verdict.FAIL, "the export finds nothing: it is dead"
     else:
-        verdict, reason = Verdict.INCONCLUSIVE, "neither finds anything, which tells nothing"
+        verdict, reason = Verdict.INCONCLUSIVE, "neither finds an object, so nothing can be compared"
     return [*checks, Check(name=name, verdict=verdict, message=f"{found}: {reason}.", value=float(counts.sure))]
 
 

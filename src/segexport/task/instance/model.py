@@ -1,4 +1,4 @@
-"""A loaded model that finds objects: `predict`, `batch_predict`, `evaluate`. `segexport.load` opens one."""
+"""A loaded instance segmentation model: `predict`, `batch_predict`, `evaluate`. `segexport.load` opens one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class InstanceModel(Opened):
         if not isinstance(data, InstanceData):
             raise InputError(
                 f"{data.root}: no annotated objects",
-                cause="this model finds objects, and is measured against annotations of objects",
+                cause="an instance segmentation model is measured against annotations of objects",
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations",
             )
         data = data.read_for(self.artifact.manifest.preprocess)
@@ -97,7 +97,7 @@ class InstanceModel(Opened):
 
     def _one(self, picture: Picture, score_threshold: float) -> InstanceResult:
         objects = self.objects(picture.name, picture.image).at_least(score_threshold)
-        draw = score_threshold or DRAW_THRESHOLD  # who asks for a score wants to see what has it
+        draw = score_threshold or DRAW_THRESHOLD  # objects above an explicit threshold are drawn
         return InstanceResult(picture.name, as_rgb(picture.image), objects, self.artifact.manifest.labels, draw)
 
 

@@ -37,7 +37,7 @@ class InstanceResult(Sequence):
         image: (H, W, 3) uint8 RGB.
         objects: The same as arrays.
         labels: The classes.
-        draw_threshold: Score below which objects are left out of pictures, where nobody says another.
+        draw_threshold: Score below which objects are left out of pictures, by default.
     """
 
     page_index = None

@@ -1,4 +1,4 @@
-"""What the check counts of models that find objects: who found what, and how far it is what the reference found."""
+"""The check's counts for instance segmentation: objects, and how far they match the reference's."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _likeness(same: Agreement) -> float:
 
 
 def _as_truth(own: ObjectCounts) -> list[Annotation]:
-    """The reference's sure objects, where nobody annotated the images."""
+    """The reference's confident objects, for images without annotations."""
     found = own.found[-1]
     truth = []
     for row in np.flatnonzero(found.scores >= SURE):

@@ -1,4 +1,4 @@
-"""Instance segmentation: models find objects, each with its class, box, mask and score."""
+"""The task instance segmentation: objects, each with its class, box, mask and score."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InstanceTask:
     def require_data(self, data: Dataset) -> None:
         if data.labelled and not isinstance(data, InstanceData):
             raise InputError(
-                f"{data.root}: labels of pixels, and the model finds objects",
+                f"{data.root}: pixel labels, but the model does instance segmentation",
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations, or the images alone",
             )
 
@@ -67,7 +67,8 @@ class InstanceTask:
 
         if target_size is not None:
             raise InputError(
-                f"{artifact.path}: target_size", cause="this model finds objects; its size is that of its export"
+                f"{artifact.path}: target_size",
+                cause="instance segmentation models have the input size of their export",
             )
         return InstanceModel(artifact, device=device, threads=threads, runtime=runtime)
 
@@ -76,7 +77,7 @@ class InstanceTask:
 
         if options.target_size is not None or options.slice_size is not None:
             option = "--target-size" if options.target_size is not None else "--slice-size"
-            raise InputError(option, cause="this model finds objects; images get the size that it was exported for")
+            raise InputError(option, cause="instance segmentation models have the input size of their export")
         least = DRAW_THRESHOLD if options.score_threshold is None else options.score_threshold
         return model.each(inputs, score_threshold=least)
 

@@ -1,4 +1,4 @@
-"""Whether an export's masks are the reference's. They are counted on the images at hand, however few they are."""
+"""Whether an export's masks agree with the reference's, counted on the images of this check."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def agreement_checks(
         checks.append(at_least("agreement.confident", float(sure.mean()), limits.agreement_confident_min, what))
     else:
         checks.append(
-            skipped("agreement.confident", "the reference gives classes only, so nobody knows where it was sure.")
+            skipped("agreement.confident", "the reference outputs classes only, so its confidence is unknown.")
         )
     if mask_counts is not None:
         checks.append(_common_classes(np.asarray(mask_counts), limits.agreement_class_min, labels))
@@ -73,7 +73,7 @@ def agreement_checks(
 def mask_iou_check(mask_iou: float | None, limits: Limits) -> Check:
     """The mean IoU of the export's masks with the reference's, for images without labels.
 
-    Below the limit nobody can tell whether what differs is worse, so that is undecided and not a failure.
+    Below the limit it is unknown whether the differing pixels are worse: INCONCLUSIVE, not FAIL.
     """
     name, limit = "agreement.mask_iou", limits.agreement_mask_iou_min
     if mask_iou is None:
@@ -84,7 +84,7 @@ def mask_iou_check(mask_iou: float | None, limits: Limits) -> Check:
     verdict, reason = Verdict.PASS, f"the limit is {limit:g}"
     if mask_iou < limit:
         verdict = Verdict.INCONCLUSIVE
-        reason = f"below the limit of {limit:g}, and only labels can tell whether what differs is worse"
+        reason = f"below the limit of {limit:g}, and only labels can show whether the differing pixels are worse"
     return Check(name=name, verdict=verdict, message=f"{found}: {reason}.", value=mask_iou, limit=limit)
 
 

@@ -33,6 +33,6 @@ def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, st
         raise InputError(
             f"the model has {len(model)} classes, {data.root} has {len(names)}",
             cause=f"model: {', '.join(model[:20])}; data: {', '.join(names[:20])}",
-            hint="say which is which with a label_map (model class: data class)",
+            hint="map them with a label_map (model class: data class)",
         )
     return ScoredClasses(manifest.labels if names == model else default_labels(names), None)

@@ -99,7 +99,7 @@ class PixelJudge:
         if len(there) != 1:
             return []
         name, classes = self.labels[there[0]].name, len(self.labels)
-        return [f"the labels hold one class only, {name}: mIoU tells little about a model with {classes} classes"]
+        return [f"the labels hold one class only, {name}: mIoU measures little of a model with {classes} classes"]
 
     def _accuracy(self, delta: PairedDelta, boundary: PairedDelta, limits: Limits, agreement: float) -> list[Check]:
         labelled, names = self.comparison.labelled, [label.name for label in self.labels]

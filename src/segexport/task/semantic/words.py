@@ -25,6 +25,6 @@ class SemanticWords:
         if labelled:
             return "mIoU is measured against the labels of the images."
         return (
-            "The images have no labels, so nobody knows the mIoU. Mask IoU is that with the reference's own masks: 1 "
+            "The images have no labels, so the mIoU is unknown. Mask IoU is that with the reference's own masks: 1 "
             "means the same masks, not good ones."
         )

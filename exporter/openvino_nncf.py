@@ -1,0 +1,74 @@
+"""int8 for OpenVINO by NNCF, Intel's quantizer: ranges of its own, and its correction of biases."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from segexport import preprocess
+from segexport.artifact import Manifest, ModelArtifact
+from segexport.exporter.calibration_images import checked_images
+from segexport.exporter.quantized_program import require_float
+from segexport.exporter.to_onnx import WORKERS
+from segexport.exporter.to_openvino import MODEL, openvino_manifest
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.worker import Worker
+from segexport.spec import Format, Frozen, Precision
+
+_TOOLS = ("nncf", "openvino")
+
+
+class QuantizeWithNncf:
+    """fp32 to int8: asymmetric activations, symmetric weights per channel, biases corrected."""
+
+    kind = "openvino_nncf"
+    version = "1"
+    accepts = Format.OPENVINO
+    produces = Format.OPENVINO
+    needs = _TOOLS
+    uses_data = True
+
+    class Params(Frozen):
+        """What NNCF is told.
+
+        Attributes:
+            images: Calibration images taken from the data, spread over it.
+            fast_bias_correction: Each layer by itself; else each after those before it, which takes many runs more.
+        """
+
+        images: int = Field(default=32, ge=1)
+        fast_bias_correction: bool = True
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.xml` and `model.bin`.
+
+        Raises:
+            UnsupportedModelError: It is in int8 already.
+            InputError: No images, or images that say nothing.
+        """
+        require_float(source, "NNCF")
+        data = context.images("int8 calibration").subset(self.params.images, context.seed)
+        data = data.read_for(source.manifest.preprocess)
+        notes = list(checked_images(data, source))
+        with (
+            tempfile.TemporaryDirectory(dir=out_dir) as scratch,
+            Worker(WORKERS / "nncf_worker.py", needs=_TOOLS, threads=context.threads, name="nncf") as worker,
+        ):
+            begun = {"model": str(source.file("model")), "scratch": scratch}
+            worker.call("begin", begun, timeout_s=context.timeout_s)
+            with context.progress("calibrating", len(data)) as bar:
+                for sample in data:
+                    tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
+                    tensors = preprocess.feed(source.manifest.inputs, tensor, placement)
+                    worker.call("observe", {}, tensors, timeout_s=context.timeout_s)
+                    bar.advance()
+            asked = {"out": str(out_dir / MODEL), "fast_bias_correction": self.params.fast_bias_correction}
+            answer, _ = worker.call("quantize", asked, timeout_s=context.timeout_s)
+        notes.insert(0, f"int8: {answer['rounded']} roundings by NNCF {answer['nncf']}, {len(data)} images")
+        lineage = lineage_entry(self, context.key, tuple(notes))
+        return openvino_manifest(source, out_dir, Precision.INT8, answer["openvino"], lineage)

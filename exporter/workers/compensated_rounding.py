@@ -1,0 +1,142 @@
+"""Rounds a layer's weights so that what one rounding breaks, the weights that are still to be rounded make good.
+
+Frantar et al.: GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers (ICLR 2023), section
+3: weights are rounded input by input; after each, the error that it makes in the layer's output is taken out of the
+ones left, by the inverse Hessian of the squared output error. No labels, no training. NumPy only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+_DAMPING = 0.01  # of the mean of the Hessian's diagonal, section 3.3: what few images say is not taken at its word
+_BLOCK = 128  # columns whose updates of all later columns are done at once, section 3.3, "lazy batch updates"
+_SHARES = np.linspace(1.0, 0.4, 13)  # of the largest magnitude: what the search tries as the end of a channel's steps
+_VALUES = 1 << 22  # numbers that the search holds at once
+
+
+class Rounded(NamedTuple):
+    """What weights became.
+
+    Attributes:
+        whole: (groups, outputs, inputs), int8.
+        error: (groups, outputs): the squared error of each output, over the Hessian's places.
+        nearest: The same for rounding to the nearest.
+    """
+
+    whole: np.ndarray
+    error: np.ndarray
+    nearest: np.ndarray
+
+
+class Compensation:
+    """The rounding of one layer. Its groups are layers of their own that are done side by side.
+
+    Inputs that vary most are rounded first ("act-order" in the authors' code), while most others can still make up for
+    them.
+
+    Args:
+        hessian: (groups, inputs, inputs): the sum of the products of what goes in, over many places of the output.
+    """
+
+    def __init__(self, hessian: np.ndarray) -> None:
+        self._hessian = hessian
+        self._order = np.argsort(-np.einsum("gkk->gk", hessian), axis=1, kind="stable")  # (groups, inputs)
+        ordered = np.take_along_axis(_columns(hessian, self._order), self._order[:, :, None], axis=1)
+        self._upper = _inverse_root(_damped(ordered))
+
+    def round(self, weights: np.ndarray, steps: np.ndarray, top: int) -> Rounded:
+        """The whole numbers that the weights become; those nearest to them for an output where these err less.
+
+        Args:
+            weights: (groups, outputs, inputs).
+            steps: (groups, outputs): the step of each output's weights.
+            top: The largest magnitude of a whole number.
+        """
+        found, _ = self._compensated(weights, steps, top)
+        nearest = np.clip(np.rint(weights / steps[:, :, None]), -top, top)
+        errors = [output_error(whole * steps[:, :, None] - weights, self._hessian) for whole in (found, nearest)]
+        better = errors[0] <= errors[1]
+        whole = np.where(better[:, :, None], found, nearest).astype(np.int8)
+        return Rounded(whole, np.minimum(*errors), errors[1])
+
+    def _compensated(self, weights: np.ndarray, steps: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
+        """The compensated whole numbers, and each output's squared error by the damped Hessian."""
+        left = _columns(weights, self._order).astype(np.float64)
+        found, loss = np.empty(left.shape, np.int8), np.zeros(left.shape[:2])
+        upper, inputs = self._upper, weights.shape[2]
+        for start in range(0, inputs, _BLOCK):
+            stop = min(start + _BLOCK, inputs)
+            part = np.ascontiguousarray(np.moveaxis(left[:, :, start:stop], 2, 0))  # (inputs, groups, outputs)
+            errors = np.empty(part.shape)
+            for column in range(stop - start):
+                row = upper[:, start + column, start:stop].T  # (inputs, groups)
+                whole = np.clip(np.rint(part[column] / steps), -top, top)
+                found[:, :, start + column] = whole
+                errors[column] = error = (part[column] - whole * steps) / row[column][:, None]
+                part[column + 1 :] -= row[column + 1 :, :, None] * error
+            loss += (errors**2).sum(axis=0)
+            left[:, :, stop:] -= np.moveaxis(errors, 0, 2) @ upper[:, start:stop, stop:]
+        return _columns(found, np.argsort(self._order, axis=1)), loss
+
+    def best_steps(self, weights: np.ndarray, top: int) -> np.ndarray:
+        """Each output's step, of those tried, with which its rounding errs least.
+
+        Where steps are few it pays to clip the largest weights: what is clipped is compensated like what is rounded.
+
+        Args:
+            weights: (groups, outputs, inputs).
+            top: As in `round`.
+
+        Returns:
+            (groups, outputs).
+        """
+        groups, outputs, inputs = weights.shape
+        found = np.empty((groups, outputs))
+        at_once = max(1, _VALUES // (groups * inputs * len(_SHARES)))
+        for start in range(0, outputs, at_once):
+            part = weights[:, start : start + at_once]
+            tried = whole_range(part, top)[:, :, None] * _SHARES  # (groups, outputs, shares)
+            spread = np.repeat(part, len(_SHARES), axis=1)
+            _, loss = self._compensated(spread, tried.reshape(groups, -1), top)
+            best = loss.reshape(tried.shape).argmin(axis=2)  # the widest of equals
+            found[:, start : start + at_once] = np.take_along_axis(tried, best[:, :, None], axis=2)[:, :, 0]
+        return found
+
+
+def whole_range(weights: np.ndarray, top: int) -> np.ndarray:
+    """The step with which each output's largest weight becomes `top`; (groups, outputs), never 0."""
+    largest = np.abs(weights).max(axis=2)
+    return np.where(largest > 0, largest, 1.0) / top
+
+
+def output_error(difference: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """The squared error of each output, summed over the Hessian's places, of weights that differ by so much.
+
+    Args:
+        difference: (groups, outputs, inputs).
+        hessian: (groups, inputs, inputs).
+
+    Returns:
+        (groups, outputs).
+    """
+    return np.einsum("gok,gok->go", difference @ hessian, difference)
+
+
+def _damped(hessian: np.ndarray) -> np.ndarray:
+    mean = np.einsum("gkk->gk", hessian).mean(axis=1, keepdims=True)
+    more = np.where(mean > 0, _DAMPING * mean, 1.0)  # a group that saw nothing but zeros rounds to the nearest
+    return hessian + more[:, :, None] * np.eye(hessian.shape[1])
+
+
+def _inverse_root(hessian: np.ndarray) -> np.ndarray:
+    """Upper U with inverse(H) = transposed(U) U: its rows are the updates of section 3.3, step 3."""
+    lower = np.linalg.cholesky(hessian[:, ::-1, ::-1])
+    return np.triu(np.linalg.inv(lower[:, ::-1, ::-1]))
+
+
+def _columns(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Each group's last axis in its own order."""
+    return np.take_along_axis(values, order[:, None, :], axis=2)

@@ -1,0 +1,172 @@
+"""What a convolution or matrix product multiplies its weights with: rows of a matrix, one for each place of its output.
+
+Grouped, depthwise, dilated, strided and transposed convolutions of any number of dimensions, and products with a
+constant second operand. NumPy only, but for the node itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper
+
+KINDS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_WIDEST = 2304  # inputs that stay together: work on them grows with the cube of their number
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A product whose second operand is constant.
+
+    Its groups, each with outputs and inputs of its own, are layers that are looked at side by side.
+
+    Attributes:
+        node: In the float or the quantized graph; its first input is what the weights are multiplied with.
+        shape: Of the weights, as ONNX keeps them.
+    """
+
+    node: NodeProto
+    shape: tuple[int, ...]
+
+    @property
+    def groups(self) -> int:
+        return self._attribute("group", 1)
+
+    @property
+    def axis(self) -> int:
+        """Which axis of the weights counts outputs."""
+        kind = self.node.op_type
+        return 0 if kind == "Conv" or (kind == "Gemm" and self._attribute("transB", 0)) else 1
+
+    @property
+    def parts(self) -> int:
+        """A group with very many inputs falls into so many parts of as many inputs each."""
+        inputs = math.prod(self.shape) // self.shape[self.axis]
+        if self.node.op_type == "ConvTranspose":
+            inputs //= self.groups
+        return next(count for count in range(1, inputs + 1) if inputs % count == 0 and inputs // count <= _WIDEST)
+
+    def matrices(self, weights: np.ndarray) -> np.ndarray:
+        """The weights as (groups * parts, outputs, inputs), in the order of `rows`."""
+        kind, groups = self.node.op_type, self.groups
+        if kind == "Conv":
+            found = weights.reshape(groups, self.shape[0] // groups, -1)
+        elif kind == "ConvTranspose":
+            split = weights.reshape(groups, self.shape[0] // groups, self.shape[1], -1)
+            found = np.swapaxes(split, 1, 2).reshape(groups, self.shape[1], -1)
+        else:
+            found = (weights if self.axis == 0 else weights.T)[None]
+        return self._apart(found)
+
+    def weights(self, matrices: np.ndarray) -> np.ndarray:
+        """The weights as ONNX keeps them: the way back from `matrices`."""
+        kind, groups = self.node.op_type, self.groups
+        whole = np.swapaxes(matrices.reshape(groups, self.parts, *matrices.shape[1:]), 1, 2)
+        whole = whole.reshape(groups, matrices.shape[1], -1)  # (groups, outputs, inputs)
+        if kind == "Conv":
+            return whole.reshape(self.shape)
+        if kind == "ConvTranspose":
+            split = whole.reshape(groups, self.shape[1], self.shape[0] // groups, -1)
+            return np.swapaxes(split, 1, 2).reshape(self.shape)
+        return np.ascontiguousarray(whole[0] if self.axis == 0 else whole[0].T)
+
+    def spread(self, steps: np.ndarray) -> np.ndarray:
+        """Steps as a model keeps them, one or one for each output, as (groups * parts, outputs)."""
+        outputs = self.shape[self.axis] // (self.groups if self.node.op_type == "Conv" else 1)
+        flat = np.broadcast_to(steps.reshape(-1), self.shape[self.axis]) if steps.size == 1 else steps.reshape(-1)
+        own = flat.reshape(-1, outputs) if self.node.op_type == "Conv" else np.tile(flat, (self.groups, 1))
+        return np.repeat(own, self.parts, axis=0)
+
+    def rows(self, value: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
+        """What goes in at places of the output that are drawn.
+
+        Args:
+            value: The layer's first input.
+            most: Places that are drawn; all of them where there are fewer.
+
+        Returns:
+            (groups * parts, places, inputs).
+        """
+        if self.node.op_type in ("Gemm", "MatMul"):
+            flat = value.T if self._attribute("transA", 0) else value.reshape(-1, value.shape[-1])
+            return self._apart(flat[_drawn(len(flat), most, random)][None])
+        sizes = (value.shape[0], *(self._size(axis, size) for axis, size in enumerate(value.shape[2:])))
+        images, *places = np.unravel_index(_drawn(math.prod(sizes), most, random), sizes)
+        taps = np.array(list(itertools.product(*map(range, self.shape[2:])))).T  # (dimensions, taps)
+        found, inside = [], True
+        for axis, (place, tap) in enumerate(zip(places, taps, strict=True)):
+            index, here = self._index(axis, place[:, None], tap[None, :])
+            here &= (index >= 0) & (index < value.shape[2 + axis])
+            found.append(np.where(here, index, 0))
+            inside = inside & here
+        picked = np.moveaxis(value, 1, 0)[(slice(None), images[:, None], *found)]  # (channels, places, taps)
+        split = np.where(inside, picked, 0).reshape(self.groups, -1, *picked.shape[1:])
+        return self._apart(np.swapaxes(split, 1, 2).reshape(self.groups, len(images), -1))
+
+    def _apart(self, values: np.ndarray) -> np.ndarray:
+        """(groups, rows, inputs) as (groups * parts, rows, inputs)."""
+        groups, rows, _ = values.shape
+        return np.swapaxes(values.reshape(groups, rows, self.parts, -1), 1, 2).reshape(groups * self.parts, rows, -1)
+
+    def _index(self, axis: int, place: np.ndarray, tap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where along an axis a tap reads for a place of the output, and whether it reads anything there."""
+        stride, dilation, before = self._per_axis("strides", axis), self._per_axis("dilations", axis), self._pad(axis)
+        if self.node.op_type == "Conv":
+            index = place * stride + tap * dilation - before
+            return index, np.ones(index.shape, bool)
+        index, rest = np.divmod(place + before - tap * dilation, stride)
+        return index, rest == 0
+
+    def _size(self, axis: int, size: int) -> int:
+        stride, reach = self._per_axis("strides", axis), self._per_axis("dilations", axis) * (self.shape[2 + axis] - 1)
+        pads = self._attribute("pads", [0] * 2 * (len(self.shape) - 2))
+        padding = pads[axis] + pads[axis + len(pads) // 2]
+        if self.node.op_type == "Conv":
+            return (size + padding - reach - 1) // stride + 1
+        more = self._attribute("output_padding", [0] * (len(self.shape) - 2))[axis]
+        return (size - 1) * stride + more + reach + 1 - padding
+
+    def _pad(self, axis: int) -> int:
+        return self._attribute("pads", [0] * 2 * (len(self.shape) - 2))[axis]
+
+    def _per_axis(self, name: str, axis: int) -> int:
+        return self._attribute(name, [1] * (len(self.shape) - 2))[axis]
+
+    def _attribute(self, name: str, default):
+        found = next((helper.get_attribute_value(each) for each in self.node.attribute if each.name == name), None)
+        return default if found is None else found
+
+
+def find_layers(model: ModelProto, chosen: set[str]) -> dict[str, list[Layer]]:
+    """Weight -> the layers that it belongs to, for the chosen products whose inputs `rows` can tell.
+
+    Left out are weights that are used in more than one way, and convolutions that leave their paddings to the runtime.
+    """
+    shapes = {v.name: tuple(v.dims) for v in model.graph.initializer if v.data_type == TensorProto.FLOAT}
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found = {}
+    for name, nodes in readers.items():
+        if name not in shapes or not all(node.name in chosen and _is_layer(node, name) for node in nodes):
+            continue
+        if nodes[0].op_type in ("Gemm", "MatMul") and len(shapes[name]) != 2:
+            continue
+        layers = [Layer(node, shapes[name]) for node in nodes]
+        if len({(layer.node.op_type, layer.groups, layer.axis) for layer in layers}) == 1:
+            found[name] = layers
+    return found
+
+
+def _is_layer(node: NodeProto, weight: str) -> bool:
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    by_hand = given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and "output_shape" not in given
+    return node.op_type in KINDS and list(node.input).index(weight) == 1 and by_hand
+
+
+def _drawn(count: int, most: int, random: np.random.Generator) -> np.ndarray:
+    return np.arange(count) if count <= most else np.sort(random.choice(count, most, replace=False))

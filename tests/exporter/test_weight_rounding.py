@@ -1,0 +1,288 @@
+"""Compensated rounding against every rounding there is, and what layers see against what ONNX Runtime computes."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+WORKERS = Path(__file__).resolve().parents[2] / "exporter/workers"
+
+
+@pytest.fixture(autouse=True)
+def _workers_can_be_imported(monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKERS))
+    monkeypatch.syspath_prepend(str(WORKERS.parents[1] / "src/segexport/process"))
+
+
+def correlated(random, groups, inputs, places=400):
+    """The Hessian of inputs that depend on each other, as neighbouring pixels do; (groups, inputs, inputs)."""
+    rows = random.normal(size=(groups, places, inputs)) @ random.normal(size=(groups, inputs, inputs))
+    return np.swapaxes(rows, 1, 2) @ rows
+
+
+def errors(rounded, weights, steps, hessian):
+    from compensated_rounding import output_error
+
+    return output_error(rounded * steps[:, :, None] - weights, hessian)
+
+
+def exhaustive(weights, step, hessian, top):
+    """The least error of one output over all its roundings to the two neighbours of each weight and one step beyond."""
+    low = np.floor(weights / step) - 1
+    tried = np.array(list(itertools.product(range(4), repeat=len(weights)))) + low
+    difference = np.clip(tried, -top, top) * step - weights
+    return np.einsum("tk,kj,tj->t", difference, hessian, difference).min()
+
+
+@pytest.mark.parametrize("top", [7, 127])
+def test_it_comes_close_to_the_best_of_all_roundings(top):
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(0)
+    weights, hessian = random.normal(size=(12, 4, 6)), correlated(random, 12, 6)
+    steps = whole_range(weights, top)
+    found = Compensation(hessian).round(weights, steps, top)
+    ours = errors(found.whole, weights, steps, hessian)
+    nearest = errors(np.rint(weights / steps[:, :, None]), weights, steps, hessian)
+    np.testing.assert_allclose(found.error, ours, rtol=1e-9)
+    np.testing.assert_allclose(found.nearest, nearest, rtol=1e-9)
+    best = np.array([[exhaustive(weights[g, o], steps[g, o], hessian[g], top) for o in range(4)] for g in range(12)])
+    assert np.abs(found.whole).max() <= top
+    assert (ours <= nearest).all()
+    assert (ours >= best * (1 - 1e-9)).all()
+    assert ours.sum() < 0.7 * nearest.sum()
+    assert ours.sum() - best.sum() < 0.4 * (nearest.sum() - best.sum())
+
+
+def test_independent_inputs_are_rounded_to_the_nearest():
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(1)
+    weights, hessian = random.normal(size=(1, 4, 9)), np.diag(random.uniform(1, 9, 9))[None]
+    steps = whole_range(weights, 127)
+    found = Compensation(hessian).round(weights, steps, 127).whole
+    np.testing.assert_array_equal(found, np.rint(weights / steps[:, :, None]))
+
+
+def test_inputs_that_are_always_zero_are_rounded_to_the_nearest():
+    from compensated_rounding import Compensation, whole_range
+
+    weights = np.random.default_rng(2).normal(size=(2, 3, 4))
+    steps = whole_range(weights, 127)
+    found = Compensation(np.zeros((2, 4, 4))).round(weights, steps, 127).whole
+    np.testing.assert_array_equal(found, np.rint(weights / steps[:, :, None]))
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch):
+    import compensated_rounding
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(3)
+    weights, hessian = random.normal(size=(1, 5, 40)), correlated(random, 1, 40)
+    steps = whole_range(weights, 127)
+    at_once = Compensation(hessian).round(weights, steps, 127)
+    monkeypatch.setattr(compensated_rounding, "_BLOCK", 7)
+    in_blocks = Compensation(hessian).round(weights, steps, 127)
+    np.testing.assert_array_equal(at_once[0], in_blocks[0])
+    assert (at_once.error < at_once.nearest).all()
+
+
+def test_steps_that_clip_err_least_where_steps_are_few():
+    """One weight ten times as large as the others, on an input that is nearly always 0: 4 bits are not for it."""
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(4)
+    weights = random.normal(size=(1, 3, 12))
+    weights[0, 0, 5] = 10.0
+    rows = random.normal(size=(400, 12)) * np.where(np.arange(12) == 5, 0.01, 1.0)
+    compensation, widest = Compensation((rows.T @ rows)[None]), whole_range(weights, 7)
+    found = compensation.best_steps(weights, 7)
+    assert found[0, 0] < 0.6 * widest[0, 0]
+    assert (found <= widest).all()
+    ours, theirs = (compensation.round(weights, steps, 7).error for steps in (found, widest))
+    assert (ours <= theirs * 1.01).all()
+    assert ours[0, 0] < 0.5 * theirs[0, 0]
+
+
+LAYERS = {
+    "Conv": ("Conv", (6, 4, 3, 3), {"pads": [1, 2, 0, 1]}),
+    "strides, dilations": ("Conv", (6, 4, 3, 2), {"strides": [2, 1], "dilations": [1, 2], "pads": [2, 0, 1, 1]}),
+    "groups": ("Conv", (6, 2, 3, 3), {"group": 2}),
+    "depthwise with a multiplier": ("Conv", (8, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1]}),
+    "one dimension": ("Conv", (5, 4, 3), {"pads": [1, 1], "strides": [2]}),
+    "transposed": ("ConvTranspose", (4, 3, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}),
+    "transposed in groups": ("ConvTranspose", (4, 3, 2, 3), {"strides": [2, 1], "group": 2, "dilations": [1, 2]}),
+    "MatMul": ("MatMul", (4, 7), {}),
+    "Gemm": ("Gemm", (4, 7), {}),
+    "Gemm, turned": ("Gemm", (7, 4), {"transB": 1}),
+    "Gemm, both turned": ("Gemm", (7, 4), {"transB": 1, "transA": 1}),
+}
+
+
+def layer_model(kind, shape, attributes, seed=5):
+    """One product, its input and its output."""
+    random = np.random.default_rng(seed)
+    weights = random.normal(size=shape).astype(np.float32)
+    sizes = {"MatMul": [2, 5, 4], "Gemm": [4, 5] if attributes.get("transA") else [5, 4]}
+    given = sizes.get(kind, [2, 4, *(9 - axis for axis in range(len(shape) - 2))])
+    node = helper.make_node(kind, ["x", "w"], ["y"], "layer", **attributes)
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    x = random.normal(size=given).astype(np.float32)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return model, weights, x, session.run(None, {"x": x})[0]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("widest", [2304, 4])
+def test_rows_times_weights_are_the_output(name, widest, monkeypatch):
+    import layer_inputs
+
+    monkeypatch.setattr(layer_inputs, "_WIDEST", widest)
+    model, weights, x, y = layer_model(*LAYERS[name])
+    (layer,) = layer_inputs.find_layers(model, {"layer"})["w"]
+    rows, matrices = layer.rows(x, 1 << 20, np.random.default_rng(0)), layer.matrices(weights)
+    assert rows.shape[2] <= widest
+    found = rows @ np.swapaxes(matrices, 1, 2)  # (groups * parts, places, outputs)
+    found = found.reshape(layer.groups, layer.parts, *found.shape[1:]).sum(axis=1)
+    expected = y.reshape(-1, y.shape[-1]).T if y.ndim < 4 and "Conv" not in layer.node.op_type else None
+    if expected is None:
+        expected = np.moveaxis(y, 1, 0).reshape(y.shape[1], -1)  # (channels, places)
+    np.testing.assert_allclose(np.swapaxes(found, 1, 2).reshape(expected.shape), expected, atol=1e-5)
+    np.testing.assert_array_equal(layer.weights(matrices), weights)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_steps_are_those_of_each_output(name):
+    from layer_inputs import Layer
+
+    model, weights, _, _ = layer_model(*LAYERS[name])
+    layer = Layer(model.graph.node[0], weights.shape)
+    steps = np.arange(1.0, weights.shape[layer.axis] + 1)
+    spread = steps.reshape([-1 if axis == layer.axis else 1 for axis in range(weights.ndim)])
+    expected = layer.matrices(weights * spread)
+    np.testing.assert_allclose(layer.matrices(weights) * layer.spread(steps)[:, :, None], expected, rtol=1e-6)
+    np.testing.assert_array_equal(layer.spread(np.array(2.0)), np.full(expected.shape[:2], 2.0))
+
+
+def test_places_are_drawn():
+    from layer_inputs import Layer
+
+    model, weights, x, _ = layer_model(*LAYERS["Conv"])
+    layer = Layer(model.graph.node[0], weights.shape)
+    everything = layer.rows(x, 1 << 20, np.random.default_rng(0))[0]
+    drawn = layer.rows(x, 10, np.random.default_rng(0))[0]
+    assert len(drawn) == 10
+    assert {row.tobytes() for row in drawn} <= {row.tobytes() for row in everything}
+
+
+def test_what_cannot_be_told_is_left_out():
+    """A weight that two operators use in two ways, and paddings that the runtime finds."""
+    from layer_inputs import find_layers
+
+    weights = [numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), name) for name in ("a", "b", "c")]
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["t"], "one"),
+        helper.make_node("ConvTranspose", ["t", "a"], ["u"], "two"),
+        helper.make_node("Conv", ["u", "b"], ["v"], "three", auto_pad="SAME_UPPER"),
+        helper.make_node("Conv", ["v", "c"], ["w"], "four"),
+        helper.make_node("Conv", ["w", "c"], ["y"], "five"),
+    ]
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, 8, 8]) for name in ("x", "y")]
+    model = helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:], weights))
+    found = find_layers(model, {"one", "two", "three", "four", "five"})
+    assert {name: [layer.node.name for layer in layers] for name, layers in found.items()} == {"c": ["four", "five"]}
+    assert find_layers(model, {"four"}) == {}  # the other one that reads it stays float
+
+
+def quantized(tmp_path, name, **options):
+    """Two convolutions with a ReLU between them in int8, and the squared error of their output on other images."""
+    import onnx_quantize_worker as worker
+
+    random = np.random.default_rng(6)
+    shapes = {"w0": (16, 3, 3, 3), "b0": (16,), "w1": (8, 16, 3, 3), "b1": (8,)}
+    weights = [numpy_helper.from_array(random.normal(size=s).astype("f4"), key) for key, s in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0", "b0"], ["a"], "first", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"], "relu"),
+        helper.make_node("Conv", ["r", "w1", "b1"], ["y"], "second", pads=[1, 1, 1, 1]),
+    ]
+    info = [helper.make_tensor_value_info(key, TensorProto.FLOAT, [1, c, 24, 24]) for key, c in (("x", 3), ("y", 8))]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "float.onnx"
+    )
+    smooth = [np.cumsum(random.normal(size=(1, 3, 24, 24)), axis=3).astype("f4") for _ in range(6)]
+    given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
+    given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "images": 4, **options}
+    worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
+    for image in smooth[:4]:
+        worker.observe({"keep": False}, [image])
+    answer, _ = worker.quantize({}, [])
+    gains = []
+    for turn in range(answer["turns"]):
+        for index, image in enumerate(smooth[:4] if turn else []):
+            worker.gather({"turn": turn, "image": index}, [image])
+        gains += worker.round_weights({"turn": turn}, [])[0]["gains"]
+    worker.save({"out": str(tmp_path / f"{name}.onnx")}, [])
+    return answer["turns"], gains, weight_error(tmp_path, name, smooth[4:])
+
+
+def weight_error(tmp_path, name, images):
+    """The squared error of the float network's output when it gets the weights of the quantized one."""
+    held = {value.name: value for value in onnx.load(tmp_path / f"{name}.onnx").graph.initializer}
+    plain = onnx.load(tmp_path / "float.onnx")
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(plain)
+    for value in rounded.graph.initializer:
+        if value.name.startswith("w"):
+            whole, scale = (numpy_helper.to_array(held[f"{value.name}_{part}"]) for part in ("quantized", "scale"))
+            floats = whole * scale.reshape(-1, 1, 1, 1)
+            value.CopyFrom(numpy_helper.from_array(floats.astype(np.float32), value.name))
+    one, other = (
+        ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        for model in (plain, rounded)
+    )
+    off = [one.run(None, {"x": image})[0] - other.run(None, {"x": image})[0] for image in images]
+    return float(np.square(off).mean())
+
+
+def test_a_quantized_model_errs_less(tmp_path):
+    none, no_gains, nearest = quantized(tmp_path, "nearest", rounding="nearest")
+    turns, gains, ours = quantized(tmp_path, "compensated", rounding="compensated")
+    assert (none, no_gains, turns, len(gains)) == (0, [], 1, 2)
+    assert all(gain < 0.6 for gain in gains)
+    assert ours < 0.7 * nearest
+
+
+def test_turns_give_what_one_turn_gives(tmp_path, monkeypatch):
+    import weight_rounding
+
+    assert quantized(tmp_path, "one", rounding="compensated")[0] == 1
+    monkeypatch.setattr(weight_rounding, "_BOUND_BYTES", 4 * 27**2)
+    assert quantized(tmp_path, "two", rounding="compensated")[0] == 2
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
+
+
+def test_scales_stay_as_they_were(tmp_path):
+    for rounding in ("nearest", "compensated"):
+        quantized(tmp_path, rounding, rounding=rounding)
+    one, other = (
+        {value.name: numpy_helper.to_array(value) for value in onnx.load(tmp_path / f"{name}.onnx").graph.initializer}
+        for name in ("nearest", "compensated")
+    )
+    assert {name for name in one if not np.array_equal(one[name], other[name])} == {"w0_quantized", "w1_quantized"}
+    assert np.abs(one["w0_quantized"].astype(int) - other["w0_quantized"]).max() <= 3
