@@ -21,7 +21,7 @@ from segexport.artifact import (
     write_artifact,
 )
 from segexport.data.dataset import Dataset
-from segexport.data.images import image_size
+from segexport.data.images import MAX_PIXELS, image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
@@ -334,6 +334,12 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         raise InputError(f"{source}: the program takes {spec.shape[0]} images at once; export it with a batch of 1")
     height, width = spec.shape[2:]
     fixed = height > 0 and width > 0
+    if max(height, 1) * max(width, 1) > MAX_PIXELS:
+        raise InputError(
+            f"{source}: the input {spec.name!r} is {width}x{height} pixels",
+            cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
+            hint="export it for a smaller size, or for a free one",
+        )
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)
     if not fixed or any(not isinstance(op, Clip) for op in preprocess.geometry):

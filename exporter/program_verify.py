@@ -6,6 +6,9 @@ from segexport.errors import InputError
 from segexport.exporter.graph import Block, Op
 from segexport.exporter.program_graph import ProgramGraph
 
+MAX_WINDOW = 1 << 16  # pixels on a side; rewrites write some windows out, and no picture has more
+_WINDOWS = ("ksize", "kernel_sizes")
+
 
 def verify(program: ProgramGraph, source: str) -> None:
     """See `Program.verify`."""
@@ -56,6 +59,8 @@ def _verify_block(program: ProgramGraph, block: Block, written: set[str], source
             # A variable of a loop's block may be carried over from the round before.
             known = name in written or depth > 0 or not visible[name].is_tensor
             _must(known, source, f"{where} reads {name!r} before any operator has written it")
+        for side in _window_sides(op):
+            _must(side <= MAX_WINDOW, source, f"{where} has a window of {side} pixels; the limit is {MAX_WINDOW}")
         for inner in _inner_blocks(op):
             _must(
                 0 < inner < len(program.blocks), source, f"{where} runs block {inner}, there are {len(program.blocks)}"
@@ -64,6 +69,11 @@ def _verify_block(program: ProgramGraph, block: Block, written: set[str], source
         for name in op.output_names():
             _must(name in visible, source, f"{where} writes {name!r}, which no variable is called")
             written.add(name)
+
+
+def _window_sides(op: Op) -> list[int]:
+    given = [op.attrs[name].value for name in _WINDOWS if name in op.attrs]
+    return [side for sides in given if isinstance(sides, list) for side in sides if isinstance(side, int)]
 
 
 def _inner_blocks(op: Op) -> list[int]:

@@ -37,6 +37,13 @@ def imported(tmp_path: Path, program: Program, deploy: str | None = NORMALIZE, *
     return import_model(folder, ImportOptions(**options), Store(tmp_path / "store")).manifest
 
 
+@pytest.mark.parametrize("size", [(20_000, 20_000), (8, 2**31 - 1)])
+def test_an_input_that_no_memory_holds_is_refused(tmp_path, size):
+    with pytest.raises(InputError, match=f"is {size[1]}x{size[0]} pixels") as told:
+        imported(tmp_path, network(size=size))
+    assert told.value.cause == "the limit is 64 million pixels"
+
+
 def test_a_second_input_is_refused_with_both_names(tmp_path):
     graph = Graph()
     image, trimap = graph.feed(1, 3, 8, 8), graph.feed(1, 1, 8, 8)

@@ -213,6 +213,18 @@ def test_a_hostile_number_of_blocks_makes_no_objects(files: tuple[Path, Path], b
     assert time.process_time() - start < 2
 
 
+@pytest.mark.parametrize("side", [65_537, 10**6, 2**31 - 1])
+def test_a_hostile_window_is_not_written_out(side: int) -> None:
+    """An adaptive pool becomes a matrix of as many rows as it has bins."""
+    graph = Graph()
+    image = graph.feed(1, 3, 4, 4)
+    attrs = {"pooling_type": "avg", "adaptive": True, "global_pooling": False, "exclusive": True, "ceil_mode": False}
+    typed = {name: ("INTS", value) for name, value in (("ksize", [side, 2]), ("strides", [1, 1]), ("paddings", [0, 0]))}
+    pooled = graph.op("pool2d", {"X": image}, (1, 3, 2, 2), typed=typed, **attrs)
+    with pytest.raises(InputError, match=f"pool2d.* has a window of {side} pixels; the limit is 65536"):
+        graph.program(pooled)
+
+
 def test_many_missing_fields_are_not_listed(files: tuple[Path, Path]) -> None:
     content = b"\x08\x00\x10\x00" + b"\x22\x00" * 1_000_000  # a block of a million operators without a type
     length = bytearray()

@@ -64,7 +64,7 @@ def test_the_answer_in_the_page_has_the_form_of_answers(server, street):
 def test_limits_and_metrics_are_those_of_the_server(server):
     limits = ServerLimits()
     for words in (
-        f"| {limits.queue}, and no more",
+        f"| {limits.queue}, and at most as many",
         f"| {limits.body_bytes >> 20} MiB | `--max-body-mib`",
         f"| {limits.image_pixels // 10**6} million pixels | `--max-pixels`",
         f"| {limits.receive_s:g} s | `--receive-timeout`",

@@ -22,7 +22,7 @@ MOVES = "moves"
 # Paddle's mul is a matrix product, ONNX's Mul is not.
 _PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected)$")
 _MOVES = re.compile(
-    r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^reorder|^reshape|^transpose|^feed$|^fetch$"
+    r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^floattoint8$|^int8tofloat$|^reorder|^reshape|^transpose|^feed$|^fetch$"
     r"|^calib|^layout|^io_copy|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice"
     r"|^concat"
 )
