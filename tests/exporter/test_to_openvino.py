@@ -1,4 +1,4 @@
-"""OpenVINO exports: the demo's model in every precision, held against ONNX Runtime, and what really runs."""
+"""OpenVINO exports: the demo's model in every precision, compared with ONNX Runtime, and what really runs."""
 
 from __future__ import annotations
 
