@@ -89,7 +89,7 @@ def _make(section, known, where):
 
 
 def _of_dataset(dataset, known, where, name):
-    """Classes or channels that a data set's class states, held against those of the model."""
+    """Classes or channels that a data set's class states, compared with those of the model."""
     value = getattr(known[dataset], name, None)
     if value is None:
         return where

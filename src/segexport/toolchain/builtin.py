@@ -61,7 +61,7 @@ class _Trial:
         """Runs a model on a ramp.
 
         Raises:
-            WorkerFailed: What comes out is no score for each pixel, or the same one everywhere.
+            WorkerFailed: What comes out is not a score for each pixel, or the same one everywhere.
         """
         import numpy as np
 
