@@ -530,7 +530,6 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     ),
     "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
     "scale of whole numbers": ("scale_of_integers", ONNX, scaled_whole),
-    "resize of whole numbers": ("integers_as_floats", LITE_X86, resized_classes),
     "sum of what is cut to whole numbers": ("cast_before_reduction", ONNX, summed_whole),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -608,6 +607,17 @@ def test_a_padding_of_free_size_drops_the_dilation(tools: Toolchain) -> None:
     np.testing.assert_allclose(tools.onnx(changed, [IMAGE])[0], tools.paddle(program, [IMAGE])[0], atol=1e-5)
     with pytest.raises(SegexportError):
         tools.onnx(program, [IMAGE])
+
+
+def test_resized_whole_numbers_stay_whole(tools: Toolchain) -> None:
+    program = built(resized_classes)
+    (expected,) = tools.paddle(program, [IMAGE])
+    changed, notes = rewrites.rewrite_for(LITE_X86, program)
+    assert "integers_as_floats 2: 1 operator of integers computed as float" in notes
+    (found,) = tools.lite(changed, [IMAGE])
+    assert found.dtype == expected.dtype == np.int32
+    np.testing.assert_array_equal(found, expected)
+    assert tools.lite(program, [IMAGE])[0].dtype == np.float32
 
 
 def test_sizes_that_are_computed_in_64_bits(tools: Toolchain) -> None:
