@@ -13,6 +13,7 @@ graph says otherwise. The reference is Paddle, operator by operator, without fus
 with the same class (of detections: numbers that are the same, a box to 0.05 pixels; of two heads: the worse one).
 *Difference*: the largest one of any output value, over the largest value. ARM files are compiled, not run. *Seconds*:
 rewrites, three conversions and two runs.
+Which operators are rewritten or refused, and how single ones are tried: [operators](operators.md).
 Where random weights make one class win everywhere, the classes' means are taken off all logits first.
 Random weights amplify rounding more than trained ones do. Rows below 99.99 % therefore say in *nudged* what Paddle
 agrees with itself when its input is multiplied by 1 + 2e-7, a change of the last bit: the exports differ by as little.

@@ -1,6 +1,6 @@
 """Every operator that an exporter takes, with each combination of its attributes: is the export what Paddle computes?
 
-    python benchmarks/operator_sweep.py [--work DIR] [--only TYPE ...] [--shard 1/4] [--json FILE] [--markdown FILE]
+    python benchmarks/operator_sweep.py [--work DIR] [--only TYPE ...] [--sample N --seed S] [--json FILE]
 
 A cell is a small program: one operator with one choice of attributes and tensors, or a few operators that a converter
 fuses (`operators/` lists them). Paddle builds and runs it; segexport's own steps export it, so that its rewrites and
@@ -13,19 +13,23 @@ refusals count; ONNX Runtime and Paddle-Lite's x86 twin run what comes out.
     not run   a Paddle-Lite file was written for ARM alone, since x86 lacks the operator, and that was said
 
 Many cells are exported as one program with as many outputs; only where that fails is it taken apart. Rows are kept in
-DIR as they come, under the digest of the code that made them: a run that was ended goes on where it stopped, and shards
-that share a DIR add up.
+DIR as they come, under the digest of what the converter is given: a run that was ended goes on where it stopped, and
+after a change of a rewrite only the cells that it changes are measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
+import pickle
+import random
+import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +40,13 @@ from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import SegexportError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Attr, Op, Program, read_graph
+from segexport.exporter.rewrites import rewrite_for
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86, ONNX, Target
 from segexport.exporter.shapes import settled
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.exporter.to_paddle_lite import NO_TWIN, ToPaddleLite
 from segexport.pipeline.step import Step, StepContext
+from segexport.process import worker_host
 from segexport.process.worker import Worker
 from segexport.runtimes.base import RunOptions, Runtime
 from segexport.runtimes.lite import PaddleLiteRuntime
@@ -50,7 +56,7 @@ from segexport.spec import Format, Label, Precision, Preprocess, TensorSpec
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 sys.path.insert(0, str(HERE))
-from operators import arrangement, elementwise, fusions, notation, reductions, windows  # noqa: E402
+from operators import arrangement, elementwise, forks, fusions, notation, reductions, windows  # noqa: E402
 from operators.notation import Cell, Tensor  # noqa: E402
 
 OUTCOMES = ("equal", "refused", "not run", "wrong", "crashed")
@@ -59,6 +65,13 @@ TOLERANCE = 2e-5
 """Largest difference over the largest value; sums in another order differ by less."""
 TIMEOUT_S = 60
 _CONTEXT = StepContext(timeout_s=TIMEOUT_S)
+_SHORT_LIVED = [
+    *(
+        REPOSITORY / "exporter/workers" / name
+        for name in ("paddle2onnx_worker.py", "onnx_worker.py", "lite_opt_worker.py")
+    ),
+    *(REPOSITORY / "runtimes/workers" / name for name in ("onnxruntime_worker.py", "lite_worker.py")),
+]
 
 
 @dataclass(frozen=True)
@@ -124,16 +137,26 @@ def all_cells(*, free: bool = True) -> list[Cell]:
 
 
 class Paddle:
-    """Builds cells in a process of its own; a new one after Paddle has ended it."""
+    """Builds cells in a process of its own; a new one after Paddle has ended it. What it built stays in `kept`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._worker, self._count = folder, None, 0
+    def __init__(self, folder: Path, kept: Path) -> None:
+        self._folder, self._kept, self._worker = folder, kept, None
+        kept.mkdir(exist_ok=True)
 
     def build(self, cell: Cell) -> Built:
         """Raises NotInPaddle where Paddle refuses it, or ends."""
-        self._count += 1
+        kept = self._kept / given_to_paddle(cell)
+        if kept.is_file():
+            return pickle.loads(kept.read_bytes())
+        built = self._build(cell)
+        half = kept.with_suffix(".new")
+        half.write_bytes(pickle.dumps(built))
+        half.replace(kept)
+        return built
+
+    def _build(self, cell: Cell) -> Built:
         file = self._folder / "cell.pdmodel"
-        arguments, arrays = _call(cell, f"c{self._count}", str(file))
+        arguments, arrays = _call(cell, str(file))
         self._worker = self._worker or Worker(HERE / "operators/worker.py", needs="paddle", name="Paddle")
         try:
             answer, found = self._worker.call("build", arguments, arrays, timeout_s=TIMEOUT_S)
@@ -154,13 +177,13 @@ class Paddle:
             self._worker = None
 
 
-def _call(cell: Cell, prefix: str, file: str) -> tuple[dict, list[np.ndarray]]:
-    """The arguments of the worker's `build`."""
-    random, arrays = cell.random(), []
+def _call(cell: Cell, file: str = "") -> tuple[dict, list[np.ndarray]]:
+    """The arguments of the worker's `build`. Variables' names start with the cell's digest: programs can be joined."""
+    numbers, arrays = cell.random(), []
 
     def reference(item: object) -> dict:
         if isinstance(item, Tensor):
-            arrays.append(item.values(random))
+            arrays.append(item.values(numbers))
             free = notation.free_axes(item) if cell.free else []
             return {"array": len(arrays) - 1, "dtype": item.dtype, "held": item.held, "free": free}
         return {"op": item.op, "slot": item.slot, "item": 0}
@@ -174,6 +197,7 @@ def _call(cell: Cell, prefix: str, file: str) -> tuple[dict, list[np.ndarray]]:
         }
         for op in cell.ops
     ]
+    prefix = "c" + hashlib.sha256(cell.name.encode()).hexdigest()[:12]
     return {"file": file, "prefix": prefix, "ops": ops, "keeps_extra": cell.keeps_extra}, arrays
 
 
@@ -264,7 +288,8 @@ def _foreseen(exporter: Exporter, program: Program) -> Row | None:
     for target, outcome in exporter.obstacle_means.items():
         found = support_for(target, program).obstacles
         if found:
-            return Row("crashed" if _A_REWRITE_FAILED in found[0].reason else outcome, found[0].reason)
+            reason = _without_prefix(found[0].reason)
+            return Row("crashed" if _A_REWRITE_FAILED in reason else outcome, reason)
     return None
 
 
@@ -298,7 +323,7 @@ def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[
         except SegexportError as error:
             return Row("refused", _said(error)), None
         if not_run := next((note for note in manifest.lineage[-1].notes if NO_TWIN in note), ""):
-            return Row("not run", not_run), None
+            return Row("not run", _without_prefix(not_run)), None
         feed = [array for part in parts for array in part.feed]
         try:
             with exporter.runtime.open(ModelArtifact(out, manifest), RunOptions(timeout_s=TIMEOUT_S)) as session:
@@ -309,7 +334,12 @@ def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[
 
 
 def _said(error: SegexportError) -> str:
-    return " ".join(f"{error.what}; {error.cause}".split())[:300]
+    return _without_prefix(" ".join(f"{error.what}; {error.cause}".split()))[:300]
+
+
+def _without_prefix(text: str) -> str:
+    """Names of variables as they are in every cell."""
+    return re.sub(r"\bc[0-9a-f]{12}\.", "", text)
 
 
 def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> str:
@@ -347,84 +377,146 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 class Journal:
-    """Rows as they come, one JSON line each."""
+    """Rows as they come, one JSON line each; a row counts for what it was measured on.
+
+    Attributes:
+        folder: Where they lie, and what else a run keeps.
+        rows: By cell and export, those that hold for the code of now.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / f"rows-{fingerprint()}.jsonl"
+        self.folder, self._file = folder, folder / "rows.jsonl"
+        self._kept: dict[tuple[str, str, str], Row] = {}
         self.rows: dict[tuple[str, str], Row] = {}
         if self._file.is_file():
             for line in self._file.read_text().splitlines():
-                cell, exporter, outcome, detail = json.loads(line)
-                self.rows[cell, exporter] = Row(outcome, detail)
+                cell, exporter, given, outcome, detail = json.loads(line)
+                self._kept[cell, exporter, given] = Row(outcome, detail)
 
-    def add(self, exporter: str, rows: dict[str, Row]) -> None:
+    def knows(self, cell: Cell, exporter: str, given: str) -> bool:
+        """Whether the cell was measured with what its exporter is `given` now; then its row counts."""
+        row = self._kept.get((cell.name, exporter, given))
+        if row is not None:
+            self.rows[cell.name, exporter] = row
+        return row is not None
+
+    def expects(self, cell: Cell, exporter: str) -> bool:
+        """Whether the cell may well be exported: the one of fixed size was, or is not known."""
+        row = self.rows.get((cell.name.removesuffix(" free"), exporter))
+        return row is None or row.outcome in ("equal", "wrong")
+
+    def add(self, cell: str, exporter: str, given: str, row: Row) -> None:
+        self._kept[cell, exporter, given] = self.rows[cell, exporter] = row
         with self._file.open("a") as stream:
-            for cell, row in rows.items():
-                self.rows[cell, exporter] = row
-                stream.write(json.dumps([cell, exporter, row.outcome, row.detail]) + "\n")
+            stream.write(json.dumps([cell, exporter, given, row.outcome, row.detail]) + "\n")
 
 
-def fingerprint() -> str:
-    """Digest of the code that decides what comes out."""
+def given_to_paddle(cell: Cell) -> str:
+    """Digest of what Paddle builds."""
+    arguments, arrays = _call(cell)
+    return _digest(json.dumps(arguments).encode(), (HERE / "operators/worker.py").read_bytes(), *arrays)
+
+
+def given_to(exporter: Exporter, part: Built) -> str:
+    """Digest of what decides a cell's row: the rewritten programs or their refusals, what is fed, the steps' code."""
+    found: list[bytes | np.ndarray] = [_steps(), *part.feed]
+    for target in exporter.obstacle_means:
+        try:
+            program, _ = rewrite_for(target, part.program)
+        except SegexportError as error:
+            found.append(_said(error).encode())
+        else:
+            found += [program.to_bytes(), *(value for _, value in sorted(program.params.items()))]
+    return _digest(*found)
+
+
+@functools.cache
+def _steps() -> bytes:
+    """Code between a rewritten program and what comes out; a step's version may rise without changing a cell."""
+    files = [REPOSITORY / "exporter" / name for name in ("to_onnx.py", "to_paddle_lite.py")] + _SHORT_LIVED
+    return re.sub(rb' version = ".*"', b"", b"".join(file.read_bytes() for file in files))
+
+
+def _digest(*parts: bytes | np.ndarray) -> str:
     digest = hashlib.sha256()
-    for file in sorted([*(REPOSITORY / "exporter").rglob("*.py"), *(HERE / "operators").glob("*.py"), Path(__file__)]):
-        digest.update(file.read_bytes())
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()[:16]
 
 
-def batches(cells: list[Cell], size: int) -> Iterator[list[Cell]]:
-    """Neighbours of the tables together: what fails, fails together."""
-    for start in range(0, len(cells), size):
-        yield cells[start : start + size]
-
-
 def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[Exporter] = EXPORTERS) -> None:
-    """Measures what the journal does not know."""
-    with tempfile.TemporaryDirectory() as scratch:
-        paddle = Paddle(Path(scratch))
-        for group in batches(cells, batch):
-            missing = [cell for cell in group if any((cell.name, each.name) not in journal.rows for each in exporters)]
+    """Measures what the journal does not know; neighbours of the tables together: what fails, fails together."""
+    with tempfile.TemporaryDirectory() as scratch, forks.quick_workers(Path(worker_host.__file__), _SHORT_LIVED):
+        paddle = Paddle(Path(scratch), journal.folder / "built")
+        for start in range(0, len(cells), batch):
             built = []
-            for cell in missing:
-                if (cell.name, "paddle") in journal.rows:
+            for cell in cells[start : start + batch]:
+                if journal.knows(cell, "paddle", given := given_to_paddle(cell)):
                     continue
                 try:
                     built.append(paddle.build(cell))
                 except NotInPaddle as error:
-                    journal.add("paddle", {cell.name: Row("refused", str(error))})
+                    journal.add(cell.name, "paddle", given, Row("refused", str(error)))
             for exporter in exporters:
-                wanted = [part for part in built if (part.cell.name, exporter.name) not in journal.rows]
-                if wanted:
-                    journal.add(exporter.name, outcomes(exporter, wanted))
+                given = {part.cell.name: given_to(exporter, part) for part in built}
+                wanted = [part for part in built if not journal.knows(part.cell, exporter.name, given[part.cell.name])]
+                good = [part for part in wanted if journal.expects(part.cell, exporter.name)]
+                alone = [[part] for part in wanted if part not in good]
+                for together in (good, *alone):
+                    for name, row in outcomes(exporter, together).items():
+                        journal.add(name, exporter.name, given[name], row)
         paddle.close()
 
 
+def sample(cells: list[Cell], size: int, seed: int) -> list[Cell]:
+    """As many cells of them, in their order; at least one of each operator, if `size` allows."""
+    chance = random.Random(seed)
+    mixed = chance.sample(cells, len(cells))
+    first = {cell.family: cell for cell in mixed}
+    ranked = [*first.values(), *(cell for cell in mixed if first[cell.family] is not cell)]
+    chosen = {cell.name for cell in ranked[:size]}
+    return [cell for cell in cells if cell.name in chosen]
+
+
 def summary(cells: list[Cell], journal: Journal) -> dict:
-    """By operator and export: how many cells had which outcome, and what was said of those that are not equal."""
+    """The totals, what Paddle does not take, and by operator and export how many cells had which outcome, and why."""
     table: dict[str, dict] = {}
+    totals = {each.name: dict.fromkeys(OUTCOMES, 0) for each in EXPORTERS}
     for cell in cells:
         entry = table.setdefault(cell.family, {"attributes": [], **{each.name: {} for each in EXPORTERS}})
         entry["attributes"] = sorted({*entry["attributes"], *filter(None, cell.choice)})
         for each in EXPORTERS:
             row = journal.rows.get((cell.name, each.name))
             if row is not None:
-                counts = entry[each.name]
-                counts[row.outcome] = counts.get(row.outcome, 0) + 1
-                if row.outcome != "equal":
-                    counts.setdefault("said", {})[cell.name] = f"{row.outcome}: {row.detail}"
-    return table
+                totals[each.name][row.outcome] += 1
+                _count(entry[each.name], cell, row)
+    not_in_paddle = {name: row.detail for (name, exporter), row in journal.rows.items() if exporter == "paddle"}
+    many = len(cells) - len(not_in_paddle)
+    return {"cells": many, "totals": totals, "not in Paddle": not_in_paddle, "operators": table}
 
 
-def markdown(table: dict[str, dict]) -> str:
+def _count(counts: dict, cell: Cell, row: Row) -> None:
+    """Adds a row to those of an operator: reasons by their number, what must not be by its name."""
+    counts[row.outcome] = counts.get(row.outcome, 0) + 1
+    if row.outcome in ("wrong", "crashed"):
+        counts.setdefault("faults", {})[cell.name] = f"{row.outcome}: {row.detail}"
+    elif row.outcome != "equal":
+        reasons = counts.setdefault("reasons", {})
+        reasons[row.detail] = reasons.get(row.detail, 0) + 1
+
+
+def markdown(found: dict) -> str:
     """The table: a line per operator, a column per export."""
     names = [each.name for each in EXPORTERS]
     lines = [f"| operator | attributes | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
-    for operator, entry in sorted(table.items()):
+    for operator, entry in sorted(found["operators"].items()):
         cells = [", ".join(f"{entry[name][kind]} {kind}" for kind in OUTCOMES if kind in entry[name]) for name in names]
         lines.append(f"| {operator} | {', '.join(entry['attributes'])} | {' | '.join(cells)} |")
-    wrong = {name: sum(entry[name].get("wrong", 0) for entry in table.values()) for name in names}
-    lines += ["", "Silently wrong: " + ", ".join(f"{name} {count}" for name, count in wrong.items()) + "."]
+    totals = [", ".join(f"{found['totals'][name][kind]} {kind}" for kind in OUTCOMES) for name in names]
+    lines.append(f"| **{found['cells']} cells** | | {' | '.join(totals)} |")
+    wrong = ", ".join(f"{name} {found['totals'][name]['wrong']}" for name in names)
+    lines += ["", f"Silently wrong: {wrong}."]
     return "\n".join(lines) + "\n"
 
 
@@ -432,24 +524,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "operator_sweep")
     parser.add_argument("--only", nargs="*", default=[], help="operators; without, all")
-    parser.add_argument("--shard", default="1/1")
+    parser.add_argument("--shard", default="1/1", help="a part of the cells, for several processes that share DIR")
+    parser.add_argument("--sample", type=int, help="so many cells, drawn by --seed")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--fixed", action="store_true", help="without cells of free size")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     cells = [cell for cell in all_cells(free=not options.fixed) if not options.only or cell.family in options.only]
+    if options.sample:
+        cells = sample(cells, options.sample, options.seed)
     part, _, parts = options.shard.partition("/")
     step = -(-len(cells) // int(parts))
     cells = cells[(int(part) - 1) * step : int(part) * step]
     journal = Journal(options.work)
     run(cells, journal, batch=options.batch)
-    table = summary(cells, journal)
+    found = summary(cells, journal)
     if options.json:
-        save(options.json, {"operators": table})
+        save(options.json, found)
     if options.markdown:
-        options.markdown.write_text(markdown(table))
-    print(markdown(table))
+        options.markdown.write_text(markdown(found))
+    for cell, reason in found["not in Paddle"].items():
+        print(f"not in Paddle, so no cell of the table: {cell}: {reason}")
+    print(markdown(found))
 
 
 if __name__ == "__main__":

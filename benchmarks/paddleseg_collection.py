@@ -2,14 +2,16 @@
 
     python benchmarks/paddleseg_collection.py [MODEL ...] --python PYTHON --work DIR [--head argmax] [--size 128x128]
         [--free] [--targets NAME ...] [--shard 1/1] [--limit-s 600] [--again] [--json FILE]
+        [--markdown FILE]
 
 PYTHON is one that has paddleseg 2.8 and paddlepaddle 2.6 (`pip install --no-deps paddleseg==2.8.0`, and what it
 imports); `paddleseg_models.py` builds each model there, with seeded weights. The model is imported, `inspect` says what
 it expects of each target, the model is exported, and the masks of two images are compared with plain Paddle's.
 `agreement` is the part of the pixels that are the same, image by image; `nudged` is what plain Paddle agrees with
 itself on when its input changes in the last bit: random weights amplify rounding. An export is *right* where it differs
-on at most 0.1 % of the pixels, or on four times as many as the nudge, *wrong* elsewhere; *refused* with the reason; or
-it was *not run* where no runtime here runs it. `contradiction` marks what `inspect` had not said.
+on at most 0.1 % of the pixels, or on four times as many as the nudge, *wrong* elsewhere; *refused* with the reason;
+*too slow* where a tool did not answer in time; *not run* where no runtime here runs it. `contradiction` marks what
+`inspect` had not said.
 
 Rows that the file has are kept and not measured again, unless --again says so; models that were not reached are in it
 as not run. Shards (`--shard 2/4`) may write to one file, or to one each.
@@ -24,12 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from collection_table import markdown
 from paddleseg_models import HEADS, MODELS
 from stamped import RESULTS, load, save
 from zoo_coverage import feed_of
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import SegexportError
+from segexport.errors import Interrupted, SegexportError, WorkerTimeout
 from segexport.exporter import program as programs
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.inspect import TargetSupport
@@ -88,7 +91,7 @@ def row(name: str, options: argparse.Namespace, store: Store) -> dict:
         start = time.perf_counter()
         said = targets()[target].verdict_before(program)
         outcome = exported(source, target, feeds, wanted, min(found["nudged"]), run_options, store)
-        if _contradicts(said, exists=outcome["outcome"] != "refused"):
+        if outcome["outcome"] != "too slow" and _contradicts(said, exists=outcome["outcome"] != "refused"):
             outcome["contradiction"] = {one.target: one.support for one in said}
         found["targets"][target] = {**outcome, "seconds": round(time.perf_counter() - start, 1)}
     return found
@@ -108,6 +111,8 @@ def exported(
     context = StepContext(timeout_s=options.timeout_s)
     try:
         artifact = PlanRunner(store, context).build(to, source, planned(steps_of(recipe), source))
+    except (WorkerTimeout, Interrupted) as error:  # nobody knows
+        return {"outcome": "too slow", "reason": _said(error)}
     except SegexportError as error:
         return {"outcome": "refused", "reason": _said(error)}
     try:
@@ -152,6 +157,7 @@ def main() -> None:
     parser.add_argument("--limit-s", type=float, default=600, help="longest wait for one answer of a tool")
     parser.add_argument("--again", action="store_true", help="measure also what the file has")
     parser.add_argument("--json", type=Path, default=RESULTS / "paddleseg_collection.json")
+    parser.add_argument("--markdown", type=Path, help="the page of docs/ that shows the file")
     options = parser.parse_args()
     if unknown := set(options.models) - set(MODELS):
         parser.error(f"not in the collection: {', '.join(sorted(unknown))}")
@@ -169,6 +175,8 @@ def main() -> None:
         rows = _rows(options.json)  # again: another shard may have written meanwhile
         rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: found}
         save(options.json, rows)
+    if options.markdown:
+        options.markdown.write_text(markdown(_rows(options.json)))
 
 
 def _rows(path: Path) -> dict[str, dict[str, dict]]:

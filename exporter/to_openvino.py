@@ -19,7 +19,7 @@ class ToOpenVino:
     """The same operators with the same constants; BatchNorm and arithmetic on constants are folded."""
 
     kind = "to_openvino"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.OPENVINO
     needs = OPENVINO_TOOLS

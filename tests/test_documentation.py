@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,9 @@ def test_the_site_builds(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     built = {path.parent.name for path in (tmp_path / "site").glob("*/index.html")}
     assert {page.stem for page in (REPOSITORY / "docs").glob("*.md")} - {"index"} <= built
+
+
+def test_the_list_of_operators_is_made_from_the_rewrites():
+    made = runpy.run_path(str(REPOSITORY / "docs/make_operators.py"))["text"]()
+    written = (REPOSITORY / "docs/operators.md").read_text(encoding="utf-8")
+    assert written == made, "run `python docs/make_operators.py`"

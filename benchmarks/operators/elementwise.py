@@ -8,6 +8,8 @@ IMAGE = fed(2, 3, 5, 7)
 ANY_RANK = each(fed(6), fed(4, 6), fed(2, 4, 6), IMAGE, fed(1, 2, 2, 4, 3))
 FEW_RANKS = each(fed(4, 6), IMAGE)
 BOOL, INT32, INT64, FLOAT32, UINT8, FLOAT64 = 0, 2, 3, 5, 20, 6  # Paddle's codes of element types
+INT16, FLOAT16, INT8 = 1, 4, 21
+FAR = given([-300.0, -90.0, -30.0, -1.0, 0.0, 1.0, 30.0, 88.0, 300.0], "float32", held=False)  # exp: 0 and infinite
 
 _PLAIN = [
     "relu", "sigmoid", "tanh", "relu6", "hard_swish", "hard_sigmoid", "swish", "silu", "mish", "softsign", "logsigmoid",
@@ -15,8 +17,11 @@ _PLAIN = [
     "cosh", "asinh", "expm1", "selu", "gelu", "elu", "softplus", "celu",
 ]  # fmt: skip
 
+_STEEP = ("exp", "expm1", "sinh", "cosh", "sin", "cos", "tan")
+
 ACTIVATIONS: list[Cell] = [
     *sweep(_PLAIN, X=ANY_RANK),
+    *sweep([kind for kind in _PLAIN if kind not in _STEEP], "far", X=FAR),
     *sweep(["sqrt", "rsqrt", "log", "log2", "log10", "log1p", "reciprocal"],
         X=each(fed(4, 6, draw="positive"), fed(2, 3, 5, 7, draw="positive"))),
     *sweep(["asin", "acos", "atanh"], X=each(fed(4, 6, draw="unit"), fed(2, 3, 5, 7, draw="unit"))),
@@ -39,7 +44,7 @@ ACTIVATIONS: list[Cell] = [
     *sweep("brelu", "bounds", X=IMAGE, t_min=each(0.0, -1.0), t_max=each(24.0, 1.5)),
     *sweep("stanh", X=IMAGE, scale_a=each(0.67, 1.0), scale_b=each(1.7159, 0.5)),
     *sweep("relu6", "threshold", keeps_extra=True, X=IMAGE, threshold=each(6.0, 3.0)),
-    *sweep("maxout", X=fed(2, 4, 5, 7), groups=2, axis=each(1, -3)),
+    *sweep("maxout", X=fed(2, 4, 5, 7), groups=2, axis=1),
     *sweep("prelu", X=each(fed(2, 3, 5, 7), fed(1, 3, 1, 1)), Alpha=held(1), mode="all",
         data_format=each("NCHW", "NHWC")),
     *sweep("prelu", "channel", X=each(fed(2, 3, 5, 7), fed(1, 3, 4, 4), fed(2, 3)), Alpha=held(3), mode="channel",
@@ -51,6 +56,7 @@ ACTIVATIONS: list[Cell] = [
     *sweep("clip", "by tensors", X=IMAGE, Min=each(None, held(1, draw=(-2, 0))), Max=each(None, held(1, draw=(1, 3))),
         min=-3.0, max=3.0),
     *sweep("clip", "computed", X=IMAGE, Min=fed(1, draw=(-2, 0)), Max=fed(1, draw=(1, 3)), min=0.0, max=0.0),
+    *sweep("clip", "by scalars", X=IMAGE, Min=held(draw=(-2, 0)), Max=held(draw=(1, 3)), min=-3.0, max=3.0),
     *sweep("clip", "whole", X=each(fed(3, 4, dtype="int32", draw=(-9, 9)), fed(3, 4, dtype="int64", draw=(-9, 9))),
         min=-2.0, max=5.0),
     *sweep("pow", X=FEW_RANKS, factor=each(0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 9.0)),
@@ -99,6 +105,17 @@ ARITHMETIC: list[Cell] = [
     *sweep("elementwise_div", "by axis", X=fed(2, 3, 4, 5), Y=held(3, draw="positive"), axis=1),
     *sweep("elementwise_div", "wider Y", X=each(fed(1, 3, 1, 1), held(1)), Y=fed(2, 3, 4, 5, draw="positive"),
         axis=-1),
+    *sweep([*_ARITHMETIC, "elementwise_div"], "narrower X by axis", X=each(held(3), fed(3, 4)),
+        Y=fed(2, 3, 4, 5, draw="nonzero"), axis=1),
+    *sweep([*_ARITHMETIC, "elementwise_div"], "ones at the end", X=fed(2, 3, 4, 5),
+        Y=each(held(3, 1, 1, draw="nonzero"), fed(3, 1, 1, draw="nonzero")), axis=each(1, -1)),
+    *sweep([*_ARITHMETIC, "elementwise_div"], "by first axis, all there", X=fed(2, 3, 4),
+        Y=fed(2, 3, 4, draw="nonzero"), axis=0),
+    *sweep([*_ARITHMETIC, "elementwise_div"], "by a scalar", X=fed(3, 4), Y=held(draw="nonzero"), axis=-1),
+    *sweep(["elementwise_pow", "elementwise_mod", "elementwise_floordiv"], "by axis",
+        X=fed(2, 3, 4, 5, draw="positive"), Y=held(3, draw="positive"), axis=1),
+    *sweep(["elementwise_mod", "elementwise_floordiv"], "of any signs", X=fed(3, 4), Y=fed(3, 4, draw="nonzero"),
+        axis=-1),
     *sweep("elementwise_pow", X=fed(2, 3, 4, 5, draw="positive"), Y=each(held(1), held(1, 3, 1, 1), fed(2, 3, 4, 5)),
         axis=-1),
     *sweep("elementwise_pow", "whole power", X=fed(2, 3, 4, 5),
@@ -120,6 +137,10 @@ ARITHMETIC: list[Cell] = [
     *[cell for dtype in ("int32", "int64") for cell in sweep(
         ["elementwise_div", "elementwise_pow"], dtype, X=fed(3, 4, dtype=dtype, draw=(-9, 9)),
             Y=each(given([3], dtype), given([2], dtype)), axis=-1)],
+    *[cell for dtype in ("int32", "int64") for cell in sweep(
+        "elementwise_div", f"{dtype} below zero", X=fed(3, 4, dtype=dtype, draw=(-9, 9)),
+            Y=each(given([-2], dtype), fed(3, 4, dtype=dtype, draw=(-5, 0))), axis=-1)],
+    *sweep("sum", "whole", X=each([_numbers("int32"), _numbers("int32")], [_numbers("int64"), _numbers("int64")])),
     *sweep(["elementwise_fmax", "elementwise_fmin"], X=IMAGE, Y=fed(2, 3, 5, 7), axis=-1),
     *sweep("atan2", X1=fed(3, 4), X2=fed(3, 4)),
     *sweep("sum", X=each([fed(2, 3, 4)], [fed(2, 3, 4), fed(2, 3, 4)], [fed(2, 3, 4), held(2, 3, 4), fed(2, 3, 4)])),
@@ -138,14 +159,21 @@ COMPARISONS: list[Cell] = [
         Y=each(given([2], "int32"), given([2], "int64"), _numbers("int32"), _numbers("int64")), axis=-1,
         when=lambda c: c["X"].dtype == c["Y"].dtype),
     *sweep(["equal", "not_equal"], "bool", X=_MASK, Y=fed(3, 4, dtype="bool", draw=(0, 2)), axis=-1),
-    *sweep(_COMPARED, "by axis", X=fed(2, 3, 4, 5), Y=held(3), axis=1),
+    *sweep(_COMPARED, "wider Y", X=each(fed(1, 3, 1, 1), fed(2, 1, 4, 1)), Y=fed(2, 3, 4, 5), axis=-1),
+    *sweep(_COMPARED, "both widened", X=fed(2, 1, 4, 1), Y=fed(1, 3, 1, 5), axis=-1),
+    *sweep(_COMPARED, "by a scalar", X=fed(3, 4), Y=given(0.5, "float32"), axis=-1),
+    *sweep(["logical_and", "logical_or", "logical_xor"], "whole", X=_numbers("int32"),
+        Y=fed(3, 4, dtype="int32", draw=(0, 2))),
+    *sweep(["logical_and", "logical_or", "logical_xor"], "fractions", X=fed(3, 4), Y=fed(3, 4)),
+    *sweep("logical_not", "numbers", X=each(_numbers("int32"), _numbers("int64"), fed(3, 4))),
     *sweep(["logical_and", "logical_or", "logical_xor"], X=_MASK,
         Y=each(fed(3, 4, dtype="bool", draw=(0, 2)), fed(1, 4, dtype="bool", draw=(0, 2)))),
     *sweep("logical_not", X=_MASK),
     *sweep(["bitwise_and", "bitwise_or", "bitwise_xor"], X=each(_MASK, _numbers("int32"), _numbers("int64")),
         Y=each(_MASK, _numbers("int32"), _numbers("int64")), when=lambda c: c["X"].dtype == c["Y"].dtype),
     *sweep("bitwise_not", X=each(_MASK, _numbers("int32"), _numbers("int64"))),
-    *sweep(["isnan_v2", "isinf_v2", "isfinite_v2"], X=fed(3, 4)),
+    *sweep(["isnan_v2", "isinf_v2", "isfinite_v2"], X=each(fed(3, 4),
+        given([1.0, float("nan"), float("inf"), -float("inf")], "float32", held=False))),
     *sweep("where", Condition=fed(3, 4, dtype="bool", draw=(0, 2)), X=each(fed(3, 4), held(3, 4)),
         Y=each(fed(3, 4), held(3, 4))),
     *sweep("where", "whole", Condition=_MASK, X=each(_numbers("int32"), _numbers("int64")),
@@ -160,6 +188,9 @@ CASTS: list[Cell] = [
         ("uint8", (0, 200)))
       for cell in sweep("cast", dtype, X=fed(3, 4, dtype=dtype, draw=numbers), in_dtype=_CODE[dtype],
           out_dtype=each(*_CODE.values()))],
+    *sweep("cast", "narrow", X=fed(3, 4), in_dtype=FLOAT32, out_dtype=each(INT16, INT8, FLOAT16)),
+    *sweep("cast", "fractions above zero", X=fed(3, 4, draw="positive"), in_dtype=FLOAT32,
+        out_dtype=each(UINT8, INT32, BOOL)),
     *sweep("fill_any_like", X=each(fed(3, 4), _numbers("int32"), _numbers("int64")), value=each(0.0, 2.0, -1.5),
         dtype=each(-1, FLOAT32, INT64)),
     *sweep("fill_zeros_like", X=each(fed(3, 4), _numbers("int64"))),

@@ -13,6 +13,7 @@ from segexport.exporter.rewrites.bias_form import OneFormOfBias
 from segexport.exporter.rewrites.bicubic import BicubicToMatmul
 from segexport.exporter.rewrites.bmm import BmmToMatmul
 from segexport.exporter.rewrites.boolean_mask import BooleanMask
+from segexport.exporter.rewrites.broadcast_axis import AxesBehindTheNarrower
 from segexport.exporter.rewrites.broadcast_tensors import BroadcastTensors
 from segexport.exporter.rewrites.byte_casts import NoByteCasts
 from segexport.exporter.rewrites.channel_order import ChannelOrderToReshape
@@ -33,6 +34,7 @@ from segexport.exporter.rewrites.fpn_levels import FpnLevelsToIndices
 from segexport.exporter.rewrites.gather import GatherByList
 from segexport.exporter.rewrites.group_norm import GroupNormOfImages
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
+from segexport.exporter.rewrites.index_select import IndexSelectToGather
 from segexport.exporter.rewrites.int32_mask import Int32Mask
 from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
@@ -40,16 +42,19 @@ from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.p_norm import PNormToReduction
 from segexport.exporter.rewrites.pads import CircularPadToConcat, PadInTwoDimensions
 from segexport.exporter.rewrites.pool3d import Pool3dToPool2d
+from segexport.exporter.rewrites.pool_indices import MaxPoolWithoutIndices
 from segexport.exporter.rewrites.pool_windows import CountedZeros
 from segexport.exporter.rewrites.powers import PowerToProduct
 from segexport.exporter.rewrites.proposals import ProposalsToNms
+from segexport.exporter.rewrites.reduction_type import CastBeforeReduction
 from segexport.exporter.rewrites.reductions import ReductionsOfFewAxes
 from segexport.exporter.rewrites.relu6 import Relu6Threshold
-from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeToMatmul
-from segexport.exporter.rewrites.roi_align import RoiAlignOfShiftedBoxes
-from segexport.exporter.rewrites.roll import RollWithinAxis
+from segexport.exporter.rewrites.resize import OldResizeToSize, ResizeByFactor, ResizeToMatmul
+from segexport.exporter.rewrites.roi_align import RoiAlignOfOwnSamples, RoiAlignOfShiftedBoxes
+from segexport.exporter.rewrites.roll import RollOfFreeAxis, RollWithinAxis
 from segexport.exporter.rewrites.same_padding import ExplicitPadding
 from segexport.exporter.rewrites.scale_apart import ScaleApart
+from segexport.exporter.rewrites.scatter import ScatterOfSums
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
@@ -57,6 +62,7 @@ from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
 from segexport.exporter.rewrites.transposed_conv import TransposedConvPadding
+from segexport.exporter.rewrites.unbind import UnbindToUnstack
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic
 from segexport.exporter.rewrites.unsupported_ops import KnownFaults
 from segexport.exporter.rewrites.x86_twin import TwinOperators
@@ -68,13 +74,17 @@ REWRITES: tuple[Rewrite, ...] = (
     ShapeTensorInt32(),
     ChannelsFirst(),
     BroadcastTensors(),
+    AxesBehindTheNarrower(),
     EinsumToMatmul(),
     DotToSum(),
     CumsumToPlain(),
     UnpoolToArithmetic(),
+    MaxPoolWithoutIndices(),
     StridedSliceForwards(),
     RollWithinAxis(),
+    RollOfFreeAxis(),
     CropToSlice(),
+    RoiAlignOfOwnSamples(),
     RoiAlignOfShiftedBoxes(),
     *(DeformableConvToGrid(targets) for targets in (frozenset({ONNX}), LITE)),
     DeformableConvMask(),
@@ -95,12 +105,18 @@ REWRITES: tuple[Rewrite, ...] = (
     ChannelOrderToReshape(),
     SwishBeta(),
     PowerToProduct(),
+    CastBeforeReduction(),
     ReductionsOfFewAxes(),
     ExpandAsToExpand(),
     TakeAlongAxisToGather(),
     PutAlongAxisToScatter(),
+    ScatterOfSums(),
+    UnbindToUnstack(),
+    IndexSelectToGather(),
     TopKOfLastAxis(),
+    ResizeByFactor(),
     OldResizeToSize(),
+    *(LinearInterpToBilinear(target) for target in (LITE_ARM, LITE_X86)),
     *(ResizeToMatmul(targets) for targets in (frozenset({ONNX}), LITE)),
     BicubicToMatmul(),
     CircularPadToConcat(),
@@ -109,7 +125,6 @@ REWRITES: tuple[Rewrite, ...] = (
     BooleanMask(),
     BmmToMatmul(),
     OneFormOfBias(),
-    LinearInterpToBilinear(),
     TwinOperators(),
     IndexPutToWhere(),
     SetValueOfOneAxis(),

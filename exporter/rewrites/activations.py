@@ -23,7 +23,7 @@ class ActivationsToArithmetic(EachOperator):
     """Rewrites what one export does not take."""
 
     name = "activations_to_arithmetic"
-    version = "2"
+    version = "3"
 
     def __init__(self, target: Target) -> None:
         self.targets = frozenset({target})
@@ -56,6 +56,8 @@ class ActivationsToArithmetic(EachOperator):
             return op.attr("mode") == "element" and ONNX not in self.targets
         if op.type == "round":
             return ONNX in self.targets
+        if op.type == "logsigmoid":  # paddle2onnx writes log(sigmoid(x)), whose sigmoid is 0 from -104 on
+            return True
         if op.type == "softplus":
             beta, threshold = op.attr("beta", 1.0), op.attr("threshold", 20.0)
             return beta != 1.0 and threshold >= _SOFTPLUS_IS_LINEAR

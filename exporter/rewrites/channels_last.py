@@ -14,7 +14,9 @@ _IMAGES: dict[str, tuple[str, str, str]] = {
         ("conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose", "conv3d"),
         ("Input", "Output", "data_format"),
     ),
-    **dict.fromkeys(("pool2d", "pool3d", "pad3d", "prelu", "pixel_shuffle"), ("X", "Out", "data_format")),
+    **dict.fromkeys(
+        ("pool2d", "pool3d", "pad3d", "prelu", "pixel_shuffle", "temporal_shift"), ("X", "Out", "data_format")
+    ),
     **dict.fromkeys(("batch_norm", "group_norm"), ("X", "Y", "data_layout")),
     **dict.fromkeys(
         ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "trilinear_interp_v2", "linear_interp_v2"),
@@ -28,7 +30,7 @@ class ChannelsFirst(EachOperator):
     """Turns the image, its operator's order of axes, and the result back."""
 
     name = "channels_first"
-    version = "1"
+    version = "2"
     targets = EVERY
 
     def takes(self, program: Program, op: Op) -> bool:

@@ -31,9 +31,9 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     ],
     "pow": [("FactorTensor", "", ("factor",))],
     "pad3d": [("Paddings", "", ("paddings",))],
-    "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",))],
+    "linear_interp_v2": [("OutSize", "SizeTensor", ("out_w",)), ("Scale", "", ("scale",))],
     **{
-        f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w"))]
+        f"{kind}_interp_v2": [("OutSize", "SizeTensor", ("out_h", "out_w")), ("Scale", "", ("scale",))]
         for kind in ("bilinear", "nearest", "bicubic")
     },
 }
@@ -43,7 +43,7 @@ class ConstantArguments:
     """Moves the values of parameters that serve as arguments into the operators."""
 
     name = "constant_arguments"
-    version = "4"
+    version = "5"
     targets = EVERY
 
     def applies(self, program: Program) -> bool:
@@ -77,8 +77,8 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
     for slot, many, attrs in _SLOTS.get(op.type, []):
         names = op.inputs.get(slot) or op.inputs.get(many)
         values = _values(program, names) if names else None
-        if op.type == "pow":
-            found |= _power(program, names)
+        if attrs in (("factor",), ("scale",)):
+            found |= _factors(program, names, attrs[0])
         if values is None:
             continue
         if len(attrs) == 1:
@@ -90,9 +90,13 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
     return found
 
 
-def _power(program: Program, names: list[str] | None) -> dict[str, Attr]:
+def _factors(program: Program, names: list[str] | None, attr: str) -> dict[str, Attr]:
+    """A power, which is one number, or what sizes are multiplied by."""
     array = program.params.get(names[0]) if names else None
-    return {} if array is None or array.size != 1 else {"factor": Attr("FLOAT", float(array.reshape(-1)[0]))}
+    if array is None or array.dtype.kind != "f" or (attr == "factor" and array.size != 1):
+        return {}
+    values = [float(value) for value in array.reshape(-1)]
+    return {attr: Attr("FLOAT", values[0]) if attr == "factor" else Attr("FLOATS", values)}
 
 
 def _computed(op: Op) -> bool:

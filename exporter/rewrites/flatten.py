@@ -5,20 +5,20 @@ from __future__ import annotations
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, EachOperator
 
-_TYPE = "flatten_contiguous_range"
+_TYPES = ("flatten_contiguous_range", "flatten2")
 
 
 class FlattenXShape(EachOperator):
     """Adds the output; its sizes are 0 and then the input's, as Paddle itself once wrote them."""
 
     name = "flatten_xshape"
-    version = "1"
+    version = "2"
     targets = LITE
-    what = _TYPE
+    what = "of flattening"
     became = "given the output XShape"
 
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type == _TYPE and op.output("XShape") is None
+        return op.type in _TYPES and op.output("XShape") is None
 
     def change(self, program: Program, op: Op) -> None:
         source = op.input("X") or ""

@@ -1,9 +1,12 @@
-"""Paddle-Lite has no x86 kernel for linear_interp_v2; a bilinear resize of one row computes the same."""
+"""linear_interp_v2 as a bilinear resize of one row, which computes the same.
+
+Paddle-Lite has no x86 kernel for it, and takes the ratio of the sizes where Paddle keeps a factor.
+"""
 
 from __future__ import annotations
 
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE_X86, EachOperator
+from segexport.exporter.rewrites.base import LITE_ARM, EachOperator, Target
 
 _TYPE = "linear_interp_v2"
 
@@ -12,16 +15,20 @@ class LinearInterpToBilinear(EachOperator):
     """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, W']; needs sizes that are known."""
 
     name = "linear_interp_to_bilinear"
-    version = "1"
-    targets = frozenset({LITE_X86})
+    version = "2"
     what = _TYPE
     became = "written as bilinear_interp_v2 of one row"
+
+    def __init__(self, target: Target) -> None:
+        self.targets = frozenset({target})
+        self._has_kernel = target == LITE_ARM
 
     def takes(self, program: Program, op: Op) -> bool:
         if op.type != _TYPE or op.attr("data_layout", "NCHW") != "NCHW":
             return False
         source, out = program.shape(op.input("X") or ""), program.shape(op.output("Out") or "")
-        return len(source) == len(out) == 3 and source[2] > 0 and out[2] > 0
+        is_known = len(source) == len(out) == 3 and source[2] > 0 and out[2] > 0
+        return is_known and (not self._has_kernel or keeps_factor(program, op))
 
     def change(self, program: Program, op: Op) -> None:
         _change(program, op)
@@ -37,13 +44,25 @@ def _change(program: Program, op: Op) -> None:
     bilinear.set_attr("interp_method", "bilinear")
     bilinear.set_attr("out_h", 1)
     bilinear.set_attr("out_w", new_width)
-    bilinear.set_attr("scale", [], "FLOATS")
+    factor = _factor(op)
+    bilinear.set_attr("scale", [1.0, factor] if factor else [], "FLOATS")
     program.replace(
         op,
         _reshape(program, source, row, [0, 0, 1, width]),
         bilinear,
         _reshape(program, resized, out, [0, 0, new_width]),
     )
+
+
+def keeps_factor(program: Program, op: Op) -> bool:
+    """Whether Paddle's factor is another than the ratio of the sizes; also where they are free, so that it could be."""
+    factor, width = _factor(op), program.shape(op.input("X") or "")[2]
+    return not op.attr("align_corners") and (factor != int(factor) if width < 0 else factor * width % 1 > 0)
+
+
+def _factor(op: Op) -> float:
+    """What the width is multiplied by; 0 where it is given."""
+    return next(iter(op.attr("scale") or []), 0.0)
 
 
 def _reshape(program: Program, source: str, out: str, shape: list[int]) -> Op:

@@ -14,6 +14,7 @@ from segexport.exporter.rewrites.base import LITE, ONNX, EachOperator, Target
 from segexport.exporter.rewrites.bicubic import bicubic_matrix, sides, step, to_products
 
 _NEAREST = ("nearest_interp_v2", "nearest_interp")
+_SIZES = ("out_d", "out_h", "out_w")
 _TYPES = ("bilinear_interp_v2", "bicubic_interp_v2", *_NEAREST)
 
 
@@ -36,6 +37,28 @@ class ResizeToMatmul(EachOperator):
 
     def change(self, program: Program, op: Op) -> None:
         to_products(program, op, *(_matrix(op, *side) for side in sides(program, op)))
+
+
+class ResizeByFactor(EachOperator):
+    """Leaves out the size where a factor is given too: Paddle goes by the factor, paddle2onnx by the size."""
+
+    name = "resize_by_factor"
+    version = "1"
+    targets = frozenset({ONNX})
+    what = "of resizing"
+    became = "given the factor alone"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if "_interp" not in op.type or any(op.inputs.get(slot) for slot in ("OutSize", "SizeTensor", "Scale")):
+            return False
+        scale = op.attr("scale") or 0.0
+        factors = scale if isinstance(scale, list) else [scale]
+        return any(factor > 0 for factor in factors) and any(op.attr(name, -1) > 0 for name in _SIZES)
+
+    def change(self, program: Program, op: Op) -> None:
+        for name in _SIZES:
+            if name in op.attrs:
+                op.set_attr(name, -1)
 
 
 class OldResizeToSize(EachOperator):

@@ -1,4 +1,4 @@
-"""roi_align whose boxes are not shifted by half a pixel.
+"""roi_align whose boxes are not shifted by half a pixel, or which takes as many samples as they need.
 
 paddle2onnx drops `aligned`; ONNX's RoiAlign shifts boxes from opset 16 on. Boxes of half a pixel more come out where
 they were. An unaligned box is one pixel wide and high at least (Paddle's roi_align kernel), an aligned one is not.
@@ -10,6 +10,22 @@ from typing import Any
 
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
+
+
+class RoiAlignOfOwnSamples(EachOperator):
+    """Writes 0 for as many samples as a bin has pixels, where Paddle takes any number below 1."""
+
+    name = "roi_align_of_own_samples"
+    version = "1"
+    targets = frozenset({ONNX})
+    what = "roi_align"
+    became = "given 0 for a number of samples that the boxes decide"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        return op.type == "roi_align" and op.attr("sampling_ratio", -1) < 0
+
+    def change(self, program: Program, op: Op) -> None:
+        op.set_attr("sampling_ratio", 0)
 
 
 class RoiAlignOfShiftedBoxes(EachOperator):

@@ -1,4 +1,4 @@
-"""roll by more than an axis, or of the tensor as one line.
+"""roll by more than an axis, along one of free size, or of the tensor as one line.
 
 paddle2onnx cuts at the shift, which may be beyond the axis; Paddle-Lite rolls along axes only.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from math import prod
 
+import numpy as np
+
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
+from segexport.exporter.rewrites.base import EVERY, ONNX, EachOperator, OpBuilder
 
 
 class RollWithinAxis(EachOperator):
@@ -26,8 +28,7 @@ class RollWithinAxis(EachOperator):
         dims, axes = program.shape(op.input("X") or ""), op.attr("axis")
         if not axes:
             return -1 not in dims
-        shifts = zip(op.attr("shifts"), axes, strict=True)
-        return any(-1 < dims[axis] <= abs(shift) for shift, axis in shifts)
+        return any(-1 < dims[axis] <= abs(shift) for shift, axis in _shifts(op))
 
     def change(self, program: Program, op: Op) -> None:
         source = op.input("X") or ""
@@ -45,3 +46,50 @@ class RollWithinAxis(EachOperator):
         build.ops[-1].set_attr("shifts", [shifts[0] % many], "LONGS")
         build.reshape(rolled, dims, out=out)
         program.replace(op, *build.ops)
+
+
+class RollOfFreeAxis(EachOperator):
+    """Where the size is free, gathers by (position - shift) modulo the size: only the run knows what lies within."""
+
+    name = "roll_of_free_axis"
+    version = "1"
+    targets = frozenset({ONNX})
+    what = "roll"
+    became = "of a free axis written as gather"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "roll" or op.inputs.get("ShiftsTensor") or not op.attr("axis"):
+            return False
+        dims = program.shape(op.input("X") or "")
+        return any(dims[axis] < 0 and abs(shift) > 1 for shift, axis in _shifts(op))  # no axis is shorter than 1
+
+    def change(self, program: Program, op: Op) -> None:
+        source, out = op.input("X") or "", op.output("Out") or ""
+        build = OpBuilder(program, f"{out}.roll")
+        dims, dtype = program.shape(source), program.dtype(source)
+        sizes = build.add("shape", {"Input": source}, (len(dims),), "int32")
+        found, known = source, [(shift, axis) for shift, axis in _shifts(op) if dims[axis] >= 0]
+        if known:
+            found = build.add("roll", {"X": found}, dims, dtype)
+            build.ops[-1].set_attr("shifts", [shift for shift, _ in known], "LONGS")
+            build.ops[-1].set_attr("axis", [axis for _, axis in known], "LONGS")
+        for shift, axis in _shifts(op):
+            if dims[axis] < 0:
+                index = _places(build, sizes, axis % len(dims), shift)
+                found = build.add("gather", {"X": found, "Index": index}, dims, dtype, axis=axis % len(dims))
+        build.ops[-1].outputs["Out"] = [out]
+        program.replace(op, *build.ops)
+
+
+def _shifts(op: Op) -> list[tuple[int, int]]:
+    """Shift and axis of each."""
+    return list(zip(op.attr("shifts"), op.attr("axis"), strict=True))
+
+
+def _places(build: OpBuilder, sizes: str, axis: int, shift: int) -> str:
+    """Where each element of an axis comes from, int32."""
+    zero, one, back = (build.param(np.array([number], np.int32)) for number in (0, 1, -shift))
+    size = build.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
+    here = build.add("range", {"Start": zero, "End": size, "Step": one}, (-1,), "int32")
+    there = build.binary("elementwise_add", here, back, (-1,), "int32")
+    return build.binary("elementwise_mod", there, size, (-1,), "int32")

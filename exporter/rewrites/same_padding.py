@@ -16,17 +16,20 @@ _POOLS = ("pool2d", "pool3d")
 
 
 class ExplicitPadding(EachOperator):
-    """Writes the paddings where the sizes are known, or where they do not matter: a stride of 1."""
+    """Writes the paddings where the sizes are known, or where they do not matter: a stride of 1.
+
+    Elsewhere a convolution keeps SAME and loses the dilation.
+    """
 
     name = "explicit_padding"
-    version = "2"
+    version = "3"
     targets = EVERY
 
     def takes(self, program: Program, op: Op) -> bool:
         algorithm = op.attr("padding_algorithm")
         if op.type in _CONVOLUTIONS:
-            wanted = algorithm == "SAME" and set(op.attr("dilations")) != {1}
-        elif op.type in _TRANSPOSED:
+            return algorithm == "SAME" and set(op.attr("dilations")) != {1}
+        if op.type in _TRANSPOSED:
             wanted = algorithm in ("SAME", "VALID")
         else:
             is_windowed = op.type in _POOLS and not op.attr("global_pooling") and not op.attr("adaptive")
@@ -34,10 +37,12 @@ class ExplicitPadding(EachOperator):
         return wanted and bool(_paddings(program, op))
 
     def change(self, program: Program, op: Op) -> None:
-        op.set_attr("paddings", _paddings(program, op), "INTS")
+        paddings = _paddings(program, op)
         if op.type not in _POOLS and op.attr("padding_algorithm") == "SAME":
             op.set_attr("dilations", [1] * len(op.attr("dilations")), "INTS")
-        op.set_attr("padding_algorithm", "EXPLICIT")
+        if paddings:
+            op.set_attr("paddings", paddings, "INTS")
+            op.set_attr("padding_algorithm", "EXPLICIT")
 
     def notes(self, changed: list[Op]) -> list[str]:
         types = ", ".join(sorted({op.type for op in changed}))

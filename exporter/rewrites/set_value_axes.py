@@ -1,9 +1,11 @@
-"""set_value along several axes, one after the other, and with bounds inside of the tensor: so paddle2onnx takes it.
+"""set_value along several axes, one after the other, ahead and within the tensor: so paddle2onnx takes it.
 
-x[a, b] = v is: cut x[a] out, write v into its [b], write that back into x[a].
+x[a, b] = v is: cut x[a] out, write v into its [b], write that back into x[a]. Backwards, v is turned around instead.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
@@ -15,7 +17,7 @@ class SetValueOfOneAxis(EachOperator):
     """Rewrites those whose bounds are constants, and the sizes along them known."""
 
     name = "set_value_of_one_axis"
-    version = "1"
+    version = "2"
     targets = frozenset({ONNX})
     what = "set_value"
     became = "written axis by axis"
@@ -24,26 +26,30 @@ class SetValueOfOneAxis(EachOperator):
         if op.type != "set_value" or op.attr("none_axes") or any(op.inputs.get(slot) for slot in _COMPUTED):
             return False
         axes, dims, value = op.attr("axes") or [], program.shape(op.input("Input") or ""), op.input("ValueTensor")
-        if any(dims[axis] < 0 for axis in axes) or any(step < 1 for step in op.attr("steps")):
+        if any(dims[axis] < 0 for axis in axes):
             return False
-        if value and -1 in program.shape(value):
+        if value and not _is_known(program, op, value):
             return False
-        bounds = zip(op.attr("starts"), op.attr("ends"), axes, strict=True)
-        return len(axes) > 1 or any(start < 0 or not 0 <= end <= dims[axis] for start, end, axis in bounds)
+        bounds = zip(op.attr("starts"), op.attr("ends"), op.attr("steps"), axes, strict=True)
+        is_narrow = value is not None and len(program.shape(value)) < len(dims)  # ONNX counts its axes from the front
+        is_beyond = any(start < 0 or not 0 <= end <= dims[axis] or step < 0 for start, end, step, axis in bounds)
+        return len(axes) > 1 or is_narrow or is_beyond
 
     def change(self, program: Program, op: Op) -> None:
         build = OpBuilder(program, f"{op.output('Out')}.part")
         value, dropped = op.input("ValueTensor"), sorted(op.attr("decrease_axes") or [])
-        if value and dropped:
+        if value:
             value = _with_all_axes(program, build, op, value, dropped)
         _written(program, build, op, op.input("Input") or "", 0, value, op.output("Out") or "")
         program.replace(op, *build.ops)
 
 
 def _with_all_axes(program: Program, build: OpBuilder, op: Op, value: str, dropped: list[int]) -> str:
-    """An axis that was indexed by one number is missing in the value: it gets a size of 1 there."""
+    """The value with a size of 1 on each axis that it lacks: in front, and where an axis was indexed by one number."""
     rank = len(program.shape(op.input("Input") or ""))
     given = list(program.shape(value))
+    if len(given) == rank:
+        return value
     given = [1] * (rank - len(dropped) - len(given)) + given
     for axis in sorted(axis % rank for axis in dropped):
         given.insert(axis, 1)
@@ -54,9 +60,13 @@ def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int
     """Writes the value into `source` along the axes from number `index` on."""
     axis, start, end, step = (op.attr(name)[index] for name in ("axes", "starts", "ends", "steps"))
     dims, kind = list(program.shape(source)), program.dtype(source)
-    start, end, step = slice(start, end, step).indices(dims[axis])
+    taken = places(start, end, step, dims[axis])
+    if taken.step < 0:
+        taken = taken[::-1]
+        value = _turned(program, build, value, axis) if value else None
+    start, end, step = taken.start, taken.stop, taken.step
     if index < len(op.attr("axes")) - 1:
-        dims[axis] = len(range(start, end, step))
+        dims[axis] = len(taken)
         bounds = {"axes": [axis], "starts": [start], "ends": [end], "strides": [step], "infer_flags": [1]}
         part = build.add("strided_slice", {"Input": source}, tuple(dims), kind, decrease_axis=[], **bounds)
         inner = program.add_var(f"{out}.part", dims, kind)
@@ -72,3 +82,26 @@ def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int
         new.set_attr(name, [number], "LONGS")
     new.set_attr("decrease_axes", [], "LONGS")
     build.ops.append(new)
+
+
+def _is_known(program: Program, op: Op, value: str) -> bool:
+    """Whether the value's sizes are known where it is given axes, and along those that are written backwards."""
+    given, rank = program.shape(value), len(program.shape(op.input("Input") or ""))
+    if len(given) < rank:
+        return -1 not in given
+    backwards = [axis for axis, step in zip(op.attr("axes"), op.attr("steps"), strict=True) if step < 0]
+    return all(given[axis] > 0 for axis in backwards)
+
+
+def places(start: int, end: int, step: int, size: int) -> range:
+    """The places on an axis of `size` elements that Paddle writes."""
+    return range(*slice(start, end, step).indices(size))
+
+
+def _turned(program: Program, build: OpBuilder, value: str, axis: int) -> str:
+    """The value from its end to its beginning."""
+    dims = program.shape(value)
+    if dims[axis] == 1:
+        return value
+    index = build.param(np.arange(dims[axis], dtype=np.int32)[::-1].copy())
+    return build.add("gather", {"X": value, "Index": index}, dims, program.dtype(value), axis=axis)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.rewrites.base import EVERY, binary, count, reshape, transpose
+from segexport.exporter.rewrites.pool_indices import drop_indices
 
 _END = 2**31 - 1
 
@@ -36,7 +37,7 @@ class UnpoolToArithmetic:
         readers = program.consumers()
         for _, pool in changed:
             if pool.type == "max_pool2d_with_index" and not readers.get(pool.output("Mask") or ""):
-                _drop_indices(pool)
+                drop_indices(pool)
         return [f"{count(len(changed), 'unpool')} written as comparisons and pixel_shuffle"]
 
 
@@ -136,19 +137,3 @@ def _one_minus(program: Program, source: str, dims: tuple[int, ...]) -> tuple[st
     for name, value in (("scale", -1.0), ("bias", 1.0), ("bias_after_scale", True)):
         op.set_attr(name, value)
     return result, op
-
-
-def _drop_indices(pool: Op) -> None:
-    """A plain max pooling, now that nothing reads the indices."""
-    pool.type = "pool2d"
-    pool.outputs = {"Out": pool.outputs["Out"]}
-    for name, value in (
-        ("pooling_type", "max"),
-        ("global_pooling", False),
-        ("ceil_mode", False),
-        ("exclusive", True),
-        ("adaptive", False),
-        ("padding_algorithm", "EXPLICIT"),
-        ("data_format", "NCHW"),
-    ):
-        pool.set_attr(name, value)

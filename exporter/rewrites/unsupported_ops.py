@@ -12,6 +12,8 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, LITE, ONNX, Target
 from segexport.exporter.rewrites.computed_filter import has_computed_filter
 from segexport.exporter.rewrites.deformable import has_unlike_groups
+from segexport.exporter.rewrites.linear_interp import keeps_factor
+from segexport.exporter.rewrites.pool_indices import reads_indices
 from segexport.exporter.rewrites.pool_windows import counts_other_zeros, has_empty_window
 from segexport.exporter.rewrites.resize import (
     is_placed_otherwise_in_lite,
@@ -54,8 +56,8 @@ def _has_two_shapes(program: Program, op: Op) -> bool:
     return program.shape(op.input("X") or "") != program.shape(op.input("Y") or "")
 
 
-def _is_double(_program: Program, op: Op) -> bool:
-    return DTYPE_NAME.get(op.attr("out_dtype")) == "float64"
+def _is_narrow_or_double(_program: Program, op: Op) -> bool:
+    return DTYPE_NAME.get(op.attr("out_dtype")) in ("int8", "int16", "float16", "float64")
 
 
 def _is_long_to_mask(program: Program, op: Op) -> bool:
@@ -96,8 +98,59 @@ def _is_fraction(program: Program, op: Op) -> bool:
     return program.dtype(op.input("X") or "").startswith("float")
 
 
+def _is_whole(program: Program, op: Op) -> bool:
+    return not _is_fraction(program, op)
+
+
+def _is_number(program: Program, op: Op) -> bool:
+    return not _is_of_masks(program, op)
+
+
+def _is_of_masks(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("X") or "") == "bool"
+
+
+def _pads_one_side_more(_program: Program, op: Op) -> bool:
+    pads = op.attr("paddings")
+    return len(pads) == 4 and pads[:2] != pads[2:]
+
+
+def _goes_around(_program: Program, op: Op) -> bool:
+    return op.attr("mode") == "circular"
+
+
+def _turns_a_free_axis(program: Program, op: Op) -> bool:
+    dims = program.shape(op.input("X") or "")
+    return any(dims[axis] < 0 for axis in op.attr("axis"))
+
+
 def _has_axes(_program: Program, op: Op) -> bool:
     return len(op.attr("axes") or []) > 1
+
+
+def _writes_from_the_end(_program: Program, op: Op) -> bool:
+    return any(number < 0 for name in ("starts", "ends", "steps") for number in op.attr(name) or [])
+
+
+def _is_narrow(program: Program, op: Op) -> bool:
+    dims = program.shape(op.input("ValueTensor") or "") if op.input("ValueTensor") else (1,)
+    return dims != (1,) and len(dims) < len(program.shape(op.input("Input") or ""))
+
+
+def _has_new_axes(_program: Program, op: Op) -> bool:
+    return bool(op.attr("none_axes")) and bool(op.input("ValueTensor"))
+
+
+def _is_mask(program: Program, op: Op) -> bool:
+    return program.dtype(op.input("Input") or "") == "bool"
+
+
+def _gives_mask(_program: Program, op: Op) -> bool:
+    return DTYPE_NAME.get(op.attr("dtype")) == "bool"
+
+
+def _has_images(program: Program, op: Op) -> bool:
+    return program.shape(op.input("X") or "")[0] > 1
 
 
 def _is_computed(program: Program, op: Op) -> bool:
@@ -191,6 +244,7 @@ _FAULTS = (
     *(_Fault(kind, frozenset({ONNX}), is_placed_otherwise_in_onnx, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, is_placed_otherwise_in_lite, _PLACED) for kind in _RESIZES),
     *(_Fault(kind, LITE, _is_no_image, "Paddle-Lite resizes images only") for kind in _RESIZES),
+    _Fault("linear_interp_v2", LITE, keeps_factor, _PLACED),
     _Fault("bilinear_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
@@ -204,6 +258,24 @@ _FAULTS = (
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
+    _Fault("max_pool2d_with_index", LITE, reads_indices, "on ARM, Paddle-Lite writes no indices"),
+    _Fault("max_pool2d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
+    _Fault("max_pool3d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
+    _Fault("unfold", frozenset({ONNX}), _pads_one_side_more, "paddle2onnx takes equal paddings on both sides only"),
+    _Fault("pad3d", frozenset({ONNX}), _goes_around, "ONNX of these opsets has no circular padding"),
+    _Fault("flip", frozenset({ONNX}), _turns_a_free_axis, "paddle2onnx turns axes of known size only"),
+    *(
+        _Fault(f"bitwise_{kind}", frozenset({ONNX}), _is_number, "ONNX of these opsets has it for masks only")
+        for kind in ("and", "or", "xor", "not")
+    ),
+    *(
+        _Fault(f"logical_{kind}", EVERY, _is_number, "exporters take masks only")
+        for kind in ("and", "or", "xor", "not")
+    ),
+    _Fault("exp", frozenset({ONNX}), _is_whole, "ONNX has it for fractions only"),
+    _Fault("equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
+    _Fault("not_equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
+    _Fault("scale", LITE, _computed("ScaleTensor"), "Paddle-Lite takes a constant scale only"),
     _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
     _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
@@ -212,7 +284,9 @@ _FAULTS = (
     _Fault("logical_and", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
     _Fault("logical_or", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
     _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
-    _Fault("cast", LITE, _is_double, "Paddle-Lite has no numbers of double precision"),
+    _Fault(
+        "cast", LITE, _is_narrow_or_double, "Paddle-Lite has no cast to numbers of 8 or 16 bits or double precision"
+    ),
     _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts when it runs"),
     _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx takes constant powers only"),
     _Fault("hard_swish", EVERY, _is_other(threshold=6.0, scale=6.0, offset=3.0), _UNHEEDED),
@@ -236,14 +310,29 @@ _FAULTS = (
         "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"
     ),
     _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
+    _Fault("slice", LITE, _is_empty, "Paddle-Lite ends where nothing is left of an axis"),
+    _Fault("grid_sampler", LITE, _is_no_image, "Paddle-Lite samples images only"),
+    _Fault("assign_value", EVERY, _gives_mask, "exporters write numbers only, not masks"),
+    _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx takes all boxes for those of the first image"),
+    _Fault("top_k_v2", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
+    _Fault("top_k", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
     _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and takes 0.25"),
     _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
+    _Fault("set_value", EVERY, _is_mask, "exporters write numbers only, not into masks"),
+    _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts a free axis from the front only"),
+    _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx takes a value of as many axes only"),
+    _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
     _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx needs a number for each axis"),
     _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
 )
+
+
+def known_faults() -> list[tuple[str, frozenset[Target], str]]:
+    """Every operator that is refused in some form: its type, for which converters, and why."""
+    return [(fault.type, fault.targets, fault.cause) for fault in _FAULTS]
 
 
 class KnownFaults:

@@ -1,4 +1,4 @@
-"""Paddle-Lite has no 0-D tensors: a constant without axes becomes one with a single axis of size 1.
+"""Paddle-Lite has no 0-D tensors: a constant or a reshape without axes becomes one with a single axis of size 1.
 
 Paddle-Lite gives [1] where a slice or a reduction drops the last axis, so constants of that shape fit in; a 0-D one
 makes its operators abort on a rank of 0.
@@ -13,25 +13,25 @@ from segexport.exporter.rewrites.base import LITE
 
 
 class ZeroDimConstants:
-    """Parameters and fill_constant of shape [] become [1]."""
+    """Parameters, fill_constant and reshape2 of shape [] become [1]."""
 
     name = "zero_dim_constants"
-    version = "1"
+    version = "2"
     targets = LITE
 
     def applies(self, program: Program) -> bool:
-        return bool(_params(program)) or any(_is_zero_dim_fill(op) for op in program.ops)
+        return bool(_params(program)) or any(_is_made_without_axes(op) for op in program.ops)
 
     def apply(self, program: Program) -> list[str]:
-        params, fills = _params(program), [op for op in program.ops if _is_zero_dim_fill(op)]
+        params, fills = _params(program), [op for op in program.ops if _is_made_without_axes(op)]
         for name in params:
             program.vars[name].dims = (1,)
             if name in program.params:
                 program.params[name] = np.reshape(program.params[name], (1,))
         for op in fills:
-            op.set_attr("shape", [1])
+            op.set_attr("shape", [1], "INTS")
             program.vars[op.output("Out") or ""].dims = (1,)
-        return [f"{len(params) + len(fills)} constants of shape [] given the shape [1]"]
+        return [f"{len(params) + len(fills)} tensors of shape [] given the shape [1]"]
 
 
 def _params(program: Program) -> list[str]:
@@ -40,6 +40,6 @@ def _params(program: Program) -> list[str]:
     ]
 
 
-def _is_zero_dim_fill(op: Op) -> bool:
-    tensors = op.inputs.get("ShapeTensor") or op.inputs.get("ShapeTensorList")
-    return op.type == "fill_constant" and not op.attr("shape", []) and not tensors
+def _is_made_without_axes(op: Op) -> bool:
+    tensors = any(op.inputs.get(slot) for slot in ("ShapeTensor", "ShapeTensorList", "Shape"))
+    return op.type in ("fill_constant", "reshape2") and not op.attr("shape", []) and not tensors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 from segexport.errors import UnsupportedModelError
@@ -131,7 +131,12 @@ class ExportTarget(ABC):
             return not_audited(f"{runtime.title} does not report which operators ran in which precision")
         ran = profiled(artifact, inputs[0], options, runtime)
         asked, source = artifact.manifest.target.precision, f"{runtime.title}'s optimized graph"
-        return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran)),))
+        narrow = self.narrow(artifact, options)
+        return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran), narrow=narrow),))
+
+    def narrow(self, artifact: ModelArtifact, options: RunOptions) -> Collection[str]:
+        """Names of the operators whose weights an export holds in 4 bits; most targets have no such export."""
+        return ()
 
     # -- diagnosing it -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,6 +37,9 @@ class OnnxSide:
     """
 
     runner = LayerScript("ONNX Runtime", "onnxruntime", _RUN)
+    worker: ClassVar[str] = "onnx_trace_worker.py"
+    needs: ClassVar[tuple[str, ...]] = ONNX_TOOLS
+    saved: ClassVar[str] = "export.onnx"  # a layer as a model of its own
 
     def __init__(
         self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
@@ -100,11 +104,11 @@ class OnnxSide:
             "target": self.matches[variable].tensor,
             "stops": self._stops,
             "files": self._files(),
-            "out": str(folder / "export.onnx"),
+            "out": str(folder / self.saved),
         }
         answer = self._call("save", arguments)
         names = {found.tensor: name for name, found in self.matches.items()}
-        return "export.onnx", [names[tensor] for tensor in answer["inputs"]]
+        return self.saved, [names[tensor] for tensor in answer["inputs"]]
 
     def close(self) -> None:
         if self._worker is not None:
@@ -141,9 +145,7 @@ class OnnxSide:
     def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
         """A worker that died is started again, with the model in it."""
         if self._worker is None:
-            self._worker = Worker(
-                WORKERS / "onnx_trace_worker.py", needs=ONNX_TOOLS, threads=self._threads, name="onnx"
-            )
+            self._worker = Worker(WORKERS / self.worker, needs=self.needs, threads=self._threads, name="probe")
             if command != "read":
                 self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
         try:

@@ -14,6 +14,14 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
 
 
@@ -52,3 +60,16 @@ class OpenVinoTarget(ExportTarget):
         if recipe.precision is Precision.INT8:
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return [*steps, make_step("to_openvino", {"half": recipe.precision is Precision.FP16})]
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.openvino_probe import OpenVinoSide
+
+        return OpenVinoSide(artifact, trace, tensors, threads, timeout_s)

@@ -233,7 +233,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     with file.open("rb") as stream:
         text = stream.read(MAX_MANIFEST_BYTES + 1)
     if len(text) > MAX_MANIFEST_BYTES:
-        raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is no manifest")
+        raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is not a manifest")
     try:
         raw = parse_json(text)
     except ValueError as error:

@@ -307,6 +307,74 @@ def aligned(graph: Graph, image: str, **attrs: object) -> str:
     return graph.op("roi_align", inputs, (3, 4, 2, 3), **given | attrs)
 
 
+def far_logsigmoid(graph: Graph, image: str) -> str:
+    """To about -300."""
+    wide = graph.op("scale", {"X": image}, DIMS, scale=150.0, bias=0.0, bias_after_scale=True)
+    return graph.op("logsigmoid", {"X": wide}, DIMS)
+
+
+def resized_line(graph: Graph, image: str, width: int = 8) -> str:
+    """By a factor that gives no whole size: 8 * 1.3 is 10.4."""
+    flat = (1, 24, width)
+    line = graph.op("reshape2", {"X": image}, {"Out": flat, "XShape": (0, *DIMS)}, shape=list(flat))
+    attrs = {"interp_method": "linear", "align_corners": False, "align_mode": 0, "data_layout": "NCHW"}
+    attrs |= {"out_d": -1, "out_h": -1, "out_w": -1}
+    dims = (1, 24, 10 if width > 0 else -1)
+    return graph.op("linear_interp_v2", {"X": line}, dims, typed={"scale": ("FLOATS", [1.3])}, **attrs)
+
+
+def resized_by_tensor(graph: Graph, image: str) -> str:
+    attrs = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0, "data_layout": "NCHW"}
+    attrs |= {"out_d": -1, "out_h": -1, "out_w": -1, "typed": {"scale": ("FLOATS", [])}}
+    return graph.op("bilinear_interp_v2", {"X": image, "Scale": graph.param([1.5, 2.0])}, (1, 4, 9, 16), **attrs)
+
+
+def shifted_channels_last(graph: Graph, image: str) -> str:
+    frames = graph.op("reshape2", {"X": image}, {"Out": (2, 3, 4, 8), "XShape": (0, *DIMS)}, shape=[2, 3, 4, 8])
+    return graph.op("temporal_shift", {"X": frames}, (2, 3, 4, 8), seg_num=2, shift_ratio=0.25, data_format="NHWC")
+
+
+def rows_of(graph: Graph, image: str) -> str:
+    return graph.op("reshape2", {"X": image}, {"Out": (24, 8), "XShape": (0, *DIMS)}, shape=[24, 8])
+
+
+def added_up(ids: list[int]) -> Make:
+    """Updates of rows, among which there are zeros."""
+
+    def make(graph: Graph, image: str) -> str:
+        updates = graph.param(np.arange(8 * len(ids)).reshape(-1, 8) % 3)
+        inputs = {"X": rows_of(graph, image), "Ids": graph.param(ids, "int64"), "Updates": updates}
+        return graph.op("scatter", inputs, (24, 8), overwrite=False)
+
+    return make
+
+
+def maximum_of_all(graph: Graph, image: str) -> str:
+    attrs = {"ksize": [2, 2], "strides": [2, 2], "paddings": [0, 0], "adaptive": False, "global_pooling": True}
+    sizes = {"Out": (1, 4, 1, 1), "Mask": (1, 4, 1, 1)}
+    return graph.op("max_pool2d_with_index", {"X": image}, sizes, **attrs)
+
+
+def unbound(graph: Graph, image: str) -> str:
+    pair = graph.op("reshape2", {"X": image}, {"Out": (2, 12, 8), "XShape": (0, *DIMS)}, shape=[2, 12, 8])
+    out = graph.op("unbind", {"X": pair}, (12, 8), axis=-3)
+    graph.last().outputs["Out"].append(graph.twin(out))
+    return out
+
+
+def as_scalar(graph: Graph, image: str) -> str:
+    """The image over its mean, which goes through a tensor without axes."""
+    attrs = {"dim": [0], "keep_dim": True, "reduce_all": True, **_DTYPES}
+    mean = graph.op("reduce_mean", {"X": image}, (1, 1, 1, 1), **attrs)
+    scalar = graph.op("reshape2", {"X": mean}, {"Out": (), "XShape": (0, 1, 1, 1, 1)}, typed={"shape": ("INTS", [])})
+    return graph.op("elementwise_sub", {"X": image, "Y": scalar}, DIMS, axis=-1)
+
+
+def summed_whole(graph: Graph, image: str) -> str:
+    attrs = {"dim": [3], "keep_dim": False, "reduce_all": False, "in_dtype": 5, "out_dtype": 2}
+    return graph.op("reduce_sum", {"X": image}, (1, 4, 6), dtype="int32", **attrs)
+
+
 _OPEN = 2**31 - 1
 WHOLE = {"asvector": True, "keepdim": True, "epsilon": 1e-12}
 
@@ -425,6 +493,29 @@ CASES: dict[str, tuple[str, Target, Make]] = {
     ),
     "boxes that are not aligned": ("roi_align_of_shifted_boxes", ONNX, aligned),
     "dot of two lists": ("dot_to_sum", ONNX, dotted),
+    "maximum of the whole image": ("max_pool_without_indices", LITE_X86, maximum_of_all),
+    "line resized by a factor": ("linear_interp_to_bilinear", LITE_X86, resized_line),
+    "logsigmoid of what is far below zero": ("activations_to_arithmetic", ONNX, far_logsigmoid),
+    "resize by a tensor of factors": ("constant_arguments", LITE_X86, resized_by_tensor),
+    "resize by a factor and to a size": (
+        "resize_by_factor", ONNX, resized("bilinear", 12, 16, scale=[2.0, 2.0], out_h=7, out_w=5),
+    ),
+    "shift of channels that come last": ("channels_first", ONNX, shifted_channels_last),
+    "sums of rows, with zeros": ("scatter_of_sums", ONNX, added_up([3, 5, 3])),
+    "rows for others, with zeros": ("scatter_of_sums", ONNX, added_up([3, 5])),
+    "parts of a list": ("unbind_to_unstack", LITE_X86, unbound),
+    "parts of a list, ONNX": ("unbind_to_unstack", ONNX, unbound),
+    "a part backwards": (
+        "set_value_of_one_axis", ONNX, set_part(axes=[3], starts=[-1], ends=[1], steps=[-2]),
+    ),
+    "a part backwards, a tensor": (
+        "set_value_of_one_axis", ONNX, set_part(tensor=(1, 4, 6, 3), axes=[3], starts=[-1], ends=[1], steps=[-2]),
+    ),
+    "a channel to a line": (
+        "set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1]),
+    ),
+    "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
+    "sum of what is cut to whole numbers": ("cast_before_reduction", ONNX, summed_whole),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
 
@@ -463,6 +554,44 @@ def test_without_its_rewrite_it_fails_or_is_wrong(what: str, tools: Toolchain, m
     except SegexportError:
         return
     assert not found <= 1e-5
+
+
+@pytest.mark.parametrize(("shift", "free"), [([15], [1]), ([-9, 20], [1, 3])])
+def test_a_roll_of_a_free_axis_by_more_than_it_has(shift: list[int], free: list[int], tools: Toolchain) -> None:
+    graph = Graph()
+    image = graph.feed(*(-1 if axis in free else size for axis, size in enumerate(DIMS)))
+    typed = {"shifts": ("LONGS", shift), "axis": ("LONGS", free)}
+    program = graph.program(graph.op("roll", {"X": image}, graph.shape(image), typed=typed))
+    changed, notes = rewrites.rewrite_for(ONNX, program)
+    assert notes == ["roll_of_free_axis 1: 1 operator roll of a free axis written as gather"]
+    np.testing.assert_array_equal(tools.onnx(changed, [IMAGE])[0], np.roll(IMAGE, shift, free))
+    assert not np.array_equal(tools.onnx(program, [IMAGE])[0], np.roll(IMAGE, shift, free))
+
+
+def test_axes_of_a_narrower_tensor_of_free_size(tools: Toolchain) -> None:
+    graph = Graph()
+    image, columns = graph.feed(*DIMS), graph.feed(4, -1)
+    program = graph.program(graph.op("elementwise_add", {"X": columns, "Y": image}, (1, 4, -1, 8), axis=1))
+    feed = [IMAGE, np.arange(24, dtype=np.float32).reshape(4, 6)]
+    changed, notes = rewrites.rewrite_for(ONNX, program)
+    assert notes == [
+        "axes_behind_the_narrower 1: 1 operator placed by axis given tensors of as many axes",
+    ]
+    np.testing.assert_array_equal(tools.onnx(changed, feed)[0], IMAGE + feed[1][None, :, :, None])
+    with pytest.raises(SegexportError):
+        tools.onnx(program, feed)
+
+
+def test_a_padding_of_free_size_drops_the_dilation(tools: Toolchain) -> None:
+    graph = Graph()
+    attrs = {"strides": [2, 2], "paddings": [0, 0], "dilations": [2, 2], "groups": 1, "padding_algorithm": "SAME"}
+    inputs = {"Input": graph.feed(1, 4, -1, -1), "Filter": graph.noise(3, 4, 3, 3)}
+    out = graph.op("conv2d", inputs, (1, 3, -1, -1), slot="Output", data_format="NCHW", **attrs)
+    program = graph.program(out)
+    changed, _ = rewrites.rewrite_for(ONNX, program)
+    np.testing.assert_allclose(tools.onnx(changed, [IMAGE])[0], tools.paddle(program, [IMAGE])[0], atol=1e-5)
+    with pytest.raises(SegexportError):
+        tools.onnx(program, [IMAGE])
 
 
 def test_sizes_that_are_computed_in_64_bits(tools: Toolchain) -> None:
@@ -534,6 +663,49 @@ def volume_padded(graph: Graph, image: str) -> str:
     return graph.op("pad3d", {"X": deep}, (1, 1, 6, 8, 10), **_EDGE)
 
 
+def cut_away(graph: Graph, image: str) -> str:
+    bounds = {"axes": [2], "starts": [3], "ends": [3], "infer_flags": [1]}
+    return graph.op("slice", {"Input": image}, (1, 4, 0, 8), typed={"decrease_axis": ("INTS", [])}, **bounds)
+
+
+def sampled_volume(graph: Graph, image: str) -> str:
+    volume = graph.op("unsqueeze2", {"X": image}, {"Out": (1, 1, *DIMS[1:]), "XShape": (0, *DIMS)}, axes=[1])
+    attrs = {"mode": "bilinear", "padding_mode": "zeros", "align_corners": True}
+    return graph.op(
+        "grid_sampler", {"X": volume, "Grid": graph.noise(1, 2, 3, 4, 3)}, (1, 1, 2, 3, 4), slot="Output", **attrs
+    )
+
+
+def given_mask(graph: Graph, image: str) -> str:
+    typed = {"dtype": ("INT", 0), "shape": ("INTS", [4]), "bool_values": ("INTS", [1, 0, 0, 1])}
+    return graph.op("assign_value", {}, (4,), dtype="bool", typed=typed)
+
+
+def boxes_of_two_images(graph: Graph, image: str) -> str:
+    pair = graph.op("reshape2", {"X": image}, {"Out": (2, 2, 6, 8), "XShape": (0, *DIMS)}, shape=[2, 2, 6, 8])
+    return aligned(graph, pair, aligned=True)
+
+
+def largest_whole(graph: Graph, image: str) -> str:
+    whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+    sizes = {"Out": (1, 4, 6, 2), "Indices": (1, 4, 6, 2)}
+    return graph.op("top_k_v2", {"X": whole}, sizes, axis=-1, k=2, largest=True, sorted=True)
+
+
+def mask_set(graph: Graph, image: str) -> str:
+    mask = above_zero(graph, image)
+    typed = {"axes": ("LONGS", [3]), "starts": ("LONGS", [1]), "ends": ("LONGS", [3]), "steps": ("LONGS", [1])}
+    typed |= {"decrease_axes": ("LONGS", []), "none_axes": ("LONGS", []), "shape": ("LONGS", [1])}
+    typed |= {"dtype": ("INT", 0), "values": ("SCALARS", [True])}
+    return graph.op("set_value", {"Input": mask}, DIMS, dtype="bool", typed=typed)
+
+
+def with_new_axis(graph: Graph, image: str) -> str:
+    out = set_part(tensor=(1, 4, 6, 1, 2), axes=[3], starts=[1], ends=[3], steps=[1])(graph, image)
+    graph.last().set_attr("none_axes", [3], "LONGS")
+    return out
+
+
 _PARTS = {"axes": [2], "starts": [0], "ends": [-1], "strides": [2], "infer_flags": [-1]}
 _BACK = {"axes": [1], "starts": [3], "ends": [-9], "strides": [-1]}
 _EDGE = {"mode": "constant", "value": 1.5, "data_format": "NCDHW", "paddings": [1] * 6}
@@ -562,6 +734,22 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "pad3d": (LITE_X86, volume_padded),
     "roll of all": (LITE_X86, of_free_size(rolled([3], []))),
     "max_pool2d_with_index": (ONNX, indices_of_uneven_bins),
+    "max_pool2d_with_index whose indices are read": (LITE_ARM, indices_of_uneven_bins),
+    "linear_interp_v2": (LITE_ARM, lambda graph, image: resized_line(graph, image, width=-1)),
+    "cast to few bits": (LITE_X86, one("cast", in_dtype=5, out_dtype=21, dtype="int8")),
+    "slice": (LITE_X86, cut_away),
+    "grid_sampler": (LITE_X86, sampled_volume),
+    "assign_value": (LITE_X86, given_mask),
+    "roi_align": (ONNX, boxes_of_two_images),
+    "top_k_v2": (LITE_X86, largest_whole),
+    "set_value of a mask": (LITE_X86, mask_set),
+    "set_value of a new axis": (ONNX, with_new_axis),
+    "set_value from the end of a free axis": (
+        ONNX, of_free_size(set_part(axes=[1], starts=[-2], ends=[2**31 - 1], steps=[1])),
+    ),
+    "set_value of one channel of any number": (
+        ONNX, of_free_size(set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1])),
+    ),
 }  # fmt: skip
 
 
@@ -570,7 +758,7 @@ def test_what_would_come_out_wrong_is_refused(what: str) -> None:
     target, make = FAULTS[what]
     program, type = built(make), what.split()[0]
     with pytest.raises(
-        UnsupportedModelError, match=rf"^{type} \(layer .*weight(_\d+)?\) cannot be exported to {target}"
+        UnsupportedModelError, match=rf"^{type} \(layer .*(weight|value)(_\d+)?\) cannot be exported to {target}"
     ):
         rewrites.rewrite_for(target, program)
     (obstacle,) = support_for(target, program).obstacles

@@ -76,7 +76,7 @@ class Toolchain:
         if tool not in self._workers:
             self._workers[tool] = Worker(_FILES[tool], needs=tool.split()[0], name=tool)
         try:
-            return self._workers[tool].call(command, arguments, arrays, timeout_s=60)[1]
+            return self._workers[tool].call(command, arguments, arrays, timeout_s=600)[1]
         except Exception:
             self._workers.pop(tool).close()
             raise

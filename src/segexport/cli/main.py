@@ -33,7 +33,7 @@ from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
-from segexport.cli.train import finetune
+from segexport.cli.train import finetune, train
 
 if TYPE_CHECKING:
     from segexport.errors import SegexportError
@@ -49,7 +49,7 @@ _HEAD = click.option(
     help="Output of the network; argmax_small: the mask before the last upsampling.",
 )
 SECTIONS = {
-    "Convert": ("import", "export", "run", "demo", "compress", "finetune"),
+    "Convert": ("import", "export", "run", "demo", "compress", "finetune", "train"),
     "Check": ("check", "merge", "diagnose", "bench", "inspect", "report", "evaluate"),
     "Use": ("predict", "pipeline", "serve", "android"),
     "Data and references": ("data", "reference", "golden", "recipe"),
@@ -127,7 +127,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @click.argument("model", type=_FILE)
 @click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8, if the target supports it."
+    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4a8, if the target supports it."
 )
 @_HEAD
 @click.option(
@@ -354,7 +354,7 @@ def doctor(console: Any, form: str) -> None:
         sys.exit(2)
 
 
-for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
+for _command in (compress, data, evaluate, finetune, pipeline, predict, serve, train):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)

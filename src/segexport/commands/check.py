@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineOptions:
-    """An earlier report that exports are held against.
+    """An earlier report that exports are compared with.
 
     Attributes:
         baseline: report.json, or the folder that it lies in.

@@ -66,7 +66,7 @@ class Compressed:
 
 @dataclass(frozen=True, kw_only=True)
 class CompressOptions:
-    """What may be lost, what is wanted, and what it is found and proven with.
+    """Options of `segexport compress`.
 
     Attributes:
         data: Folder with the lists `split`, `calibration_split` and maybe `verdict_split`.

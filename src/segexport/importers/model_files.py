@@ -90,7 +90,7 @@ def _from_file(path: Path) -> ModelFiles:
     if suffix in _CHECKPOINT_SUFFIXES:
         raise InputError(
             f"{path}: a training checkpoint, not an export",
-            cause="it holds weights without the network that uses them",
+            cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
         )
     if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
@@ -108,8 +108,8 @@ def _from_file(path: Path) -> ModelFiles:
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
         suffixes = ", ".join(target.suffix for target in instances("target").values() if target.suffix)
         raise InputError(
-            f"{path}: not a model that segexport knows",
-            cause=f"it knows .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
+            f"{path}: not a supported model",
+            cause=f"supported are .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
         )
     return _describe(path)
 
@@ -132,7 +132,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _is_pir(path: Path) -> bool:
-    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are no models."""
+    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are not models."""
     with path.open("rb") as stream:
         return b'"magic":"pir"' in stream.read(256).replace(b" ", b"").replace(b"\n", b"")
 
@@ -190,10 +190,10 @@ def _no_model(folder: Path) -> InputError:
     if checkpoints:
         return InputError(
             f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
-            cause="it holds weights without the network that uses them",
+            cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
         )
-    holds = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
+    holds = f"it contains {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
     return InputError(
         f"{folder}: no model", cause=holds, hint="a model is model.pdmodel with model.pdiparams, or alike"
     )

@@ -19,7 +19,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
     """The table that scores a model on a dataset which names its classes otherwise: model class -> dataset class.
 
     A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
-    it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is no class of the
+    it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is not a class of the
     dataset, so it has no IoU of its own and no place in the mean. To ignore such pixels instead would reward a model
     for predicting classes that the data does not have. Several model classes may map to one dataset class.
 

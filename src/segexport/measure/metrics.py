@@ -58,7 +58,7 @@ def confusion_matrix(
         int64, (num_classes, prediction_classes or num_classes).
 
     Raises:
-        InputError: Unequal shapes, not integers, or values that are no class; the values are named.
+        InputError: Unequal shapes, not integers, or values that are not classes; the values are named.
     """
     columns = num_classes if prediction_classes is None else prediction_classes
     if truth.shape != prediction.shape:
@@ -124,7 +124,7 @@ def _as_uint8(mask: np.ndarray, what: str) -> np.ndarray | None:
     if mask.dtype == np.bool_:
         return mask.astype(np.uint8)
     if mask.dtype.kind not in "iu":
-        raise InputError(f"{what}: a mask of class ids holds integers, this one is {mask.dtype}")
+        raise InputError(f"{what}: a mask of class ids has integers, this one is {mask.dtype}")
     return mask.astype(np.uint8) if mask.min() >= 0 and mask.max() <= 255 else None
 
 
@@ -135,7 +135,7 @@ def _refuse_outside(seen: Mapping[int, int], classes: int, ignore_index: int | N
     shown = ", ".join(str(value) for value in list(bad)[:8]) + (", ..." if len(bad) > 8 else "")
     ignore = "" if ignore_index is None else f"; ignore_index is {ignore_index}"
     raise InputError(
-        f"{what} holds values that are no class: {shown} ({sum(bad.values())} pixels)",
+        f"{what} contains values that are not classes: {shown} ({sum(bad.values())} pixels)",
         cause=f"there are {classes} classes, 0 to {classes - 1}{ignore}",
         hint="compare labels.txt and ignore_index with the values in the label files",
     )
@@ -149,7 +149,7 @@ def class_counts(confusion: np.ndarray) -> Counts:
     """What IoU needs of an image, and all that the bootstrap resamples.
 
     Args:
-        confusion: (..., C, C), or (..., C, C + k) where k columns are no class of the truth.
+        confusion: (..., C, C), or (..., C, C + k) where k columns are not a class of the truth.
 
     Returns:
         (..., 3, C) int64 pixels: predicted rightly; in the truth; predicted (where the truth is not ignored).
@@ -211,7 +211,7 @@ class Scores:
 
 
 def scores(confusion: np.ndarray, absent: AbsentRule = "skip") -> Scores:
-    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns that are no class of the truth."""
+    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns that are not of the truth."""
     confusion = np.asarray(confusion)
     hits, truth, predicted = class_counts(confusion)
     pixels = int(confusion.sum())
@@ -254,13 +254,13 @@ def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     """The mask (model class ids) in dataset ids and "other": `confusion_matrix` then needs `prediction_classes` + 1.
 
     Raises:
-        InputError: The mask holds an id that the model has no label for.
+        InputError: The mask contains an id that the model has no label for.
     """
     low, high = (mask.min(), mask.max()) if mask.size else (0, 0)
     if low < 0 or high >= len(lookup):
         values = [int(value) for value in np.unique(mask) if not 0 <= value < len(lookup)]
         raise InputError(
-            f"the mask holds classes that the model has no label for: {', '.join(map(str, values[:8]))}",
+            f"the mask contains classes that the model has no label for: {', '.join(map(str, values[:8]))}",
             cause=f"the model has {len(lookup)} labels",
         )
     if mask.dtype == np.uint8 and lookup.dtype == np.uint8 and mask.ndim == 2:

@@ -21,7 +21,7 @@ KINDS = ("overlay", "color", "mask")
 
 
 def require_kind(kind: str) -> None:
-    """Raises InputError for what is no kind of picture."""
+    """Raises InputError for what is not a kind of picture."""
     if kind not in KINDS:
         raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
 
