@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.artifact import MANIFEST_NAME
+from segexport.artifact import MANIFEST_NAME, read_artifact
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
@@ -57,7 +57,7 @@ def find_model(path: Path) -> ModelFiles:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_file():
-        return _from_file(path)
+        return _artifact_of(path) or _from_file(path)
     if (path / MANIFEST_NAME).is_file():
         return ModelFiles(kind="artifact", folder=path, model=path / MANIFEST_NAME)
     candidates = _candidates(path)
@@ -72,6 +72,15 @@ def find_model(path: Path) -> ModelFiles:
             )
         raise _no_model(path)
     return _describe(candidates[0])
+
+
+def _artifact_of(path: Path) -> ModelFiles | None:
+    """The artifact that a file is of, whose manifest says more of the model than the file does."""
+    manifest = path.with_name(MANIFEST_NAME)
+    if not manifest.is_file() or path == manifest:
+        return None
+    listed = {entry.path for entry in read_artifact(path.parent, verify=False).manifest.files}
+    return ModelFiles(kind="artifact", folder=path.parent, model=manifest) if path.name in listed else None
 
 
 def _from_file(path: Path) -> ModelFiles:
