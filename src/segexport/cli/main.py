@@ -18,7 +18,9 @@ from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
 from segexport.cli.options import LABEL_MAP as _LABEL_MAP
+from segexport.cli.options import LABELS as _LABELS
 from segexport.cli.options import LIMIT as _LIMIT
+from segexport.cli.options import PREPROCESS as _PREPROCESS
 from segexport.cli.options import SPLIT as _SPLIT
 from segexport.cli.options import TABLE_OR_JSON as _TABLE_OR_JSON
 from segexport.cli.options import THREADS as _THREADS
@@ -182,6 +184,8 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @_SPLIT
 @_grouping
 @_LABEL_MAP
+@_PREPROCESS
+@_LABELS
 @_LIMIT
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
