@@ -37,7 +37,7 @@ import numpy as np
 from stamped import save
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
-from segexport.errors import SegexportError
+from segexport.errors import InputError, SegexportError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Attr, Op, Program, read_graph
 from segexport.exporter.rewrites import rewrite_for
@@ -164,7 +164,10 @@ class Paddle:
             if not self._worker.alive:
                 self.close()
             raise NotInPaddle(f"{error.what}; {error.cause}") from error
-        program = read_graph(file)
+        try:
+            program = read_graph(file)
+        except InputError as error:
+            raise NotInPaddle(f"Paddle writes what cannot be: {error.cause}") from error
         program.params = {name: arrays[index] for name, index in answer["parameters"]}
         feed, outputs = found[: len(program.feed_names)], found[len(program.feed_names) :]
         for name, output in zip(program.fetch_names, outputs, strict=True):
