@@ -465,7 +465,7 @@ def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[
                 given = {part.cell.name: given_to(exporter, part) for part in built}
                 wanted = [part for part in built if not journal.knows(part.cell, exporter.name, given[part.cell.name])]
                 good = [part for part in wanted if journal.expects(part.cell, exporter.name)]
-                alone = [[part] for part in wanted if part not in good]
+                alone = [[part] for part in wanted if not journal.expects(part.cell, exporter.name)]
                 for together in (good, *alone):
                     for name, row in outcomes(exporter, together).items():
                         journal.add(name, exporter.name, given[name], row)
