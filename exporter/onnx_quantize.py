@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
@@ -21,6 +21,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.calibration_images import checked_images
 from segexport.exporter.quantization_ranges import RANGES_ROLE, Ranges
+from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_manifest
 from segexport.measure.calibration_stability import stability_note
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -61,10 +62,14 @@ class QuantizeOnnx:
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
     uses_data = True
-    Params = Calibration
+
+    class Params(Calibration):
+        """How, and with how many bits for each weight; `ends` says it for the first and the last layer's."""
+
+        weight_bits: Literal[4, 8] = 8
 
     def __init__(self, params: Calibration | None = None) -> None:
-        self.params = params or Calibration()
+        self.params = self.Params(**dict(params)) if params else self.Params()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         """Writes `model.onnx`; what is int8 already stays as it is.
@@ -72,11 +77,14 @@ class QuantizeOnnx:
         Raises:
             InputError: No images, uniform images, or the model gives NaN or infinity on one of them.
         """
+        if self.params.weight_bits == 4:
+            require_float(source, "w4a8")
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)
-        done = quantize(source, out_dir / "model.onnx", self.params, context)
+        bits = self.params.weight_bits
+        done = quantize(source, out_dir / "model.onnx", self.params, context, weight_bits=bits)
         lineage = lineage_entry(self, context.key, done.notes)
-        return onnx_manifest(source, out_dir, done.answer, Precision.INT8, lineage)
+        return onnx_manifest(source, out_dir, done.answer, Precision.INT8 if bits == 8 else Precision.W4A8, lineage)
 
 
 def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
@@ -85,16 +93,22 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
     return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
 
-def quantize(source: ModelArtifact, out: Path, params: Calibration, context: StepContext) -> QuantizationResult:
+def quantize(
+    source: ModelArtifact, out: Path, params: Calibration, context: StepContext, *, weight_bits: int = 8
+) -> QuantizationResult:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
-    options = params.model_dump(mode="json") | {"images": len(data)}
+    options = params.model_dump(mode="json") | {"images": len(data), "weight_bits": weight_bits}
+    if weight_bits == 4:
+        options["per_channel"] = True  # one step for all channels leaves some of them none
     if trained:
         if params.equalize or params.bias_correction:
             notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
-        options |= {"equalize": False, "bias_correction": False, "rounding": "nearest"}
+        options |= {"equalize": False, "bias_correction": False}
+        if weight_bits == 8:
+            options["rounding"] = "nearest"  # as they were trained
     every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
@@ -113,7 +127,8 @@ def quantize(source: ModelArtifact, out: Path, params: Calibration, context: Ste
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
         whole = {}
         if found["turns"]:
-            notes.append(_rounded(worker, found["turns"], data, source, context))
+            gains = _rounded(worker, found["turns"], data, source, context)
+            notes.append(_how_rounded(gains, options))
             listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
             whole = dict(zip(listed["names"], arrays, strict=True))
         if found["levels"]:
@@ -135,8 +150,8 @@ def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.nd
         yield sample.name, preprocess.feed(source.manifest.inputs, tensor, placement)
 
 
-def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, context: StepContext) -> str:
-    """Rounds the weights with compensation; the first turn has seen the images already."""
+def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, context: StepContext) -> list[float]:
+    """Rounds the weights; the first turn has seen the images already. Returns their errors over the nearest's."""
     gains: list[float] = []
     with context.progress("rounding weights", turns) as bar:
         for turn in range(turns):
@@ -144,12 +159,16 @@ def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, c
                 worker.call("gather", {"turn": turn, "image": index}, tensors, timeout_s=context.timeout_s)
             gains += worker.call("round", {"turn": turn}, timeout_s=context.timeout_s)[0]["gains"]
             bar.advance()
+    return gains
+
+
+def _how_rounded(gains: list[float], options: dict[str, Any]) -> str:
+    if options["rounding"] == "nearest":
+        return f"{len(gains)} weights rounded to the nearest, in steps that are searched for"
     if not gains:
         return "no weight could be rounded with compensation"
-    median = statistics.median(gains)
-    return (
-        f"{len(gains)} weights rounded with compensation: {median:.2f} of the nearest rounding's squared error (median)"
-    )
+    error = f"{statistics.median(gains):.2f} of the nearest rounding's squared error (median)"
+    return f"{len(gains)} weights rounded with compensation: {error}"
 
 
 def _corrected(worker: Worker, levels: int, context: StepContext) -> str:

@@ -23,8 +23,7 @@ from segexport.spec import Precision, TensorSpec
 _IMAGES = 2
 _FREE_SIDE = 256  # of an image, where the network leaves its size free
 _PATCHES = 8  # per side of a made image: shapes and edges, and not noise alone
-_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1}
-_ROUNDED_LIMIT = 0.7  # in 8 bits: what the check judges; above it, nothing of the source is left
+_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.INT8: 0.1, Precision.W8: 0.5}  # int8 from int8
 _OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # any score near the threshold makes another list
 
 
@@ -40,7 +39,7 @@ def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, c
     """
     compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in _OF_OBJECTS]
     if not compared:
-        return "not held against its source: lists of objects cannot be compared one by one"
+        return "not compared with its source: lists of objects cannot be compared one by one"
     images = [made_inputs(source.manifest, seed) for seed in range(context.seed, context.seed + _IMAGES)]
     expected = outputs_of(source, OnnxRuntime(), images, context)
     try:
@@ -50,7 +49,7 @@ def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, c
             f"{runtime.title} converts this model and cannot run the result", cause=error.cause or error.what
         ) from error
     worst = max(_difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
-    if not worst <= _LIMIT.get(made.manifest.target.precision, _ROUNDED_LIMIT):
+    if not worst <= _LIMIT[made.manifest.target.precision]:
         raise UnsupportedModelError(
             f"{runtime.title} converts this model into another one",
             cause=f"its outputs differ from the source's by {worst:.2g} of their spread, on {_IMAGES} made images",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter.mnn_int8 import unquantized_onnx
+from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import WORKERS
 from segexport.files.disk import require_room
@@ -17,7 +20,11 @@ from segexport.runtimes.mnn import MnnRuntime
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
 MNN_VERSION = "3.6"
-_OPTIONS = {Precision.FP32: (), Precision.FP16: ("--fp16",), Precision.W8: ("--weightQuantBits", "8")}
+_OPTIONS: dict[Precision, tuple[str, ...]] = {
+    Precision.FP32: (),
+    Precision.FP16: ("--fp16",),
+    Precision.W8: ("--weightQuantBits", "8"),
+}
 
 
 class ToMnn:
@@ -31,7 +38,10 @@ class ToMnn:
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp16 and w8 hold the weights so; a phone computes in fp16 too, w8 computes in float."""
+        """`precision`: fp16 and w8 hold the weights so; a phone computes in fp16 too, w8 computes in float.
+
+        A source in int8 stays int8, with its own ranges and weights.
+        """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
 
@@ -42,11 +52,21 @@ class ToMnn:
         """Writes `model.mnn`.
 
         Raises:
-            UnsupportedModelError: MNN's converter refuses the model, or makes another one of it.
+            UnsupportedModelError: MNN's converter refuses the model, or makes another one of it; or fp16 or 8-bit
+                weights are asked for of a source in int8.
             Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
         """
-        precision = self.params.precision
-        convert(source.file("model"), out_dir / "model.mnn", _OPTIONS[precision], context)
+        precision, out, notes = self.params.precision, out_dir / "model.mnn", ()
+        if source.manifest.target.precision is Precision.INT8:
+            if precision is not Precision.FP32:
+                require_float(source, precision.value)
+            precision = Precision.INT8
+            with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
+                floats, told, note = unquantized_onnx(source.file("model"), Path(scratch), context)
+                convert(floats, out, ("--compressionParamsFile", str(told)), context)
+            notes = (note,)
+        else:
+            convert(source.file("model"), out, _OPTIONS[precision], context)
         before = source.manifest
         manifest = before.model_copy(
             update={
@@ -58,8 +78,8 @@ class ToMnn:
                 "sample": None,
             }
         )
-        note = require_same(source, ModelArtifact(out_dir, manifest), MnnRuntime(), context)
-        lineage = lineage_entry(self, context.key, (note,))
+        same = require_same(source, ModelArtifact(out_dir, manifest), MnnRuntime(), context)
+        lineage = lineage_entry(self, context.key, (*notes, same))
         return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from segexport.exporter.converters import PADDLE2ONNX
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
@@ -24,7 +27,8 @@ class MnnExport(ExportRecipe):
     """An MNN export."""
 
     to: Literal["mnn"]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
+    calibration: Calibration = Field(default_factory=Calibration)
 
 
 class MnnTarget(ExportTarget):
@@ -38,9 +42,13 @@ class MnnTarget(ExportTarget):
     toolchains = ("onnx", "mnn")
     converters = (PADDLE2ONNX,)
     suffix = ".mnn"
-    searched = (Precision.FP32, Precision.FP16, Precision.W8)
+    searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
+        assert isinstance(recipe, MnnExport)
+        if recipe.precision is Precision.INT8:
+            int8 = make_step("onnx_int8", recipe.calibration.model_dump())
+            return [make_step("to_onnx", {}), int8, make_step("to_mnn", {})]
         return [make_step("to_onnx", {}), make_step("to_mnn", {"precision": recipe.precision})]
 
     def audit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -35,7 +35,7 @@ class OnnxExport(ExportRecipe):
     """An ONNX export."""
 
     to: Literal["onnx"]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8, Precision.W4A8] = Precision.FP32
     opset: Literal["auto"] | int = "auto"
     simplify: bool = True
     calibration: Calibration = Field(default_factory=Calibration)
@@ -61,8 +61,9 @@ class OnnxTarget(ExportTarget):
         steps = [make_step("to_onnx", {"opset": recipe.opset, "simplify": recipe.simplify})]
         if recipe.precision is Precision.FP16:
             steps.append(make_step("onnx_fp16", {}))
-        if recipe.precision is Precision.INT8:
-            steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
+        if recipe.precision in (Precision.INT8, Precision.W4A8):
+            weight_bits = 4 if recipe.precision is Precision.W4A8 else 8
+            steps.append(make_step("onnx_int8", {**recipe.calibration.model_dump(), "weight_bits": weight_bits}))
         return steps
 
     def verify(self, root: Path, manifest: Manifest) -> None:
@@ -82,10 +83,20 @@ class OnnxTarget(ExportTarget):
         from segexport.exporter.targets.arm_rounding import arm_rounding_check
 
         found = super().audit(artifact, inputs, options, runtime)
-        is_int8 = artifact.manifest.target.precision is Precision.INT8
+        is_int8 = artifact.manifest.target.precision.arithmetic == "int8"
         if not is_int8 or runtime.name != self.runtimes[0] or options.device != "cpu":
             return found
         return replace(found, checks=(*found.checks, arm_rounding_check(artifact, inputs, options)))
+
+    def narrow(self, artifact: ModelArtifact, options: RunOptions) -> Collection[str]:
+        if artifact.manifest.target.precision is not Precision.W4A8:
+            return ()
+        from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
+        from segexport.process.worker import Worker
+
+        arguments = {"onnx": str(artifact.file("model"))}
+        with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=options.threads, name="onnx") as worker:
+            return worker.call("narrow_products", arguments, timeout_s=options.timeout_s)[0]["names"]
 
     def graph_probe(
         self,

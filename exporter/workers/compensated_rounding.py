@@ -7,6 +7,7 @@ ones left, by the inverse Hessian of the squared output error. No labels, no tra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +82,7 @@ class Compensation:
             left[:, :, stop:] -= np.moveaxis(errors, 0, 2) @ upper[:, start:stop, stop:]
         return _columns(found, np.argsort(self._order, axis=1)), loss
 
-    def best_steps(self, weights: np.ndarray, top: int) -> np.ndarray:
+    def best_steps(self, weights: np.ndarray, top: int, parts: int = 1) -> np.ndarray:
         """Each output's step, of those tried, with which its rounding errs least.
 
         Where steps are few it pays to clip the largest weights: what is clipped is compensated like what is rounded.
@@ -89,6 +90,7 @@ class Compensation:
         Args:
             weights: (groups, outputs, inputs).
             top: As in `round`.
+            parts: So many groups after each other share the steps of their outputs.
 
         Returns:
             (groups, outputs).
@@ -98,10 +100,11 @@ class Compensation:
         at_once = max(1, _VALUES // (groups * inputs * len(_SHARES)))
         for start in range(0, outputs, at_once):
             part = weights[:, start : start + at_once]
-            tried = whole_range(part, top)[:, :, None] * _SHARES  # (groups, outputs, shares)
+            widest = _shared(whole_range(part, top), parts, np.max)
+            tried = widest[:, :, None] * _SHARES  # (groups, outputs, shares)
             spread = np.repeat(part, len(_SHARES), axis=1)
             _, loss = self._compensated(spread, tried.reshape(groups, -1), top)
-            best = loss.reshape(tried.shape).argmin(axis=2)  # the widest of equals
+            best = _shared(loss.reshape(tried.shape), parts, np.sum).argmin(axis=2)  # the widest of equals
             found[:, start : start + at_once] = np.take_along_axis(tried, best[:, :, None], axis=2)[:, :, 0]
         return found
 
@@ -123,6 +126,12 @@ def output_error(difference: np.ndarray, hessian: np.ndarray) -> np.ndarray:
         (groups, outputs).
     """
     return np.einsum("gok,gok->go", difference @ hessian, difference)
+
+
+def _shared(values: np.ndarray, parts: int, how: Callable[..., np.ndarray]) -> np.ndarray:
+    """Every `parts` groups' values, as what `how` makes of them."""
+    split = values.reshape(-1, parts, *values.shape[1:])
+    return np.repeat(how(split, axis=1), parts, axis=0)
 
 
 def _damped(hessian: np.ndarray) -> np.ndarray:

@@ -80,6 +80,11 @@ class Layer:
         own = flat.reshape(-1, outputs) if self.node.op_type == "Conv" else np.tile(flat, (self.groups, 1))
         return np.repeat(own, self.parts, axis=0)
 
+    def gathered(self, steps: np.ndarray) -> np.ndarray:
+        """The way back from `spread`, of one step for each output; groups of a transposed convolution share theirs."""
+        own = steps[:: self.parts]
+        return own.reshape(-1) if self.node.op_type == "Conv" else own.max(axis=0)
+
     def rows(self, value: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
         """What goes in at places of the output that are drawn.
 

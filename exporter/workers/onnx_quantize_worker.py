@@ -14,6 +14,7 @@ import onnxruntime as ort
 from bias_correction import CORRECTED, BiasCorrector, add_missing_biases, channel_means
 from equalize import equalize
 from histogram import Histogram
+from narrow_weights import as_new, narrow
 from onnx import TensorProto, numpy_helper
 from onnx_worker import _io, _session, _strip
 from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -40,6 +41,8 @@ def begin(arguments, _arrays):
     quant_pre_process(arguments["fp32"], folded, skip_symbolic_shape=True)
     model = onnx.load(folded)
     _require_finite_weights(model)
+    if arguments["weight_bits"] == 4:
+        model = as_new(model)
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
@@ -53,17 +56,22 @@ def begin(arguments, _arrays):
     if arguments["bias_correction"]:
         add_missing_biases(model, chosen)
     names = [name for name in _activations(model, chosen) if name not in arguments["ranges"]]
+    images = arguments["images"] if arguments["rounding"] == "compensated" else 0
+    bits, ends = arguments["weight_bits"], arguments["ends"]
+    rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
+    seen_by_layers = [name for turn in range(len(rounding.turns)) for name in rounding.wanted(turn)] if rounding else []
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
-    present = {output.name for output in observed.graph.output}
-    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in present)
-    _state.update(arguments=arguments, model=model, chosen=chosen, session=_open(observed), seen=0, notes=notes)
+    present = {value.name for value in (*observed.graph.output, *observed.graph.input)}
+    more = [name for name in dict.fromkeys([*names, *seen_by_layers]) if name not in present]
+    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in more)
+    _state.update(
+        arguments=arguments, model=model, chosen=chosen, session=_open(observed), seen=0, notes=notes, rounding=rounding
+    )
     _state["halves"] = {name: (Histogram(), Histogram()) for name in names}
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
     _state["means"], _state["kept"] = {}, []
-    compensated = arguments["rounding"] == "compensated"
-    _state["rounding"] = WeightRounding(model, chosen, arguments["images"]) if compensated else None
     return {"tensors": len(names)}, []
 
 
@@ -71,7 +79,7 @@ def _require_finite_weights(model) -> None:
     for value in model.graph.initializer:
         if value.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(value)).all():
             raise WorkerFailure(
-                f"the model's constant {value.name} holds NaN or infinity",
+                f"the model's constant {value.name} contains NaN or infinity",
                 cause="the training diverged, or the file is damaged",
                 hint="export the model again from a good checkpoint",
             )
@@ -167,7 +175,9 @@ def observe(arguments, arrays):
     The first of the weights' turns gathers from it as well.
     """
     histograms = {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
-    values, finite = _values(list(histograms), arrays), True
+    rounding = _state["rounding"]
+    seen_by_layers = rounding.wanted(0) if rounding is not None else []
+    values, finite = _values(list(dict.fromkeys([*histograms, *seen_by_layers])), arrays), True
     for name, value in values.items():
         if name in histograms:
             finite &= histograms[name].add(value)
@@ -177,8 +187,8 @@ def observe(arguments, arrays):
         path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")
         np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
         _state["kept"].append(path)
-    if finite and _state["rounding"] is not None:
-        _state["rounding"].gather(0, _state["seen"], values)
+    if finite and rounding is not None:
+        rounding.gather(0, _state["seen"], values)
     _state["seen"] += 1
     return {"finite": bool(finite)}, []
 
@@ -285,6 +295,8 @@ def correct(arguments, _arrays):
 
 def save(arguments, _arrays):
     done = _state["int8"]
+    if _state["rounding"] is not None:
+        narrow(done, _state["rounding"].narrow)
     _strip(done)
     for key, value in _state["metadata"]:
         entry = done.metadata_props.add()

@@ -16,6 +16,7 @@ from worker_host import WorkerFailure, exhausted
 
 # First ONNX Runtime release that reads an opset of the default domain.
 _RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
+_RUNTIME_OF_OPSET |= {18: "1.14.0", 19: "1.15.0", 20: "1.17.0", 21: "1.20.0"}  # 21 is read before, without its INT4
 _SMALL_BYTES = 1024  # sizes and axes are below, weights that matter above; ONNX's own tools part them here
 # A normalization as arithmetic: (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon) * scale + shift.
 _ABOVE_ROOT = (("Add",), ("ReduceMean",), ("Pow", "Mul"), ("Sub",), ("ReduceMean",))
@@ -81,6 +82,13 @@ def nodes(arguments, _arrays):
     """Every node in order: operator, name, inputs, outputs."""
     graph = onnx.load(arguments["onnx"], load_external_data=False).graph
     return {"nodes": [[node.op_type, node.name, list(node.input), list(node.output)] for node in graph.node]}, []
+
+
+def narrow_products(arguments, _arrays):
+    """Names of the products whose weights the file holds in 4 bits."""
+    import narrow_weights
+
+    return {"names": narrow_weights.narrow_products(onnx.load(arguments["onnx"]))}, []
 
 
 def half(arguments, _arrays):
@@ -260,3 +268,4 @@ def _io(model) -> dict:
 
 
 COMMANDS = {"finish": finish, "half": half, "describe": describe, "small_inside": small_inside, "nodes": nodes}
+COMMANDS |= {"narrow_products": narrow_products}

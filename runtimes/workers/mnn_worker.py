@@ -79,7 +79,8 @@ def operators(_arguments, arrays):
     ran = []
 
     def after(_tensors, operator) -> bool:
-        ran.append([operator.getType(), "float", "CPU", operator.getName()])
+        kind, _, dtype = operator.getType().partition(" [ ")  # "Convolution [ DT_INT8 ] "
+        ran.append([kind, "int8" if dtype.startswith("DT_INT8") else "float", "CPU", operator.getName()])
         return True
 
     interpreter.runSessionWithCallBackInfo(session, lambda _tensors, _operator: True, after)

@@ -61,12 +61,21 @@ Format.OPENVINO = Format("openvino")
 
 
 class Precision(str, Enum):
-    """Arithmetic that an export asks of its runtime. `w8`: int8 weights in the file, float arithmetic."""
+    """Arithmetic that an export asks of its runtime.
+
+    `w8`: int8 weights in the file, float arithmetic. `w4a8`: most weights have 4 bits in the file, int8 arithmetic.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     INT8 = "int8"
     W8 = "w8"
+    W4A8 = "w4a8"
+
+    @property
+    def arithmetic(self) -> str:
+        """What it computes in."""
+        return {"w8": "fp32", "w4a8": "int8"}.get(self.value, self.value)
 
 
 Semantics = Literal[

@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def network(seed: int = 0, classes: int = 4) -> Program:
-    """Two convolutions with a pool between them, and an upsampling back."""
+    """Three convolutions with a pool between them, and an upsampling back."""
     random, graph = np.random.default_rng(seed), Graph()
     convolution = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
     convolution |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
@@ -45,6 +45,7 @@ def network(seed: int = 0, classes: int = 4) -> Program:
     pool |= {"adaptive": False, "ceil_mode": False, "exclusive": True}
     pool |= {"padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
     value = graph.op("pool2d", {"X": value}, (1, 16, 16, 16), **pool)
+    value = graph.op("relu", {"X": convolved(value, 16, 16, 16)}, (1, 16, 16, 16))
     value = convolved(value, 16, classes, 16)
     resize = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0, "out_h": 32, "out_w": 32}
     resize |= {"data_layout": "NCHW", "scale": [], "out_d": -1}
@@ -80,7 +81,30 @@ def test_an_export_computes_what_its_source_does(workshop, source, precision, li
     assert made.manifest.target.precision == precision
     audit = target_named("mnn").audit(made, inputs, RunOptions(), MnnRuntime())
     assert audit.check.verdict is Verdict.PASS, audit.check.message
-    assert audit.operators["fp32"]["Convolution"] == 2
+    assert audit.operators["fp32"]["Convolution"] == 3
+
+
+def test_int8_computes_with_our_ranges_and_weights(workshop, source):
+    quantized = workshop.made(make_step("onnx_int8", {}), source)
+    made = workshop.made(make_step("to_mnn", {}), quantized)
+    inputs = [made_inputs(source.manifest, 3)]
+    ((exact,),), ((ours,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((source, OnnxRuntime()), (quantized, OnnxRuntime()), (made, MnnRuntime()))
+    )
+    assert np.abs(found - ours).mean() < 0.01 * np.abs(exact).max()
+    assert np.abs(found - exact).mean() <= 1.2 * np.abs(ours - exact).mean()
+    assert made.manifest.target.precision == "int8"
+    assert "int8: 2 of 3 quantized products keep weights and scales" in made.manifest.lineage[-1].notes
+    audit = target_named("mnn").audit(made, inputs, RunOptions(), MnnRuntime())
+    assert audit.operators["int8"] == {"Convolution": 2}  # and no pool: MNN takes the largest without their sign
+    assert audit.operators["fp32"]["Convolution"] == 1  # the one that gives the scores
+
+
+def test_what_is_int8_is_no_other_precision(workshop, source):
+    quantized = workshop.made(make_step("onnx_int8", {}), source)
+    with pytest.raises(UnsupportedModelError, match="fp16"):
+        workshop.made(make_step("to_mnn", {"precision": "fp16"}), quantized)
 
 
 def test_the_same_model_gives_the_same_bytes(workshop, source):

@@ -303,6 +303,7 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": True, "ranges": {}}
     given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
+    given |= {"weight_bits": 8, "ends": 8}
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     worker.observe({"keep": True}, [image])
     worker.quantize({}, [])

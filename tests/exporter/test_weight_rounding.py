@@ -227,7 +227,8 @@ def quantized(tmp_path, name, **options):
     )
     smooth = [np.cumsum(random.normal(size=(1, 3, 24, 24)), axis=3).astype("f4") for _ in range(6)]
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
-    given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "images": 4, **options}
+    given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "images": 4, "weight_bits": 8, "ends": 8}
+    given |= options
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in smooth[:4]:
         worker.observe({"keep": False}, [image])
@@ -286,3 +287,71 @@ def test_scales_stay_as_they_were(tmp_path):
     )
     assert {name for name in one if not np.array_equal(one[name], other[name])} == {"w0_quantized", "w1_quantized"}
     assert np.abs(one["w0_quantized"].astype(int) - other["w0_quantized"]).max() <= 3
+
+
+# -- 4 bits ----------------------------------------------------------------------------------------------------------
+
+
+def test_two_values_in_a_byte_the_first_one_in_its_low_half():
+    from narrow_weights import packed
+
+    found = packed(np.array([[1, -1, 7], [-7, 0, -8], [3, 2, 5]], np.int8), "w")
+    assert found.raw_data == bytes([0xF1, 0x97, 0x80, 0x23, 0x05])
+    assert (list(found.dims), found.data_type) == ([3, 3], TensorProto.INT4)
+    assert numpy_helper.to_array(found).astype(int).tolist() == [[1, -1, 7], [-7, 0, -8], [3, 2, 5]]
+
+
+def test_parts_of_a_layer_share_the_steps_of_its_outputs():
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(8)
+    weights, hessian = random.normal(size=(4, 3, 6)), correlated(random, 4, 6)
+    weights[0] *= 5
+    found = Compensation(hessian).best_steps(weights, 7, parts=2)
+    np.testing.assert_array_equal(found[0::2], found[1::2])
+    assert (found[:2] <= whole_range(weights[:1], 7)).all()
+    assert (found[:2] >= 0.4 * whole_range(weights[:1], 7)).all()
+
+
+def test_biases_keep_their_value_when_the_steps_change():
+    from weight_rounding import rescale
+
+    step = numpy_helper.from_array(np.array([0.1, 0.2], np.float32), "s")
+    whole = numpy_helper.from_array(np.array([1000, -500], np.int32), "b")
+    scale = numpy_helper.from_array(np.array([0.01, 0.02], np.float32), "bs")  # of an input whose step is 0.1
+    rescale(step, np.array([0.4, 0.1]), [whole, scale])
+    np.testing.assert_allclose(numpy_helper.to_array(step), [0.4, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(numpy_helper.to_array(scale), [0.04, 0.01], rtol=1e-6)
+    assert numpy_helper.to_array(whole).tolist() == [250, -1000]
+
+
+@pytest.mark.parametrize(("ends", "narrow"), [(4, ["first", "second"]), (8, [])])
+def test_four_bits_are_in_the_file_and_int8_kernels_compute(tmp_path, ends, narrow):
+    """Two layers: the first and the last of the network, so with `ends` of 8 none is left for 4 bits."""
+    from narrow_weights import narrow_products
+
+    _, gains, error = quantized(tmp_path, "small", rounding="compensated", weight_bits=4, ends=ends)
+    model = onnx.load(tmp_path / "small.onnx")
+    assert narrow_products(model) == narrow
+    assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", 21)]
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(str(tmp_path / "small.onnx"), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 2
+    assert not {"Conv", "Cast"} & set(kinds)
+    _, blind, nearest = quantized(tmp_path, "nearest", rounding="nearest", weight_bits=4, ends=ends)
+    assert blind == [1.0, 1.0]
+    assert all(gain < 0.7 for gain in gains)
+    assert error < 0.7 * nearest
+
+
+def test_four_bits_take_half_of_eight(tmp_path):
+    for name, bits in (("eight", 8), ("four", 4)):
+        quantized(tmp_path, name, rounding="compensated", weight_bits=bits, ends=bits)
+    held = [
+        {value.name: len(value.raw_data) for value in onnx.load(tmp_path / f"{name}.onnx").graph.initializer}
+        for name in ("eight", "four")
+    ]
+    assert [(one["w0_quantized"], one["w1_quantized"]) for one in held] == [(432, 1152), (216, 576)]

@@ -17,6 +17,7 @@ from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
+from segexport.measure.audit import Ran, precision_check
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
@@ -37,6 +38,7 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     store = Store(tmp_path_factory.mktemp("store"))
     source = import_model(DEMO / "model", ImportOptions(), store)
     wanted = [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8)]
+    wanted += [OnnxExport(to=Format.ONNX, precision=Precision.W4A8)]
     wanted += [PaddleLiteExport(to=Format.PADDLE_LITE, precision=p) for p in (Precision.FP16, Precision.W8)]
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
@@ -51,6 +53,26 @@ def _image(artifact: ModelArtifact) -> list[np.ndarray]:
 
 def _audit(artifact: ModelArtifact):
     return audit(artifact, [_image(artifact)], RunOptions())
+
+
+def test_four_bit_weights_that_are_fused(exports):
+    check = _audit(exports["onnx-w4a8"]).check
+    assert check.verdict is Verdict.PASS
+    narrow = check.details["operators_with_int4_weights"]
+    assert narrow > 0
+    assert check.details["not_fused"] == []
+    assert check.message.endswith(f"; {narrow} of {narrow} with 4-bit weights compute in int8.")
+
+
+def test_four_bit_weights_that_become_floats():
+    ran = (Ran("QLinearConv", "int8", "cpu", "a"), Ran("Conv", "fp32", "cpu", "b"), Ran("MatMul", "fp32", "cpu", "c"))
+    check = precision_check(Precision.W4A8, ran, "the profile", narrow=["a", "b"])
+    assert check.verdict is Verdict.FAIL
+    assert check.details["not_fused"] == ["b"]
+    assert check.message.endswith("1 of 2 with 4-bit weights compute in int8.")
+    fused = precision_check(Precision.W4A8, ran, "the profile", narrow=["a"])
+    assert (fused.verdict, fused.details["not_fused"]) == (Verdict.PASS, [])
+    assert precision_check(Precision.W4A8, ran, "the profile").verdict is Verdict.FAIL  # no 4-bit weights in the file
 
 
 def _asking(artifact: ModelArtifact, precision: Precision) -> ModelArtifact:

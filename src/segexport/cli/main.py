@@ -18,7 +18,9 @@ from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
 from segexport.cli.options import LABEL_MAP as _LABEL_MAP
+from segexport.cli.options import LABELS as _LABELS
 from segexport.cli.options import LIMIT as _LIMIT
+from segexport.cli.options import PREPROCESS as _PREPROCESS
 from segexport.cli.options import SPLIT as _SPLIT
 from segexport.cli.options import TABLE_OR_JSON as _TABLE_OR_JSON
 from segexport.cli.options import THREADS as _THREADS
@@ -31,7 +33,7 @@ from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
-from segexport.cli.train import finetune
+from segexport.cli.train import finetune, train
 
 if TYPE_CHECKING:
     from segexport.errors import SegexportError
@@ -47,7 +49,7 @@ _HEAD = click.option(
     help="Output of the network; argmax_small: the mask before the last upsampling.",
 )
 SECTIONS = {
-    "Convert": ("import", "export", "run", "demo", "compress", "finetune"),
+    "Convert": ("import", "export", "run", "demo", "compress", "finetune", "train"),
     "Check": ("check", "merge", "diagnose", "bench", "inspect", "report", "evaluate"),
     "Use": ("predict", "pipeline", "serve", "android"),
     "Data and references": ("data", "reference", "golden", "recipe"),
@@ -125,7 +127,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @click.argument("model", type=_FILE)
 @click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8 or w8, if the target supports it."
+    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4a8, if the target supports it."
 )
 @_HEAD
 @click.option(
@@ -182,6 +184,8 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @_SPLIT
 @_grouping
 @_LABEL_MAP
+@_PREPROCESS
+@_LABELS
 @_LIMIT
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
@@ -350,7 +354,7 @@ def doctor(console: Any, form: str) -> None:
         sys.exit(2)
 
 
-for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
+for _command in (compress, data, evaluate, finetune, pipeline, predict, serve, train):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)

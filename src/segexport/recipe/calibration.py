@@ -21,6 +21,7 @@ class Calibration(Frozen):
         rounding: Of the weights. `nearest`: each by itself. `compensated`: what one rounding changes in a layer's
             output, on the calibration images, the weights still to be rounded make good (GPTQ: Frantar et al. 2023,
             section 3).
+        ends: Of w4a8: bits of the first and the last layer's weights, which most depends on.
         per_channel: A scale for each output channel of the weights, not one for all of them.
         equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
         bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
@@ -32,6 +33,7 @@ class Calibration(Frozen):
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
     rounding: Literal["nearest", "compensated"] = "compensated"
+    ends: Literal[4, 8] = 8
     per_channel: bool = True
     equalize: bool = False
     bias_correction: bool = False

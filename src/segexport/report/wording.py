@@ -141,7 +141,7 @@ def _baseline(report: Report) -> str:
     if base is None:
         return ""
     changed = f"Changed since then: {'; '.join(base.changed)}." if base.changed else "Nothing that is named changed."
-    return f"It was held against the report “{base.title}” of {base.created[:10]}. {changed}"
+    return f"It was compared with the report “{base.title}” of {base.created[:10]}. {changed}"
 
 
 def _part(exports: tuple[ExportResult, ...], verdict: Verdict, phrase: str) -> str:

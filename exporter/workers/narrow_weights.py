@@ -1,0 +1,73 @@
+"""Weights in 4 bits: two in a byte of the file, widened to 8 bits while the model is loaded.
+
+INT4 -> Cast to int8 -> DequantizeLinear: ONNX Runtime computes the Cast of a constant once, and then fuses what it sees
+into the same int8 kernels as of a model with 8-bit weights. DequantizeLinear takes INT4 itself, but then nothing fuses.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper, version_converter
+from worker_host import WorkerFailure
+
+OPSET, IR_VERSION = 21, 10  # the first that have 4-bit tensors
+_INT4 = TensorProto.INT4
+
+
+def as_new(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in the first opset that has 4-bit tensors.
+
+    Raises:
+        WorkerFailure: onnx cannot convert it.
+    """
+    known = {value.name for value in model.graph.value_info}
+    try:
+        found = version_converter.convert_version(model, OPSET)
+    except Exception as error:
+        raise WorkerFailure(
+            f"4-bit weights need opset {OPSET}, and onnx cannot convert this model to it",
+            cause=" ".join(str(error).split())[:200],
+            hint="--precision int8 keeps the opset",
+        ) from error
+    found.ir_version = max(found.ir_version, IR_VERSION)
+    kept = [value for value in found.graph.value_info if value.name in known]
+    del found.graph.value_info[:]
+    found.graph.value_info.extend(kept)
+    return found
+
+
+def narrow(model: onnx.ModelProto, names: list[str]) -> None:
+    """Packs int8 constants, whose values 4 bits hold, two into a byte; a Cast widens each."""
+    held = {value.name: value for value in model.graph.initializer}
+    for name in reversed(names):
+        value, wide = numpy_helper.to_array(held[name]), f"{name}_wide"
+        held[name].CopyFrom(packed(value, name))
+        for node in model.graph.node:
+            if node.op_type == "DequantizeLinear" and node.input[0] == name:
+                node.input[0] = wide
+        model.graph.node.insert(0, helper.make_node("Cast", [name], [wide], f"{name}_widen", to=TensorProto.INT8))
+
+
+def packed(value: np.ndarray, name: str) -> TensorProto:
+    """An INT4 tensor: the first of two values in the low half of a byte, as the ONNX specification has it."""
+    halves = value.reshape(-1).astype(np.int8).view(np.uint8) & 15
+    halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+    found = TensorProto(name=name, data_type=_INT4, dims=list(value.shape))
+    found.raw_data = (halves[0::2] | halves[1::2] << 4).tobytes()
+    return found
+
+
+def narrow_products(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions and matrix products whose weights the file holds in 4 bits."""
+    kinds = {value.name: value.data_type for value in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+
+    def source(name: str) -> str:
+        node = producers.get(name)
+        while node is not None and node.op_type in ("DequantizeLinear", "Cast"):
+            name = node.input[0]
+            node = producers.get(name)
+        return name
+
+    return [node.name for node in model.graph.node if len(node.input) > 1 and kinds.get(source(node.input[1])) == _INT4]
