@@ -116,7 +116,7 @@ def _from_file(path: Path) -> ModelFiles:
 
 def _candidates(folder: Path) -> list[Path]:
     """The programs in a folder. A `.json` beside a `.pdmodel` of the same name is the same program, written twice."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None and _is_whole(file))
     return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
 
 
@@ -129,6 +129,14 @@ def _kind(path: Path) -> str | None:
     if suffix == ".json" and _is_pir(path):
         return "paddle-pir"
     return next((target.name for target in instances("target").values() if suffix and suffix == target.suffix), None)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether what a format's file needs beside it is there; an `.xml` by itself is no model."""
+    beside = next(
+        (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
+    )
+    return not beside or path.with_suffix(beside).is_file()
 
 
 def _is_pir(path: Path) -> bool:
