@@ -26,7 +26,7 @@ def apply(
     """A view of an image (height, width, channels) and of its label (height, width).
 
     Raises:
-        InputError: albumentations is not installed, or this is no pipeline of it that gives an image.
+        InputError: albumentations is not installed, or this is not a pipeline of it that gives an image.
     """
     text = json.dumps(pipeline, sort_keys=True)
     if getattr(_own, "text", None) != text:
@@ -63,7 +63,7 @@ def build(text: str) -> Any:
         return library.from_dict(json.loads(text))
     except Exception as error:  # the library reports unknown names and wrong types in many ways
         raise InputError(
-            "the augmentation is no pipeline of albumentations",
+            "the augmentation is not a pipeline of albumentations",
             cause=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
             hint="write one with albumentations.save(transform, FILE, data_format='yaml')",
         ) from None

@@ -152,7 +152,7 @@ def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:
     count = len(group.units)
     step = group.step(align)
     wanted = count * (1 - ratio)
-    # Of two multiples equally near the narrower one; 1e-9 for ratios that are no binary fractions.
+    # Of two multiples equally near the narrower one; 1e-9 for ratios that are not binary fractions.
     multiples = max(1, int(np.ceil(wanted / step - 0.5 - 1e-9)))
     return min(count, multiples * step)
 

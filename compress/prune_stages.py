@@ -81,7 +81,7 @@ def prune_in_stages(
     first: Scored | None = None,
     tell: Callable[[], None] = lambda: None,
 ) -> tuple[Pruned, list[Stage]]:
-    """Cuts a program down to budgets, or by ratios, and mends it.
+    """Cuts a program down to budgets, or by ratios, and reconstructs it.
 
     With several stages each approaches the budgets by the same factor and measures anew what the channels that are
     left are worth, as Molchanov et al. (CVPR 2019, section 3.3) prune between updates; here the weights are

@@ -29,7 +29,7 @@ def reconstruct(
 
     In execution order each filter that lost inputs becomes W + D with the D that minimises
     ||Y - X (W + D)||^2 + ridge ||D||^2: Y is the layer's output in the original, X its input in the pruned program,
-    whose earlier layers are mended already, at positions drawn from the images. He, Zhang, Sun: Channel Pruning for
+    whose earlier layers are done already, at positions drawn from the images. He, Zhang, Sun: Channel Pruning for
     Accelerating Very Deep Neural Networks (ICCV 2017), equation 5 and section 3.1.2; the ridge is ours. What is left
     of the mean goes into the running mean of the BatchNorm behind.
 

@@ -33,7 +33,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
             tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
         if not np.isfinite(tensor).all():
             raise InputError(
-                f"{sample.name}: the preprocessed image holds NaN or infinity",
+                f"{sample.name}: the preprocessed image contains NaN or infinity",
                 cause=f"mean {source.manifest.preprocess.mean}, std {source.manifest.preprocess.std}",
                 hint="a std of 0 divides by zero: mend the preprocessing (deploy.yaml, model.preprocess in a recipe)",
             )

@@ -99,7 +99,7 @@ def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
 def _require_few_blocks(data: bytes) -> None:
     """Raises ValueError before protobuf makes an object of each: an empty block takes two bytes in the file."""
     count = 0
-    with suppress(ValueError, IndexError):  # what is no message is told by protobuf
+    with suppress(ValueError, IndexError):  # protobuf reports what is not a message
         count = sum(1 for _ in islice(fields(data, 0, len(data)), MAX_BLOCKS + 1))
     if count > MAX_BLOCKS:
         raise ValueError(f"it has more than {MAX_BLOCKS} blocks")

@@ -34,7 +34,7 @@ def _must(condition: bool, source: str, what: str) -> None:
 def _verify_ends(program: ProgramGraph, source: str) -> None:
     for kind, slot_of in (("feed", "Out"), ("fetch", "X")):
         ops = [op for op in program.ops if op.type == kind]
-        _must(bool(ops), source, f"the program has no {kind} operator, so it is no inference program")
+        _must(bool(ops), source, f"the program has no {kind} operator, so it is not an inference program")
         columns = sorted(op.attr("col", 0) for op in ops)
         _must(columns == list(range(len(ops))), source, f"its {kind} operators have the columns {columns}")
         for op in ops:
@@ -42,7 +42,7 @@ def _verify_ends(program: ProgramGraph, source: str) -> None:
             var = program.vars.get(name or "")
             _must(var is not None, source, f"a {kind} operator names no variable that exists ({name!r})")
             tensor = var is not None and var.is_tensor and bool(var.dtype)
-            _must(tensor, source, f"{kind} variable {name!r} is no typed tensor")
+            _must(tensor, source, f"{kind} variable {name!r} is not a typed tensor")
 
 
 def _verify_block(program: ProgramGraph, block: Block, written: set[str], source: str, depth: int) -> None:

@@ -39,7 +39,7 @@ def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, c
     """
     compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in _OF_OBJECTS]
     if not compared:
-        return "not held against its source: lists of objects cannot be compared one by one"
+        return "not compared with its source: lists of objects cannot be compared one by one"
     images = [made_inputs(source.manifest, seed) for seed in range(context.seed, context.seed + _IMAGES)]
     expected = outputs_of(source, OnnxRuntime(), images, context)
     try:

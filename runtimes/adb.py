@@ -194,7 +194,7 @@ class AdbSession:
         return 0
 
     def close(self) -> None:
-        """Stops the app and removes what was pushed. A phone that is gone is no error here."""
+        """Stops the app and removes what was pushed. A phone that is gone is not an error here."""
         try:
             self._adb.shell(f"am force-stop {PACKAGE}; rm -rf {shlex.quote(self._remote)}")
         except SegexportError:

@@ -61,7 +61,7 @@ class Prediction:
         mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found. Of a
             batch of several images, here and in `margin`: (batch, H, W).
         margin: (H, W) float32, the distance between the two best scores, where it was asked for.
-        finite: False when an output holds NaN or infinity.
+        finite: False when an output contains NaN or infinity.
         inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
         decided: (H, W) bool, where the model was sure, from a recording that kept this instead of `margin`.
         objects: The objects, for instance segmentation; in pixels of the original image.

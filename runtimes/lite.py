@@ -33,7 +33,7 @@ def twin_of(artifact: ModelArtifact) -> Path:
     """
     if not any(entry.role == "host_model" for entry in artifact.manifest.files):
         notes = [note for entry in artifact.manifest.lineage for note in entry.notes]
-        why = next((note for note in notes if "no x86 twin" in note), "it holds a program for ARM alone")
+        why = next((note for note in notes if "no x86 twin" in note), "it contains a program for ARM alone")
         raise UnsupportedModelError(
             f"{artifact.path}: its values cannot be run on {platform.machine()}",
             cause=why.removeprefix("warning: "),

@@ -37,7 +37,7 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
             apt_for "$arch" download "$2=$3" > /dev/null 2> apt.log || {
                 grep '^E:' apt.log >&2 || true
                 rm -f "$TOOLS/apt-$arch/updated"
-                fail "$2=$3 is not to be had; Debian 12 has it, or a later one: look at it, then fetch_tools.sh --lock"
+                fail "$2=$3 is not available; Debian 12 has it or a later version: review that, then run fetch_tools.sh --lock"
             }
             rm -f apt.log ;;
         npm) npm pack --silent "$2@$3" > /dev/null || fail "npm cannot fetch $2@$3" ;;

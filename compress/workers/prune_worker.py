@@ -61,7 +61,7 @@ def _scored() -> Scored:
 
 @_says_why
 def cut(arguments) -> dict:
-    """Writes the program as cut to budgets, not mended: to be timed."""
+    """Writes the program as cut to budgets, not reconstructed, for timing."""
     _write(_scored().to_budgets(arguments["budgets"]).program, arguments["out"])
     return {}
 

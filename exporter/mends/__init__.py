@@ -1,7 +1,7 @@
 """What an import changes in a program, since neither a runtime nor an exporter takes it as it stands.
 
 A mend keeps the results, as far as there are any that two runs agree on; the artifact, and with it the reference of
-every check, is the mended program. What a single exporter cannot take is a matter for `rewrites`.
+every check, is the repaired program. What a single exporter cannot take is a matter for `rewrites`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def mend(program: Program, mends: tuple[Mend, ...]) -> list[str]:
         A note per change for the lineage.
 
     Raises:
-        UnsupportedModelError: Something in it cannot run and cannot be mended; the operator is named.
+        UnsupportedModelError: Something in it cannot run and cannot be repaired; the operator is named.
     """
     notes = [note for change in mends for note in change(program)]
     if notes:
         program.prune()
-        program.verify("the mended program")
+        program.verify("the repaired program")
     return notes

@@ -69,7 +69,7 @@ def _refuse_unknown(graph: PirGraph, model: Path) -> None:
     named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
     cause, hint = "the legacy program, which the exporters read, has no such operator that segexport knows", HINT
     if any(op.has_regions for op in unknown):
-        cause = "it holds loops or branches that depend on values; the exporters take straight programs only"
+        cause = "it contains loops or branches that depend on values; the exporters take straight programs only"
         hint = "write the network without them, then export it again; a fixed input size often makes them needless"
     if graph.version > KNOWN_VERSION:
         cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"

@@ -63,7 +63,7 @@ class PirOp:
         operands: Numbers of values, 0 for one that is left out.
         attrs: Values by name, without those that record where and how the program was built.
         path: The layer that made it, `/` if unknown.
-        has_regions: Whether it holds blocks of its own, as loops and branches do.
+        has_regions: Whether it contains blocks of its own, as loops and branches do.
     """
 
     number: int
@@ -136,12 +136,12 @@ def _bytes(path: Path) -> bytes:
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:  # int() takes minutes for a million digits
-        raise ValueError(f"it holds an integer of {len(digits)} digits")
+        raise ValueError(f"it contains an integer of {len(digits)} digits")
     return int(digits)
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds the bare word {name}, which is no JSON")
+    raise ValueError(f"it contains the bare word {name}, which is no JSON")
 
 
 def _get(holder: Any, key: str, kind: type, where: str) -> Any:
@@ -169,7 +169,7 @@ def _op(number: int, content: Any) -> PirOp:
             raise ValueError(f"{where} is a parameter without a name")
         value = _value(_get(content, "O", dict, where), where)
         if len(value.types) != 1 or value.is_list:
-            raise ValueError(f"{where}, parameter {described[3]!r}, is no tensor")
+            raise ValueError(f"{where}, parameter {described[3]!r}, is not a tensor")
         flags = content.get("OA")  # persistable, stop_gradient, trainable
         is_saved = not (isinstance(flags, list) and flags[:1] == [0])
         return PirOp(number, "builtin", PARAMETER, (), (value,), {"name": described[3], "persistable": is_saved})

@@ -70,7 +70,7 @@ def _apply(t: Translation, op: PirOp, rule: Rule) -> None:
         elif word.attr:
             raise t.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
         elif word.list_slot:
-            raise t.damaged(op, f"its operand {index} is no list of tensors")
+            raise t.damaged(op, f"its operand {index} is not a list of tensors")
     t.emit(op, rule.op, inputs, _outputs(t, op, rule), attrs)
 
 

@@ -23,7 +23,7 @@ class Translation:
     Attributes:
         names: Value -> variable.
         lists: Value -> the variables of a list of tensors.
-        constants: Value -> what it holds, for those that may become attributes.
+        constants: Value -> what it contains, for those that may become attributes.
         unsaved: Value -> the name of a buffer that is not persistable: no file holds it. Recurrent layers have one
             that they read in training only.
     """
@@ -53,14 +53,14 @@ class Translation:
         if number in self.unsaved:
             raise self.unsupported(op, f"it reads {self.unsaved[number]}, a buffer that Paddle does not save")
         if name is None:
-            raise self.damaged(op, f"its operand {index} is no tensor")
+            raise self.damaged(op, f"its operand {index} is not a tensor")
         return name
 
     def tensors(self, op: PirOp, index: int) -> list[str]:
         """The variables of an operand that is a list."""
         names = self.lists.get(self.operand(op, index))
         if names is None:
-            raise self.damaged(op, f"its operand {index} is no list of tensors")
+            raise self.damaged(op, f"its operand {index} is not a list of tensors")
         return list(names)
 
     def constant(self, op: PirOp, index: int) -> Any:
@@ -78,7 +78,7 @@ class Translation:
         number = self.result(op, index)
         types = op.results[index].types
         if len(types) != 1 or op.results[index].is_list:
-            raise self.damaged(op, f"its result {index} is no tensor")
+            raise self.damaged(op, f"its result {index} is not a tensor")
         hint = name or self._wanted.get(number) or f"{op.name}_{number}"
         found = self.new_var(str(hint), types[0].dtype, types[0].dims)
         if number:
@@ -87,7 +87,7 @@ class Translation:
 
     def declare_list(self, op: PirOp, value: PirValue) -> list[str]:
         if not value.is_list or not value.types:
-            raise self.damaged(op, "a result is no list of tensors")
+            raise self.damaged(op, "a result is not a list of tensors")
         made = enumerate(value.types)
         self.lists[value.id] = [self.new_var(f"{op.name}_{value.id}.{i}", type.dtype, type.dims) for i, type in made]
         return list(self.lists[value.id])

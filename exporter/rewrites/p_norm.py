@@ -1,7 +1,7 @@
 """Norms other than the Euclidean one along an axis, as a reduction.
 
 paddle2onnx writes infinities, and 0, as if they were 2; Paddle-Lite computes the Euclidean norm along an axis in any
-case, also where that of the whole tensor is wanted.
+case, also for the norm of the whole tensor.
 """
 
 from __future__ import annotations

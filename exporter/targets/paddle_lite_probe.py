@@ -1,7 +1,7 @@
 """Reads inner tensors of a Paddle-Lite export by exporting it again, truncated: a `.nb` shows only its outputs.
 
-The program goes through the same rewrites and the same Opt as in the export, for this host, and ends at the variable
-that is wanted. A layer alone is a program of its few operators.
+The program goes through the same rewrites and the same Opt as in the export, for this host, and ends at the
+variable to read. A layer alone is a program of its few operators.
 """
 
 from __future__ import annotations

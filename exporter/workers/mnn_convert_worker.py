@@ -30,7 +30,7 @@ def convert(arguments, _arrays):
 
 
 def describe(arguments, _arrays):
-    """Each operator of a model: its type, its name, and the bits of the weights that it holds as integers, or 0."""
+    """Each operator of a model: its type, its name, and the bits of the weights that it contains as integers, or 0."""
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, "model.json")
         _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])

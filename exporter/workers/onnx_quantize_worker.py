@@ -79,7 +79,7 @@ def _require_finite_weights(model) -> None:
     for value in model.graph.initializer:
         if value.data_type == TensorProto.FLOAT and not np.isfinite(numpy_helper.to_array(value)).all():
             raise WorkerFailure(
-                f"the model's constant {value.name} holds NaN or infinity",
+                f"the model's constant {value.name} contains NaN or infinity",
                 cause="the training diverged, or the file is damaged",
                 hint="export the model again from a good checkpoint",
             )

@@ -11,7 +11,7 @@ def parsed(device: str, runtime: str) -> tuple[str, int]:
     """`gpu:1` -> ("gpu", 1).
 
     Raises:
-        Failure: Another name than cpu, gpu or gpu:N.
+        WorkerFailure: Another name than cpu, gpu or gpu:N.
     """
     kind, colon, index = device.partition(":")
     if device != "cpu" and not (kind == "gpu" and (index.isdigit() or not colon)):

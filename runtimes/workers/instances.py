@@ -15,7 +15,7 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
     """The objects of one image, best score first.
 
     Rows that stand for no object are left out: a class below 0, a score of 0, or a box without an area, which exports
-    append so that nothing is ever empty; and rows that hold NaN or infinity.
+    append so that nothing is ever empty; and rows that contain NaN or infinity.
 
     Returns:
         (n, 6) float32 of (class, score, left, top, right, bottom); the masks' bits (n, height, ceil(width / 8)) uint8;

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class SegexportError(Exception):
-    """What went wrong, with values and path; why; and what mends it.
+    """What went wrong, with values and path; why; and how to fix it.
 
     Args:
         what: One line that names the thing, its value and its path.
-        cause: Why it happened, as far as it is known.
-        hint: What mends it, with the command where there is one.
+        cause: Why it happened, if known.
+        hint: How to fix it, with the command if there is one.
     """
 
     def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:

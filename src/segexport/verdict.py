@@ -28,7 +28,7 @@ class Check(Frozen):
         name: Dotted and stable, for machines: `tripwire.finite`, `agreement.pixels`, `miou.delta`, `latency.ratio`, ...
         value: What was measured, in the unit that the name implies (fractions of 1, ratios, bytes).
         interval: A 95 % interval of `value`, where it is an estimate.
-        limit: What `value` was held against; None where the check only reports.
+        limit: What `value` was compared with; None where the check only reports.
         message: One sentence for a person, with the numbers.
         gated: Whether the verdict counts for the export's verdict.
     """

@@ -163,7 +163,7 @@ def test_failures(
 
 
 def test_another_model(phone: Phone, model: ModelArtifact) -> None:
-    """The job's id is right, and yet the phone ran something else: its answer is no answer about this export."""
+    """The job's id is right, and yet the phone ran something else: its answer is not an answer about this export."""
     message = r"Fairphone FP5 \(Android 14\) ran another model"
     with _open(phone.set(app="other model"), model) as session, pytest.raises(InputError, match=message) as caught:
         session.infer([TENSOR])

@@ -138,7 +138,7 @@ def _versions() -> dict[str, str]:
 
 
 def test_gradle_builds_what_ci_builds() -> None:
-    """Gradle cannot run where its repositories are out of reach; its numbers are held against those of ci/."""
+    """Gradle cannot run where its repositories are out of reach; its numbers are compared with those of ci/."""
     gradle = dict(re.findall(r"^    (\w+) = '?([\w.]+)'?", (ANDROID / "build.gradle").read_text(), re.MULTILINE))
     names = {
         "APPLICATION_ID": "applicationId",

@@ -1,4 +1,4 @@
-"""What lies in the cache of the Android tools is held against tools.lock, not trusted. npm is this test's own."""
+"""What lies in the cache of the Android tools is compared with tools.lock, not trusted. npm is this test's own."""
 
 from __future__ import annotations
 

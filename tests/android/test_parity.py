@@ -120,7 +120,7 @@ def test_heads(jvm: Jvm, tmp_path: Path) -> None:
         result = read_result(job / "result.json")
         assert result.runtime is not None
         assert (result.runtime.name, result.runtime.version) == ("ONNX Runtime", "1.26.0")
-        assert result.items[0].agreement == 1.0, head  # restored to the image's size in Java, held against Python's
+        assert result.items[0].agreement == 1.0, head  # restored to the image's size in Java, compared with Python's
         for item in result.items:
             np.testing.assert_array_equal(read_mask(job, item), mask, err_msg=str(head))
         assert len(result.items[1].inference_ms) == 3

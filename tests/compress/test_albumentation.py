@@ -50,9 +50,9 @@ def test_the_label_moves_with_its_image(turned):
 @pytest.mark.parametrize(
     ("pipeline", "message"),
     [
-        ({"transform": {"__class_fullname__": "Nothing"}}, "the augmentation is no pipeline of albumentations"),
-        ({"transform": {"__class_fullname__": "os.system"}}, "the augmentation is no pipeline of albumentations"),
-        ({}, "the augmentation is no pipeline of albumentations"),
+        ({"transform": {"__class_fullname__": "Nothing"}}, "the augmentation is not a pipeline of albumentations"),
+        ({"transform": {"__class_fullname__": "os.system"}}, "the augmentation is not a pipeline of albumentations"),
+        ({}, "the augmentation is not a pipeline of albumentations"),
         (saved(A.ToFloat()), "the augmentation gives float32"),
         (saved(A.RandomCrop(500, 500)), "the augmentation fails"),
     ],

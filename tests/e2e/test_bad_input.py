@@ -148,7 +148,7 @@ def test_a_training_checkpoint(place):
     for path in ("model", "model/model.pdparams"):
         what, cause, hint = place.refused("import", path, "-o", "new")
         assert "a training checkpoint" in what
-        assert cause == "cause: it holds weights without the network that uses them"
+        assert cause == "cause: it contains weights without the network that uses them"
         assert "segexport import FILE --config CONFIG" in hint
 
 
@@ -159,7 +159,7 @@ def test_a_training_checkpoint_with_its_configuration(place):
     taken = ("import", checkpoint, "--config", config, "-o", "new")
     assert place.refused(*taken)[0] == f"{checkpoint}: the checkpoint is cut off after 3 bytes"
     checkpoint.write_bytes(b"\x80\x04}.")
-    assert place.refused(*taken)[0] == f"{checkpoint}: the checkpoint holds no weights"
+    assert place.refused(*taken)[0] == f"{checkpoint}: the checkpoint contains no weights"
     config.write_text("Deploy: {model: model.pdmodel}\n")
     assert place.refused(*taken)[0] == f"{config}: the file of an export, not a training configuration"
     config.unlink()

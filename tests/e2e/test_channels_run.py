@@ -153,7 +153,7 @@ def test_python_takes_arrays_of_the_model_s_channels(place, monkeypatch):
         assert (found.image.shape, found.image.dtype) == ((SIZE, SIZE, 3), np.uint8)
         (sliced,) = model.predict(np.tile(image, (2, 1, 1)), slice_size=SIZE)
         assert (sliced.label_map[:SIZE] == place.expected(image)).mean() > 0.99
-        with pytest.raises(InputError, match=r"an array of uint16 \[32, 32, 3\] is no image") as told:
+        with pytest.raises(InputError, match=r"an array of uint16 \[32, 32, 3\] is not an image") as told:
             list(model.predict(image[:, :, :3]))
         assert told.value.cause == "it has to be uint8 or uint16 or float32 (height, width, 6)"
 

@@ -1,4 +1,4 @@
-"""Networks of which no export is at hand, written from their papers with small widths.
+"""Networks of which no export is available, written from their papers with small widths.
 
 Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
 

@@ -1,4 +1,4 @@
-"""Networks of full width and depth of which no export is at hand, written from their papers.
+"""Networks of full width and depth of which no export is available, written from their papers.
 
 They take a minute each through the toolchain: `benchmarks/zoo_coverage.py --networks` runs them, the tests run the
 same classes with small widths. `networks.py` writes them, when they are named.

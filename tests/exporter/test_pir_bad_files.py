@@ -118,7 +118,7 @@ def _change(path: tuple, value: Any) -> dict:
         (("O", 0, "TT", "D", 0, "#"), "0.t_f13", "element type 't_f13'"),
         (("O", 0, "TT", "D", 1), [1, -(2**31)], "impossible sizes [1, -2147483648]"),
         (("O", 0, "TT", "D", 1), [1.5], "'size' that is a int"),
-        (("O", 0, "TT", "#"), "0.t_vec", "its result 0 is no tensor"),
+        (("O", 0, "TT", "#"), "0.t_vec", "its result 0 is not a tensor"),
         (("A",), {}, "has no 'A' that is a list"),
         (("A", 0), None, "it has no attribute 'strides'"),
         (("A", 0, "AT", "D"), 7, "has no 'D' that is a list"),

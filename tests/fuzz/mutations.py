@@ -1,4 +1,4 @@
-"""Small harm to a good file: to its bytes, or to the tree of values that it holds. Chance comes from a `random.Random`,
+"""Small harm to a good file: to its bytes, or to the tree of its values. Chance comes from a `random.Random`,
 so that hypothesis can drive it and cut a finding down."""
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def test_plain_is_what_numpy_gives(tmp_path):
 
 
 def test_a_filter_of_the_first_image_is_seen_on_the_second(models, tensors):
-    """If Paddle mends this, the network no longer shows what it is here for."""
+    """If Paddle fixes this, the network no longer shows what it is here for."""
     with opened(models["dynamic_filter"], "optimized") as session:
         assert session.info.provider == "oneDNN"
         found = [session.infer([one]).mask for one in tensors]

@@ -256,7 +256,7 @@ def test_many_layers_are_tried_in_groups(tmp_path):
 def test_a_journal_of_something_else(tmp_path):
     path = tmp_path / "j.jsonl"
     path.write_text('{"a": 1}\n')
-    with pytest.raises(InputError, match=r"j\.jsonl: line 1 is no try of a search") as caught:
+    with pytest.raises(InputError, match=r"j\.jsonl: line 1 is not a try of a search") as caught:
         Journal(path)
     assert caught.value.hint == f"remove {path} to search anew"
 

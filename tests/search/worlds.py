@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.recipe.export import ExportRecipe
 from segexport.search.candidate import Attempt, Candidate, Trial
-from segexport.search.space import Layer, Space, Training, grouped
+from segexport.search.space import QuantizableLayer, Space, Training, grouped
 from segexport.spec import Format, Precision
 
 FP32, FP16, INT8 = (
@@ -46,7 +46,8 @@ class World:
 
     def space(self, *, groups: int = 32, training: bool = False) -> Space:
         layers = tuple(
-            Layer(name=name, operator="Conv", float_ms=10.0, int8_ms=10.0 - self.gain_ms[name]) for name in self.harm
+            QuantizableLayer(name=name, operator="Conv", float_ms=10.0, int8_ms=10.0 - self.gain_ms[name])
+            for name in self.harm
         )
         exports: tuple[ExportRecipe, ...] = (FP32, FP16, INT8)
         return Space(

@@ -127,7 +127,7 @@ BODIES = {
     "a list": (b"[]", "the body is not a JSON object"),
     "a number": (b"5", "the body is not a JSON object"),
     "null": (b"null", "the body is not a JSON object"),
-    "no image": (b"{}", "image: it is wanted"),
+    "no image": (b"{}", "image: it is required"),
     "another key": (
         {"image": IMAGE, "target_size": 5},
         "target_size: no such key; there are image, visualize, targetSize",

@@ -100,5 +100,5 @@ def test_tiny_images_and_bad_masks() -> None:
     assert not boundary_counts(one[:0], one[:0], 2).any()
     with pytest.raises(InputError, match="2x1"):
         boundary_counts(one, np.zeros((1, 2), np.uint8), 2)
-    with pytest.raises(InputError, match="values that are no class: 9"):
+    with pytest.raises(InputError, match="values that are not classes: 9"):
         boundary_counts(one + 9, one, 2)

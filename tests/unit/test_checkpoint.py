@@ -116,7 +116,7 @@ def test_an_export_needs_no_configuration(tmp_path, name):
 def test_nested_weights_are_named_with_the_line_that_takes_them_out(tmp_path, key):
     error = refused(written(tmp_path / "model.pdparams", {key: WEIGHTS, "epoch": 3}))
     assert error.what.endswith(f"the checkpoint is nested: its weights lie under {key!r}")
-    assert error.cause == f"it holds {key}, epoch"
+    assert error.cause == f"it contains {key}, epoch"
     assert f'paddle.load("model.pdparams")["{key}"]' in error.hint
 
 
@@ -125,13 +125,13 @@ def test_weights_that_are_no_numbers(tmp_path, value):
     bad = WEIGHTS["head.conv.bias"].copy()
     bad[2] = value
     error = refused(written(tmp_path / "model.pdparams", {**WEIGHTS, "head.conv.bias": bad}))
-    assert error.what.endswith("1 of 4 weights hold NaN or infinity: head.conv.bias")
+    assert error.what.endswith("1 of 4 weights contain NaN or infinity: head.conv.bias")
 
 
 def test_a_pickle_that_runs_something_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     error = refused(written(tmp_path / "model.pdparams", {**WEIGHTS, "w": _Trap()}))
-    assert error.cause == f"it holds a {os.mkdir.__module__}.mkdir, which is no plain data; nothing was run"
+    assert error.cause == f"it contains a {os.mkdir.__module__}.mkdir, which is not plain data; nothing was run"
     assert not (tmp_path / "run").exists()
 
 
@@ -145,8 +145,8 @@ def test_text_and_other_values(tmp_path):
     assert "no pickle" in refused(written(tmp_path / "a.pdparams", b"weights: none")).cause
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     assert refused(written(tmp_path / "e.pdparams", pointer)).cause == "a git-lfs pointer, not the file itself"
-    assert refused(written(tmp_path / "b.pdparams", [1, 2])).cause.startswith("it holds a list")
-    assert refused(written(tmp_path / "c.pdparams", {})).what.endswith("the checkpoint holds no weights")
+    assert refused(written(tmp_path / "b.pdparams", [1, 2])).cause.startswith("it contains a list")
+    assert refused(written(tmp_path / "c.pdparams", {})).what.endswith("the checkpoint contains no weights")
     assert refused(written(tmp_path / "d.pdparams", {**WEIGHTS, "step": 3})).cause == "these are none: step (int)"
 
 

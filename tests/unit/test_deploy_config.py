@@ -307,7 +307,7 @@ def test_geometry_after_the_normalisation_means_the_same_before_it(tmp_path):
         ("type: Padding, target_size: [4, 4], pad_mode: 1", "pad_mode 1\ncause: the contract pads at the right"),
         ("type: PaddingByAspectRatio, aspect_ratio: -1", "ratio: Input should be greater than 0"),
         ("type: ScalePadding", "ScalePadding: cannot be said in the preprocessing contract\ncause: it pads around"),
-        ("type: Normalize, std: [0.5, 0, 0.5]", r"std holds a 0, and is divided by: \[0.5, 0.0, 0.5\]"),
+        ("type: Normalize, std: [0.5, 0, 0.5]", r"std contains a 0, which is a divisor: \[0.5, 0.0, 0.5\]"),
         ("type: Normalize, mean: [1, 2]", r"mean is \[1, 2\], a number for each of 3 channels"),
         ("type: Normalize, mean: many", "mean is 'many'"),
         ("type: Normalize, mean: .nan", "mean is nan"),
@@ -391,7 +391,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("", "empty"),
         ("just words", "not a configuration\ncause: its top level is a str"),
         ("- 1\n- 2\n", "its top level is a list"),
-        ("a: 1\nb: 2\n", "of no system that segexport knows\ncause: its keys are a, b;"),
+        ("a: 1\nb: 2\n", "of an unknown system\ncause: its keys are a, b;"),
         ("arch: RCNN\nPreprocess: [{type: WarpAffine}]\n", "WarpAffine: cannot be said in the preprocessing contract"),
         ("arch: RCNN\nPreprocess: 3\n", "Preprocess is a int, a list is expected"),
         ("arch: RCNN\nPreprocess: [{type: PadStride, stride: x}]\n", "stride is 'x', a number of pixels"),
@@ -409,7 +409,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("Deploy: {input_shape: 7, transforms: []}\n", "Deploy.input_shape is 7"),
         ("Deploy: {label_list: [a, a], transforms: []}\n", "two classes are called 'a'"),
         ("Deploy: {label_list: a, transforms: []}\n", "labels are 'a', a list of names"),
-        ("Transforms:\n- 3\n", "Transforms holds 3, which is no transform"),
+        ("Transforms:\n- 3\n", "Transforms holds 3, which is not a transform"),
         ("Transforms:\n- Resize: 3\n", "the parameters of Resize are 3"),
         ("Transforms: []\nstatus: Normal\n", "a training checkpoint of PaddleX .status Normal"),
         ("Transforms: []\n_Attributes: {model_type: detector}\n", "a detector of PaddleX 1\ncause: its program takes"),
@@ -515,7 +515,7 @@ def test_a_deploy_yaml_names_files_of_any_name(tmp_path, text):
     [
         (["params"], "params", "params: parameters without their program\ncause: model is not beside it"),
         ([], "", "no model\ncause: it is empty"),
-        (["a.txt", "b.txt"], "", "no model\ncause: it holds a.txt, b.txt"),
+        (["a.txt", "b.txt"], "", "no model\ncause: it contains a.txt, b.txt"),
         (
             ["model.pdparams", "model.pdopt"],
             "",
@@ -538,7 +538,7 @@ def test_a_deploy_yaml_names_files_of_any_name(tmp_path, text):
             "no model in the folder itself\ncause: there is one in out\n",
         ),
         (["m.tar"], "m.tar", "an archive\nhint: unpack it"),
-        (["m.pth"], "m.pth", "not a model that segexport knows"),
+        (["m.pth"], "m.pth", "not a supported model"),
         ([], "gone", "gone: no such file or folder"),
     ],
 )
@@ -554,7 +554,7 @@ def test_empty_programs_and_other_json(tmp_path):
     with pytest.raises(InputError, match=r"model.pdmodel: the file is empty"):
         find_model(tmp_path)
     (tmp_path / "config.json").write_text('{"a": 1}')
-    with pytest.raises(InputError, match=r"config.json: not a model that segexport knows"):
+    with pytest.raises(InputError, match=r"config.json: not a supported model"):
         find_model(tmp_path / "config.json")
 
 
@@ -582,7 +582,7 @@ def test_what_the_user_states_stands_for_what_cannot_be_read(tmp_path):
     assert read_deploy_config(find_model(tmp_path), 2, own) == alone
     texts = {
         "Deploy: {label_list: [a, b], transforms: [{type: LetterBoxResize}]}": (("a", "b"), ()),
-        "Something: else": (None, ("warning: deploy.yaml is of no system that segexport knows, and was not read",)),
+        "Something: else": (None, ("warning: deploy.yaml is of an unknown system, and was not read",)),
         "DEPLOY: {USE_PR: 1, CHANNELS: 3}": (None, ()),
     }
     for text, (labels, notes) in texts.items():

@@ -1,4 +1,4 @@
-"""Decoding: every kind of pixel, and every kind of file that is no image."""
+"""Decoding: every kind of pixel, and every kind of file that is not an image."""
 
 from __future__ import annotations
 

@@ -111,11 +111,11 @@ def test_a_grey_array_is_repeated(shape):
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (np.zeros((3, 4, 4), np.uint8), "an array of uint8 [3, 4, 4] is no image"),
-        (np.zeros((3, 4, 3), np.float32), "an array of float32 [3, 4, 3] is no image"),
-        (np.zeros((0, 4, 3), np.uint8), "an array of uint8 [0, 4, 3] is no image"),
-        (np.zeros(5, np.uint8), "an array of uint8 [5] is no image"),
-        (np.zeros((1, 3, 4, 3), np.uint8), "an array of uint8 [1, 3, 4, 3] is no image"),
+        (np.zeros((3, 4, 4), np.uint8), "an array of uint8 [3, 4, 4] is not an image"),
+        (np.zeros((3, 4, 3), np.float32), "an array of float32 [3, 4, 3] is not an image"),
+        (np.zeros((0, 4, 3), np.uint8), "an array of uint8 [0, 4, 3] is not an image"),
+        (np.zeros(5, np.uint8), "an array of uint8 [5] is not an image"),
+        (np.zeros((1, 3, 4, 3), np.uint8), "an array of uint8 [1, 3, 4, 3] is not an image"),
     ],
 )
 def test_other_arrays_are_refused(array, said):

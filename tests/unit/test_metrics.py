@@ -10,13 +10,13 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from segexport.errors import InputError
+from segexport.measure.label_map import label_map_lookup
 from segexport.measure.metrics import (
     agreement,
     apply_label_map,
     class_counts,
     confusion_matrix,
     iou_per_class,
-    label_map_lookup,
     mean_iou,
     scores,
 )
@@ -79,20 +79,20 @@ def test_counts_stay_exact_beyond_float32() -> None:
 def test_values_out_of_range_are_named(dtype: type) -> None:
     truth, prediction = TRUTH.astype(dtype), PREDICTION.astype(dtype)
     truth[0, :2] = 11, 12
-    with pytest.raises(InputError, match=r"a\.png: truth holds values that are no class: 11, 12 \(2 pixels\)") as error:
+    with pytest.raises(InputError, match=r"a\.png: truth contains values that are not classes: 11, 12 \(2 ") as error:
         confusion_matrix(truth, prediction, 3, name="a.png")
     assert "3 classes, 0 to 2; ignore_index is 255" in error.value.cause
-    with pytest.raises(InputError, match=r"prediction holds values that are no class: 2 \(2 pixels\)"):
+    with pytest.raises(InputError, match=r"prediction contains values that are not classes: 2 \(2 pixels\)"):
         confusion_matrix(np.zeros_like(prediction), prediction, 2)
     if dtype is np.int16:
-        with pytest.raises(InputError, match=r"truth holds values that are no class: -7 \(1 pixels\)"):
+        with pytest.raises(InputError, match=r"truth contains values that are not classes: -7 \(1 pixels\)"):
             confusion_matrix(np.where(truth == 11, -7, 0), prediction, 3)
 
 
 def test_unusable_masks() -> None:
     with pytest.raises(InputError, match=r"b\.png: the truth is 4x2, the prediction 2x4"):
         confusion_matrix(TRUTH, PREDICTION.T, 3, name="b.png")
-    with pytest.raises(InputError, match="holds integers, this one is float32"):
+    with pytest.raises(InputError, match="has integers, this one is float32"):
         confusion_matrix(TRUTH, PREDICTION.astype(np.float32), 3)
 
 

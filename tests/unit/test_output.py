@@ -57,7 +57,7 @@ def test_an_artifact_is_called_one(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError) as caught:
         require_free(tmp_path)
-    assert caught.value.cause == "it holds an artifact: manifest.json"
+    assert caught.value.cause == "it contains an artifact: manifest.json"
 
 
 def test_an_empty_folder_is_free(tmp_path):

@@ -1,4 +1,4 @@
-"""Recipes: every fault at once, each with its line and what mends it; and nothing that could do harm gets through."""
+"""Recipes: every fault at once, each with its line and what fixes it; and nothing that could do harm gets through."""
 
 from __future__ import annotations
 

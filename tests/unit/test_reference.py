@@ -309,7 +309,7 @@ class _Shifted:
 
 
 def test_a_recording_counts_as_the_model_did(made):
-    """The same tallies, to the last bit, whether the model's own margins are at hand or what was recorded of them."""
+    """The same tallies, to the last bit, whether the model's own margins are available or what was recorded of them."""
     from segexport.runtimes.base import Prediction
 
     data, path = made

@@ -23,8 +23,8 @@ def end(arguments, arrays):
         try:
             raise RuntimeError("std::bad_alloc")
         except RuntimeError as error:
-            from worker_host import Failure
-            raise Failure("cannot quantize") from error
+            from worker_host import WorkerFailure
+            raise WorkerFailure("cannot quantize") from error
     if how == "bad_alloc":
         print("terminate called after throwing an instance of 'std::bad_alloc'", file=sys.stderr, flush=True)
         os.kill(os.getpid(), signal.SIGABRT)

@@ -23,7 +23,7 @@ from segexport.process.worker import Worker
 SOURCE = """
 import ctypes, os, signal, sys, time
 import numpy as np
-from worker_host import Failure
+from worker_host import WorkerFailure
 
 def echo(arguments, arrays):
     return {"arguments": arguments}, arrays
@@ -56,14 +56,14 @@ def flood(arguments, _):
     return {"said": arguments["kib"]}, []
 
 def fail(_, __):
-    raise Failure("the model is upside down", cause="gravity", hint="turn it")
+    raise WorkerFailure("the model is upside down", cause="gravity", hint="turn it")
 
 def full_disk(_, __):
     raise OSError(28, "No space left on device", "/there/model.onnx")
 
 def fail_without_cause(_, __):
     print("something Error: the only thing known", file=sys.stderr)
-    raise Failure("no")
+    raise WorkerFailure("no")
 
 def bug(_, __):
     return {"x": {}["missing"]}, []
@@ -105,7 +105,7 @@ def shapes(_, __):
     return {}, [np.zeros((0, 3), np.float32), np.float64(2.5) * np.ones(()), np.arange(6).reshape(2, 3).T,
                 np.array([1, 2], ">f4"), np.array([True, False]), np.array([1, 2], np.float16)]
 
-COMMANDS = {name: value for name, value in globals().items() if callable(value) and name != "Failure"}
+COMMANDS = {name: value for name, value in globals().items() if callable(value) and name != "WorkerFailure"}
 """
 
 
@@ -218,7 +218,7 @@ def test_shared_memory_cannot_be_made_smaller(sharing):
 def test_an_answer_that_points_outside_is_a_crash(sharing, place):
     text = b'{"arrays": [{"dtype": "<f4", "shape": [9], "at": %d}], "slot": 0}' % place
     junk = b"segx" + len(text).to_bytes(4, "little") + text
-    with pytest.raises(WorkerCrashed, match="what came back from 'garbage' is no answer"):
+    with pytest.raises(WorkerCrashed, match="what came back from 'garbage' is not an answer"):
         sharing.call("garbage", {"hex": junk.hex()}, timeout_s=20)
 
 
@@ -322,7 +322,7 @@ def test_garbage_is_a_crash_at_once_and_the_process_is_ended(worker, junk):
     start = time.monotonic()
     with pytest.raises(WorkerCrashed) as caught:
         worker.call("garbage", {"hex": junk.hex()}, timeout_s=60)
-    assert caught.value.what == "fake: what came back from 'garbage' is no answer; the process was ended"
+    assert caught.value.what == "fake: what came back from 'garbage' is not an answer; the process was ended"
     assert time.monotonic() - start < 10
     assert not exists(worker.pid)
 

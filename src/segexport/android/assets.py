@@ -114,7 +114,7 @@ def _write_lines(file: Path, manifest: Manifest, text: Callable[[Label], str]) -
 
 
 def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, bytes], tuple[str, bytes]] | None:
-    """Name and bytes of the sample's input and of its mask; None where there is no image.
+    """Name and bytes of the sample's input and of its mask; None without an image.
 
     A PNG decodes to the same pixels everywhere. What a phone does not decode is a tensor, and its mask is of its size.
     """

@@ -1,4 +1,4 @@
-"""From what was measured to the report: each export's figures are held against its limits. Nothing runs here."""
+"""Builds the report from the measurements: compares each export's figures with its limits. Nothing runs here."""
 
 from __future__ import annotations
 

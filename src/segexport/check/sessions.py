@@ -49,7 +49,7 @@ def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
 
 
 def in_each_runtime(exports: Sequence[Export], wanted: Sequence[str]) -> tuple[Export, ...]:
-    """The exports, one for each runtime that is wanted for its format: `name@runtime` where those are several.
+    """The exports, one for each runtime that is asked for: `name@runtime` where those are several.
 
     An export that none of them runs is run by its format's first runtime.
 

@@ -130,7 +130,7 @@ class Dataset:
 
     @property
     def units(self) -> int:
-        """How many independent things it holds: groups, or images where each stands for itself."""
+        """How many independent things it contains: groups, or images where each stands for itself."""
         return len(set(self.image_groups or ())) or len(self)
 
     @property

@@ -212,7 +212,7 @@ def _lists(root: Path) -> list[str]:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_LIST_BYTES:
-            raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is no list")
+            raise InputError(f"{path}: larger than {_MAX_LIST_BYTES >> 20} MiB", cause="this is not a list")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(

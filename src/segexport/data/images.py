@@ -2,7 +2,7 @@
 
 8-bit colours and grey are decoded by Pillow, because it reads the size before any pixel (a decompression bomb is
 refused unopened) and because it refuses a truncated file; OpenCV returns one with its rest filled in. Its formats are
-named one by one: the others (PostScript, ...) start programs or are no photographs.
+named one by one: the others (PostScript, ...) start programs or are not photographs.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
         if image.mode not in _WIDE_GREY:
             raise InputError(
                 f"{label}: not a label image, it has the channels {'+'.join(image.getbands())}",
-                cause="a label holds one channel of class ids, as a grey or a palette PNG; this is a colour picture",
+                cause="a label has one channel of class ids, as a grey or a palette PNG; this is a colour picture",
                 hint="write the class id of each pixel into one channel, not the class's colour",
             )
         values = np.asarray(image)
@@ -303,7 +303,7 @@ def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_si
 
 
 def _identify(source: Source, formats: tuple[str, ...]) -> str:
-    """Says what a file that is no image of these formats is instead."""
+    """Says what a file that is not an image of these formats is instead."""
     if isinstance(source, bytes):
         size, head = len(source), source[:64]
     else:

@@ -58,7 +58,7 @@ def count_pixels(data: Dataset, classes: int, progress: Progress = silent) -> La
     """Counts the pixels of every label; of the images, only the headers are read.
 
     Raises:
-        InputError: A label that cannot be read, has another size than its image, or holds values that are no class.
+        InputError: A label that cannot be read, differs in size from its image, or has values that are not classes.
     """
 
     def count(index: int) -> np.ndarray:

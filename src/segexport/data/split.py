@@ -81,7 +81,7 @@ def _all_entries(root: Path) -> list[DatasetEntry]:
     entries = list(found.values()) if listed else _pairs(root)
     if not entries:
         raise InputError(
-            f"{root}: no images to split", hint="images/ and labels/, or a list such as train.txt, are wanted"
+            f"{root}: no images to split", hint="images/ and labels/, or a list such as train.txt, are expected"
         )
     if len({entry.label is None for entry in entries}) > 1:
         raise InputError(f"{root}: some lists have labels and some have none")

@@ -57,7 +57,7 @@ def read_array(data: bytes) -> Stored:
 
 
 def read_tiff(data: bytes, wanted: Pixels) -> Stored:
-    """A TIFF's own channels; the pages of one are channels where as many are wanted.
+    """A TIFF's own channels; the pages of one are channels if the model has as many.
 
     Raises:
         UnusualTiff: Pillow may read it.
@@ -144,7 +144,7 @@ def _grey(colors: np.ndarray) -> np.ndarray:
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """8 and 16 bits as they are, everything else as float32; raises ValueError for what is no number in it."""
+    """8 and 16 bits as they are, everything else as float32; raises ValueError for other values."""
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     if values.dtype.kind not in "uif":

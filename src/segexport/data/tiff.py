@@ -30,7 +30,7 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
 
 class UnusualTiff(ValueError):
-    """A TIFF that this reader leaves to others: a palette, JPEG inside, bits that are no bytes."""
+    """A TIFF that this reader leaves to others: a palette, JPEG inside, bits that are not bytes."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def require_free(path: Path, *, replace: bool = False) -> None:
     what = "an artifact" if MANIFEST_NAME in names else "files that segexport did not write" if replace else "files"
     raise InputError(
         f"{path}: the output folder exists and is not empty",
-        cause=f"it holds {what}: {', '.join(sorted(names)[:5])}",
+        cause=f"it contains {what}: {', '.join(sorted(names)[:5])}",
         hint="choose another folder with -o, or remove it",
     )
 

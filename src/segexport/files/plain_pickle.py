@@ -31,7 +31,7 @@ def load(stream: IO[bytes]) -> Any:
     stream.seek(0)
     try:
         for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name.endswith("PUT") and int(argument) > size_bytes:
+            if opcode.name.endswith("PUT") and int(argument or 0) > size_bytes:
                 raise pickle.UnpicklingError(f"{opcode.name} {argument} in {size_bytes} bytes")
     except ValueError as error:
         raise pickle.UnpicklingError(str(error)) from None
@@ -45,7 +45,7 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         stand_in = _STAND_INS.get(name)
         if stand_in is None or not re.fullmatch(stand_in[0], module):
-            raise pickle.UnpicklingError(f"it holds a {module}.{name}, which is no plain data; nothing was run")
+            raise pickle.UnpicklingError(f"it contains a {module}.{name}, which is not plain data; nothing was run")
         return stand_in[1]
 
 
@@ -54,7 +54,7 @@ class _Dtype:
 
     def __init__(self, code: str, *_flags: object) -> None:
         if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
-            raise pickle.UnpicklingError(f"it holds an array of {code!r}, which are no numbers")
+            raise pickle.UnpicklingError(f"it contains an array of {code!r}, which are not numbers")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
@@ -73,7 +73,7 @@ class _Array(np.ndarray):
 def _checked(shape: Any, dtype: Any, content: Any) -> tuple[tuple[int, ...], np.dtype]:
     good = isinstance(dtype, _Dtype) and isinstance(content, bytes | bytearray) and isinstance(shape, tuple)
     if not good or not all(type(side) is int and side >= 0 for side in shape):
-        raise pickle.UnpicklingError("it holds an array without a shape and numbers")
+        raise pickle.UnpicklingError("it contains an array without a shape and numbers")
     count = 1
     for side in shape:
         count *= side
@@ -96,14 +96,14 @@ def _scalar(dtype: Any, content: Any) -> Any:
 def _encoded(text: str, encoding: str) -> bytes:
     """`_codecs.encode`: bytes in pickles of protocol 2."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it holds bytes as {encoding}")
+        raise pickle.UnpicklingError(f"it contains bytes as {encoding}")
     return text.encode("latin1")
 
 
 def _lod_tensor(source: str, names: dict[str, Any]) -> Any:
     """`eval("data", {"data": ...})`: how Paddle writes a tensor of its static mode. Nothing is evaluated."""
     if source != "data" or list(names) != ["data"]:
-        raise pickle.UnpicklingError("it holds an expression, which was not run")
+        raise pickle.UnpicklingError("it contains an expression, which was not run")
     return names["data"]
 
 

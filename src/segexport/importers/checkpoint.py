@@ -43,7 +43,7 @@ def find_checkpoint(path: Path) -> Path:
     if found:
         raise InputError(f"{path}: {len(found)} checkpoints: {names}", hint=f"name the one that you mean: {found[0]}")
     raise InputError(
-        f"{path}: no checkpoint", cause=f"it holds {names}" if names else "it is empty", hint=_WEIGHTS_HINT
+        f"{path}: no checkpoint", cause=f"it contains {names}" if names else "it is empty", hint=_WEIGHTS_HINT
     )
 
 
@@ -52,7 +52,7 @@ def _require_weights(path: Path) -> None:
     if suffix in (".pdmodel", ".pdiparams", ".json", ".onnx", ".nb"):
         raise InputError(
             f"{path}: an export, not a training checkpoint",
-            cause="it holds the network already, and a configuration says how to build one",
+            cause="it contains the network already, and a configuration says how to build one",
             hint="leave out --config",
         )
     if suffix in (".pdopt", ".pdstates"):
@@ -71,17 +71,17 @@ def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(content, dict):
         raise InputError(
             f"{path}: not a training checkpoint",
-            cause=f"it holds a {type(content).__name__}, not weights by their names",
+            cause=f"it contains a {type(content).__name__}, not weights by their names",
             hint=_WEIGHTS_HINT,
         )
     content.pop(_FRAMEWORK_NAMES, None)
     if not content:
-        raise InputError(f"{path}: the checkpoint holds no weights", hint=_WEIGHTS_HINT)
+        raise InputError(f"{path}: the checkpoint contains no weights", hint=_WEIGHTS_HINT)
     names = [name for name in content if isinstance(name, str)]
     if any(name in _TRAINING_STATE or name.endswith(_OPTIMIZER_SUFFIXES) for name in names):
         raise InputError(
             f"{path}: the state of an optimizer, not the weights of a network",
-            cause=f"it holds {_listed(names)}",
+            cause=f"it contains {_listed(names)}",
             hint=_WEIGHTS_HINT,
         )
     weights = {str(name): _array(value) for name, value in content.items()}
@@ -128,13 +128,13 @@ def _array(value: Any) -> np.ndarray | None:
 
 
 def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputError:
-    """Weights in a dictionary of their own, or values that are no weights."""
+    """Weights in a dictionary of their own, or values that are not weights."""
     for name, value in content.items():
         if isinstance(value, dict) and any(_array(each) is not None for each in value.values()):
             keep = f'paddle.save(paddle.load("{path.name}")["{name}"], "weights.pdparams")'
             return InputError(
                 f"{path}: the checkpoint is nested: its weights lie under {name!r}",
-                cause=f"it holds {_listed([str(key) for key in content])}",
+                cause=f"it contains {_listed([str(key) for key in content])}",
                 hint=f"keep the weights alone: {keep}",
             )
     return InputError(
@@ -148,7 +148,7 @@ def _require_finite(path: Path, weights: dict[str, np.ndarray]) -> None:
     bad = [name for name, value in weights.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
     if bad:
         raise InputError(
-            f"{path}: {len(bad)} of {len(weights)} weights hold NaN or infinity: {_listed(bad)}",
+            f"{path}: {len(bad)} of {len(weights)} weights contain NaN or infinity: {_listed(bad)}",
             cause="the training has diverged, or the file is damaged",
             hint="take an earlier checkpoint",
         )

@@ -119,9 +119,9 @@ def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None
         return DeployConfig(
             source=f"{path.name} (not read)",
             preprocess=stated,
-            notes=(warning(f"{path.name} is of no system that segexport knows, and was not read: {cause}"),),
+            notes=(warning(f"{path.name} is of an unknown system, and was not read: {cause}"),),
         )
-    raise InputError(f"{path}: of no system that segexport knows", cause=cause, hint=OWN_HINT)
+    raise InputError(f"{path}: of an unknown system", cause=cause, hint=OWN_HINT)
 
 
 class _Transforms(NamedTuple):
@@ -303,7 +303,7 @@ def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str,
     for item in _list(path, where, value):
         item = {item: None} if isinstance(item, str) else item
         if not isinstance(item, dict) or len(item) != 1:
-            raise InputError(f"{path}: {where} holds {item!r}, which is no transform with its parameters")
+            raise InputError(f"{path}: {where} holds {item!r}, which is not a transform with its parameters")
         name, params = next(iter(item.items()))
         if params is not None and not isinstance(params, dict):
             raise InputError(f"{path}: {where}: the parameters of {name} are {params!r}")

@@ -24,7 +24,7 @@ from segexport.spec import Color, Interpolation
 Values = tuple[float, ...]  # one for each channel
 
 RANDOM_CAUSE = "an export has to treat the same image always alike; this is for training"
-RANDOM_HINT = "take it out of the transforms: the validation transforms of the training config are what is wanted"
+RANDOM_HINT = "take it out of the transforms: use the validation transforms of the training config"
 OWN_HINT = "say the preprocessing yourself with --preprocess FILE"
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]

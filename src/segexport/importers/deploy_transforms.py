@@ -311,7 +311,7 @@ def _nothing(state: PreprocessBuilder, params: Params) -> None:
 
 def _require_divisor(params: Params, key: str, values: Values) -> None:
     if not all(values):
-        raise InputError(f"{params.what}: {key} holds a 0, and is divided by: {list(values)}")
+        raise InputError(f"{params.what}: {key} contains a 0, which is a divisor: {list(values)}")
 
 
 def _note_nearest(state: PreprocessBuilder, interpolation: str) -> None:

@@ -32,7 +32,7 @@ def normalize_image(state: PreprocessBuilder, params: Params) -> None:
     if kind == "none":
         mean, std = (0.0,) * params.channels, (1.0,) * params.channels
     if not all(std):
-        raise InputError(f"{params.what}: std holds a 0, and is divided by: {list(std)}")
+        raise InputError(f"{params.what}: std contains a 0, which is a divisor: {list(std)}")
     state.normalize(scale, mean, std)
 
 

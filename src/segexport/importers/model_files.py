@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.artifact import MANIFEST_NAME
+from segexport.artifact import MANIFEST_NAME, read_artifact
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
@@ -57,7 +57,7 @@ def find_model(path: Path) -> ModelFiles:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_file():
-        return _from_file(path)
+        return _artifact_of(path) or _from_file(path)
     if (path / MANIFEST_NAME).is_file():
         return ModelFiles(kind="artifact", folder=path, model=path / MANIFEST_NAME)
     candidates = _candidates(path)
@@ -74,6 +74,15 @@ def find_model(path: Path) -> ModelFiles:
     return _describe(candidates[0])
 
 
+def _artifact_of(path: Path) -> ModelFiles | None:
+    """The artifact that a file is of, whose manifest says more of the model than the file does."""
+    manifest = path.with_name(MANIFEST_NAME)
+    if not manifest.is_file() or path == manifest:
+        return None
+    listed = {entry.path for entry in read_artifact(path.parent, verify=False).manifest.files}
+    return ModelFiles(kind="artifact", folder=path.parent, model=manifest) if path.name in listed else None
+
+
 def _from_file(path: Path) -> ModelFiles:
     suffix = path.suffix.lower()
     if path.name == MANIFEST_NAME:
@@ -81,7 +90,7 @@ def _from_file(path: Path) -> ModelFiles:
     if suffix in _CHECKPOINT_SUFFIXES:
         raise InputError(
             f"{path}: a training checkpoint, not an export",
-            cause="it holds weights without the network that uses them",
+            cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
         )
     if suffix == ".pdiparams" or path.name in _PARAMS_OF.values():
@@ -99,15 +108,15 @@ def _from_file(path: Path) -> ModelFiles:
     if _kind(path) is None and path != _named_by_config(path.parent)[0]:
         suffixes = ", ".join(target.suffix for target in instances("target").values() if target.suffix)
         raise InputError(
-            f"{path}: not a model that segexport knows",
-            cause=f"it knows .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
+            f"{path}: not a supported model",
+            cause=f"supported are .pdmodel, __model__, Paddle 3's .json, {suffixes}, and folders with one of them",
         )
     return _describe(path)
 
 
 def _candidates(folder: Path) -> list[Path]:
     """The programs in a folder. A `.json` beside a `.pdmodel` of the same name is the same program, written twice."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None and _is_whole(file))
     return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
 
 
@@ -122,8 +131,16 @@ def _kind(path: Path) -> str | None:
     return next((target.name for target in instances("target").values() if suffix and suffix == target.suffix), None)
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether what a format's file needs beside it is there; an `.xml` by itself is no model."""
+    beside = next(
+        (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
+    )
+    return not beside or path.with_suffix(beside).is_file()
+
+
 def _is_pir(path: Path) -> bool:
-    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are no models."""
+    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are not models."""
     with path.open("rb") as stream:
         return b'"magic":"pir"' in stream.read(256).replace(b" ", b"").replace(b"\n", b"")
 
@@ -181,10 +198,10 @@ def _no_model(folder: Path) -> InputError:
     if checkpoints:
         return InputError(
             f"{folder}: a training checkpoint ({checkpoints[0]}), not an export",
-            cause="it holds weights without the network that uses them",
+            cause="it contains weights without the network that uses them",
             hint=_CHECKPOINT_HINT,
         )
-    holds = f"it holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
+    holds = f"it contains {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
     return InputError(
         f"{folder}: no model", cause=holds, hint="a model is model.pdmodel with model.pdiparams, or alike"
     )

@@ -58,7 +58,7 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
     params = Params(where, "DEPLOY", PADDLESEG, {key: deploy.get(key) for key in ("MEAN", "STD")}, channels)
     mean, std = params.per_channel("MEAN", None), params.per_channel("STD", None)
     if not all(std):
-        raise InputError(f"{where}.STD holds a 0, and is divided by: {list(std)}")
+        raise InputError(f"{where}.STD contains a 0, which is a divisor: {list(std)}")
     notes = [f"channels in the order of OpenCV, {_COLORS[channels]}: PaddleSeg 0 turns them around nowhere"]
     if unknown := sorted(map(str, deploy.keys() - _OTHERS)):
         notes.append(warning(f"{path.name}: DEPLOY.{', DEPLOY.'.join(unknown)} is unknown and was not used"))

@@ -221,6 +221,6 @@ def _no_model(path: Path, content: dict[str, Any]) -> InputError:
         )
     return InputError(
         f"{path}: no network: `model` with its `type` is expected",
-        cause=f"its keys are {keys}" if keys else "the file holds nothing",
+        cause=f"its keys are {keys}" if keys else "the file is empty",
         hint="give the file that PaddleSeg's train.py was given by --config",
     )

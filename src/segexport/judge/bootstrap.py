@@ -12,7 +12,7 @@ plain percentile interval passes exports at the margin in up to 11 % of the runs
 are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases. `gates.PASS_IMAGES`
 is the answer to that.
 
-Frames of one video are no independent images: neighbours lose alike, and videos differ more than their frames do.
+Frames of one video are not independent images: neighbours lose alike, and videos differ more than their frames do.
 What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
 bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
 section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for

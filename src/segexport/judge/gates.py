@@ -49,7 +49,7 @@ def tripwire_checks(
 
     Args:
         images: Images that were run.
-        not_finite: Images on which the output held NaN or infinity.
+        not_finite: Images on which the output contained NaN or infinity.
         constant_images: Images on which the export's mask is one class.
         reference_constant_images: The same for the reference.
         wrong_shape: How shape or dtype differ from what was declared; empty when they do not.

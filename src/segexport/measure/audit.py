@@ -127,7 +127,7 @@ def precision_check(
 
 
 def not_audited(why: str) -> Audit:
-    """Nobody could look at what ran, which is no fault of the export."""
+    """What ran could not be examined, which is not a fault of the export."""
     return Audit((), (Check(name=CHECK, verdict=Verdict.SKIPPED, message=f"{why}.", gated=False),))
 
 

@@ -37,7 +37,7 @@ def boundary_counts(
         (3, C) int64 pixels: in both boundaries; in the truth's; in the prediction's (where the truth is not ignored).
 
     Raises:
-        InputError: Unequal shapes, or a value on a boundary that is no class; `metrics.confusion_matrix` sees them all.
+        InputError: Unequal shapes, or a value on a boundary that is not a class (`metrics.confusion_matrix` finds all).
     """
     if truth.size == 0 or truth.shape != prediction.shape:  # the second raises
         return class_counts(confusion_matrix(truth, prediction, num_classes, ignore_index, name=name))
@@ -52,7 +52,7 @@ def boundary_counts(
 
 
 def _kept(mask: np.ndarray, where: np.ndarray, other: int) -> np.ndarray:
-    """The mask where it is wanted, `other` elsewhere; in a dtype with room for one value more."""
+    """The mask where `where` is true, `other` elsewhere; in a dtype with room for one value more."""
     dtype = mask.dtype if mask.dtype != np.uint8 or other < 255 else np.uint16
     kept = np.full(mask.shape, other, dtype)
     np.copyto(kept, mask, where=where)

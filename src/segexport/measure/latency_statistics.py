@@ -99,7 +99,7 @@ def latency_ratio(export_ms: np.ndarray, baseline_ms: np.ndarray, *, level: floa
         baseline_ms: The same sessions; blocks and runs may differ.
 
     Raises:
-        ValueError: Unequal numbers of sessions, no samples, or samples that are no times.
+        ValueError: Unequal numbers of sessions, no samples, or samples that are not times.
     """
     export_ms, baseline_ms = _checked(export_ms), _checked(baseline_ms)
     if export_ms.ndim != 3 or baseline_ms.ndim != 3 or len(export_ms) != len(baseline_ms):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,7 +58,7 @@ def confusion_matrix(
         int64, (num_classes, prediction_classes or num_classes).
 
     Raises:
-        InputError: Unequal shapes, not integers, or values that are no class; the values are named.
+        InputError: Unequal shapes, not integers, or values that are not classes; the values are named.
     """
     columns = num_classes if prediction_classes is None else prediction_classes
     if truth.shape != prediction.shape:
@@ -125,7 +124,7 @@ def _as_uint8(mask: np.ndarray, what: str) -> np.ndarray | None:
     if mask.dtype == np.bool_:
         return mask.astype(np.uint8)
     if mask.dtype.kind not in "iu":
-        raise InputError(f"{what}: a mask of class ids holds integers, this one is {mask.dtype}")
+        raise InputError(f"{what}: a mask of class ids has integers, this one is {mask.dtype}")
     return mask.astype(np.uint8) if mask.min() >= 0 and mask.max() <= 255 else None
 
 
@@ -136,7 +135,7 @@ def _refuse_outside(seen: Mapping[int, int], classes: int, ignore_index: int | N
     shown = ", ".join(str(value) for value in list(bad)[:8]) + (", ..." if len(bad) > 8 else "")
     ignore = "" if ignore_index is None else f"; ignore_index is {ignore_index}"
     raise InputError(
-        f"{what} holds values that are no class: {shown} ({sum(bad.values())} pixels)",
+        f"{what} contains values that are not classes: {shown} ({sum(bad.values())} pixels)",
         cause=f"there are {classes} classes, 0 to {classes - 1}{ignore}",
         hint="compare labels.txt and ignore_index with the values in the label files",
     )
@@ -150,7 +149,7 @@ def class_counts(confusion: np.ndarray) -> Counts:
     """What IoU needs of an image, and all that the bootstrap resamples.
 
     Args:
-        confusion: (..., C, C), or (..., C, C + k) where k columns are no class of the truth.
+        confusion: (..., C, C), or (..., C, C + k) where k columns are not a class of the truth.
 
     Returns:
         (..., 3, C) int64 pixels: predicted rightly; in the truth; predicted (where the truth is not ignored).
@@ -212,7 +211,7 @@ class Scores:
 
 
 def scores(confusion: np.ndarray, absent: AbsentRule = "skip") -> Scores:
-    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns that are no class of the truth."""
+    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns that are not of the truth."""
     confusion = np.asarray(confusion)
     hits, truth, predicted = class_counts(confusion)
     pixels = int(confusion.sum())
@@ -251,54 +250,17 @@ def agreement(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
     return np.count_nonzero(mask_a == mask_b) / mask_a.size
 
 
-def label_map_lookup(
-    model_labels: Sequence[str], dataset_labels: Sequence[str], mapping: Mapping[str, str]
-) -> np.ndarray:
-    """The table that scores a model on a dataset which names its classes otherwise: model class -> dataset class.
-
-    A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
-    it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is no class of the
-    dataset, so it has no IoU of its own and no place in the mean. To ignore such pixels instead would reward a model
-    for predicting classes that the data does not have. Several model classes may map to one dataset class.
-
-    Args:
-        model_labels: Names in the order of the model's class ids.
-        dataset_labels: Names in the order of the dataset's class ids.
-        mapping: Model class -> dataset class; equal names that it does not mention map to each other.
-
-    Returns:
-        (model classes,): the dataset's class id, or `len(dataset_labels)` for "other".
-
-    Raises:
-        InputError: Names that do not exist, all of them at once, each with the nearest that does; or nothing maps.
-    """
-    faults = [_unknown("model", name, model_labels) for name in mapping if name not in model_labels]
-    faults += [_unknown("dataset", name, dataset_labels) for name in mapping.values() if name not in dataset_labels]
-    if faults:
-        raise InputError("label_map: " + "; ".join(faults))
-    other = len(dataset_labels)
-    ids = {name: index for index, name in enumerate(dataset_labels)}
-    table = [ids.get(mapping.get(name, name), other) for name in model_labels]
-    if all(target == other for target in table):
-        raise InputError(
-            f"label_map: none of the model's {len(model_labels)} classes maps to a class of the dataset",
-            cause=f"model: {', '.join(model_labels)}; dataset: {', '.join(dataset_labels)}",
-            hint="name the pairs in the recipe's label_map, model class: dataset class",
-        )
-    return np.array(table, np.uint8 if other < 256 else np.uint16)
-
-
 def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     """The mask (model class ids) in dataset ids and "other": `confusion_matrix` then needs `prediction_classes` + 1.
 
     Raises:
-        InputError: The mask holds an id that the model has no label for.
+        InputError: The mask contains an id that the model has no label for.
     """
     low, high = (mask.min(), mask.max()) if mask.size else (0, 0)
     if low < 0 or high >= len(lookup):
         values = [int(value) for value in np.unique(mask) if not 0 <= value < len(lookup)]
         raise InputError(
-            f"the mask holds classes that the model has no label for: {', '.join(map(str, values[:8]))}",
+            f"the mask contains classes that the model has no label for: {', '.join(map(str, values[:8]))}",
             cause=f"the model has {len(lookup)} labels",
         )
     if mask.dtype == np.uint8 and lookup.dtype == np.uint8 and mask.ndim == 2:
@@ -306,8 +268,3 @@ def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
         full[: len(lookup)] = lookup[:256]
         return cv2.LUT(mask, full)
     return lookup[mask]
-
-
-def _unknown(side: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"the {side} has no class {name!r}" + (f", perhaps {near[0]!r}" if near else "")

@@ -1,4 +1,4 @@
-"""What a model is timed on where there is no image: the shape of the input is all that the time depends on."""
+"""Input for timing a model without images: the time depends only on the shape of the input."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Counts(ABC):
 
     Attributes:
         agreement: Per image, the agreement with the reference, from 0 to 1.
-        not_finite: Images on which an output held NaN or infinity.
+        not_finite: Images on which an output contained NaN or infinity.
         constant_images: Images with a constant output: one class everywhere, or no object.
         in_common: By another export's name: pixels on which both agree and differ from the reference, and
             pixels on which this one differs from the reference; of images on which both differ from it.
@@ -111,7 +111,7 @@ CountsOf = TypeVar("CountsOf", bound=Counts, covariant=True)
 
 
 class Scorer(Protocol[AnyCounts]):
-    """Counts what a task's models answer, and holds it against the reference's answer."""
+    """Counts what a task's models answer, and compares it with the reference's answer."""
 
     def new_counts(self) -> AnyCounts:
         """Of a model that was not run yet."""

@@ -37,7 +37,7 @@ def pictures(source: Any, pixels: Pixels = COLORS) -> Iterator[Picture]:
         pixels: What the model asks for.
 
     Raises:
-        InputError: Something that is no image, or cannot be read or downloaded.
+        InputError: Something that is not an image, or cannot be read or downloaded.
     """
     yield from _pictures(source, pixels, itertools.count())
 
@@ -86,7 +86,7 @@ def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
     if array.dtype not in types or shaped.ndim != 3 or not array.size or shaped.shape[2] not in takes:
         order = "3) in BGR order, or (height, width)" if 3 in takes else f"{pixels.channels})"
         raise InputError(
-            f"an array of {array.dtype} {list(array.shape)} is no image",
+            f"an array of {array.dtype} {list(array.shape)} is not an image",
             cause=f"it has to be {' or '.join(types)} (height, width, {order}",
         )
     if pixels.color == "channels":

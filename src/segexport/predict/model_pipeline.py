@@ -107,7 +107,7 @@ def create_pipeline(
         if model is None:
             raise InputError(
                 f"pipeline {str(pipeline)!r}: no model is named",
-                cause="there are no models that come with it",
+                cause="segexport comes without models",
                 hint=f"segexport pipeline --get-config {pipeline} -o FILE, and name your model in it",
             )
         settings = _Settings(model=str(model))

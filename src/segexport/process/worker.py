@@ -173,7 +173,7 @@ class Worker:
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             self._kill()
             raise WorkerCrashed(
-                f"{self.name}: what came back from {self._phase!r} is no answer; the process was ended",
+                f"{self.name}: what came back from {self._phase!r} is not an answer; the process was ended",
                 cause=self._tail(),
             ) from None
         if succeeded:

@@ -117,7 +117,7 @@ def decode(read, slots: list[SharedSlot] | tuple = ()) -> tuple[dict, list[np.nd
     Its header's `slot` names the one of `slots` with the arrays that did not come through the stream.
 
     Raises:
-        ValueError, KeyError, TypeError: What comes is no message.
+        ValueError, KeyError, TypeError: What comes is not a message.
     """
     prefix = read(_PREFIX.size)
     if prefix is None:

@@ -35,7 +35,7 @@ class LogitDigest(Frozen):
 
 
 def score_output(specs: Sequence[TensorSpec]) -> int | None:
-    """Index of the output that is the segmentation, if it holds scores; None for one that holds classes only."""
+    """Index of the output that is the segmentation, if it contains scores; None for one that holds classes only."""
     for index, spec in enumerate(specs):
         if spec.semantics in (*_SCORES, "class_index"):
             return index if spec.semantics in _SCORES else None
@@ -55,7 +55,7 @@ def as_planes(output: np.ndarray, spec: TensorSpec) -> np.ndarray:
 
 
 def digest_logits(output: np.ndarray, spec: TensorSpec, *, points: bool = False) -> LogitDigest | None:
-    """Condenses one image's scores; None where they hold NaN or infinity, which are no numbers to compare."""
+    """Condenses one image's scores; None where they contain NaN or infinity, which are not numbers to compare."""
     planes = as_planes(output, spec)
     if not np.isfinite(planes).all():
         return None
@@ -83,7 +83,7 @@ def at_points(planes: np.ndarray) -> np.ndarray:
 def deviation(output: np.ndarray, spec: TensorSpec, recorded: LogitDigest) -> float:
     """Root mean square difference at the kept places, over the standard deviation of the recorded scores.
 
-    Infinity where shapes differ or the scores are no numbers.
+    Infinity where shapes differ or the scores are not numbers.
     """
     planes = as_planes(output, spec)
     if planes.shape != tuple(recorded.shape):

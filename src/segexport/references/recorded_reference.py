@@ -149,7 +149,7 @@ class RecordedReference:
         if faults:
             hint = f"give the data that it was recorded with, or make it again: {self.again}"
             if unknown and not missing and not changed:
-                hint = f"it holds {len(self.images)} of these images: --limit {len(self.images)}, or {self.again}"
+                hint = f"it contains {len(self.images)} of these images: --limit {len(self.images)}, or {self.again}"
             raise InputError(
                 f"{self.source}: recorded with other images than {data.root}, split {data.split!r}",
                 cause="; ".join(faults),

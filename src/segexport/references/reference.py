@@ -159,7 +159,7 @@ class _Run:
         again = self._second.result()
         if not found.finite:
             raise InputError(
-                f"{sample.name}: the model's output holds NaN or infinity",
+                f"{sample.name}: the model's output contains NaN or infinity",
                 cause="a model that fails on its own data cannot be a reference",
                 hint="check its preprocessing (segexport inspect MODEL) and its weights",
             )

@@ -93,7 +93,7 @@ class RuntimeRecord(Frozen):
 
 
 class Noise(Frozen):
-    """A second run in a process of its own, held against the first: what a margin has to be larger than.
+    """A second run in a process of its own, compared with the first: what a margin has to be larger than.
 
     Attributes:
         differing_pixels: Of all masks together.

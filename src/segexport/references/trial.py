@@ -64,7 +64,7 @@ class Charge:
 def charge_of(comparison: Comparison, exports: Mapping[str, Accuser]) -> Charge | None:
     """The exports that fail by their agreement with the reference; None where all agree.
 
-    One that does not agree with itself (`tripwire.repeatable`) is no witness.
+    One that does not agree with itself (`tripwire.repeatable`) is not a witness.
     """
     accusers = {
         name: exports[name]

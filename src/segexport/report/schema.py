@@ -136,7 +136,7 @@ class Recorded(Frozen):
         kind: `recording` or `golden pack`.
         created: When it was recorded.
         digest: sha256 of the file's header, and so of everything in it.
-        images: How many it holds.
+        images: How many it contains.
         driver: Of the GPU.
         noise_pixels: Pixels on which two runs of the reference itself differed; None if not measured.
         noise_miou_delta: How much its mIoU moved between the two.
@@ -200,7 +200,7 @@ class DatasetInfo(Frozen):
 
 
 class Baseline(Frozen):
-    """The earlier report that this one was held against; the checks `baseline.*` have the outcome.
+    """The earlier report that this one was compared with; the checks `baseline.*` have the outcome.
 
     Attributes:
         changed: What differs between the two besides the results: files of exports, versions, devices.

@@ -106,7 +106,7 @@ class Workbench:
 class Evaluator:
     """Turns candidates into trials. An export that fails is a trial with the reason.
 
-    What the machine did is no result: killed twice, or out of its time, raises `Interrupted`; a full disk or a runtime
+    A fault of the machine is not a result: killed twice, or timed out, raises `Interrupted`; a full disk or a runtime
     that is gone ends the search.
     """
 

@@ -58,4 +58,4 @@ def _point(path: Path, number: int, line: bytes) -> Trial:
     try:
         return Trial.model_validate_json(line)
     except ValidationError as error:
-        raise InputError(f"{path}: line {number} is no try of a search", cause=one_line(error), hint=hint) from None
+        raise InputError(f"{path}: line {number} is not a try of a search", cause=one_line(error), hint=hint) from None

@@ -45,7 +45,7 @@ def search(
 ) -> Outcome:
     """Fills the journal. The budget counts what earlier runs have spent on the same journal.
 
-    A try that the machine ended is no result and is not written down; the next run makes it.
+    A try that the machine ended is not a result and is not written down; the next run makes it.
 
     Args:
         full_ratio: About how many times as long as a screening a full measurement takes; until one was made.

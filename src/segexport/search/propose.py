@@ -110,7 +110,7 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
 
 
 def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The first and the last layer float, and each type of operator that is no product."""
+    """The first and the last layer float, and each type of operator that is not a product."""
     best = _best_calibration(points)
     if best is None:
         return []
@@ -185,7 +185,7 @@ def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     now = frozenset(best.candidate.float_nodes)
     inside = [group for group in reversed(order) if now.issuperset(group)][:3]
     outside = [group for group in order if now.isdisjoint(group)][:3]
-    if goal.surely_holds(best):  # nothing needs to be mended
+    if goal.surely_holds(best):  # nothing needs to be fixed
         outside = [group for group in outside if _gain_ms(space, group) <= 0]
     changed = [(now.difference(group), f"{_layer_words(group)} in int8 after all") for group in inside]
     changed += [(now.union(group), f"{_layer_words(group)} too") for group in outside]

@@ -24,7 +24,7 @@ KEPT_MACS = (0.75, 0.5, 0.35)
 
 
 def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path) -> Space:
-    """The space of a model; kept in `file`, since it holds times that a second look would find a little different."""
+    """The space of a model; kept in `file`, since its times would differ a little the next time."""
     if file.is_file():
         try:
             return _with_teacher(Space.model_validate_json(file.read_bytes()), teacher)

@@ -90,7 +90,7 @@ def combine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
-    """By what the channels are worth on images, and with the weights that are left mended: see docs/pruning.md."""
+    """By the saliency of the channels, with the remaining weights reconstructed: see docs/pruning.md."""
     target = "keep_bytes" if goal.objective == "size" else "keep_macs"
     chain = (
         StepRecipe(step="prune", params={target: kept, "criterion": "fisher", "reconstruct": True, "images": 48}),

@@ -95,7 +95,7 @@ class InferenceHandler:
                 status = status if refusal is None else refusal.status
                 self._service.metrics.requests.labels(str(status)).inc()
         why = ""
-        if refusal is not None:  # by now it holds no bytes any more, however long its sender takes
+        if refusal is not None:  # by now it contains no bytes any more, however long its sender takes
             why = refusal.message
             await self._refuse(refusal, log_id, receive, send, early=not received)
         access.info("%s %d %.1f ms %s", log_id, status, (time.perf_counter() - start) * 1e3, why)

@@ -45,7 +45,7 @@ class Endpoint(Protocol):
     path: str
 
     def read(self, body: bytes) -> ImageRequest:
-        """What a body asks for; raises Refused for what is no request."""
+        """What a body asks for; raises Refused for what is not a request."""
         ...
 
     def prepare(self, request: Any, data: bytes) -> Prepared:

@@ -88,7 +88,7 @@ def image_bytes(text: str) -> bytes:
         raise Refused(422, f"image: neither a URL nor Base64 ({str(error).lower()})") from None
     padding = len(text) - len(text.rstrip("="))
     if len(data) != len(text) // 4 * 3 - padding:  # the decoder skips letters that it does not know
-        raise Refused(422, "image: neither a URL nor Base64 (it holds other letters)")
+        raise Refused(422, "image: neither a URL nor Base64 (it contains other letters)")
     return data
 
 
@@ -106,5 +106,5 @@ def _fault(kind: type[ImageRequest], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         return f"{place}: no such key; there are {', '.join(kind.model_fields)}"
     if fault["type"] == "missing":
-        return f"{place}: it is wanted"
+        return f"{place}: it is required"
     return f"{place}: {_TYPES.get(place, fault['msg'].lower())}"

@@ -81,7 +81,7 @@ class Service:
             left: Whether the client has left.
 
         Raises:
-            Refused: No room, or not in time, or what came is no request.
+            Refused: No room, or not in time, or what came is not a request.
             SegexportError: What came cannot be segmented, or the model's process ended.
             ClientLeft: The client left before its turn.
         """

@@ -11,7 +11,7 @@ from segexport.task.instance import coco_data, voc_data
 
 @guarded("a data set")
 def open_data(root: Path, split: str = "val", *, ignore_index: int = 255, groups: str | None = None) -> Dataset:
-    """The data set in a folder: annotated objects where it holds such and no list of label images.
+    """The data set in a folder: annotated objects if it contains some and no list of label images.
 
     Args:
         root: A folder in PaddleSeg's, COCO's or Pascal VOC's form, a folder of images, or COCO's JSON file itself.

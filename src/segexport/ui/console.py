@@ -126,7 +126,7 @@ class Console:
                     self.warn(text)
 
     def error(self, error: SegexportError) -> None:
-        """`error:` what, `cause:` why, `hint:` what mends it; each in a line that can be searched for."""
+        """`error:` what, `cause:` why, `hint:` what fixes it; each in a line that can be searched for."""
         self._print(error.what, head="error", style="bold red")
         if error.cause:
             self._print(error.cause, head="cause", style="bold")

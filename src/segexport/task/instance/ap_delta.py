@@ -1,7 +1,7 @@
 """How far a difference of average precision can be trusted: a paired bootstrap over images, or over groups of them.
 
 An image is drawn with what both models found in it, a group with all its images (see `judge.bootstrap`). Average
-precision is no sum over images, so nothing shorter than counting again gives a resample's value; the matching of
+precision is not a sum over images, so nothing shorter than counting again gives a resample's value; the matching of
 objects, which costs most, is done once (`average_precision`). The interval is the hull of the percentile interval with
 t-expanded levels (Hesterberg 2015, section 5.3) and the t interval with the bootstrap's standard error.
 """

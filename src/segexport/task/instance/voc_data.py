@@ -30,7 +30,7 @@ def read(root: Path, split: str) -> InstanceData:
     Class names are those of `labels.txt` (or PaddleX's `label_list.txt`), else the names in the files, sorted.
 
     Raises:
-        InputError: A file that is missing or no annotation, or a name that is no class.
+        InputError: A file that is missing or no annotation, or a name that is not a class.
     """
     pairs = _pairs(root, split)
     found = {image: _objects(file) for image, file in pairs}

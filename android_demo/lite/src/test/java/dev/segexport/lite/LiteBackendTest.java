@@ -19,7 +19,7 @@ import org.junit.Rule;
 import org.junit.Test;
 import org.junit.rules.TemporaryFolder;
 
-/** The real library cannot be had here: what is tested is our side of its API, against a double of it. */
+/** The real library is not available here: this tests our side of its API, against a test double. */
 public class LiteBackendTest {
     @Rule
     public final TemporaryFolder folder = new TemporaryFolder();
