@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         predict,
         record_reference,
         run,
+        train,
     )
     from segexport.errors import SegexportError
     from segexport.exporter.from_paddle import ImportOptions
@@ -60,6 +61,7 @@ __all__ = [
     "predict",
     "record_reference",
     "run",
+    "train",
 ]
 _API = "segexport.commands.api"
 _ELSEWHERE = {"ImportOptions": "segexport.exporter.from_paddle", "SegexportError": "segexport.errors"}

@@ -117,8 +117,8 @@ def _prove_paddle_lite(python: Path) -> None:
 
 def _prove_paddleseg(python: Path) -> None:
     with _Trial(python) as trial:
-        building = {"model": {"type": "PPHumanSegLite", "num_classes": 2}, "dataset": "", "checkout": None}
-        writing = {"folder": str(trial.folder), "names": [], "sides": [64, 64]}
+        building = {"model": {"type": "PPHumanSegLite", "num_classes": 2}, "dataset": "", "checkout": None, "seed": 0}
+        writing = {"folder": str(trial.folder), "names": [], "sides": [64, 64], "heads": 0}
         trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
 
 
