@@ -12,7 +12,7 @@ from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
 
 OPENVINO_TOOLS = ("openvino",)
-MODEL = "model.xml"
+MODEL, WEIGHTS = "model.xml", "model.bin"
 
 
 class ToOpenVino:
@@ -63,11 +63,10 @@ def openvino_manifest(
         version: Of OpenVINO.
     """
     before = source.manifest
-    weights = Path(MODEL).with_suffix(".bin").name
     return before.model_copy(
         update={
             "format": Format.OPENVINO,
-            "files": (file_entry(out_dir, MODEL), file_entry(out_dir, weights, "params")),
+            "files": (file_entry(out_dir, MODEL), file_entry(out_dir, WEIGHTS, "params")),
             "target": before.target.model_copy(
                 update={"arch": "any", "precision": precision, "min_runtime_version": version}
             ),

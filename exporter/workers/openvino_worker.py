@@ -1,4 +1,4 @@
-"""Makes OpenVINO models. Commands: convert."""
+"""Makes OpenVINO models. Commands: convert, describe."""
 
 from __future__ import annotations
 
@@ -18,6 +18,31 @@ def convert(arguments, _arrays):
             raise WorkerFailure(f"OpenVINO loses the name of the tensor {name!r}")
     save(model, arguments["out"], half=arguments["half"])
     return {"version": ov.__version__.split("-")[0]}, []
+
+
+def describe(arguments, _arrays):
+    """Inputs, outputs and precision of a model that somebody else made; tensors of `names` are called so."""
+    try:
+        model = ov.Core().read_model(arguments["model"])
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300]
+        raise WorkerFailure(f"{arguments['model']}: not a valid OpenVINO model", cause=cause) from error
+    kinds = {node.get_element_type() for node in model.get_ops() if node.get_type_name() == "Constant"}
+    rounds = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+    return {
+        "inputs": [_described(port, arguments["names"]) for port in model.inputs],
+        "outputs": [_described(port, arguments["names"]) for port in model.outputs],
+        "precision": "int8" if rounds else "fp16" if ov.Type.f16 in kinds else "fp32",
+    }, []
+
+
+def _described(port, known: list[str]) -> dict:
+    names = port.get_names()
+    if not names:
+        raise WorkerFailure("an input or output of the model has no name")
+    name = next((name for name in known if name in names), min(names))
+    shape = [dimension.get_length() if dimension.is_static else -1 for dimension in port.partial_shape]
+    return {"name": name, "dtype": port.element_type.to_dtype().name, "shape": shape}
 
 
 def read(file: str):
@@ -99,4 +124,4 @@ def _share_limits(model) -> None:
                         other.replace_source_output(one.get_source_output())
 
 
-COMMANDS = {"convert": convert}
+COMMANDS = {"convert": convert, "describe": describe}

@@ -124,7 +124,9 @@ def check(
     from segexport.commands.check import check as run_check
 
     paths = {"reference": reference, "data": data, "golden": golden, **options}
-    given = CheckOptions(**_with_paths(paths, "reference", "data", "golden", "label_map", "baseline"))
+    given = CheckOptions(
+        **_with_paths(paths, "reference", "data", "golden", "label_map", "preprocess", "labels", "baseline")
+    )
     names = [exports] if isinstance(exports, str | Path) else exports
     return run_check([Path(one) for one in names], _or_none(output), given, feedback=feedback)
 
@@ -375,7 +377,8 @@ def evaluate(
     Args:
         model: A Paddle export, or an artifact in any format.
         data: PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.
-        options: Further ones of `segexport evaluate`: `metric`, `batch_size`, `device`, `threads`, `details`.
+        options: Further ones of `segexport evaluate`: `label_map`, `metric`, `batch_size`, `device`, `threads`,
+            `details`.
 
     Raises:
         SegexportError: The model or the data cannot be used.
@@ -387,7 +390,7 @@ def evaluate(
     from segexport.commands.evaluate import EvaluateOptions
     from segexport.commands.evaluate import evaluate as run_evaluation
 
-    given = EvaluateOptions(data=Path(data), split=split, **options)
+    given = EvaluateOptions(data=Path(data), split=split, **_with_paths(options, "label_map"))
     return run_evaluation(Path(model), _importing(importing), given, feedback=feedback)
 
 
