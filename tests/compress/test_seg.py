@@ -20,17 +20,25 @@ from segexport.process.worker import Worker
 
 LOSSES = ["use_bce_loss", "use_dice_loss", "class_weight", "ignore_index"]
 PARAMETERS = {  # as PaddleX's documents name them
-    "DeepLabv3p": ["num_classes", "backbone", "output_stride", "aspp_with_sep_conv", "decoder_use_sep_conv"]
-    + ["encoder_with_aspp", "enable_decoder", *LOSSES],
+    "DeepLabv3p": [
+        "num_classes",
+        "backbone",
+        "output_stride",
+        "aspp_with_sep_conv",
+        "decoder_use_sep_conv",
+        "encoder_with_aspp",
+        "enable_decoder",
+        *LOSSES,
+    ],
     "UNet": ["num_classes", "upsample_mode", *LOSSES],
     "HRNet": ["num_classes", "width", *LOSSES],
     "FastSCNN": ["num_classes", *LOSSES, "multi_loss_weight"],
 }
-TRAIN = (
-    "num_epochs train_dataset train_batch_size eval_dataset eval_batch_size save_interval_epochs log_interval_steps "
-)
-TRAIN += "save_dir pretrain_weights optimizer learning_rate lr_decay_power use_vdl sensitivities_file eval_metric_loss "
-TRAIN += "early_stop early_stop_patience resume_checkpoint"
+TRAIN = """
+num_epochs train_dataset train_batch_size eval_dataset eval_batch_size save_interval_epochs log_interval_steps save_dir
+pretrain_weights optimizer learning_rate lr_decay_power use_vdl sensitivities_file eval_metric_loss early_stop
+early_stop_patience resume_checkpoint
+"""
 
 
 @pytest.fixture(autouse=True)
