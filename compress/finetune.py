@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from segexport.errors import InputError
 from segexport.exporter import program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.quantized_program import require_float
+from segexport.exporter.truncate import cut
 from segexport.files.lock import only_user
 from segexport.files.store import TRAINING, Store, default_root
 from segexport.importers.model_files import find_model
@@ -151,6 +153,11 @@ class Finetune:
             if not self.params.save_dir:
                 shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
+        if len(self.params.multi_loss_weight) > 1:
+            notes = (*notes, f"auxiliary heads, taken off: {len(self.params.multi_loss_weight) - 1}")
+            trained = cut(trained, trained.fetch_names[:1])
+            main = source.manifest.model_copy(update={"outputs": source.manifest.outputs[:1]})
+            source = replace(source, manifest=main)
         manifest = paddle_manifest(source, out_dir, trained, lineage_entry(self, context.key, notes))
         logs = tuple(file_entry(out_dir, name, "other") for name in (LOG, EVALUATIONS))
         return manifest.model_copy(update={"files": (*manifest.files, *logs), "labels": labels})

@@ -9,16 +9,17 @@ _DECIDES = frozenset({"softmax", "log_softmax", "sigmoid", "arg_max", "top_k_v2"
 _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "transpose2", "reshape2", "share_data"})
 
 
-def logits_of(program: Program) -> tuple[str, int]:
-    """The variable with the logits of the first output, and its class axis.
+def logits_of(program: Program, output: int = 0) -> tuple[str, int]:
+    """The variable with the logits of an output, and its class axis.
 
     Args:
-        program: Its first output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.
+        program: The output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.
+        output: Its place; the first is the segmentation, others are auxiliary heads.
 
     Raises:
         UnsupportedModelError: The graph ends in something else, so that there is nothing to train on.
     """
-    name = found = program.fetch_names[0]
+    name = found = program.fetch_names[output]
     axis = 1
     for op in reversed(list(program.compute_ops())):  # one may write what it reads, as a model saved twice has it
         if name not in op.output_names():

@@ -32,7 +32,14 @@ class Objective:
 
     def __init__(self, student: Program, teacher: Program | None, options: TrainingOptions) -> None:
         where = score_map_of if options.losses_before_enlarging else logits_of
-        self._options, self._logits, self._output = options, where(student), logits_of(student)
+        self._options, self._output = options, logits_of(student)
+        heads = len(options.multi_loss_weight)
+        if heads > len(student.fetch_names):
+            raise InputError(
+                f"multi_loss_weight has {heads} weights, the model has {len(student.fetch_names)} outputs",
+                cause="each one is that of an output: the segmentation, then its auxiliary heads",
+            )
+        self._logits, *self._auxiliary = (where(student, output) for output in range(heads))
         self._teacher: LiveProgram | None = None
         self._teacher_logits = ("", 1)
         self._remembered: dict[int, np.ndarray] = {}
@@ -54,13 +61,16 @@ class Objective:
         """
         options, wanted = self._options, self._options.losses
         images = paddle.to_tensor(batch.images)
-        kind = "bfloat16" if options.precision == "bf16" else "float16"
-        with paddle.amp.auto_cast(enable=options.precision != "fp32", dtype=kind):
-            own = student.read([images], [self._logits[0], *options.features])
+        half = "bfloat16" if options.precision == "bf16" else "float16"
+        with paddle.amp.auto_cast(enable=options.precision != "fp32", dtype=half):
+            heads = [self._logits, *self._auxiliary]
+            own = student.read([images], [*(name for name, _ in heads), *options.features])
         scores = _classes_first(own[self._logits[0]], self._logits[1])
         found: dict[str, paddle.Tensor] = {}
         if wanted.needs_labels and batch.labels is not None:
-            found = self._on_labels(scores, batch.labels)
+            for weight, (name, axis) in zip(options.multi_loss_weight, heads, strict=True):
+                for kind, value in self._on_labels(_classes_first(own[name], axis), batch.labels).items():
+                    found[kind] = found.get(kind, 0.0) + weight * value
         if self._teacher is not None:
             taught, known = self._taught(images, batch)
             found |= self._on_teacher(scores, taught)

@@ -11,8 +11,8 @@ _ENLARGES = frozenset({"bilinear_interp_v2", "nearest_interp_v2", "bicubic_inter
 _PASSES = frozenset({"assign", "scale", "share_data"})
 
 
-def score_map_of(program: Program) -> tuple[str, int]:
-    """The variable with the smallest map of logits of which the output is an enlargement, and its class axis.
+def score_map_of(program: Program, output: int = 0) -> tuple[str, int]:
+    """The variable with the smallest map of logits of which an output is an enlargement, and its class axis.
 
     Where two programs enlarge alike, equal maps give equal outputs. A program that does not end in an enlargement
     gives what `logits_of` does.
@@ -20,7 +20,7 @@ def score_map_of(program: Program) -> tuple[str, int]:
     Raises:
         UnsupportedModelError: There are no logits.
     """
-    found, axis = logits_of(program)
+    found, axis = logits_of(program, output)
     name = found
     for op in reversed(list(program.compute_ops())):
         if name not in op.output_names():

@@ -45,6 +45,8 @@ class LearningOptions(Frozen):
         warmup_steps: Steps in which the rate rises linearly.
         class_weight: What a pixel of each class counts in cross entropy and BCE; `dynamic`: the inverse of the batch's
             pixels of the class.
+        multi_loss_weight: What the losses on labels count at each output, the segmentation first; those behind it are
+            auxiliary heads, which a training takes off at its end.
         features: Variables of student and teacher that `losses.attention` compares.
         temperature: Of the losses that soften the classes.
         ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
@@ -63,6 +65,7 @@ class LearningOptions(Frozen):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     losses: Losses = Losses()
     class_weight: Literal["dynamic"] | tuple[NonNegativeFloat, ...] | None = None
+    multi_loss_weight: tuple[NonNegativeFloat, ...] = Field(default=(1.0,), min_length=1)
     features: tuple[str, ...] = ()
     temperature: float = Field(default=1.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from segexport.artifact import (
     MANIFEST_NAME,
+    FileEntry,
     LineageEntry,
     Manifest,
     ModelArtifact,
@@ -73,6 +75,29 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
     for name in weights:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, folder / name)
+    files = (file_entry(folder, model.name), *(file_entry(folder, name, "params") for name in weights))
+    write_artifact(folder, adopted(path, Format.ONNX, files, answer, reference, key, notes))
+
+
+def adopted(
+    path: Path,
+    format: Format,
+    files: tuple[FileEntry, ...],
+    answer: dict[str, Any],
+    reference: ModelArtifact,
+    key: str,
+    notes: Sequence[str],
+) -> Manifest:
+    """The manifest of a file that somebody else made; preprocessing and labels are the reference's.
+
+    Args:
+        files: Copies of it and of what belongs to it, in the artifact's folder.
+        answer: What the file says: `inputs`, `outputs` (name, dtype, shape) and `precision`.
+        key: Of the artifact in the store.
+
+    Raises:
+        InputError: Its inputs or outputs are not those of the reference.
+    """
     before = reference.manifest
     if len(answer["inputs"]) != len(before.inputs):
         raise InputError(
@@ -83,10 +108,10 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
         spec.model_copy(update={"name": new["name"], "dtype": new["dtype"], "shape": tuple(new["shape"])})
         for spec, new in zip(before.inputs, answer["inputs"], strict=True)
     )
-    manifest = Manifest(
+    return Manifest(
         name=path.stem,
-        format=Format.ONNX,
-        files=(file_entry(folder, model.name), *(file_entry(folder, name, "params") for name in weights)),
+        format=format,
+        files=files,
         inputs=inputs,
         outputs=_outputs(answer["outputs"], before, path),
         preprocess=before.preprocess,
@@ -102,7 +127,6 @@ def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folde
             ),
         ),
     )
-    write_artifact(folder, manifest)
 
 
 def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:

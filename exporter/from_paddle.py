@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import ValidationError
 
 from segexport.artifact import (
@@ -28,10 +29,13 @@ from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
+from segexport.exporter.paddleseg_network import Built, PaddleSegNetwork
 from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
+from segexport.importers.checkpoint import find_checkpoint, read_checkpoint
+from segexport.importers.checkpoint_fit import fitting
 from segexport.importers.deploy_config import DeployConfig, read_deploy_config
 from segexport.importers.model_files import ModelFiles, find_model
 from segexport.preprocess import place
@@ -130,7 +134,7 @@ class _Found:
     describe: Callable[[int], DeployConfig]
     params: dict[str, object]
     deploy: tuple[str, str] | None = None
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
 
 def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtifact:
@@ -148,14 +152,58 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
         if files.kind == "artifact":
             return read_artifact(files.folder)
         found = _export(files, options)
+    return _kept(_name(path), found, options, store)
+
+
+def new_model(
+    network: PaddleSegNetwork,
+    options: ImportOptions,
+    store: Store,
+    *,
+    heads: int = 1,
+    pretrained: Path | None = None,
+    seed: int = 0,
+) -> ModelArtifact:
+    """A network that nobody has trained, which ends in the scores of its heads, the main one first.
+
+    Args:
+        heads: How many of those that PaddleSeg trains.
+        pretrained: A checkpoint whose weights are taken where name and shape fit; None: all weights are random.
+        seed: Of random weights.
+
+    Raises:
+        InputError: PaddleSeg cannot build it, or nothing of `pretrained` fits.
+    """
+    config, notes = network.config, [f"PaddleSeg built {network.config.model['type']}"]
+    file = None if pretrained is None else find_checkpoint(pretrained)
+
+    def fill(built: Built) -> Mapping[str, np.ndarray]:
+        if file is None:
+            return {}
+        taken = fitting(file, read_checkpoint(file), built.weights)
+        notes.append(f"{len(taken)} of its {len(built.weights)} weights begin as in {file.name}")
+        return taken
+
+    files = {} if file is None else {"pretrained": file_digest(file)}
+    found = _Found(
+        path=config.file,
+        read=lambda: network.program(options.input_size, fill, heads=heads, seed=seed),
+        describe=lambda channels: config.deploy_config(channels, options.preprocess),
+        params={**network.described(**files), "heads": heads, "seed": seed},
+        notes=notes,
+    )
+    return _kept(config.model["type"], found, options, store)
+
+
+def _kept(name: str, found: _Found, options: ImportOptions, store: Store) -> ModelArtifact:
     told = options.model_dump(mode="json", exclude={"config", "paddleseg"})
     made_of = {**found.params, "deploy": found.deploy, "options": told}
-    key = digest_of({"import": IMPORT_VERSION, "name": _name(path), **made_of})
+    key = digest_of({"import": IMPORT_VERSION, "name": name, **made_of})
     kept = store.find_artifact(key)
     if kept is not None:
         return kept
     lineage = LineageEntry(step="import", version=IMPORT_VERSION, params=found.params, key=key)
-    return read_artifact(store.keep(key, lambda folder: _write(folder, _name(path), found, options, lineage)))
+    return read_artifact(store.keep(key, lambda folder: _write(folder, name, found, options, lineage)))
 
 
 def _export(files: ModelFiles, options: ImportOptions) -> _Found:

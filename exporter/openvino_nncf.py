@@ -24,7 +24,7 @@ class QuantizeWithNncf:
     """fp32 to int8: asymmetric activations, symmetric weights per channel, biases corrected."""
 
     kind = "openvino_nncf"
-    version = "1"
+    version = "2"
     accepts = Format.OPENVINO
     produces = Format.OPENVINO
     needs = _TOOLS

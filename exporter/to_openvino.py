@@ -12,14 +12,14 @@ from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision
 
 OPENVINO_TOOLS = ("openvino",)
-MODEL = "model.xml"
+MODEL, WEIGHTS = "model.xml", "model.bin"
 
 
 class ToOpenVino:
     """The same operators with the same constants; BatchNorm and arithmetic on constants are folded."""
 
     kind = "to_openvino"
-    version = "1"
+    version = "2"
     accepts = Format.ONNX
     produces = Format.OPENVINO
     needs = OPENVINO_TOOLS
@@ -63,11 +63,10 @@ def openvino_manifest(
         version: Of OpenVINO.
     """
     before = source.manifest
-    weights = Path(MODEL).with_suffix(".bin").name
     return before.model_copy(
         update={
             "format": Format.OPENVINO,
-            "files": (file_entry(out_dir, MODEL), file_entry(out_dir, weights, "params")),
+            "files": (file_entry(out_dir, MODEL), file_entry(out_dir, WEIGHTS, "params")),
             "target": before.target.model_copy(
                 update={"arch": "any", "precision": precision, "min_runtime_version": version}
             ),

@@ -31,6 +31,17 @@ def test_one_sentence_says_what_segexport_is():
         assert tagline in (REPOSITORY / name).read_text(encoding="utf-8"), name
 
 
+def test_examples_of_preprocessing_are_taken(tmp_path):
+    from segexport.exporter.from_paddle import ImportOptions
+
+    page = (REPOSITORY / "docs/preprocessing.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert len(examples) >= 3
+    for text in examples:
+        (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+        assert ImportOptions.from_strings(preprocess=tmp_path / "p.yaml").preprocess is not None
+
+
 def test_the_site_builds(tmp_path):
     require("mkdocs", "material")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]

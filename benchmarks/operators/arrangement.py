@@ -222,6 +222,8 @@ WRITTEN: list[Cell] = [
         str_value=each("1", "")),
     *sweep("assign_value", "whole", shape=[2, 2], dtype=INT32, int32_values=[1, 2, 3, 4]),
     *sweep("assign_value", "mask", shape=[2, 2], dtype=BOOL, bool_values=[1, 0, 0, 1]),
+    *[cell for value in ("-inf", "inf", "-1e30")
+      for cell in sweep("fill_constant", value, shape=[2, 3], dtype=FLOAT32, value=float(value), str_value=value)],
     *sweep("fill_constant", "by tensors", ShapeTensor=each(None, given([2, 3], "int32")),
         ValueTensor=each(None, given([2.5], "float32")), shape=[2, 3], dtype=FLOAT32, value=1.5, str_value="1.5"),
     *sweep("eye", num_rows=each(3, 2), num_columns=each(3, 4, -1), dtype=each(FLOAT32, INT64)),

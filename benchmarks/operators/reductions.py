@@ -30,6 +30,8 @@ REDUCED: list[Cell] = [
     *sweep("mean", X=each(X, fed(4, 6), fed(6))),
     *sweep("logsumexp", "far", X=fed(3, 4, draw=(90, 120)), axis=[1], keepdim=True, reduce_all=False),
     *sweep("softmax", "far", X=each(fed(3, 4, draw=(90, 120)), fed(3, 4, draw=(-200, 200))), axis=-1),
+    *sweep("softmax", "masked", X=given([[0.0, -INF, 1.0], [-INF, 2.0, -INF], [3.0, -1e30, 0.5]], "float32",
+        held=False), axis=each(-1, 0)),
     *sweep("log_softmax", "far", X=fed(3, 4, draw=(90, 120)), axis=-1),  # Paddle itself holds what is smaller at -64
     *sweep("logsumexp", X=X, axis=each([0], [1], [-1], [2, 3], [0, 1, 2, 3]), keepdim=each(True, False),
         reduce_all=each(False, True)),

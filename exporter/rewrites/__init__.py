@@ -36,7 +36,7 @@ from segexport.exporter.rewrites.group_norm import GroupNormOfImages
 from segexport.exporter.rewrites.index_put import IndexPutToWhere
 from segexport.exporter.rewrites.index_select import IndexSelectToGather
 from segexport.exporter.rewrites.int32_mask import Int32Mask
-from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats
+from segexport.exporter.rewrites.integers import FloorDivision, IntegersAsFloats, ScaleOfIntegers
 from segexport.exporter.rewrites.linear_interp import LinearInterpToBilinear
 from segexport.exporter.rewrites.normalization import NormalizationDefaults
 from segexport.exporter.rewrites.p_norm import PNormToReduction
@@ -131,6 +131,7 @@ REWRITES: tuple[Rewrite, ...] = (
     SetValueAttributes(),
     ZeroDimConstants(),
     *(IntegersAsFloats(target) for target in (LITE_ARM, LITE_X86)),
+    ScaleOfIntegers(),
     FloorDivision(),
     Relu6Threshold(),
     ComparisonAttributes(),

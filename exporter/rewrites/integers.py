@@ -1,4 +1,4 @@
-"""Arithmetic of integers that Paddle-Lite has not, or gets wrong, computed with floats.
+"""Arithmetic of integers that an export has not, or gets wrong, computed with floats or whole numbers.
 
 Exact below 2^24, which holds for what such operators count: boxes, sizes, indices of classes.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
-from segexport.exporter.rewrites.base import LITE, LITE_ARM, EachOperator, OpBuilder, Target
+from segexport.exporter.rewrites.base import LITE, LITE_ARM, ONNX, EachOperator, OpBuilder, Target
 
 _INTEGERS = ("int32", "int64")
 _UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they give floats, sums wrong ones
+_RESIZES = ("nearest_interp_v2", "nearest_interp")  # of 32 bits they give floats
 _EXTREMES = ("elementwise_min", "elementwise_max")  # ARM's kernels take no integers
 
 
@@ -18,7 +19,7 @@ class IntegersAsFloats(EachOperator):
     """Casts before and behind."""
 
     name = "integers_as_floats"
-    version = "1"
+    version = "2"
     what = "of integers"
     became = "computed as float"
 
@@ -27,10 +28,13 @@ class IntegersAsFloats(EachOperator):
         self._types = _UNARY + (_EXTREMES if target == LITE_ARM else ())
 
     def takes(self, program: Program, op: Op) -> bool:
-        return op.type in self._types and program.dtype(op.input("X") or "") in _INTEGERS
+        dtype = program.dtype(op.input("X") or "") if op.input("X") else ""
+        return dtype in _INTEGERS if op.type in self._types else dtype == "int32" and op.type in _RESIZES
 
     def change(self, program: Program, op: Op) -> None:
-        for names in op.inputs.values():
+        for slot, names in op.inputs.items():
+            if slot != "X" and op.type in _RESIZES:  # sizes
+                continue
             for index, name in enumerate(names):
                 number = program.add_var(f"{name}.float", program.shape(name), "float32")
                 program.insert_before(op, _cast(program, name, number))
@@ -39,6 +43,25 @@ class IntegersAsFloats(EachOperator):
         number = program.add_var(f"{out}.float", program.shape(out), "float32")
         op.outputs["Out"] = [number]
         program.insert_after(op, _cast(program, number, out))
+
+
+class ScaleOfIntegers(EachOperator):
+    """Cuts scale and bias to whole numbers first, as Paddle does."""
+
+    name = "scale_of_integers"
+    version = "1"
+    targets = frozenset({ONNX})
+    what = "scale"
+    became = "given whole numbers"
+
+    def takes(self, program: Program, op: Op) -> bool:
+        if op.type != "scale" or program.dtype(op.input("X") or "") not in _INTEGERS:
+            return False
+        return any(op.attr(name, 0.0) % 1 for name in ("scale", "bias"))
+
+    def change(self, program: Program, op: Op) -> None:
+        for name in ("scale", "bias"):
+            op.set_attr(name, float(int(op.attr(name, 0.0))))
 
 
 class FloorDivision(EachOperator):

@@ -45,6 +45,7 @@ class ExportTarget(ABC):
         toolchains: The environments that its tools live in, by name.
         converters: The tools that read the program; they decide which rewrites run before, and what `inspect` reports.
         suffix: Of a bare file of the format, which may be checked without a manifest; empty where there is none.
+        beside: Suffix of a file of the same name that a bare file of the format needs; empty where it needs none.
         packed: Roles of the artifact's files that go into the Android app; none where the app does not run the format.
         as_on_device: Options of its runtime with which it computes here as it does on the device.
         limits: What an export of a precision must hold where that is not what every export must; recipes come after.
@@ -61,6 +62,7 @@ class ExportTarget(ABC):
     toolchains: ClassVar[tuple[str, ...]] = ()
     converters: ClassVar[tuple[Converter, ...]] = ()
     suffix: ClassVar[str] = ""
+    beside: ClassVar[str] = ""
     packed: ClassVar[tuple[str, ...]] = ()
     as_on_device: ClassVar[Mapping[str, object]] = {}
     limits: ClassVar[Mapping[Precision, Limits]] = {}

@@ -15,6 +15,7 @@ from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from segexport.diagnose.graph_probe import Side
     from segexport.diagnose.trace import Trace
     from segexport.exporter.program import Program
+    from segexport.files.store import Store
     from segexport.pipeline.step import Step
 
 
@@ -49,6 +51,8 @@ class OpenVinoTarget(ExportTarget):
     runtimes = ("openvino",)
     toolchains = ("onnx", "openvino")
     converters = (PADDLE2ONNX,)
+    suffix = ".xml"
+    beside = ".bin"
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
@@ -60,6 +64,11 @@ class OpenVinoTarget(ExportTarget):
         if recipe.precision is Precision.INT8:
             steps.append(make_step("onnx_int8", recipe.calibration.model_dump()))
         return [*steps, make_step("to_openvino", {"half": recipe.precision is Precision.FP16})]
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        from segexport.exporter.from_openvino import adopt_openvino
+
+        return adopt_openvino(file, reference, store)
 
     def graph_probe(
         self,

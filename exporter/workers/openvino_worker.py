@@ -1,9 +1,12 @@
-"""Makes OpenVINO models. Commands: convert."""
+"""Makes OpenVINO models. Commands: convert, describe."""
 
 from __future__ import annotations
 
+import numpy as np
 import openvino as ov
+from openvino import opset8
 from openvino._offline_transformations import apply_moc_transformations
+from openvino.utils import replace_node
 from worker_host import WorkerFailure
 
 
@@ -17,18 +20,64 @@ def convert(arguments, _arrays):
     return {"version": ov.__version__.split("-")[0]}, []
 
 
+def describe(arguments, _arrays):
+    """Inputs, outputs and precision of a model that somebody else made; tensors of `names` are called so."""
+    try:
+        model = ov.Core().read_model(arguments["model"])
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300]
+        raise WorkerFailure(f"{arguments['model']}: not a valid OpenVINO model", cause=cause) from error
+    kinds = {node.get_element_type() for node in model.get_ops() if node.get_type_name() == "Constant"}
+    rounds = any(node.get_type_name() == "FakeQuantize" for node in model.get_ops())
+    return {
+        "inputs": [_described(port, arguments["names"]) for port in model.inputs],
+        "outputs": [_described(port, arguments["names"]) for port in model.outputs],
+        "precision": "int8" if rounds else "fp16" if ov.Type.f16 in kinds else "fp32",
+    }, []
+
+
+def _described(port, known: list[str]) -> dict:
+    names = port.get_names()
+    if not names:
+        raise WorkerFailure("an input or output of the model has no name")
+    name = next((name for name in known if name in names), min(names))
+    shape = [dimension.get_length() if dimension.is_static else -1 for dimension in port.partial_shape]
+    return {"name": name, "dtype": port.element_type.to_dtype().name, "shape": shape}
+
+
 def read(file: str):
     """The model with fewer and larger operators: what follows from constants becomes one."""
     try:
         model = ov.Core().read_model(file)
         apply_moc_transformations(model, cf=True)
+        _write_hard_swish(model)
     except Exception as error:
         raise WorkerFailure("OpenVINO cannot convert the model", cause=" ".join(str(error).split())[:300]) from error
     return model
 
 
+def _write_hard_swish(model) -> None:
+    """`x * HardSigmoid(x)`, as int8 ONNX models have it, in one operator: OpenVINO has no quick kernel for two."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Multiply":
+            continue
+        first, second = (given.get_source_output() for given in node.inputs())
+        for x, gate in ((first, second.get_node()), (second, first.get_node())):
+            if gate.get_type_name() != "HardSigmoid" or gate.input(0).get_source_output() != x:
+                continue
+            slope, offset = (gate.input(place).get_source_output().get_node() for place in (1, 2))
+            constants = slope.get_type_name() == offset.get_type_name() == "Constant"
+            if constants and np.allclose((slope.get_data(), offset.get_data()), (1 / 6, 0.5), rtol=1e-6):
+                whole = opset8.hswish(x)
+                whole.output(0).set_names(node.output(0).get_names())
+                replace_node(node, whole)
+                break
+
+
 def save(model, out: str, *, half: bool) -> None:
     """Writes the `.xml`, without the white space that is a third of it, and the `.bin` beside it."""
+    _fold_biases(model)
+    _share_limits(model)
     ov.save_model(model, out, half)
     with open(out, encoding="utf-8") as file:
         text = "".join(line.strip() for line in file)
@@ -36,4 +85,43 @@ def save(model, out: str, *, half: bool) -> None:
         file.write(text)
 
 
-COMMANDS = {"convert": convert}
+def _fold_biases(model) -> None:
+    """A bias in 32 bits with its scale becomes one constant in fp32, as OpenVINO computes it at each loading."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "Add":
+            for given in node.inputs():
+                source = given.get_source_output()
+                value = _constant(source.get_node())
+                if value is not None and source.get_node().get_type_name() != "Constant":
+                    given.replace_source_output(opset8.constant(value).output(0))
+
+
+def _constant(node):
+    """What a node of a bias gives; None where that is not known before it runs, or is 8 bits in the file."""
+    kind = node.get_type_name()
+    if kind == "Constant":
+        return None if node.get_element_type() in (ov.Type.i8, ov.Type.u8) else node.get_data()
+    if kind not in ("Convert", "Multiply", "Reshape"):
+        return None
+    values = [_constant(given.get_source_output().get_node()) for given in node.inputs()]
+    if any(value is None for value in values):
+        return None
+    if kind == "Convert":
+        return values[0].astype(node.get_element_type().to_dtype())
+    return values[0] * values[1] if kind == "Multiply" else values[0].reshape(node.get_output_shape(0))
+
+
+def _share_limits(model) -> None:
+    """A rounding's limits, which are the same before and after it, are two constants and not four."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() == "FakeQuantize":
+            before, after = [[node.input(place) for place in pair] for pair in ((1, 2), (3, 4))]
+            for one, other in zip(before, after, strict=True):
+                known = [port.get_source_output().get_node() for port in (one, other)]
+                if all(each.get_type_name() == "Constant" for each in known):
+                    first, second = (each.get_data() for each in known)
+                    if first.shape == second.shape and (first == second).all():
+                        other.replace_source_output(one.get_source_output())
+
+
+COMMANDS = {"convert": convert, "describe": describe}

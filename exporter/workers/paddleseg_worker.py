@@ -12,9 +12,9 @@ import inspect
 import os
 import sys
 
+import numpy as np
 from worker_host import WorkerFailure
 
-_SEED = 0  # of weights that nobody sends
 _NETWORK_EVENTS = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname")
 _built = {}
 
@@ -116,7 +116,8 @@ def build(arguments, _arrays):
                 del section[name]
     if has_backbone:
         model["backbone"] = place
-    paddle.seed(_SEED)
+    paddle.seed(arguments["seed"])
+    np.random.seed(arguments["seed"])  # some networks draw from it
     network = _make(model, known, "model")
     network.eval()
     _built.update(network=network, channels=place.get("in_channels", 3))
@@ -135,21 +136,26 @@ def _name_of(dtype):
 def write(arguments, arrays):
     """Gives the network its weights, in the order of `names`, and writes `model.pdmodel` and `model.pdiparams`.
 
-    The mask is the argmax of the first output, as PaddleSeg's `export.py` writes it. An output of one channel, or one
-    that is a mask, is written as it is.
+    `heads` is 0: the argmax of the first output, as PaddleSeg's `export.py` writes it; an output of one channel, or one
+    that is a mask, is written as it is. Else: the scores of so many of the heads that PaddleSeg trains.
     """
     import paddle
 
-    network, channels = _built["network"], _built["channels"]
+    network, channels, heads = _built["network"], _built["channels"], arguments["heads"]
     own = network.state_dict()
     for name, value in zip(arguments["names"], arrays, strict=True):
         own[name].set_value(value)
 
-    class Exported(paddle.nn.Layer):
+    class Scores(paddle.nn.Layer):
         def __init__(self):
             super().__init__()
-            self.network = network
+            self.network, self.heads = network, heads
 
+        def forward(self, image):
+            scores = self.network(image)
+            return scores[: self.heads] if isinstance(scores, (list, tuple)) else scores
+
+    class Mask(Scores):
         def forward(self, image):
             scores = self.network(image)
             if isinstance(scores, (list, tuple)):
@@ -158,8 +164,9 @@ def write(arguments, arrays):
                 return scores
             return paddle.argmax(scores, axis=1, dtype="int32")
 
-    exported = Exported()
+    exported = Scores() if heads else Mask()
     exported.eval()
+    network.training = heads > 1  # it alone, not its layers: it decides which heads there are
     height, width = arguments["sides"] or (None, None)
     spec = paddle.static.InputSpec([1 if height else None, channels, height, width], "float32", name="x")
     try:

@@ -214,10 +214,15 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
 
+    Args:
+        path: The folder, or a file in it.
+
     Raises:
         InputError: No manifest, one of another schema, a file that is missing or changed, or an ONNX model that reads
             its weights from a file that the manifest does not list.
     """
+    if path.is_file() and path.with_name(MANIFEST_NAME).is_file():
+        path = path.parent
     file = path / MANIFEST_NAME
     if not file.is_file():
         raise InputError(

@@ -15,8 +15,8 @@ from installed import require_worker
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
 from segexport.exporter import program
-from segexport.exporter.from_checkpoint import MODULE, WORKER
 from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.paddleseg_network import MODULE, WORKER
 from segexport.exporter.set_head import set_head
 from segexport.files.store import Store
 from segexport.process.worker import Worker
@@ -185,11 +185,11 @@ def builder():
 )
 def test_what_cannot_be_built_is_told_with_what_can(builder, model, dataset, what, more):
     with pytest.raises(WorkerFailed) as caught:
-        builder.call("build", {"model": model, "dataset": dataset, "checkout": None}, timeout_s=300)
+        builder.call("build", {"model": model, "dataset": dataset, "checkout": None, "seed": 0}, timeout_s=300)
     assert caught.value.what == what
     assert more in caught.value.cause + caught.value.hint
 
 
 def test_classes_of_a_data_set(builder):
-    building = {"model": {"type": "FastSCNN"}, "dataset": "Cityscapes", "checkout": None}
+    building = {"model": {"type": "FastSCNN"}, "dataset": "Cityscapes", "checkout": None, "seed": 0}
     assert builder.call("build", building, timeout_s=300)[0]["num_classes"] == 19

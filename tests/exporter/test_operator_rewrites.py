@@ -370,6 +370,20 @@ def as_scalar(graph: Graph, image: str) -> str:
     return graph.op("elementwise_sub", {"X": image, "Y": scalar}, DIMS, axis=-1)
 
 
+def scaled_whole(graph: Graph, image: str) -> str:
+    """Paddle cuts 1.5 to 1 and -2.5 to -2."""
+    whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+    return graph.op("scale", {"X": whole}, DIMS, dtype="int32", scale=1.5, bias=-2.5, bias_after_scale=True)
+
+
+def resized_classes(graph: Graph, image: str) -> str:
+    wide = (1, 4, 12, 16)
+    whole = graph.op("cast", {"X": image}, DIMS, dtype="int32", in_dtype=5, out_dtype=2)
+    attrs = {"interp_method": "nearest", "align_corners": False, "data_layout": "NCHW", "out_h": 12, "out_w": 16}
+    typed = {"scale": ("FLOATS", [])}
+    return graph.op("nearest_interp_v2", {"X": whole}, wide, dtype="int32", typed=typed, out_d=-1, **attrs)
+
+
 def summed_whole(graph: Graph, image: str) -> str:
     attrs = {"dim": [3], "keep_dim": False, "reduce_all": False, "in_dtype": 5, "out_dtype": 2}
     return graph.op("reduce_sum", {"X": image}, (1, 4, 6), dtype="int32", **attrs)
@@ -515,6 +529,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "set_value_of_one_axis", ONNX, set_part(tensor=(8,), dropped=(1,), axes=[1], starts=[1], ends=[2], steps=[1]),
     ),
     "a tensor without axes": ("zero_dim_constants", LITE_X86, as_scalar),
+    "scale of whole numbers": ("scale_of_integers", ONNX, scaled_whole),
     "sum of what is cut to whole numbers": ("cast_before_reduction", ONNX, summed_whole),
 }  # fmt: skip
 IMAGE = np.random.default_rng(1).normal(size=DIMS).astype(np.float32)
@@ -592,6 +607,17 @@ def test_a_padding_of_free_size_drops_the_dilation(tools: Toolchain) -> None:
     np.testing.assert_allclose(tools.onnx(changed, [IMAGE])[0], tools.paddle(program, [IMAGE])[0], atol=1e-5)
     with pytest.raises(SegexportError):
         tools.onnx(program, [IMAGE])
+
+
+def test_resized_whole_numbers_stay_whole(tools: Toolchain) -> None:
+    program = built(resized_classes)
+    (expected,) = tools.paddle(program, [IMAGE])
+    changed, notes = rewrites.rewrite_for(LITE_X86, program)
+    assert "integers_as_floats 2: 1 operator of integers computed as float" in notes
+    (found,) = tools.lite(changed, [IMAGE])
+    assert found.dtype == expected.dtype == np.int32
+    np.testing.assert_array_equal(found, expected)
+    assert tools.lite(program, [IMAGE])[0].dtype == np.float32
 
 
 def test_sizes_that_are_computed_in_64_bits(tools: Toolchain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from installed import require, require_worker
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit
 from segexport.data.dataset import Dataset
-from segexport.errors import UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, WorkerError
+from segexport.exporter.from_openvino import adopt_openvino
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.openvino import OpenVinoExport
 from segexport.exporter.to_openvino import ToOpenVino
 from segexport.files.store import Store
+from segexport.importers.model_files import find_model
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
@@ -32,7 +35,7 @@ PRECISIONS = (Precision.FP32, Precision.FP16, Precision.INT8)
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
-    """`onnx-fp32`, `openvino-fp32`, ..."""
+    """`onnx-fp32`, `openvino-fp32`, ..., and their `source`."""
     require("paddle2onnx")
     require_worker("openvino")
     store = Store(tmp_path_factory.mktemp("store"))
@@ -42,10 +45,10 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
     builder = PlanRunner(store, StepContext(data=data))
-    return {
-        name: builder.build(name, source, chain)
-        for name, chain in plan(recipe, source, data.fingerprint).chains.items()
-    }
+    found = {"source": source}
+    for name, chain in plan(recipe, source, data.fingerprint).chains.items():
+        found[name] = builder.build(name, source, chain)
+    return found
 
 
 def image(artifact: ModelArtifact) -> list[np.ndarray]:
@@ -83,6 +86,7 @@ def test_the_manifest_is_the_onnx_exports_with_other_files(exports):
     sizes = {name: exports[f"openvino-{name}"].manifest.files[1].size_bytes for name in ("fp32", "fp16", "int8")}
     assert sizes["fp16"] < 0.51 * sizes["fp32"]
     assert sizes["int8"] < 0.33 * sizes["fp32"]
+    assert exports["openvino-int8"].size_bytes < 0.62 * exports["openvino-fp32"].size_bytes  # with the graph's text
 
 
 def test_two_conversions_give_the_same_bytes(exports, tmp_path):
@@ -118,6 +122,35 @@ def test_what_runs_is_read_back(exports, export, precision):
     else:
         assert counts == {precision.value: 33}
     assert all(one.provider.startswith("CPU") for one in found.ran)
+    if export == "openvino":  # hard swish is one operator in int8 too: OpenVINO computes its halves without a kernel
+        assert "Math" not in found.operators.get("fp32", {})
+
+
+def test_files_of_somebody_else_are_adopted(exports, tmp_path):
+    made, reference = exports["openvino-int8"], exports["source"]
+    for name in ("model.xml", "model.bin"):
+        shutil.copy(made.path / name, tmp_path / name.replace("model", "theirs"))
+    store = Store(tmp_path / "store")
+    found = adopt_openvino(tmp_path / "theirs.xml", reference, store)
+    assert (found.manifest.format, found.manifest.target.precision) == ("openvino", Precision.INT8)
+    for field in ("inputs", "outputs", "labels", "preprocess"):
+        assert getattr(found.manifest, field) == getattr(made.manifest, field)
+    np.testing.assert_array_equal(outputs(found), outputs(made))
+    (tmp_path / "theirs.xml").write_text("<net/>")
+    with pytest.raises(WorkerError, match=r"theirs\.xml: not a valid OpenVINO model"):
+        adopt_openvino(tmp_path / "theirs.xml", reference, store)
+    (tmp_path / "theirs.bin").unlink()
+    with pytest.raises(InputError, match=r"theirs\.xml: an OpenVINO model without its weights"):
+        adopt_openvino(tmp_path / "theirs.xml", reference, store)
+
+
+def test_an_xml_file_is_a_model_only_with_its_weights(tmp_path):
+    for name in ("model.pdmodel", "model.pdiparams", "notes.xml"):
+        (tmp_path / name).write_bytes(b"content")
+    assert find_model(tmp_path).model.name == "model.pdmodel"
+    (tmp_path / "notes.bin").write_bytes(b"content")
+    with pytest.raises(InputError, match=r"2 models: model\.pdmodel, notes\.xml"):
+        find_model(tmp_path)
 
 
 SPY = """

@@ -10,13 +10,13 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from segexport.errors import InputError
+from segexport.measure.label_map import label_map_lookup
 from segexport.measure.metrics import (
     agreement,
     apply_label_map,
     class_counts,
     confusion_matrix,
     iou_per_class,
-    label_map_lookup,
     mean_iou,
     scores,
 )

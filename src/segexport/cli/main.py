@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,9 @@ from segexport.cli.model import evaluate, pipeline, predict
 from segexport.cli.options import FILE as _FILE
 from segexport.cli.options import FORMS as _FORMS
 from segexport.cli.options import LABEL_MAP as _LABEL_MAP
+from segexport.cli.options import LABELS as _LABELS
 from segexport.cli.options import LIMIT as _LIMIT
+from segexport.cli.options import PREPROCESS as _PREPROCESS
 from segexport.cli.options import SPLIT as _SPLIT
 from segexport.cli.options import TABLE_OR_JSON as _TABLE_OR_JSON
 from segexport.cli.options import THREADS as _THREADS
@@ -31,11 +35,12 @@ from segexport.cli.options import importing as _importing
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
-from segexport.cli.train import finetune
+from segexport.cli.train import finetune, train
 
 if TYPE_CHECKING:
     from segexport.errors import SegexportError
     from segexport.report.schema import Report
+    from segexport.report.wording import Places
     from segexport.ui.console import Color, Console
 
 
@@ -47,7 +52,7 @@ _HEAD = click.option(
     help="Output of the network; argmax_small: the mask before the last upsampling.",
 )
 SECTIONS = {
-    "Convert": ("import", "export", "run", "demo", "compress", "finetune"),
+    "Convert": ("import", "export", "run", "demo", "compress", "finetune", "train"),
     "Check": ("check", "merge", "diagnose", "bench", "inspect", "report", "evaluate"),
     "Use": ("predict", "pipeline", "serve", "android"),
     "Data and references": ("data", "reference", "golden", "recipe"),
@@ -84,11 +89,12 @@ def cli(context: click.Context) -> None:
 @click.pass_obj
 def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
     """Run RECIPE: compress, export and check a model."""
-    from segexport.commands.run import run
+    from segexport.commands.run import places_of, run
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    _finish(say, run(recipe, folder, without=without, feedback=say), folder)
+    result = run(recipe, folder, without=without, feedback=say)
+    _finish(say, result, folder, places=lambda: places_of(recipe, folder, result))
 
 
 @cli.command(
@@ -182,6 +188,8 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @_SPLIT
 @_grouping
 @_LABEL_MAP
+@_PREPROCESS
+@_LABELS
 @_LIMIT
 @click.option("--device", default="cpu", show_default=True, help="Device for the exports: cpu, gpu:N, adb[:SERIAL].")
 @click.option("--adb", "device", flag_value="adb", help="Use the connected phone, like --device adb.")
@@ -215,14 +223,15 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with their original model on real images."""
-    from segexport.commands.check import CheckOptions, check, check_shard
+    from segexport.commands.check import CheckOptions, check, check_shard, places_of
 
     say = console()
     asked = chosen(CheckOptions, options)
     if asked.shard is not None:
         say.say(check_shard(exports, output, asked, feedback=say))
     else:
-        _finish(say, check(exports, output, asked, feedback=say), output, form)
+        places = functools.partial(places_of, exports, asked)
+        _finish(say, check(exports, output, asked, feedback=say), output, form, places=places)
 
 
 @cli.command(examples=["segexport merge part1.shard part2.shard -o out/report"])
@@ -350,7 +359,7 @@ def doctor(console: Any, form: str) -> None:
         sys.exit(2)
 
 
-for _command in (compress, data, evaluate, finetune, pipeline, predict, serve):
+for _command in (compress, data, evaluate, finetune, pipeline, predict, serve, train):
     cli.add_command(_command)
 cli.add_command(reference)
 cli.add_command(golden)
@@ -488,11 +497,25 @@ def _console(color: Color, quiet: bool) -> Console:
     return Console(color, quiet=quiet)
 
 
-def _finish(say: Console, result: Report, folder: Path | None, form: str = "table") -> None:
-    """Shows a report and leaves with its exit code."""
+def _finish(
+    say: Console,
+    result: Report,
+    folder: Path | None,
+    form: str = "table",
+    *,
+    places: Callable[[], Places] | None = None,
+) -> None:
+    """Shows a report and leaves with its exit code.
+
+    Args:
+        places: Where models and images lie, for a command that can be pasted.
+    """
+    from segexport.report.wording import Places, where_to_look
     from segexport.verdict import exit_code
 
     _show(say, result, form, folder)
+    if form == "table" and (told := where_to_look(result, places() if places is not None else Places())):
+        say.say(told)  # in one line, however wide the table is
     if folder is not None:
         say.say(f"report: {folder / 'report.html'}")
     sys.exit(exit_code(result.verdict))

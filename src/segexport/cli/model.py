@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.options import FILE, SPLIT, TABLE_OR_JSON, THREADS, chosen, format_option, import_options, importing
+from segexport.cli.options import (
+    FILE,
+    LABEL_MAP,
+    SPLIT,
+    TABLE_OR_JSON,
+    THREADS,
+    chosen,
+    format_option,
+    import_options,
+    importing,
+)
 
 _DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="Device for MODEL: cpu, or gpu:N if the runtime supports it."
@@ -92,6 +102,7 @@ def _running(command: Callable) -> Callable:
     help="PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.",
 )
 @SPLIT
+@LABEL_MAP
 @click.option(
     "--metric",
     type=click.Choice(["COCO", "VOC"]),

@@ -20,8 +20,11 @@ LIMIT = click.option(
     "--limit", type=click.IntRange(1), help="Maximum number of images, spread over the split.  [default: all]"
 )
 LABEL_MAP = click.option(
-    "--label-map", type=FILE, help="YAML file that maps class ids of the model to class ids of the data."
+    "--label-map", type=FILE, help="YAML file that maps classes of the model to classes of the data, by name or id."
 )
+
+PREPROCESS = click.option("--preprocess", type=FILE, help="YAML file with the complete preprocessing.")
+LABELS = click.option("--labels", type=FILE, help="Text file with one class name per line.")
 
 
 def format_option(choices: click.Choice) -> Any:
@@ -67,8 +70,8 @@ def importing(command: Any) -> Any:
             type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
             help="Channel order of the network input; channels: the order of the image file.",
         ),
-        click.option("--preprocess", type=FILE, help="YAML file with the complete preprocessing."),
-        click.option("--labels", type=FILE, help="Text file with one class name per line."),
+        PREPROCESS,
+        LABELS,
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
         click.option("--input-size", metavar="WxH", help="Fix free input sides, in pixels."),
         click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),

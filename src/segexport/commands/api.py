@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from segexport.task.base import PredictionResult
 
 AnyPath = str | Path
+_TRAINING_PATHS = ("data", "augmentation", "save_dir", "resume_checkpoint", "log_dir", "teacher")
 
 
 def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **importing: Any) -> ModelArtifact:
@@ -123,7 +124,9 @@ def check(
     from segexport.commands.check import check as run_check
 
     paths = {"reference": reference, "data": data, "golden": golden, **options}
-    given = CheckOptions(**_with_paths(paths, "reference", "data", "golden", "label_map", "baseline"))
+    given = CheckOptions(
+        **_with_paths(paths, "reference", "data", "golden", "label_map", "preprocess", "labels", "baseline")
+    )
     names = [exports] if isinstance(exports, str | Path) else exports
     return run_check([Path(one) for one in names], _or_none(output), given, feedback=feedback)
 
@@ -207,9 +210,42 @@ def finetune(
     from segexport.commands.finetune import FinetuneOptions
     from segexport.commands.finetune import finetune as run_training
 
-    paths = ("data", "augmentation", "save_dir", "resume_checkpoint", "log_dir", "teacher")
-    given = FinetuneOptions(**_with_paths({"data": data, **options}, *paths))
+    given = FinetuneOptions(**_with_paths({"data": data, **options}, *_TRAINING_PATHS))
     return run_training(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def train(
+    network: str, output: AnyPath, *, data: AnyPath, feedback: Feedback = SILENCE, **options: Any
+) -> ModelArtifact:
+    """Trains a network of PaddleSeg on your own images.
+
+    Args:
+        network: A name in PaddleSeg, such as `PPLiteSeg`, or the path of a configuration.
+        data: PaddleSeg data folder.
+        options: Further ones of `segexport train`: `backbone`, `option`, `image_size`, `pretrained`, `head`,
+            `multi_loss_weight`, and those of `finetune`.
+
+    Raises:
+        SegexportError: PaddleSeg has no such network, data or options cannot be used; the training cannot go on.
+
+    Example:
+        >>> segexport.train("FastSCNN", "trained", data="data", num_epochs=100)  # doctest: +SKIP
+        <export: paddle fp32, 11 classes, 5.8 MB at trained>
+    """
+    from segexport.commands.finetune import FinetuneOptions
+    from segexport.commands.train import NetworkOptions
+    from segexport.commands.train import train as run_training
+
+    network_names = NetworkOptions.__dataclass_fields__
+    wanted = {name: value for name, value in options.items() if name in network_names}
+    course = {name: value for name, value in options.items() if name not in network_names}
+    return run_training(
+        network,
+        Path(output),
+        NetworkOptions(**_with_paths(wanted, "pretrained", "paddleseg")),
+        FinetuneOptions(**_with_paths({"data": data, **course}, *_TRAINING_PATHS)),
+        feedback=feedback,
+    )
 
 
 def diagnose(
@@ -341,7 +377,8 @@ def evaluate(
     Args:
         model: A Paddle export, or an artifact in any format.
         data: PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.
-        options: Further ones of `segexport evaluate`: `metric`, `batch_size`, `device`, `threads`, `details`.
+        options: Further ones of `segexport evaluate`: `label_map`, `metric`, `batch_size`, `device`, `threads`,
+            `details`.
 
     Raises:
         SegexportError: The model or the data cannot be used.
@@ -353,7 +390,7 @@ def evaluate(
     from segexport.commands.evaluate import EvaluateOptions
     from segexport.commands.evaluate import evaluate as run_evaluation
 
-    given = EvaluateOptions(data=Path(data), split=split, **options)
+    given = EvaluateOptions(data=Path(data), split=split, **_with_paths(options, "label_map"))
     return run_evaluation(Path(model), _importing(importing), given, feedback=feedback)
 
 

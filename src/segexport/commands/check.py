@@ -28,6 +28,7 @@ from segexport.importers.model_files import find_model
 from segexport.judge.results import Export
 from segexport.pipeline.registry import targets
 from segexport.progress import SILENCE, Feedback, Progress
+from segexport.recipe.label_map import as_label_map
 from segexport.recipe.schema import RESERVED_NAMES, CheckRecipe, LatencyPolicy
 from segexport.recipe.tolerances import Tolerances
 from segexport.references.archive import looks_like_archive, require_new
@@ -39,6 +40,7 @@ from segexport.references.live import LiveReference
 from segexport.references.merge import merge as merge_parts
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
+from segexport.report.wording import Places
 from segexport.task.open_data import open_data
 from segexport.task.registry import require_feature
 
@@ -69,7 +71,8 @@ class CheckOptions(BaselineOptions):
         reference: The model that the exports were made from, or a recording of it.
         data: Images; with `split`, `groups`, at most `limit` of them.
         golden: A golden pack, in place of `reference` and `data`.
-        label_map: YAML file: class of the model -> class of the data.
+        label_map: YAML file: class of the model -> class of the data, by name or by id.
+        preprocess, labels: Files that say of the reference what it does not state itself, as in an import.
         device, reference_device: Where the exports run, and where the model does.
         runtime: Runtimes by name, for formats that several run; each gets a row.
         latency_seconds: For timing all exports together; 0: no times.
@@ -83,6 +86,8 @@ class CheckOptions(BaselineOptions):
     split: str = "val"
     groups: str | None = None
     label_map: Path | None = None
+    preprocess: Path | None = None
+    labels: Path | None = None
     limit: int | None = None
     device: str = "cpu"
     runtime: tuple[str, ...] = ()
@@ -180,15 +185,27 @@ def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Repo
     return report
 
 
-def open_reference(path: Path, data: Dataset, limited: Dataset, options: CheckRecipe) -> Reference:
+def open_reference(
+    path: Path, data: Dataset, limited: Dataset, options: CheckRecipe, importing: ImportOptions
+) -> Reference:
     """Opens `--reference`: a recording, which must fit the data, or a model, which runs with `options`.
 
+    Args:
+        importing: What the model does not state itself.
+
     Raises:
-        InputError: Neither; or a recording of other images.
+        InputError: Neither; a recording of other images, or one that is to be imported otherwise.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
+        if importing != ImportOptions():
+            raise InputError(
+                f"{path}: a recorded reference, with --preprocess or --labels",
+                cause="a recording holds the model's own",
+                hint="give them to `segexport reference record`",
+            )
         return recording_for(path, data, limited)
-    return LiveReference.of(import_model(path, ImportOptions(fallback_labels=data.labels), Store()), options)
+    importing = importing.model_copy(update={"fallback_labels": data.labels})
+    return LiveReference.of(import_model(path, importing, Store()), options)
 
 
 @contextmanager
@@ -214,7 +231,9 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
         )
     data = open_data(root, options.split, groups=options.groups)
     limited = data.at_most(options.limit)
-    original = open_reference(reference, data, limited, _check_recipe(options))
+    given = {name: file for name in ("preprocess", "labels") if (file := getattr(options, name)) is not None}
+    importing = ImportOptions.from_strings(**given)
+    original = open_reference(reference, data, limited, _check_recipe(options), importing)
     yield _Job(original, _exports(exports, original.artifact), original.with_groups(limited))
 
 
@@ -233,17 +252,26 @@ def _folder(output: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
-    """The exports to check; folders of the same name get a number."""
-    exports: list[Export] = []
-    taken = set(RESERVED_NAMES)
+def places_of(exports: Sequence[Path], options: CheckOptions) -> Places:
+    """Where the models and images of a check lie."""
+    reference = options.reference
+    recorded = reference is not None and reference.is_file() and looks_like_archive(reference)
+    return Places(_named(exports), None if recorded else reference, options.data)
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """The exports by name; folders of the same name get a number."""
+    named: dict[str, Path] = {}
     for path in paths:
         base = path.resolve().stem or "export"
         names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        exports.append(_export(path, name, reference))
-    return tuple(exports)
+        named[next(name for name in names if name not in {*RESERVED_NAMES, *named})] = path
+    return named
+
+
+def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
+    """The exports to check."""
+    return tuple(_export(path, name, reference) for name, path in _named(paths).items())
 
 
 def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
@@ -269,9 +297,10 @@ def _check_recipe(options: CheckOptions) -> CheckRecipe:
 
 
 def read_label_map(path: Path | None) -> dict[str, str] | None:
+    """The classes in a YAML file, by name or by id; raises InputError for another file."""
     if path is None:
         return None
-    found = read_yaml(path)
-    if not isinstance(found, dict) or not all(isinstance(v, str) for pair in found.items() for v in pair):
-        raise InputError(f"{path}: not a label map", cause="it has to be `class of the model: class of the data` lines")
-    return found
+    try:
+        return as_label_map(read_yaml(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not a label map", cause=str(error)) from None

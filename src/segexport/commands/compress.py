@@ -31,7 +31,7 @@ from segexport.search.loop import Outcome, search, spent_s
 from segexport.search.objective import Goal, Objective, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
-from segexport.task.registry import TASKS, require_feature
+from segexport.task.registry import TASKS, require_feature, task_of
 from segexport.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -122,12 +122,13 @@ def compress(
     images = split(options)
     if not images.apart:
         feedback.warn("the search and the verdict share images or groups: the verdict is slightly optimistic")
-    store = Store()
+    store, learning = Store(), Dataset.open(options.data, options.calibration_split)
     source = _imported(model, importing, images.search, store)
     feedback.warn_of(source)
     hint = "`segexport run` quantizes and checks it; recipes/onnx_int8.yaml is one to begin with"
     require_feature(source, "compress", "compress", hint=hint)
-    learning = Dataset.open(options.data, options.calibration_split)
+    label_map = read_label_map(options.label_map)
+    task_of(source.manifest).scored_classes(source.manifest, images.verdict, label_map)
     for part in (images.search, learning):
         if suspicion := look(part, source.manifest.num_classes):
             feedback.warn(suspicion)
@@ -136,7 +137,7 @@ def compress(
         images=images.search.read_for(source.manifest.preprocess),
         learning=learning,
         store=store,
-        label_map=read_label_map(options.label_map),
+        label_map=label_map,
         threads=options.threads,
         device=options.device,
         screened=options.screen_images,

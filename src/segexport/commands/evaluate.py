@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import segexport
+from segexport.commands.check import read_label_map
 from segexport.exporter.from_paddle import ImportOptions
 from segexport.progress import SILENCE, Feedback
 from segexport.spec import TaskName
@@ -21,6 +22,7 @@ class EvaluateOptions:
 
     Attributes:
         data: Data folder with labels.
+        label_map: YAML file: class of the model -> class of the data, by name or by id.
         metric: COCO or VOC, for instance segmentation; None: the form of the data.
         batch_size: Images per inference; None: 1.
         details: Whether to keep what the metrics were counted from: the confusion matrix, or all metrics of objects.
@@ -28,6 +30,7 @@ class EvaluateOptions:
 
     data: Path
     split: str = "val"
+    label_map: Path | None = None
     metric: str | None = None
     batch_size: int | None = None
     device: str = "cpu"
@@ -66,14 +69,14 @@ def evaluate(
         SegexportError: The model or the data cannot be read, or the model cannot be run.
     """
     data = open_data(options.data, options.split, ignore_index=importing.ignore_index)
+    label_map = read_label_map(options.label_map)
     with segexport.load(model, device=options.device, threads=options.threads, importing=importing) as opened:
         feedback.warn_of(opened.artifact)
         manifest = opened.artifact.manifest
         task = task_of(manifest)
         task.require_data(data)
-        metrics, more = task.evaluate(
-            opened, data, batch_size=options.batch_size or 1, metric=options.metric, progress=feedback.progress
-        )
+        asked = {"batch_size": options.batch_size or 1, "metric": options.metric, "label_map": label_map}
+        metrics, more = task.evaluate(opened, data, **asked, progress=feedback.progress)
     head = {
         "model": manifest.name,
         "format": manifest.format,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segexport.artifact import ModelArtifact, digest_of, read_artifact
+from segexport.artifact import ModelArtifact, digest_of
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, import_model
-from segexport.files.output_folder import copy_tree, new_folder, require_free
+from segexport.files.output_folder import place_artifact, require_free
 from segexport.files.store import Store
 from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.entry_points import load
@@ -33,6 +33,8 @@ class FinetuneOptions:
         num_epochs, steps: How long; one of the two.
         losses: `NAME` or `NAME=WEIGHT`.
         class_weight: `dynamic`, or a number for each class, with commas.
+        multi_loss_weight: What the losses on labels count at each output of a model with auxiliary heads, which are
+            taken off at the end.
         augmentation: YAML file of `albumentations.save`.
         save_dir: Keeps checkpoint, logs and best weights; None: in the cache.
         resume_checkpoint: The `save_dir` of a training to go on with.
@@ -55,6 +57,7 @@ class FinetuneOptions:
     weight_decay: float = 1e-4
     losses: tuple[str, ...] = ()
     class_weight: str | None = None
+    multi_loss_weight: tuple[float, ...] = (1.0,)
     augmentation: Path | None = None
     ema: float = 0.0
     save_interval_epochs: int = 1
@@ -86,11 +89,25 @@ def finetune(
     """
     require_free(output)
     data = Dataset.open(options.data, options.split, ignore_index=importing.ignore_index)
-    validation = _validation(data, options)
     store = Store()
     importing = importing.model_copy(update={"fallback_labels": data.labels})
     source = import_model(model, importing, store)
     feedback.warn_of(source)
+    return place_artifact(train_on(data, source, output.name, options, store, feedback), output)
+
+
+def train_on(
+    data: Dataset, source: ModelArtifact, name: str, options: FinetuneOptions, store: Store, feedback: Feedback
+) -> ModelArtifact:
+    """Trains a model on images, or finds it in the store.
+
+    Args:
+        name: What progress calls it.
+
+    Raises:
+        SegexportError: Model, data or options cannot be used; the training cannot go on.
+    """
+    validation = _validation(data, options)
     step = make_step("finetune", _params(options))
     check_chain([step], source.manifest.format)
     if options.early_stop and validation is None:
@@ -107,10 +124,7 @@ def finetune(
         validation=validation,
         say=feedback.say,
     )
-    kept = PlanRunner(store, context, feedback.say).build(output.name, source, chain)
-    with new_folder(output) as folder:
-        copy_tree(kept.path, folder)
-    return read_artifact(output)
+    return PlanRunner(store, context, feedback.say).build(name, source, chain)
 
 
 def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:

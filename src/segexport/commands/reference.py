@@ -18,7 +18,7 @@ from segexport.references.archive import require_new
 from segexport.references.golden import make_pack
 from segexport.references.reference import record
 from segexport.references.reference_file import ReferenceFile
-from segexport.task.registry import require_feature
+from segexport.task.registry import require_feature, task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,17 @@ def record_reference(
     """Records a model's outputs for images; raises as `references.reference.record`."""
     require_new(output)
     images = Dataset.open(data, options.split, groups=options.groups).at_most(options.limit)
+    label_map = read_label_map(options.label_map)
+    source = _imported(model, importing, images, feedback)
+    task_of(source.manifest).scored_classes(source.manifest, images, label_map)
     return record(
-        _imported(model, importing, images, feedback),
+        source,
         images,
         output,
         device=options.device,
         threads=options.threads,
         latency_seconds=options.latency_seconds,
-        label_map=read_label_map(options.label_map),
+        label_map=label_map,
         progress=feedback.progress,
     )
 

@@ -26,7 +26,9 @@ from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
 from segexport.references.reference_file import recording_for
+from segexport.report.wording import Places
 from segexport.task.open_data import open_data
+from segexport.task.registry import task_of
 
 if TYPE_CHECKING:
     from segexport.report.schema import Report
@@ -61,6 +63,13 @@ def run(
         return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
 
 
+def places_of(path: Path, output: Path, report: Report) -> Places:
+    """Where the models and images of a recipe's run lie."""
+    recipe = read_recipe(path)
+    exports = {export.name: output / "exports" / export.name for export in report.exports}
+    return Places(exports, path.parent / recipe.model.path, path.parent / recipe.data.path)
+
+
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
     """Runs a recipe; `folder`, which is empty, gets reports, pictures and exports.
 
@@ -78,11 +87,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
+    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
     source = _source(base, recipe, data, store)
     feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
     data = reference.with_groups(data)
-    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
+    task = task_of(source.manifest)
+    task.require_data(data)
+    task.scored_classes(source.manifest, data, recipe.data.label_map)  # the check would say it after all the work
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = PlanRunner(store, context_of(recipe, calibration, feedback.progress), feedback.say)
     exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)

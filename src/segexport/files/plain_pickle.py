@@ -31,7 +31,7 @@ def load(stream: IO[bytes]) -> Any:
     stream.seek(0)
     try:
         for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name.endswith("PUT") and int(argument) > size_bytes:
+            if opcode.name.endswith("PUT") and int(argument or 0) > size_bytes:
                 raise pickle.UnpicklingError(f"{opcode.name} {argument} in {size_bytes} bytes")
     except ValueError as error:
         raise pickle.UnpicklingError(str(error)) from None

@@ -1,4 +1,7 @@
-"""Whether a checkpoint is of the network that a configuration builds: every weight of both is accounted for."""
+"""Whether a checkpoint is of the network that a configuration builds: every weight of both is accounted for.
+
+To train from, other weights will do as well: `fitting` takes what fits.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,32 @@ def require_fit(
             cause=f"the network computes with {want}: {_listed(list(types))}",
             hint=f'save them so: {{name: value.astype("{want}") for name, value in paddle.load(...).items()}}',
         )
+
+
+def fitting(
+    path: Path, weights: Mapping[str, np.ndarray], network: Mapping[str, tuple[str, Shape]]
+) -> dict[str, np.ndarray]:
+    """The weights that a network can begin with: of the same name, type and shape, or those of its backbone alone.
+
+    Args:
+        path: Of the checkpoint, for messages.
+        network: Type and shape of each weight, by its name.
+
+    Raises:
+        InputError: Not one of them fits.
+    """
+    taken: dict[str, np.ndarray] = {}
+    for name, (dtype, shape) in network.items():
+        value = weights.get(name, weights.get(name.removeprefix(_BACKBONE)))
+        if value is not None and (str(value.dtype), value.shape) == (dtype, shape):
+            taken[name] = value
+    if not taken:
+        raise InputError(
+            f"{path}: not one of its {len(weights)} weights fits the network",
+            cause=f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
+            hint="give weights of the same network, or of its backbone",
+        )
+    return taken
 
 
 def _other_names(path: Path, config: Path, missing: list[str], left: list[str], count: int) -> InputError:

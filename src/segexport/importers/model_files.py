@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from segexport.artifact import MANIFEST_NAME
+from segexport.artifact import MANIFEST_NAME, read_artifact
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.yaml_reader import read_yaml
@@ -57,7 +57,7 @@ def find_model(path: Path) -> ModelFiles:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_file():
-        return _from_file(path)
+        return _artifact_of(path) or _from_file(path)
     if (path / MANIFEST_NAME).is_file():
         return ModelFiles(kind="artifact", folder=path, model=path / MANIFEST_NAME)
     candidates = _candidates(path)
@@ -72,6 +72,15 @@ def find_model(path: Path) -> ModelFiles:
             )
         raise _no_model(path)
     return _describe(candidates[0])
+
+
+def _artifact_of(path: Path) -> ModelFiles | None:
+    """The artifact that a file is of, whose manifest says more of the model than the file does."""
+    manifest = path.with_name(MANIFEST_NAME)
+    if not manifest.is_file() or path == manifest:
+        return None
+    listed = {entry.path for entry in read_artifact(path.parent, verify=False).manifest.files}
+    return ModelFiles(kind="artifact", folder=path.parent, model=manifest) if path.name in listed else None
 
 
 def _from_file(path: Path) -> ModelFiles:
@@ -107,7 +116,7 @@ def _from_file(path: Path) -> ModelFiles:
 
 def _candidates(folder: Path) -> list[Path]:
     """The programs in a folder. A `.json` beside a `.pdmodel` of the same name is the same program, written twice."""
-    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None and _is_whole(file))
     return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
 
 
@@ -120,6 +129,14 @@ def _kind(path: Path) -> str | None:
     if suffix == ".json" and _is_pir(path):
         return "paddle-pir"
     return next((target.name for target in instances("target").values() if suffix and suffix == target.suffix), None)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether what a format's file needs beside it is there; an `.xml` by itself is no model."""
+    beside = next(
+        (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
+    )
+    return not beside or path.with_suffix(beside).is_file()
 
 
 def _is_pir(path: Path) -> bool:

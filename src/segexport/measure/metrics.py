@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -251,43 +250,6 @@ def agreement(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
     return np.count_nonzero(mask_a == mask_b) / mask_a.size
 
 
-def label_map_lookup(
-    model_labels: Sequence[str], dataset_labels: Sequence[str], mapping: Mapping[str, str]
-) -> np.ndarray:
-    """The table that scores a model on a dataset which names its classes otherwise: model class -> dataset class.
-
-    A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
-    it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is not a class of the
-    dataset, so it has no IoU of its own and no place in the mean. To ignore such pixels instead would reward a model
-    for predicting classes that the data does not have. Several model classes may map to one dataset class.
-
-    Args:
-        model_labels: Names in the order of the model's class ids.
-        dataset_labels: Names in the order of the dataset's class ids.
-        mapping: Model class -> dataset class; equal names that it does not mention map to each other.
-
-    Returns:
-        (model classes,): the dataset's class id, or `len(dataset_labels)` for "other".
-
-    Raises:
-        InputError: Names that do not exist, all of them at once, each with the nearest that does; or nothing maps.
-    """
-    faults = [_unknown("model", name, model_labels) for name in mapping if name not in model_labels]
-    faults += [_unknown("dataset", name, dataset_labels) for name in mapping.values() if name not in dataset_labels]
-    if faults:
-        raise InputError("label_map: " + "; ".join(faults))
-    other = len(dataset_labels)
-    ids = {name: index for index, name in enumerate(dataset_labels)}
-    table = [ids.get(mapping.get(name, name), other) for name in model_labels]
-    if all(target == other for target in table):
-        raise InputError(
-            f"label_map: none of the model's {len(model_labels)} classes maps to a class of the dataset",
-            cause=f"model: {', '.join(model_labels)}; dataset: {', '.join(dataset_labels)}",
-            hint="name the pairs in the recipe's label_map, model class: dataset class",
-        )
-    return np.array(table, np.uint8 if other < 256 else np.uint16)
-
-
 def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
     """The mask (model class ids) in dataset ids and "other": `confusion_matrix` then needs `prediction_classes` + 1.
 
@@ -306,8 +268,3 @@ def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
         full[: len(lookup)] = lookup[:256]
         return cv2.LUT(mask, full)
     return lookup[mask]
-
-
-def _unknown(side: str, name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"the {side} has no class {name!r}" + (f", perhaps {near[0]!r}" if near else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
+from segexport.task.semantic.classes import scored_classes
 from segexport.ui.pictures import as_rgb
 
 _SCORES = ("logits", "probability")
@@ -105,6 +106,7 @@ class Model(Opened):
         return_details: bool = False,
         *,
         split: str = "val",
+        label_map: Mapping[str, str] | None = None,
         progress: Progress = silent,
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         """Metrics over a labelled dataset, with PaddleX's names: miou, category_iou, macc, category_acc, kappa.
@@ -113,29 +115,33 @@ class Model(Opened):
             dataset: A dataset, or the folder of one.
             batch_size: As in `predict`; the metrics are the same.
             return_details: Whether to return the confusion matrix too, as ({...}, {"confusion_matrix": [[...]]}).
+            split: Where a folder is given.
+            label_map: Class of the model -> class of the data, by name or by id, where the two differ. A class of the
+                model without a counterpart is a further column of the confusion matrix, and counts as wrong.
 
         Raises:
-            InputError: No labels, or another number of classes than the model's.
+            InputError: No labels, or classes that are not the model's.
         """
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
         data = data.read_for(manifest.preprocess)
-        classes, limit = manifest.num_classes, batch_limit(manifest, batch_size)
+        limit = batch_limit(manifest, batch_size)
         if not data.labelled:
             raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
-        if data.labels and len(data.labels) != classes:
-            raise InputError(
-                f"the model has {classes} classes, {data.root} has {len(data.labels)}",
-                hint="segexport check takes a --label-map where they are named differently",
-            )
-        total = np.zeros((classes, classes), np.int64)
+        scored = scored_classes(manifest, data, label_map)
+        classes, lookup = len(scored.labels), scored.lookup
+        columns = classes if lookup is None else max(classes, int(lookup.max()) + 1)
+        total = np.zeros((classes, columns), np.int64)
         with progress("evaluating", len(data)) as bar, closing(self._masks(data, limit)) as masks:
             for sample, mask in masks:
                 assert sample.label is not None, "the data are labelled"
-                total += metrics.confusion_matrix(sample.label, mask, classes, data.ignore_index, name=sample.name)
+                found = mask if lookup is None else metrics.apply_label_map(mask, lookup)
+                total += metrics.confusion_matrix(
+                    sample.label, found, classes, data.ignore_index, prediction_classes=columns, name=sample.name
+                )
                 bar.advance()
         scores = metrics.scores(total)
-        found = {
+        values = {
             "miou": scores.miou,
             "category_iou": list(scores.class_iou),
             "macc": scores.mean_accuracy,
@@ -143,7 +149,7 @@ class Model(Opened):
             "pixel_accuracy": scores.pixel_accuracy,
             "kappa": scores.kappa,
         }
-        return (found, {"confusion_matrix": total.tolist()}) if return_details else found
+        return (values, {"confusion_matrix": total.tolist()}) if return_details else values
 
     # -- parts -------------------------------------------------------------------------------------------------
 

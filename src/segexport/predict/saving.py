@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from segexport.files.atomic import write_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_LONGEST_STEM_BYTES = 240  # of the 255 that a file system takes
 KINDS = ("overlay", "color", "mask")
 
 
@@ -33,9 +35,19 @@ def file_name(input_path: str) -> str:
 
 def picture_name(input_path: str, kind: str) -> str:
     """What a picture is called in a folder: as the image; the ids of `mask` are a PNG."""
-    path = Path(file_name(input_path))
-    keeps = kind != "mask" and path.suffix.lower() in IMAGE_SUFFIXES
-    return path.stem + (path.suffix if keeps else ".png")
+    suffix = Path(file_name(input_path)).suffix
+    keeps = kind != "mask" and suffix.lower() in IMAGE_SUFFIXES
+    return stem_of(input_path) + (suffix if keeps else ".png")
+
+
+def stem_of(input_path: str) -> str:
+    """The name of an image's file without its suffix, shortened so that another suffix or a number finds room."""
+    stem = Path(file_name(input_path)).stem
+    encoded = stem.encode(errors="surrogateescape")
+    if len(encoded) <= _LONGEST_STEM_BYTES:
+        return stem
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: _LONGEST_STEM_BYTES - 9].decode(errors="ignore") + f"-{digest}"
 
 
 def place(input_path: str, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:

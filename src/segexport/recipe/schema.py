@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 from segexport.pipeline.entry_points import instances
 from segexport.recipe.export import ExportRecipe, export_name
 from segexport.recipe.groups import HINT, fault_in_groups
+from segexport.recipe.label_map import as_label_map
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
 from segexport.spec import Frozen, Preprocess
@@ -48,7 +49,7 @@ class DataRecipe(Frozen):
         split: Images of the check.
         calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
-        label_map: Class of the model -> class of the data, by name, where the two differ.
+        label_map: Class of the model -> class of the data, by name or by id, where the two differ.
         limit: At most so many images for the check, spread over the split.
         groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
             those whose names count up within a common prefix. `column`: those whose lines of the list end with the same
@@ -62,6 +63,11 @@ class DataRecipe(Frozen):
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
+
+    @field_validator("label_map", mode="before")
+    @classmethod
+    def _ids_are_numbers(cls, value: object) -> object:
+        return value if value is None else as_label_map(value)
 
     @field_validator("groups")
     @classmethod

@@ -175,7 +175,14 @@ class Task(Protocol[AnyModel]):
         ...
 
     def evaluate(
-        self, model: AnyModel, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
+        self,
+        model: AnyModel,
+        data: Dataset,
+        *,
+        batch_size: int,
+        metric: str | None,
+        label_map: Mapping[str, str] | None,
+        progress: Progress,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Metrics, and what they were counted from, by PaddleX's names."""
         ...

@@ -9,7 +9,7 @@ import numpy as np
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.measure.metrics import label_map_lookup
+from segexport.measure.label_map import label_map_lookup, skeleton_hint
 from segexport.task.base import ScoredClasses
 from segexport.task.instance.data import InstanceData
 from segexport.ui.pictures import default_labels
@@ -44,6 +44,6 @@ def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str,
         raise InputError(
             f"the model has {len(own)} classes, {data.source} has {len(names)}",
             cause=f"model: {', '.join(own[:20])}; data: {', '.join(names[:20])}",
-            hint="map them with a label_map (model class: data class), or import it with --labels FILE",
+            hint=skeleton_hint(own, names),
         )
     return np.arange(len(own))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -28,13 +28,14 @@ def evaluate(
     metric: str | None = None,
     return_details: bool = False,
     progress: Progress = silent,
+    label_map: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
     """See `InstanceModel.evaluate`; `run` gives the objects of a named image."""
     metric = metric or data.form
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}", cause=f"it is {' or '.join(METRICS)}")
     mask_tools()
-    lookup, masks = class_lookup(manifest, data), data.has_masks
+    lookup, masks = class_lookup(manifest, data, label_map), data.has_masks
     truth, sizes, found = [], [], []
     with progress("evaluating", len(data)) as bar:
         for sample in data:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class InstanceModel(Opened):
         return_details: bool = False,
         *,
         split: str = "val",
+        label_map: Mapping[str, str] | None = None,
         progress: Progress = silent,
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
         """Average precision with PaddleX's names.
@@ -71,6 +72,7 @@ class InstanceModel(Opened):
                 an IoU of 0.5. None: as the data's form is.
             return_details: Whether to return ({...}, {"bbox": ..., "mask": ..., "gt": ...}).
             split: Where a folder is given.
+            label_map: Class of the model -> class of the data, by name or by id, where the two differ.
 
         Raises:
             InputError: No annotations, or classes that are not the model's.
@@ -86,7 +88,7 @@ class InstanceModel(Opened):
                 hint="give a folder with COCO's JSON or Pascal VOC's Annotations",
             )
         data = data.read_for(self.artifact.manifest.preprocess)
-        return evaluate(self.objects, self.artifact.manifest, data, metric, return_details, progress)
+        return evaluate(self.objects, self.artifact.manifest, data, metric, return_details, progress, label_map)
 
     def objects(self, name: str, image: np.ndarray) -> Objects:
         """What is in an image (H, W, 3) uint8 RGB; `name` is for messages."""

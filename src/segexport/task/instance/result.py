@@ -12,7 +12,7 @@ import numpy as np
 
 from segexport.data.images import IMAGE_SUFFIXES
 from segexport.files.atomic import write_file
-from segexport.predict.saving import file_name, picture_name, place, require_kind, save_picture
+from segexport.predict.saving import picture_name, place, require_kind, save_picture, stem_of
 from segexport.runtimes.objects import Objects
 from segexport.spec import Label
 from segexport.task.instance import draw, rle
@@ -139,7 +139,7 @@ class InstanceResult(Sequence):
             rows = ",".join(start + " " * indent + dump(row, ensure_ascii=ensure_ascii) for row in content["objects"])
             lines.append(f'"objects": [{rows}{start}]')
             text = "{" + ",".join(start + line for line in lines) + "\n}\n"
-        name = f"{Path(file_name(self.input_path)).stem}.json"
+        name = f"{stem_of(self.input_path)}.json"
         return write_file(place(self.input_path, save_path, name, (".json",)), text.encode())
 
     def save_to_img(self, save_path: str | Path, *, kind: str = "overlay", threshold: float | None = None) -> Path:

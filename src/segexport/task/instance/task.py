@@ -82,11 +82,18 @@ class InstanceTask:
         return model.each(inputs, score_threshold=least)
 
     def evaluate(
-        self, model: InstanceModel, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
+        self,
+        model: InstanceModel,
+        data: Dataset,
+        *,
+        batch_size: int,
+        metric: str | None,
+        label_map: Mapping[str, str] | None,
+        progress: Progress,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         return cast(
             "tuple[dict[str, Any], dict[str, Any]]",
-            model.evaluate(data, batch_size, metric, return_details=True, progress=progress),
+            model.evaluate(data, batch_size, metric, True, label_map=label_map, progress=progress),
         )
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:

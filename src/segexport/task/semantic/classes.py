@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.measure import metrics
+from segexport.measure.label_map import label_map_lookup, skeleton_hint
 from segexport.task.base import ScoredClasses
 from segexport.ui.pictures import default_labels
 
@@ -26,13 +26,13 @@ def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, st
         return ScoredClasses(manifest.labels, None)
     names = data.labels or model
     if label_map or (set(names) == set(model) and names != model):
-        lookup = metrics.label_map_lookup(model, names, label_map or {})
+        lookup = label_map_lookup(model, names, label_map or {})
         shown = {one: names[to] if to < len(names) else "other" for one, to in zip(model, lookup, strict=True)}
         return ScoredClasses(default_labels(names), lookup, shown)
     if len(names) != len(model):
         raise InputError(
             f"the model has {len(model)} classes, {data.root} has {len(names)}",
             cause=f"model: {', '.join(model[:20])}; data: {', '.join(names[:20])}",
-            hint="map them with a label_map (model class: data class)",
+            hint=skeleton_hint(model, names),
         )
     return ScoredClasses(manifest.labels if names == model else default_labels(names), None)

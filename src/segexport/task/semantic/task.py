@@ -77,13 +77,20 @@ class SemanticTask:
         )
 
     def evaluate(
-        self, model: Model, data: Dataset, *, batch_size: int, metric: str | None, progress: Progress
+        self,
+        model: Model,
+        data: Dataset,
+        *,
+        batch_size: int,
+        metric: str | None,
+        label_map: Mapping[str, str] | None,
+        progress: Progress,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if metric is not None:
             raise InputError(f"--metric {metric}", cause="this model gives the class of each pixel, not objects")
         return cast(
             "tuple[dict[str, Any], dict[str, Any]]",
-            model.evaluate(data, batch_size, return_details=True, progress=progress),
+            model.evaluate(data, batch_size, return_details=True, label_map=label_map, progress=progress),
         )
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:

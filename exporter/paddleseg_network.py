@@ -1,0 +1,132 @@
+"""A network of PaddleSeg as a program: PaddleSeg builds it by a configuration, and writes it.
+
+PaddleSeg runs in a process of its own, in its toolchain's Python, or from a checkout of the user's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segexport.artifact import digest_of, file_digest
+from segexport.errors import InputError, WorkerFailed
+from segexport.exporter import pir, program
+from segexport.exporter.program import Program
+from segexport.importers.training_config import TrainingConfig
+from segexport.pipeline.step import tool_versions
+from segexport.process.worker import Worker
+
+WORKER = Path(__file__).parent / "workers" / "paddleseg_worker.py"
+MODULE = "paddleseg"
+_LONGEST_S = 1800.0  # to build and trace the largest networks on a slow machine
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network that PaddleSeg has built.
+
+    Attributes:
+        weights: Type and shape of each weight, by its name.
+        num_classes: 0 where PaddleSeg does not say.
+    """
+
+    weights: dict[str, tuple[str, tuple[int, ...]]]
+    num_classes: int
+
+
+class PaddleSegNetwork:
+    """A network that a configuration describes.
+
+    Args:
+        config: What the configuration says.
+        checkout: Folder of the PaddleSeg that builds it; None: the toolchain's.
+
+    Raises:
+        InputError: The folder is no checkout.
+    """
+
+    def __init__(self, config: TrainingConfig, checkout: Path | None = None) -> None:
+        self.config, self._checkout = config, checkout
+        if checkout is not None and not (checkout / MODULE / "__init__.py").is_file():
+            raise InputError(
+                f"{checkout}: no checkout of PaddleSeg",
+                cause=f"{MODULE}/__init__.py is not in it",
+                hint="--paddleseg PATH: the folder that `git clone` made",
+            )
+
+    def described(self, **files: str) -> dict[str, Any]:
+        """What decides the program and its preprocessing, for keys and the lineage.
+
+        Args:
+            files: Digests of what fills the network.
+        """
+        builder = tool_versions((MODULE,)) if self._checkout is None else {"checkout": _digest(self._checkout / MODULE)}
+        config = self.config.model_dump(mode="json", exclude={"notes"}) | {"file": self.config.file.name}
+        network = digest_of({name: config[name] for name in ("model", "dataset")})
+        return {"files": {**files, "network": network}, "config": config, "builder": builder}
+
+    def program(
+        self,
+        input_size: tuple[int, int] | None,
+        fill: Callable[[Built], Mapping[str, np.ndarray]],
+        *,
+        heads: int = 0,
+        seed: int = 0,
+    ) -> Program:
+        """Builds the network and writes it.
+
+        Args:
+            input_size: (width, height) that it is written for; None: any.
+            fill: Gives weights by their names; what it does not give stays random.
+            heads: 0: it ends in a mask, as PaddleSeg's `export.py` writes it. Else it ends in the scores of so many of
+                the heads that PaddleSeg trains, the main one first.
+            seed: Of random weights.
+
+        Raises:
+            InputError: PaddleSeg cannot build the network, it has fewer heads, or what `fill` raises.
+            WorkerFailed: It cannot be written as a program.
+        """
+        scratch = tempfile.TemporaryDirectory(prefix="segexport-paddleseg-")
+        with scratch as folder, Worker(WORKER, needs=MODULE, name="PaddleSeg") as worker:
+            weights = fill(self._build(worker, seed))
+            sides = None if input_size is None else [input_size[1], input_size[0]]
+            arguments = {"folder": folder, "names": list(weights), "sides": sides, "heads": heads}
+            arrays = [np.ascontiguousarray(value) for value in weights.values()]
+            worker.call("write", arguments, arrays, timeout_s=_LONGEST_S)
+            written = _read(Path(folder))
+        if len(written.fetch_names) < heads:
+            raise InputError(
+                f"{self.config.model['type']} has {len(written.fetch_names)} heads, {heads} are to be trained",
+                hint="give a weight for each of its heads: multi_loss_weight",
+            )
+        return written
+
+    def _build(self, worker: Worker, seed: int) -> Built:
+        checkout = None if self._checkout is None else str(self._checkout.resolve())
+        arguments = {"model": self.config.model, "dataset": self.config.dataset, "checkout": checkout, "seed": seed}
+        try:
+            answer = worker.call("build", arguments, timeout_s=_LONGEST_S)[0]
+        except WorkerFailed as error:  # the configuration is what the user can change
+            raise InputError(f"{self.config.file}: {error.what}", cause=error.cause, hint=error.hint) from error
+        weights = {name: (dtype, tuple(shape)) for name, (dtype, shape) in answer["weights"].items()}
+        return Built(weights, answer["num_classes"])
+
+
+def _read(folder: Path) -> Program:
+    """What Paddle 2 writes is a `.pdmodel`, what Paddle 3 writes a `.json`."""
+    params, legacy = folder / "model.pdiparams", folder / "model.pdmodel"
+    return program.read(legacy, params) if legacy.is_file() else pir.read_program(folder / "model.json", params)
+
+
+def _digest(package: Path) -> str:
+    """Of all Python files below a folder."""
+    found = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        found.update(f"{file.relative_to(package)} {file_digest(file)}\n".encode())
+    return found.hexdigest()

@@ -1,0 +1,120 @@
+"""`segexport train`: a network of PaddleSeg from its name to a trained model."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bands import write_data
+from installed import require_worker
+
+import segexport
+from segexport.commands.finetune import FinetuneOptions
+from segexport.commands.train import NetworkOptions, train
+from segexport.errors import InputError
+from segexport.importers.checkpoint_fit import fitting
+from segexport.process.worker import Worker
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGEXPORT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Data of three classes, to train and to measure on."""
+    write_data(tmp_path / "data")
+    write_data(tmp_path / "data", split="val")
+    return tmp_path
+
+
+def refused(folder: Path, network: str, *, wanted: dict | None = None, **course) -> InputError:
+    given = FinetuneOptions(**{"data": folder / "data", "steps": 2, **course})
+    with pytest.raises(InputError) as caught:
+        train(network, folder / "trained", NetworkOptions(**(wanted or {})), given)
+    assert not (folder / "trained").exists()
+    return caught.value
+
+
+def test_from_a_name_to_a_model_that_predicts(folder, monkeypatch):
+    require_worker("paddleseg")
+    course = {"data": folder / "data", "steps": 4, "batch_size": 3, "learning_rate": 1e-2, "seed": 1}
+    course |= {"image_size": (64, 64), "multi_loss_weight": (1.0, 0.4)}
+    made = segexport.train("FastSCNN", folder / "trained", **course)
+    manifest = made.manifest
+    assert [entry.step for entry in manifest.lineage] == ["import", "finetune", "set_head"]
+    assert "auxiliary heads, taken off: 1" in manifest.lineage[1].notes
+    assert [(spec.shape, spec.semantics) for spec in manifest.outputs] == [((1, 64, 64), "class_index")]
+    assert [label.name for label in manifest.labels] == ["low", "middle", "high"]
+    assert [op.op for op in manifest.preprocess.geometry] == ["resize"]
+    assert manifest.warnings == ()
+    with segexport.load(folder / "trained") as model:
+        (result,) = model.predict(str(folder / "data" / "image0.png"))
+    assert result.label_map.shape == (32, 32)
+    # The same command finds what is done: nothing is built or trained again.
+    monkeypatch.setattr(Worker, "__init__", lambda *_args, **_options: pytest.fail("a worker was started"))
+    again = segexport.train("FastSCNN", folder / "again", **course)
+    assert (again.path / "model.pdiparams").read_bytes() == (made.path / "model.pdiparams").read_bytes()
+
+
+def test_what_paddleseg_has_not(folder):
+    require_worker("paddleseg")
+    error = refused(folder, "FastSCN")
+    assert (error.what, error.hint) == ("FastSCN: model.type: PaddleSeg has no 'FastSCN'", "did you mean 'FastSCNN'?")
+    error = refused(folder, "UNet", multi_loss_weight=(1.0, 0.4))
+    assert error.what == "UNet has 1 heads, 2 are to be trained"
+
+
+# -- what is refused before PaddleSeg is started ---------------------------------------------------------------------
+
+
+def test_images_of_several_sizes(folder):
+    file = folder / "data" / "image0.png"
+    cv2.imwrite(str(file), cv2.imread(str(file))[:16])
+    error = refused(folder, "FastSCNN")
+    assert error.what == f"{folder / 'data'}/train.txt: its images become tensors of 2 sizes"
+    assert error.cause.startswith("32x16, 32x32")
+    assert error.hint == "resize them: --image-size WxH"
+
+
+def test_classes_that_nobody_names(folder):
+    (folder / "data" / "labels.txt").unlink()
+    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: nothing says how many classes there are"
+
+
+def test_classes_that_are_named_twice(folder):
+    error = refused(folder, "FastSCNN", wanted={"num_classes": 7})
+    assert error.what == f"{folder / 'data'}: labels.txt names 3 classes, --num-classes says 7"
+
+
+@pytest.mark.parametrize(
+    ("option", "what"), [("width", "--option width: no value"), ("width=[", "--option width=[: not YAML")]
+)
+def test_an_option_that_is_none(folder, option, what):
+    assert refused(folder, "FastSCNN", wanted={"option": (option,)}).what == what
+
+
+def test_a_configuration_that_is_not_there(folder):
+    assert refused(folder, str(folder / "net.yml")).what == f"{folder / 'net.yml'}: no such file"
+
+
+def test_weights_that_begin_nothing(folder):
+    require_worker("paddleseg")
+    (folder / "other.pdparams").write_bytes(pickle.dumps({"w": np.ones(3, np.float32)}))
+    error = refused(folder, "FastSCNN", wanted={"pretrained": folder / "other.pdparams"})
+    assert error.what == f"{folder / 'other.pdparams'}: not one of its 1 weights fits the network"
+
+
+def test_weights_of_a_network_or_of_its_backbone_alone_where_they_fit():
+    network = {"backbone.conv": ("float32", (2, 3)), "backbone.norm": ("float32", (2,)), "head": ("float32", (5, 2))}
+    weights = {
+        "conv": np.ones((2, 3), np.float32),
+        "backbone.norm": np.ones(2, np.float32),
+        "head": np.ones((7, 2), np.float32),
+        "norm": np.ones(2, np.float64),
+    }
+    assert list(fitting(Path("w.pdparams"), weights, network)) == ["backbone.conv", "backbone.norm"]
