@@ -146,9 +146,9 @@ def test_files_of_somebody_else_are_adopted(exports, tmp_path):
 
 def test_an_xml_file_is_a_model_only_with_its_weights(tmp_path):
     for name in ("model.pdmodel", "model.pdiparams", "notes.xml"):
-        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).write_bytes(b"content")
     assert find_model(tmp_path).model.name == "model.pdmodel"
-    (tmp_path / "notes.bin").write_bytes(b"")
+    (tmp_path / "notes.bin").write_bytes(b"content")
     with pytest.raises(InputError, match=r"2 models: model\.pdmodel, notes\.xml"):
         find_model(tmp_path)
 
