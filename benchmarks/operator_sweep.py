@@ -186,7 +186,7 @@ def _call(cell: Cell, file: str = "") -> tuple[dict, list[np.ndarray]]:
     def reference(item: object) -> dict:
         if isinstance(item, Tensor):
             arrays.append(item.values(numbers))
-            free = notation.free_axes(item) if cell.free else []
+            free = notation.free_axes(cell, item) if cell.free else []
             return {"array": len(arrays) - 1, "dtype": item.dtype, "held": item.held, "free": free}
         return {"op": item.op, "slot": item.slot, "item": 0}
 
