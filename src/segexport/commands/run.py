@@ -48,7 +48,7 @@ def run(
     """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
 
     Args:
-        without: Kinds of steps that are left out: what the others bring alone.
+        without: Kinds of steps to skip.
 
     Raises:
         SegexportError: The recipe, the model, the reference or the data cannot be used.
