@@ -38,3 +38,16 @@ def test_exports_of_a_recipe_have_one_each(workplace):
     for name in ("onnx-fp32", "onnx-fp16"):
         assert (workplace.root / "out/exports" / name / "README.md").is_file()
     assert workplace.segexport("inspect", "out/exports/onnx-fp32").code == 0
+
+
+def test_an_export_is_opened_without_the_code_that_imports_programs(workplace):
+    """It takes as long to load as a prediction."""
+    code = (
+        "import sys, segexport\n"
+        "with segexport.load('onnx') as model: print(len(list(model.predict('data/images/tile_00.png'))))\n"
+        "print('segexport.exporter.from_paddle' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workplace.root, env=workplace.environment, capture_output=True
+    )
+    assert done.stdout.split() == [b"1", b"False"], done.stderr
