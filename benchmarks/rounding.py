@@ -1,6 +1,6 @@
 """What the rounding of weights costs and brings: fp32, int8 with each rounding, w4a8, on trained models.
 
-    python benchmarks/rounding.py MODELS CAMVID [--only NAME] [--limit N] [-o results.json]
+    python benchmarks/rounding.py MODELS CAMVID [--only NAME] [--ways A,B] [--limit N] [-o results.json]
 
 The models are those of `real_models.py`. Ranges and roundings come from CamVid train, everything is measured on its
 val split. Latencies are taken in turn with the fp32 export's, on one thread. Each way of rounding is timed in a process
@@ -45,11 +45,11 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 
-def exports() -> list[dict]:
-    """fp32, then every way."""
+def exports(ways: list[str]) -> list[dict]:
+    """fp32, then each way."""
     found = [{"to": "onnx", "precision": "fp32", "name": "fp32"}]
-    for name, calibration in WAYS.items():
-        found.append({"to": "onnx", "precision": name.split("-")[0], "name": name, "calibration": calibration})
+    for name in ways:
+        found.append({"to": "onnx", "precision": name.split("-")[0], "name": name, "calibration": WAYS[name]})
     return found
 
 
@@ -71,10 +71,10 @@ def cost(model: str, camvid: str, way: str) -> dict[str, float]:
     return {"seconds": round(seconds, 1), "peak_bytes": peak << 10, "peak_before_bytes": before << 10}
 
 
-def costs(model: str, camvid: str) -> dict[str, dict[str, float]]:
+def costs(model: str, camvid: str, ways: list[str]) -> dict[str, dict[str, float]]:
     """Of each way, in a fresh process."""
     found = {}
-    for way in WAYS:
+    for way in ways:
         command = [sys.executable, __file__, model, camvid, "--cost", way]
         found[way] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("camvid", type=Path)
     parser.add_argument("--only", help="one of the models")
+    parser.add_argument("--ways", default=",".join(WAYS), help="separated by commas")
     parser.add_argument("--limit", type=int, help="images of the val split")
     parser.add_argument("--seconds", type=float, default=30.0, help="for all latencies of a model together")
     parser.add_argument("--cost", choices=list(WAYS), help=argparse.SUPPRESS)
@@ -93,16 +94,16 @@ def main() -> None:
     if given.cost:
         print(json.dumps(cost(str(given.models), str(given.camvid), given.cost)))
         return
-    found = {}
+    found, ways = {}, given.ways.split(",")
     for name, recipe in recipes(given.models.resolve(), given.camvid.resolve()).items():
         if given.only in (None, name):
             recipe["data"]["limit"] = given.limit
-            recipe |= {"exports": exports(), "check": {"latency_seconds": given.seconds}}
+            recipe |= {"exports": exports(ways), "check": {"latency_seconds": given.seconds}}
             with tempfile.TemporaryDirectory() as scratch:
                 path = Path(scratch) / f"{name}.yaml"
                 path.write_text(yaml.safe_dump({"title": name, **recipe}))
                 report = run(path, Path(scratch) / name, feedback=Console(quiet=True))
-            measured = costs(recipe["model"]["path"], str(given.camvid.resolve()))
+            measured = costs(recipe["model"]["path"], str(given.camvid.resolve()), ways)
             found[name] = {"images": report.dataset.images, "exports": rows(report), "costs": measured}
             print(name, table(found[name]["exports"]), json.dumps(measured, indent=1), sep="\n", flush=True)
             if given.output:  # each time: a run that is cut off keeps what it has
