@@ -66,7 +66,7 @@ LAYERS = (
     {"check"},
     {"diagnose", "search", "serve"},
     {"commands"},
-    {"cli"},
+    {"cli", "seg"},
     {"__main__"},
 )
 

@@ -69,6 +69,8 @@ _ELSEWHERE = {"ImportOptions": "segexport.exporter.from_paddle", "SegexportError
 
 def __getattr__(name: str) -> Any:
     """Imports a name when it is first used: the import of the package stays light."""
+    if name == "seg":  # a package, as in PaddleX
+        return importlib.import_module("segexport.seg")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_ELSEWHERE.get(name, _API)), name)

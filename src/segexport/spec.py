@@ -32,6 +32,7 @@ class Format(str):
         ONNX: .onnx.
         PADDLE_LITE: .nb.
         MNN: .mnn.
+        NCNN: .param with a .bin.
         OPENVINO: .xml with a .bin.
     """
 
@@ -39,6 +40,7 @@ class Format(str):
     ONNX: ClassVar[Format]
     PADDLE_LITE: ClassVar[Format]
     MNN: ClassVar[Format]
+    NCNN: ClassVar[Format]
     OPENVINO: ClassVar[Format]
 
     @classmethod
@@ -56,7 +58,7 @@ class Format(str):
 
 
 Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
-Format.MNN = Format("mnn")
+Format.MNN, Format.NCNN = Format("mnn"), Format("ncnn")
 Format.OPENVINO = Format("openvino")
 
 

@@ -29,7 +29,7 @@ from segexport.verdict import Verdict
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def network(seed: int = 0, classes: int = 4) -> Program:
+def network(seed: int = 0, classes: int = 4, head: str = "logits") -> Program:
     """Three convolutions with a pool between them, and an upsampling back."""
     random, graph = np.random.default_rng(seed), Graph()
     convolution = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
@@ -49,7 +49,12 @@ def network(seed: int = 0, classes: int = 4) -> Program:
     value = convolved(value, 16, classes, 16)
     resize = {"interp_method": "bilinear", "align_corners": False, "align_mode": 0, "out_h": 32, "out_w": 32}
     resize |= {"data_layout": "NCHW", "scale": [], "out_d": -1}
-    return graph.program(graph.op("bilinear_interp_v2", {"X": value}, (1, classes, 32, 32), **resize))
+    value = graph.op("bilinear_interp_v2", {"X": value}, (1, classes, 32, 32), **resize)
+    if head == "argmax":
+        types = {"dtype": ("INT", 2), "axis": ("LONG", 1)}
+        shape = (1, 32, 32)
+        value = graph.op("arg_max", {"X": value}, shape, dtype="int32", typed=types, keepdims=False, flatten=False)
+    return graph.program(value)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -163,6 +163,18 @@ def make_mnn(head: Head, folder: Path) -> ModelArtifact:
     return _artifact(head, folder, Format.MNN, (file_entry(folder, "model.mnn"),), "x", "y")
 
 
+def make_ncnn(head: Head, folder: Path) -> ModelArtifact:
+    require("onnx")
+    (source := folder / "source").mkdir()
+    files = {"param": str(folder / "model.ncnn.param"), "bin": str(folder / "model.ncnn.bin")}
+    options = [f"inputshape=[1,3,{HEIGHT},{WIDTH}]", "fp16=0"]
+    with Worker(WORKERS / "pnnx_worker.py", needs=("ncnn", "pnnx")) as worker:
+        model = str(make_onnx(head, source).file("model"))
+        worker.call("convert", {"model": model, "options": options, **files}, timeout_s=60)
+    entries = file_entry(folder, "model.ncnn.param"), file_entry(folder, "model.ncnn.bin", "params")
+    return _artifact(head, folder, Format.NCNN, entries, "x", "y")
+
+
 def make_openvino(head: Head, folder: Path) -> ModelArtifact:
     (before := folder / "onnx").mkdir()
     source = make_onnx(head, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,7 +16,7 @@ from segexport.measure.latency_statistics import latency_ratio, percentiles, ses
 from segexport.report import FORMS, numbers, read, render, table, terminal, write
 from segexport.report.markdown import escape
 from segexport.report.schema import Groups, Latency, Percentiles, Report
-from segexport.report.wording import compared, findings, headline
+from segexport.report.wording import Places, compared, findings, headline, where_to_look
 from segexport.verdict import Check, Verdict
 
 
@@ -30,11 +31,15 @@ def test_no_golden_is_left_behind() -> None:
 
 def test_masks_that_disagree_lead_to_the_diagnosis() -> None:
     report = passing_report()
-    assert "diagnose" not in render(report, "table")
+    assert where_to_look(report, Places()) == ""
     wrong = Check(name="agreement.pixels", verdict=Verdict.FAIL, message="90 %")
     broken = report.exports[0].model_copy(update={"verdict": Verdict.FAIL, "checks": (wrong,)})
-    shown = " ".join(render(report.model_copy(update={"exports": (broken,)}), "table").split())
-    assert "segexport diagnose onnx-fp32 --reference MODEL --image images/0001.jpg" in shown
+    failed = report.model_copy(update={"exports": (broken,)})
+    start = "the layer behind it: segexport diagnose "
+    assert where_to_look(failed, Places()) == f"{start}onnx-fp32 --reference MODEL --image images/0001.jpg"
+    places = Places({"onnx-fp32": Path("my out/onnx")}, Path("model"), Path("/data"))
+    expected = f"{start}'my out/onnx' --reference model --image /data/images/0001.jpg"
+    assert where_to_look(failed, places) == expected  # a shell takes it as it is
 
 
 def test_a_pass_on_neighbours_that_lose_alike_says_so() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,7 @@ from segexport.cli.train import finetune, train
 if TYPE_CHECKING:
     from segexport.errors import SegexportError
     from segexport.report.schema import Report
+    from segexport.report.wording import Places
     from segexport.ui.console import Color, Console
 
 
@@ -86,11 +89,12 @@ def cli(context: click.Context) -> None:
 @click.pass_obj
 def run(console: Any, recipe: Path, output: Path | None, without: tuple[str, ...]) -> None:
     """Run RECIPE: compress, export and check a model."""
-    from segexport.commands.run import run
+    from segexport.commands.run import places_of, run
 
     say = console()
     folder = output or Path("out") / recipe.stem
-    _finish(say, run(recipe, folder, without=without, feedback=say), folder)
+    result = run(recipe, folder, without=without, feedback=say)
+    _finish(say, result, folder, places=lambda: places_of(recipe, folder, result))
 
 
 @cli.command(
@@ -219,14 +223,15 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.pass_obj
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with their original model on real images."""
-    from segexport.commands.check import CheckOptions, check, check_shard
+    from segexport.commands.check import CheckOptions, check, check_shard, places_of
 
     say = console()
     asked = chosen(CheckOptions, options)
     if asked.shard is not None:
         say.say(check_shard(exports, output, asked, feedback=say))
     else:
-        _finish(say, check(exports, output, asked, feedback=say), output, form)
+        places = functools.partial(places_of, exports, asked)
+        _finish(say, check(exports, output, asked, feedback=say), output, form, places=places)
 
 
 @cli.command(examples=["segexport merge part1.shard part2.shard -o out/report"])
@@ -492,11 +497,25 @@ def _console(color: Color, quiet: bool) -> Console:
     return Console(color, quiet=quiet)
 
 
-def _finish(say: Console, result: Report, folder: Path | None, form: str = "table") -> None:
-    """Shows a report and leaves with its exit code."""
+def _finish(
+    say: Console,
+    result: Report,
+    folder: Path | None,
+    form: str = "table",
+    *,
+    places: Callable[[], Places] | None = None,
+) -> None:
+    """Shows a report and leaves with its exit code.
+
+    Args:
+        places: Where models and images lie, for a command that can be pasted.
+    """
+    from segexport.report.wording import Places, where_to_look
     from segexport.verdict import exit_code
 
     _show(say, result, form, folder)
+    if form == "table" and (told := where_to_look(result, places() if places is not None else Places())):
+        say.say(told)  # in one line, however wide the table is
     if folder is not None:
         say.say(f"report: {folder / 'report.html'}")
     sys.exit(exit_code(result.verdict))

@@ -40,6 +40,7 @@ from segexport.references.live import LiveReference
 from segexport.references.merge import merge as merge_parts
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
+from segexport.report.wording import Places
 from segexport.task.open_data import open_data
 from segexport.task.registry import require_feature
 
@@ -251,17 +252,26 @@ def _folder(output: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
-    """The exports to check; folders of the same name get a number."""
-    exports: list[Export] = []
-    taken = set(RESERVED_NAMES)
+def places_of(exports: Sequence[Path], options: CheckOptions) -> Places:
+    """Where the models and images of a check lie."""
+    reference = options.reference
+    recorded = reference is not None and reference.is_file() and looks_like_archive(reference)
+    return Places(_named(exports), None if recorded else reference, options.data)
+
+
+def _named(paths: Sequence[Path]) -> dict[str, Path]:
+    """The exports by name; folders of the same name get a number."""
+    named: dict[str, Path] = {}
     for path in paths:
         base = path.resolve().stem or "export"
         names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
-        name = next(name for name in names if name not in taken)
-        taken.add(name)
-        exports.append(_export(path, name, reference))
-    return tuple(exports)
+        named[next(name for name in names if name not in {*RESERVED_NAMES, *named})] = path
+    return named
+
+
+def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:
+    """The exports to check."""
+    return tuple(_export(path, name, reference) for name, path in _named(paths).items())
 
 
 def _export(path: Path, name: str, reference: ModelArtifact) -> Export:

@@ -26,6 +26,7 @@ from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
 from segexport.references.reference_file import recording_for
+from segexport.report.wording import Places
 from segexport.task.open_data import open_data
 from segexport.task.registry import task_of
 
@@ -60,6 +61,13 @@ def run(
             raise InputError(f"--without {without[0]}: {error}") from None
     with new_folder(output, replace=True) as folder:
         return run_pipeline(recipe, path.parent, folder, feedback=feedback, store=store or Store())
+
+
+def places_of(path: Path, output: Path, report: Report) -> Places:
+    """Where the models and images of a recipe's run lie."""
+    recipe = read_recipe(path)
+    exports = {export.name: output / "exports" / export.name for export in report.exports}
+    return Places(exports, path.parent / recipe.model.path, path.parent / recipe.data.path)
 
 
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
@@ -120,13 +123,34 @@ def recorded(report: Report) -> str:
     return f"The reference's masks are those of a {record.kind} made on {where}, {record.created[:10]}{noise}."
 
 
-def where_to_look(report: Report) -> str:
-    """How to find the layer that broke an export whose masks disagree; empty where none does."""
+@dataclass(frozen=True)
+class Places:
+    """Where the subjects of a report lie here; a report itself names no path, so that it is the same everywhere.
+
+    Attributes:
+        exports: Name of an export -> its folder.
+        reference: The original model; None where it is not here.
+        data: The folder that the names of images are relative to.
+    """
+
+    exports: Mapping[str, Path] = field(default_factory=dict)
+    reference: Path | None = None
+    data: Path | None = None
+
+
+def where_to_look(report: Report, places: Places) -> str:
+    """How to find the layer that broke an export whose masks disagree; empty where none does.
+
+    What `places` knows is written as a path that a shell takes.
+    """
     for export in report.exports:
         failed = [check for check in export.checks if check.gated and check.verdict is Verdict.FAIL]
         if export.worst_images and any(check.name.startswith("agreement.") for check in failed):
-            image = export.worst_images[0].image
-            return f"the layer behind it: segexport diagnose {export.name} --reference MODEL --image {image}"
+            name = export.worst_images[0].image
+            image = name if places.data is None else places.data / name
+            words = [places.exports.get(export.name, export.name), "--reference", places.reference or "MODEL"]
+            command = shlex.join(map(str, [*words, "--image", image]))
+            return f"the layer behind it: segexport diagnose {command}"
     return ""
 
 

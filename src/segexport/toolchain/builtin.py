@@ -47,7 +47,7 @@ class _Trial:
         node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Relu")
         graph = _field(1, node) + _field(2, b"trial") + _field(11, ends[0]) + _field(12, ends[1])
         (self.folder / "small.onnx").write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(2, 13)))
-        self._inputs, self._outputs = ["x"], [{"name": "y", "dtype": "float32"}]
+        self._inputs, self._outputs = ["x"], [{"name": "y", "dtype": "float32", "shape": [1, 3, 128, 128]}]
         return str(self.folder / "small.onnx")
 
     def call(self, script: str, *calls: tuple[str, Mapping[str, Any]], own_code: bool = False) -> None:
@@ -122,6 +122,14 @@ def _prove_paddleseg(python: Path) -> None:
         trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
 
 
+def _prove_ncnn(python: Path) -> None:
+    with _Trial(python) as trial:
+        files = {"param": str(trial.folder / "model.param"), "bin": str(trial.folder / "model.bin")}
+        conversion = {"model": trial.small_onnx(), "options": ["inputshape=[1,3,128,128]", "fp16=0"], **files}
+        trial.call("exporter/workers/pnnx_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/ncnn_worker.py", model=files["param"], params=files["bin"])
+
+
 def _prove_mnn(python: Path) -> None:
     with _Trial(python) as trial:
         model = str(trial.folder / "model.mnn")
@@ -188,6 +196,14 @@ PADDLESEG = Toolchain(
     pythons=("3.10", "3.11", "3.12"),
     lock=_LOCKS / "paddleseg.txt",
     prove=_prove_paddleseg,
+)
+NCNN = Toolchain(
+    name="ncnn",
+    purpose="makes and runs ncnn models",
+    modules={"ncnn": "1.0.2026", "pnnx": "2026"},
+    pythons=("3.12", "3.11", "3.10", "3.13"),
+    lock=_LOCKS / "ncnn.txt",
+    prove=_prove_ncnn,
 )
 MNN = Toolchain(
     name="mnn",

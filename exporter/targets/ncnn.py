@@ -1,0 +1,57 @@
+"""ncnn: a small runtime for phones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.targets.base import ExportTarget
+from segexport.pipeline.registry import make_step
+from segexport.recipe.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    from segexport.exporter.inspect import TargetSupport
+    from segexport.exporter.program import Program
+    from segexport.pipeline.step import Step
+
+
+_LACKING = {"arg_max": "ncnn has no layer for it: export the scores (head: logits), and take the largest outside"}
+
+
+class NcnnExport(ExportRecipe):
+    """An ncnn export."""
+
+    to: Literal["ncnn"]
+    precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
+
+
+class NcnnTarget(ExportTarget):
+    """By pnnx, from the ONNX export."""
+
+    name = "ncnn"
+    title = "ncnn"
+    format = Format.NCNN
+    Recipe = NcnnExport
+    runtimes = ("ncnn",)
+    toolchains = ("onnx", "ncnn")
+    converters = (PADDLE2ONNX,)
+    searched = (Precision.FP32, Precision.FP16)
+
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
+        assert isinstance(recipe, NcnnExport)
+        return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
+
+    def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
+        """As every target; and the operators that ncnn has no layer for."""
+        from segexport.exporter.inspect import Obstacle
+
+        (found,) = super().verdict_before(program)
+        lacking = tuple(
+            Obstacle(operator=op.type, number=number, reason=_LACKING[op.type])
+            for number, op in enumerate(program.all_ops())
+            if op.type in _LACKING
+        )
+        if not lacking:
+            return (found,)
+        return (found.model_copy(update={"support": "no", "obstacles": (*found.obstacles, *lacking)}),)

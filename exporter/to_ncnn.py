@@ -1,0 +1,127 @@
+"""An ONNX model becomes an ncnn model, and is proven to compute the same before it counts as one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
+from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter.quantized_program import require_float
+from segexport.exporter.same_as_source import require_same
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_nodes
+from segexport.files.disk import require_room
+from segexport.pipeline.step import StepContext, lineage_entry
+from segexport.process.settled import settled
+from segexport.process.worker import Worker
+from segexport.runtimes.ncnn import NcnnRuntime
+from segexport.spec import Format, Frozen, Precision, TensorSpec
+
+NCNN_VERSION = "20261020"
+_FILES = {"param": "model.ncnn.param", "bin": "model.ncnn.bin"}
+_LACKING = {"ArgMax", "ArgMin"}
+_NUMPY = {"float32": "f32", "int64": "i64", "int32": "i32"}  # as pnnx calls them
+
+
+class ToNcnn:
+    """ONNX to `model.ncnn.param` and `model.ncnn.bin`, by pnnx."""
+
+    kind = "to_ncnn"
+    version = "1"
+    accepts = Format.ONNX
+    produces = Format.NCNN
+    needs = ("ncnn", "pnnx")
+    uses_data = False
+
+    class Params(Frozen):
+        """`precision`: fp16 holds the weights so, and a phone computes in it."""
+
+        precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
+
+    def __init__(self, params: Params | None = None) -> None:
+        self.params = params or self.Params()
+
+    def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
+        """Writes `model.ncnn.param` and `model.ncnn.bin`.
+
+        Raises:
+            InputError: A side of the input is free: ncnn's files hold one size.
+            UnsupportedModelError: pnnx refuses the model, or what it makes of it crashes or computes something else; or
+                the source is in int8.
+            Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
+        """
+        precision, before = self.params.precision, source.manifest
+        require_float(source, "ncnn")
+        _require_sizes(source)
+        _require_layers(source, context)
+        answer = _convert(source, out_dir, precision, context)
+        manifest = before.model_copy(
+            update={
+                "format": Format.NCNN,
+                "files": (file_entry(out_dir, _FILES["param"]), file_entry(out_dir, _FILES["bin"], "params")),
+                "outputs": tuple(_without_int64(spec) for spec in before.outputs),
+                "target": TargetDevice(arch="any", precision=precision, min_runtime_version=NCNN_VERSION),
+                "sample": None,
+            }
+        )
+        try:
+            same = require_same(source, ModelArtifact(out_dir, manifest), NcnnRuntime(), context)
+        except UnsupportedModelError as error:
+            if not answer["left_out"]:
+                raise
+            raise UnsupportedModelError(
+                error.what, cause=f"pnnx left out of {', '.join(answer['left_out'][:4])}; {error.cause}"
+            ) from error
+        lineage = lineage_entry(self, context.key, (same,))
+        return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
+
+
+def _convert(source: ModelArtifact, out_dir: Path, precision: Precision, context: StepContext) -> dict:
+    sizes = ",".join(f"[{','.join(map(str, spec.shape))}]{_NUMPY[spec.dtype]}" for spec in source.manifest.inputs)
+    options = [f"inputshape={sizes}", f"fp16={int(precision is Precision.FP16)}"]
+    with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
+        prepared = str(Path(scratch) / "model.onnx")
+        with Worker(WORKERS / "onnx_for_pnnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+            given = {"onnx": str(source.file("model")), "out": prepared}
+            worker.call("prepare", given, timeout_s=context.timeout_s)
+        arguments = {
+            "model": prepared,
+            "options": options,
+            **{role: str(out_dir / name) for role, name in _FILES.items()},
+        }
+
+        def run() -> dict:
+            with Worker(WORKERS / "pnnx_worker.py", needs=("ncnn", "pnnx"), name="pnnx") as worker:
+                return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]
+
+        try:
+            return settled(run)
+        except (WorkerCrashed, WorkerFailed) as error:
+            require_room(out_dir, error)
+            raise UnsupportedModelError(
+                "pnnx cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
+            ) from error
+
+
+def _require_sizes(source: ModelArtifact) -> None:
+    for spec in source.manifest.inputs:
+        if any(size < 1 for size in spec.shape):
+            raise InputError(
+                f"input {spec.name!r} is {list(spec.shape)}, and ncnn's files hold one size",
+                hint="give it: --input-size WIDTHxHEIGHT",
+            )
+
+
+def _require_layers(source: ModelArtifact, context: StepContext) -> None:
+    lacking = sorted({node.kind for node in onnx_nodes(source.file("model"), context)} & _LACKING)
+    if lacking:
+        raise UnsupportedModelError(
+            f"ncnn has no layer for {', '.join(lacking)}",
+            hint="export the scores, `--head logits`, and take the largest outside",
+        )
+
+
+def _without_int64(spec: TensorSpec) -> TensorSpec:
+    """ncnn has no int64."""
+    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec

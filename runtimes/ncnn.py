@@ -1,0 +1,27 @@
+"""ncnn: runs its own format, on the CPU here as on the phone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from segexport.artifact import ModelArtifact
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
+from segexport.spec import Format, Precision
+
+
+class NcnnRuntime(WorkerRuntime):
+    """Runs pairs of `.param` and `.bin`."""
+
+    name = "ncnn"
+    title = "ncnn"
+    runs = (Format.NCNN,)
+    worker = "ncnn_worker.py"
+    needs = "ncnn"
+
+    def files(self, artifact: ModelArtifact) -> dict[str, Path]:
+        return {"model": artifact.file("model"), "params": artifact.file("params")}
+
+    def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
+        half = artifact.manifest.target.precision is Precision.FP16
+        return super().open(artifact, replace(options, options={**options.options, "half": half}))

@@ -1,0 +1,340 @@
+"""What PaddleX's classes have in common, and what each of them builds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import segexport
+from segexport.artifact import ModelArtifact
+from segexport.commands.finetune import NO_SPLIT, FinetuneOptions
+from segexport.commands.train import NetworkOptions, train
+from segexport.data.dataset import Dataset
+from segexport.errors import InputError
+from segexport.progress import SILENCE, Feedback
+
+_DOWNLOADED = ("IMAGENET", "COCO", "CITYSCAPES", "BAIDU10W")
+_BEST = "best_model"
+
+AnyDataset = Dataset | str | Path
+"""A data set, or the folder of one: its `train.txt` to train on, its `val.txt` to evaluate on."""
+
+
+class Segmenter:
+    """A network and how it is trained; the parameters are PaddleX's.
+
+    Args:
+        network: PaddleSeg's name of it.
+        backbone: PaddleSeg's name of its backbone; "": it has none.
+        parameters: Further ones of the network.
+        num_classes: Classes, the background among them.
+        use_bce_loss, use_dice_loss: These losses in place of cross entropy, one or both; for any number of classes.
+        class_weight: A number for each class, or `dynamic`.
+        ignore_index: The label that does not count.
+        multi_loss_weight: What the losses count at the output and at each auxiliary head.
+
+    Attributes:
+        artifact: What the training has made; None before it.
+    """
+
+    def __init__(
+        self,
+        network: str,
+        backbone: str,
+        parameters: Mapping[str, Any],
+        *,
+        num_classes: int,
+        use_bce_loss: bool,
+        use_dice_loss: bool,
+        class_weight: Sequence[float] | str | None,
+        ignore_index: int,
+        multi_loss_weight: Sequence[float] = (1.0,),
+    ) -> None:
+        self.network = network
+        self._wanted = NetworkOptions(
+            backbone=backbone or None,
+            option=tuple(f"{name}={json.dumps(value)}" for name, value in parameters.items()),
+            num_classes=num_classes,
+            head="softmax",
+            ignore_index=ignore_index,
+        )
+        weights = class_weight if isinstance(class_weight, str | None) else ",".join(map(str, class_weight))
+        named = (("bce", use_bce_loss), ("dice", use_dice_loss))
+        self._losses = {
+            "losses": tuple(name for name, used in named if used),
+            "class_weight": weights,
+            "multi_loss_weight": tuple(multi_loss_weight),
+        }
+        self.artifact: ModelArtifact | None = None
+
+    def train(
+        self,
+        num_epochs: int,
+        train_dataset: AnyDataset,
+        train_batch_size: int = 2,
+        eval_dataset: AnyDataset | None = None,
+        eval_batch_size: int = 1,
+        save_interval_epochs: int = 1,
+        log_interval_steps: int = 2,
+        save_dir: str | Path = "output",
+        pretrain_weights: str | Path | None = None,
+        optimizer: str | None = None,
+        learning_rate: float = 0.01,
+        lr_decay_power: float = 0.9,
+        use_vdl: bool = False,
+        sensitivities_file: str | None = None,
+        eval_metric_loss: float = 0.05,
+        early_stop: bool = False,
+        early_stop_patience: int = 5,
+        resume_checkpoint: str | Path | None = None,
+        *,
+        image_size: tuple[int, int] | None = None,
+        feedback: Feedback = SILENCE,
+        **more: Any,
+    ) -> ModelArtifact:
+        """Trains the network; the model with the best mIoU on `eval_dataset` goes to `save_dir/best_model`.
+
+        Args:
+            train_dataset, eval_dataset: Lists of one folder; None: the last weights are kept.
+            eval_batch_size, eval_metric_loss: Accepted; images are measured one by one, and nothing is pruned.
+            save_dir: A new folder, which keeps checkpoint and logs too.
+            pretrain_weights: A local `.pdparams`.
+            optimizer: `momentum`, as PaddleX's default, or `adamw`.
+            use_vdl: Curves for TensorBoard in `save_dir/vdl_log`.
+            resume_checkpoint: The `save_dir` of a training to go on with.
+            image_size: (width, height) that images are resized to; None: all have one size already.
+            more: Further options of `segexport finetune`: `augmentation`, `weight_decay`, `warmup_steps`, `seed`, ...
+
+        Raises:
+            SegexportError: PaddleSeg cannot build the network, data or options cannot be used, the training diverged.
+        """
+        if isinstance(pretrain_weights, str) and pretrain_weights.upper() in _DOWNLOADED:
+            raise InputError(
+                f"pretrain_weights={pretrain_weights!r}: nothing is downloaded",
+                hint="give a local .pdparams of the network or of its backbone, or None",
+            )
+        if optimizer not in (None, "momentum", "adamw"):
+            raise InputError(
+                f"optimizer={optimizer!r}: an optimizer is named here",
+                hint='"momentum" or "adamw", with learning_rate, momentum and weight_decay',
+            )
+        if sensitivities_file is not None:
+            raise InputError(
+                "sensitivities_file: nothing is pruned while a network is trained",
+                hint="prune the trained model: step prune of a recipe takes sensitivities_file and eval_metric_loss",
+            )
+        root, split = _place(train_dataset, "train")
+        val_split = NO_SPLIT
+        if eval_dataset is not None:
+            val_root, val_split = _place(eval_dataset, "val")
+            if val_root.resolve() != root.resolve():
+                raise InputError(f"{root} and {val_root}: the lists to train and to evaluate on are of one folder")
+        folder = Path(save_dir)
+        course = FinetuneOptions(
+            data=root,
+            split=split,
+            val_split=val_split,
+            num_epochs=num_epochs,
+            batch_size=train_batch_size,
+            learning_rate=learning_rate,
+            lr_decay_power=lr_decay_power,
+            optimizer=optimizer or "momentum",
+            save_interval_epochs=save_interval_epochs,
+            log_interval_steps=log_interval_steps,
+            save_dir=folder if resume_checkpoint is None else None,
+            resume_checkpoint=None if resume_checkpoint is None else Path(resume_checkpoint),
+            log_dir=folder / "vdl_log" if use_vdl else None,
+            early_stop=early_stop,
+            early_stop_patience=early_stop_patience,
+            **self._losses,
+            **more,
+        )
+        asked = {"image_size": image_size, "pretrained": None if pretrain_weights is None else Path(pretrain_weights)}
+        wanted = NetworkOptions(**{**vars(self._wanted), **asked})
+        self.artifact = train(self.network, folder / _BEST, wanted, course, feedback=feedback)
+        return self.artifact
+
+    def evaluate(
+        self,
+        eval_dataset: AnyDataset,
+        batch_size: int = 1,
+        epoch_id: int | None = None,
+        return_details: bool = False,
+    ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
+        """Metrics of the trained model, see `segexport.load(...).evaluate`; `epoch_id` is accepted and changes nothing.
+
+        Raises:
+            SegexportError: It was not trained, or the data cannot be used.
+        """
+        with self._opened() as model:
+            return model.evaluate(eval_dataset, batch_size, return_details)
+
+    def predict(self, im_file: Any, transforms: None = None) -> Any:
+        """The result of one image: `label_map` (h, w), `score_map` (h, w, num_classes).
+
+        Args:
+            im_file: A path, or an array in BGR order.
+            transforms: None; the preprocessing is part of the trained model.
+
+        Raises:
+            SegexportError: It was not trained, or the image cannot be read.
+        """
+        if transforms is not None:
+            raise InputError("transforms: the preprocessing is part of the trained model", hint="leave it out")
+        with self._opened() as model:
+            (result,) = model.predict(im_file)
+        return result
+
+    def _opened(self) -> Any:
+        if self.artifact is None:
+            raise InputError(f"{type(self).__name__}: not trained yet", hint="call train first")
+        return segexport.load(self.artifact.path)
+
+
+class DeepLabv3p(Segmenter):
+    """PaddleSeg's DeepLabV3P, which has an ASPP and a decoder of separable convolutions.
+
+    Args:
+        backbone: PaddleX's name (`MobileNetV2_x1.0`, `Xception65`) or PaddleSeg's (`ResNet50_vd`).
+        output_stride: 8 or 16, for backbones that take it (Xception, ResNet); None: the backbone's own.
+
+    Raises:
+        InputError: A part that this network always has is to be left out.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        backbone: str = "MobileNetV2_x1.0",
+        output_stride: int | None = None,
+        aspp_with_sep_conv: bool = True,
+        decoder_use_sep_conv: bool = True,
+        encoder_with_aspp: bool = True,
+        enable_decoder: bool = True,
+        use_bce_loss: bool = False,
+        use_dice_loss: bool = False,
+        class_weight: Sequence[float] | str | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        parts = {
+            "aspp_with_sep_conv": aspp_with_sep_conv,
+            "decoder_use_sep_conv": decoder_use_sep_conv,
+            "encoder_with_aspp": encoder_with_aspp,
+            "enable_decoder": enable_decoder,
+        }
+        for name, value in parts.items():
+            if not value:
+                raise InputError(
+                    f"{name}=False: PaddleSeg's DeepLabV3P always has it",
+                    hint="segexport.train builds PaddleSeg's other networks, DeepLabV3 among them",
+                )
+        own = f"{backbone}_deeplab" if backbone in ("Xception41", "Xception65") else backbone.replace(".", "_")
+        strides = {8: (1, 12, 24, 36), 16: (1, 6, 12, 18)}
+        parameters: dict[str, Any] = {"backbone_indices": (0, 1)} if own.startswith("Xception") else {}
+        if output_stride is not None:
+            if output_stride not in strides:
+                raise InputError(f"output_stride={output_stride}: 8 or 16 is expected")
+            parameters |= {"backbone.output_stride": output_stride, "aspp_ratios": strides[output_stride]}
+        super().__init__(
+            "DeepLabV3P",
+            own,
+            parameters,
+            num_classes=num_classes,
+            use_bce_loss=use_bce_loss,
+            use_dice_loss=use_dice_loss,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+        )
+
+
+class UNet(Segmenter):
+    """PaddleSeg's UNet.
+
+    Args:
+        upsample_mode: `bilinear`; anything else: transposed convolutions.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        upsample_mode: str = "bilinear",
+        use_bce_loss: bool = False,
+        use_dice_loss: bool = False,
+        class_weight: Sequence[float] | str | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(
+            "UNet",
+            "",
+            {"use_deconv": upsample_mode != "bilinear"},
+            num_classes=num_classes,
+            use_bce_loss=use_bce_loss,
+            use_dice_loss=use_dice_loss,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+        )
+
+
+class HRNet(Segmenter):
+    """PaddleSeg's FCN on an HRNet.
+
+    Args:
+        width: Channels of its finest branch: 18, 30, 32, 40, 44, 48, 60 or 64.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        width: int = 18,
+        use_bce_loss: bool = False,
+        use_dice_loss: bool = False,
+        class_weight: Sequence[float] | str | None = None,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(
+            "FCN",
+            f"HRNet_W{width}",
+            {},
+            num_classes=num_classes,
+            use_bce_loss=use_bce_loss,
+            use_dice_loss=use_dice_loss,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+        )
+
+
+class FastSCNN(Segmenter):
+    """PaddleSeg's FastSCNN.
+
+    Args:
+        multi_loss_weight: Of the output and, where it has a second number, of the auxiliary head at the higher
+            resolution. PaddleX's third branch is none of PaddleSeg's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 2,
+        use_bce_loss: bool = False,
+        use_dice_loss: bool = False,
+        class_weight: Sequence[float] | str | None = None,
+        ignore_index: int = 255,
+        multi_loss_weight: Sequence[float] = (1.0,),
+    ) -> None:
+        super().__init__(
+            "FastSCNN",
+            "",
+            {},
+            num_classes=num_classes,
+            use_bce_loss=use_bce_loss,
+            use_dice_loss=use_dice_loss,
+            class_weight=class_weight,
+            ignore_index=ignore_index,
+            multi_loss_weight=multi_loss_weight,
+        )
+
+
+def _place(dataset: AnyDataset, split: str) -> tuple[Path, str]:
+    """The folder and the list of a data set."""
+    return (dataset.root, dataset.split) if isinstance(dataset, Dataset) else (Path(dataset), split)

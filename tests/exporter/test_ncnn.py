@@ -1,0 +1,105 @@
+"""Exports to ncnn: they compute what their source does, and what crashes ncnn is mended or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed import require, require_worker
+from test_mnn import network
+from workshop import Workshop
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.exporter.to_ncnn import ToNcnn
+from segexport.pipeline.registry import make_step, target_named
+from segexport.pipeline.step import StepContext
+from segexport.runtimes.ncnn import NcnnRuntime
+from segexport.runtimes.ort import OnnxRuntime
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    require("paddle2onnx", "onnx", "onnxruntime")
+    require_worker("ncnn", "pnnx")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module")
+def source(workshop) -> ModelArtifact:
+    return workshop.made(make_step("to_onnx", {}), workshop.imported(network()))
+
+
+def outputs(artifact: ModelArtifact, runtime) -> np.ndarray:
+    ((found,),) = outputs_of(artifact, runtime, [made_inputs(artifact.manifest, 3)], StepContext())
+    return found
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 1e-2)])
+def test_an_export_computes_what_its_source_does(workshop, source, precision, limit):
+    made = workshop.made(make_step("to_ncnn", {"precision": precision}), source)
+    expected, found = outputs(source, OnnxRuntime()), outputs(made, NcnnRuntime())
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
+    assert made.manifest.target.precision == precision
+
+
+def with_a_split(source: ModelArtifact, folder: Path) -> ModelArtifact:
+    """The model with its output's channels in two halves, put together in the other order."""
+    import onnx
+    from onnx import helper
+
+    model = onnx.load(source.file("model"))
+    (end,) = (value.name for value in model.graph.output)
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            node.output[index] = "whole" if name == end else name
+    model.graph.node.append(helper.make_node("Split", ["whole"], ["first", "second"], axis=1))
+    model.graph.node.append(helper.make_node("Concat", ["second", "first"], [end], axis=1))
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    return ModelArtifact(folder, source.manifest)
+
+
+def test_equal_parts_are_given_their_sizes(workshop, source, tmp_path):
+    split = with_a_split(source, tmp_path / "split")
+    expected = outputs(split, OnnxRuntime())
+    np.testing.assert_allclose(expected, np.roll(outputs(source, OnnxRuntime()), 2, axis=1), atol=1e-5)
+    found = outputs(workshop.made(ToNcnn(), split), NcnnRuntime())
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypatch):
+    """As it was before the sizes were given: pnnx says that it left something out, and ncnn is killed."""
+    workers = Path(tmp_path / "workers")
+    workers.mkdir()
+    real = Path(__file__).resolve().parents[2] / "exporter" / "workers"
+    for name in ("pnnx_worker.py", "onnx_for_pnnx_worker.py"):
+        (workers / name).write_text((real / name).read_text().replace('!= "Split"', '!= "NoSuchOperator"'))
+    monkeypatch.setattr("segexport.exporter.to_ncnn.WORKERS", workers)
+    with pytest.raises(UnsupportedModelError, match="ncnn converts this model and cannot run the result") as caught:
+        workshop.made(ToNcnn(), with_a_split(source, tmp_path / "split"))
+    assert "pnnx left out of Slice" in caught.value.cause
+
+
+def test_a_free_size_is_refused(workshop, source):
+    free = source.manifest.inputs[0].model_copy(update={"shape": (1, 3, -1, -1)})
+    manifest = source.manifest.model_copy(update={"inputs": (free,)})
+    with pytest.raises(InputError, match=r"is \[1, 3, -1, -1\], and ncnn's files hold one size"):
+        workshop.made(ToNcnn(), ModelArtifact(source.path, manifest))
+
+
+def test_a_mask_is_refused_before_anything_is_converted(workshop, source):
+    program = network(head="argmax")
+    (verdict,) = target_named("ncnn").verdict_before(program)
+    assert (verdict.support, [found.operator for found in verdict.obstacles]) == ("no", ["arg_max"])
+    masks = workshop.made(make_step("to_onnx", {}), workshop.imported(program, "mask"))
+    with pytest.raises(UnsupportedModelError, match="ncnn has no layer for ArgMax") as caught:
+        workshop.made(ToNcnn(), masks)
+    assert "--head logits" in caught.value.hint
