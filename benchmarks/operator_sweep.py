@@ -37,7 +37,7 @@ import numpy as np
 from stamped import save
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
-from segexport.errors import SegexportError
+from segexport.errors import InputError, SegexportError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Attr, Op, Program, read_graph
 from segexport.exporter.rewrites import rewrite_for
@@ -164,7 +164,10 @@ class Paddle:
             if not self._worker.alive:
                 self.close()
             raise NotInPaddle(f"{error.what}; {error.cause}") from error
-        program = read_graph(file)
+        try:
+            program = read_graph(file)
+        except InputError as error:
+            raise NotInPaddle(f"Paddle writes what cannot be: {error.cause}") from error
         program.params = {name: arrays[index] for name, index in answer["parameters"]}
         feed, outputs = found[: len(program.feed_names)], found[len(program.feed_names) :]
         for name, output in zip(program.fetch_names, outputs, strict=True):
@@ -462,7 +465,7 @@ def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[
                 given = {part.cell.name: given_to(exporter, part) for part in built}
                 wanted = [part for part in built if not journal.knows(part.cell, exporter.name, given[part.cell.name])]
                 good = [part for part in wanted if journal.expects(part.cell, exporter.name)]
-                alone = [[part] for part in wanted if part not in good]
+                alone = [[part] for part in wanted if not journal.expects(part.cell, exporter.name)]
                 for together in (good, *alone):
                     for name, row in outcomes(exporter, together).items():
                         journal.add(name, exporter.name, given[name], row)

@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--label-map", type=Path, help="YAML: class of the model -> class of the data")
     parser.add_argument("--methods", default=",".join(METHODS), help="calibrators, separated by commas; '' for none")
     parser.add_argument("--calibration-images", type=int, default=Calibration().images)
+    parser.add_argument("--rounding", choices=("nearest", "compensated"), default=Calibration().rounding)
     parser.add_argument("--limit", type=int, help="images of the val split")
     parser.add_argument("--seconds", type=float, default=60.0, help="for all latencies together")
     parser.add_argument("--qat", type=int, default=0, metavar="STEPS", help="QAT of so many steps; 0: none")
@@ -83,7 +84,7 @@ def main() -> None:
     if given.label_map:
         data["label_map"] = yaml.safe_load(given.label_map.read_text())
         model["labels"] = list(data["label_map"])
-    calibration = {"images": given.calibration_images}
+    calibration = {"images": given.calibration_images, "rounding": given.rounding}
     common = {"model": model, "data": data, "check": {"latency_seconds": given.seconds}}
     recipes = {"ptq": {**common, "exports": exports(methods, calibration)}} if methods else {}
     if given.qat:
@@ -104,7 +105,7 @@ def main() -> None:
     print(table(found))
     if given.output:
         result = {"model": given.model.name, "exports": found}
-        result |= {"seconds": seconds, "calibration_images": given.calibration_images, "qat": given.qat_params}
+        result |= {"seconds": seconds, "calibration": calibration, "qat": given.qat_params}
         save(given.output, result)
 
 

@@ -168,9 +168,10 @@ def _times(first: Path, own: Path, untimed: str) -> dict[str, Any]:
 
 def _culprit(export: Path, recipe: dict[str, Any], data: dict[str, Any]) -> str:
     """The first operator that is wrong, on the first image."""
-    entry = Dataset.open(Path(data["path"]), data.get("split", "val")).entries[0]
+    root = Path(data["path"])
+    image = root / Dataset.open(root, data.get("split", "val")).entries[0].image
     try:
-        found = diagnose(export, None, reference=Path(recipe["model"]["path"]), image=entry.image)
+        found = diagnose(export, None, reference=Path(recipe["model"]["path"]), image=image)
     except SegexportError as error:
         return f"not found: {error.what}"
     return found.findings[0].message if found.findings else ""
@@ -207,10 +208,12 @@ def _cells(row: dict) -> tuple[str, ...]:
 INTRODUCTION = """# Truth table
 
 Made by `python benchmarks/truth_table.py MODELS CAMVID`; never edited by hand. Trained networks, every export target
-and precision that is installed, the same check for all. *Agree*: pixels with the class that Paddle gives, over all
-images, and on the worst one. *Size* and *time* are to the fp32 ONNX export in ONNX Runtime, one thread, in turn, with
-the 95 % interval; an empty time is one that would say nothing about the device that the target is for. *Why*: the first
-gate that did not hold, or the first operator that is wrong. All figures: `benchmarks/results/truth_table.json`.
+and precision that is installed, the same check for all, on a few images. *Agree*: pixels with the class that Paddle
+gives, over all images, and on the worst one. *Δ mIoU*: by the labels; of PP-HumanSeg-Lite, which has none here, by
+Paddle's masks. *Size* and *time* are to the fp32 ONNX export in ONNX Runtime, one thread, in turn, with the 95 %
+interval, on a busy machine; an empty time is one that would say nothing about the device that the target is for.
+*Why*: the first gate that did not hold, or the first operator that is wrong. All figures:
+`benchmarks/results/truth_table.json`.
 """
 
 if __name__ == "__main__":

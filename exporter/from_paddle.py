@@ -26,6 +26,7 @@ from segexport.data.images import MAX_PIXELS, image_size
 from segexport.errors import InputError, UnsupportedModelError, one_line
 from segexport.exporter import detections, output_semantics, pir, program
 from segexport.exporter.from_checkpoint import PaddleSegCheckpoint
+from segexport.exporter.import_options import ImportOptions
 from segexport.exporter.layers import layer_of
 from segexport.exporter.mask_output import choice_notes, choose_mask, mask_of
 from segexport.exporter.mends import AS_READ, OF_ITS_SIZE, mend, straighten
@@ -33,7 +34,6 @@ from segexport.exporter.paddleseg_network import Built, PaddleSegNetwork
 from segexport.exporter.quantized_program import is_quantized
 from segexport.exporter.shapes import follow_input_shape, settled, with_input_shape
 from segexport.files.store import Store
-from segexport.files.yaml_reader import read_yaml
 from segexport.importers.checkpoint import find_checkpoint, read_checkpoint
 from segexport.importers.checkpoint_fit import fitting
 from segexport.importers.deploy_config import DeployConfig, read_deploy_config
@@ -41,13 +41,10 @@ from segexport.importers.model_files import ModelFiles, find_model
 from segexport.preprocess import place
 from segexport.spec import (
     Clip,
-    Color,
     Format,
-    Frozen,
     Label,
     Pad,
     PadToMultiple,
-    PerChannel,
     Precision,
     Preprocess,
     Resize,
@@ -59,61 +56,6 @@ from segexport.ui.pictures import default_labels
 
 IMPORT_VERSION = "10"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
-
-
-class ImportOptions(Frozen):
-    """What the files of an export do not state, or state wrongly.
-
-    Attributes:
-        preprocess: All of the preprocessing.
-        color, mean, std: Single parts of it, which override the export and `preprocess`; one mean and std per channel.
-        input_size: (width, height) that free sides of the input are fixed to.
-        mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
-        labels: Class names, in the order of the model's classes.
-        fallback_labels: Class names (of the data) for a model that has as many classes and no names.
-        config: PaddleSeg's configuration, which makes a training checkpoint a model.
-        paddleseg: Checkout of the PaddleSeg that builds the network of `config`; None: the toolchain's.
-    """
-
-    preprocess: Preprocess | None = None
-    color: Color | None = None
-    mean: PerChannel | None = None
-    std: PerChannel | None = None
-    labels: tuple[str, ...] | None = None
-    fallback_labels: tuple[str, ...] | None = None
-    input_size: tuple[int, int] | None = None
-    mask_output: str | None = None
-    ignore_index: int = 255
-    config: Path | None = None
-    paddleseg: Path | None = None
-
-    @classmethod
-    def from_strings(
-        cls,
-        input_size: str | None = None,
-        labels: Path | None = None,
-        preprocess: Path | None = None,
-        color: Color | None = None,
-        mean: str | None = None,
-        std: str | None = None,
-        mask_output: str | None = None,
-        ignore_index: int = 255,
-        config: Path | None = None,
-        paddleseg: Path | None = None,
-    ) -> ImportOptions:
-        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
-        return cls(
-            color=color,
-            mean=_per_channel(mean, "--mean") if mean else None,
-            std=_per_channel(std, "--std") if std else None,
-            input_size=_size(input_size) if input_size else None,
-            labels=_names(labels) if labels else None,
-            preprocess=_preprocess(preprocess) if preprocess else None,
-            mask_output=mask_output,
-            ignore_index=ignore_index,
-            config=config,
-            paddleseg=paddleseg,
-        )
 
 
 @dataclass(frozen=True)
@@ -439,15 +381,6 @@ def _name(path: Path) -> str:
     return (path.resolve().name if path.is_dir() else path.stem) or "model"
 
 
-def _per_channel(text: str, option: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(
-            f"{option} {text}: not numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
-        ) from None
-
-
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
     """The export's preprocessing with the user's values in place of its own."""
     stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
@@ -456,29 +389,6 @@ def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
         return Preprocess.model_validate(whole)
     except ValidationError as error:
         raise InputError("the preprocessing that is stated is none", cause=one_line(error)) from None
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"--input-size {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
-    return int(width), int(height)
-
-
-def _names(file: Path) -> tuple[str, ...]:
-    from segexport.data.dataset_list import read_labels
-
-    names = read_labels(file)
-    if names is None:
-        raise InputError(f"{file}: no such file")
-    return names
-
-
-def _preprocess(file: Path) -> Preprocess:
-    try:
-        return Preprocess.model_validate(read_yaml(file))
-    except ValidationError as error:
-        raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
 
 
 def fix_input_size(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from segexport import preprocess
-from segexport.artifact import Manifest, ModelArtifact
+from segexport.artifact import Manifest, ModelArtifact, warning
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
 from segexport.exporter.calibration_images import checked_images
@@ -109,7 +109,7 @@ def quantize(
         options |= {"equalize": False, "bias_correction": False}
         if weight_bits == 8:
             options["rounding"] = "nearest"  # as they were trained
-    every = max(1, len(data) // _CORRECTED_ON) if options["bias_correction"] else 0
+    every = max(1, len(data) // _CORRECTED_ON)
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
         Worker(WORKERS / "onnx_quantize_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="int8") as worker,
@@ -119,12 +119,12 @@ def quantize(
         begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
         with context.progress("calibrating", len(data)) as bar:
             for index, (name, tensors) in enumerate(_fed(data, source)):
-                keep = bool(every) and index % every == 0
-                answer, _ = worker.call("observe", {"keep": keep}, tensors, timeout_s=context.timeout_s)
+                answer, _ = worker.call("observe", {"keep": index % every == 0}, tensors, timeout_s=context.timeout_s)
                 if not answer["finite"]:
                     raise InputError(f"{name}: the model gives NaN or infinity on this calibration image")
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
+        notes += _compared(found, params.method)
         whole = {}
         if found["turns"]:
             gains = _rounded(worker, found["turns"], data, source, context)
@@ -160,6 +160,20 @@ def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, c
             gains += worker.call("round", {"turn": turn}, timeout_s=context.timeout_s)[0]["gains"]
             bar.advance()
     return gains
+
+
+def _compared(found: dict[str, Any], asked: str) -> list[str]:
+    """What the comparison of outputs on the calibration images says, if it says anything."""
+    errors, method = found["errors"], found["method"]
+    if not errors:
+        return []
+    said = (
+        f"with ranges by {asked}, outputs on calibration images have {errors[asked]:.2g} of the error that is far off"
+    )
+    if len(errors) == 1:
+        return [said]
+    others = ", ".join(f"{name} {error:.2g}" for name, error in errors.items() if name != asked)
+    return [warning(f"{said}; others tried: {others}; taken: {method}")]
 
 
 def _how_rounded(gains: list[float], options: dict[str, Any]) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from segexport.artifact import digest_of, file_digest
-from segexport.errors import InputError, WorkerFailed
+from segexport.errors import InputError, SegexportError, WorkerFailed
 from segexport.exporter import pir, program
 from segexport.exporter.program import Program
+from segexport.files.disk import require_temporary_room
 from segexport.importers.training_config import TrainingConfig
 from segexport.pipeline.step import tool_versions
 from segexport.process.worker import Worker
@@ -91,6 +92,7 @@ class PaddleSegNetwork:
         Raises:
             InputError: PaddleSeg cannot build the network, it has fewer heads, or what `fill` raises.
             WorkerFailed: It cannot be written as a program.
+            StorageError: The folder for temporary files is full.
         """
         scratch = tempfile.TemporaryDirectory(prefix="segexport-paddleseg-")
         with scratch as folder, Worker(WORKER, needs=MODULE, name="PaddleSeg") as worker:
@@ -98,8 +100,12 @@ class PaddleSegNetwork:
             sides = None if input_size is None else [input_size[1], input_size[0]]
             arguments = {"folder": folder, "names": list(weights), "sides": sides, "heads": heads}
             arrays = [np.ascontiguousarray(value) for value in weights.values()]
-            worker.call("write", arguments, arrays, timeout_s=_LONGEST_S)
-            written = _read(Path(folder))
+            try:
+                worker.call("write", arguments, arrays, timeout_s=_LONGEST_S)
+                written = _read(Path(folder))
+            except SegexportError as error:
+                require_temporary_room(error)  # Paddle writes what there is room for, and says nothing
+                raise
         if len(written.fetch_names) < heads:
             raise InputError(
                 f"{self.config.model['type']} has {len(written.fetch_names)} heads, {heads} are to be trained",

@@ -6,7 +6,8 @@ only when its result computes what its source does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import Manifest, ModelArtifact
 from segexport.errors import UnsupportedModelError, WorkerError
+from segexport.exporter.first_wrong import first_wrong
 from segexport.pipeline.step import StepContext
 from segexport.process.settled import settled
 from segexport.runtimes.base import RunOptions, Runtime
@@ -27,12 +29,19 @@ _LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.INT8: 0.1, Precis
 _OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # any score near the threshold makes another list
 
 
-def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, context: StepContext) -> str:
+def require_same(
+    source: ModelArtifact,
+    made: ModelArtifact,
+    runtime: Runtime,
+    context: StepContext,
+    make: Callable[[ModelArtifact, Path], Manifest],
+) -> str:
     """Runs both; answers a note with their difference.
 
     Args:
         source: In ONNX.
         runtime: Of what was made.
+        make: Converts another model as this one was, to find the operator that is wrong.
 
     Raises:
         UnsupportedModelError: The converted model crashes, does not run, or gives other outputs.
@@ -45,16 +54,40 @@ def require_same(source: ModelArtifact, made: ModelArtifact, runtime: Runtime, c
     try:
         found = outputs_of(made, runtime, images, context)
     except WorkerError as error:
+        where = _where(source, made, runtime, context, make)
         raise UnsupportedModelError(
-            f"{runtime.title} converts this model and cannot run the result", cause=error.cause or error.what
+            f"{runtime.title} converts this model and cannot run the result{where}",
+            cause=error.cause or error.what,
         ) from error
     worst = max(_difference(a[index], b[index]) for a, b in zip(expected, found, strict=True) for index in compared)
     if not worst <= _LIMIT[made.manifest.target.precision]:
+        where = _where(source, made, runtime, context, make)
         raise UnsupportedModelError(
-            f"{runtime.title} converts this model into another one",
+            f"{runtime.title} converts this model into another one{where}",
             cause=f"its outputs differ from the source's by {worst:.2g} of their spread, on {_IMAGES} made images",
         )
     return f"its outputs differ from ONNX Runtime's by {worst:.1e} of their spread, on {_IMAGES} made images"
+
+
+def _where(
+    source: ModelArtifact,
+    made: ModelArtifact,
+    runtime: Runtime,
+    context: StepContext,
+    make: Callable[[ModelArtifact, Path], Manifest],
+) -> str:
+    """`, from Conv (name) on`; empty where that cannot be told, as of integers."""
+    precision, images = made.manifest.target.precision, [made_inputs(source.manifest, context.seed)]
+
+    def is_same(cut: ModelArtifact, folder: Path) -> bool:
+        converted = ModelArtifact(folder, make(cut, folder))
+        ((expected,),), ((found,),) = (
+            outputs_of(one, by, images, context) for one, by in ((cut, OnnxRuntime()), (converted, runtime))
+        )
+        return _difference(expected, found) <= _LIMIT[precision]
+
+    found = first_wrong(source, is_same, context) if precision is not Precision.INT8 else ""
+    return f", from {found} on" if found else ""
 
 
 def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:

@@ -56,6 +56,16 @@ class ToMnn:
                 weights are asked for of a source in int8.
             Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
         """
+        manifest, notes = self._convert(source, out_dir, context)
+        made = ModelArtifact(out_dir, manifest)
+        same = require_same(
+            source, made, MnnRuntime(), context, lambda cut, folder: self._convert(cut, folder, context)[0]
+        )
+        lineage = lineage_entry(self, context.key, (*notes, same))
+        return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
+
+    def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, tuple[str, ...]]:
+        """Writes `model.mnn`; its manifest, and notes."""
         precision, out, notes = self.params.precision, out_dir / "model.mnn", ()
         if source.manifest.target.precision is Precision.INT8:
             if precision is not Precision.FP32:
@@ -78,9 +88,7 @@ class ToMnn:
                 "sample": None,
             }
         )
-        same = require_same(source, ModelArtifact(out_dir, manifest), MnnRuntime(), context)
-        lineage = lineage_entry(self, context.key, (*notes, same))
-        return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
+        return manifest, notes
 
 
 def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContext) -> None:

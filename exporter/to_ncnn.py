@@ -51,10 +51,27 @@ class ToNcnn:
                 the source is in int8.
             Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
         """
-        precision, before = self.params.precision, source.manifest
         require_float(source, "ncnn")
         _require_sizes(source)
         _require_layers(source, context)
+        manifest, left_out = self._convert(source, out_dir, context)
+        made = ModelArtifact(out_dir, manifest)
+        try:
+            same = require_same(
+                source, made, NcnnRuntime(), context, lambda cut, folder: self._convert(cut, folder, context)[0]
+            )
+        except UnsupportedModelError as error:
+            if not left_out:
+                raise
+            raise UnsupportedModelError(
+                error.what, cause=f"pnnx left out of {', '.join(left_out[:4])}; {error.cause}"
+            ) from error
+        lineage = lineage_entry(self, context.key, (same,))
+        return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
+
+    def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, list[str]]:
+        """Writes the files; their manifest, and what pnnx says that it left out."""
+        precision, before = self.params.precision, source.manifest
         answer = _convert(source, out_dir, precision, context)
         manifest = before.model_copy(
             update={
@@ -65,16 +82,7 @@ class ToNcnn:
                 "sample": None,
             }
         )
-        try:
-            same = require_same(source, ModelArtifact(out_dir, manifest), NcnnRuntime(), context)
-        except UnsupportedModelError as error:
-            if not answer["left_out"]:
-                raise
-            raise UnsupportedModelError(
-                error.what, cause=f"pnnx left out of {', '.join(answer['left_out'][:4])}; {error.cause}"
-            ) from error
-        lineage = lineage_entry(self, context.key, (same,))
-        return manifest.model_copy(update={"lineage": (*before.lineage, lineage)})
+        return manifest, answer["left_out"]
 
 
 def _convert(source: ModelArtifact, out_dir: Path, precision: Precision, context: StepContext) -> dict:

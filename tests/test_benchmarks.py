@@ -41,3 +41,10 @@ def test_a_stamp_holds_no_path_of_the_machine(tmp_path):
     assert str(tmp_path) not in content["stamp"]["command"]
     assert content["stamp"]["command"].endswith(f"{tmp_path.name}/out.json")
     assert content["stamp"]["machine"]["packages"]["segexport"]
+
+
+def test_the_truth_table_is_made_from_its_results():
+    sys.path.insert(0, str(BENCHMARKS))
+    import truth_table
+
+    assert truth_table.PAGE.read_text(encoding="utf-8") == truth_table.page(truth_table.load(truth_table.RESULT))

@@ -194,8 +194,18 @@ def _ends_before_the_first(program: Program, op: Op) -> bool:
     return any(stride < 0 and (end == -1 or end < -size) for end, stride, size in cuts)
 
 
-def _is_empty(program: Program, op: Op) -> bool:
-    return 0 in program.shape(op.output("Out") or "")
+def _leaves_nothing(program: Program, op: Op) -> bool:
+    """Whether a slice takes nothing of an axis, whatever its size."""
+    if 0 in program.shape(op.output("Out") or ""):
+        return True
+    if any(name.startswith(("Starts", "Ends")) for name, given in op.inputs.items() if given):
+        return False
+    starts, ends = op.attr("starts") or [], op.attr("ends") or []
+    strides = op.attr("strides") or [1] * len(starts)
+    return any(
+        stride > 0 and (((start < 0) == (end < 0) and end <= start) or (start >= 0 and end <= -_FAR))
+        for start, end, stride in zip(starts, ends, strides, strict=True)
+    )
 
 
 def _is_filled(_program: Program, op: Op) -> bool:
@@ -304,13 +314,13 @@ _FAULTS = (
     _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
     _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
     _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
-    _Fault("strided_slice", LITE, _is_empty, "Paddle-Lite aborts where nothing is left of an axis"),
+    _Fault("strided_slice", LITE, _leaves_nothing, "Paddle-Lite aborts where nothing is left of an axis"),
     _Fault("strided_slice", LITE, _goes_backwards, "Paddle-Lite gives other values backwards"),
     _Fault(
         "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"
     ),
     _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
-    _Fault("slice", LITE, _is_empty, "Paddle-Lite ends where nothing is left of an axis"),
+    _Fault("slice", LITE, _leaves_nothing, "Paddle-Lite ends where nothing is left of an axis"),
     _Fault("grid_sampler", LITE, _is_no_image, "Paddle-Lite samples images only"),
     _Fault("assign_value", EVERY, _gives_mask, "exporters write numbers only, not masks"),
     _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx takes all boxes for those of the first image"),

@@ -22,6 +22,7 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from output_error import output_error
 from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
@@ -31,6 +32,8 @@ _NEVER = frozenset(
     {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "Softmax", "ArgMax"}
     | {"Where", "EmbedLayerNormalization", "Gather", "Unsqueeze", "Squeeze"}
 )
+METHODS = ("mse", "minmax", "percentile", "entropy")
+_COMPARED = 8  # images that the quantized outputs are compared on
 _WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
 
@@ -182,8 +185,9 @@ def observe(arguments, arrays):
         if name in histograms:
             finite &= histograms[name].add(value)
     if finite and arguments["keep"]:
-        for node, out in _state["outputs"].items():
-            _state["means"][node] = _state["means"].get(node, 0.0) + channel_means(values[out])
+        if _state["arguments"]["bias_correction"]:
+            for node, out in _state["outputs"].items():
+                _state["means"][node] = _state["means"].get(node, 0.0) + channel_means(values[out])
         path = os.path.join(_state["arguments"]["scratch"], f"{_state['seen']}.npz")
         np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
         _state["kept"].append(path)
@@ -202,13 +206,39 @@ def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]
 
 
 def quantize(_arguments, _arrays):
-    """Quantizes; answers how many turns `round` and how many levels `correct` are to be called for."""
-    given, model, chosen = _state["arguments"], _state["model"], _state["chosen"]
-    ranges, scales = {}, {}
-    for name, halves in _state["halves"].items():
-        ranges[name] = Histogram.merged(*halves).range(given["method"], given["percentile"])
-        if _state["seen"] > 1:
-            scales[name] = [_scale(half, given) for half in halves]
+    """Quantizes; answers how many turns `round` and how many levels `correct` are to be called for.
+
+    With `fallback`, an output that is far off on the kept images lets the other ways to find ranges be tried.
+    """
+    given, model = _state["arguments"], _state["model"]
+    _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
+    _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
+    method, done = given["method"], _quantized(given["method"])
+    errors = {method: _error_of(done)} if given["fallback"] and _state["kept"] and _state["halves"] else {}
+    if errors and not errors[method] <= 1:
+        tried = {other: _quantized(other) for other in METHODS if other != method} | {method: done}
+        errors |= {other: _error_of(model) for other, model in tried.items() if other != method}
+        method = min(errors, key=errors.__getitem__)
+        done = tried[method]
+    _state["int8"] = done
+    scales = {}
+    if _state["seen"] > 1:
+        scales = {n: [_scale(half, method, given) for half in halves] for n, halves in _state["halves"].items()}
+    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
+    _state["corrector"] = BiasCorrector(done, means) if means else None
+    levels = len(_state["corrector"].levels) if means else 0
+    turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
+    answer = {"levels": levels, "turns": turns, "half_scales": scales, "method": method, "errors": errors}
+    return {**answer, "ranges": _quantized_ranges(done), "chosen": sorted(_state["chosen"])}, []
+
+
+def _quantized(method: str) -> onnx.ModelProto:
+    """The model in int8, with the ranges that a method finds."""
+    given, chosen = _state["arguments"], _state["chosen"]
+    model = onnx.ModelProto()
+    model.CopyFrom(_state["model"])
+    found = {name: Histogram.merged(*halves) for name, halves in _state["halves"].items()}
+    ranges = {name: histogram.range(method, given["percentile"]) for name, histogram in found.items()}
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(
             "every activation is constant on the calibration images",
@@ -229,8 +259,6 @@ def quantize(_arguments, _arrays):
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
         extra_options={},
     )
-    _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
-    _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
     try:
         quantizer.quantize_model()
     except Exception as error:
@@ -240,13 +268,28 @@ def quantize(_arguments, _arrays):
             hint="leave the operator that it names in float: calibration: {float_operators: [TYPE]} in a recipe",
         ) from error
     quantizer.model.topological_sort()
-    _state["int8"] = done = quantizer.model.model
-    means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
-    _state["corrector"] = BiasCorrector(done, means) if means else None
-    levels = len(_state["corrector"].levels) if means else 0
-    turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
-    answer = {"levels": levels, "turns": turns, "half_scales": scales}
-    return {**answer, "ranges": _quantized_ranges(done), "chosen": sorted(chosen)}, []
+    return quantizer.model.model
+
+
+def _error_of(quantized: onnx.ModelProto) -> float:
+    """How far its outputs are from the float model's, on some of the kept images."""
+    kept = _state["kept"][:: max(1, len(_state["kept"]) // _COMPARED)]
+    outputs = [value.name for value in _state["model"].graph.output]
+    session = _open(quantized)
+
+    def pairs():
+        for path in kept:
+            arrays = _stored(path)
+            values = _values(outputs, arrays)
+            feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
+            yield [values[name] for name in outputs], session.run(outputs, feed)
+
+    return output_error(pairs())
+
+
+def _stored(path: str) -> list[np.ndarray]:
+    with np.load(path) as stored:
+        return [stored[f"a{index}"] for index in range(len(stored.files))]
 
 
 def gather(arguments, arrays):
@@ -283,8 +326,7 @@ def correct(arguments, _arrays):
     corrector, kept = _state["corrector"], _state["kept"]
     session, means = _open(corrector.until(arguments["level"])), None
     for path in kept:
-        with np.load(path) as stored:
-            arrays = [stored[f"a{index}"] for index in range(len(stored.files))]
+        arrays = _stored(path)
         inputs = [value.name for value in _state["session"].get_inputs()]
         used = {value.name for value in session.get_inputs()}
         feed = {name: array for name, array in zip(inputs, arrays, strict=True) if name in used}
@@ -308,8 +350,8 @@ def save(arguments, _arrays):
     return {**_io(done), "notes": [_summary(_state["nodes"], _state["chosen"]), *_state["notes"]]}, []
 
 
-def _scale(histogram: Histogram, given: dict) -> float:
-    low, high = histogram.range(given["method"], given["percentile"])
+def _scale(histogram: Histogram, method: str, given: dict) -> float:
+    low, high = histogram.range(method, given["percentile"])
     return float(high - low) / 255.0
 
 

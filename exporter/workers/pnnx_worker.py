@@ -24,7 +24,9 @@ def convert(arguments, _arrays):
     with tempfile.TemporaryDirectory() as folder:  # it writes ten files beside the model
         shutil.copyfile(arguments["model"], os.path.join(folder, "model.onnx"))
         command = [os.path.join(package, "pnnx"), "model.onnx", *arguments["options"]]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+        done = _run(command, folder)
+        if done.returncode:  # once it could not write a file on a busy machine: that says nothing about the model
+            done = _run(command, folder)
         log = done.stdout + done.stderr
         if done.returncode < 0:
             raise WorkerFailure(f"pnnx was killed by signal {-done.returncode}", cause=_last(log))
@@ -35,6 +37,10 @@ def convert(arguments, _arrays):
             shutil.move(path, arguments[role])
     left_out = [f"{layer} ({name})" for layer, name in _LEFT_OUT.findall(log)]
     return {"version": importlib.metadata.version("pnnx"), "left_out": left_out}, []
+
+
+def _run(command: list[str], folder: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
 
 
 def _last(log: str) -> str:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         train,
     )
     from segexport.errors import SegexportError
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
     from segexport.predict.target_size import TargetSize
@@ -64,7 +64,7 @@ __all__ = [
     "train",
 ]
 _API = "segexport.commands.api"
-_ELSEWHERE = {"ImportOptions": "segexport.exporter.from_paddle", "SegexportError": "segexport.errors"}
+_ELSEWHERE = {"ImportOptions": "segexport.exporter.import_options", "SegexportError": "segexport.errors"}
 
 
 def __getattr__(name: str) -> Any:
@@ -125,21 +125,30 @@ def load(
     """
     from pathlib import Path
 
+    from segexport.artifact import read_artifact
     from segexport.errors import InputError
-    from segexport.exporter.from_paddle import ImportOptions, import_model
-    from segexport.files.store import Store
+    from segexport.exporter.import_options import ImportOptions
+    from segexport.importers.model_files import find_model
     from segexport.task.registry import task_of
 
     importing = importing or ImportOptions()
-    artifact = import_model(Path(path), importing, Store())
+    files = find_model(Path(path)) if importing.config is None else None
+    is_artifact = files is not None and files.kind == "artifact"
     told = importing.model_dump(exclude={"fallback_labels", "ignore_index"}, exclude_none=True)
-    if told and artifact.path == Path(path):
+    if told and is_artifact:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
         raise InputError(
             f"{path}: {named} cannot be given for an artifact",
             cause="its manifest states everything",
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
+    if files is not None and is_artifact:
+        artifact = read_artifact(files.folder)
+    else:  # an import reads programs, which takes half as long as a prediction
+        from segexport.exporter.from_paddle import import_model
+        from segexport.files.store import Store
+
+        artifact = import_model(Path(path), importing, Store())
     task = task_of(artifact.manifest)
     return task.open_model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 

@@ -36,8 +36,20 @@ def test_packs(tmp_path: Path, image: Path) -> None:
     for folder in folders:
         pack = read_artifact(folder)  # every file is there with its digest
         assert pack.manifest.sample is not None
-        names = {"manifest.json", "model.onnx", "labels.txt", "palette.txt", "sample.png", "sample-mask.png"}
+        names = {
+            "manifest.json",
+            "README.md",
+            "model.onnx",
+            "labels.txt",
+            "palette.txt",
+            "sample.png",
+            "sample-mask.png",
+        }
         assert {file.name for file in folder.iterdir()} == names
+        readme = (folder / "README.md").read_text()
+        assert readme.startswith("# convolution\n")
+        assert "Segmenter.open(backend, model, manifest, 4)" in readme
+        assert "| input | " in readme
         assert (folder / "labels.txt").read_text().splitlines() == [f"class {i}" for i in range(CLASSES)]
         assert (folder / "palette.txt").read_text().splitlines()[1] == "#28D714"
         mask = np.asarray(Image.open(folder / "sample-mask.png"))

@@ -164,6 +164,8 @@ def test_a_training_checkpoint_with_its_configuration(place):
     assert place.refused(*taken)[0] == f"{config}: the file of an export, not a training configuration"
     config.unlink()
     assert place.refused(*taken)[0] == f"{config}: no such file"
+    recipe = place.recipe(model={"path": "net.pdparams", "config": "net.yml"})
+    assert place.refused("run", recipe)[0].endswith("net.yml: no such file")
     exporting = ("export", "model", "--to", "onnx", "--config", config, "-o", "new")
     assert place.refused(*exporting)[0] == "model: no checkpoint"
     what, hint = place.refused("import", "model", "--paddleseg", "model", "-o", "new")

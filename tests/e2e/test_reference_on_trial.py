@@ -86,7 +86,7 @@ def test_wrong_exports_confirm_the_reference(place):
         assert export["verdict"] == "FAIL"
         (trial,) = [entry for entry in export["checks"] if entry["name"] == "reference.trial"]
         assert trial["verdict"] == "PASS"
-        assert "the reference stands: run again in a process of its own on the 3 images" in trial["message"]
+        assert "the reference is confirmed: run again in a fresh process on the 3 images" in trial["message"]
         assert "it agrees with other-" in trial["message"]
 
 

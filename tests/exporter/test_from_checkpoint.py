@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,14 @@ import yaml
 from installed import require_worker
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, WorkerFailed
-from segexport.exporter import program
+from segexport.errors import InputError, StorageError, WorkerFailed
+from segexport.exporter import paddleseg_network, program
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.paddleseg_network import MODULE, WORKER
 from segexport.exporter.set_head import set_head
+from segexport.files import disk
 from segexport.files.store import Store
+from segexport.importers.training_config import TrainingConfig
 from segexport.process.worker import Worker
 
 NETWORKS = {
@@ -139,6 +142,34 @@ def test_a_checkout_is_built_from_in_place_of_the_package(checkpoints, tmp_path)
         import_model(
             tmp_path / "tiny.pdparams", options.model_copy(update={"paddleseg": tmp_path}), Store(tmp_path / "store")
         )
+
+
+def test_a_full_folder_for_temporary_files_is_told(tmp_path, monkeypatch):
+    """Paddle then writes an empty file and says nothing."""
+
+    class FullDisk:
+        def __init__(self, *_args, **_options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def call(self, command, arguments, *_args, **_options):
+            if command == "write":
+                for name in ("model.pdmodel", "model.pdiparams"):
+                    (Path(arguments["folder"]) / name).write_bytes(b"")
+            return {"weights": {}, "num_classes": 2}, []
+
+    monkeypatch.setattr(paddleseg_network, "Worker", FullDisk)
+    network = paddleseg_network.PaddleSegNetwork(TrainingConfig(file=Path("net.yml"), model={"type": "Net"}))
+    with pytest.raises(InputError, match="empty"):
+        network.program(None, lambda _network: {})
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=0))
+    with pytest.raises(StorageError, match="no room for temporary files"):
+        network.program(None, lambda _network: {})
 
 
 # -- what PaddleSeg says of a configuration --------------------------------------------------------------------------

@@ -126,6 +126,24 @@ def test_what_the_converter_makes_of_another_model_is_no_success(workshop, sourc
     assert "its outputs differ from the source's by" in caught.value.cause
 
 
+def test_a_fault_of_the_converter_is_found_and_named(workshop, source, tmp_path, monkeypatch):
+    """It takes the mean where it should take the largest."""
+    import onnx
+
+    right = to_mnn.convert
+
+    def faulty(file: Path, *others) -> None:
+        model = onnx.load(file)
+        for node in model.graph.node:
+            node.op_type = "AveragePool" if node.op_type == "MaxPool" else node.op_type
+        onnx.save(model, tmp_path / "faulty.onnx")
+        right(tmp_path / "faulty.onnx", *others)
+
+    monkeypatch.setattr(to_mnn, "convert", faulty)
+    with pytest.raises(UnsupportedModelError, match=r"MNN converts this model into another one, from MaxPool \("):
+        workshop.made(make_step("to_mnn", {}), source)
+
+
 def test_what_the_converter_does_not_take_is_refused(workshop, source, tmp_path):
     content = source.file("model").read_bytes().replace(b"MaxPool", b"NoSuchP")
     broken = tmp_path / "broken"

@@ -83,7 +83,9 @@ def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypa
     for name in ("pnnx_worker.py", "onnx_for_pnnx_worker.py"):
         (workers / name).write_text((real / name).read_text().replace('!= "Split"', '!= "NoSuchOperator"'))
     monkeypatch.setattr("segexport.exporter.to_ncnn.WORKERS", workers)
-    with pytest.raises(UnsupportedModelError, match="ncnn converts this model and cannot run the result") as caught:
+    with pytest.raises(
+        UnsupportedModelError, match=r"ncnn converts this model and cannot run the result, from Split \(first\) on"
+    ) as caught:
         workshop.made(ToNcnn(), with_a_split(source, tmp_path / "split"))
     assert "pnnx left out of Slice" in caught.value.cause
 

@@ -764,6 +764,9 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "linear_interp_v2": (LITE_ARM, lambda graph, image: resized_line(graph, image, width=-1)),
     "cast to few bits": (LITE_X86, one("cast", in_dtype=5, out_dtype=21, dtype="int8")),
     "slice": (LITE_X86, cut_away),
+    "strided_slice to nothing of a free axis": (
+        LITE_X86, of_free_size(cut((1, -1, 6, 8), axes=[1], starts=[2], ends=[2], strides=[1])),
+    ),
     "grid_sampler": (LITE_X86, sampled_volume),
     "assign_value": (LITE_X86, given_mask),
     "roi_align": (ONNX, boxes_of_two_images),
@@ -796,6 +799,7 @@ def test_what_would_come_out_wrong_is_refused(what: str) -> None:
     ("target", "make"),
     [
         (ONNX, of_free_size(cut((1, -1, 6, 8), axes=[1], starts=[3], ends=[0], strides=[-1]))),
+        (LITE_X86, of_free_size(cut((1, -1, 6, 8), axes=[1], starts=[2], ends=[-1], strides=[1]))),
         (LITE_X86, one("temporal_shift", seg_num=1, shift_ratio=0.25, data_format="NCHW")),
     ],
 )

@@ -303,7 +303,7 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": True, "ranges": {}}
     given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "ends": 8}
+    given |= {"weight_bits": 8, "ends": 8, "fallback": False}
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     worker.observe({"keep": True}, [image])
     worker.quantize({}, [])
@@ -317,3 +317,54 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
         for name in ("float.onnx", "int8.onnx")
     )
     assert 0 < np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+# -- outputs compared with the float model's --------------------------------------------------------------------------
+
+
+def test_output_error_of_a_worked_example():
+    """Floats: 1 of a variance of 1 times 4 values; 1 % of it counts. Integers: 1 of 8 differs; 5 % count."""
+    from output_error import output_error
+
+    floats, whole = np.array([[1.0, -1.0], [1.0, -1.0]], np.float32), np.zeros(4, np.int64)
+    one_off, other = floats + np.array([[1.0, 0], [0, 0]], np.float32), np.array([0, 0, 3, 0])
+    assert output_error([([floats], [one_off])]) == pytest.approx(25)
+    assert output_error([([whole], [other]), ([whole], [whole])]) == pytest.approx(2.5)
+    assert output_error([([floats, whole], [floats, other])]) == pytest.approx(5)
+    assert output_error([([floats], [floats * np.nan])]) == np.inf
+    assert output_error([([whole], [np.zeros(5, np.int64)])]) == pytest.approx(20)
+
+
+def calibrated(tmp_path, method, image):
+    """What `quantize` answers for a convolution whose input is small but for one value in a thousand."""
+    import onnx_quantize_worker as worker
+
+    weights = [numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w")]
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], "only")]
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 64, 64]) for name in ("x", "y")]
+    graph = helper.make_graph(nodes, "g", info[:1], info[1:], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "f.onnx")
+    given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
+    given |= {"method": method, "percentile": 99.0, "per_channel": True, "rounding": "nearest", "images": 1}
+    given |= {"weight_bits": 8, "ends": 8, "fallback": True}
+    worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
+    worker.observe({"keep": True}, [image])
+    return worker.quantize({}, [])[0]
+
+
+def test_ranges_that_ruin_the_outputs_give_way_to_others(tmp_path):
+    image = np.random.default_rng(0).normal(size=(1, 1, 64, 64)).astype(np.float32)
+    image[0, 0, 0, :4] = 100.0  # a thousandth of the values, nine tenths of the variance: `percentile` clips them
+    found = calibrated(tmp_path, "percentile", image)
+    assert found["errors"]["percentile"] > 50
+    assert set(found["errors"]) == {"percentile", "mse", "minmax", "entropy"}
+    assert found["method"] == min(found["errors"], key=found["errors"].get)
+    assert found["errors"][found["method"]] < 0.5
+    assert found["ranges"]["x"]["scale"] > 100 / 255  # the large values are inside again
+
+
+def test_good_ranges_are_kept_without_trying_others(tmp_path):
+    image = np.random.default_rng(0).normal(size=(1, 1, 64, 64)).astype(np.float32)
+    found = calibrated(tmp_path, "mse", image)
+    assert (found["method"], list(found["errors"])) == ("mse", ["mse"])
+    assert found["errors"]["mse"] < 0.1

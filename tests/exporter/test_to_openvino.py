@@ -11,6 +11,8 @@ from installed import require, require_worker
 
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit
+from segexport.check.compare import check
+from segexport.check.request import CheckRequest
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, UnsupportedModelError, WorkerError
 from segexport.exporter.from_openvino import adopt_openvino
@@ -20,17 +22,20 @@ from segexport.exporter.targets.openvino import OpenVinoExport
 from segexport.exporter.to_openvino import ToOpenVino
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
+from segexport.judge.results import Export
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.registry import runtime_for
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
-from segexport.recipe.schema import Recipe
+from segexport.recipe.schema import CheckRecipe, Recipe
+from segexport.references.live import LiveReference
 from segexport.runtimes.base import RunOptions
 from segexport.spec import Precision
 from segexport.verdict import Verdict
 
 DEMO = Path(__file__).resolve().parents[2] / "src/segexport/demo"
 PRECISIONS = (Precision.FP32, Precision.FP16, Precision.INT8)
+INT8 = ("onnx-int8", "openvino-int8")
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +156,23 @@ def test_an_xml_file_is_a_model_only_with_its_weights(tmp_path):
     (tmp_path / "notes.bin").write_bytes(b"content")
     with pytest.raises(InputError, match=r"2 models: model\.pdmodel, notes\.xml"):
         find_model(tmp_path)
+
+
+def test_a_check_has_a_row_for_each_runtime_of_an_export(exports, tmp_path):
+    data = Dataset.open(DEMO / "data", "all")
+    wanted = [Export(name, exports[name].manifest.format, Precision.INT8, exports[name]) for name in INT8]
+    options = CheckRecipe(latency_seconds=0, worst_images=0, runtimes=("onnxruntime", "openvino"))
+    request = CheckRequest(LiveReference.of(exports["source"], options), tuple(wanted), data, tmp_path, options)
+    rows = check(request).exports
+    assert [(row.name, row.runtime.split()[0]) for row in rows] == [
+        ("onnx-int8@onnxruntime", "onnxruntime"),
+        ("onnx-int8@openvino", "openvino"),
+        ("openvino-int8", "openvino"),
+    ]
+    assert [row.verdict for row in rows] == [Verdict.PASS] * 3
+    assert {row.operators["int8"].get("Convolution") or row.operators["int8"].get("QLinearConv") for row in rows} == {
+        33
+    }
 
 
 SPY = """

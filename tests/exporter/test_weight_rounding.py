@@ -227,7 +227,15 @@ def quantized(tmp_path, name, **options):
     )
     smooth = [np.cumsum(random.normal(size=(1, 3, 24, 24)), axis=3).astype("f4") for _ in range(6)]
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
-    given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "images": 4, "weight_bits": 8, "ends": 8}
+    given |= {
+        "method": "minmax",
+        "percentile": 99.9,
+        "per_channel": True,
+        "images": 4,
+        "weight_bits": 8,
+        "ends": 8,
+        "fallback": False,
+    }
     given |= options
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in smooth[:4]:

@@ -44,7 +44,7 @@ from segexport.data import convert  # noqa: E402
 from segexport.data.dataset import Dataset  # noqa: E402
 from segexport.data.images import decode_image, decode_label, image_size, own_pixels  # noqa: E402
 from segexport.errors import SegexportError  # noqa: E402
-from segexport.exporter import from_paddle, pir, program  # noqa: E402
+from segexport.exporter import from_paddle, import_options, pir, program  # noqa: E402
 from segexport.exporter.inspect import inspect  # noqa: E402
 from segexport.files.external_data import external_data, require_inside  # noqa: E402
 from segexport.files.store import Store  # noqa: E402
@@ -494,7 +494,7 @@ READERS = (
     ),
     Reader("training configuration", _one("net.yml", TRAINING), edit_yaml, _read_training_config),
     Reader("training checkpoint", _weights, edit_bytes, lambda path: read_checkpoint(find_checkpoint(path))),
-    Reader("preprocessing", _one("p.yaml", PREPROCESS), edit_yaml, from_paddle._preprocess),
+    Reader("preprocessing", _one("p.yaml", PREPROCESS), edit_yaml, import_options._preprocess),
     Reader("pipeline", _one("pipeline.yaml", PIPELINE), edit_yaml, read_config),
     Reader("picture", _pictures, edit_bytes, _read_image),
     Reader("array as picture", _arrays, _edit_either, _read_image),

@@ -680,7 +680,7 @@ def test_paddleseg_0(tmp_path):
         ("(2049, 1025)", "(((((", "DEPLOY.EVAL_CROP_SIZE is '"),
         ("CHANNELS : 3", "CHANNELS : 4", "DEPLOY.CHANNELS is 4, the network takes 3"),
         ("MEAN : [0.5, 0.25, 0.125]", "MEAN : [0.5, 0.25]", r"MEAN is \[0.5, 0.25\], a number for each of 3 channels"),
-        ("STD : [0.5, 0.5, 0.25]", "STD : [0.5, 0, 0.25]", "DEPLOY.STD holds a 0"),
+        ("STD : [0.5, 0.5, 0.25]", "STD : [0.5, 0, 0.25]", "DEPLOY.STD contains a 0"),
         ("BATCH_SIZE : 1", 'RESIZE_TYPE: "RANGE_SCALING"', "RESIZE_TYPE is 'RANGE_SCALING', UNPADDING is known"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A reference that exports contradict is run again: what convicts it, what confirms it, what a recording can say."""
+"""A reference that exports contradict is run again: what refutes it, what confirms it, and a recording."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from segexport.errors import WorkerCrashed
 from segexport.judge.results import Export
 from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
-from segexport.references.trial import Accuser, charge_of, tried, without_model
+from segexport.references.recheck import RequiredAgreement, contradiction_of, rechecked, without_model
 from segexport.spec import Format, Precision
 from segexport.task.registry import TASKS
 from segexport.task.semantic.counts import PixelCounts
 from segexport.verdict import Verdict
 
 NAMES = tuple(f"{index}.png" for index in range(5))
-ONNX, LITE = (Accuser(format, 0.999, 0.99) for format in ("onnx", "paddle-lite"))
+ONNX, LITE = (RequiredAgreement(format, 0.999, 0.99) for format in ("onnx", "paddle-lite"))
 
 
 def tally(agreement, in_common=None, **changes) -> PixelCounts:
@@ -33,7 +33,7 @@ def comparison(names=NAMES, **tallies: PixelCounts) -> Comparison:
 
 def charged(found: Comparison):
     """`b` is of another format than the others."""
-    return charge_of(found, {name: LITE if name == "b" else ONNX for name in found.exports})
+    return contradiction_of(found, {name: LITE if name == "b" else ONNX for name in found.exports})
 
 
 LATER_WRONG = (1.0, 0.7, 0.8, 0.75, 0.9)
@@ -41,10 +41,10 @@ LATER_WRONG = (1.0, 0.7, 0.8, 0.75, 0.9)
 
 def test_floors_are_those_of_the_gates():
     export = Export("a", Format.ONNX, Precision.FP32)
-    assert Accuser.of(export, TASKS["semantic"]) == Accuser("onnx", 0.999, 0.99)
-    assert Accuser.of(export, TASKS["instance"]) == Accuser("onnx", 0.99, 0.0)
+    assert RequiredAgreement.of(export, TASKS["semantic"]) == RequiredAgreement("onnx", 0.999, 0.99)
+    assert RequiredAgreement.of(export, TASKS["instance"]) == RequiredAgreement("onnx", 0.99, 0.0)
     ungated = replace(export, limits=Limits(agreement_min=None))
-    assert Accuser.of(ungated, TASKS["semantic"]) == Accuser("onnx", 0.0, 0.99)
+    assert RequiredAgreement.of(ungated, TASKS["semantic"]) == RequiredAgreement("onnx", 0.0, 0.99)
 
 
 def test_no_charge_where_exports_agree_or_are_no_witnesses():
@@ -70,7 +70,7 @@ def trial(agreement_anew, *, same_device: bool = True, agreement=LATER_WRONG, in
         asked.append(tuple(images))
         return comparison([NAMES[index] for index in images], a=tally(agreement_anew))
 
-    check = tried(charged(before), before, again, same_device=same_device)["a"]
+    check = rechecked(charged(before), before, again, same_device=same_device)["a"]
     assert asked == [charged(before).images]
     assert check.name == "reference.trial"
     return check
@@ -80,7 +80,7 @@ def test_masks_that_come_out_the_same_confirm_the_reference():
     check = trial([0.7, 0.75, 0.8])
     assert (check.verdict, check.gated) == (Verdict.PASS, True)
     assert check.message == (
-        "the reference stands: run again in a process of its own on the 3 images on which exports agree least, "
+        "the reference is confirmed: run again in a fresh process on the 3 images on which exports agree least, "
         "it contradicts this export as before."
     )
     assert check.details == {
@@ -94,11 +94,11 @@ def test_masks_that_come_out_the_same_confirm_the_reference():
 def test_other_masks_convict_it_whether_the_export_likes_them_or_not(anew):
     check = trial(anew)
     assert check.verdict is Verdict.ERROR
-    assert check.message.startswith("the reference does not stand: run again in a process of its own, its mask of ")
+    assert check.message.startswith("the reference is wrong: run again in a fresh process, its mask of ")
 
 
 def test_the_message_names_the_image_and_both_agreements():
-    assert "its mask of 1.png is another one, and this export agrees with it on 100.00% instead of 70.00%." in (
+    assert "its mask of 1.png differs, and this export agrees with it on 100.00% instead of 70.00%." in (
         trial([1.0, 0.75, 0.8]).message
     )
 
@@ -112,10 +112,10 @@ def test_another_device_convicts_only_by_a_mask_that_the_export_agrees_with(anew
 
 def test_exports_of_one_mind_are_told():
     told = trial([0.7, 0.75, 0.8], in_common={"b": (99, 100)})
-    assert "agrees with" not in told.message  # b is no accuser
+    assert "agrees with" not in told.message  # b does not contradict
     before = comparison(a=tally(LATER_WRONG, {"b": (999, 1000)}), b=tally(LATER_WRONG, {"a": (999, 1000)}))
     anew = comparison(NAMES[:3], a=tally([0.7, 0.75, 0.8]), b=tally([0.7, 0.75, 0.8]))
-    found = tried(charged(before), before, lambda _images: anew, same_device=True)
+    found = rechecked(charged(before), before, lambda _images: anew, same_device=True)
     assert "(where it differs from the reference, it agrees with b on 99.9% of the pixels)" in found["a"].message
 
 
@@ -125,16 +125,16 @@ def test_a_reference_that_cannot_be_run_again():
     def again(_images):
         raise WorkerCrashed("paddle: gone")
 
-    check = tried(charged(before), before, again, same_device=True)["a"]
+    check = rechecked(charged(before), before, again, same_device=True)["a"]
     assert (check.verdict, "could not be run again: paddle: gone" in check.message) == (Verdict.ERROR, True)
 
 
 @pytest.mark.parametrize(
     ("unproven", "in_common", "verdict", "words"),
     [
-        (False, (100, 100), Verdict.PASS, "carries a proof of its masks"),
-        (True, (95, 100), Verdict.ERROR, "does not stand: nothing proves its masks, and exports of two formats"),
-        (True, (50, 100), Verdict.SKIPPED, "nothing proves the recording's masks"),
+        (False, (100, 100), Verdict.PASS, "has a proof of its masks"),
+        (True, (95, 100), Verdict.ERROR, "is wrong: its masks have no proof, and exports of two formats"),
+        (True, (50, 100), Verdict.SKIPPED, "the recording's masks have no proof"),
     ],
 )
 def test_a_recording_has_nothing_but_its_proof(unproven, in_common, verdict, words):
@@ -142,7 +142,7 @@ def test_a_recording_has_nothing_but_its_proof(unproven, in_common, verdict, wor
     check = without_model(charged(found), found, unproven=unproven, again="make it again")["a"]
     assert check.verdict is verdict
     assert words in check.message
-    assert ("make it again" in check.message) == unproven
+    assert ("record it again" in check.message) == unproven
 
 
 def test_two_exports_of_one_format_share_its_faults_and_convict_no_recording():

@@ -130,6 +130,7 @@ def test_a_random_transform_of_validation_is_refused_with_its_place(tmp_path):
         ("model: {type: UNet, num_classes: many}\n", "num_classes is 'many', a whole number is expected"),
         ("model: {type: UNet, when: 2020-01-01}\n", "model.when is .*, a number, text, list or section is expected"),
         ("model: !!python/object/apply:os.getcwd []\n", "not plain YAML data"),
+        ("model: {type: UNet, backbone: {type: ViT, norm_layer: print(1)}}\n", "backbone.norm_layer is 'print"),
         ("_base_: elsewhere.yml\n", "elsewhere.yml: no such file"),
         ("_base_: net.yml\n", "inherits from itself"),
         ("_base_: [1]\n", "_base_ holds 1"),

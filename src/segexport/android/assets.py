@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from segexport import preprocess
+from segexport.android.readme import write_pack_readme
 from segexport.artifact import MANIFEST_NAME, FileEntry, Manifest, ModelArtifact, SelfTest, file_entry, write_artifact
 from segexport.data.images import decode_image, decode_label, encode_image
 from segexport.errors import InputError, UnsupportedModelError
@@ -26,8 +27,9 @@ SAMPLE_TENSOR = "sample.f32"  # in place of the picture, where the phone's decod
 def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Path | None = None) -> list[Path]:
     """Writes the app's `assets/model`: one folder for each export.
 
-    A folder holds the model, `manifest.json`, `labels.txt` (a name per line), `palette.txt` (#RRGGBB per line) and the
-    golden sample: an image and the mask that the export's own runtime gives for it here, of the image's size.
+    A folder holds the model, `manifest.json`, `README.md`, `labels.txt` (a name per line), `palette.txt` (#RRGGBB per
+    line) and the golden sample: an image and the mask that the export's own runtime gives for it here, of the image's
+    size.
 
     Args:
         exports: Exports of targets that the app runs.
@@ -105,6 +107,7 @@ def _write_pack(artifact: ModelArtifact, folder: Path, sample: Path | None) -> N
     }
     manifest = artifact.manifest.model_copy(update=update)
     write_artifact(folder, manifest)
+    write_pack_readme(folder, manifest)
     _write_lines(folder / "labels.txt", manifest, lambda label: label.name)
     _write_lines(folder / "palette.txt", manifest, lambda label: "#{:02X}{:02X}{:02X}".format(*label.rgb))
 

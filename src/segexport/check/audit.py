@@ -33,7 +33,7 @@ def audit_export(request: CheckRequest, export: RunningExport) -> None:
 
 
 def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions) -> Audit:
-    """What ran, as the export's target knows it; of a Paddle program, as Paddle Inference does.
+    """What ran, as the export's target reports; for a Paddle program, as Paddle Inference does.
 
     Args:
         inputs: The tensors of some images, one at least for an export.

@@ -22,7 +22,7 @@ from segexport.measure import parity
 from segexport.measure.environment import describe_machine, load_average
 from segexport.measure.parity import ModelUnderTest
 from segexport.references.base import Reference
-from segexport.references.trial import Accuser, Anew, charge_of
+from segexport.references.recheck import Anew, RequiredAgreement, contradiction_of
 from segexport.report.schema import DatasetInfo, Groups, Report
 from segexport.task.base import ScoredClasses, Task
 from segexport.task.registry import task_of
@@ -69,10 +69,10 @@ def measure(request: CheckRequest) -> Measurement:
             export.worst = draw_worst(request, export.model.name, counts, scorer)
             _ask(request, export)
 
-        def anew(witness: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
+        def anew(model: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
             chosen = replace(data, entries=tuple(data.entries[index] for index in images))
             scorer = task.scorer(model.manifest, chosen, classes, options.worst_images)
-            return parity.compare(replace(own, session=witness.session), opened, chosen, scorer)
+            return parity.compare(replace(own, session=model.session), opened, chosen, scorer)
 
         _try_reference(task, reference, running, comparison, anew)
     loads = [load_average()]
@@ -119,10 +119,10 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
 def _try_reference(
     task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
 ) -> None:
-    """Puts the reference on trial where exports contradict it; what comes out is among their checks."""
-    accusers = {one.model.name: Accuser.of(one.export, task) for one in running}
-    if charge := charge_of(comparison, accusers):
-        checks = reference.stand_trial(charge, comparison, anew)
+    """Checks the reference if exports contradict it; the outcome is added to their checks."""
+    required = {one.model.name: RequiredAgreement.of(one.export, task) for one in running}
+    if contradiction := contradiction_of(comparison, required):
+        checks = reference.recheck(contradiction, comparison, anew)
         for one in running:
             if check := checks.get(one.model.name):
                 one.more.append(check)

@@ -27,7 +27,7 @@ class CheckRequest:
         folder: Gets the pictures of the worst images, in `images/`.
         options: How the exports run, and for how long they are timed.
         label_map: Class of the model -> class of the data, by name.
-        notes: What a reader of the report should know about how it came about.
+        notes: Remarks for the report about how it was made.
         probes: More questions to every export.
         full_dataset: What `data` is a share of; pictures are numbered, and audits are made, as of all of it.
     """

@@ -1,1 +1,1 @@
-"""The command line: one module for each group of commands; what a command does lies outside."""
+"""The command line: one module for each group of commands; `segexport.commands` has what they do."""

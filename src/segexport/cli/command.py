@@ -18,7 +18,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
 
 
 def global_options() -> list[click.Option]:
-    """`--color` and `-q/--quiet`, whose values `Context.meta` holds under `COLOR` and `QUIET`."""
+    """`--color` and `-q/--quiet`, whose values are in `Context.meta` under `COLOR` and `QUIET`."""
     shared: dict[str, Any] = {"expose_value": False, "callback": _remember}
     return [
         click.Option(

@@ -109,7 +109,7 @@ def against_baseline(command: Any) -> Any:
 
 
 def import_options(options: dict[str, Any]) -> Any:
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
     known += ("config", "paddleseg")

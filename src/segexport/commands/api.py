@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from segexport.commands.inspect import ModelDescription
     from segexport.commands.predict import PictureKind
     from segexport.diagnose.schema import Diagnosis
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
     from segexport.references.reference_file import ReferenceFile
     from segexport.report.schema import Report
     from segexport.spec import HeadKind
@@ -49,7 +49,7 @@ def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **
         <export: paddle fp32, 19 classes, 1.5 MB at artifact>
     """
     from segexport.commands.import_ import import_to
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
 
     return import_to(Path(model), Path(output), ImportOptions(**importing), head)
 
@@ -358,7 +358,7 @@ def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> Mod
         [('onnx', 'after rewrites'), ('paddle-lite', 'as it is')]
     """
     from segexport.commands.inspect import inspect as describe
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
 
     return describe(Path(model), ImportOptions(input_size=input_size))
 
@@ -453,7 +453,7 @@ def doctor(*, feedback: Feedback = SILENCE) -> list[ComponentStatus]:
 
 
 def _importing(given: ImportOptions | None) -> ImportOptions:
-    from segexport.exporter.from_paddle import ImportOptions
+    from segexport.exporter.import_options import ImportOptions
 
     return ImportOptions() if given is None else given
 

@@ -50,10 +50,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineOptions:
-    """An earlier report that exports are compared with.
+    """The options of a comparison with an earlier report.
 
     Attributes:
-        baseline: report.json, or the folder that it lies in.
+        baseline: report.json, or its folder.
         tolerance: `NAME=NUMBER`: what may be lost; see `recipe.tolerances`.
         latency: Whether latency decides, as in a recipe's check.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 import segexport
 from segexport.commands.check import read_label_map
-from segexport.exporter.from_paddle import ImportOptions
+from segexport.exporter.import_options import ImportOptions
 from segexport.progress import SILENCE, Feedback
 from segexport.spec import TaskName
 from segexport.task.open_data import open_data

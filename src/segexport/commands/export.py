@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from segexport.artifact import ModelArtifact
+from segexport.android.readme import write_export_readme
+from segexport.artifact import ModelArtifact, read_artifact
 from segexport.errors import InputError, one_line
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
-from segexport.files.output_folder import place_artifact, require_free
+from segexport.files.output_folder import copy_tree, new_folder, require_free
 from segexport.files.store import Store
 from segexport.pipeline.entry_points import require_known
 from segexport.pipeline.plan import PlanRunner, planned, steps_of
@@ -73,7 +74,10 @@ def export(
     builder = PlanRunner(store, StepContext(data=calibration, progress=feedback.progress), feedback.say)
     made = builder.build(output.name, source, chain)
     feedback.warn_of(made)
-    return place_artifact(made, output)
+    with new_folder(output) as folder:
+        copy_tree(made.path, folder)
+        write_export_readme(folder, made.manifest)
+    return read_artifact(output)
 
 
 def _asked(given: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ class FinetuneOptions:
 
     Attributes:
         data: Folder with the lists `split` and `val_split`.
-        val_split: Images to measure the model on between epochs; `none`: no such; None: `val`, if it is there.
+        val_split: Images to measure the model on between epochs; `none`: no validation; None: `val`, if present.
         num_epochs, steps: How long; one of the two.
         losses: `NAME` or `NAME=WEIGHT`.
         class_weight: `dynamic`, or a number for each class, with commas.

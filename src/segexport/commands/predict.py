@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import segexport
-from segexport.exporter.from_paddle import ImportOptions
+from segexport.exporter.import_options import ImportOptions
 from segexport.predict.options import PredictOptions
 from segexport.progress import SILENCE, Feedback, Progress, silent
 from segexport.task.base import PredictionResult

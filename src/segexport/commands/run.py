@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segexport import report as reports
+from segexport.android.readme import write_export_readme
 from segexport.artifact import ModelArtifact
 from segexport.check.cached import cached_check
 from segexport.check.request import CheckRequest
@@ -47,7 +48,7 @@ def run(
     """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
 
     Args:
-        without: Kinds of steps that are left out: what the others bring alone.
+        without: Kinds of steps to skip.
 
     Raises:
         SegexportError: The recipe, the model, the reference or the data cannot be used.
@@ -112,6 +113,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     for export in exports:
         if export.artifact is not None:
             copy_tree(export.artifact.path, folder / "exports" / export.name)
+            write_export_readme(folder / "exports" / export.name, export.artifact.manifest)
     report = finish(report)
     reports.write(report, folder)
     made = builder.made

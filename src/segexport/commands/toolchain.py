@@ -73,7 +73,7 @@ def list_toolchains() -> list[Status]:
 def install_toolchains(
     names: Sequence[str] = (), *, progress: Progress = silent, say: Callable[[str], None] = lambda _text: None
 ) -> list[tuple[str, SegexportError]]:
-    """Installs toolchains by name, by default all that this machine can hold, without the optional ones.
+    """Installs toolchains by name, by default all that have a Python here, without the optional ones.
 
     What this environment has already, in tested versions that work, is not installed again. One that fails does not
     stop the others.
@@ -83,7 +83,7 @@ def install_toolchains(
         them.
 
     Raises:
-        InputError: There is no toolchain of such a name.
+        InputError: There is no toolchain of this name.
     """
     failed = []
     wanted = [chain for chain in toolchains().values() if not chain.optional]
@@ -107,7 +107,7 @@ def remove_toolchains(names: Sequence[str] = (), *, outdated: bool = False) -> t
         How many, and their bytes.
 
     Raises:
-        InputError: Nothing was installed under such a name.
+        InputError: No toolchain of this name is installed.
         StorageError: A folder cannot be written.
     """
     present = environments.environments()

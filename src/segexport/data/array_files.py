@@ -12,13 +12,13 @@ NPY_MAGIC, ZIP_MAGIC = b"\x93NUMPY", b"PK\x03\x04"
 
 
 def array_shape(data: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the array, from its header alone; raises ValueError for what is none."""
+    """Shape and type of the array, from its header alone; raises ValueError if it is not an array."""
     with _opened(data) as stream:
         return _header(stream)
 
 
 def read_array(data: bytes) -> np.ndarray:
-    """The array; raises ValueError for what is none, or is cut off."""
+    """The array; raises ValueError if it is not one, or truncated."""
     with _opened(data) as stream:
         return np.lib.format.read_array(stream, allow_pickle=False)
 

@@ -35,7 +35,7 @@ class Converted:
         form: The form that was read.
         labels: Class names in the order of the ids.
         counts: Images of each split.
-        notes: What a person should know about the reading.
+        notes: Warnings about the conversion.
     """
 
     form: str
@@ -59,7 +59,7 @@ def convert(
         source: Folder of the data set.
         out: A folder that does not exist, or is empty.
         form: The form of `source`; by default it is recognised.
-        labels: Class names in the order of their ids, for LabelMe, which does not know them.
+        labels: Class names in the order of their ids, for LabelMe, which does not store them.
         link: Hard links to the images instead of copies, where the file system can.
         progress: Told of every image.
 

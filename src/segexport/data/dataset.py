@@ -64,7 +64,7 @@ class Dataset:
         num_classes: Label values from here on are errors, but for `ignore_index`; None leaves them unchecked.
         ignore_index: The label of pixels that do not count.
         pixels: What images are decoded to.
-        groups: How it is known which images belong together (`data.groups`); empty where each stands for itself.
+        groups: How images are grouped (`data.groups`); empty if each is independent.
     """
 
     root: Path
@@ -130,12 +130,12 @@ class Dataset:
 
     @property
     def units(self) -> int:
-        """How many independent things it contains: groups, or images where each stands for itself."""
+        """Number of independent units: groups, or images without groups."""
         return len(set(self.image_groups or ())) or len(self)
 
     @property
     def image_groups(self) -> tuple[str, ...] | None:
-        """The group of each image, in the list's order; None where each image stands for itself."""
+        """The group of each image, in the list's order; None without groups."""
         return tuple(entry.group for entry in self.entries) if self.groups else None
 
     def read_for(self: AnyDataset, contract: Preprocess) -> AnyDataset:
@@ -222,7 +222,7 @@ class Dataset:
     def part(self, index: int, count: int) -> Dataset:
         """The `index`-th of `count` equal runs of the list, from 1 on: neighbours, as in a video, stay together.
 
-        No group lies in two parts: with groups, the list is taken group by group, and a group is in the part that its
+        No group is in two parts: with groups, the list is taken group by group, and a group is in the part that its
         middle image falls into.
 
         Raises:

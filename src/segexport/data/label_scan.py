@@ -20,7 +20,7 @@ _SEE_VALUES = "segexport data check shows the values of each label"
 
 @dataclass(frozen=True)
 class LabelPixels:
-    """How many pixels the labels of a split hold.
+    """Numbers of pixels in the labels of a split.
 
     Attributes:
         classes: int64 (classes,), of each class.

@@ -45,7 +45,7 @@ class Source:
         form: Its name.
         labels: Class names in the order of the ids.
         splits: The images of each split.
-        notes: What a person should know about the reading.
+        notes: Warnings about the conversion.
     """
 
     form: str

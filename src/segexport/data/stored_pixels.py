@@ -21,7 +21,7 @@ _LUMA = np.array([9798, 19235, 3735])  # of 32768, as OpenCV weighs red, green a
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds.
+    """The pixels of a file.
 
     Attributes:
         values: (height, width, channels) uint8, uint16 or float32.

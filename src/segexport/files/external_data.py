@@ -51,7 +51,7 @@ def require_inside(model: Path, location: str) -> str:
     """The path of a file of weights, relative to the model's folder, with `/`.
 
     Raises:
-        InputError: It lies outside of that folder (by its path, or since it is a link), or is not there.
+        InputError: It is outside that folder (by its path, or as a link), or is missing.
     """
     what = f"{model}: its weights are in {location!r}"
     path = PurePosixPath(location)

@@ -34,7 +34,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def require_free(path: Path, *, replace: bool = False) -> None:
-    """Raises InputError when `path` holds something that must not be replaced."""
+    """Raises InputError when `path` contains something that must not be replaced."""
     if not path.exists():
         return
     if not path.is_dir():

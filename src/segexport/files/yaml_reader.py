@@ -26,7 +26,7 @@ def read_yaml(path: Path) -> Any:
 
 @guarded("YAML")
 def compose(path: Path) -> yaml.Node:
-    """The file as YAML nodes, which know their lines; raises as `read_yaml` does."""
+    """The file as YAML nodes with their lines; raises as `read_yaml` does."""
     try:
         with path.open("rb") as stream:  # a pipe has no size before it is read
             data = stream.read(MAX_BYTES + 1)

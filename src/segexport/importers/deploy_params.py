@@ -92,7 +92,7 @@ class Params:
         self._known: list[str] = []
 
     def take(self, key: str, default: Any = None) -> Any:
-        """The value as it stands in the file."""
+        """The value as in the file."""
         self._known.append(key)
         return self._values.pop(key, default)
 
@@ -123,7 +123,7 @@ class Params:
         return self._positive(key, self.take(key, default))
 
     def optional_positive(self, key: str, default: int | None = None) -> int | None:
-        """A number of pixels; null and -1 stand for none."""
+        """A number of pixels; null and -1 mean none."""
         value = self.take(key, default)
         return None if value is None or value == -1 else self._positive(key, value)
 

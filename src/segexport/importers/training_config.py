@@ -187,11 +187,19 @@ def _pretrained(section: dict[str, Any]) -> list[str]:
 
 
 def _plain(path: Path, value: Any, where: str) -> Any:
-    """A copy of what constructors are given: numbers, text, lists and sections."""
+    """A copy of what constructors are given: numbers, text, lists and sections.
+
+    Raises:
+        InputError: Anything else, or text with a call in it: PaddleSeg evaluates some as Python (`norm_layer`).
+    """
     if isinstance(value, dict):
         return {str(key): _plain(path, each, f"{where}.{key}") for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
+    if isinstance(value, str) and "(" in value and not where.endswith(".pretrained"):
+        raise InputError(
+            f"{path}: {where} is {value!r}", cause="PaddleSeg evaluates some texts as Python, so none may hold a call"
+        )
     finite = not isinstance(value, float) or math.isfinite(value)
     if finite and (value is None or isinstance(value, str | bool | int | float)):
         return value

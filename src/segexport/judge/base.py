@@ -29,7 +29,7 @@ class Judge(Protocol):
     def convention(self) -> str: ...
 
     def export(self, counts: Any, limits: Limits) -> Judged:
-        """What an export must hold; `counts` are those of the task."""
+        """The gates of an export; `counts` are those of the task."""
         ...
 
     def reference(self) -> dict[str, Any]:

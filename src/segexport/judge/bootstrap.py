@@ -16,8 +16,8 @@ Frames of one video are not independent images: neighbours lose alike, and video
 What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
 bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
 section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for
-fewer (`Grouping.freedom`). Runs of one video cannot stand in for videos: in `benchmarks/frame_simulation.py` they
-pass exports at the margin in up to 38 % of the cases, since one video does not know how videos differ.
+fewer (`Grouping.freedom`). Runs of one video cannot replace videos: in `benchmarks/frame_simulation.py` they
+pass exports at the margin in up to 38 % of the cases, since one video cannot show how videos differ.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class PairedDelta:
 
     Attributes:
         images: Images with at least one counted pixel; the others tell nothing and are left out.
-        groups: Groups that these images form; None where each image stands for itself.
+        groups: Groups that these images form; None if each image is independent.
         autocorrelation: Of neighbouring units' influences in the list's order (lag 1): near 0 where units are
             independent; None where no unit differs, or there are too few (`MIN_IMAGES`).
         miou_reference: By the convention of `metrics.MIOU_CONVENTION`; None when no class is there.

@@ -1,4 +1,4 @@
-"""Gates on what an export computes: each holds a measurement against a limit and answers with a readable `Check`.
+"""Gates on what an export computes: each compares a measurement with a limit and returns a readable `Check`.
 
 Accuracy is estimated, so it must be proven: non-inferiority, PASS only when the whole interval is inside the margin.
 Classes are many and some are rare, so there the gate looks for proven harm. Agreement is counted, and cost is measured:

@@ -1,4 +1,4 @@
-"""Times as the report holds them, and the ratios that gates ask for."""
+"""Times in the form of the report, and the ratios for the gates."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _percentiles(timing: latency.Timing) -> Percentiles:
 def latency_of(
     timing: latency.Timing | None, info: SessionInfo | None, counts: Counts, preprocess_ms: float
 ) -> Latency | None:
-    """Times as the report holds them; None where none were taken."""
+    """Times in the form of the report; None if none were taken."""
     if not _taken(timing) or info is None:
         return None
     return times_of(timing, info.threads, info.device, preprocess_ms, float(np.median(counts.postprocess_ms)))
 
 
 def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:
-    """Raw times, and what came before and after them, as the report holds them."""
+    """Raw times, and what came before and after them, in the form of the report."""
     return Latency(
         inference_ms=_percentiles(timing),
         samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:: _step(timing)]),

@@ -1,4 +1,4 @@
-"""Boundary IoU (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021): IoU of what lies near the masks' own contours.
+"""Boundary IoU (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021): IoU of the pixels near the masks' own contours.
 
 mIoU hardly notices a mask that is shifted by a pixel, since areas dwarf contours; this one does.
 """

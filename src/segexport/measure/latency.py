@@ -198,7 +198,7 @@ def measure_steadily(
 
 
 def _is_wide(timings: Mapping[str, Timing]) -> bool:
-    """Whether a ratio to the first program is too uncertain; of one program alone, its time."""
+    """Whether a ratio to the first program is too uncertain; for a single program, its time."""
     samples = [timing.sessions_ms for timing in timings.values() if timing.error is None and timing.sessions_ms.size]
     if not samples:
         return False

@@ -47,7 +47,7 @@ class MaskProof(Frozen):
 
     @property
     def holds(self) -> bool:
-        """Whether the optimized program may stand for the plain one where time is measured."""
+        """Whether the optimized program may be timed in place of the plain one."""
         return not self.fault and self.images >= LEAST_IMAGES and not self.differing_images
 
     @property

@@ -111,7 +111,7 @@ CountsOf = TypeVar("CountsOf", bound=Counts, covariant=True)
 
 
 class Scorer(Protocol[AnyCounts]):
-    """Counts what a task's models answer, and compares it with the reference's answer."""
+    """Counts the results of a task's models, and compares them with the reference's."""
 
     def new_counts(self) -> AnyCounts:
         """Of a model that was not run yet."""
@@ -236,7 +236,7 @@ class ImageRun:
         return self._reference_prediction
 
     def placement(self, model: ModelUnderTest) -> preprocess.Placement:
-        """How the image lies in the model's tensor."""
+        """Placement of the image in the model's tensor."""
         return self._prepared.inputs[model.preprocess][1]
 
     def tensors(self, model: ModelUnderTest) -> list[np.ndarray]:

@@ -16,6 +16,8 @@ class Calibration(Frozen):
         method: How activation ranges are chosen from what was observed. `minmax`: all of it. `percentile`: all but the
             outermost `percentile` of it. `mse`: the range with the least squared error of rounding and clipping.
             `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
+        fallback: Where the quantized outputs are far from the float ones on calibration images, the other methods are
+            tried, and the one whose outputs are nearest is taken.
         percentile: Percent of the observed values that stay inside the range.
         images: Calibration images taken from the data, spread over it.
         rounding: Of the weights. `nearest`: each by itself. `compensated`: what one rounding changes in a layer's
@@ -30,6 +32,7 @@ class Calibration(Frozen):
     """
 
     method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
+    fallback: bool = True
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
     rounding: Literal["nearest", "compensated"] = "compensated"

@@ -1,4 +1,4 @@
-"""What an export must hold, by precision tier, and how a recipe changes it."""
+"""The limits of the gates by precision, and how a recipe changes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRIFT_LIMIT = 0.10
 
 
 class Limits(Frozen):
-    """What an export must hold. In a recipe, what is not named keeps the tier's default and `null` switches it off.
+    """Limits of an export's gates. In a recipe, a missing limit keeps its default and `null` switches the gate off.
 
     Margins are losses of IoU as fractions of 1, agreements are shares of pixels, ratios are export over baseline.
 

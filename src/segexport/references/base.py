@@ -12,7 +12,7 @@ from segexport.data.dataset import Dataset
 from segexport.judge.results import Export, ReferenceRun
 from segexport.measure import latency
 from segexport.measure.parity import Comparison, ModelUnderTest
-from segexport.references.trial import Anew, Charge
+from segexport.references.recheck import Anew, Contradiction
 from segexport.spec import Preprocess
 from segexport.verdict import Check
 
@@ -53,8 +53,8 @@ class Reference(Protocol):
         """What is timed in turn with the exports; None where the times are known already. `ran`: what `open` gave."""
         ...
 
-    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """What speaks for or against this reference, for each export that contradicts it (`trial`)."""
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+        """Whether this reference is right, for each export that contradicts it (`recheck`)."""
         ...
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:

@@ -16,7 +16,7 @@ from segexport.measure import latency
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.live_model import LiveModel
-from segexport.references.trial import Anew, Charge, tried
+from segexport.references.recheck import Anew, Contradiction, rechecked
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import proof_of, with_graph
 from segexport.spec import Preprocess
@@ -63,15 +63,15 @@ class LiveReference:
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel:
         return self._model.program(image, ran.session, ran.preprocess)
 
-    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
         """Run again in a process that has seen nothing else, on the CPU, by the plain program."""
 
         def again(images: Sequence[int]) -> Comparison:
-            witness = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
-            with closing(witness.session):
-                return anew(witness, images)
+            model = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))
+            with closing(model.session):
+                return anew(model, images)
 
-        return tried(charge, comparison, again, same_device=self.options.device == "cpu")
+        return rechecked(contradiction, comparison, again, same_device=self.options.device == "cpu")
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
         on_gpu, info = self.options.device.startswith("gpu"), ran.session.info

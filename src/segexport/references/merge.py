@@ -16,7 +16,7 @@ from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
 from segexport.measure.parity import Comparison
-from segexport.references import trial
+from segexport.references import recheck
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import (
     ARRAYS,
@@ -210,9 +210,9 @@ def _info(shares: list[Contestant]) -> SessionInfo | None:
 
 
 def _more(shares: list[Contestant]) -> list[Check]:
-    """The first part's further checks. A reference that one part convicts is convicted for all of them."""
-    trials = [check for one in shares for check in one.more if check.name == trial.NAME]
-    others = [check for check in shares[0].more if check.name != trial.NAME]
+    """The first part's further checks. A reference that is wrong in one part is wrong in all."""
+    trials = [check for one in shares for check in one.more if check.name == recheck.NAME]
+    others = [check for check in shares[0].more if check.name != recheck.NAME]
     verdict = overall(check.verdict for check in trials)
     return others + [check for check in trials if check.verdict is verdict][:1]
 

@@ -16,7 +16,7 @@ from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, ModelUnderTest
 from segexport.preprocess import place
 from segexport.recipe.limits import require_margin_above_noise
-from segexport.references.trial import Anew, Charge, without_model
+from segexport.references.recheck import Anew, Contradiction, without_model
 from segexport.report.schema import Latency, Recorded
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Frozen, Preprocess
@@ -103,9 +103,9 @@ class RecordedReference:
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
         """Its times were recorded, or there are none."""
 
-    def stand_trial(self, charge: Charge, comparison: Comparison, anew: Anew) -> dict[str, Check]:
+    def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
         """There is no model to run: only its proof can be used."""
-        return without_model(charge, comparison, unproven=self.unproven, again=self.again)
+        return without_model(contradiction, comparison, unproven=self.unproven, again=self.again)
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
         """What was recorded, whatever was seen since."""

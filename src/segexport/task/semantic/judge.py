@@ -1,4 +1,4 @@
-"""What an export that gives the class of each pixel must hold."""
+"""The gates of semantic segmentation."""
 
 from __future__ import annotations
 

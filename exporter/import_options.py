@@ -1,0 +1,97 @@
+"""What a user says about a model that is imported: what its files do not state, or state wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from segexport.data.dataset_list import read_labels
+from segexport.errors import InputError, one_line
+from segexport.files.yaml_reader import read_yaml
+from segexport.spec import Color, Frozen, PerChannel, Preprocess
+
+
+class ImportOptions(Frozen):
+    """What the files of an export do not state, or state wrongly.
+
+    Attributes:
+        preprocess: All of the preprocessing.
+        color, mean, std: Single parts of it, which override the export and `preprocess`; one mean and std per channel.
+        input_size: (width, height) that free sides of the input are fixed to.
+        mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
+        labels: Class names, in the order of the model's classes.
+        fallback_labels: Class names (of the data) for a model that has as many classes and no names.
+        config: PaddleSeg's configuration, which makes a training checkpoint a model.
+        paddleseg: Checkout of the PaddleSeg that builds the network of `config`; None: the toolchain's.
+    """
+
+    preprocess: Preprocess | None = None
+    color: Color | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
+    labels: tuple[str, ...] | None = None
+    fallback_labels: tuple[str, ...] | None = None
+    input_size: tuple[int, int] | None = None
+    mask_output: str | None = None
+    ignore_index: int = 255
+    config: Path | None = None
+    paddleseg: Path | None = None
+
+    @classmethod
+    def from_strings(
+        cls,
+        input_size: str | None = None,
+        labels: Path | None = None,
+        preprocess: Path | None = None,
+        color: Color | None = None,
+        mean: str | None = None,
+        std: str | None = None,
+        mask_output: str | None = None,
+        ignore_index: int = 255,
+        config: Path | None = None,
+        paddleseg: Path | None = None,
+    ) -> ImportOptions:
+        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
+        return cls(
+            color=color,
+            mean=_per_channel(mean, "--mean") if mean else None,
+            std=_per_channel(std, "--std") if std else None,
+            input_size=_size(input_size) if input_size else None,
+            labels=_names(labels) if labels else None,
+            preprocess=_preprocess(preprocess) if preprocess else None,
+            mask_output=mask_output,
+            ignore_index=ignore_index,
+            config=config,
+            paddleseg=paddleseg,
+        )
+
+
+def _per_channel(text: str, option: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{option} {text}: not numbers", hint=f"one per channel, for example {option} 0.485,0.456,0.406"
+        ) from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise InputError(f"--input-size {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
+    return int(width), int(height)
+
+
+def _names(file: Path) -> tuple[str, ...]:
+    names = read_labels(file)
+    if names is None:
+        raise InputError(f"{file}: no such file")
+    return names
+
+
+def _preprocess(file: Path) -> Preprocess:
+    try:
+        return Preprocess.model_validate(read_yaml(file))
+    except ValidationError as error:
+        raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
