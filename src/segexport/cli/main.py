@@ -396,9 +396,22 @@ def cache_gc(console: Any, older_than_days: float) -> None:
     console().say(f"{removed} outputs removed, {freed:,} bytes freed")
 
 
-@cli.group(examples=["segexport recipe validate recipe.yaml", "segexport recipe schema > recipe.schema.json"])
+@cli.group(examples=["segexport recipe init inference_model/ --data data/", "segexport recipe validate recipe.yaml"])
 def recipe() -> None:
-    """Validate recipes and print their JSON schema."""
+    """Write and validate recipes, and print their JSON schema."""
+
+
+@recipe.command("init", examples=["segexport recipe init inference_model/ --data data/ -o recipe.yaml"])
+@click.argument("model", type=_FILE)
+@click.option("--data", type=_FILE, required=True, help="Images: a PaddleSeg data folder, or a folder of images.")
+@click.option("-o", "--output", type=_FILE, default=Path("recipe.yaml"), show_default=True, help="File of the recipe.")
+@click.pass_obj
+def recipe_init(console: Any, model: Path, data: Path, output: Path) -> None:
+    """Write a recipe for MODEL: ONNX in fp32 and int8, checked on the images."""
+    from segexport.commands.init_recipe import init_recipe
+
+    names = init_recipe(model, data, output)
+    console().say(f"{output}: exports {', '.join(names)}; segexport run {output}")
 
 
 @recipe.command("validate", examples=["segexport recipe validate recipe.yaml"])
