@@ -58,6 +58,7 @@ from segexport.exporter.rewrites.scatter import ScatterOfSums
 from segexport.exporter.rewrites.set_value import SetValueAttributes
 from segexport.exporter.rewrites.set_value_axes import SetValueOfOneAxis
 from segexport.exporter.rewrites.shape_tensor import ShapeTensorInt32
+from segexport.exporter.rewrites.small_bias import SmallBiasToSum
 from segexport.exporter.rewrites.strided_slice import StridedSliceForwards
 from segexport.exporter.rewrites.swish import SwishBeta
 from segexport.exporter.rewrites.top_k import TopKOfLastAxis
@@ -137,6 +138,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ComparisonAttributes(),
     FlattenXShape(),
     ScaleApart(),
+    SmallBiasToSum(),
     Int32Mask(),
     NoByteCasts(),
     *(KnownFaults(target) for target in (ONNX, LITE_ARM, LITE_X86)),
