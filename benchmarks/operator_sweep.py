@@ -187,7 +187,7 @@ def _call(cell: Cell, file: str = "") -> tuple[dict, list[np.ndarray]]:
     def reference(item: object) -> dict:
         if isinstance(item, Tensor):
             arrays.append(item.values(numbers))
-            free = notation.free_axes(item) if cell.free else []
+            free = notation.free_axes(cell, item) if cell.free else []
             return {"array": len(arrays) - 1, "dtype": item.dtype, "held": item.held, "free": free}
         return {"op": item.op, "slot": item.slot, "item": 0}
 
@@ -493,10 +493,17 @@ def summary(cells: list[Cell], journal: Journal) -> dict:
             row = journal.rows.get((cell.name, each.name))
             if row is not None:
                 totals[each.name][row.outcome] += 1
-                _count(entry[each.name], cell, row)
-    not_in_paddle = {name: row.detail for (name, exporter), row in journal.rows.items() if exporter == "paddle"}
+                _count(entry[each.name], cell, Row(row.outcome, _without_folders(row.detail)))
+    not_in_paddle = {
+        name: _without_folders(row.detail) for (name, exporter), row in journal.rows.items() if exporter == "paddle"
+    }
     many = len(cells) - len(not_in_paddle)
     return {"cells": many, "totals": totals, "not in Paddle": not_in_paddle, "operators": table}
+
+
+def _without_folders(text: str) -> str:
+    """Paths without what is this machine's own."""
+    return re.sub(r"(?:/[\w.+-]+)+/", "", text)
 
 
 def _count(counts: dict, cell: Cell, row: Row) -> None:

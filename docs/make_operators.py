@@ -21,8 +21,8 @@ export names the rewrites that it took.
 
 `benchmarks/operator_sweep.py` builds every operator that a converter accepts as a small program of its own, with each
 combination of its attributes (the pairs, where they are many), with fixed and with free sizes, exports it with
-segexport's own steps, and compares ONNX Runtime and Paddle-Lite's x86 twin with Paddle; the table is
-`benchmarks/results/operator_sweep.md`. A new operator or attribute is a line in `benchmarks/operators/`.
+segexport's own steps, and compares ONNX Runtime and Paddle-Lite's x86 twin with Paddle; here is
+[the table](../benchmarks/results/operator_sweep.md). A new operator or attribute is a line in `benchmarks/operators/`.
 
 ```sh
 python benchmarks/operator_sweep.py --only pool2d pad3d    # some operators: a minute

@@ -189,13 +189,19 @@ def of_free_size(cell: Cell) -> Cell:
 
 def can_be_free(cell: Cell) -> bool:
     """Whether any size of it can be left open."""
-    return any(isinstance(t, Tensor) and free_axes(t) for op in cell.ops for items in op.inputs.values() for t in items)
+    tensors = [item for op in cell.ops for items in op.inputs.values() for item in items if isinstance(item, Tensor)]
+    return any(free_axes(cell, tensor) for tensor in tensors)
 
 
-def free_axes(tensor: Tensor) -> list[int]:
+def free_axes(cell: Cell, tensor: Tensor) -> list[int]:
     """The axes that are left open: height and width of an image, the length of a list."""
     rank = len(tensor.shape)
-    return [] if tensor.held or not rank else list(range(2, rank)) if rank > 3 else [min(rank, 2) - 1]
+    if tensor.held or not rank:
+        return []
+    orders = [op.attrs.get(name, "") for op in cell.ops for name in ("data_format", "data_layout")]
+    if rank > 2 and any(order.endswith("C") for order in orders):
+        return list(range(1, rank - 1))
+    return list(range(2, rank)) if rank > 3 else [min(rank, 2) - 1]
 
 
 def _op(type: str, values: dict[str, Any], gives: dict[str, int]) -> Op:

@@ -18,6 +18,7 @@ _IMAGES: dict[str, tuple[str, str, str]] = {
         ("pool2d", "pool3d", "pad3d", "prelu", "pixel_shuffle", "temporal_shift"), ("X", "Out", "data_format")
     ),
     **dict.fromkeys(("batch_norm", "group_norm"), ("X", "Y", "data_layout")),
+    "affine_channel": ("X", "Out", "data_layout"),
     **dict.fromkeys(
         ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "trilinear_interp_v2", "linear_interp_v2"),
         ("X", "Out", "data_layout"),
@@ -30,7 +31,7 @@ class ChannelsFirst(EachOperator):
     """Turns the image, its operator's order of axes, and the result back."""
 
     name = "channels_first"
-    version = "2"
+    version = "3"
     targets = EVERY
 
     def takes(self, program: Program, op: Op) -> bool:

@@ -334,6 +334,11 @@ def shifted_channels_last(graph: Graph, image: str) -> str:
     return graph.op("temporal_shift", {"X": frames}, (2, 3, 4, 8), seg_num=2, shift_ratio=0.25, data_format="NHWC")
 
 
+def scaled_channels_last(graph: Graph, image: str) -> str:
+    inputs = {"X": image, "Scale": graph.noise(8), "Bias": graph.noise(8)}
+    return graph.op("affine_channel", inputs, DIMS, data_layout="NHWC")
+
+
 def rows_of(graph: Graph, image: str) -> str:
     return graph.op("reshape2", {"X": image}, {"Out": (24, 8), "XShape": (0, *DIMS)}, shape=[24, 8])
 
@@ -515,6 +520,7 @@ CASES: dict[str, tuple[str, Target, Make]] = {
         "resize_by_factor", ONNX, resized("bilinear", 12, 16, scale=[2.0, 2.0], out_h=7, out_w=5),
     ),
     "shift of channels that come last": ("channels_first", ONNX, shifted_channels_last),
+    "scale of channels that come last": ("channels_first", ONNX, scaled_channels_last),
     "sums of rows, with zeros": ("scatter_of_sums", ONNX, added_up([3, 5, 3])),
     "rows for others, with zeros": ("scatter_of_sums", ONNX, added_up([3, 5])),
     "parts of a list": ("unbind_to_unstack", LITE_X86, unbound),
