@@ -7,7 +7,8 @@ INTRODUCTION = """# PaddleSeg's collection
 Made by `python benchmarks/paddleseg_collection.py`; never edited by hand. Each row is a model of paddleseg 2.8's
 registry, or behind a point a further form of one, built by PaddleSeg with seeded weights and exported as its
 `export.py` does. An agreement is the part of the pixels whose class is plain Paddle's, on the worse of two images;
-*nudged* is what plain Paddle agrees with itself on when its input is multiplied by 1 + 2e-7, a change of the last bit.
+*nudged* is what plain Paddle agrees with itself on when its input is multiplied by 1 + 2e-7, a change of the last bit
+(by 1 + 1e-6 and 1 - 1e-6 too, where an export differs by more).
 *refused*: with the reason that `segexport export` gives; `segexport inspect` had said so before, unless the row says
 **contradiction**. *too slow*: a tool did not answer within the limit. *not run*: not measured yet.
 All figures: `benchmarks/results/paddleseg_collection.json`; the command goes on where it stopped.

@@ -15,6 +15,7 @@ from segexport.process.worker import Worker
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import operator_sweep as sweep
 from operators.forks import quick_workers
+from stamped import RESULTS, load
 
 CASES = ("p_norm as a vector", "pool2d counted zeros [")
 
@@ -40,6 +41,12 @@ def test_a_sample_of_the_sweep_has_nothing_wrong(tmp_path: Path) -> None:
     found = sweep.summary(cells, journal)
     for totals in found["totals"].values():
         assert totals["equal"] > 0.7 * found["cells"]
+
+
+def test_the_table_has_nothing_wrong_and_each_operator() -> None:
+    found = load(RESULTS / "operator_sweep.json")
+    assert {name: totals["wrong"] for name, totals in found["totals"].items()} == {"onnx": 0, "paddle-lite": 0}
+    assert set(found["operators"]) == {cell.family for cell in sweep.all_cells()}
 
 
 def test_a_sample_has_each_operator_and_another_seed_draws_others() -> None:
