@@ -156,7 +156,7 @@ class Layer:
 def find_layers(model: ModelProto, chosen: set[str]) -> dict[str, list[Layer]]:
     """Weight -> the layers that it belongs to, for the chosen products whose inputs `rows` can tell.
 
-    Left out are weights that are used in more than one way, and transposed convolutions whose paddings the runtime finds.
+    Left out are weights that are used in more than one way, and transposed convolutions without paddings of their own.
     """
     shapes = {v.name: tuple(v.dims) for v in model.graph.initializer if v.data_type == TensorProto.FLOAT}
     readers: dict[str, list[NodeProto]] = {}
