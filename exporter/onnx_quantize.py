@@ -57,7 +57,7 @@ class QuantizeOnnx:
     """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
 
     kind = "onnx_int8"
-    version = "6"
+    version = "7"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")

@@ -38,7 +38,7 @@ class ToPaddleLite:
     """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
 
     kind = "to_paddle_lite"
-    version = "14"
+    version = "15"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)

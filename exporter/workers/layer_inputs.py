@@ -103,7 +103,7 @@ class Layer:
         taps = np.array(list(itertools.product(*map(range, self.shape[2:])))).T  # (dimensions, taps)
         found, inside = [], True
         for axis, (place, tap) in enumerate(zip(places, taps, strict=True)):
-            index, here = self._index(axis, place[:, None], tap[None, :])
+            index, here = self._index(axis, value.shape[2 + axis], place[:, None], tap[None, :])
             here &= (index >= 0) & (index < value.shape[2 + axis])
             found.append(np.where(here, index, 0))
             inside = inside & here
@@ -116,9 +116,10 @@ class Layer:
         groups, rows, _ = values.shape
         return np.swapaxes(values.reshape(groups, rows, self.parts, -1), 1, 2).reshape(groups * self.parts, rows, -1)
 
-    def _index(self, axis: int, place: np.ndarray, tap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _index(self, axis: int, size: int, place: np.ndarray, tap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where along an axis a tap reads for a place of the output, and whether it reads anything there."""
-        stride, dilation, before = self._per_axis("strides", axis), self._per_axis("dilations", axis), self._pad(axis)
+        stride, dilation = self._per_axis("strides", axis), self._per_axis("dilations", axis)
+        before, _ = self._pads(axis, size)
         if self.node.op_type == "Conv":
             index = place * stride + tap * dilation - before
             return index, np.ones(index.shape, bool)
@@ -127,15 +128,22 @@ class Layer:
 
     def _size(self, axis: int, size: int) -> int:
         stride, reach = self._per_axis("strides", axis), self._per_axis("dilations", axis) * (self.shape[2 + axis] - 1)
-        pads = self._attribute("pads", [0] * 2 * (len(self.shape) - 2))
-        padding = pads[axis] + pads[axis + len(pads) // 2]
+        padding = sum(self._pads(axis, size))
         if self.node.op_type == "Conv":
             return (size + padding - reach - 1) // stride + 1
         more = self._attribute("output_padding", [0] * (len(self.shape) - 2))[axis]
         return (size - 1) * stride + more + reach + 1 - padding
 
-    def _pad(self, axis: int) -> int:
-        return self._attribute("pads", [0] * 2 * (len(self.shape) - 2))[axis]
+    def _pads(self, axis: int, size: int) -> tuple[int, int]:
+        """Before and behind an axis of a size; those that a convolution leaves to the runtime follow from the size."""
+        automatic = self._attribute("auto_pad", b"NOTSET")
+        if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
+            stride = self._per_axis("strides", axis)
+            reach = self._per_axis("dilations", axis) * (self.shape[2 + axis] - 1)
+            whole = max((-(-size // stride) - 1) * stride + reach + 1 - size, 0)
+            return (whole // 2, whole - whole // 2) if automatic == b"SAME_UPPER" else (whole - whole // 2, whole // 2)
+        pads = self._attribute("pads", [0] * 2 * (len(self.shape) - 2))
+        return pads[axis], pads[axis + len(pads) // 2]
 
     def _per_axis(self, name: str, axis: int) -> int:
         return self._attribute(name, [1] * (len(self.shape) - 2))[axis]
@@ -148,7 +156,7 @@ class Layer:
 def find_layers(model: ModelProto, chosen: set[str]) -> dict[str, list[Layer]]:
     """Weight -> the layers that it belongs to, for the chosen products whose inputs `rows` can tell.
 
-    Left out are weights that are used in more than one way, and convolutions that leave their paddings to the runtime.
+    Left out are weights that are used in more than one way, and transposed convolutions without paddings of their own.
     """
     shapes = {v.name: tuple(v.dims) for v in model.graph.initializer if v.data_type == TensorProto.FLOAT}
     readers: dict[str, list[NodeProto]] = {}
@@ -170,7 +178,8 @@ def find_layers(model: ModelProto, chosen: set[str]) -> dict[str, list[Layer]]:
 def _is_layer(node: NodeProto, weight: str) -> bool:
     given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     by_hand = given.get("auto_pad", b"NOTSET") in (b"NOTSET", b"VALID") and "output_shape" not in given
-    return node.op_type in KINDS and list(node.input).index(weight) == 1 and by_hand
+    told = by_hand or node.op_type == "Conv"
+    return node.op_type in KINDS and list(node.input).index(weight) == 1 and told
 
 
 def _drawn(count: int, most: int, random: np.random.Generator) -> np.ndarray:

@@ -114,6 +114,9 @@ def test_steps_that_clip_err_least_where_steps_are_few():
 LAYERS = {
     "Conv": ("Conv", (6, 4, 3, 3), {"pads": [1, 2, 0, 1]}),
     "strides, dilations": ("Conv", (6, 4, 3, 2), {"strides": [2, 1], "dilations": [1, 2], "pads": [2, 0, 1, 1]}),
+    "same, upper": ("Conv", (6, 4, 4, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 1]}),
+    "same, lower": ("Conv", (6, 4, 4, 2), {"auto_pad": "SAME_LOWER"}),
+    "same, 1x1": ("Conv", (6, 4, 1, 1), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
     "groups": ("Conv", (6, 2, 3, 3), {"group": 2}),
     "depthwise with a multiplier": ("Conv", (8, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1]}),
     "one dimension": ("Conv", (5, 4, 3), {"pads": [1, 1], "strides": [2]}),
@@ -197,7 +200,7 @@ def test_what_cannot_be_told_is_left_out():
     nodes = [
         helper.make_node("Conv", ["x", "a"], ["t"], "one"),
         helper.make_node("ConvTranspose", ["t", "a"], ["u"], "two"),
-        helper.make_node("Conv", ["u", "b"], ["v"], "three", auto_pad="SAME_UPPER"),
+        helper.make_node("ConvTranspose", ["u", "b"], ["v"], "three", auto_pad="SAME_UPPER"),
         helper.make_node("Conv", ["v", "c"], ["w"], "four"),
         helper.make_node("Conv", ["w", "c"], ["y"], "five"),
     ]
