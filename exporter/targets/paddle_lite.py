@@ -1,4 +1,4 @@
-"""Paddle-Lite: a `.nb` for ARM, with its x86 twin for the check where x86 has the operators."""
+"""The Paddle-Lite export target: a `.nb` for ARM, and an x86 twin for the check if x86 has the operators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class PaddleLiteExport(ExportRecipe):
-    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
+    """Recipe entry of a Paddle-Lite export for ARM with an x86 twin for the check; see `exporter.to_paddle_lite`."""
 
     to: Literal["paddle-lite"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
@@ -36,7 +36,7 @@ class PaddleLiteExport(ExportRecipe):
 
 
 class PaddleLiteTarget(ExportTarget):
-    """By Paddle-Lite's own Opt, from the program."""
+    """Converts the program with Paddle-Lite's Opt."""
 
     name = "paddle-lite"
     title = "Paddle-Lite"
@@ -60,7 +60,7 @@ class PaddleLiteTarget(ExportTarget):
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """Reads the file: its kernels are chosen already, wherever it runs."""
+        """Reads the kernels from the file: Opt has already chosen them, so no run is needed."""
         from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 
         file = artifact.file("model")
