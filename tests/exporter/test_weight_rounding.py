@@ -249,6 +249,7 @@ def quantized(tmp_path, name, **options):
         "images": 4,
         "weight_bits": 8,
         "ends": 8,
+        "draws": 1,
         "fallback": False,
     }
     given |= options
