@@ -372,8 +372,11 @@ def test_four_bits_are_in_the_file_and_int8_kernels_compute(tmp_path, ends, narr
 
 
 def test_four_bits_take_half_of_eight(tmp_path):
-    for name, bits in (("eight", 8), ("four", 4)):
+    from onnx_worker import describe
+
+    for name, bits, precision in (("eight", 8, "int8"), ("four", 4, "w4a8")):
         quantized(tmp_path, name, rounding="compensated", weight_bits=bits, ends=bits)
+        assert describe({"onnx": str(tmp_path / f"{name}.onnx")}, [])[0]["precision"] == precision
     held = [
         {value.name: len(value.raw_data) for value in onnx.load(tmp_path / f"{name}.onnx").graph.initializer}
         for name in ("eight", "four")
