@@ -144,7 +144,7 @@ class RoundToGrid(PyLayer):
     """Rounds x to the nearest value scale * (q - zero_point), q from 0 to 255, with LSQ's gradients.
 
     Esser et al.: Learned Step Size Quantization (ICLR 2020), section 2.1: inside the range, the gradient of x passes
-    and the scale's gradient is the rounding error in steps; outside, x gets none and the scale's is the end of the range.
+    and the scale's gradient is the rounding error in steps; outside, x gets none and the scale's is the range's end.
     Section 2.2's factor 1 / sqrt(values of one image * 255) keeps the scale's gradient as small as a weight's.
     """
 

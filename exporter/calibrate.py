@@ -102,7 +102,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]
     if whole:
-        notes.append(f"the weights of {len(whole)} convolutions and products are rounded with compensation")
+        notes.append(f"the weights of {len(whole)} convolutions are rounded with compensation")
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")

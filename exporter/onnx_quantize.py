@@ -57,7 +57,7 @@ class QuantizeOnnx:
     """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "7"
+    version = "8"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
@@ -125,6 +125,7 @@ def quantize(
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
         notes += _compared(found, params.method)
+        notes += _spread(found["spread"], len(data))
         whole = {}
         if found["turns"]:
             gains = _rounded(worker, found["turns"], data, source, context)
@@ -174,6 +175,15 @@ def _compared(found: dict[str, Any], asked: str) -> list[str]:
         return [said]
     others = ", ".join(f"{name} {error:.2g}" for name, error in errors.items() if name != asked)
     return [warning(f"{said}; others tried: {others}; taken: {method}")]
+
+
+def _spread(errors: list[float], images: int) -> list[str]:
+    """What other images of the same kind would have given; nothing where none were drawn."""
+    if not errors:
+        return []
+    mean, sd = statistics.mean(errors), statistics.stdev(errors)
+    each = f"{len(errors)} draws of about {images // len(errors)} calibration images each"
+    return [f"{each}: outputs have {mean:.2g} ± {sd:.1g} of the error that is far off (mean ± standard deviation)"]
 
 
 def _how_rounded(gains: list[float], options: dict[str, Any]) -> str:

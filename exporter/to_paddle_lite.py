@@ -38,7 +38,7 @@ class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "15"
+    version = "16"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -50,21 +50,30 @@ class ToPaddleLite:
             precision: fp32; fp16: ARMv8.2 kernels, the file keeps fp32 weights; w8: int8 weights, float kernels; int8:
                 int8 kernels for convolutions, with ranges from step `calibrate` or `qat`, or from its own calibration.
             weight_bits: Weight bits of w8: 8 or 16.
-            calibration: Calibration for int8 if no earlier step has found ranges.
+            calibration: For int8: calibration if no earlier step has found ranges. For w8: rounds the convolutions'
+                weights with compensation; without it Opt rounds to nearest, and no images are needed.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
         weight_bits: Literal[8, 16] = 8
-        calibration: Calibration = Calibration()
+        calibration: Calibration | None = None
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
-        if self.params.precision is Precision.INT8:
+        if self.uses_data:
             self.needs = ("paddlelite", *Calibrate.needs)
 
     @property
     def uses_data(self) -> bool:
-        return self.params.precision is Precision.INT8
+        return self.params.precision is Precision.INT8 or self._compensates
+
+    @property
+    def _compensates(self) -> bool:
+        """Whether images decide how the weights of w8 are rounded."""
+        given = self.params
+        if given.precision is not Precision.W8 or given.weight_bits != 8 or given.calibration is None:
+            return False
+        return given.calibration.rounding == "compensated"
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
         """Writes `model.nb`, and `model.x86.nb` if x86 has all operators.
@@ -88,6 +97,10 @@ class ToPaddleLite:
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes
+        elif self._compensates and Ranges.of(source) is None:  # trained weights keep their nearest rounding
+            found = self._found(source, context)
+            for_arm = for_x86 = with_whole_weights(original, found.whole)[0]
+            more = [f"the weights of {len(found.whole)} convolutions are rounded with compensation"]
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
         notes += [*more, *twinless]
@@ -123,7 +136,7 @@ class ToPaddleLite:
         known = Ranges.of(source)
         if known is not None:
             return Rounding(known, frozenset(), {}, ())
-        return where_it_rounds(source, self.params.calibration, context)
+        return where_it_rounds(source, self.params.calibration or Calibration(), context)
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         precision = self.params.precision
