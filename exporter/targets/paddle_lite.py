@@ -52,7 +52,10 @@ class PaddleLiteTarget(ExportTarget):
     untimed = "times of the x86 twins do not represent a phone"
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
-        return [make_step("to_paddle_lite", recipe.model_dump(include={"precision", "weight_bits", "calibration"}))]
+        # w8 is calibrated only where the recipe says how: without, it needs no images.
+        calibrated = recipe.precision is Precision.INT8 or "calibration" in recipe.model_fields_set
+        named = {"precision", "weight_bits"} | ({"calibration"} if calibrated else set())
+        return [make_step("to_paddle_lite", recipe.model_dump(include=named))]
 
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
