@@ -1,8 +1,8 @@
 """Computes operators on constant inputs with NumPy, as Paddle computes them.
 
-The operators are those that stand in front of the first use of an image: masks and position tables of transformers,
-sizes taken from shapes, resized position embeddings. An operator that is not here simply stays in the program. The
-rules lie in a module per family: `constants`, `arrangement`, `computation`, `norms`.
+Covers operators that do not depend on the image: masks and position tables of transformers, sizes from shapes, resized
+position embeddings. An operator without a rule stays in the program. Each family of rules has a module: `constants`,
+`shape_ops`, `math_ops`, `norms`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _RULES = {**CONSTANTS, **ARRANGEMENT, **COMPUTATION, **NORMS}
 
 
 class CannotEvaluate(Exception):
-    """This operator, or this form of it, has no rule here."""
+    """The operator, or this form of it, has no rule."""
 
 
 def evaluate(op: Op, inputs: Inputs) -> dict[str, np.ndarray]:
-    """The values of an operator's outputs, by variable name; its XShape output is left out.
+    """Returns the values of an operator's outputs, by variable name, without XShape.
 
     Args:
         op: The operator.
         inputs: Slot -> arrays, in the slot's order; empty slots may be left out.
 
     Raises:
-        CannotEvaluate: There is no rule, or the inputs do not fit the rule.
+        CannotEvaluate: There is no rule, or the inputs do not match the rule.
     """
     rule = _RULES.get(op.type)
     if rule is None:

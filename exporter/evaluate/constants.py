@@ -1,4 +1,4 @@
-"""Operators that make tensors out of nothing, or of sizes alone."""
+"""Rules for operators that create tensors from attributes or sizes."""
 
 from __future__ import annotations
 

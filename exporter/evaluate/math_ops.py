@@ -1,4 +1,4 @@
-"""Operators that compute: element by element, along axes, products, a resize."""
+"""Rules for arithmetic operators: elementwise, reductions, products, resize."""
 
 from __future__ import annotations
 

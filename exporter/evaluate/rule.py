@@ -1,4 +1,4 @@
-"""What a rule is: an operator and its inputs' values to its outputs' values, and what rules share."""
+"""Defines the rule type (operator and input values to output values) and helpers for rules."""
 
 from __future__ import annotations
 

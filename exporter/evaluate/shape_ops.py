@@ -1,4 +1,4 @@
-"""Operators that arrange values anew: reshape, join, cut, repeat, choose."""
+"""Rules for operators that rearrange values: reshape, concat, slice, tile, where."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What an import changes in a program, since neither a runtime nor an exporter takes it as it stands.
+"""Repairs programs at import that neither runtimes nor exporters support unchanged.
 
-A mend keeps the results, as far as there are any that two runs agree on; the artifact, and with it the reference of
-every check, is the repaired program. What a single exporter cannot take is a matter for `rewrites`.
+A mend preserves the results as far as they are deterministic; the artifact, and so the reference of every check, is the
+repaired program. `rewrites` handle limits of a single exporter.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Mend = Callable[[Program], list[str]]
 
 AS_READ: tuple[Mend, ...] = (widen_halves, compute_written_parameters, unify_quantization)
 OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool, keep_random_draws)
-"""Those that want to know whether the input's size is free; they come behind the option that fixes it."""
+"""Mends that depend on whether the input size is dynamic; they run after the option that fixes it."""
 
 
 def mend(program: Program, mends: tuple[Mend, ...]) -> list[str]:
-    """Mends a program in place.
+    """Repairs a program in place.
 
     Returns:
-        A note per change for the lineage.
+        One lineage note per change.
 
     Raises:
-        UnsupportedModelError: Something in it cannot run and cannot be repaired; the operator is named.
+        UnsupportedModelError: An operator cannot run and cannot be repaired; names the operator.
     """
     notes = [note for change in mends for note in change(program)]
     if notes:

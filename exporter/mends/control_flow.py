@@ -1,16 +1,15 @@
-"""Branches and loops become straight programs, which is all that exporters, training and rewrites take.
+"""Replaces branches and loops by straight-line programs, which exporters, training and rewrites require.
 
-Paddle writes them wherever a network asks for a size or a number in an `if` or a loop, also where the answer is always
-the same. The program is walked through with the sizes and small values that are known at each operator:
+Paddle writes them wherever a network tests a size or a number in an `if` or a loop, even if the result is constant. The
+walk tracks the sizes and small values that are known at each operator:
 
-- A branch whose condition is known: the side that is taken stays, the other one goes.
-- A loop whose condition is known before each round: its body is written as often as it runs.
-- A branch that depends on the image: both sides are computed and one is chosen. Neither has any effect but its results,
-  so these are the same; it takes the time of both.
-- A loop that depends on the image is refused, with its name and layer.
+- A branch with a known condition: keeps the side that is taken and removes the other.
+- A loop with a known condition before each iteration: unrolls its body.
+- A branch that depends on the image: computes both sides and selects one. The sides have no side effects, so the result
+  is the same; it takes the time of both.
+- A loop that depends on the image: refused, with its name and layer.
 
-Variables of these blocks are written more than once. Each writing gets a variable of its own, and what is read later
-reads the last one.
+Variables of these blocks are written more than once. Each write gets a new variable, and later reads use the last one.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ _INNER = ("conditional_block", "conditional_block_infer", "while")
 
 
 def straighten(program: Program, changed: Iterable[str] | None = None) -> list[str]:
-    """Makes the program one straight block, in place; returns notes.
+    """Converts the program to a single block without control flow, in place; returns notes.
 
     Args:
-        changed: Inputs whose sizes are not those that the program was recorded with, see `shapes.ShapeInference`.
+        changed: Inputs whose sizes differ from the recorded ones, see `shapes.ShapeInference`.
 
     Raises:
-        UnsupportedModelError: A loop whose end is only known while it runs, or sides of a branch that do not fit.
+        UnsupportedModelError: A loop's end is only known at run time, or the sides of a branch do not match.
     """
     if len(program.blocks) == 1 and not any(op.type in (*_INNER, "select_input") for op in program.ops):
         return []
@@ -52,10 +51,10 @@ class _Walk:
     """One walk through a program.
 
     Attributes:
-        _renamed: Variable -> the one that holds what was last written to it.
-        _again: Variables that were written more than once.
-        _arrays: Array of tensors -> its items, by index.
-        _written: Variables that hold something so far.
+        _renamed: Variable -> the variable with its latest value.
+        _again: Variables that are written more than once.
+        _arrays: Tensor array -> its items, by index.
+        _written: Variables that were written so far.
     """
 
     def __init__(self, program: Program, changed: Iterable[str] | None) -> None:
@@ -82,7 +81,7 @@ class _Walk:
         return [f"{count} {what}" for what, count in sorted(self._counts.items())]
 
     def _keep_name(self, name: str) -> None:
-        """An output is called as before, even where the walk had to call it otherwise."""
+        """Restores the name of an output that the walk renamed."""
         last = self._renamed.get(name)
         if last is None:
             return
@@ -114,7 +113,7 @@ class _Walk:
             self._emit(op, block)
 
     def _emit(self, op: Op, block: Block) -> None:
-        """Adds an operator; in an inner block, what it writes gets variables of its own."""
+        """Adds an operator; in an inner block, gives its outputs new variables."""
         for name in dict.fromkeys(op.output_names()):
             if (block.idx or name in self._again) and name not in self._program.params:
                 op.rename(name, self._version(name, block), inputs=False, outputs=True)
@@ -131,7 +130,7 @@ class _Walk:
         self._written.update(op.output_names())
 
     def _version(self, name: str, block: Block) -> str:
-        """A new variable for what is written to `name` now."""
+        """Creates a new variable for the next write to `name`."""
         var, new = self._declared(name, block), self._fresh(name)
         self._program.vars[new] = Var(new, var.kind, var.dtype, var.dims, var.lod_level)
         self._renamed[name] = new
@@ -176,7 +175,7 @@ class _Walk:
         self._counts["sides of branches on values computed in any case"] += 1
 
     def _select(self, op: Op, block: Block) -> None:
-        """One of several variables, by a number."""
+        """Rewrites the selection of one of several variables by a number."""
         sides, out, known = op.inputs["X"], op.output("Out") or "", self._value(op.input("Mask") or "")
         if known is not None:
             self._emit(Op("assign", {"X": [sides[int(known.item())]]}, {"Out": [out]}, self._place(op)), block)
@@ -188,7 +187,7 @@ class _Walk:
         self._chosen(op, index, sides, target)
 
     def _index(self, op: Op, condition: str) -> str:
-        """A condition as a list of one index."""
+        """Converts a condition to a list with one index."""
         build = OpBuilder(self._program, f"{condition}.index")
         as_number = build.cast(condition, self._program.shape(condition), "int32")
         found = build.reshape(as_number, (1,))
@@ -196,7 +195,7 @@ class _Walk:
         return found
 
     def _chosen(self, op: Op, index: str, sides: list[str], out: str) -> str:
-        """The side at the index: the sides are laid above each other, and one is gathered."""
+        """Selects the side at the index: stacks the sides and gathers one."""
         program = self._program
         dims = [program.shape(side) for side in sides]
         if len({program.dtype(side) for side in sides}) > 1 or not self._are_of_one_size(sides):
@@ -204,7 +203,7 @@ class _Walk:
             raise self._refusal(op, f"which side is taken depends on the image, and they give sizes {sizes}")
         build, (first, *_) = OpBuilder(program, f"{out}.side"), dims
         kind = program.dtype(sides[0])
-        as_float = kind == "bool"  # Paddle-Lite joins no booleans
+        as_float = kind == "bool"  # Paddle-Lite cannot concatenate booleans
         held = [build.cast(side, first, "int32") for side in sides] if as_float else sides
         held_kind = "int32" if as_float else kind
         rows = [build.add("unsqueeze2", {"X": side}, (1, *first), held_kind, axes=[0]) for side in held]
@@ -222,7 +221,7 @@ class _Walk:
         return out
 
     def _are_of_one_size(self, sides: list[str]) -> bool:
-        """Whether they are, for two sizes of the input where that is free."""
+        """Whether all sides have the same size, tested at two input sizes if the input is dynamic."""
         dims = {self._program.shape(side) for side in sides}
         if len(dims) == 1 and -1 not in next(iter(dims)):
             return True
@@ -232,7 +231,7 @@ class _Walk:
         )
 
     def _sizes_at(self, height: int, width: int, names: list[str]) -> set[tuple[int, ...]]:
-        """The sizes of variables as they are with this input size."""
+        """Returns the sizes of variables at this input size."""
         probe = Program(
             [Block(vars={name: replace(var) for name, var in self._program.vars.items()})], self._program.params
         )
@@ -258,7 +257,7 @@ class _Walk:
             self._append(each)
 
     def _place(self, op: Op) -> dict[str, Attr]:
-        """The attributes that record the layer of an operator."""
+        """Returns the attributes that record an operator's layer."""
         return {name: attr for name, attr in op.attrs.items() if name in (LAYER_PATH, "op_role")}
 
     # -- loops ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""An unpool of free height and width: Paddle computes its size wrongly when it exports, and cannot run it itself."""
+"""Repairs unpool with dynamic height and width: Paddle exports a wrong size, which it cannot run itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 
 
 def mend_free_unpool(program: Program) -> list[str]:
-    """Writes it as arithmetic, in place; returns notes.
+    """Rewrites it as arithmetic, in place; returns notes.
 
     Raises:
-        UnsupportedModelError: One that is left, since its windows overlap or its indices come from elsewhere.
+        UnsupportedModelError: An unpool has overlapping windows or indices from another operator.
     """
     if not any(has_free_size(op) for op in program.ops):
         return []

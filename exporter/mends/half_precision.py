@@ -1,7 +1,7 @@
-"""Programs in fp16 or bf16 (mixed precision) are widened to fp32: a CPU has no kernels for them.
+"""Widens fp16 and bf16 (mixed precision) programs to fp32, because CPUs have no kernels for them.
 
-Every value of half precision is one of fp32, so weights lose nothing; what is computed is more exact than before. The
-exports that should compute in fp16 are made from the wide program as from any other.
+fp32 represents every half-precision value, so weights lose nothing and computations become more exact. fp16 exports are
+made from the widened program as from any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DTYPE_ATTRS = ("dtype", "in_dtype", "out_dtype")
 
 
 def widen_halves(program: Program) -> list[str]:
-    """Widens variables, parameters, and the element types that operators name, in place; returns notes."""
+    """Widens variables, parameters and element types in attributes, in place; returns notes."""
     found = {var.dtype for block in program.blocks for var in block.vars.values()} & set(_HALVES)
     if not found:
         return []

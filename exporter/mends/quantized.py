@@ -1,12 +1,12 @@
-"""Programs that PaddleSlim quantized, in any of its forms, are brought into one form, in which Paddle runs them too.
+"""Converts all forms of PaddleSlim-quantized programs to one form, which Paddle can run.
 
-That form is PaddleSlim's newest (`onnx_format`): what goes into a convolution or product is rounded by a pair of
-`quantize_linear` and `dequantize_linear`, its weight is held in int8 behind a `dequantize_linear`. The older ones:
+It is PaddleSlim's newest form (`onnx_format`): a pair of `quantize_linear` and `dequantize_linear` rounds the input of
+a convolution or product, and a `dequantize_linear` follows its int8 weight. The older forms:
 
-- rounding in one operator (`fake_quantize_dequantize_...`), as training left it, weights in float;
-- integers held as floats: `fake_quantize_...` in front, a `fake_..._dequantize_...` behind the product.
+- rounding in one operator (`fake_quantize_dequantize_...`), as in training, with float weights;
+- integers stored as floats: `fake_quantize_...` before, `fake_..._dequantize_...` after the product.
 
-Operators that only watch ranges (`only_observer`, `moving_average_abs_max_scale`) change nothing and are dropped.
+Operators that only observe ranges (`only_observer`, `moving_average_abs_max_scale`) change nothing and are removed.
 Scales are magnitudes, as everywhere in PaddleSlim: the step is scale / 127.
 """
 
@@ -21,7 +21,7 @@ from segexport.exporter.layers import layer_of
 from segexport.exporter.program import Attr, Op, Program
 
 _STEPS = 127.0
-_LEAST = 1e-8  # a channel of zeros has a magnitude of 0, which is divided by
+_LEAST = 1e-8  # avoids a division by zero for a channel of zeros
 _OBSERVER = "moving_average_abs_max_scale"
 _ROUNDS = frozenset({"fake_quantize_dequantize_moving_average_abs_max", "fake_quantize_dequantize_abs_max"})
 _ROUNDS_WEIGHT = frozenset({"fake_channel_wise_quantize_dequantize_abs_max"})
@@ -37,10 +37,10 @@ _ALL = _ROUNDS | _ROUNDS_WEIGHT | _TO_INTEGERS | _FROM_INTEGERS | _LINEAR | {_OB
 
 
 def unify_quantization(program: Program) -> list[str]:
-    """Brings the program into the one form, in place; returns notes.
+    """Converts the program to the common form, in place; returns notes.
 
     Raises:
-        UnsupportedModelError: Other than 8 bits, a zero point that is not 0, a range that is found while it runs.
+        UnsupportedModelError: The program does not use 8 bits, has a nonzero zero point or a range found at run time.
     """
     if not any(op.type in _ALL for op in program.ops):
         return []
@@ -52,14 +52,14 @@ def unify_quantization(program: Program) -> list[str]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How a tensor is rounded: the magnitudes, one or one for each index of `axis`."""
+    """A tensor's rounding: one magnitude, or one per index of `axis`."""
 
     limits: np.ndarray
     axis: int = -1
 
 
 class _Unified:
-    """One program on its way into the form."""
+    """Converts one program to the common form."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -93,7 +93,7 @@ class _Unified:
                 op, weight, self._program.params[weight], self._grid_alone(op)
             )
         elif op.type in _FROM_INTEGERS:
-            self._pass(op)  # what came before it computes with floats now
+            self._pass(op)  # the preceding operators now compute in float
         else:
             result = next((name for name in op.output_names() if name in self._behind), None)
             if result is not None:
@@ -101,7 +101,7 @@ class _Unified:
             self._done.append(op)
 
     def _pass(self, op: Op) -> None:
-        """Whoever reads what the operator writes reads what it reads."""
+        """Bypasses an operator: its readers read its input."""
         out, source = op.output("Out") or op.output("Y") or "", op.input("X") or ""
         if not out:
             return
@@ -143,7 +143,7 @@ class _Unified:
         self._renamed[out] = self._hold(op, source, _integers(weight, grid), grid)
 
     def _weight_of_integers(self, op: Op, behind: Op) -> None:
-        """The weight of a product that computed with integers, read off what follows it."""
+        """Converts the weight of an integer product, using the operator after the product."""
         weights = [name for name in op.input_names() if name in self._program.params]
         held = set(self._held.values())
         if any(name in held for name in op.input_names()):
@@ -217,7 +217,7 @@ class _Unified:
 
 
 def _magnitudes(weight: np.ndarray, axis: int) -> np.ndarray:
-    """The largest magnitude of all, or of each index along an axis."""
+    """Returns the largest magnitude, overall or per index along an axis."""
     if axis < 0:
         return np.array([np.abs(weight).max()], np.float32)
     others = tuple(index for index in range(weight.ndim) if index != axis)
@@ -225,7 +225,7 @@ def _magnitudes(weight: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _integers(weight: np.ndarray, grid: _Grid) -> np.ndarray:
-    """The nearest steps of a weight."""
+    """Rounds a weight to the nearest steps."""
     return np.rint(weight / np.maximum(_spread(grid, weight.ndim), _LEAST) * _STEPS)
 
 

@@ -1,9 +1,9 @@
-"""Operators that draw random numbers give another mask at each run: nothing that is made of them could be compared.
+"""Makes random operators deterministic, because models that differ between runs cannot be compared.
 
 - A draw that depends only on its size (a start for an iteration, as in SegNeXt's matrix factorization) becomes a
-  parameter: one draw, the same for the original and for its exports.
-- One with a seed of its own is the same at each run; Paddle draws its numbers here, since no other runtime would.
-- Dropout that was left in training mode acts as at inference, which is what it is at any runtime but Paddle's.
+  parameter: one draw, the same for the original and its exports.
+- A draw with its own seed is the same in each run; Paddle draws its numbers here, because no other runtime could.
+- Dropout in training mode is set to inference mode, as in every runtime but Paddle's.
 - A draw that depends on the image is refused.
 """
 
@@ -95,11 +95,11 @@ _IN_TRAINING = {
 
 
 def keep_random_draws(program: Program) -> list[str]:
-    """Makes every run of a program of one block the same, in place; returns notes.
+    """Makes a single-block program deterministic, in place; returns notes.
 
     Raises:
-        UnsupportedModelError: A draw that depends on the image, or whose size depends on the image's.
-        EnvironmentMissingError: An operator has a seed of its own, and there is no Paddle here to draw its numbers.
+        UnsupportedModelError: A draw depends on the image, or its size depends on the image's size.
+        EnvironmentMissingError: An operator has its own seed, and Paddle is not installed to draw its numbers.
     """
     live = _live(program)
     trained, drawn, seeded = [], [], []
@@ -131,7 +131,7 @@ def keep_random_draws(program: Program) -> list[str]:
 
 
 def _live(program: Program) -> set[str]:
-    """What is written by operators that an output needs."""
+    """Returns the variables written by operators that an output needs."""
     pruned = program.copy()
     pruned.prune()
     return {name for op in pruned.ops for name in op.output_names()}
@@ -151,7 +151,7 @@ def _notes_on_training(program: Program, trained: list[Op]) -> list[str]:
 
 
 def _named(program: Program, ops: list[Op]) -> str:
-    """The operators with their layers, as far as a sentence holds them."""
+    """Lists operators with their layers for a message, shortened if there are many."""
     names = [f"{op.type} (layer {layer_of(program, op)})" for op in ops[:_NAMED]]
     more = len(ops) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")
@@ -195,7 +195,7 @@ def _make_parameter(program: Program, op: Op, value: np.ndarray) -> None:
 
 
 def _as_paddle_draws(program: Program, ops: list[Op]) -> list[np.ndarray]:
-    """The numbers of operators with a seed, drawn by Paddle itself."""
+    """Draws the numbers of operators with a seed by running Paddle."""
     alone = program.copy()
     fetched = [op.output("Out") or "" for op in ops]
     draws = []

@@ -1,7 +1,7 @@
-"""Parameters that the network itself writes before it reads them: a weight in the place of one that is normalized.
+"""Converts parameters that the network overwrites before reading, such as normalized weights, to variables.
 
-Their values in the file are what was there when the network was saved, and nobody reads them. As variables of their own
-they are computed, or folded, as any other; as parameters an exporter might take them as they are.
+Their values in the file are left from saving the network and are never read. As variables they are computed or folded;
+as parameters, an exporter might use the stale values.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from segexport.exporter.program import Program
 
 
 def compute_written_parameters(program: Program) -> list[str]:
-    """Gives what is written a variable of its own, in place; returns notes."""
-    if len(program.blocks) > 1:  # loops and branches are written out later
+    """Gives each overwritten parameter a separate variable, in place; returns notes."""
+    if len(program.blocks) > 1:  # loops and branches are expanded later
         return []
     read: set[str] = set()
     renamed: dict[str, str] = {}

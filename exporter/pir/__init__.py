@@ -1,7 +1,7 @@
-"""Paddle 3's `.json` programs become legacy ones: from then on a model like any other, and no Paddle 3 is needed.
+"""Translates Paddle 3's `.json` programs to legacy programs, so that Paddle 3 is not needed.
 
 The graph is translated operator by operator (`translate`, by the table in `rules` and the functions in `custom_rules`).
-The `.pdiparams` file beside it is byte for byte what the legacy format has: the parameters in the order of their names.
+The `.pdiparams` file equals the legacy format byte for byte: the parameters in the order of their names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def read_program(model: Path, params: Path) -> Program:
 
     Raises:
         InputError: A file is missing, damaged, swapped, or they do not belong together.
-        UnsupportedModelError: Operators that have no legacy form; they are named with their layers.
+        UnsupportedModelError: Operators have no legacy form; names them with their layers.
     """
     program = _translate(model)
     program.params = read_params(Path(params), program)

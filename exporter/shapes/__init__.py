@@ -1,7 +1,7 @@
-"""Sizes of every variable from the sizes of the inputs, without running anything.
+"""Infers the shape of every variable from the input shapes without running the program.
 
-A size may stay free (-1). Sizes that the program computes from shapes (`shape`, `slice`, arithmetic on integers) are
-followed as values where they are known. The rules lie in a module per family: `windows`, `shape_ops`, `math_ops`.
+A size may stay dynamic (-1). Sizes that the program computes from shapes (`shape`, `slice`, integer arithmetic) are
+tracked as values if they are known. Each family of rules has a module: `windows`, `shape_ops`, `math_ops`.
 """
 
 from segexport.exporter.shapes.context import Dims, NoRule, broadcast

@@ -1,4 +1,4 @@
-"""Sizes of every variable from the sizes of the inputs, operator by operator."""
+"""Infers the shape of every variable from the input shapes, operator by operator."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _RULES = {**WINDOWS, **ARRANGEMENT, **COMPUTATION}
 
 
 def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Program:
-    """A copy of the program whose free input sizes are fixed, with every size behind them inferred again.
+    """Returns a copy of the program with fixed input sizes and re-inferred shapes.
 
     Args:
-        program: A program whose inputs have free sizes (-1).
-        shapes: Input name -> its new sizes; a size that is fixed already must stay as it is.
+        program: A program whose inputs have dynamic sizes (-1).
+        shapes: Input name -> new shape; sizes that are already fixed must not change.
 
     Raises:
-        InputError: No such input, another rank, or a size that the export fixed otherwise.
-        UnsupportedModelError: The sizes do not fit the network, or an operator's sizes cannot be inferred.
+        InputError: The input is unknown, the rank differs, or the export fixed another size.
+        UnsupportedModelError: The network does not support the sizes, or an operator's shape cannot be inferred.
     """
     changed = with_input_shape(program, shapes)
     follow_input_shape(changed, shapes)
@@ -81,7 +81,7 @@ def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
 
 
 class ShapeInference:
-    """Goes through a program operator by operator, and knows sizes, and small values, of what was computed so far.
+    """Infers shapes operator by operator, tracking the shapes and small values computed so far.
 
     Args:
         changed: Variables whose sizes are no longer those that the rest of the program was recorded with. An operator

@@ -1,4 +1,4 @@
-"""Sizes behind operators that compute: element by element, along axes, products, choices."""
+"""Shape rules for arithmetic operators: elementwise, reductions, products, selections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes behind operators that arrange values anew: reshape, join, cut, repeat."""
+"""Shape rules for operators that rearrange values: reshape, concat, slice, tile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes behind operators that move a window over an image, resize it, or pad it."""
+"""Shape rules for convolutions, pooling, resizing and padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bias correction: takes out of each convolution's bias the mean error that quantization puts into its output.
+"""Bias correction: subtracts the mean output error of quantization from each convolution's bias.
 
 Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), section 4.2 and
 appendix D: the shift of each output channel's mean is measured on calibration images and taken off, layer by layer, so

@@ -1,4 +1,4 @@
-"""Rounds a layer's weights so that what one rounding breaks, the weights that are still to be rounded make good.
+"""Rounds a layer's weights one input at a time; the remaining weights compensate each rounding error.
 
 Frantar et al.: GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers (ICLR 2023), section
 3: weights are rounded input by input; after each, the error that it makes in the layer's output is taken out of the

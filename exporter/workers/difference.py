@@ -1,4 +1,4 @@
-"""How far a tensor is from the one that it should be. NumPy only."""
+"""Compares a tensor with the expected one. NumPy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-layer equalization: channels of alike range between two convolutions, so that one scale fits them all.
+"""Cross-layer equalization: equalizes channel ranges between two convolutions, so that one scale fits all channels.
 
 Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), section 4.1. The
 factors are rounded to powers of two: then every product and sum is the same but for its exponent, and the float model

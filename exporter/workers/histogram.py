@@ -1,4 +1,4 @@
-"""What a tensor's values look like over all calibration images, in constant memory. NumPy only."""
+"""Histograms of a tensor's values over all calibration images, in constant memory. NumPy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a convolution or matrix product multiplies its weights with: rows of a matrix, one for each place of its output.
+"""Extracts the inputs of a convolution or matrix product as a matrix with one row per output position.
 
 Grouped, depthwise, dilated, strided and transposed convolutions of any number of dimensions, and products with a
 constant second operand. NumPy only, but for the node itself.

@@ -1,4 +1,4 @@
-"""Which layers of an ONNX model can compute in int8, and what each one takes. Commands: layers, profile."""
+"""Lists and times the layers of an ONNX model that can run in int8. Commands: layers, profile."""
 
 from __future__ import annotations
 

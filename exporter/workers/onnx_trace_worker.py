@@ -1,4 +1,4 @@
-"""Looks inside an ONNX model as it runs. Commands: read, whole, accumulated, local, save.
+"""Compares intermediate tensors of an ONNX model with the reference's. Commands: read, whole, accumulated, local, save.
 
 Tensors that are compared lie in .npy files: the reference's values by the name of the model's tensor.
 """

@@ -1,4 +1,4 @@
-"""Takes the roundings out of a quantized ONNX model, and tells them. Command: unquantize.
+"""Removes the rounding operators from a quantized ONNX model and returns their parameters. Command: unquantize.
 
 Other formats hold scales beside the tensors, not as operators between them; their converters read the float model, with
 the weights where rounding has put them, and the scales are written into what they made.
