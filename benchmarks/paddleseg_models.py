@@ -66,7 +66,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "LPSNet": {"depths": [1, 3, 3, 10, 10], "channels": [8, 24, 48, 96, 96], "scale_ratios": [1.0, 0.25]},
     "LRASPP": {"backbone": ("MobileNetV3_large_x1_0_os8", {})},
     "LinearSegmenter": {"backbone": VIT},
-    "MLATransformer": {"backbone": (SWIN, {}), "in_channels": [96, 192, 384, 768]},
+    "MLATransformer": {"backbone": (SWIN, {}), "mlahead_channels": 96, "in_channels": [96, 192, 384, 768]},
     "MaskFormer": {"backbone": (f"{SWIN}_maskformer", {})},
     "MaskSegmenter": {"backbone": VIT, "h_embed_dim": 768, "h_depth": 2, "h_num_heads": 12},
     "MobileSeg": {"backbone": ("MobileNetV3_large_x1_0", {})},
@@ -109,7 +109,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "UNetPlusPlus": {},
     "UPerNet": {"backbone": (SWIN, {}), "backbone_indices": ALL},
     "UPerNetCAE": {
-        "backbone": ("CAE", {"img_size": "size", "qkv_bias": True, "init_values": 0.1, "use_rel_pos_bias": True}),
+        "backbone": (
+            "CAE",
+            {"img_size": "size", "pretrained": "nothing", "qkv_bias": True, "init_values": 0.1, "use_rel_pos_bias": True},
+        ),
         "backbone_indices": [3, 5, 7, 11], "channels": 768, "fpn_channels": 768, "head_channels": 768,
         "channels_fpn": [768, 768, 768, 768],
     },
