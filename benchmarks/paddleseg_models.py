@@ -111,7 +111,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "UPerNetCAE": {
         "backbone": (
             "CAE",
-            {"img_size": "size", "pretrained": "nothing", "qkv_bias": True, "init_values": 0.1, "use_rel_pos_bias": True},
+            {
+                "img_size": "size", "pretrained": "nothing", "qkv_bias": True, "init_values": 0.1,
+                "use_rel_pos_bias": True,
+            },
         ),
         "backbone_indices": [3, 5, 7, 11], "channels": 768, "fpn_channels": 768, "head_channels": 768,
         "channels_fpn": [768, 768, 768, 768],
