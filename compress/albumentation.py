@@ -1,7 +1,7 @@
-"""Augmentation by albumentations: a pipeline as its `A.save` writes it, the same view for the same seed.
+"""Augments images with an albumentations pipeline, as written by `A.save`; equal seeds give equal views.
 
-The four changes that `Augmentation` has of its own need no further package and are enough for most fine-tuning; what
-goes beyond them is that library's.
+The four built-in changes of `Augmentation` need no further package and are enough for most fine-tuning; albumentations
+provides all others.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy as np
 
 from segexport.errors import InputError
 
-_own = threading.local()  # a pipeline keeps its random state: each thread needs one
+_own = threading.local()  # a pipeline stores its random state: each thread needs one
 
 
 def apply(
     pipeline: Mapping[str, Any], image: np.ndarray, label: np.ndarray | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """A view of an image (height, width, channels) and of its label (height, width).
+    """Returns a view of an image (height, width, channels) and of its label (height, width).
 
     Raises:
-        InputError: albumentations is not installed, or this is not a pipeline of it that gives an image.
+        InputError: albumentations is not installed, or the pipeline is invalid or does not return an image.
     """
     text = json.dumps(pipeline, sort_keys=True)
     if getattr(_own, "text", None) != text:
@@ -34,7 +34,7 @@ def apply(
     _own.transform.set_random_seed(seed)
     try:
         found = _own.transform(image=image, **({} if label is None else {"mask": label}))
-    except Exception as error:  # any error of a transform whose arguments do not fit the image
+    except Exception as error:  # transforms raise arbitrary errors if their arguments do not fit the image
         raise InputError(
             f"the augmentation fails: {type(error).__name__}", cause=" ".join(str(error).split())
         ) from None
@@ -52,16 +52,16 @@ def apply(
 
 
 def require(pipeline: Mapping[str, Any], channels: int = 3) -> None:
-    """Raises InputError as `apply` does, before anything is trained."""
+    """Raises InputError as `apply` does, before training starts."""
     apply(pipeline, np.zeros((64, 64, channels), np.uint8), np.zeros((64, 64), np.uint8), 0)
 
 
 def build(text: str) -> Any:
-    """The pipeline of its JSON."""
+    """Builds a pipeline from its JSON."""
     library = _library()
     try:
         return library.from_dict(json.loads(text))
-    except Exception as error:  # the library reports unknown names and wrong types in many ways
+    except Exception as error:  # the library raises many types for unknown names and wrong arguments
         raise InputError(
             "the augmentation is not a pipeline of albumentations",
             cause=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
@@ -71,7 +71,7 @@ def build(text: str) -> Any:
 
 @lru_cache
 def _library() -> Any:
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would ask the network for its newest version
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else it checks for a newer version online
     try:
         import albumentations
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""How wide each group of channels becomes under a budget: cut first what costs much and matters little."""
+"""Allocates channel widths under cost budgets: first cuts channels with high cost and low importance."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ def allocate(
     align: int = 8,
     least_kept: float = 0.0,
 ) -> np.ndarray:
-    """The units to remove so that every cost comes within its budget and little importance goes.
+    """Selects the units to remove so that every cost meets its budget with little loss of importance.
 
-    Greedy: of all groups, the one loses its least important units next whose loss per cost saved is smallest, in
-    blocks that make a multiple of `align` channels; what is saved is worked out anew for the widths at that moment.
-    Scores are compared across groups, as in Group Fisher pruning (Liu et al., ICML 2021, section 3.3, there one
-    channel at a time).
+    Greedy: in each step, the group with the smallest loss per saved cost loses its least important units, in blocks
+    that keep a multiple of `align` channels; savings are recomputed for the current widths. Scores are compared across
+    groups, as in Group Fisher pruning (Liu et al., ICML 2021, section 3.3, there one channel at a time).
 
     Args:
         graph: The analysis.
-        importance: For each group of the graph a score per unit, in one measure for all, e.g. `fisher`.
-        budgets: Cost -> the fraction of it that may stay. Of several, those not yet met count alike.
-        align: Channels that stay are a multiple of this where the group is at least that wide.
-        least_kept: No group keeps less than this fraction of its units: the sum of scores predicts too little of
-            what it costs to lose nearly all of a layer.
+        importance: For each group a score per unit, comparable across groups, e.g. from `fisher`.
+        budgets: Cost -> fraction that may remain. Budgets that are not yet met have equal weight.
+        align: The remaining channels are a multiple of this if the group is at least that wide.
+        least_kept: Smallest fraction of units that a group keeps: the sum of scores underestimates the loss from
+            removing nearly all of a layer.
 
     Returns:
-        Roots of the units that go, sorted: for `cut`.
+        Roots of the removed units, sorted, for `cut`.
 
     Raises:
         InputError: A budget is out of reach.
@@ -86,7 +85,7 @@ class _Allocation:
         ]
 
     def _offer(self, group: int, over: Sequence[Cost]) -> tuple[float, int, int] | None:
-        """(loss per cost saved, group, the next narrower width)."""
+        """Returns (loss per saved cost, group, the next narrower width)."""
         width = next((width for width in self.stops[group] if width < self.kept[group]), None)
         if width is None:
             return None
@@ -96,6 +95,6 @@ class _Allocation:
 
 
 def _widths(count: int, step: int, least_kept: float) -> list[int]:
-    """The numbers of units that a group may come down to, widest first."""
+    """Returns the allowed numbers of units of a group, widest first."""
     least = max(1, least_kept * count)
     return [width for width in range((count - 1) // step * step, 0, -step) if width >= least]

@@ -1,6 +1,6 @@
-"""Training batches: images and labels, augmented, through the model's own preprocessing; the same in every run.
+"""Builds reproducible training batches: augmented images and labels after the model's preprocessing.
 
-Batch `step` depends on the seed and on `step` alone, so that a training that was killed goes on as if it had not been.
+Batch `step` depends only on the seed and on `step`, so that a killed training resumes with the same batches.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _AHEAD = 3
 
 
 class Augmentation(Frozen):
-    """What varies between two views of an image.
+    """The random changes between two views of an image.
 
     Attributes:
-        flip: The probability of a mirror image.
-        zoom: A window of the image is enlarged by up to this factor.
+        flip: Probability of a horizontal flip.
+        zoom: Largest factor by which a window of the image is enlarged.
         brightness, contrast: Largest change, as a fraction.
-        views: So many different views are drawn of an image, one an epoch, over and over; 0: another one each epoch.
-            With few of them a teacher has to look at each only once, see `Objective`.
-        pipeline: What albumentations changes after that, as its `save` writes it.
+        views: Number of different views per image, one per epoch, repeated in turn; 0: a new view each epoch. With few
+            views, the teacher runs only once per view, see `Objective`.
+        pipeline: Albumentations pipeline applied afterwards, as written by its `save`.
     """
 
     flip: float = 0.5
@@ -58,10 +58,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a training, by step. Of `ranks` processes each one gets its share of a batch's images.
+    """The batches of a training, by step. Each of `ranks` processes gets its share of a batch's images.
 
     Attributes:
-        size: Images of a batch, all processes together.
+        size: Images per batch, over all processes.
     """
 
     data: Dataset
@@ -73,10 +73,10 @@ class Batches:
     ranks: int = 1
 
     def at(self, step: int) -> Batch:
-        """The batch of a step. Every epoch shuffles anew; an epoch's last images begin a batch that the next one fills.
+        """Returns the batch of a step. Each epoch reshuffles; an epoch's last batch is filled from the next epoch.
 
         Raises:
-            InputError: An image cannot be read, or the batch's images become tensors of different sizes.
+            InputError: An image cannot be read, or the batch's tensors differ in size.
         """
         places = range(step * self.size + self.rank, (step + 1) * self.size, self.ranks)
         views = [self._view(place) for place in places]
@@ -94,7 +94,7 @@ class Batches:
         return Batch(np.concatenate(images), stacked, numbers)
 
     def following(self, step: int) -> Iterator[Batch]:
-        """The batches from `step` on, prepared ahead while the model trains."""
+        """Yields the batches from `step` on, prepared in advance while the model trains."""
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="batches") as pool:
             waiting = [pool.submit(self.at, number) for number in range(step, step + _AHEAD)]
             try:
@@ -125,18 +125,18 @@ class Batches:
         return int(np.random.default_rng([self.seed, epoch]).permutation(len(self.data))[position])
 
     def _number(self, place: int) -> int:
-        """Of a view: images in turn, as often as each has views."""
+        """Returns the number that identifies a view."""
         return place // len(self.data) % self.augmentation.views * len(self.data) + self._index(place)
 
 
 def augment(
     image: np.ndarray, label: np.ndarray | None, augmentation: Augmentation, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Another view of an image, of the same size.
+    """Returns a random view of an image with the same size.
 
     Args:
-        image: (height, width, channels) uint8, uint16 or float32. Brightness is that of the type's range in 8 bits, and
-            of the image's own range else, of which satellites and scanners use a small part.
+        image: (height, width, channels) uint8, uint16 or float32. Brightness is relative to the type's range for 8
+            bits, else to the image's own range, because satellites and scanners use a small part of the type's range.
         label: (height, width) or None.
     """
     height, width = image.shape[:2]
@@ -162,11 +162,11 @@ def augment(
 
 
 def place_label(label: np.ndarray, placement: Placement, ignore_index: int) -> np.ndarray:
-    """A label under its image's tensor: resized by nearest neighbour, padding is ignored.
+    """Aligns a label with its image's tensor: nearest-neighbour resize, padding becomes `ignore_index`.
 
     Args:
         label: (height, width) of the image.
-        placement: What the image went through.
+        placement: The geometric preprocessing of the image.
 
     Returns:
         (height, width) of the tensor.

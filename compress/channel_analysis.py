@@ -1,4 +1,4 @@
-"""Reads a program's channel graph: each operator's rule states how its channels depend on one another."""
+"""Builds a program's channel graph from per-operator rules for channel dependencies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from segexport.exporter.program import Op, Program
 
 
 def analyze(program: Program) -> ChannelGraph:
-    """Reads the channel graph off a program whose parameters are there.
+    """Builds the channel graph of a program with loaded parameters.
 
-    Sizes may be free along batch, height and width. An operator without a rule freezes what reaches it.
+    Batch, height and width may be dynamic. An operator without a rule freezes the channels that reach it.
     """
     graph = ChannelGraph(program)
     read = {*program.consumers(), *program.fetch_names}
@@ -21,7 +21,7 @@ def analyze(program: Program) -> ChannelGraph:
         else:
             rule(graph, op)
             if any(name in read and name not in graph.labels for name in op.output_names()):
-                _freeze_unknown(graph, op)  # an output that the rule does not cover is used
+                _freeze_unknown(graph, op)  # the program reads an output that the rule does not cover
     for name in program.fetch_names:
         graph.freeze_all(graph.of(name), "an output of the model")
     graph.finish()

@@ -1,4 +1,4 @@
-"""What a program costs as a function of how many units each group of channels keeps, without cutting anything."""
+"""Computes a program's cost as a function of the kept units per channel group, without cutting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Cost = Literal["macs", "parameters", "bytes", "activations"]
 
 @dataclass(frozen=True)
 class _Size:
-    """The size of an axis: what is frozen, and so many coordinates for each unit of each group."""
+    """The size of an axis: a frozen part plus coordinates per unit of each group."""
 
     fixed: float
     per_unit: tuple[tuple[int, float], ...]
@@ -29,17 +29,17 @@ class _Size:
 
 
 class ChannelCost:
-    """A cost of the graph's program at other widths: `ChannelCost(graph, "macs").at(kept)`.
+    """The cost of the graph's program at other widths: `ChannelCost(graph, "macs").at(kept)`.
 
-    Each operator's cost is a product of sizes, and each size is linear in the groups' units.
+    Each operator's cost is a product of sizes; each size is linear in the groups' units.
 
     Args:
         graph: The analysis.
-        what: `macs`: multiply-accumulates. `parameters`: elements of all parameters and buffers; `bytes`: theirs.
-            `activations`: elements of all variables that operators write; memory traffic goes with it.
+        what: `macs`: multiply-accumulates. `parameters`: elements of all parameters and buffers; `bytes`: their size.
+            `activations`: elements of all variables that operators write, proportional to memory traffic.
 
     Raises:
-        UnsupportedModelError: Multiply-accumulates of a program with free height or width.
+        UnsupportedModelError: `macs` of a program with dynamic height or width.
     """
 
     def __init__(self, graph: ChannelGraph, what: Cost = "macs") -> None:
@@ -77,11 +77,11 @@ class ChannelCost:
         return _Size(fixed, tuple((group, count / self.units[group]) for group, count in counts.items()))
 
     def at(self, kept: Sequence[int]) -> float:
-        """The cost where group i of the graph keeps `kept[i]` units."""
+        """Returns the cost if group i of the graph keeps `kept[i]` units."""
         return sum(factor * prod(size.at(kept) for size in sizes) for factor, sizes in self._terms)
 
     def saved(self, kept: Sequence[int], group: int, fewer: int) -> float:
-        """What it saves to keep `fewer` units of one group in place of `kept[group]`."""
+        """Returns the cost saved by keeping `fewer` units of one group instead of `kept[group]`."""
         then = list(kept)
         then[group] = fewer
         terms = [self._terms[index] for index in self._of_group[group]]
@@ -92,7 +92,7 @@ class ChannelCost:
 
 
 def _factors(graph: ChannelGraph, op: Op) -> list[np.ndarray | None]:
-    """Labels of the axes whose sizes the operator's multiply-accumulates are a product of."""
+    """Returns the labels of the axes whose sizes multiply to the operator's multiply-accumulates."""
     if "Filter" in op.inputs:
         return graph.of(op.input("Filter"))[:2]
     if op.type == "einsum":
@@ -117,7 +117,7 @@ NOUNS: dict[Cost, str] = {
 
 
 def out_of_reach(graph: ChannelGraph, what: Cost, wanted: float, least: float) -> InputError:
-    """The error for a budget that the graph's frozen channels, or the least widths, do not allow."""
+    """Builds the error for a budget that frozen channels or minimum widths make unreachable."""
     frozen = graph.frozen_because
     because = "; some channels cannot be cut (" + "; ".join(frozen) + ")" if frozen else ""
     return InputError(

@@ -1,4 +1,4 @@
-"""What rules share: how axes of several tensors meet, and what is frozen where they cannot be followed."""
+"""Helpers for channel rules: couples axes of several tensors, and freezes axes that cannot be traced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def contract(graph: ChannelGraph, first: np.ndarray | None, second: np.ndarray |
 
 
 def meet(graph: ChannelGraph, op: Op, column: list[tuple[int, object]], size: int) -> np.ndarray | None:
-    """One axis of several tensors that broadcast to `size`."""
+    """Couples one axis of several tensors that broadcast to `size`."""
     full = [ids for extent, ids in column if extent == size]
     for extent, ids in column:
         if extent != size:
@@ -42,7 +42,7 @@ def merge(graph: ChannelGraph, op: Op, out: str, sides: list[list[tuple[int, obj
 
 
 def aligned(graph: ChannelGraph, name: str, rank: int, labels: Labels, skipped: int) -> list[tuple[int, object]]:
-    """(size, label) of a tensor's leading axes, aligned at the end with `rank` axes."""
+    """Returns (size, label) of a tensor's leading axes, aligned at the end with `rank` axes."""
     sizes = list(graph.dims(name))
     missing = rank - len(sizes)
     return [(1, None)] * missing + list(zip(sizes, labels, strict=True))[: len(sizes) - skipped]

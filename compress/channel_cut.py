@@ -1,4 +1,4 @@
-"""Cuts channels out of a program: the parameters, the recorded sizes, and the numbers in attributes."""
+"""Removes channels from a program: from parameters, recorded shapes and attributes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from segexport.exporter.program import Op, Program
 
 
 def cut(graph: ChannelGraph, removed: np.ndarray) -> Program:
-    """A copy of the graph's program without some units.
+    """Returns a copy of the graph's program without some units.
 
     Args:
         graph: The analysis of the program.
-        removed: Roots of the units that go (`ChannelGroup.units`).
+        removed: Roots of the units to remove (`ChannelGroup.units`).
 
     Returns:
         The smaller program; the original is not changed.
@@ -23,9 +23,9 @@ def cut(graph: ChannelGraph, removed: np.ndarray) -> Program:
 
 
 def mask(graph: ChannelGraph, removed: np.ndarray) -> Program:
-    """A copy of the program at full width, with zeros for every weight that `cut` would remove.
+    """Returns a copy at full width with zeros for every weight that `cut` would remove.
 
-    Both compute the same, but for means and norms over channels, which count the zeros.
+    Both compute the same, except for means and norms over channels, which include the zeros.
     """
     result = graph.program.copy()
     for name, axis in graph.parameter_axes():
@@ -64,7 +64,7 @@ class _Cut:
         return ~np.isin(self.graph.roots(ids), self.removed)
 
     def sizes(self, name: str) -> tuple[int, ...]:
-        """A variable's sizes after the cut."""
+        """Returns a variable's shape after the cut."""
         return tuple(self.program.vars[name].dims)
 
     def changed(self, name: str, axis: int) -> bool:
@@ -73,12 +73,12 @@ class _Cut:
     # -- attributes with sizes ------------------------------------------------------------------------------------
 
     def groups(self, op: Op) -> None:
-        """A depthwise filter has as many groups as channels; other groups stay as many."""
+        """Updates `groups`: a depthwise filter has one group per channel; other filters keep their group count."""
         filter_before = self.before.shape(op.input("Filter"))
         groups = op.attr("groups", 1)
         transposed = "transpose" in op.type
         if groups > 1 and filter_before[1] == 1:
-            per_group = filter_before[0] // groups  # outputs of a channel; inputs of one where transposed
+            per_group = filter_before[0] // groups  # outputs per channel; inputs per channel if transposed
             op.set_attr("groups", self.sizes(op.input("Filter"))[0] // (1 if transposed else per_group))
 
     def shape(self, op: Op) -> None:

@@ -1,12 +1,12 @@
-"""Which channels of a program live and die together, read off the program itself.
+"""Finds the channels of a program that must be pruned together.
 
-Every coordinate along every axis of every parameter gets a number, and so does every channel that an operator makes
-from them. Operators that need two coordinates to be cut together (a filter and its bias, both sides of an addition)
-tie the two numbers in a union-find; operators that cannot lose a coordinate freeze it, with a reason. What remains are
-units that can be cut, as in DepGraph (Fang et al., CVPR 2023, section 3), here per channel instead of per layer, so
-that concat, split and channel shuffle need no special layers.
+Every coordinate along every axis of every parameter gets a number, and so does every channel that an operator computes
+from them. Operators that couple two coordinates (a filter and its bias, both sides of an addition) join the two numbers
+in a union-find; operators that cannot lose a coordinate freeze it, with a reason. The remaining units can be cut, as in
+DepGraph (Fang et al., CVPR 2023, section 3), here per channel instead of per layer, so that concat, split and channel
+shuffle need no special layers.
 
-Units with the same members (the same axes of the same parameters) form a group; within one, any unit may go.
+Units with the same members (the same axes of the same parameters) form a group; any unit of a group can be removed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Axis = tuple[str, int]
 
 @dataclass(frozen=True)
 class ChannelGroup:
-    """Units that are interchangeable as far as the graph goes.
+    """Units that are interchangeable in the graph.
 
     Attributes:
-        name: The parameter that makes the channels (the first one in execution order).
-        sources: Axes whose weights make these channels; what a criterion looks at.
+        name: The parameter that produces the channels (the first in execution order).
+        sources: Axes whose weights produce these channels; pruning criteria read them.
         units: Union-find roots, one per unit.
-        copies: Channels per unit that decide on alignment (more than one where heads or shuffled halves are tied).
+        copies: Channels per unit for alignment (more than one if heads or shuffled halves are coupled).
     """
 
     name: str
@@ -40,7 +40,7 @@ class ChannelGroup:
     copies: int
 
     def step(self, align: int) -> int:
-        """Units that make a multiple of `align` channels."""
+        """Number of units that form a multiple of `align` channels."""
         return align // math.gcd(align, self.copies)
 
 
@@ -49,8 +49,8 @@ class ChannelGraph:
     """The analysis of one program. Build it with `analyze`.
 
     Attributes:
-        labels: Variable -> per axis the coordinates' numbers, None along axes that are not followed.
-        frozen_because: Reason -> names of the parameters, or of the variables, that it froze.
+        labels: Variable -> coordinate numbers per axis, None for untraced axes.
+        frozen_because: Reason -> names of the frozen parameters or variables.
     """
 
     program: Program
@@ -68,7 +68,7 @@ class ChannelGraph:
         return tuple(self.program.vars[name].dims)
 
     def of(self, name: str | None) -> list[np.ndarray | None]:
-        """A variable's labels; those of a parameter are made at its first use."""
+        """Returns a variable's labels; creates a parameter's labels at its first use."""
         if name is None:
             return []
         if name not in self.labels:
@@ -86,7 +86,7 @@ class ChannelGraph:
         if name is None or name in self.program.params:
             return
         sizes = self.dims(name)
-        if len(sizes) != len(labels):  # a recorded shape that is not the real one (XShape, 0-D): nothing to follow
+        if len(sizes) != len(labels):  # the recorded shape is not the real one (XShape, 0-D)
             self.freeze_all(labels, "a variable whose recorded rank is wrong")
             labels = [None] * len(sizes)
         self.labels[name] = labels
@@ -97,20 +97,20 @@ class ChannelGraph:
         return np.arange(start, start + size)
 
     def tie(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Coordinates of equal position live and die together."""
+        """Couples the coordinates at equal positions."""
         for a, b in zip(first.tolist(), second.tolist(), strict=True):
             a, b = self._find(a), self._find(b)
             if a != b:
                 self._parent[max(a, b)] = min(a, b)
 
     def tie_columns(self, table: np.ndarray) -> np.ndarray:
-        """Ties the rows of `table` (k x n) column by column and returns the first row."""
+        """Couples the rows of `table` (k x n) column by column and returns the first row."""
         for row in table[1:]:
             self.tie(table[0], row)
         return table[0]
 
     def freeze(self, ids: np.ndarray | None, reason: str) -> None:
-        """None of these coordinates may be cut."""
+        """Prevents these coordinates from being cut."""
         if ids is not None:
             for a in ids.reshape(-1).tolist():
                 self._frozen.setdefault(a, reason)
@@ -120,7 +120,7 @@ class ChannelGraph:
             self.freeze(ids, reason)
 
     def source(self, name: str, axis: int) -> None:
-        """Notes that the weights along this axis make the channels."""
+        """Records that the weights along this axis produce the channels."""
         if name in self.program.params:
             self._sources[name, axis] = None
 
@@ -134,23 +134,23 @@ class ChannelGraph:
     # -- results -------------------------------------------------------------------------------------------------------
 
     def roots(self, ids: np.ndarray) -> np.ndarray:
-        """The unit of each coordinate."""
+        """Returns the unit of each coordinate."""
         return np.array([self._find(a) for a in ids.tolist()], np.int64)
 
     def axis_roots(self, name: str, axis: int) -> np.ndarray:
-        """The unit of each coordinate along a parameter's axis."""
+        """Returns the unit of each coordinate along a parameter's axis."""
         return self.roots(self._axes[name, axis])
 
     def parameter_axes(self) -> list[Axis]:
-        """Every axis of every parameter that the program uses."""
+        """Returns every axis of every parameter that the program uses."""
         return list(self._axes)
 
     def sources(self) -> list[Axis]:
-        """Every axis of a parameter whose weights make channels, in execution order, frozen ones too."""
+        """Returns all parameter axes whose weights produce channels, in execution order, including frozen ones."""
         return list(self._sources)
 
     def finish(self) -> None:
-        """Forms the groups, once every operator has spoken."""
+        """Forms the groups after all rules have run."""
         frozen: dict[int, str] = {}
         for a, reason in self._frozen.items():
             frozen.setdefault(self._find(a), reason)
@@ -181,6 +181,6 @@ class ChannelGraph:
 
 
 def _copies(counts: dict[Axis, dict[int, int]], units: list[int]) -> int:
-    """Channels per unit in the narrowest source that the units fill alone, else (shuffled parts) in the widest."""
+    """Channels per unit in the narrowest source that consists of the units alone, else (shuffles) in the widest."""
     alone = [count[units[0]] for count in counts.values() if len(count) == len(units)]
     return min(alone) if alone else max(count[units[0]] for count in counts.values())

@@ -1,6 +1,6 @@
-"""How each operator carries channels from its inputs to its outputs: one rule per kind of operator.
+"""Rules for how operators map input channels to output channels, one per kind of operator.
 
-Axes are Paddle's; a label of None means that nothing along the axis is followed (batch, height, width, heads).
+Axes are Paddle's; a label of None marks an untraced axis (batch, height, width, heads).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from segexport.exporter.program import Op
 
 
 def _elementwise(graph: ChannelGraph, op: Op) -> None:
-    """Paddle's broadcasting: the shorter tensor starts at `axis` of the longer one, or ends where it ends."""
+    """Paddle's broadcasting: aligns the lower-rank tensor at `axis` of the other, or at its last axis."""
     x, y, out = op.input("X"), op.input("Y"), op.output("Out")
     rank, axis = len(graph.dims(out)), op.attr("axis", -1)
     sides = []
@@ -39,7 +39,7 @@ def _trailing(graph: ChannelGraph, op: Op, names: list[str], out: str) -> None:
 
 
 def _same(graph: ChannelGraph, op: Op) -> None:
-    """Every output has the labels of X, along axes that keep their size; what changes size is frozen."""
+    """Copies X's labels to every output along axes that keep their size; freezes the others."""
     x = op.input("X") or op.input("Input")
     for out in op.output_names():
         if out in graph.program.vars and len(graph.dims(out)) == len(graph.dims(x)):
@@ -53,13 +53,13 @@ def _same(graph: ChannelGraph, op: Op) -> None:
 
 
 def _nothing(graph: ChannelGraph, op: Op) -> None:
-    """Outputs without channels: shapes and constants."""
+    """Outputs have no channels: shapes and constants."""
     for name in op.output_names():
         graph.put(name, [None] * len(graph.dims(name)))
 
 
 def _constant(graph: ChannelGraph, op: Op) -> None:
-    """A tensor of one value can have any size."""
+    """A tensor with one repeated value can have any size."""
     out = op.output("Out")
     computed = op.inputs.get("ShapeTensor") or op.inputs.get("ShapeTensorList")
     free = [None if computed or size < 2 else graph.fresh(size) for size in graph.dims(out)]
@@ -67,7 +67,7 @@ def _constant(graph: ChannelGraph, op: Op) -> None:
 
 
 def _along(slots: tuple[str, ...]) -> Rule:
-    """X's labels on, except along the attribute's axes, where order or position means something."""
+    """Copies X's labels, except along the attribute's axes, where order or position matters."""
 
     def rule(graph: ChannelGraph, op: Op) -> None:
         labels = graph.of(op.input("X"))

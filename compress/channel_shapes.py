@@ -1,4 +1,4 @@
-"""How channels move when a tensor is reshaped, transposed, joined, cut, reduced or resized."""
+"""Channel rules for reshape, transpose, concat, split, slice, reduction and resize operators."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def reshape(graph: ChannelGraph, op: Op) -> None:
 
 
 def matched_axes(before: tuple[int, ...], after: tuple[int, ...]) -> Iterator[tuple[list[int], list[int]]]:
-    """The smallest runs of axes of equal product, without axes of size 1. A free size (-1) matches one free size."""
+    """Yields minimal runs of axes with equal product, ignoring size 1. A dynamic size (-1) matches one dynamic size."""
     ins = [axis for axis, size in enumerate(before) if size != 1]
     outs = [axis for axis, size in enumerate(after) if size != 1]
     while ins and outs:
         left, right = [ins.pop(0)], [outs.pop(0)]
-        if (before[left[0]] < 0) != (after[right[0]] < 0):  # no telling where this run ends
+        if (before[left[0]] < 0) != (after[right[0]] < 0):  # the end of this run is unknown
             yield left + ins, right + outs
             return
         while before[left[0]] > 0:
@@ -105,7 +105,7 @@ def concat(graph: ChannelGraph, op: Op) -> None:
 
 
 def _held(graph: ChannelGraph, name: str, axis: int, ids: np.ndarray | None) -> np.ndarray:
-    """The labels, or fresh frozen ones where nothing is followed."""
+    """Returns the labels, or new frozen labels for an untraced axis."""
     if ids is None:
         ids = graph.fresh(graph.dims(name)[axis])
         graph.freeze(ids, "channels that are not followed")
@@ -127,7 +127,7 @@ def split(graph: ChannelGraph, op: Op) -> None:
 
 
 def slice_(graph: ChannelGraph, op: Op) -> None:
-    """A run of channels may be taken out; `prune` moves its ends with the cut."""
+    """Traces a slice of channels; `cut` adjusts the slice's bounds."""
     x, out = op.input("Input"), op.output("Out")
     labels, sizes = list(graph.of(x)), graph.dims(x)
     by_tensor = any(op.inputs.get(slot) for slot in _SLICE_TENSORS)
@@ -150,7 +150,7 @@ _SLICE_TENSORS = ("StartsTensor", "EndsTensor", "StartsTensorList", "EndsTensorL
 
 
 def bounds(start: int, end: int, size: int) -> tuple[int, int]:
-    """Python's reading of a slice's ends."""
+    """Normalizes slice bounds as Python does."""
     first, last, _ = slice(start, end).indices(size)
     return first, last
 
@@ -238,7 +238,7 @@ def unpool(graph: ChannelGraph, op: Op) -> None:
 
 
 def window(graph: ChannelGraph, op: Op) -> None:
-    """Pooling and resizing: batch and channels go on, height and width are made anew."""
+    """Pooling and resizing: copies batch and channel labels; height and width are untraced."""
     x = op.input("X")
     channel = channel_axis(op, len(graph.dims(x)), "data_layout" if "interp" in op.type else "data_format")
     for out in op.output_names():

@@ -1,4 +1,4 @@
-"""How channels are made and taken by weights: convolutions, matrix products, norms, slopes."""
+"""Channel rules for operators with weights: convolutions, matrix products, norms, slopes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segexport.exporter.program import Op
 
 
 def convolution(graph: ChannelGraph, op: Op) -> None:
-    """Filter [out, in / groups, kh, kw]. Groups of several channels stay as many; each loses the same positions."""
+    """Filter [out, in / groups, kh, kw]. The number of multi-channel groups stays; each loses the same positions."""
     x, weight = op.input("Input"), op.input("Filter")
     groups = op.attr("groups", 1)
     channel = channel_axis(op, len(graph.dims(x)), "data_format")
@@ -108,7 +108,7 @@ def matmul(graph: ChannelGraph, op: Op) -> None:
 
 
 def einsum(graph: ChannelGraph, op: Op) -> None:
-    """Equal letters are equal axes; the ellipsis is not followed."""
+    """Equal letters are equal axes; the ellipsis is untraced."""
     equation = op.attr("equation", "").replace(" ", "")
     operands = op.inputs["Operands"]
     out = op.output("Out")
@@ -143,7 +143,7 @@ def batch_norm(graph: ChannelGraph, op: Op) -> None:
 
 
 def group_norm(graph: ChannelGraph, op: Op) -> None:
-    """As many groups as before, each of them narrower."""
+    """Keeps the number of groups; each becomes narrower."""
     x = op.input("X")
     channel = channel_axis(op, len(graph.dims(x)), "data_layout")
     ids = graph.of(x)[channel]

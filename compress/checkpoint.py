@@ -1,4 +1,4 @@
-"""What a training needs to go on: arrays and a few plain values in one file, which is whole or not there."""
+"""Saves and loads training checkpoints: arrays and plain values in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Checkpoint:
     """The state after a step.
 
     Attributes:
-        options: The training's options as JSON; another training must not go on from here.
-        arrays: By kind (`param`, `average`, `optimizer`) and name.
-        state: Plain values that others than the loop keep here.
+        options: The training's options as JSON; a training with other options must not resume from the checkpoint.
+        arrays: Arrays by kind (`param`, `average`, `optimizer`) and name.
+        state: Plain values stored by code outside the training loop.
     """
 
     step: int
@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes `checkpoint.npz`; the old one stays whole until the new one is."""
+    """Writes `checkpoint.npz`; the old file stays until the new one is complete."""
     plain = {"step": checkpoint.step, "options": checkpoint.options, "state": checkpoint.state}
     flat = {f"{kind} {name}": value for kind, values in checkpoint.arrays.items() for name, value in values.items()}
     flat["plain"] = np.frombuffer(json.dumps(plain).encode(), np.uint8)
@@ -44,10 +44,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 @guarded("a checkpoint")
 def load(folder: Path) -> Checkpoint | None:
-    """Reads `checkpoint.npz`; None where there is none.
+    """Reads `checkpoint.npz`; returns None if there is none.
 
     Raises:
-        InputError: The file is damaged, or no checkpoint.
+        InputError: The file is damaged or not a checkpoint.
     """
     path = folder / NAME
     if not path.is_file():

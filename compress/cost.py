@@ -1,4 +1,4 @@
-"""What a program costs: multiply-accumulates and parameters."""
+"""Counts a program's multiply-accumulates and parameters."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from segexport.exporter.program import Op, Program
 
 
 def macs(program: Program) -> int:
-    """Multiply-accumulates of one pass: convolutions and matrix products (attention too), batch 1 where it is free.
+    """Counts the multiply-accumulates of convolutions and matrix products (with attention); batch 1 if dynamic.
 
     Raises:
-        UnsupportedModelError: Height or width is free, so that the cost has no number.
+        UnsupportedModelError: Height or width is dynamic, so the cost is undefined.
     """
     return sum(op_macs(program, op) for op in program.compute_ops())
 
 
 def op_macs(program: Program, op: Op) -> int:
-    """Multiply-accumulates of one operator; 0 for the cheap ones."""
+    """Counts the multiply-accumulates of one operator; 0 for all but convolutions and matrix products."""
     if op.type in ("conv2d", "depthwise_conv2d"):
         batch, _, *image = _sizes(program, op.output("Output"), op)
         return batch * prod(program.shape(op.input("Filter"))) * prod(image)
@@ -39,7 +39,7 @@ def op_macs(program: Program, op: Op) -> int:
 
 
 def parameters(program: Program) -> int:
-    """Elements of all parameters and buffers."""
+    """Counts the elements of all parameters and buffers."""
     return sum(value.size for value in program.params.values())
 
 

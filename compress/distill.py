@@ -1,9 +1,9 @@
-"""Distillation losses between a student's and a teacher's logits, and between their features.
+"""Distillation losses between the logits or the features of a student and a teacher.
 
-Logits are float32 (batch, classes, height, width). Each loss is a scalar with gradients into the student alone; the
-teacher's tensors are taken as constants.
+Logits are float32 (batch, classes, height, width). Each loss is a scalar with gradients only into the student; the
+teacher's tensors are constants.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def dist(student: Tensor, teacher: Tensor, temperature: float = 1.0, inter: floa
 
 
 def attention(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of two features' attention maps: their energy per pixel, summed over channels, of unit length.
+    """Squared distance of two attention maps: energy per pixel, summed over channels, normalized to unit length.
 
-    The features may differ in channels, as they do after pruning; height and width must be equal. Zagoruyko, Komodakis:
+    The number of channels may differ, as after pruning; height and width must be equal. Zagoruyko, Komodakis:
     Paying More Attention to Attention (ICLR 2017), section 3.1, with p = 2; mean over the batch.
     """
     return ((_energy(student) - _energy(teacher.detach())) ** 2).sum(1).mean()
@@ -60,6 +60,6 @@ def _energy(feature: Tensor) -> Tensor:
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Correlation of the rows of two matrices."""
+    """Pearson's correlation of the rows of two matrices."""
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return (a * b).sum(1) / (a.norm(axis=1) * b.norm(axis=1) + 1e-8)

@@ -1,10 +1,9 @@
-"""Several processes that train one model together (`python -m paddle.distributed.launch`), or one that is alone.
+"""Collective operations for data-parallel training (`python -m paddle.distributed.launch`), or for one process.
 
-Every process takes its share of a batch's images; gradients are averaged before each step, so that the parameters are
-the same everywhere. BatchNorm's running statistics follow each process's own images and are averaged when they are
-looked at.
+Every process takes its share of a batch's images; gradients are averaged before each step, so that all processes have
+the same parameters. BatchNorm's running statistics follow each process's images and are averaged when they are read.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ def count() -> int:
 
 
 def own() -> int:
-    """This process's number, from 0."""
+    """Returns this process's rank, from 0."""
     return distributed.get_rank()
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files."""
+    """Whether this process writes the files (rank 0)."""
     return own() == 0
 
 
 def sum_of(counts: np.ndarray) -> np.ndarray:
-    """The sum of an int64 array over the processes."""
+    """Sums an int64 array over the processes."""
     if count() == 1:
         return counts
     total = paddle.to_tensor(counts)
@@ -64,7 +63,7 @@ def average_values(tensors: Iterable[Tensor]) -> None:
 
 @paddle.no_grad()
 def _mean(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """One message for all: a network's hundred small tensors would cost a hundred round trips."""
+    """Averages all tensors in one message, to save a round trip per tensor."""
     if not tensors:
         return []
     flat = paddle.concat([tensor.flatten() for tensor in tensors])

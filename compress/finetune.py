@@ -1,4 +1,4 @@
-"""Fine-tuning as a step of the pipe: processes of its own train, this side prepares and follows."""
+"""The fine-tuning step: prepares the training, which runs in separate processes, and follows its progress."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.spec import Format, Label
 from segexport.ui.pictures import default_labels
 
-_PLACES = ("teacher", "save_dir", "log_dir")  # paths: they do not change the result
+_PLACES = ("teacher", "save_dir", "log_dir")  # paths that do not change the result
 
 
 class Finetune:
-    """Trains a program on the data's labels, on a teacher's outputs for its images, or on both.
+    """Trains a program on labels, on a teacher's outputs, or on both.
 
-    Data with another number of classes gets a new head; classes whose name the model has keep their weights.
+    Data with other classes gets a new head; classes that the model has by name keep their weights.
     """
 
     kind = "finetune"
@@ -49,20 +49,20 @@ class Finetune:
     produces = Format.PADDLE
     needs = ("paddle",)
     uses_data = True
-    worker = processes.WORKER  # the worker file that trains
+    worker = processes.WORKER  # the worker file for training
 
     class Params(LearningOptions, CourseOptions):
-        """How to train, by the names of the options of `segexport finetune`.
+        """Training parameters, named as the options of `segexport finetune`.
 
         Attributes:
-            steps, num_epochs: How long; one of them.
-            batch_size: Images per step, all processes together.
-            teacher: A Paddle export to learn from, usually the one that was pruned.
-            new_head: A new head although the number of classes stays.
+            steps, num_epochs: Length of the training; give one of them.
+            batch_size: Images per step, over all processes.
+            teacher: Paddle export to learn from, usually the model before pruning.
+            new_head: Whether to create a new head although the number of classes is the same.
             device: `cpu` or `gpu:N`.
-            processes: Of `paddle.distributed.launch`, on one device each.
-            save_dir: Keeps checkpoint, logs and best weights; by default they lie in the cache until the end.
-            log_dir: For TensorBoard's files.
+            processes: Number of processes of `paddle.distributed.launch`, one device each.
+            save_dir: Folder for checkpoint, logs and best weights; default: the cache, until the training ends.
+            log_dir: Folder for TensorBoard files.
         """
 
         steps: int | None = Field(default=None, gt=0)
@@ -88,7 +88,7 @@ class Finetune:
         self.params = params
 
     def key_params(self) -> dict[str, Any]:
-        """The parameters by what they mean: the teacher by its content, and no place of this machine."""
+        """Returns the parameters for the cache key: the teacher by content, without paths."""
         values = self.params.model_dump(mode="json", exclude=set(_PLACES))
         teacher = ""
         if self.params.teacher:
@@ -97,14 +97,14 @@ class Finetune:
         return {**values, "teacher": teacher}
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.pdmodel`, `model.pdiparams`, `training.jsonl` with a line for each step, `evaluations.jsonl`.
+        """Writes `model.pdmodel`, `model.pdiparams`, `training.jsonl` with one line per step, and `evaluations.jsonl`.
 
-        A run that was killed goes on from its last checkpoint. With `context.validation` the model is measured between
-        epochs and the best weights are kept, else the last ones.
+        A killed run resumes from its last checkpoint. With `context.validation` the model is evaluated between epochs
+        and the best weights are kept, else the last ones.
 
         Raises:
-            InputError: No images, images without labels and no teacher, other classes than the model's and no names, a
-                teacher that does not fit, a file that cannot be read, or a training that diverged.
+            InputError: There are no images, neither labels nor a teacher, or classes that differ from the model's
+                without names; the teacher does not fit, a file cannot be read, or the training diverged.
             UnsupportedModelError: The model is quantized.
         """
         require_float(source, "training")
@@ -151,7 +151,7 @@ class Finetune:
             for name in (LOG, EVALUATIONS):
                 shutil.copyfile(folder / name, out_dir / name)
             if not self.params.save_dir:
-                shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on with
+                shutil.rmtree(folder, ignore_errors=True)  # no checkpoint is needed any more
         trained = program.read(out_dir / "model.pdmodel", out_dir / "model.pdiparams")
         if len(self.params.multi_loss_weight) > 1:
             notes = (*notes, f"auxiliary heads, taken off: {len(self.params.multi_loss_weight) - 1}")
@@ -165,17 +165,17 @@ class Finetune:
     # -- what a step that trains otherwise changes -----------------------------------------------------------------
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        """What its worker needs besides the job; `teacher`: files to learn from where no other is named."""
+        """Returns the worker's arguments besides the job; `teacher`: files of the default teacher."""
         return {}
 
     def _more_notes(self) -> tuple[str, ...]:
-        """Further entries of its lineage."""
+        """Returns further lineage notes."""
         return ()
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _classes(self, manifest: Manifest, data: Dataset) -> tuple[tuple[Label, ...], tuple[int | None, ...] | None]:
-        """The labels afterwards, and for a new head the model's class that each one is."""
+        """Returns the labels after training and, for a new head, each label's class in the model."""
         own = manifest.labels
         if not data.labelled or data.labels is None or (len(data.labels) == len(own) and not self.params.new_head):
             if data.labelled and data.labels is None and data.num_classes not in (None, len(own)):
@@ -225,7 +225,7 @@ class Finetune:
         )
 
     def _train(self, job: Job, more: dict[str, Any], out_dir: Path, context: StepContext) -> tuple[str, ...]:
-        """Follows the training to its end; returns the notes about it."""
+        """Runs the training to its end; returns notes."""
         limits = {"threads": context.threads, "timeout_s": context.timeout_s}
         answers: Iterator[dict[str, Any]]
         if self.params.processes == 1:
@@ -253,7 +253,7 @@ class Finetune:
 
 
 def _teacher(path: str) -> dict[str, str]:
-    """The files of any Paddle export, Paddle 3's too."""
+    """Returns the files of a Paddle export, including Paddle 3's."""
     if not path:
         return {}
     artifact = import_model(Path(path), ImportOptions(), Store())

@@ -1,6 +1,6 @@
-"""What a channel is worth, in one measure for the whole net: the loss's second-order change without it.
+"""Measures channel importance, comparable across the network, as the second-order change of the loss.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from segexport.errors import InputError
 
 
 def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
-    """The mean over images of the squared derivative of the loss by a gate on the channels of a unit.
+    """Returns the mean over images of the squared derivative of the loss with respect to a gate on a unit's channels.
 
     The gate is where the channels are read, so that it closes all coupled channels together: its derivative is the sum
-    of weight times gradient over the slices of the filters that take them in. Group Fisher pruning (Liu et al., ICML
-    2021, equation 6). The loss is the cross entropy with the labels, or, without any, with the classes that the model
-    itself sees. BatchNorm keeps its running statistics.
+    of weight times gradient over the filter slices that read them. Group Fisher pruning (Liu et al., ICML 2021,
+    equation 6). The loss is the cross entropy with the labels or, without labels, with the model's predicted classes.
+    BatchNorm keeps its running statistics.
 
     Args:
         graph: The analysis of the program.
-        batches: Images, with or without labels; each batch counts as one, so batches of one image are best.
+        batches: Images, with or without labels; each batch counts as one sample, so use batches of one image.
 
     Returns:
-        For each of the graph's groups a float64 score per unit.
+        For each group of the graph a float64 score per unit.
 
     Raises:
-        InputError: No images.
+        InputError: There are no images.
     """
     program = graph.program
     net = LiveProgram(program)
@@ -62,9 +62,9 @@ def fisher(graph: ChannelGraph, batches: Iterable[Batch]) -> list[np.ndarray]:
 
 
 def _gate(graph: ChannelGraph, index: int) -> list[tuple[Axis, np.ndarray]]:
-    """Axes of weights that read a group's channels, with each coordinate's place in the group, -1 outside.
+    """Returns the weight axes that read a group's channels, with each coordinate's index in the group, -1 outside.
 
-    Where nothing reads them (a norm over channels, a product of features) the weights that produce them are used.
+    If no weights read them (a norm over channels, a product of features), returns the weights that produce them.
     """
     group = graph.groups[index]
     position = {unit: place for place, unit in enumerate(group.units.tolist())}

@@ -1,4 +1,4 @@
-"""How much of a model may stay for it to run in a given fraction of its time, measured where it is to run."""
+"""Finds how much of a model can remain for a target latency, measured in the target runtime."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from segexport.runtimes.paddle import PaddleRuntime
 Where = Literal["onnxruntime", "paddle"]
 _TRIES = 6
 _ROUNDS = 5
-_RUNS = 4  # of one model in a round
+_RUNS = 4  # of each model per round
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What was tried: the share of the multiply-accumulates that stayed, and of the time."""
+    """One attempt: the remaining fraction of multiply-accumulates, and of the time."""
 
     macs_kept: float
     latency_kept: float
@@ -38,16 +38,16 @@ def macs_for_latency(
     wanted: float,
     tries: int = _TRIES,
 ) -> tuple[float, list[Timed]]:
-    """The largest share of the multiply-accumulates, of those tried, that runs in `wanted` of the time.
+    """Returns the largest tried fraction of multiply-accumulates that runs in the fraction `wanted` of the time.
 
-    Bisection over shares; what cannot be made is too small.
+    Bisects over fractions; a fraction that cannot be reached counts as too small.
 
     Args:
-        make: A pruned model that keeps a share of the multiply-accumulates; raises InputError where none can.
-        ratio_of: Its time over the original's.
+        make: Prunes to a fraction of the multiply-accumulates; raises InputError if it is unreachable.
+        ratio_of: Measures a model's time relative to the original's.
 
     Raises:
-        InputError: No try was quick enough.
+        InputError: No attempt was fast enough.
     """
     low, high, best = 0.0, 1.0, None
     told: list[Timed] = []
@@ -74,11 +74,11 @@ def macs_for_latency(
 
 
 class Stopwatch:
-    """Times pruned models against the original, in turn and in processes of their own.
+    """Times pruned models against the original, alternating, in separate processes.
 
     Args:
-        source: The original.
-        where: The runtime that counts; for ONNX Runtime each model is exported first.
+        source: The original model.
+        where: Runtime to measure in; models are exported first for ONNX Runtime.
     """
 
     def __init__(self, source: ModelArtifact, where: Where, context: StepContext) -> None:
@@ -91,7 +91,7 @@ class Stopwatch:
         self._tensors = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 
     def ratio(self, artifact: ModelArtifact) -> float:
-        """Median over rounds of its median time over the original's."""
+        """Returns the median over rounds of the ratio of the median times of model and original."""
         runtime = OnnxRuntime() if self._where == "onnxruntime" else PaddleRuntime()
         options = RunOptions(threads=self._context.threads, timeout_s=self._context.timeout_s)
         placed = self._placed(artifact)

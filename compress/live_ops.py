@@ -1,9 +1,9 @@
-"""One operator of an exported program as a function on Paddle tensors, with gradients.
+"""Compiles operators of an exported program to functions on Paddle tensors, with gradients.
 
-Every operator goes through Paddle's generated dygraph entry of the same name, so that the very kernel runs that Paddle
-Inference would run. The few entries with another signature are at the end of this file.
+Every operator calls Paddle's generated dygraph function of the same name, which runs the same kernel as Paddle
+Inference. The few functions with another signature are at the end of this file.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from segexport.exporter.program import Attr, Op
 
 Tensors = dict[str, Any]
 Run = Callable[[Tensors, bool], None]
-"""Reads inputs from the tensors by name and writes outputs there; the flag is true in training."""
+"""Reads inputs from the tensors by name and writes outputs to them; the flag is true in training."""
 
 _ARGUMENTS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_args_info()
 _ARGUMENT_KINDS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_args_type_info()
 _RETURNS: dict[str, list[str]] = _legacy_C_ops.get_core_ops_returns_info()
 
-# Attributes that record how a program was traced or which backend was chosen; they change no result.
+# Attributes that record how a program was traced or which backend was chosen; they affect no result.
 _IGNORED_ATTRIBUTES = frozenset(
     {
         "op_role", "op_role_var", "op_namescope", "op_callstack", "op_device", "with_quant_attr", "mkldnn_data_type",
         "use_mkldnn", "use_quantizer", "use_cudnn",
     }
 )  # fmt: skip
-_WRITTEN = object()  # an empty output that the entry needs as an argument
+_WRITTEN = object()  # an empty output that the function takes as an argument
 _OPAQUE_ATTRIBUTES = frozenset({"BLOCK", "BLOCKS", "SCALAR", "SCALARS"})
 
-# Slots that Paddle's dygraph entries do not take: small integer tensors in place of an attribute.
+# Slots that Paddle's dygraph functions lack: small integer tensors that replace an attribute.
 _TENSOR_ATTRIBUTES: dict[tuple[str, str], str] = {
     ("reshape2", "ShapeTensor"): "shape",
     ("expand_v2", "Shape"): "shape",
@@ -61,11 +61,11 @@ _INTERPOLATION_SIZES = {
 
 
 def compile_op(op: Op) -> Run:
-    """The function that runs `op`.
+    """Returns the function that runs `op`.
 
     Raises:
-        UnsupportedModelError: Paddle has no dygraph form of the operator, or it uses an input or attribute that
-            cannot be passed; the operator is named.
+        UnsupportedModelError: Paddle has no dygraph function for the operator, or the operator uses an input or
+            attribute that cannot be passed; names the operator.
     """
     if op.type in _SPECIAL:
         return _SPECIAL[op.type](op)
@@ -144,7 +144,7 @@ def _attribute_list(op: Op, skipped: set[str]) -> list[Any]:
 
 
 def _attributes_from_tensors(op: Op) -> list[tuple[Callable[[Tensors], Any], str]]:
-    """(reader, attribute) for each attribute whose value is a tensor's content at run time."""
+    """Returns (reader, attribute) for each attribute that a tensor supplies at run time."""
     found: list[tuple[Callable[[Tensors], Any], str]] = []
     for slot, names in op.inputs.items():
         if not names or slot in _ARGUMENTS[op.type]:
@@ -184,7 +184,7 @@ def _float_reader(names: list[str]) -> Callable[[Tensors], list[float]]:
 
 
 def _batch_norm(op: Op) -> Run:
-    """Batch statistics while training (they move the running ones), the running statistics otherwise."""
+    """Uses batch statistics in training and updates the running ones; uses the running statistics otherwise."""
     x, mean, variance = op.input("X"), op.input("Mean"), op.input("Variance")
     scale, bias, y = op.input("Scale"), op.input("Bias"), op.output("Y")
     momentum, epsilon = op.attr("momentum", 0.9), op.attr("epsilon", 1e-5)
@@ -224,7 +224,7 @@ def _dropout(op: Op) -> Run:
 
 
 def _fill_constant(op: Op) -> Run:
-    """Its entry in `_legacy_C_ops` aborts when it is given the empty output that it asks for."""
+    """Avoids the function in `_legacy_C_ops`, which aborts on the empty output that it requires."""
     out, dtype = op.output("Out"), paddle.base.core.VarDesc.VarType(op.attr("dtype", 5))
     text = op.attr("str_value", "")
     value = float(text) if text else op.attr("value", 0.0)

@@ -1,9 +1,9 @@
-"""A trainable model from an exported program, without the source code that made it.
+"""Builds a trainable model from an exported program, without the network's source code.
 
-`LiveProgram` replays the program operator by operator. In eval mode its outputs are those of Paddle Inference (IR
-optimisation off) to the last bit; in train mode BatchNorm and Dropout behave as in the net that was exported.
+`LiveProgram` runs the program operator by operator. In eval mode its outputs equal those of Paddle Inference (IR
+optimisation off) bitwise; in train mode BatchNorm and Dropout behave as in the exported network.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from segexport.compress.live_ops import Run, Tensors, compile_op, unsupported
 from segexport.errors import InputError
 from segexport.exporter.program import Op, Program, read
 
-# Paddle names tensors so that were made from values and never declared as parameters: masks, grids, index tables.
+# Paddle's names of tensors made from values and never declared as parameters: masks, grids, index tables.
 _CONSTANT_PREFIXES = ("eager_tmp", "generated_tensor", "generated_var")
 _NORMS = frozenset({"batch_norm", "sync_batch_norm"})
 
@@ -27,16 +27,16 @@ _NORMS = frozenset({"batch_norm", "sync_batch_norm"})
 class LiveProgram(paddle.nn.Layer):
     """An exported program as a layer.
 
-    Inputs are given in the program's feed order, outputs come in its fetch order (one tensor where there is one).
+    Takes inputs in feed order and returns outputs in fetch order (a single tensor if there is one).
     Floating-point parameters train; BatchNorm's running statistics are buffers and follow train mode; integer tensors,
-    and floating-point ones that the exported net had made from values, are fixed buffers.
+    and floating-point ones that the network made from values, are fixed buffers.
 
     Args:
-        program: What to replay. It is not changed; `program()` gives a copy with the trained values.
+        program: The program to run. It is not modified; `program()` returns a copy with the trained values.
         fixed: Parameters that must not train.
 
     Raises:
-        UnsupportedModelError: An operator has no trainable form; it is named.
+        UnsupportedModelError: An operator has no trainable form; names the operator.
     """
 
     def __init__(self, program: Program, *, fixed: Collection[str] = ()) -> None:
@@ -54,13 +54,13 @@ class LiveProgram(paddle.nn.Layer):
 
     @classmethod
     def load(cls, model: Path, params: Path, **options: Any) -> LiveProgram:
-        """Reads `.pdmodel` and `.pdiparams`; see `segexport.exporter.program.read` for what it raises."""
+        """Reads `.pdmodel` and `.pdiparams`; raises as `segexport.exporter.program.read`."""
         return cls(read(model, params), **options)
 
     def _hold_parameters(self, fixed: frozenset[str]) -> None:
         statistics = {op.input(slot) for op in self._program.ops if op.type in _NORMS for slot in ("Mean", "Variance")}
         for index, (name, value) in enumerate(self._program.params.items()):
-            key = f"{index}:{name.replace('.', '/')}"  # a layer's keys have no dots
+            key = f"{index}:{name.replace('.', '/')}"  # a layer's keys cannot contain dots
             trains = (
                 value.dtype == np.float32
                 and name not in statistics
@@ -87,7 +87,7 @@ class LiveProgram(paddle.nn.Layer):
             inputs: One tensor per feed, in feed order.
 
         Returns:
-            The output, or a tuple of them in fetch order where there are several.
+            The output, or a tuple of several outputs in fetch order.
         """
         outputs, _ = self.run(inputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -95,7 +95,7 @@ class LiveProgram(paddle.nn.Layer):
     def run(
         self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor], keep: Iterable[str] = ()
     ) -> tuple[tuple[paddle.Tensor, ...], dict[str, paddle.Tensor]]:
-        """Runs the program and keeps intermediate tensors.
+        """Runs the program and returns intermediate tensors too.
 
         Args:
             inputs: Tensors in feed order, or by feed name.
@@ -105,7 +105,7 @@ class LiveProgram(paddle.nn.Layer):
             The outputs in fetch order, and the kept tensors by name. Gradients flow through both.
 
         Raises:
-            InputError: An input is missing or not known, or `keep` names no variable that the program writes.
+            InputError: An input is missing or unknown, or `keep` names a variable that the program does not write.
         """
         kept = self._replay(inputs, {*self.fetch_names, *keep})
         return tuple(kept[name] for name in self.fetch_names), {name: kept[name] for name in keep}
@@ -113,18 +113,18 @@ class LiveProgram(paddle.nn.Layer):
     def read(
         self, inputs: Sequence[paddle.Tensor] | Mapping[str, paddle.Tensor], names: Iterable[str]
     ) -> dict[str, paddle.Tensor]:
-        """Runs the program only as far as these variables need, see `run`."""
+        """Runs only the operators that these variables need; see `run`."""
         return self._replay(inputs, set(names))
 
     def walk(self, images: Sequence[Sequence[paddle.Tensor]]) -> Iterator[tuple[Op, list[Tensors]]]:
-        """Runs the program on several inputs side by side, operator by operator.
+        """Runs the program on several inputs in parallel, operator by operator.
 
         Args:
-            images: For each run its inputs in feed order.
+            images: The inputs of each run, in feed order.
 
         Yields:
-            Each operator before it runs, and for each input the tensors that are still to be read, by name.
-            Parameters that the caller changes in between count from that operator on.
+            Each operator before it runs and, for each input, the tensors that later operators read, by name.
+            Parameter changes by the caller take effect from that operator on.
         """
         runs = [{**self._held, **self._feeds(inputs)} for inputs in images]
         for op, run, finished in zip(self._ops, self._runs, self._last_reads, strict=True):
@@ -145,7 +145,7 @@ class LiveProgram(paddle.nn.Layer):
             for name in op.output_names():
                 if name in wanted and name in tensors:
                     kept[name] = tensors[name]
-            for name in finished:  # lets go of what is not read again; autograd keeps what it needs itself
+            for name in finished:  # frees tensors that are not read again; autograd keeps what it needs
                 tensors.pop(name, None)
         missing = sorted(wanted - kept.keys())
         if missing:
@@ -170,7 +170,7 @@ class LiveProgram(paddle.nn.Layer):
     # -- parameters ----------------------------------------------------------------------------------------------------
 
     def tensor(self, name: str) -> paddle.Tensor:
-        """The parameter or buffer that the program calls `name`."""
+        """Returns the parameter or buffer with the program's name `name`."""
         if name in self._held:
             return self._held[name]
         if name not in self.tensors():
@@ -178,18 +178,18 @@ class LiveProgram(paddle.nn.Layer):
         return self.tensors()[name]
 
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """Everything that a checkpoint of the layer needs, by name: the program's parameters and buffers.
+        """Returns all tensors that a checkpoint needs, by name: the program's parameters and buffers.
 
         A subclass with more parameters adds them here; `tensor` and `trained_names` then include them.
         """
         return dict(self._held)
 
     def trained_names(self) -> list[str]:
-        """The names of the tensors that train."""
+        """Returns the names of the trainable tensors."""
         return [name for name, held in self.tensors().items() if not held.stop_gradient]
 
     def program(self) -> Program:
-        """The program with the present values: what `Program.write` saves and every exporter takes."""
+        """Returns the program with the current values, for `Program.write` and the exporters."""
         program = self._program.copy()
         for name, held in self._held.items():
             program.params[name] = np.array(held.numpy(), program.params[name].dtype)  # numpy() shares the memory
@@ -197,13 +197,13 @@ class LiveProgram(paddle.nn.Layer):
 
 
 def _reason(error: Exception) -> str:
-    """The one line of Paddle's long messages that names the fault."""
+    """Extracts the line with the cause from Paddle's long error messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return next((line for line in lines if line.startswith("(")), lines[0] if lines else type(error).__name__)
 
 
 def _last_reads(ops: list[Op]) -> list[list[str]]:
-    """For each operator the variables that no later operator reads."""
+    """Returns, per operator, the variables that no later operator reads."""
     seen: set[str] = set()
     finished: list[list[str]] = []
     for op in reversed(ops):

@@ -1,4 +1,4 @@
-"""Where a program's logits are, whatever head it was exported with: training needs them, a mask has no gradient."""
+"""Finds a program's logits behind any exported head: training needs them because a mask has no gradient."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _PASSES = frozenset({"cast", "assign", "scale", "squeeze2", "unsqueeze2", "trans
 
 
 def logits_of(program: Program, output: int = 0) -> tuple[str, int]:
-    """The variable with the logits of an output, and its class axis.
+    """Returns the variable with the logits of an output, and its class axis.
 
     Args:
         program: The output is logits (batch, classes, height, width), or a softmax, sigmoid or argmax of them.
-        output: Its place; the first is the segmentation, others are auxiliary heads.
+        output: Index of the output; the first is the segmentation, the others are auxiliary heads.
 
     Raises:
-        UnsupportedModelError: The graph ends in something else, so that there is nothing to train on.
+        UnsupportedModelError: The graph ends in something else, so there are no logits to train.
     """
     name = found = program.fetch_names[output]
     axis = 1
-    for op in reversed(list(program.compute_ops())):  # one may write what it reads, as a model saved twice has it
+    for op in reversed(list(program.compute_ops())):  # one may write its input, as in a model that was saved twice
         if name not in op.output_names():
             continue
         if op.type not in _DECIDES | _PASSES:

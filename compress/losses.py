@@ -1,10 +1,10 @@
 """Losses between a model's logits and labels.
 
-Logits are float32 (batch, classes, height, width); one channel alone is the logit of class 1 of two. Labels are int64
-(batch, height, width) of class ids. Pixels of `ignore_index` count nowhere. Each loss is a scalar; a batch without a
-labelled pixel gives 0.
+Logits are float32 (batch, classes, height, width); a single channel is the logit of class 1 of two. Labels are int64
+class ids (batch, height, width). Pixels with `ignore_index` are ignored. Each loss is a scalar; a batch without
+labelled pixels gives 0.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from paddle.nn import functional
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255, weights: Tensor | None = None) -> Tensor:
-    """-log p(label), the mean over labelled pixels; with class weights the weighted mean, as in `nn.CrossEntropyLoss`.
+    """Mean of -log p(label) over labelled pixels; with class weights the weighted mean, as in `nn.CrossEntropyLoss`.
 
     Args:
-        weights: float32 (classes,), what a pixel of each class counts.
+        weights: float32 (classes,), the weight of a pixel of each class.
     """
     valid, safe = _valid(labels, ignore_index)
     if weights is not None:
@@ -28,10 +28,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, ignore_index: int = 255, weigh
 
 
 def dynamic_weights(labels: Tensor, classes: int, ignore_index: int = 255) -> Tensor:
-    """Class weights of one batch, the inverse of each class's pixels, with the sum `classes`; float32 (classes,).
+    """Returns class weights for a batch, inverse to each class's pixel count, with sum `classes`; float32 (classes,).
 
-    The rule of PaddleX 1.x for `class_weight='dynamic'`: pixels / (pixels of the class + 1), then scaled. (Its page
-    has "share of each class * num_classes", which would weigh the common classes most; its code does as here.)
+    PaddleX 1.x's rule for `class_weight='dynamic'`: pixels / (pixels of the class + 1), then scaled. (Its documentation
+    says "share of each class * num_classes", which would weight common classes most; its code computes this rule.)
     """
     valid, safe = _valid(labels, ignore_index)
     pixels = (functional.one_hot(safe, classes) * valid.unsqueeze(-1)).sum([0, 1, 2])
@@ -40,13 +40,13 @@ def dynamic_weights(labels: Tensor, classes: int, ignore_index: int = 255) -> Te
 
 
 def bce(logits: Tensor, labels: Tensor, ignore_index: int = 255, weights: Tensor | None = None) -> Tensor:
-    """Binary cross entropy of each class against all others, the mean over classes and labelled pixels.
+    """Binary cross entropy of each class against all others, averaged over classes and labelled pixels.
 
     Multinomial against independent classes: Bishop, Pattern Recognition and Machine Learning (2006), section 4.3.2.
     """
     valid, safe = _valid(labels, ignore_index)
     truth = _one_hot(safe, logits.shape[1])
-    # softplus(z) - y z, in the form that overflows for no z.
+    # softplus(z) - y z, in a form that never overflows.
     losses = paddle.clip(logits, min=0) - logits * truth + paddle.log1p(paddle.exp(-logits.abs()))
     if weights is not None:
         weights = weights if logits.shape[1] > 1 else weights[1:]
@@ -55,10 +55,10 @@ def bce(logits: Tensor, labels: Tensor, ignore_index: int = 255, weights: Tensor
 
 
 def dice(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """1 - (2 sum p g + 1) / (sum p^2 + sum g^2 + 1) over the batch's pixels, the mean over classes.
+    """1 - (2 sum p g + 1) / (sum p^2 + sum g^2 + 1) over the batch's pixels, averaged over classes.
 
-    Milletari, Navab, Ahmadi: V-Net (3DV 2016), section 3, with squares in the denominator; the ones keep a class that
-    is nowhere at the loss 0, as PaddleSeg's DiceLoss does.
+    Milletari, Navab, Ahmadi: V-Net (3DV 2016), section 3, with squares in the denominator; the ones give an absent
+    class loss 0, as in PaddleSeg's DiceLoss.
     """
     logits = two_classes(logits)
     valid, safe = _valid(labels, ignore_index)
@@ -69,7 +69,7 @@ def dice(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
 
 
 def lovasz(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-    """The Lovász extension of the Jaccard loss over the batch's pixels, the mean over the classes in the labels.
+    """The Lovász extension of the Jaccard loss over the batch's pixels, averaged over the classes in the labels.
 
     Berman, Rannen Triki, Blaschko: The Lovász-Softmax loss (CVPR 2018): equations 11 and 12 for several channels, the
     hinge of equations 8 and 9 for one.
@@ -92,7 +92,7 @@ def lovasz(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
 
 
 def _lovasz_of(errors: Tensor, inside: Tensor) -> Tensor:
-    """Errors from the largest on, times what each adds to the Jaccard loss (the paper's algorithm 1)."""
+    """Sorted errors, largest first, times their increments of the Jaccard loss (the paper's algorithm 1)."""
     order = paddle.argsort(errors.detach(), descending=True)
     truth = paddle.gather(inside, order)
     missed = truth.sum() - truth.cumsum(0)
@@ -102,23 +102,23 @@ def _lovasz_of(errors: Tensor, inside: Tensor) -> Tensor:
 
 
 def two_classes(logits: Tensor) -> Tensor:
-    """One channel z as the two logits 0 and z, whose softmax is z's sigmoid; several channels as they are."""
+    """Expands one channel z to the logits 0 and z, whose softmax is z's sigmoid; keeps several channels unchanged."""
     return logits if logits.shape[1] > 1 else paddle.concat([paddle.zeros_like(logits), logits], axis=1)
 
 
 def log_softmax(x: Tensor, axis: int) -> Tensor:
-    """Paddle's own takes 14 s for 88 x 49152 on a CPU of 2.6.2."""
+    """Replaces Paddle's log_softmax, which takes 14 s for 88 x 49152 on a CPU in Paddle 2.6.2."""
     return x - paddle.logsumexp(x, axis=axis, keepdim=True)
 
 
 def _valid(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """float32, 1 where a pixel counts; and the labels with 0 where it does not."""
+    """Returns a float32 mask of the labelled pixels, and the labels with 0 for all others."""
     counts = labels != ignore_index
     return counts.astype("float32"), paddle.where(counts, labels, paddle.zeros_like(labels))
 
 
 def _one_hot(labels: Tensor, channels: int) -> Tensor:
-    """float32 (batch, channels, height, width); for one channel where the label is 1."""
+    """Returns float32 (batch, channels, height, width); for a single channel, 1 where the label is 1."""
     if channels == 1:
         return (labels == 1).astype("float32").unsqueeze(1)
     return functional.one_hot(labels, channels).transpose([0, 3, 1, 2])

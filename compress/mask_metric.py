@@ -1,6 +1,6 @@
-"""The metric that sensitivities are losses of: mIoU where there are labels, agreement with the original where not.
+"""The metric for sensitivities: mIoU if there are labels, else agreement with the original.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from segexport.measure import metrics
 
 
 class MaskMetric:
-    """mIoU or agreement of a program on a few images, at the size of its own map of scores.
+    """mIoU or agreement of a program on a few images, at the size of its score map.
 
     Args:
-        original: The program that others are compared with.
+        original: The program to compare with.
         batches: Images, with or without labels.
-        classes: Of the labels; None: agreement counts although there are labels.
+        classes: Number of label classes; None: use agreement even if there are labels.
     """
 
     def __init__(self, original: Program, batches: Sequence[Batch], classes: int | None, ignored: int = 255) -> None:

@@ -1,7 +1,7 @@
-"""Gives a program other classes: every layer that makes or carries the class channels gets as many as there are now.
+"""Changes a program's classes: resizes every layer that produces or forwards the class channels.
 
-The channel graph finds these parameters, so that a head of several layers, of scores that are added up, or of
-a depthwise upsampling is changed as a whole. NumPy only.
+The channel graph finds these parameters, so heads with several layers, summed scores or depthwise upsampling are
+changed as a whole. NumPy only.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _HINT = "fine-tune on data with the model's own classes, or export a model that 
 
 
 def with_classes(program: Program, origin: Sequence[int | None], shares: np.ndarray | None = None) -> Program:
-    """A copy of the program for other classes.
+    """Returns a copy of the program for other classes.
 
-    A class that the program has keeps its weights. A new one gets the mean of all: next to others it is then neither
-    likely nor unlikely, and since the last layer is linear in its weights, training finds its own from there. Where no
-    class is known, biases begin at the logarithm of the classes' shares, so that the first steps need not learn what
-    is frequent (Lin et al.: Focal Loss for Dense Object Detection, ICCV 2017, section 4.1).
+    An existing class keeps its weights. A new class gets the mean of all classes: it is then neither likely nor
+    unlikely, and training moves it from there because the last layer is linear in its weights. If no class exists in
+    the program, biases start at the logarithm of the class frequencies, so that the first steps need not learn them
+    (Lin et al.: Focal Loss for Dense Object Detection, ICCV 2017, section 4.1).
 
     Args:
         program: Its first output is a segmentation.
-        origin: For each new class the program's class that it is, or None.
-        shares: (classes,) fractions of the pixels.
+        origin: For each class after the change, its class in the program, or None.
+        shares: (classes,) class frequencies as fractions of the pixels.
 
     Raises:
-        UnsupportedModelError: One channel belongs to two classes, or the class channels are mixed with others.
+        UnsupportedModelError: A channel belongs to two classes, or class channels mix with others.
     """
     name, axis = logits_of(program)
     graph = analyze(program)
@@ -81,7 +81,7 @@ def _moved(value: np.ndarray, axis: int, origin: Sequence[int | None]) -> np.nda
 
 
 def _begin_with(program: Program, carriers: list[Axis], shares: np.ndarray) -> None:
-    """Adds the logarithm of the shares to the bias that is added last."""
+    """Adds the logarithm of the frequencies to the last bias."""
     names, producers = {name for name, _ in carriers}, program.producers()
     for op in reversed(program.ops):
         bias = {"elementwise_add": op.input("Y"), "batch_norm": op.input("Bias")}.get(op.type)
@@ -94,7 +94,7 @@ def _begin_with(program: Program, carriers: list[Axis], shares: np.ndarray) -> N
 
 
 def _follow(program: Program, graph: ChannelGraph, units: np.ndarray, classes: int) -> None:
-    """Recorded sizes, and the attributes that name them."""
+    """Updates recorded shapes and the attributes that contain them."""
 
     def axes_of(name: str | None) -> list[int]:
         labels = graph.labels.get(name or "", [])

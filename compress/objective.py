@@ -1,6 +1,6 @@
-"""What a student is trained for: the losses on labels and against a teacher that the options give a weight.
+"""Computes a student's training losses on labels and against a teacher, as weighted by the options.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Objective:
     """The losses of one training.
 
     Args:
-        student: The program that is trained.
-        teacher: The program to learn from; None where labels are all there is.
+        student: The program to train.
+        teacher: The program to learn from; None to train on labels only.
 
     Raises:
-        InputError: Student and teacher do not fit together, a loss lacks its teacher, or class weights do not fit.
+        InputError: Student and teacher do not match, a loss needs a teacher, or the class weights do not match.
     """
 
     def __init__(self, student: Program, teacher: Program | None, options: TrainingOptions) -> None:
@@ -54,10 +54,10 @@ class Objective:
         self._class_weight = _class_weight(options, num_classes(student))
 
     def losses(self, student: LiveProgram, batch: Batch) -> dict[str, paddle.Tensor]:
-        """Runs the student on a batch; each loss by its name in the options.
+        """Runs the student on a batch; returns each loss by its name in the options.
 
         Raises:
-            InputError: There is nothing to learn from, or the teacher's scores have another size.
+            InputError: There are neither labels nor a teacher, or the teacher's scores have another size.
         """
         options, wanted = self._options, self._options.losses
         images = paddle.to_tensor(batch.images)
@@ -85,16 +85,16 @@ class Objective:
         return found
 
     def scores(self, student: LiveProgram, images: np.ndarray) -> np.ndarray:
-        """The student's scores (batch, classes, height, width) in the mode that it is in, without gradients."""
+        """Returns the student's scores (batch, classes, height, width) in its current mode, without gradients."""
         with paddle.no_grad():
             own = student.read([paddle.to_tensor(images)], [self._output[0]])
         return losses.two_classes(_classes_first(own[self._output[0]], self._output[1])).numpy()
 
     def _taught(self, images: paddle.Tensor, batch: Batch) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
-        """The teacher's scores, and its features where they are compared.
+        """Returns the teacher's scores, and its features if a loss compares them.
 
-        Scores of views that come again are kept (as float16, and rounded so from the first time on, image by image:
-        what a view teaches does not depend on what the process has seen before).
+        Caches the scores of repeated views as float16. Scores are rounded to float16 from the first use on, per image,
+        so that a view's targets do not depend on the cache's state.
         """
         wanted = [self._teacher_logits[0], *self._options.features]
         with paddle.no_grad():
@@ -183,5 +183,5 @@ def _require_fit(student: Program, own: tuple[str, int], teacher: Program, other
 
 
 def _sides(program: Program, logits: tuple[str, int]) -> tuple[int, ...]:
-    """(height, width) of the scores, -1 where free."""
+    """Returns (height, width) of the scores, -1 if dynamic."""
     return tuple(size for axis, size in enumerate(program.shape(logits[0])) if axis not in (0, logits[1]))

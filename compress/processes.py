@@ -1,4 +1,4 @@
-"""The processes that train: one worker, or several that Paddle's launcher starts; both report their progress."""
+"""Runs training processes: one worker, or several started by Paddle's launcher; both report progress."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segexport.process.worker import Worker
 
 _WORKERS = Path(__file__).parent / "workers"
 WORKER = _WORKERS / "finetune_worker.py"
-_PARTS, _MOST_STEPS = 50, 20  # how often progress is reported
+_PARTS, _MOST_STEPS = 50, 20  # reports per training, most steps per report
 _LOOK_EVERY_S = 0.2
 _END_S = 10.0
 
 
 def chunk(steps: int) -> int:
-    """Steps between two answers."""
+    """Returns the number of steps between two reports."""
     return max(1, min(steps // _PARTS, _MOST_STEPS))
 
 
@@ -37,11 +37,11 @@ def alone(
     script: Path = WORKER,
     more: Mapping[str, Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Trains in one worker process and writes the program into `out`; yields what `Running.advance` answers.
+    """Trains in one worker process and writes the program into `out`; yields the results of `Running.advance`.
 
     Args:
         script: The worker file.
-        more: What it needs besides the job.
+        more: Worker arguments besides the job.
     """
     steps = job.options.steps
     with Worker(script, needs="paddle", own_code=True, threads=threads, name="fine-tuning") as worker:
@@ -55,11 +55,11 @@ def alone(
 
 
 def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) -> Iterator[dict[str, Any]]:
-    """The same in `count` processes of `python -m paddle.distributed.launch`.
+    """Trains in `count` processes of `python -m paddle.distributed.launch`; see `alone`.
 
     Raises:
-        InputError: A process reports that it cannot do the job.
-        WorkerCrashed, WorkerTimeout: A process ended, or none reported progress for `timeout_s` seconds.
+        InputError: A process reports that the job is invalid.
+        WorkerCrashed, WorkerTimeout: A process exited, or none reported progress for `timeout_s` seconds.
     """
     folder = Path(job.folder) / "processes"
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
     command += ["--log_dir", str(folder), "--max_restart", "0"]
     command += [str(_WORKERS / "finetune_process.py"), str(folder), str(out.resolve()), str(os.getpid())]
     (folder / "import").mkdir(exist_ok=True)
-    package = folder / "import" / "segexport"  # alone: what lies beside ours may be another Python's
+    package = folder / "import" / "segexport"  # alone: neighbouring packages may belong to another Python
     package.unlink(missing_ok=True)
     package.symlink_to(Path(segexport.__file__).parent)
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
@@ -93,7 +93,7 @@ def several(job: Job, count: int, out: Path, *, threads: int, timeout_s: float) 
 
 
 def _told(process: subprocess.Popen, folder: Path, timeout_s: float) -> Iterator[dict[str, Any]]:
-    """The lines that the first process writes, until the launcher ends."""
+    """Yields the lines from the first process until the launcher exits."""
     seen, last = 0, time.monotonic()
     while True:
         ended = process.poll() is not None
@@ -128,7 +128,7 @@ def _tail(file: Path) -> str:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """The launcher ends its processes when it is asked to; they end themselves when this process is gone."""
+    """Asks the launcher to end its processes; they also exit when this process exits."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -1,6 +1,6 @@
-"""Structured pruning of an exported program: whole channels go, and everything that is tied to them.
+"""Structured pruning of exported programs: removes whole channels and everything coupled to them.
 
-No training happens here, and nothing is run: arrays and attributes are cut. A pruned program needs fine-tuning.
+Cuts arrays and attributes without running or training the program. A pruned program needs fine-tuning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Criterion = Literal["l1", "fpgm", "saliency", "fisher"]
 
 @dataclass(frozen=True)
 class Width:
-    """How wide a group of channels was and is. `name` is the parameter that makes them."""
+    """A channel group's width before and after. `name` is the parameter that produces the channels."""
 
     name: str
     before: int
@@ -33,11 +33,11 @@ class Width:
 
 @dataclass(frozen=True)
 class Pruned:
-    """A pruned program and what was done.
+    """A pruned program and a record of the pruning.
 
     Attributes:
-        removed: The units that went, as the graph numbers them.
-        frozen_because: Reason -> parameters whose channels could not be cut for it, some or all of them.
+        removed: The removed units, by the graph's numbers.
+        frozen_because: Reason -> parameters of which some or all channels could not be cut.
     """
 
     program: Program
@@ -64,23 +64,23 @@ def prune(
     align: int = 8,
     graph: ChannelGraph | None = None,
 ) -> Pruned:
-    """Cuts the least important channels of each group.
+    """Removes the least important channels of each group.
 
     Args:
-        program: What to prune, with fixed height and width. It is not changed.
-        ratio: The fraction of channels that go, in [0, 1): one for all groups, or by the name of a parameter that
-            makes the group's channels (groups that are not named stay whole; the smallest named ratio counts).
+        program: The program to prune, with fixed height and width. It is not modified.
+        ratio: Fraction of channels to remove, in [0, 1): one for all groups, or by the name of a parameter that
+            produces the group's channels (unnamed groups are not pruned; the smallest of several ratios applies).
         criterion: `l1`: the weights' absolute sum (Li et al., ICLR 2017, section 3.1). `fpgm`: the distance to all
-            other filters, those nearest to the geometric median go (He et al., CVPR 2019, section 3.3). `saliency`:
-            the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8). `fisher`:
-            what `fisher` measured.
-        saliency: For the criterion of that name: a score of each weight, in the parameter's shape.
-        scores: For `fisher`: for each of the graph's groups a score per unit.
-        align: Channels that stay are a multiple of this wherever the group is at least that wide.
-        graph: The program's analysis, if it exists already.
+            other filters, which removes those nearest to the geometric median (He et al., CVPR 2019, section 3.3).
+            `saliency`: the sum of given scores, e.g. weight times gradient (Molchanov et al., CVPR 2019, equation 8).
+            `fisher`: the scores of `fisher`.
+        saliency: For `saliency`: a score per weight, in the parameter's shape.
+        scores: For `fisher`: for each group of the graph a score per unit.
+        align: The remaining channels are a multiple of this if the group is at least that wide.
+        graph: The program's analysis, if available.
 
     Raises:
-        InputError: A ratio outside [0, 1), a name that makes no channels, or scores of another shape.
+        InputError: A ratio is outside [0, 1), a named parameter produces no channels, or scores have a wrong shape.
     """
     graph = graph or analyze(program)
     _require_ratios(ratio, graph)
@@ -99,7 +99,7 @@ def prune(
 
 
 def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:
-    """Cuts these units out of the graph's program."""
+    """Removes these units from the graph's program."""
     program = graph.program
     widths = []
     for group in graph.groups:
@@ -120,13 +120,13 @@ def remove(graph: ChannelGraph, gone: np.ndarray) -> Pruned:
 
 
 def uniform_ratio(graph: ChannelGraph, budgets: Mapping[Cost, float], *, align: int = 8, steps: int = 14) -> float:
-    """The smallest ratio for all groups alike that brings every cost within its budget.
+    """Returns the smallest common ratio for all groups that meets every budget.
 
     Args:
-        budgets: Cost -> the fraction of it that may stay.
+        budgets: Cost -> fraction that may remain.
 
     Raises:
-        InputError: No ratio gets there.
+        InputError: No ratio meets the budgets.
     """
     costs = {what: ChannelCost(graph, what) for what in budgets}
 
@@ -148,11 +148,11 @@ def uniform_ratio(graph: ChannelGraph, budgets: Mapping[Cost, float], *, align: 
 
 
 def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:
-    """How many units stay: the nearest multiple of what makes `align` channels, at least one of them."""
+    """Number of units to keep: the nearest multiple that gives `align` channels, at least one multiple."""
     count = len(group.units)
     step = group.step(align)
     wanted = count * (1 - ratio)
-    # Of two multiples equally near the narrower one; 1e-9 for ratios that are not binary fractions.
+    # Ties go to the narrower multiple; 1e-9 absorbs the error of ratios that are not binary fractions.
     multiples = max(1, int(np.ceil(wanted / step - 0.5 - 1e-9)))
     return min(count, multiples * step)
 
@@ -160,9 +160,9 @@ def kept_units(group: ChannelGroup, ratio: float, align: int) -> int:
 def importance(
     graph: ChannelGraph, group: ChannelGroup, criterion: Criterion, saliency: Mapping[str, np.ndarray] | None = None
 ) -> np.ndarray:
-    """A score for each of the group's units: what all weights that make its channels add up to.
+    """Returns a score per unit of the group: the sum over all weights that produce its channels.
 
-    Each parameter counts alike, however large its weights are.
+    Each parameter has equal weight, regardless of the magnitude of its weights.
     """
     position = {unit: index for index, unit in enumerate(group.units.tolist())}
     scores = np.zeros(len(group.units))

@@ -1,4 +1,4 @@
-"""A pruning as it travels to the process that does it: plain values, without paddle."""
+"""The serializable description of a pruning for the worker process: plain values, without paddle."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Widths = Literal["uniform", "global"]
 
 
 class PruneOptions(Frozen):
-    """How to choose channels and what to do for those that stay.
+    """How to choose channels, and how to adjust the remaining ones.
 
     Attributes:
-        criterion: What a channel is worth, see `segexport.compress.prune.prune`.
-        widths: `uniform`: every group loses the same fraction. `global`: those groups lose most whose channels cost
-            much and matter little; by `fisher`.
-        least_kept: Of `global`: no group comes down to less than this fraction.
-        align: Channels that stay are a multiple of this.
-        stages: The budgets are approached in so many cuts, each by the same factor, with the channels' worth measured
-            anew in between.
-        reconstruct: Weights that make up for what was cut, by least squares.
-        images: So many are looked at for a criterion, and again for the reconstruction.
+        criterion: Importance criterion, see `segexport.compress.prune.prune`.
+        widths: `uniform`: every group loses the same fraction. `global`: groups with costly, unimportant channels lose
+            most; uses `fisher`.
+        least_kept: For `global`: smallest fraction that a group keeps.
+        align: The remaining channels are a multiple of this.
+        stages: Number of cuts in which the budgets are reached, each by the same factor; importance is measured again
+            before each cut.
+        reconstruct: Whether to fit the remaining weights to the original outputs by least squares.
+        images: Number of images for a criterion, and again for the reconstruction.
     """
 
     criterion: Criterion = "l1"
@@ -39,11 +39,11 @@ class PruneOptions(Frozen):
 
 
 class PruneJob(Frozen):
-    """All that a process needs to prune from data.
+    """The worker's input for pruning from data.
 
     Attributes:
         model: Paths of `model` and `params`.
-        classes: Of the model, where the data has labels of these classes; None: the images alone are used.
+        classes: The model's classes if the data is labelled with them; None: use only the images.
     """
 
     model: dict[str, str]
@@ -55,4 +55,4 @@ class PruneJob(Frozen):
 
 
 Budgets = dict[Cost, float]
-"""Cost -> the fraction of it that may stay."""
+"""Cost -> fraction that may remain."""

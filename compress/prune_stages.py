@@ -1,6 +1,6 @@
-"""Pruning that looks at images: what channels are worth is measured, and what was cut is made up for, in stages.
+"""Prunes in stages with images: measures channel importance, cuts, and reconstructs the remaining weights.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from segexport.compress.saliency import saliency
 from segexport.exporter.program import Program
 
 Goal = float | Mapping[str, float]
-"""A ratio of channels that go: one for all groups, or by the name of a parameter that makes a group's channels."""
+"""Ratio of channels to remove: one for all groups, or by the name of a parameter that produces a group's channels."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What one cut left, and the most memory so far."""
+    """The remaining costs after one cut, and the peak memory so far."""
 
     macs_kept: float
     parameters_kept: float
@@ -38,10 +38,10 @@ class Stage:
 
 
 class Scored:
-    """A program whose channels' worth is known, so that several cuts can be tried.
+    """A program with known channel importance, so that several cuts can be tried.
 
     Args:
-        batches: Of one image each.
+        batches: Batches of one image each.
     """
 
     def __init__(self, program: Program, options: PruneOptions, batches: Sequence[Batch]) -> None:
@@ -63,7 +63,7 @@ class Scored:
         )
 
     def to_budgets(self, budgets: Mapping[Cost, float]) -> Pruned:
-        """Raises InputError where a budget is out of reach."""
+        """Prunes to budgets; raises InputError if a budget is unreachable."""
         options = self.options
         if options.widths == "global":
             gone = allocate(self.graph, self._scores, budgets, align=options.align, least_kept=options.least_kept)
@@ -81,23 +81,23 @@ def prune_in_stages(
     first: Scored | None = None,
     tell: Callable[[], None] = lambda: None,
 ) -> tuple[Pruned, list[Stage]]:
-    """Cuts a program down to budgets, or by ratios, and reconstructs it.
+    """Prunes a program to budgets or by ratios, and reconstructs its weights.
 
-    With several stages each approaches the budgets by the same factor and measures anew what the channels that are
-    left are worth, as Molchanov et al. (CVPR 2019, section 3.3) prune between updates; here the weights are
-    reconstructed in between, not trained.
+    Each of several stages reduces the costs by the same factor and measures the importance of the remaining channels
+    again, as Molchanov et al. (CVPR 2019, section 3.3) prune between updates; here the weights are reconstructed
+    between stages instead of trained.
 
     Args:
-        batches: Of one image each; the worth is measured on these and the weights are fitted to these.
-        budgets, ratio: The goal, one of them; ratios are reached in one stage.
-        first: The program's scores, where they are known.
+        batches: Batches of one image each, for importance and reconstruction.
+        budgets, ratio: The goal; give one of them. Ratios take one stage.
+        first: The program's scores, if known.
         tell: Called after each stage.
 
     Returns:
-        The pruned program, as compared with the first one, and what each stage did.
+        The pruned program, compared with the original, and the result of each stage.
 
     Raises:
-        InputError: A budget is out of reach.
+        InputError: A budget is unreachable.
     """
     stages: list[Stage] = []
     present, count = program, options.stages if budgets else 1
@@ -107,7 +107,7 @@ def prune_in_stages(
         scored = first if first is not None and number == 1 else Scored(present, options, batches)
         if budgets:
             if count > 1 and number == 1:
-                scored.to_budgets(budgets)  # an unreachable budget is an error before any retraining
+                scored.to_budgets(budgets)  # report an unreachable budget before any reconstruction
             left = {what: share ** (number / count) for what, share in budgets.items()}
             pruned = scored.to_budgets(_of_present(program, present, left))
         else:
@@ -136,7 +136,7 @@ def prune_in_stages(
 
 
 def _of_present(original: Program, present: Program, shares: Mapping[Cost, float]) -> dict[Cost, float]:
-    """Shares of the original's costs as shares of the present program's."""
+    """Converts fractions of the original's costs to fractions of the current program's costs."""
     if present is original:
         return dict(shares)
     whole, now = analyze(original), analyze(present)

@@ -1,4 +1,4 @@
-"""Pruning as a step of the pipe. Where it looks at images, a worker does it."""
+"""The pruning step. A worker process does the parts that need images."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.worker import Worker
 from segexport.spec import Format
 
-REPORT = "pruning.json"  # what was cut, what each stage took
+REPORT = "pruning.json"  # removed channels and the cost of each stage
 _WORKER = Path(__file__).parent / "workers" / "prune_worker.py"
-_LISTED = 4  # names per reason in the notes; a hundred would bury the rest
-_MEASURED_AT_ONCE = 3  # sensitivities between two words about progress
+_LISTED = 4  # names per reason in the notes, to keep them short
+_MEASURED_AT_ONCE = 3  # sensitivities between two progress reports
 
 
 class Prune:
-    """Cuts whole channels out of a program and all that is tied to them. What it makes needs fine-tuning."""
+    """Removes whole channels and everything coupled to them. The result needs fine-tuning."""
 
     kind = "prune"
     version = "2"
@@ -41,14 +41,14 @@ class Prune:
     produces = Format.PADDLE
 
     class Params(PruneOptions):
-        """How much goes, by one of three ways, and how; see `PruneOptions` for the fields that are not here.
+        """How much to prune, given in one of three ways, and how; see `PruneOptions` for the other fields.
 
         Attributes:
-            ratio: The fraction of each group of channels that goes.
-            keep_macs, keep_parameters, keep_bytes: The fractions of these that may stay; several may be given.
-            keep_latency: The fraction of the time that may stay, measured on this machine in `latency_in`.
-            sensitivities_file: Ratios of their own for all groups, so that each loses at most `eval_metric_loss` of
-                the metric. A file that is not there, or not complete, is measured on the images and written.
+            ratio: Fraction of each channel group to remove.
+            keep_macs, keep_parameters, keep_bytes: Fractions that may remain; several may be given.
+            keep_latency: Fraction of the time that may remain, measured on this machine in `latency_in`.
+            sensitivities_file: File for individual ratios, so that each group loses at most `eval_metric_loss` of the
+                metric. A missing or incomplete file is measured on the images and written.
         """
 
         ratio: float | None = Field(default=None, ge=0, lt=1)
@@ -94,7 +94,7 @@ class Prune:
         return params.criterion in ("fisher", "saliency") or params.reconstruct or bool(params.sensitivities_file)
 
     def key_params(self) -> dict[str, Any]:
-        """The parameters, the file of sensitivities by its content."""
+        """Returns the parameters for the cache key, with the sensitivities file by content."""
         file = Path(self.params.sensitivities_file)
         known = file_digest(file) if self.params.sensitivities_file and file.is_file() else ""
         return {**self.params.model_dump(mode="json"), "sensitivities_file": known}
@@ -103,13 +103,13 @@ class Prune:
         """Writes `model.pdmodel`, `model.pdiparams` and `pruning.json`.
 
         Raises:
-            InputError: The target cannot be reached, or there are no images and some are needed.
-            UnsupportedModelError: Height or width is free, so that cost has no number; or it is quantized.
+            InputError: The target is unreachable, or images are needed and there are none.
+            UnsupportedModelError: Height or width is dynamic, so the cost is undefined; or the model is quantized.
         """
         require_float(source, "pruning")
         started = time.monotonic()
         before = program.read(source.file("model"), source.file("params"))
-        macs(before)  # a program without a cost is refused before images are looked at
+        macs(before)  # refuse a program with undefined cost before reading images
         maker = _FromImages if self.uses_data else _FromWeights
         with maker(source, before, self.params, context) as pruning:
             report = pruning.run(out_dir)
@@ -125,7 +125,7 @@ class Prune:
 
 
 class _Pruning:
-    """One run of the step: a way to cut to budgets, and to ratios."""
+    """One run of the step: prunes to budgets or by ratios."""
 
     def __init__(
         self, source: ModelArtifact, before: program.Program, params: Prune.Params, context: StepContext
@@ -133,7 +133,7 @@ class _Pruning:
         self.source, self.before, self.params, self.context = source, before, params, context
 
     def run(self, out: Path) -> dict[str, Any]:
-        """Writes the pruned program into `out`; what happened."""
+        """Writes the pruned program into `out`; returns the report."""
         params, report = self.params, {}
         if params.keep_latency is not None:
             share, tried = self._macs_for_latency(params.keep_latency)
@@ -164,7 +164,7 @@ class _Pruning:
 
 
 class _FromWeights(_Pruning):
-    """Only the weights are looked at."""
+    """Prunes by the weights alone."""
 
     def __enter__(self) -> _FromWeights:
         return self
@@ -188,7 +188,7 @@ class _FromWeights(_Pruning):
 
 
 class _FromImages(_Pruning):
-    """A worker looks at images."""
+    """Prunes in a worker that uses images."""
 
     def __enter__(self) -> _FromImages:
         data, manifest, context = self.context.images("pruning by what images show"), self.source.manifest, self.context
@@ -244,7 +244,7 @@ class _FromImages(_Pruning):
 
 
 def paddle_manifest(source: ModelArtifact, out_dir: Path, changed: program.Program, lineage) -> Manifest:
-    """Writes a program that takes and gives what `source` does, and describes it."""
+    """Writes a program with the inputs and outputs of `source` and returns its manifest."""
     model, params = changed.write(out_dir)
     return source.manifest.model_copy(
         update={
@@ -261,7 +261,7 @@ def paddle_manifest(source: ModelArtifact, out_dir: Path, changed: program.Progr
 
 
 def notes(before: program.Program, after: program.Program, frozen_because: dict[str, list[str]]) -> tuple[str, ...]:
-    """What was cut and what could not be."""
+    """Returns notes on what was cut and what could not be."""
     costs = _costs(before, after)
     lines = [
         f"multiply-accumulates {costs['macs'][0]:,} -> {costs['macs'][1]:,} "

@@ -1,4 +1,4 @@
-"""Quantization-aware training as a step: the program learns to live with the rounding of its int8 export."""
+"""The quantization-aware training step: trains the program with the rounding of its int8 export."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WORKER = Path(__file__).parent / "workers" / "qat_worker.py"
 
 
 class Qat(Finetune):
-    """Trains with the rounding of the int8 export, from the ranges that calibration finds.
+    """Trains with the rounding of the int8 export, starting from calibrated ranges.
 
-    The model is exported and quantized once as it is; where that export rounds, training rounds too. The result is
-    the trained program and `ranges.json`, which the exporters take in the place of ranges of their own.
+    Exports and quantizes the model once; training rounds the same tensors as that export. The result is the trained
+    program and `ranges.json`, which the exporters use instead of calibrating.
     """
 
     kind = "qat"
@@ -33,12 +33,12 @@ class Qat(Finetune):
     worker = _WORKER
 
     class Params(Finetune.Params):
-        """How to train: as `Finetune.Params`, with other defaults.
+        """Training parameters: those of `Finetune.Params` with other defaults.
 
         Attributes:
-            teacher: By default the model itself, in float.
+            teacher: Default: the float model itself.
             ranges: `learned`, `observed` or `fixed`; see `segexport.compress.qat_program`.
-            calibration: What gives the ranges to start from, and what stays in float.
+            calibration: Calibration of the initial ranges, and the operators that stay in float.
         """
 
         steps: int = Field(default=200, gt=0)
@@ -53,18 +53,17 @@ class Qat(Finetune):
         self._notes: tuple[str, ...] = ()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes what `Finetune.run` does, and `ranges.json`.
+        """Writes the files of `Finetune.run`, and `ranges.json`.
 
         Raises:
             InputError: As `Finetune.run` and `QuantizeOnnx.run`.
-            UnsupportedModelError: Nothing of the model would run in int8, or nothing of it can be found again in the
-                program.
+            UnsupportedModelError: Nothing would run in int8, or no rounded tensor maps back to the program.
         """
         manifest = super().run(source, out_dir, self._with_own_classes(source, context))
         return manifest.model_copy(update={"files": (*manifest.files, ranges_entry(out_dir))})
 
     def _with_own_classes(self, source: ModelArtifact, context: StepContext) -> StepContext:
-        """The context without labels where those are of other classes: the head stays, and the teacher needs none."""
+        """Removes labels of other classes from the context: the head stays, and the teacher needs no labels."""
         data, own = context.images("quantization-aware training"), source.manifest.num_classes
         if not data.labelled or data.labels is None or len(data.labels) == own:
             return context
@@ -77,7 +76,7 @@ class Qat(Finetune):
         return replace(context, data=replace(data, entries=entries, labels=None), validation=None)
 
     def _more_arguments(self, source: ModelArtifact, context: StepContext) -> dict[str, Any]:
-        plain = self.params.calibration.model_copy(update={"rounding": "nearest"})  # training rounds by itself
+        plain = self.params.calibration.model_copy(update={"rounding": "nearest"})  # training does its own rounding
         found = where_it_rounds(source, plain, context)
         self._notes = found.notes
         own = {role: str(source.file(role)) for role in ("model", "params")}

@@ -1,9 +1,9 @@
-"""A live program that computes as its int8 export will, and can be trained so.
+"""A trainable program that computes as its int8 export does.
 
 Every tensor that the export rounds to 8 bits is rounded here too, with a straight-through gradient. BatchNorm is frozen
-and folded into the weights before they are rounded, as exporters fold it: what is trained is what is exported.
+and folded into the weights before rounding, as in the exporters, so that the trained and the exported model agree.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from segexport.exporter.quantization_ranges import CONVOLUTIONS, Grid, Ranges, l
 
 _TOP = 255.0  # unsigned activations
 _WEIGHT_TOP = 127.0  # signed weights, symmetric
-_DECAY = 0.99  # of observed ranges
-_FASTER = 10.0  # a scale's learning rate over a weight's: a weight moves by a small part of itself, and so may a scale
+_DECAY = 0.99  # moving average of observed ranges
+_FASTER = 10.0  # a scale's learning rate relative to a weight's: both move by a small fraction of their value
 
 
 class QuantizedProgram(LiveProgram):
     """A `LiveProgram` with fake quantization.
 
-    Activations are rounded to the grids that are given; the weights of the named convolutions to 127 steps up to
-    their largest magnitude in each output channel, BatchNorm's factor included. Training moves the grids:
+    Rounds activations to the given grids, and the weights of the named convolutions to 127 steps of the largest
+    magnitude per output channel, including BatchNorm's factor. Training updates the grids:
 
     - `learned`: the scale by its gradient, as LSQ does (Esser et al., ICLR 2020, section 2.1), in the log domain as TQT
       does (Jain et al., MLSys 2020, section 3.2), so that one learning rate fits every tensor. Zero points stay.
-    - `observed`: lowest and highest value follow those of the batches (Jacob et al., CVPR 2018, section 3.1).
-    - `fixed`: not at all.
+    - `observed`: moving averages of the batches' lowest and highest values (Jacob et al., CVPR 2018, section 3.1).
+    - `fixed`: no update.
 
-    The net stays in eval mode while it trains: BatchNorm keeps its statistics and dropout does nothing.
+    The network stays in eval mode during training: BatchNorm keeps its statistics and dropout is inactive.
 
     Args:
-        program: What to replay.
-        ranges: By variable of the program.
+        program: The program to run.
+        ranges: Activation ranges by program variable.
         weights: Outputs of the convolutions whose weights are rounded.
     """
 
@@ -70,17 +70,17 @@ class QuantizedProgram(LiveProgram):
         self.eval()
 
     def train(self) -> QuantizedProgram:
-        """Stays in eval mode; gradients flow all the same."""
+        """Stays in eval mode; gradients still flow."""
         self.eval()
         return self
 
     def tensors(self) -> dict[str, paddle.Tensor]:
-        """The program's, and two for each grid."""
+        """Returns the program's tensors, and two per grid."""
         own = {f"grid {name} {part}": tensor for name, grid in self._grids.items() for part, tensor in grid.items()}
         return {**super().tensors(), **own}
 
     def ranges(self) -> Ranges:
-        """The grids as they are now."""
+        """Returns the current grids."""
         found = {}
         for name, grid in self._grids.items():
             scale, zero_point = (float(value) for value in self._scale(grid))
@@ -106,7 +106,7 @@ class QuantizedProgram(LiveProgram):
         return RoundToGrid.apply(value, *self._scale(grid))
 
     def _scale(self, grid: Tensors) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """Scale and zero point, each of shape (1,)."""
+        """Returns scale and zero point, each of shape (1,)."""
         if self._moving != "observed":
             return paddle.exp(grid["log_scale"]), grid["zero_point"]
         scale = (grid["high"] - grid["low"]) / _TOP
@@ -124,7 +124,7 @@ def _made(layer: paddle.nn.Layer, index: int, grid: Grid, moving: str) -> dict[s
         if part == "log_scale" and moving == "learned":
             attribute = paddle.ParamAttr(learning_rate=_FASTER, initializer=paddle.nn.initializer.Assign(array))
             made[part] = layer.create_parameter([1], attr=attribute)
-            made[part].name = f"grid_{index}_{part}"  # its optimizer's state has the same name in every process
+            made[part].name = f"grid_{index}_{part}"  # gives the optimizer state the same name in every process
             layer.add_parameter(f"grid {index} {part}", made[part])
         else:
             made[part] = paddle.to_tensor(array)
@@ -134,18 +134,18 @@ def _made(layer: paddle.nn.Layer, index: int, grid: Grid, moving: str) -> dict[s
 
 @paddle.no_grad()
 def _observe(grid: Tensors, value: paddle.Tensor) -> None:
-    """Moves a grid a little towards a batch's lowest and highest value; 0 stays inside."""
+    """Moves a grid towards a batch's lowest and highest value; the range always contains 0."""
     seen = {"low": paddle.clip(value.min(), max=0.0), "high": paddle.clip(value.max(), min=1e-8)}
     for part, found in seen.items():
         grid[part].set_value(grid[part] * _DECAY + found.reshape([1]) * (1 - _DECAY))
 
 
 class RoundToGrid(PyLayer):
-    """x to the nearest of the values scale * (q - zero_point), q from 0 to 255, with LSQ's gradients.
+    """Rounds x to the nearest value scale * (q - zero_point), q from 0 to 255, with LSQ's gradients.
 
-    Esser et al.: Learned Step Size Quantization (ICLR 2020), section 2.1: inside the range the gradient of x passes and
-    that of the scale is the rounding error in steps; outside, none and the end of the range. Section 2.2's factor
-    1 / sqrt(values of one image * 255) keeps the scale's gradient as small as a weight's.
+    Esser et al.: Learned Step Size Quantization (ICLR 2020), section 2.1: inside the range, the gradient of x passes
+    and the scale's gradient is the rounding error in steps; outside, x gets none and the scale's is the range's end.
+    Section 2.2's factor 1 / sqrt(values of one image * 255) keeps the scale's gradient as small as a weight's.
     """
 
     @staticmethod
@@ -160,7 +160,7 @@ class RoundToGrid(PyLayer):
     @staticmethod
     def backward(ctx: Any, gradient: paddle.Tensor) -> tuple[paddle.Tensor | None, paddle.Tensor | None, None]:
         error, inside = ctx.saved_tensor()
-        of_x, of_scale = ctx.wanted  # Paddle expects None for what is not trained
+        of_x, of_scale = ctx.wanted  # Paddle expects None for untrained inputs
         size = gradient.size / max(1, gradient.shape[0])
         summed = (gradient * error).sum().reshape([1]) / math.sqrt(size * _TOP) if of_scale else None
         return gradient * inside if of_x else None, summed, None
@@ -184,14 +184,14 @@ def _with_rounded_weight(op: Op, norm: Op | None, run: Run) -> Run:
 
 
 def round_weight(weight: paddle.Tensor, axis: int, factor: paddle.Tensor | None = None) -> paddle.Tensor:
-    """A weight whose product with `factor` spans at most 127 steps of each channel's largest magnitude.
+    """Rounds a weight so that its product with `factor` is in 127 steps of each channel's largest magnitude.
 
-    The gradient passes straight through (Bengio et al. 2013).
+    The gradient is straight-through (Bengio et al. 2013).
 
     Args:
-        weight: Of a convolution.
-        axis: Of the output channels.
-        factor: (channels,) What a BatchNorm behind the convolution multiplies with.
+        weight: A convolution's weight.
+        axis: Axis of the output channels.
+        factor: (channels,) The factor of a BatchNorm after the convolution.
     """
     with paddle.no_grad():
         shape = [-1 if position == axis else 1 for position in range(weight.ndim)]
@@ -210,6 +210,6 @@ def _norm_factor(norm: Op, tensors: Tensors) -> paddle.Tensor:
 
 
 def _norm_behind(program: Program, op: Op, consumers: dict[str, list[Op]]) -> Op | None:
-    """The BatchNorm that exporters fold into a convolution."""
+    """Returns the BatchNorm that exporters fold into a convolution."""
     producer = program.producers().get(last_fused(program, op, consumers))
     return producer if producer is not None and producer.type == "batch_norm" else None

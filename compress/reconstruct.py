@@ -1,6 +1,6 @@
-"""Weights that make up for the channels that were cut, before any training: least squares, layer after layer.
+"""Fits the weights of a pruned program to the original outputs by least squares, layer by layer, before training.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from segexport.compress.channel_graph import ChannelGraph
 from segexport.compress.live_program import LiveProgram
 from segexport.exporter.program import Op, Program
 
-_POSITIONS = 12_000  # rows of the least squares, over all images
+_POSITIONS = 12_000  # rows of the least-squares problem, over all images
 
 
 def reconstruct(
@@ -25,23 +25,23 @@ def reconstruct(
     *,
     ridge: float = 1e-2,
 ) -> Program:
-    """The pruned program with weights that give each layer's old output, as far as its remaining inputs can.
+    """Returns the pruned program with weights that best reproduce each layer's original output.
 
-    In execution order each filter that lost inputs becomes W + D with the D that minimises
-    ||Y - X (W + D)||^2 + ridge ||D||^2: Y is the layer's output in the original, X its input in the pruned program,
-    whose earlier layers are done already, at positions drawn from the images. He, Zhang, Sun: Channel Pruning for
-    Accelerating Very Deep Neural Networks (ICCV 2017), equation 5 and section 3.1.2; the ridge is ours. What is left
-    of the mean goes into the running mean of the BatchNorm behind.
+    In execution order, each filter that lost inputs becomes W + D, where D minimises
+    ||Y - X (W + D)||^2 + ridge ||D||^2: Y is the layer's output in the original, X its input in the pruned program with
+    reconstructed earlier layers, at positions sampled from the images. He, Zhang, Sun: Channel Pruning for Accelerating
+    Very Deep Neural Networks (ICCV 2017), equation 5 and section 3.1.2; the ridge is an addition. The remaining error
+    of the mean goes into the running mean of the following BatchNorm.
 
     Args:
-        original: What was pruned.
-        pruned: What came of it; its variables have the same names.
-        kept: For each parameter the rows along axis 0 (the outputs of a filter) that stayed, see `kept_rows`.
-        images: float32 tensors (1, channels, height, width) as the program takes them.
-        ridge: In units of the inputs' mean energy: a direction that the images hardly show keeps its old weights.
+        original: The program before pruning.
+        pruned: The pruned program, with the same variable names.
+        kept: For each parameter the remaining rows along axis 0 (a filter's outputs), see `kept_rows`.
+        images: float32 input tensors (1, channels, height, width).
+        ridge: Relative to the inputs' mean energy; weights keep their values in directions that the images barely show.
 
     Returns:
-        A copy with other weights.
+        A copy with new weights.
     """
     net, known = LiveProgram(pruned), LiveProgram(original)
     net.eval()
@@ -74,7 +74,7 @@ def reconstruct(
 
 
 def kept_rows(graph: ChannelGraph, removed: np.ndarray) -> dict[str, np.ndarray]:
-    """For each parameter of a graph the coordinates along axis 0 that stay when `removed` units go."""
+    """Returns, per parameter, the coordinates along axis 0 that remain after removing the units `removed`."""
     return {
         name: np.flatnonzero(~np.isin(graph.axis_roots(name, axis), removed))
         for name, axis in graph.parameter_axes()
@@ -97,7 +97,7 @@ def _mend(net: LiveProgram, program: Program, op: Op, x: np.ndarray, y: np.ndarr
     new = old + np.linalg.solve(gram + weight * np.eye(len(gram)), (x.T @ (y - x @ old)).astype(np.float64))
     held.set_value(new.T.reshape(shape).astype(np.float32))
     if mean:
-        # BatchNorm takes this layer's own mean where it took the old one's: the difference stays the same.
+        # BatchNorm now subtracts this layer's mean instead of the original's: the difference stays the same.
         statistics = net.tensor(mean)
         statistics.set_value(statistics.numpy() + (x_mean @ new - y_mean).astype(np.float32))
 
@@ -111,7 +111,7 @@ def _lost_inputs(op: Op, original: Program, pruned: Program) -> bool:
 
 
 def _running_mean(program: Program, op: Op) -> str | None:
-    """The mean of the BatchNorm that alone reads the layer's output."""
+    """Returns the running mean of the BatchNorm that is the only reader of the layer's output."""
     readers = program.consumers().get(op.output("Output"), [])
     if len(readers) == 1 and readers[0].type in ("batch_norm", "sync_batch_norm"):
         return readers[0].input("Mean")
@@ -127,7 +127,7 @@ def _positions(
 
 
 def _patches(x: np.ndarray, op: Op, kernel: Sequence[int], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What the filter sees at some outputs: (positions, channels * kernel height * kernel width)."""
+    """Returns the filter's input patches at some outputs: (positions, channels * kernel height * kernel width)."""
     paddings = list(op.attr("paddings", [0, 0]))
     top, bottom, left, right = paddings if len(paddings) == 4 else [p for p in paddings for _ in range(2)]
     (down, across), (high, wide) = op.attr("strides", [1, 1]), op.attr("dilations", [1, 1])

@@ -1,6 +1,6 @@
-"""How much the loss would change without a weight, to first order: the gradient-based criterion of pruning.
+"""Estimates the first-order change of the loss without a weight: the gradient-based pruning criterion.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from segexport.exporter.program import Program
 
 
 def saliency(program: Program, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
-    """The mean over batches of (weight times gradient) squared, for each weight.
+    """Returns the mean over batches of (weight times gradient) squared, per weight.
 
     Molchanov et al.: Importance Estimation for Neural Network Pruning (CVPR 2019), equation 8. The loss is the cross
-    entropy with the labels, or, without any, with the classes that the model itself sees. BatchNorm keeps its
-    running statistics.
+    entropy with the labels or, without labels, with the model's predicted classes. BatchNorm keeps its running
+    statistics.
 
     Args:
         batches: Images, with or without labels.
 
     Returns:
-        float32 scores by the parameter's name, in its shape; for `prune(criterion="saliency")`.
+        float32 scores by parameter name, in the parameter's shape, for `prune(criterion="saliency")`.
 
     Raises:
-        InputError: No batches.
+        InputError: There are no batches.
     """
     net = LiveProgram(program)
     net.eval()

@@ -1,4 +1,4 @@
-"""Where a program's class scores are before it enlarges them: losses there cost a fraction and are nearly the same."""
+"""Finds a program's class scores before upsampling: losses there cost a fraction and are nearly the same."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _PASSES = frozenset({"assign", "scale", "share_data"})
 
 
 def score_map_of(program: Program, output: int = 0) -> tuple[str, int]:
-    """The variable with the smallest map of logits of which an output is an enlargement, and its class axis.
+    """Returns the variable with the smallest logit map that is upsampled to an output, and its class axis.
 
-    Where two programs enlarge alike, equal maps give equal outputs. A program that does not end in an enlargement
-    gives what `logits_of` does.
+    If two programs upsample alike, equal maps give equal outputs. For a program without final upsampling, returns the
+    result of `logits_of`.
 
     Raises:
-        UnsupportedModelError: There are no logits.
+        UnsupportedModelError: The program has no logits.
     """
     found, axis = logits_of(program, output)
     name = found
@@ -42,7 +42,7 @@ def _rescales(op: Op) -> bool:
 
 
 def at_size(labels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Labels (batch, rows, columns) by nearest neighbour at (height, width)."""
+    """Resizes labels (batch, rows, columns) to (height, width) by nearest neighbour."""
     rows = (2 * np.arange(height) + 1) * labels.shape[1] // (2 * height)
     columns = (2 * np.arange(width) + 1) * labels.shape[2] // (2 * width)
     return labels[:, rows][:, :, columns]

@@ -1,8 +1,8 @@
-"""How much of a metric each group of channels is worth, and the pruning ratios that follow from a loss that is allowed.
+"""Measures the sensitivity of a metric to pruning each channel group, and derives ratios from an allowed loss.
 
-The file has the form that PaddleSlim's `sensitivity` returns and PaddleX takes as `sensitivities_file`: JSON in
-place of a pickle, `{parameter: {ratio: loss}}`, with the baseline. Losses are fractions of the unpruned metric.
-Pickles of theirs are read too.
+The file has the structure that PaddleSlim's `sensitivity` returns and PaddleX reads as `sensitivities_file`, as JSON
+instead of a pickle: `{parameter: {ratio: loss}}`, with the baseline. Losses are fractions of the unpruned metric. Their
+pickles can be read too.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 
 Evaluate = Callable[[Program], float]
-"""The metric of a program, higher is better: mIoU on held-out images, or agreement with the original."""
+"""Evaluates a program, higher is better: mIoU on held-out images, or agreement with the original."""
 
 Cut = Callable[[dict[str, float]], Pruned]
-"""Prunes a program by ratios for the groups that they name."""
+"""Prunes a program by ratios per named group."""
 
 RATIOS = (0.25, 0.5, 0.75)
 _BASELINE = "baseline"
@@ -44,24 +44,24 @@ def measure(
     criterion: Criterion = "l1",
     cut: Cut | None = None,
 ) -> dict[str, dict[float, float]]:
-    """Prunes one group at a time and measures what is lost.
+    """Prunes one group at a time and measures the loss.
 
-    The pruned channels are zeros at full width, so that one set of sizes serves all tries. Every result is written at
-    once; what is in the file already is not measured again.
+    Pruned channels become zeros at full width, so that all attempts share the same shapes. Every result is written
+    immediately; results in the file are not measured again.
 
     Args:
-        program: What is to be pruned.
-        evaluate: Called once for the program as it is, and once for each group and ratio.
-        file: Where the results are kept.
+        program: The program to prune.
+        evaluate: Called once for the unpruned program, and once per group and ratio.
+        file: File for the results.
         ratios: Fractions of a group's channels.
         criterion: As in `prune`.
-        cut: Prunes by ratios, where the criterion needs more than the program.
+        cut: Prunes by ratios if the criterion needs more than the program.
 
     Returns:
-        Group's parameter -> ratio -> the fraction of the baseline that is lost.
+        Group's parameter -> ratio -> lost fraction of the baseline.
 
     Raises:
-        InputError: The file is damaged, or the metric is not a positive number to begin with.
+        InputError: The file is damaged, or the unpruned metric is not positive.
     """
     while measure_some(program, evaluate, file, most=1000, ratios=ratios, criterion=criterion, cut=cut):
         pass
@@ -78,7 +78,7 @@ def measure_some(
     criterion: Criterion = "l1",
     cut: Cut | None = None,
 ) -> int:
-    """The next results of `measure`, `most` at most; how many are missing then."""
+    """Measures at most `most` further results of `measure`; returns how many remain."""
     graph = analyze(program)
     by_ratio = cut or partial(prune, program, criterion=criterion, graph=graph)
     found = _read(file)
@@ -104,10 +104,10 @@ def _of(found: dict[str, dict[str, float]], name: str) -> set[float]:
 
 
 def ratios_by_loss(sensitivities: dict[str, dict[float, float]], eval_metric_loss: float) -> dict[str, float]:
-    """For each group the largest ratio whose loss stays within `eval_metric_loss`, for `prune(ratio=...)`.
+    """Returns, per group, the largest ratio with a loss of at most `eval_metric_loss`, for `prune(ratio=...)`.
 
-    Between two measured ratios the loss is taken as linear, before the first one as rising from 0; a group stops at
-    the first ratio that costs too much, even where a larger one happened to cost less.
+    Interpolates the loss linearly between measured ratios, and from 0 before the first; a group stops at the first
+    ratio that costs too much, even if a larger one happened to cost less.
     """
     chosen = {}
     for name, losses in sensitivities.items():
@@ -124,10 +124,10 @@ def ratios_by_loss(sensitivities: dict[str, dict[float, float]], eval_metric_los
 
 @guarded("a file of sensitivities")
 def load(file: Path) -> dict[str, dict[float, float]]:
-    """Reads what `measure` wrote.
+    """Reads a file written by `measure`.
 
     Raises:
-        InputError: No such file, or it does not have this form.
+        InputError: The file does not exist or has another structure.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file", hint="measure the sensitivities first")
@@ -135,7 +135,7 @@ def load(file: Path) -> dict[str, dict[float, float]]:
 
 
 def is_measured_here(file: Path) -> bool:
-    """Whether `measure` wrote the file, so that it may go on with it; another tool's is taken as it is."""
+    """Whether `measure` wrote the file and may continue it; files of other tools are not extended."""
     return _BASELINE in _read(file)
 
 
@@ -164,7 +164,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
 
 
 def _pickled(content: bytes) -> dict[str, dict[str, float]]:
-    """What PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities` write."""
+    """Reads the pickles of PaddleSlim's `sensitivity` and PaddleX's `cal_params_sensitivities`."""
     found = plain_pickle.load(io.BytesIO(content))
     return {str(name): {str(float(ratio)): float(loss) for ratio, loss in each.items()} for name, each in found.items()}
 

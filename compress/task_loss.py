@@ -1,6 +1,6 @@
-"""The loss that criteria of pruning are derivatives of.
+"""The loss that pruning criteria differentiate.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from segexport.exporter.program import Program
 
 
 class TaskLoss:
-    """Cross entropy with the labels, or, without any, with the classes that the model itself sees.
+    """Cross entropy with the labels or, without labels, with the model's predicted classes.
 
-    It is taken where the scores are before they are enlarged, with the labels at their size.
+    Computed on the scores before upsampling, with labels resized to them.
     """
 
     def __init__(self, program: Program) -> None:

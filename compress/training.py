@@ -1,9 +1,9 @@
-"""The one fine-tune loop: a student that is replayed from a program, labels, a teacher, or both.
+"""The training loop: trains a program on labels, on a teacher, or on both.
 
-Everything random depends on the seed and the step alone, and a checkpoint stores the rest, so that a training that was
-killed ends with the same weights as one that was not.
+All randomness depends only on the seed and the step, and a checkpoint stores the rest, so that a killed and resumed
+training ends with the same weights as an uninterrupted one.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _SAVE_AFTER_S = 60.0
 
 
 class Trainer:
-    """Trains a program against labels and a teacher, and keeps its state in a folder.
+    """Trains a program on labels and a teacher, and stores its state in a folder.
 
     Args:
         student: The program to train.
-        teacher: The program to learn from; None where labels are all there is.
-        options: How.
-        folder: Keeps the checkpoint and the log. A checkpoint that is there is gone on from.
-        live: Makes the student's trainable form. A subclass of `LiveProgram` may change what its operators do; what it
-            learns besides the program's parameters it adds to `LiveProgram.tensors`.
+        teacher: The program to learn from; None to train on labels only.
+        options: Training options.
+        folder: Folder for the checkpoint and the log. Training resumes from an existing checkpoint.
+        live: Creates the student's trainable form. A subclass of `LiveProgram` may change its operators and adds its
+            own trainable tensors to `LiveProgram.tensors`.
 
     Attributes:
-        step: Steps done so far.
+        step: Number of completed steps.
         objective: The losses.
-        state: Plain values that go into the checkpoint and come back from it.
-        waited_s, worked_s: Time of this process spent waiting for batches, and all of `advance`'s time.
+        state: Plain values that the checkpoint stores and restores.
+        waited_s, worked_s: This process's time spent waiting for batches, and its total time in `advance`.
 
     Raises:
-        InputError: Student and teacher do not fit together, a loss lacks its teacher, options that this machine does
-            not have, or the checkpoint is of another training.
+        InputError: Student and teacher do not match, a loss needs a teacher, this machine does not support the options,
+            or the checkpoint belongs to another training.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class Trainer:
     def advance(self, batches: Iterator[Batch], until: int) -> dict[str, float]:
         """Trains up to step `until`.
 
-        Saves a checkpoint at intervals and, if it is the only process, when a batch cannot be read.
+        Saves a checkpoint at intervals and, with a single process, when a batch cannot be read.
 
         Returns:
             The mean of each loss over these steps, and `loss`, their weighted sum.
 
         Raises:
-            InputError: An image cannot be read, or the loss is no longer a number; the checkpoint before it stays.
+            InputError: An image cannot be read, or the loss is NaN or infinite; the previous checkpoint stays.
         """
         sums: dict[str, float] = {}
         first, started = self.step, time.perf_counter()
@@ -100,7 +100,7 @@ class Trainer:
                 try:
                     batch = next(batches)
                 except InputError:
-                    if ranks.count() == 1:  # the others would wait for it for ever
+                    if ranks.count() == 1:  # with several processes the others would wait forever
                         self.save()
                     raise
                 self.waited_s += time.perf_counter() - asked
@@ -118,17 +118,17 @@ class Trainer:
         return {name: value / max(1, self.step - first) for name, value in sums.items()}
 
     def _is_long_ago(self) -> bool:
-        """Whether a kill would cost minutes; several processes save at the same steps only."""
+        """Whether enough time has passed since the last save; several processes save only at the same steps."""
         return ranks.count() == 1 and time.monotonic() - self._saved_s > _SAVE_AFTER_S
 
     @property
     def learning_rate(self) -> float:
-        """Of the last step."""
+        """Returns the learning rate of the last step."""
         return float(self._optimizer.get_lr())
 
     def _train(self, batch: Batch) -> dict[str, float]:
         options = self.options
-        # Dropout is drawn from the step alone, whatever ran before.
+        # Dropout depends only on the step, whatever ran before.
         paddle.seed(int(np.random.SeedSequence([options.seed, self.step]).generate_state(1)[0]))
         self._optimizer.set_lr(learning_rate(options, self.step))
         each = self.objective.losses(self.net, batch)
@@ -142,7 +142,7 @@ class Trainer:
             )
         self._scaler.scale(total).backward()
         ranks.average_gradients(self._trained)
-        with paddle.utils.unique_name.guard():  # its state gets the same names in every process
+        with paddle.utils.unique_name.guard():  # gives its state the same names in every process
             self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.clear_grad()
@@ -154,7 +154,7 @@ class Trainer:
     @paddle.no_grad()
     def _follow_average(self) -> None:
         if self.options.ema:
-            # At first the average follows closely, or it would stay near the untrained weights.
+            # The average follows closely at first, else it would stay near the untrained weights.
             decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
             for name in self.net.trained_names():
                 value = self.net.tensor(name)
@@ -163,7 +163,7 @@ class Trainer:
 
     @contextmanager
     def kept_weights(self) -> Iterator[LiveProgram]:
-        """The student in eval mode with the weights that `program` gives: averaged where there is an average."""
+        """Yields the student in eval mode with the weights of `program`: averaged if there is an average."""
         self._settle()
         last = {name: self.net.tensor(name).clone() for name in self._average}
         try:
@@ -177,23 +177,23 @@ class Trainer:
             self.net.train()
 
     def program(self) -> Program:
-        """The student with its trained (or averaged) weights."""
+        """Returns the student's program with the trained (or averaged) weights."""
         with self.kept_weights() as net:
             return net.program()
 
     def kept_tensors(self) -> dict[str, np.ndarray]:
-        """All tensors of the net as `program` would give them."""
+        """Returns all tensors of the network as in `program`."""
         with self.kept_weights() as net:
             return {name: np.array(tensor.numpy()) for name, tensor in net.tensors().items()}
 
     def take(self, tensors: Mapping[str, np.ndarray]) -> None:
-        """Ends the training with these tensors, in place of the last and the averaged ones."""
+        """Replaces the last and the averaged tensors by these, which ends the training."""
         for name, value in tensors.items():
             self.net.tensor(name).set_value(value)
         self._average = {}
 
     def _settle(self) -> None:
-        """Running statistics of several processes become one."""
+        """Averages the running statistics over the processes."""
         trained = set(self.net.trained_names())
         fixed = [tensor for name, tensor in self.net.tensors().items() if name not in trained]
         ranks.average_values(tensor for tensor in fixed if tensor.dtype == paddle.float32)
@@ -201,7 +201,7 @@ class Trainer:
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Writes all that the next step depends on; the old checkpoint stays whole until the new one is."""
+        """Writes the complete state for the next step; the old checkpoint stays until the new one is complete."""
         self._settle()
         self._saved_s = time.monotonic()
         if not ranks.is_first():
@@ -219,7 +219,7 @@ class Trainer:
         found = checkpoint.load(self.folder)
         if found is None:
             if ranks.is_first():
-                (self.folder / LOG).unlink(missing_ok=True)  # of a run that was killed before its first checkpoint
+                (self.folder / LOG).unlink(missing_ok=True)  # left by a run that was killed before its first checkpoint
             return
         path = self.folder / checkpoint.NAME
         if _read_options(found.options) != self.options:
@@ -232,18 +232,18 @@ class Trainer:
             self.net.tensor(name).set_value(value)
         optimizer = found.arrays.get("optimizer", {})
         self._optimizer.set_state_dict({name: paddle.to_tensor(value) for name, value in optimizer.items()})
-        if scaler := found.arrays.get("scaler"):  # of fp16 only
+        if scaler := found.arrays.get("scaler"):  # only for fp16
             self._scaler.load_state_dict({name: _as_saved(value) for name, value in scaler.items()})
         self._average = {name: paddle.to_tensor(value) for name, value in found.arrays.get("average", {}).items()}
         self.step, self.state = found.step, found.state
         log = self.folder / LOG
-        if log.is_file() and ranks.is_first():  # what was trained after the checkpoint is trained again
+        if log.is_file() and ranks.is_first():  # steps after the checkpoint are trained again
             lines = log.read_text().splitlines(keepends=True)
             log.write_text("".join(line for line in lines[: self.step] if line.endswith("\n")))
 
 
 def _read_options(text: str) -> TrainingOptions | None:
-    """A checkpoint's options, by whatever names they were saved; None: of another version."""
+    """Parses a checkpoint's options, including older names; None if they belong to another version."""
     try:
         return TrainingOptions.model_validate_json(text)
     except ValidationError:
@@ -264,7 +264,7 @@ def _optimizer(options: TrainingOptions, trained: list[paddle.Tensor]) -> paddle
 
 
 def _as_saved(value: np.ndarray) -> Any:
-    """The scaler's state: plain numbers, and one array, its scale."""
+    """Converts the scaler's state: plain numbers, and one array, its scale."""
     return value.item() if value.ndim == 0 else value
 
 

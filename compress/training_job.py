@@ -1,4 +1,4 @@
-"""A training as it travels to the process that does it: plain values, without paddle."""
+"""The serializable description of a training for the worker process: plain values, without paddle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segexport.spec import Frozen, Preprocess
 
 
 class DatasetSpec(Frozen):
-    """A data set as it is passed to another process: exactly these images, also of a subset or a shard."""
+    """A serializable data set: a fixed list of images, which may be a subset or a shard."""
 
     root: str
     split: str
@@ -36,15 +36,15 @@ class DatasetSpec(Frozen):
 
 
 class Job(Frozen):
-    """All that a process needs to train.
+    """The worker's input for training.
 
     Attributes:
-        student, teacher: Paths of `model` and `params`; no teacher: empty.
-        classes: Of the student.
+        student, teacher: Paths of `model` and `params`; empty without a teacher.
+        classes: Number of the student's classes.
         batch_size: Images per step.
-        folder: Keeps checkpoint, logs and the best weights.
-        log_folder: For TensorBoard; empty: none.
-        data_digest: Of images, labels and batch size.
+        folder: Folder for checkpoint, logs and the best weights.
+        log_folder: Folder for TensorBoard files; empty: none.
+        data_digest: Digest of images, labels and batch size.
     """
 
     student: dict[str, str]

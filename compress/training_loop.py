@@ -1,6 +1,6 @@
-"""The course of a training: epochs, the model's quality between them, the best weights, and when to stop.
+"""Runs a training: epochs, evaluation between them, best weights, and early stopping.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _BEST = "best.npz"
 
 
 class SummaryWriter(Protocol):
-    """Where curves are written: TensorBoard's summary writers fit."""
+    """Writes curves; TensorBoard's summary writers implement it."""
 
     def add_scalar(self, tag: str, value: float, step: int) -> None: ...
     def flush(self) -> None: ...
 
 
 class Course:
-    """Leads a trainer to its last step. All its decisions are stored in the trainer's checkpoint.
+    """Runs a trainer to its last step. The trainer's checkpoint stores all its decisions.
 
     Args:
-        validation: What to measure the model on; None: the last weights are kept.
-        epoch_steps: Steps of one epoch; a fraction if the last batch is smaller.
-        writer: Gets the losses, the learning rate and the metrics.
+        validation: Evaluates the model; None: keep the last weights.
+        epoch_steps: Steps per epoch; fractional if the last batch is smaller.
+        writer: Receives the losses, the learning rate and the metrics.
     """
 
     def __init__(
@@ -57,15 +57,15 @@ class Course:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Whether training is complete."""
         return self._trainer.step >= self._trainer.options.steps or bool(self._state.get("stopped"))
 
     def advance(self, until: int) -> list[dict[str, Any]]:
-        """Trains up to step `until`, and measures on the way.
+        """Trains up to step `until` and evaluates on the way.
 
         Returns:
-            What was found at the ends of epochs: step, epoch, loss, and with a validation the metrics, and whether they
-            are the best so far.
+            One entry per evaluated epoch: step, epoch, loss and, with a validation, the metrics and whether they are
+            the best so far.
 
         Raises:
             InputError: As `Trainer.advance`.
@@ -80,7 +80,7 @@ class Course:
             self._draw(self._trainer.advance(self._batches, goal))
 
     def take_best(self) -> None:
-        """Puts the best weights into the trainer's net; where nothing was measured, the last (or averaged) ones."""
+        """Loads the best weights into the trainer; without evaluations, the last (or averaged) ones."""
         path = self._trainer.folder / _BEST
         if not self._state["evaluations"]:
             self._trainer.take(self._trainer.kept_tensors())
@@ -91,7 +91,7 @@ class Course:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _due(self, number: int) -> int:
-        """The step after which the model is measured for the `number`-th time."""
+        """Returns the step after which the model is evaluated for the `number`-th time."""
         return round(number * self._options.save_interval_epochs * self._epoch_steps)
 
     def _next_due(self) -> int:
@@ -101,7 +101,7 @@ class Course:
         return next((due for due in later if self._trainer.step < due <= steps), steps)
 
     def _is_due(self, step: int) -> bool:
-        """Before the first step too: weights that training made no better are not taken for better ones."""
+        """Also true before the first step, so that training that does not improve keeps the initial weights."""
         number = round(step / (self._options.save_interval_epochs * self._epoch_steps))
         done = self._state["evaluations"][-1]["step"] if self._state["evaluations"] else -1
         is_end = step == self._trainer.options.steps
@@ -136,7 +136,7 @@ class Course:
         return {**entry, "stopped": bool(self._state.get("stopped"))}
 
     def _mean_loss(self, since: int) -> float | None:
-        """Of the steps after `since`, from the log: what was trained before a resumption counts too."""
+        """Mean loss of the steps after `since`, from the log, so that it includes steps before a resumption."""
         if not self._trainer.step:
             return None
         lines = (self._trainer.folder / LOG).read_text().splitlines()[since : self._trainer.step]
@@ -159,7 +159,7 @@ def _write(path: Path, tensors: dict[str, np.ndarray]) -> None:
 
 
 def tensorboard(folder: Path, step: int) -> SummaryWriter:
-    """A writer of TensorBoard's files; what an earlier run wrote after `step` is taken back.
+    """Returns a writer of TensorBoard files; purges entries of an earlier run after `step`.
 
     Raises:
         InputError: tensorboardX is not installed.

@@ -1,4 +1,4 @@
-"""How to fine-tune: plain values, without paddle, so that recipes and steps can contain them."""
+"""Training options: plain values, without paddle, for recipes and steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pydantic import AliasChoices, Field, NonNegativeFloat, model_validator
 
 from segexport.spec import Frozen
 
-LOG = "training.jsonl"  # a line for each step: its number, the learning rate, the losses
-EVALUATIONS = "evaluations.jsonl"  # a line for each time that the model was measured between epochs
+LOG = "training.jsonl"  # one line per step: step, learning rate, losses
+EVALUATIONS = "evaluations.jsonl"  # one line per evaluation between epochs
 
 
 class Losses(Frozen):
-    """The weight of each loss; 0 leaves it out.
+    """The weight of each loss; 0 disables it.
 
     The first four need labels (see `compress.losses`), the others a teacher (see `compress.distill`).
     """
@@ -38,21 +38,21 @@ class Losses(Frozen):
 
 
 class LearningOptions(Frozen):
-    """How weights are trained, whatever the images and the length. Recipes may still use the names of version 0.1.
+    """Training options that do not depend on data and length. Recipes may still use the names of version 0.1.
 
     Attributes:
-        lr_decay: From the end of the warmup, `poly`: (1 - step / steps) ** lr_decay_power; `cosine`: half a wave, to 0.
-        warmup_steps: Steps in which the rate rises linearly.
-        class_weight: What a pixel of each class counts in cross entropy and BCE; `dynamic`: the inverse of the batch's
-            pixels of the class.
-        multi_loss_weight: What the losses on labels count at each output, the segmentation first; those behind it are
-            auxiliary heads, which a training takes off at its end.
+        lr_decay: After the warmup, `poly`: (1 - step / steps) ** lr_decay_power; `cosine`: half a cosine wave to 0.
+        warmup_steps: Steps with a linearly rising rate.
+        class_weight: Weight of a pixel of each class in cross entropy and BCE; `dynamic`: inverse to the class's
+            pixels in the batch.
+        multi_loss_weight: Weight of the label losses at each output, the segmentation first; the others are auxiliary
+            heads, which the training removes at its end.
         features: Variables of student and teacher that `losses.attention` compares.
-        temperature: Of the losses that soften the classes.
-        ema: Decay of the moving average of the weights that is kept in place of the last ones; 0: the last ones.
+        temperature: Temperature of the distillation losses.
+        ema: Decay of the moving average of the weights, which replaces the last weights; 0: no average.
         save_every: Steps between checkpoints.
-        losses_before_enlarging: Take the losses on the net's own map of scores where the output only enlarges it: on a
-            CPU a step costs up to half as much. Labels are then read at that map's size, by nearest neighbour.
+        losses_before_enlarging: Compute the losses on the score map before a final upsampling: on a CPU, this makes a
+            step up to twice as fast. Labels are resized to the map by nearest neighbour.
         precision: `fp16`, `bf16`: mixed precision (Micikevicius et al., ICLR 2018), on a GPU only.
     """
 
@@ -81,10 +81,10 @@ class LearningOptions(Frozen):
 
 
 class TrainingOptions(LearningOptions):
-    """All that decides one training.
+    """All options of one training.
 
     Attributes:
-        ignore_index: The label of pixels that do not count.
+        ignore_index: Label of ignored pixels.
     """
 
     steps: int = Field(gt=0)
@@ -93,12 +93,12 @@ class TrainingOptions(LearningOptions):
 
 
 class CourseOptions(Frozen):
-    """When the model that is trained is measured and saved, and when that is enough.
+    """When to evaluate, save and stop.
 
     Attributes:
-        save_interval_epochs: Epochs between two measurements.
-        early_stop: Stop when `early_stop_patience` measurements in a row brought no better mIoU.
-        log_interval_steps: Steps whose mean is one point of the curves.
+        save_interval_epochs: Epochs between two evaluations.
+        early_stop: Stop after `early_stop_patience` evaluations in a row without a better mIoU.
+        log_interval_steps: Number of steps averaged to one point of the curves.
     """
 
     save_interval_epochs: int = Field(default=1, gt=0)
@@ -108,7 +108,7 @@ class CourseOptions(Frozen):
 
 
 def learning_rate(options: TrainingOptions, step: int) -> float:
-    """The rate of a step, the first being 0."""
+    """Returns the learning rate of a step, counted from 0."""
     warmup = options.warmup_steps
     if step < warmup:
         return options.learning_rate * (step + 1) / warmup

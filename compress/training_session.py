@@ -1,6 +1,6 @@
-"""A job that was begun, in the process that trains.
+"""Runs a training job inside the training process.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from segexport.exporter.program import Program, read
 
 
 class Running:
-    """A training that was begun.
+    """A running training job.
 
     Args:
-        live: As of `Trainer`.
+        live: As in `Trainer`.
     """
 
     def __init__(self, job: Job, *, live: Callable[[Program], LiveProgram] = LiveProgram) -> None:
@@ -66,7 +66,7 @@ class Running:
         )
 
     def advance(self, until: int) -> dict[str, Any]:
-        """Trains up to a step; what happened on the way, and how far it is."""
+        """Trains up to a step; returns events and progress."""
         events = self.course.advance(until)
         trainer = self.trainer
         return {
@@ -86,7 +86,7 @@ class Running:
             program.write(out)
 
     def _require_same_data(self, job: Job) -> None:
-        """A checkpoint records its data: with other images the batches would not continue."""
+        """Refuses a checkpoint of other data, because the batches would not continue."""
         if self.trainer.state.setdefault("data", job.data_digest) != job.data_digest:
             raise InputError(
                 f"{job.folder}: the checkpoint of a training on other images, batches or classes",
@@ -99,7 +99,7 @@ def _program(files: dict[str, str]) -> Program:
 
 
 def _use(device: str) -> None:
-    """Raises InputError where there is no such device."""
+    """Selects the device; raises InputError if it does not exist."""
     kind, _, index = device.partition(":")
     if kind not in ("cpu", "gpu") or (index and not index.isdigit()) or (kind == "cpu" and index):
         raise InputError(f"device {device!r}: a training runs on cpu or gpu:N", hint="--device cpu")
@@ -110,6 +110,6 @@ def _use(device: str) -> None:
             raise InputError(f"device {device!r}: this paddlepaddle {paddle.__version__} has no GPU here", hint=hint)
         if int(index or 0) >= there:
             raise InputError(f"device {device!r}: {there} GPUs are here", hint="--device gpu:0")
-    if kind == "gpu" and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:  # the launcher gives each one its own
+    if kind == "gpu" and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:  # the launcher assigns one per process
         device = f"gpu:{paddle.distributed.ParallelEnv().device_id}"
     paddle.set_device(device)

@@ -1,6 +1,6 @@
-"""How good the model is that is being trained: the metrics of `segexport evaluate`, on the replayed program.
+"""Evaluates a model during training with the metrics of `segexport evaluate`.
 
-Imports paddle: for worker processes and tests only.
+Imports paddle; only for worker processes and tests.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from segexport.spec import Preprocess
 
 @dataclass(frozen=True)
 class Validation:
-    """Labelled images that the training does not see, and how the model takes them."""
+    """Labelled images outside the training data, and the model's preprocessing for them."""
 
     data: Dataset
     preprocess: Preprocess
     classes: int
 
     def measure(self, trainer: Trainer) -> dict[str, Any]:
-        """`miou`, `category_iou` and `pixel_accuracy` of the weights that `trainer` would keep now.
+        """Returns `miou`, `category_iou` and `pixel_accuracy` of the weights that `trainer` would keep now.
 
         Raises:
             InputError: An image cannot be read.

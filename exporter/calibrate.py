@@ -1,4 +1,4 @@
-"""Calibration on the program: ranges for exporters that observe none, and for training to start from."""
+"""Calibrates a program: ranges for exporters that cannot observe any, and starting ranges for training."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 _ROLES = ("model", "params")
-_NAMED = 3  # tensors that a note names
+_NAMED = 3  # most tensors that a note lists
 
 
 class Calibrate:
-    """Observes activation ranges for exporters that observe none: the program stays, `ranges.json` comes beside it."""
+    """Observes activation ranges and writes them to `ranges.json` beside the unchanged program."""
 
     kind = "calibrate"
     version = "1"
@@ -43,7 +43,7 @@ class Calibrate:
 
         Raises:
             InputError: As `QuantizeOnnx.run`.
-            UnsupportedModelError: As `where_it_rounds`, or the program is quantized already.
+            UnsupportedModelError: As `where_it_rounds`, or the program is already quantized.
         """
         require_float(source, "calibration")
         found = where_it_rounds(source, self.params.model_copy(update={"rounding": "nearest"}), context)
@@ -60,14 +60,14 @@ class Calibrate:
 
 
 class Rounding(NamedTuple):
-    """Where the int8 export of a program rounds.
+    """The tensors and weights that a program's int8 export rounds.
 
     Attributes:
-        ranges: By variable of the program.
+        ranges: Activation ranges by program variable.
         weights: Outputs of the convolutions whose weights are rounded.
-        whole: Such an output -> the whole numbers that the weights became, where they were rounded with compensation;
-            a channel that BatchNorm turns round has the other sign.
-        notes: For the lineage.
+        whole: Convolution output -> integer weights, if they were rounded with compensation; a channel with a negative
+            BatchNorm scale has the opposite sign.
+        notes: Notes for the lineage.
     """
 
     ranges: Ranges
@@ -77,13 +77,13 @@ class Rounding(NamedTuple):
 
 
 def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: StepContext) -> Rounding:
-    """Exports and quantizes a program into a scratch folder and looks where its tensors are rounded.
+    """Exports and quantizes a program into a temporary folder and reads which of its tensors are rounded.
 
     Raises:
         InputError: As `QuantizeOnnx.run`.
-        UnsupportedModelError: Nothing would run in int8, or nothing of it can be found again in the program.
+        UnsupportedModelError: Nothing would run in int8, or no rounded tensor maps back to the program.
     """
-    plain = calibration.model_copy(update={"equalize": False, "bias_correction": False})  # they change other weights
+    plain = calibration.model_copy(update={"equalize": False, "bias_correction": False})  # both change other weights
     with tempfile.TemporaryDirectory(prefix="segexport-ranges-") as scratch:
         folder = Path(scratch)
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, context))
@@ -102,7 +102,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]
     if whole:
-        notes.append(f"the weights of {len(whole)} convolutions and products are rounded with compensation")
+        notes.append(f"the weights of {len(whole)} convolutions are rounded with compensation")
     if lost := sorted(done.ranges.tensors.keys() - names.keys()):
         named = ", ".join(lost[:_NAMED]) + (" ..." if len(lost) > _NAMED else "")
         notes.append(f"{len(lost)} tensors of the int8 export have no name in the program ({named})")

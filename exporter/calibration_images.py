@@ -1,4 +1,4 @@
-"""The images that ranges are observed on, looked at before any work starts."""
+"""Validates the calibration images before any work starts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _NAMED = 3
 
 
 def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
-    """Decodes every image once and looks whether ranges can be observed on them.
+    """Decodes every image once and checks that ranges can be observed on them.
 
     Args:
         data: The calibration images.
-        source: The model whose preprocessing they go through.
+        source: The model; its preprocessing is applied.
 
     Returns:
-        A warning for what is allowed and is seldom meant: images of one colour, the same image several times.
+        Warnings for allowed but probably unintended input: images of one colour, repeated images.
 
     Raises:
-        InputError: An image cannot be read, becomes NaN or infinity, or none of them shows anything.
+        InputError: An image cannot be read or becomes NaN or infinity, or all images are uniform.
     """
     flat, seen = [], set()
     for sample in data:

@@ -1,4 +1,4 @@
-"""The tools that read a rewritten program and make an export of it, and the operators that each one takes."""
+"""The tools that convert rewritten programs, with the operators that each tool supports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from segexport.exporter import supported_operators as tables
 
 @dataclass(frozen=True)
 class Converter:
-    """A tool that reads Paddle programs.
+    """A tool that converts Paddle programs.
 
     Attributes:
-        name: As rewrites call it (`Rewrite.targets`): those for this name run before it.
-        tool: With the version that the table of its operators is from.
-        operators: The types that it takes.
+        name: Name in `Rewrite.targets`; the rewrites that list it run before the tool.
+        tool: The tool's name, with the version that the operator list comes from.
+        operators: Supported operator types.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What one run of a program costs, from its sizes: operations, parameters, memory. Nothing is run."""
+"""Computes the cost of one run of a program from its shapes: operations, parameters, memory. Runs nothing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FREE = frozenset(
 
 
 def operator_flops(program: Program, op: Op) -> int | None:
-    """Operations of one run, counted as `paddle.flops` does: a multiplication with its addition is one.
+    """Counts the operations of one run as `paddle.flops` does: one multiply-add is one operation.
 
-    Moving and choosing values (and relu) is free, a normalization takes 2 per element, everything else that is not a
-    convolution or a matrix product 1 per element of its output.
+    Moving and selecting values (and relu) is free, a normalization takes 2 per element, and every other operator except
+    convolutions and matrix products takes 1 per output element.
 
     Returns:
-        None where a size is free or the operator names no tensor.
+        None if a size is dynamic or the operator names no tensor.
     """
     if op.type in _FREE:
         return 0
@@ -52,18 +52,18 @@ def operator_flops(program: Program, op: Op) -> int | None:
 
 
 def flops(program: Program) -> int | None:
-    """Operations of one run of the main block; None where a size is free."""
+    """Counts the operations of one run of the main block; None if a size is dynamic."""
     counts = [operator_flops(program, op) for op in program.ops]
     return None if None in counts else sum(count for count in counts if count is not None)
 
 
 def parameter_count(program: Program) -> int:
-    """Elements of all parameters."""
+    """Total number of parameter elements."""
     return sum(prod(var.dims) for block in program.blocks for var in block.vars.values() if _is_param(var))
 
 
 def parameter_bytes(program: Program) -> int:
-    """Bytes of all parameters."""
+    """Total size of the parameters in bytes."""
     return sum(_bytes(program, var.name) or 0 for var in program.vars.values() if _is_param(var))
 
 
@@ -72,12 +72,12 @@ def _is_param(var) -> bool:
 
 
 def peak_activation_bytes(program: Program) -> int | None:
-    """The most that activations take at one time, when each lives from its operator to its last reader.
+    """Peak memory of activations if each lives from its operator to its last reader.
 
-    An estimate: runtimes reuse, align and fuse in their own ways, and convolutions take workspace besides.
+    An estimate: runtimes differ in reuse, alignment and fusion, and convolutions need additional workspace.
 
     Returns:
-        None where a size is free.
+        None if a size is dynamic.
     """
     last_use: dict[str, int] = {}
     for number, op in enumerate(program.ops):

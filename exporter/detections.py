@@ -1,7 +1,7 @@
-"""What the inputs and outputs of a detector with masks mean.
+"""Determines the meaning of the inputs and outputs of an instance segmentation model.
 
-Outputs are read off the graph: behind a non-maximum suppression, rows of six numbers are boxes with class and score,
-one integer for each image counts them, and what has three axes holds their masks. Inputs beside the image are known by
+Outputs are recognized from the graph: after a non-maximum suppression, rows of six numbers are boxes with class and
+score, one integer per image is the box count, and 3-D tensors are masks. Inputs other than the image are recognized by
 the names that PaddleDetection and PaddleX give them in every export.
 """
 
@@ -16,19 +16,19 @@ _SUPPRESSIONS = ("multiclass_nms", "multiclass_nms2", "multiclass_nms3", "matrix
 
 
 def finds_objects(program: Program) -> bool:
-    """Whether boxes come out of the program."""
+    """Whether the program outputs boxes."""
     return any(op.type in _SUPPRESSIONS for op in program.ops) and "boxes" in map(_meaning, program.outputs())
 
 
 def described(program: Program, source: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of a program for instance segmentation.
+    """Returns the inputs and outputs of an instance segmentation program.
 
     Args:
-        program: One that `finds_objects`.
+        program: A program for which `finds_objects` is true.
         source: The file, for messages.
 
     Raises:
-        UnsupportedModelError: It has no mask output, or an input that segexport cannot feed.
+        UnsupportedModelError: The program has no mask output, or an input that segexport cannot feed.
     """
     inputs = []
     for spec in program.inputs():
@@ -53,18 +53,18 @@ def described(program: Program, source: str) -> tuple[tuple[TensorSpec, ...], tu
 
 
 def num_classes(program: Program) -> int:
-    """Number of classes of the non-maximum suppression, without the background; 0 if unknown."""
+    """Returns the number of classes of the non-maximum suppression without background; 0 if unknown."""
     for op in program.ops:
         if op.type in _SUPPRESSIONS and program.fetch_names:
             shape = program.shape(op.input("Scores") or "")
-            axis = 1  # [boxes, classes] of one image, or [images, classes, boxes]
+            axis = 1  # [boxes, classes] for one image, or [images, classes, boxes]
             if len(shape) > axis and shape[axis] > 1 and _is_last(program, op):
                 return shape[axis] - (0 <= op.attr("background_label", -1) < shape[axis])
     return 0
 
 
 def _is_last(program: Program, op: Op) -> bool:
-    """Whether no other suppression comes behind; the first stage's proposals are of no class."""
+    """Whether no other suppression follows; the first stage's proposals have no class."""
     return [other for other in program.ops if other.type in _SUPPRESSIONS][-1] is op
 
 

@@ -1,4 +1,4 @@
-"""The operator from which on a converted model computes something else: the model is cut, converted and run again."""
+"""Finds the first operator that a converter converts wrongly by cutting, converting and running the model."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class _End(NamedTuple):
 
 
 def first_wrong(source: ModelArtifact, is_same: Callable[[ModelArtifact, Path], bool], context: StepContext) -> str:
-    """The first operator whose result is wrong while what it reads is right; empty where none can be told.
+    """Returns the first operator with a wrong result but correct inputs; empty if it cannot be determined.
 
-    Halves the operators before a wrong tensor until one is left. Where a branch beside it was wrong already, goes on
+    Bisects the operators before a wrong tensor until one remains. If a parallel branch is already wrong, continues
     there.
 
     Args:
-        source: The ONNX model, of which the whole is converted wrongly.
-        is_same: Converts a cut model into an empty folder, runs both, and says whether they agree.
+        source: The ONNX model whose conversion is wrong.
+        is_same: Converts a cut model into an empty folder, runs both, and returns whether they agree.
     """
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -52,7 +52,7 @@ def first_wrong(source: ModelArtifact, is_same: Callable[[ModelArtifact, Path], 
                 manifest = source.manifest.model_copy(update={"outputs": (spec,), "files": (file,)})
                 try:
                     known[end.name] = is_same(ModelArtifact(folder, manifest), folder / "made")
-                except SegexportError:  # it crashes, or is not converted
+                except SegexportError:  # the cut model crashes or does not convert
                     known[end.name] = False
             return known[end.name]
 
@@ -70,7 +70,7 @@ def first_wrong(source: ModelArtifact, is_same: Callable[[ModelArtifact, Path], 
 
 
 def _up_to(ends: list[_End], names: list[str]) -> list[_End]:
-    """Those that lead to one of the tensors, which are among them."""
+    """Returns the ends that lead to one of the tensors, including these."""
     wanted, kept = set(names), []
     for end in reversed(ends):
         if end.name in wanted:

@@ -1,8 +1,8 @@
-"""The wire format of a legacy Paddle program (`framework.proto`), as message classes of our own.
+"""Defines protobuf message classes for the legacy Paddle program format (`framework.proto`).
 
-Paddle ships generated code for it, but importing that imports all of Paddle, and its names changed between releases
-(`lod_tensor` became `dense_tensor`). The numbers on the wire never did. The schema below is built at run time in a
-private descriptor pool, so that it works under any protobuf from 3.20 on and cannot collide with Paddle's own copy.
+Paddle ships generated code, but importing it imports all of Paddle, and its field names changed between releases
+(`lod_tensor` became `dense_tensor`). The field numbers never changed. The schema below is built at run time in a
+private descriptor pool, so it works with any protobuf from 3.20 on and cannot collide with Paddle's copy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 _PACKAGE = "segexport.paddle"
 
-# Reserved numbers and messages that no inference program holds (OpProto) are left out; protobuf keeps them unread.
+# Omits reserved numbers and messages that no inference program contains (OpProto); protobuf keeps unknown fields.
 _ENUMS: dict[str, dict[str, int]] = {
     "AttrType": {
         "INT": 0,
@@ -143,7 +143,7 @@ ATTR_NAME = {number: name for name, number in ATTR_TYPE.items()}
 KIND = _ENUMS["Kind"]
 SCALAR_TYPE = _ENUMS["ScalarType"]
 
-# Paddle's element types -> numpy's names. bfloat16 has no numpy type: its bits travel as uint16.
+# Paddle's element types -> numpy names. bfloat16 has no numpy type: its bits are stored as uint16.
 DTYPE_NAME: dict[int, str] = {
     KIND["BOOL"]: "bool",
     KIND["INT16"]: "int16",
@@ -160,7 +160,7 @@ DTYPE_NAME: dict[int, str] = {
 }
 DTYPE_CODE = {name: code for code, name in DTYPE_NAME.items()}
 
-# An attribute type's name -> the field that holds its value, for the types that need no conversion.
+# Attribute type -> the field that contains its value, for the types that need no conversion.
 PLAIN_FIELD = {
     "INT": "i",
     "FLOAT": "f",

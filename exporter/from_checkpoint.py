@@ -1,4 +1,4 @@
-"""A training checkpoint of PaddleSeg becomes a program: PaddleSeg builds the network, the checkpoint fills it."""
+"""Turns a PaddleSeg training checkpoint into a program: PaddleSeg builds the network, the checkpoint gives weights."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from segexport.importers.training_config import read_training_config
 
 
 class PaddleSegCheckpoint:
-    """A checkpoint and the configuration of its network.
+    """A checkpoint and its network configuration.
 
     Args:
-        path: File of weights, or a folder with one.
-        config: PaddleSeg's configuration.
-        checkout: Folder of the PaddleSeg that the model was trained with; None: the toolchain's.
+        path: Weights file, or a folder that contains one.
+        config: PaddleSeg configuration file.
+        checkout: Folder of the PaddleSeg that trained the model; None: the toolchain's PaddleSeg.
 
     Attributes:
-        file: The weights.
-        config: What the configuration says.
+        file: The weights file.
+        config: The parsed configuration.
 
     Raises:
-        InputError: One of them is not what it should be.
+        InputError: A file is missing or not of the expected kind.
     """
 
     def __init__(self, path: Path, config: Path, checkout: Path | None = None) -> None:
@@ -38,18 +38,18 @@ class PaddleSegCheckpoint:
         self._network = PaddleSegNetwork(self.config, checkout)
 
     def described(self) -> dict[str, Any]:
-        """As `PaddleSegNetwork.described`."""
+        """See `PaddleSegNetwork.described`."""
         return self._network.described(checkpoint=file_digest(self.file))
 
     def program(self, input_size: tuple[int, int] | None) -> Program:
-        """The network with the weights of the checkpoint, which ends in a mask of classes.
+        """Returns the network with the checkpoint's weights; its output is a class mask.
 
         Args:
-            input_size: (width, height) that the network is written for; None: any.
+            input_size: Fixed (width, height) of the network; None: dynamic.
 
         Raises:
-            InputError: The checkpoint cannot be read, or is not of this network.
-            WorkerFailed: PaddleSeg cannot write the network.
+            InputError: The checkpoint cannot be read or does not match the network.
+            WorkerFailed: PaddleSeg cannot export the network.
         """
         weights = read_checkpoint(self.file)
 

@@ -1,4 +1,4 @@
-"""A bare `.onnx` file, made by somebody else, becomes an artifact that can be checked against its Paddle model."""
+"""Turns an `.onnx` file from another tool into an artifact that can be checked against its Paddle model."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _VERSION = "2"
 
 
 def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
-    """Keeps the file as an artifact with the reference's preprocessing and labels, which the file does not contain.
+    """Stores the file as an artifact with the reference's preprocessing and labels, which the file does not contain.
 
-    Weights that lie in files beside it are taken along.
+    Also copies external weight files from the model's folder.
 
     Raises:
-        InputError: Not an ONNX model, one whose weights lie outside of its folder, or one whose inputs are not those
-            of the reference.
+        InputError: The file is not an ONNX model, its weights are outside its folder, or its inputs differ from the
+            reference's.
     """
     weights = _weights(path)
     identity: dict[str, Any] = {
@@ -55,7 +55,7 @@ def adopt_onnx(path: Path, reference: ModelArtifact, store: Store) -> ModelArtif
 
 
 def _weights(path: Path) -> tuple[str, ...]:
-    """The files beside the model that hold its weights."""
+    """Returns the model's external weight files."""
     names = tuple(dict.fromkeys(require_inside(path, location) for location in external_data(path)))
     if MANIFEST_NAME in names:
         raise InputError(f"{path}: its weights are in {MANIFEST_NAME}", cause="an artifact's own file has that name")
@@ -63,7 +63,7 @@ def _weights(path: Path) -> tuple[str, ...]:
 
 
 def _write(path: Path, weights: tuple[str, ...], reference: ModelArtifact, folder: Path, key: str) -> None:
-    model = folder / (path.name if weights else "model.onnx")  # the weights' files keep their names, which may be any
+    model = folder / (path.name if weights else "model.onnx")  # weight files keep their names, which are arbitrary
     notes = ["made by somebody else; preprocessing and labels are the reference's"]
     with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("describe", {"onnx": str(path)}, timeout_s=300)
@@ -88,15 +88,15 @@ def adopted(
     key: str,
     notes: Sequence[str],
 ) -> Manifest:
-    """The manifest of a file that somebody else made; preprocessing and labels are the reference's.
+    """Builds the manifest of a foreign file with the reference's preprocessing and labels.
 
     Args:
-        files: Copies of it and of what belongs to it, in the artifact's folder.
-        answer: What the file says: `inputs`, `outputs` (name, dtype, shape) and `precision`.
-        key: Of the artifact in the store.
+        files: Copies of the model file and its companions in the artifact's folder.
+        answer: `inputs`, `outputs` (name, dtype, shape) and `precision`, as read from the file.
+        key: The artifact's key in the store.
 
     Raises:
-        InputError: Its inputs or outputs are not those of the reference.
+        InputError: The inputs or outputs do not match the reference's.
     """
     before = reference.manifest
     if len(answer["inputs"]) != len(before.inputs):
@@ -130,7 +130,7 @@ def adopted(
 
 
 def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[TensorSpec, ...]:
-    """Semantics from each output's type and shape if the reference gives a mask; else the reference's, in order."""
+    """Derives semantics from type and shape if the reference outputs a mask; else copies the reference's, in order."""
     if mask_of(reference.outputs):
         return tuple(_output(new, reference) for new in found)
     if len(found) != len(reference.outputs):
@@ -145,7 +145,7 @@ def _outputs(found: list[dict], reference: Manifest, path: Path) -> tuple[Tensor
 
 
 def _output(new: dict, reference: Manifest) -> TensorSpec:
-    """Integers are classes; scores are taken for what the reference's are, channels where the classes are."""
+    """Reads integers as class indices, and scores like the reference's, with the class axis as channels."""
     shape, classes = tuple(new["shape"]), reference.num_classes
     if not new["dtype"].startswith("float"):
         return TensorSpec(

@@ -1,4 +1,4 @@
-"""A bare `.xml` file with its `.bin`, made by somebody else, becomes an artifact that can be checked."""
+"""Turns an `.xml` and `.bin` pair from another tool into an artifact that can be checked."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _VERSION = "1"
 
 
 def adopt_openvino(path: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
-    """Keeps both files as an artifact with the reference's preprocessing and labels, which they do not say.
+    """Stores both files as an artifact with the reference's preprocessing and labels, which they do not contain.
 
     Raises:
-        InputError: The `.bin` is missing, or inputs and outputs are not those of the reference.
-        WorkerError: It is no OpenVINO model.
+        InputError: The `.bin` is missing, or inputs or outputs do not match the reference's.
+        WorkerError: The files are not an OpenVINO model.
     """
     weights = path.with_suffix(".bin")
     if not weights.is_file():

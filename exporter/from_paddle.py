@@ -1,4 +1,4 @@
-"""What people have becomes an artifact: a PaddleSeg or PaddleX export folder, a bare program, a training checkpoint."""
+"""Imports models as artifacts: PaddleSeg and PaddleX export folders, single programs, training checkpoints."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ from segexport.spec import (
 from segexport.ui.pictures import default_labels
 
 IMPORT_VERSION = "10"
-_READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # by the kinds of `model_files`
+_READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # keys: kinds of `model_files`
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A model as it was found.
+    """A located model that is not read yet.
 
     Attributes:
-        path: For messages.
-        read: Its program.
-        describe: What is said beside it, for a network of so many channels.
-        params: What it was made from, for the lineage; `files` are those that every export of it shares.
-        deploy: Name and digest of the file that `describe` reads; None where `params` says all.
-        notes: How it was read.
+        path: Path for messages.
+        read: Reads the program.
+        describe: Reads the accompanying configuration, given the number of input channels.
+        params: Lineage parameters; `files` are the files that all exports of the model share.
+        deploy: Name and digest of the file that `describe` reads; None if `params` is complete.
+        notes: Notes on how the model was read.
     """
 
     path: Path
@@ -80,10 +80,10 @@ class _Found:
 
 
 def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtifact:
-    """Reads a model and keeps it as an artifact in `store`; an artifact is taken as it is.
+    """Reads a model and saves it as an artifact in `store`; returns an existing artifact unchanged.
 
     Raises:
-        InputError: Nothing that can be read, files that do not belong together, or options that contradict them.
+        InputError: No readable model, files that do not belong together, or options that contradict the files.
     """
     if options.config is not None:
         found = _checkpoint(path, options.config, options)
@@ -106,15 +106,15 @@ def new_model(
     pretrained: Path | None = None,
     seed: int = 0,
 ) -> ModelArtifact:
-    """A network that nobody has trained, which ends in the scores of its heads, the main one first.
+    """Creates an untrained network that outputs the scores of its heads, the main head first.
 
     Args:
-        heads: How many of those that PaddleSeg trains.
-        pretrained: A checkpoint whose weights are taken where name and shape fit; None: all weights are random.
-        seed: Of random weights.
+        heads: Number of PaddleSeg's training heads to output.
+        pretrained: Checkpoint; weights with matching name and shape are loaded. None: all weights are random.
+        seed: Seed of the random weights.
 
     Raises:
-        InputError: PaddleSeg cannot build it, or nothing of `pretrained` fits.
+        InputError: PaddleSeg cannot build the network, or no weight of `pretrained` fits.
     """
     config, notes = network.config, [f"PaddleSeg built {network.config.model['type']}"]
     file = None if pretrained is None else find_checkpoint(pretrained)
@@ -230,11 +230,11 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
 
 
 def _only_image(graph: program.Program, source: Path) -> TensorSpec:
-    """The input of a program that takes an image and nothing else.
+    """Returns the input of a program with a single image input.
 
     Raises:
-        UnsupportedModelError: Another number of inputs.
-        InputError: Something else than an image.
+        UnsupportedModelError: The program has several inputs or none.
+        InputError: The input is not an image.
     """
     inputs = graph.inputs()
     if len(inputs) != 1:
@@ -257,7 +257,7 @@ def _only_image(graph: program.Program, source: Path) -> TensorSpec:
 
 
 def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]:
-    """Number of input channels, and a note if the program does not state it."""
+    """Returns the number of input channels, and a note if the program does not state it."""
     if len(spec.shape) == 4 and spec.shape[1] > 0:
         return spec.shape[1], []
     stated = (options.preprocess.mean if options.preprocess else None) or options.mean or options.std
@@ -269,10 +269,10 @@ def _channels(spec: TensorSpec, options: ImportOptions) -> tuple[int, list[str]]
 def _require_one_class(
     graph: program.Program, mask: str, config: DeployConfig, options: ImportOptions, source: Path
 ) -> None:
-    """Refuses a network whose pixels may be of several classes, or of none.
+    """Refuses a multi-label network, in which a pixel can have several classes or none.
 
     Raises:
-        UnsupportedModelError: It is one, and the user does not ask for a mask of its scores by name.
+        UnsupportedModelError: The network is multi-label and the user did not name a mask output.
     """
     op = output_semantics.decides_alone(graph, mask) if mask else None
     scores = op is None or op.type in _SIGMOIDS
@@ -295,7 +295,7 @@ _SIGMOIDS = ("sigmoid", "hard_sigmoid")
 
 
 def _ignored(options: ImportOptions, config: DeployConfig) -> int:
-    """What the user says, else what the training has left out."""
+    """Returns the user's ignore index, else the training's."""
     default = ImportOptions.model_fields["ignore_index"].default
     return config.ignore_index if options.ignore_index == default else options.ignore_index
 
@@ -309,10 +309,10 @@ def _image(inputs: Sequence[TensorSpec]) -> TensorSpec:
 
 
 def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bool) -> tuple[Preprocess, list[str]]:
-    """The preprocessing, with a resize if the program has a fixed input size and the export states none.
+    """Adds a resize to the preprocessing if the program has a fixed input size and the export states none.
 
     Args:
-        pads: Whether a smaller image may be padded, since the image's size is an input of the program.
+        pads: Whether smaller images may be padded, because the image size is an input of the program.
     """
     if spec.shape[1] not in (preprocess.channels, -1):
         raise InputError(
@@ -340,7 +340,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
 
 
 def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Preprocess, list[str]]:
-    """The preprocessing with its sizes replaced, where images keep their ratio and may not have this size after it."""
+    """Replaces the sizes of preprocessing that keeps the aspect ratio and so may give another size."""
     resizes = [op for op in preprocess.geometry if isinstance(op, Resize | ResizeShort | ResizeLong)]
     pads = [op for op in preprocess.geometry if isinstance(op, Pad | PadToMultiple)]
     last = preprocess.geometry[-1]
@@ -348,7 +348,7 @@ def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Prepro
     if len(resizes) + len(pads) != len(preprocess.geometry) or (reaches and not getattr(last, "keep_ratio", False)):
         return preprocess, []
     interpolation = resizes[0].interpolation if resizes else "linear"
-    black = tuple(mean / preprocess.scale for mean in preprocess.mean)  # 0 behind the normalization
+    black = tuple(mean / preprocess.scale for mean in preprocess.mean)  # 0 after normalization
     geometry = (
         Resize(width=width, height=height, keep_ratio=True, interpolation=interpolation),
         Pad(width=width, height=height, value=pads[-1].value if pads else black),
@@ -359,7 +359,7 @@ def fitted_into(preprocess: Preprocess, width: int, height: int) -> tuple[Prepro
 
 
 def _labels(names: tuple[str, ...] | None, classes: int, source: Path, *, background: bool = True) -> tuple[Label, ...]:
-    """The classes with their colours. With a background, the first one is black."""
+    """Returns the classes with colours. With a background, the first class is black."""
     if names and classes and len(names) != classes:
         raise InputError(
             f"{source}: {len(names)} labels for a model of {classes} classes",
@@ -382,7 +382,7 @@ def _name(path: Path) -> str:
 
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
-    """The export's preprocessing with the user's values in place of its own."""
+    """Returns the export's preprocessing, overridden by the user's values."""
     stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
     whole = (options.preprocess or config.preprocess).model_dump() | stated
     try:
@@ -394,9 +394,9 @@ def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
 def fix_input_size(
     path: Path, options: ImportOptions, source: ModelArtifact, data: Dataset, store: Store
 ) -> ModelArtifact:
-    """The model with its free sides fixed to the size that all images have after preprocessing, if they have one.
+    """Fixes the model's dynamic input size to the size of preprocessed images, if they all have the same size.
 
-    A phone runs one size, and operators that depend on the size can only be exported for one.
+    Phones run one size, and size-dependent operators can only be exported for one size.
     """
     manifest = source.manifest
     if -1 not in manifest.image.shape[2:] or options.input_size is not None:

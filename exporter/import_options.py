@@ -1,4 +1,4 @@
-"""What a user says about a model that is imported: what its files do not state, or state wrongly."""
+"""User options for importing a model: information that its files lack or state wrongly."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from segexport.spec import Color, Frozen, PerChannel, Preprocess
 
 
 class ImportOptions(Frozen):
-    """What the files of an export do not state, or state wrongly.
+    """Information that the files of an export lack or state wrongly.
 
     Attributes:
-        preprocess: All of the preprocessing.
-        color, mean, std: Single parts of it, which override the export and `preprocess`; one mean and std per channel.
-        input_size: (width, height) that free sides of the input are fixed to.
-        mask_output: The output that the mask is made from; without it, the rule of `mask_output` decides.
+        preprocess: The complete preprocessing.
+        color, mean, std: Parts that override the export and `preprocess`; one mean and std per channel.
+        input_size: (width, height) for dynamic sides of the input.
+        mask_output: Output to make the mask from; by default the rule of `mask_output` decides.
         labels: Class names, in the order of the model's classes.
-        fallback_labels: Class names (of the data) for a model that has as many classes and no names.
-        config: PaddleSeg's configuration, which makes a training checkpoint a model.
-        paddleseg: Checkout of the PaddleSeg that builds the network of `config`; None: the toolchain's.
+        fallback_labels: The data's class names, for a model with as many classes and no names.
+        config: PaddleSeg configuration of a training checkpoint.
+        paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
     """
 
     preprocess: Preprocess | None = None
@@ -52,7 +52,7 @@ class ImportOptions(Frozen):
         config: Path | None = None,
         paddleseg: Path | None = None,
     ) -> ImportOptions:
-        """From the command line: `640x480`, a file of names, a YAML file with the preprocessing, `0.5,0.5,0.5`."""
+        """Parses command-line values: `640x480`, a file of names, a YAML preprocessing file, `0.5,0.5,0.5`."""
         return cls(
             color=color,
             mean=_per_channel(mean, "--mean") if mean else None,

@@ -1,4 +1,4 @@
-"""Operators and costs of a program, and which targets support it, before anything is converted."""
+"""Reports a program's operators and costs, and which targets support it, without converting anything."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Support = Literal["as it is", "after rewrites", "no"]
 
 
 class Obstacle(Frozen):
-    """An operator that an export does not take.
+    """An operator that a target does not support.
 
-    `layer`: its layer's path, or the parameter that it reads or that comes before it (see `layers.layer_of`).
+    `layer`: path of its layer, or the nearest parameter (see `layers.layer_of`).
     """
 
     operator: str
@@ -34,7 +34,7 @@ class Obstacle(Frozen):
 
 
 class TargetSupport(Frozen):
-    """Whether one export takes the program; `rewrites` are the changes that it takes first."""
+    """Whether a target supports the program; `rewrites` lists the rewrites that run first."""
 
     target: str
     tool: str
@@ -44,7 +44,7 @@ class TargetSupport(Frozen):
 
 
 class OperatorCount(Frozen):
-    """All operators of one type. `flops` counts as `paddle.flops` does; None where sizes are free."""
+    """All operators of one type. `flops` counts like `paddle.flops`; None if sizes are dynamic."""
 
     type: str
     count: int
@@ -52,7 +52,7 @@ class OperatorCount(Frozen):
 
 
 class Inspection(Frozen):
-    """Everything that `segexport inspect` shows."""
+    """The result of `segexport inspect`."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -69,12 +69,12 @@ def inspect(program: Program, input_shapes: Mapping[str, Sequence[int]] | None =
     """Describes a program.
 
     Args:
-        program: Left as it is.
-        input_shapes: Sizes for inputs that leave some free; without them, costs that depend on them are None.
+        program: Not modified.
+        input_shapes: Sizes for dynamic inputs; without them, size-dependent costs are None.
 
     Raises:
-        InputError: `input_shapes` names no input, or contradicts a size that is fixed.
-        UnsupportedModelError: The sizes do not fit the network.
+        InputError: `input_shapes` names an unknown input or contradicts a fixed size.
+        UnsupportedModelError: The network does not support the sizes.
     """
     if input_shapes:
         program = fix_input_shape(program, input_shapes)
@@ -102,12 +102,12 @@ def _operators(program: Program) -> tuple[OperatorCount, ...]:
 
 
 def support_for(target: str, program: Program) -> TargetSupport:
-    """`support_by` for one of segexport's own converters, by its name."""
+    """Calls `support_by` for one of segexport's converters, by name."""
     return support_by(CONVERTERS[target], program)
 
 
 def support_by(converter: Converter, program: Program) -> TargetSupport:
-    """Whether a converter supports the program, according to the rewrites and the tool's operator list."""
+    """Returns whether a converter supports the program, from the rewrites and the tool's operator list."""
     target, tool = converter.name, converter.tool
     first: list[str] = []
     if is_quantized(program):
@@ -132,7 +132,7 @@ def support_by(converter: Converter, program: Program) -> TargetSupport:
 
 
 def in_the_way(target: str, original: Program, error: UnsupportedModelError) -> UnsupportedModelError:
-    """A tool's refusal, with the operators and layers that its list lacks; the refusal itself where there are none."""
+    """Adds the unsupported operators and their layers to a tool's error; without any, returns the error unchanged."""
     obstacles = support_for(target, original).obstacles
     if not obstacles:
         return error

@@ -1,4 +1,4 @@
-"""The layer of the network that an operator belongs to, if the export records it."""
+"""Finds the network layer that an operator belongs to, if the export records it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Collection
 from segexport.exporter.graph import Op
 from segexport.exporter.program import Program
 
-_TENSOR = ".tmp_"  # in Paddle's names of what operators write
-LAYER_PATH = "op_namescope"  # the attribute that holds the path of the layer that made an operator
+_TENSOR = ".tmp_"  # in Paddle's names of operator outputs
+LAYER_PATH = "op_namescope"  # attribute with the path of the operator's layer
 
 
 def layer_path(op: Op) -> str:
-    """The path of the layer that made an operator, `/` if unknown; files of Paddle 3 record it."""
+    """Returns the path of an operator's layer, `/` if unknown; files of Paddle 3 record it."""
     return op.attr(LAYER_PATH, "/")
 
 
 def layer_of(program: Program, op: Op, parameters: Collection[str] | None = None) -> str:
-    """How to name an operator to somebody who wrote the network.
+    """Returns a name for an operator that the network's author recognizes.
 
     Args:
         program: The operator's program.
         op: The operator.
-        parameters: Names that are known to that person; without them, those of the program.
+        parameters: Parameter names that the author knows; by default the program's.
 
     Returns:
-        The path of its layer; of an older export the nearest parameter (its own, else one before it), and where there
-        is none, the tensor that it writes.
+        The path of its layer; for older exports the nearest parameter (its own, else a preceding one); without one, the
+        tensor that it writes.
     """
     path = layer_path(op)
     if path.strip("/"):
         return path
-    # Constants that rewrites made keep the names of the tensors that they replace, which name no layer.
+    # Constants from rewrites keep the names of the tensors that they replace, which name no layer.
     known = {name for name in (program.params if parameters is None else parameters) if _TENSOR not in name}
     own = next((name for name in op.input_names() if name in known), "")
     before = own or _parameter_before(program, op, known)

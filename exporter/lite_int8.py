@@ -1,12 +1,12 @@
-"""Prepares int8 for Paddle-Lite: attributes that make Opt choose int8 kernels, and a float twin that rounds alike.
+"""Prepares int8 for Paddle-Lite: marks operators for Opt's int8 kernels, and builds a float twin with equal rounding.
 
-Opt takes the operators that quantization-aware training leaves behind: one that rounds what goes into a convolution,
-one that rounds its weights. It reads the scales from their `OutScale` and takes the operators out again. Paddle-Lite
-rounds activations symmetrically to signed 8 bits: a ReLU's output gets 127 steps where ONNX Runtime gives it 255.
+Opt recognizes the fake-quantization operators of quantization-aware training on a convolution's input and weights. It
+reads the scales from their `OutScale` and removes the operators. Paddle-Lite quantizes activations symmetrically to
+signed 8 bits: a ReLU's output gets 127 steps, where ONNX Runtime uses 255.
 
-Opt has int8 kernels for x86 too, but they are far from what the arithmetic should give: on a street model they change
-8 % of the pixels, where the same rounding in float changes 0.8 %. So the check's twin computes in float what an exact
-kernel would: rounded weights, and activations that are scaled, rounded, clipped and scaled back.
+Opt also has int8 kernels for x86, but they are inaccurate: on a street model they change 8 % of the pixels, where the
+same rounding in float changes 0.8 %. So the check's twin computes in float what an exact kernel would: rounded weights,
+and activations that are scaled, rounded, clipped and scaled back.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.quantization_ranges import Ranges
 
 Rounds = Callable[[Program, Op, str, float], str]
-"""Puts what rounds a tensor to 127 steps of a limit in front of an operator; the name of what comes out."""
+"""Inserts rounding to 127 steps of a limit before an operator; returns the name of the rounded tensor."""
 RoundsWeight = Callable[[Program, Op, str, np.ndarray], str]
-"""The same for a weight, with a limit for each output channel."""
+"""The same for a weight, with one limit per output channel."""
 Weights = Mapping[str, np.ndarray]
 
 _QUANTIZED = frozenset(
     {"conv2d", "depthwise_conv2d"}
-)  # others have int8 kernels on neither ARM nor x86 that were tried
+)  # no other operator has int8 kernels on ARM or x86 that were tested
 _TOP = 127.0
 _ATTRIBUTES = {"bit_length": 8, "is_test": True, "round_type": 0}
 
 
 def with_int8_marks(program: Program, ranges: Ranges, weights: Weights | None = None) -> tuple[Program, list[str]]:
-    """A copy whose convolutions run in int8 in Paddle-Lite, where the range of their input is known.
+    """Returns a copy whose convolutions run in int8 in Paddle-Lite if the range of their input is known.
 
     Args:
-        program: Left as it is.
-        ranges: Of the convolutions' inputs.
-        weights: Filter -> the magnitudes whose 127 steps it is rounded to; convolutions of other filters stay float.
-            Without it, all are rounded, each channel to steps of its own largest magnitude.
+        program: Not modified.
+        ranges: Ranges of the convolutions' inputs.
+        weights: Filter -> magnitudes that 127 steps represent; convolutions with other filters stay float. Without
+            it, all filters are rounded, each channel to its largest magnitude.
 
     Returns:
-        The copy, and a note on how many convolutions have a range.
+        The copy, and a note on the number of convolutions with a range.
     """
     return _rounded(program, ranges, weights, _mark_activation, _mark_weight)
 
 
 def with_int8_arithmetic(program: Program, ranges: Ranges, weights: Weights | None = None) -> tuple[Program, list[str]]:
-    """The same in float operators: what comes out is what exact int8 kernels give."""
+    """Returns a copy that computes the results of exact int8 kernels with float operators."""
     return _rounded(program, ranges, weights, _round_activation, _round_weight)
 
 
 def with_whole_weights(program: Program, whole: Mapping[str, np.ndarray]) -> tuple[Program, Weights]:
-    """A copy whose filters are rounded already, and the magnitudes whose 127 steps all filters are to be rounded to.
+    """Returns a copy with rounded filters, and the magnitudes that 127 steps of each filter represent.
 
-    The whole numbers may be those of filters that BatchNorm was folded into: it scales a channel and its steps alike,
-    and may turn both round.
+    The integers may belong to filters with folded BatchNorm, which scales a channel and its steps alike and may negate
+    both.
 
     Args:
-        program: Left as it is.
-        whole: A convolution's output -> the whole numbers, of as many steps of each channel's largest magnitude.
+        program: Not modified.
+        whole: Convolution output -> integer weights, in steps of each channel's largest magnitude.
     """
     changed = program.copy()
     magnitudes = {}
@@ -101,7 +101,7 @@ def _rounded(
 
 
 def _limits(program: Program, ranges: Ranges) -> dict[str, float]:
-    """Variable -> largest magnitude, also for what only passes a variable with a range on."""
+    """Returns variable -> largest magnitude, including variables that only forward a variable with a range."""
     found = {name: max(-low, high) for name, (low, high) in ranges.limits().items()}
     for op in program.compute_ops():
         same = op.type == "assign" or (op.type == "dropout" and op.attr("dropout_implementation") == "upscale_in_train")
@@ -122,7 +122,7 @@ def _mark_activation(program: Program, before: Op, name: str, limit: float) -> s
 
 
 def _weight_limits(value: np.ndarray, known: np.ndarray | None) -> np.ndarray:
-    """The largest magnitude of each output channel, never 0: it is divided by."""
+    """Returns the largest magnitude of each output channel; never 0, because it is a divisor."""
     if known is not None:
         return np.broadcast_to(known.reshape(-1), value.shape[:1]).astype(np.float32)
     limits = np.abs(value).reshape(value.shape[0], -1).max(axis=1)

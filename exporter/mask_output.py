@@ -1,10 +1,10 @@
-"""Which output of a network with several heads the mask is made from.
+"""Chooses the output from which the mask is made, for networks with several heads.
 
-The user names it (`--mask-output NAME`), or it is, in this order: the only output that could be; the only one with
-classes; the only one that holds probabilities, since a softmax or sigmoid at the end marks scores, and what a network
-gives besides (embeddings, offsets) has none; the only one with as many channels as there are class names. Everything
-else needs the user's choice. The choice is recorded in the outputs' semantics: those that are not the mask become
-"other", and the mask is the first output that is not.
+The user names it (`--mask-output NAME`), or it is, in this order: the only candidate output; the only one with classes;
+the only one with probabilities, because a final softmax or sigmoid marks scores, which other outputs (embeddings,
+offsets) lack; the only one with as many channels as there are class names. Otherwise the user must choose. The choice
+is recorded in the outputs' semantics: the other outputs become "other", and the mask is the first output that is not
+"other".
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from segexport.exporter.program import Program
 from segexport.spec import TensorSpec
 
 MASKS = ("class_index", "probability", "logits")
-FIRST = ""  # in the place of a name: the first that could be, without asking
+FIRST = ""  # instead of a name: the first candidate
 
 
 def choose_mask(
     program: Program, outputs: Sequence[TensorSpec], wanted: str | None, labels: int, source: str
 ) -> tuple[TensorSpec, ...]:
-    """The outputs, of which at most one is a mask.
+    """Returns the outputs with at most one mask among them.
 
     Args:
-        program: Whose outputs they are.
-        outputs: With the semantics that the graph shows.
-        wanted: The name of the output that the user chose, FIRST, or None for the rule above.
-        labels: How many class names are known, 0 for none.
+        program: The program of the outputs.
+        outputs: Outputs with the semantics from the graph.
+        wanted: Name of the user's output, FIRST, or None for the rule above.
+        labels: Number of known class names, 0 for none.
         source: The file, for messages.
 
     Raises:
-        InputError: No such output, one that no mask can be made from, or no way to choose one.
+        InputError: The output does not exist or cannot be a mask, or the rule cannot choose one.
     """
     possible = [spec for spec in outputs if spec.semantics in MASKS]
     if wanted:
@@ -59,9 +59,9 @@ def choose_mask(
 
 
 def choice_notes(program: Program, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> list[str]:
-    """A warning if `choose_mask` had to choose among outputs that differ.
+    """Returns a warning if `choose_mask` chose among different outputs.
 
-    Class indices beside the scores that they come from are one answer in two forms.
+    Class indices and the scores that they come from count as one output in two forms.
     """
     possible = [spec for spec in before if spec.semantics in MASKS]
     mask = mask_of(after)
@@ -76,12 +76,12 @@ _HINT = "name one of those that hold logits, probabilities or class indices"
 
 
 def mask_of(outputs: Sequence[TensorSpec]) -> str:
-    """The name of the output that the mask is made from, empty where there is none."""
+    """Returns the name of the mask output; empty if there is none."""
     return next((spec.name for spec in outputs if spec.semantics in MASKS), "")
 
 
 def listed(outputs: Sequence[TensorSpec]) -> str:
-    """Names with types and sizes, for people."""
+    """Formats output names with types and sizes for messages."""
     return ", ".join(f"{spec.name} ({spec.semantics}, {spec.dtype} {list(spec.shape)})" for spec in outputs)
 
 

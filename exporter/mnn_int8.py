@@ -1,8 +1,8 @@
-"""What MNN's converter is told of int8: our ranges of activations and scales of weights, layer by layer.
+"""Passes activation ranges and weight scales to MNN's converter, layer by layer.
 
-The converter rounds the weights of a convolution by the scales that it is given (`--compressionParamsFile`, the message
-`Pipeline` of its `MNN_compression.proto`, as JSON). Weights that lie on their grid already come out as they are, so the
-file holds the integers that our own quantization chose.
+The converter rounds a convolution's weights with the given scales (`--compressionParamsFile`, the message `Pipeline` of
+its `MNN_compression.proto`, as JSON). Weights that are already on the grid do not change, so the file contains the
+integers that segexport's quantization chose.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
-_PRODUCTS = ("Conv",)  # MNN 3.6.1 writes products of matrices in int8 so that it cannot read them
-# On x86, MNN 3.6.1 takes the largest of integers without their sign, and averages them otherwise than it should.
+_PRODUCTS = ("Conv",)  # MNN 3.6.1 cannot read the int8 matrix products that it writes
+# On x86, MNN 3.6.1 ignores the sign in int8 max pooling, and computes int8 averages wrongly.
 _FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _LOWEST, _HIGHEST = -128, 127
 
 
 def unquantized_onnx(onnx: Path, folder: Path, context: StepContext) -> tuple[Path, Path, str]:
-    """An int8 ONNX model as MNN's converter takes it: the floats, what it is told of them, and a note."""
+    """Splits an int8 ONNX model for MNN's converter: the float model, the compression parameters, and a note."""
     floats, told = folder / "float.onnx", folder / "int8.json"
     arguments = {"onnx": str(onnx), "out": str(floats), "float_operators": _FLOAT_OPERATORS}
     with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
@@ -35,10 +35,10 @@ def unquantized_onnx(onnx: Path, folder: Path, context: StepContext) -> tuple[Pa
 
 
 def compression(tensors: Mapping[str, Sequence[Any]], products: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The layers that compute in int8; arguments as `onnx_unquantize_worker.unquantize` answers them.
+    """Returns the layers that compute in int8; arguments as returned by `onnx_unquantize_worker.unquantize`.
 
-    The last products, which give the scores, stay float: MNN would round the scores for nothing. Of a product whose
-    ReLU is fused with it, MNN calls the layer by the ReLU's output.
+    The last products, which compute the scores, stay float: MNN would round the scores without benefit. MNN names a
+    product with a fused ReLU by the ReLU's output.
     """
     layers = []
     for product in products:
@@ -52,7 +52,7 @@ def compression(tensors: Mapping[str, Sequence[Any]], products: Sequence[Mapping
 
 
 def _activation(name: str, rounded: Sequence[Any]) -> dict[str, Any]:
-    """A tensor's rounding; MNN's integers have a sign, so that those without one move down."""
+    """Returns a tensor's quantization parameters; shifts unsigned integers, because MNN's are signed."""
     scale, zero, low, _ = rounded
     bounds = {"clampMin": _LOWEST, "clampMax": _HIGHEST}
     return {"name": name, "bits": 8, "scales": [scale], "zeroPoint": zero - low + _LOWEST, **bounds}

@@ -1,4 +1,4 @@
-"""An fp32 ONNX model becomes fp16: half the size; inputs and outputs stay fp32."""
+"""Converts an fp32 ONNX model to fp16, half the size; inputs and outputs stay fp32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segexport.spec import Format, Frozen, Precision
 
 
 class HalfOnnx:
-    """Weights and arithmetic in fp16, with casts at both ends."""
+    """Converts weights and arithmetic to fp16, with casts at inputs and outputs."""
 
     kind = "onnx_fp16"
     version = "2"
@@ -23,7 +23,7 @@ class HalfOnnx:
     uses_data = False
 
     class Params(Frozen):
-        """Nothing to choose."""
+        """No parameters."""
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
@@ -32,7 +32,7 @@ class HalfOnnx:
         """Writes `model.onnx`.
 
         Raises:
-            UnsupportedModelError: It is in int8.
+            UnsupportedModelError: The model is in int8.
         """
         require_float(source, "fp16")
         arguments = {"fp32": str(source.file("model")), "out": str(out_dir / "model.onnx")}

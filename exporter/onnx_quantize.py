@@ -1,8 +1,8 @@
-"""Static int8 quantization of an fp32 ONNX model, in the form that ONNX Runtime fuses into integer operators.
+"""Quantizes an fp32 ONNX model statically to int8, in the form that ONNX Runtime fuses into integer operators.
 
-QDQ, unsigned 8-bit activations, signed 8-bit weights per channel, BatchNorm folded first, Resize left in float (its
-int8 kernel is slower). Images are streamed through the model once, however many there are; bias correction goes over a
-few of them again, and the rounding of weights over all of them where a model is too wide for one turn.
+Uses QDQ, unsigned 8-bit activations, signed 8-bit weights per channel and folded BatchNorm; Resize stays in float (its
+int8 kernel is slower). All images pass through the model once; bias correction uses a few of them again, and weight
+rounding uses all of them again if the model is too wide for one pass.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from segexport.spec import Format, Precision
 if TYPE_CHECKING:
     import numpy as np
 
-_CORRECTED_ON = 16  # images for bias correction: means settle long before ranges do
+_CORRECTED_ON = 16  # images for bias correction: means converge long before ranges do
 
 
 @dataclass(frozen=True)
 class QuantizationResult:
-    """What quantization did.
+    """The result of quantization.
 
     Attributes:
         answer: The model's inputs and outputs, see `onnx_worker`.
-        ranges: Of every activation that is rounded, by its ONNX name.
+        ranges: Range of each rounded activation, by ONNX name.
         chosen: Names of the operators that compute in int8.
-        whole: Operator's name -> its weights as whole numbers, as ONNX keeps them; of those rounded with compensation.
+        whole: Operator name -> integer weights as stored in ONNX, for weights rounded with compensation.
     """
 
     answer: dict[str, Any]
@@ -54,17 +54,17 @@ class QuantizationResult:
 
 
 class QuantizeOnnx:
-    """fp32 ONNX to int8 ONNX, with ranges observed on calibration images, or those that training learned."""
+    """Converts fp32 ONNX to int8 ONNX, with ranges from calibration images or from training."""
 
     kind = "onnx_int8"
-    version = "7"
+    version = "8"
     accepts = Format.ONNX
     produces = Format.ONNX
     needs = ("onnx", "onnxruntime")
     uses_data = True
 
     class Params(Calibration):
-        """How, and with how many bits for each weight; `ends` says it for the first and the last layer's."""
+        """Calibration settings and bits per weight; `ends` sets the bits of the first and the last layer."""
 
         weight_bits: Literal[4, 8] = 8
 
@@ -72,10 +72,10 @@ class QuantizeOnnx:
         self.params = self.Params(**dict(params)) if params else self.Params()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.onnx`; what is int8 already stays as it is.
+        """Writes `model.onnx`; an int8 source is not changed.
 
         Raises:
-            InputError: No images, uniform images, or the model gives NaN or infinity on one of them.
+            InputError: There are no images, they are uniform, or the model outputs NaN or infinity for one.
         """
         if self.params.weight_bits == 4:
             require_float(source, "w4a8")
@@ -96,19 +96,19 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
 def quantize(
     source: ModelArtifact, out: Path, params: Calibration, context: StepContext, *, weight_bits: int = 8
 ) -> QuantizationResult:
-    """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; see `QuantizeOnnx.run` for what it raises."""
+    """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; raises as `QuantizeOnnx.run`."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
     options = params.model_dump(mode="json") | {"images": len(data), "weight_bits": weight_bits}
     if weight_bits == 4:
-        options["per_channel"] = True  # one step for all channels leaves some of them none
+        options["per_channel"] = True  # a common scale for all channels would round some of them to zero
     if trained:
         if params.equalize or params.bias_correction:
             notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
         options |= {"equalize": False, "bias_correction": False}
         if weight_bits == 8:
-            options["rounding"] = "nearest"  # as they were trained
+            options["rounding"] = "nearest"  # as in training
     every = max(1, len(data) // _CORRECTED_ON)
     with (
         tempfile.TemporaryDirectory(dir=out.parent) as scratch,
@@ -125,6 +125,7 @@ def quantize(
                 bar.advance()
         found, _ = worker.call("quantize", {}, timeout_s=context.timeout_s)
         notes += _compared(found, params.method)
+        notes += _spread(found["spread"], len(data))
         whole = {}
         if found["turns"]:
             gains = _rounded(worker, found["turns"], data, source, context)
@@ -144,14 +145,14 @@ def quantize(
 
 
 def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Name and input tensors of each image."""
+    """Yields name and input tensors of each image."""
     for sample in data:
         tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
         yield sample.name, preprocess.feed(source.manifest.inputs, tensor, placement)
 
 
 def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, context: StepContext) -> list[float]:
-    """Rounds the weights; the first turn has seen the images already. Returns their errors over the nearest's."""
+    """Rounds the weights; the first pass has used the images already. Returns errors relative to nearest rounding."""
     gains: list[float] = []
     with context.progress("rounding weights", turns) as bar:
         for turn in range(turns):
@@ -163,7 +164,7 @@ def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, c
 
 
 def _compared(found: dict[str, Any], asked: str) -> list[str]:
-    """What the comparison of outputs on the calibration images says, if it says anything."""
+    """Returns notes from comparing the outputs on the calibration images, if any."""
     errors, method = found["errors"], found["method"]
     if not errors:
         return []
@@ -174,6 +175,15 @@ def _compared(found: dict[str, Any], asked: str) -> list[str]:
         return [said]
     others = ", ".join(f"{name} {error:.2g}" for name, error in errors.items() if name != asked)
     return [warning(f"{said}; others tried: {others}; taken: {method}")]
+
+
+def _spread(errors: list[float], images: int) -> list[str]:
+    """What other images of the same kind would have given; nothing where none were drawn."""
+    if not errors:
+        return []
+    mean, sd = statistics.mean(errors), statistics.stdev(errors)
+    each = f"{len(errors)} draws of about {images // len(errors)} calibration images each"
+    return [f"{each}: outputs have {mean:.2g} ± {sd:.1g} of the error that is far off (mean ± standard deviation)"]
 
 
 def _how_rounded(gains: list[float], options: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""int8 for OpenVINO by NNCF, Intel's quantizer: ranges of its own, and its correction of biases."""
+"""Quantizes OpenVINO models to int8 with NNCF, Intel's quantizer, with its own ranges and bias correction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOOLS = ("nncf", "openvino")
 
 
 class QuantizeWithNncf:
-    """fp32 to int8: asymmetric activations, symmetric weights per channel, biases corrected."""
+    """Converts fp32 to int8: asymmetric activations, symmetric weights per channel, corrected biases."""
 
     kind = "openvino_nncf"
     version = "2"
@@ -31,11 +31,11 @@ class QuantizeWithNncf:
     uses_data = True
 
     class Params(Frozen):
-        """What NNCF is told.
+        """NNCF's parameters.
 
         Attributes:
-            images: Calibration images taken from the data, spread over it.
-            fast_bias_correction: Each layer by itself; else each after those before it, which takes many runs more.
+            images: Number of calibration images, spread over the data.
+            fast_bias_correction: Correct each layer independently; else layer after layer, which takes many more runs.
         """
 
         images: int = Field(default=32, ge=1)
@@ -48,8 +48,8 @@ class QuantizeWithNncf:
         """Writes `model.xml` and `model.bin`.
 
         Raises:
-            UnsupportedModelError: It is in int8 already.
-            InputError: No images, or images that say nothing.
+            UnsupportedModelError: The model is already in int8.
+            InputError: There are no images, or they are uniform.
         """
         require_float(source, "NNCF")
         data = context.images("int8 calibration").subset(self.params.images, context.seed)

@@ -1,8 +1,8 @@
-"""What a segmentation model's outputs mean, read off the graph; names are never looked at.
+"""Determines the meaning of a segmentation model's outputs from the graph, never from names.
 
-An output is followed back through operators that only move, resize or copy values until one is met that decides: an
-argmax (or a threshold) makes class indices, a softmax or sigmoid makes probabilities, and anything else of the shape
-of an image is logits. The axes keep their letters on the way.
+Traces an output back through operators that only move, resize or copy values to the operator that decides: an argmax
+(or a threshold) gives class indices, a softmax or sigmoid gives probabilities, and any other image-shaped tensor is
+logits. Axis letters are tracked on the way.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _THRESHOLD = frozenset({"greater_than", "greater_equal", "less_than", "less_equa
 INTERPOLATION = frozenset(
     {"bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "bilinear_interp", "nearest_interp"}
 )
-# Operators that hand values on: each output element is an input element (or a weighted mean of neighbours).
+# Operators that forward values: each output element is an input element (or a weighted mean of neighbours).
 _PASS = INTERPOLATION | {
     "assign", "cast", "scale", "transpose2", "transpose", "squeeze2", "unsqueeze2", "reshape2", "dropout", "slice",
     "strided_slice", "pad2d", "pad3d", "share_data", "memcpy", "flip", "crop_tensor",
 }  # fmt: skip
-# Operators whose output sizes depend on values: behind them, rows are detections, not pixels.
+# Operators whose output sizes depend on values: after them, rows are detections, not pixels.
 DATA_DEPENDENT = frozenset(
     {
         "where_index", "masked_select", "unique", "unique_consecutive", "multiclass_nms", "multiclass_nms2",
@@ -37,11 +37,11 @@ DATA_DEPENDENT = frozenset(
 
 @dataclass(frozen=True)
 class Head:
-    """How an output came about.
+    """The operator chain that produces an output.
 
     Attributes:
         semantics: As in `TensorSpec`.
-        layout: A letter per axis, empty where it cannot be known.
+        layout: One letter per axis, empty if unknown.
         num_classes: Number of classes of the output, 0 if unknown. One channel means two classes.
     """
 
@@ -51,7 +51,7 @@ class Head:
 
 
 def output_specs(program: ProgramGraph) -> list[TensorSpec]:
-    """The outputs in fetch order, with the semantics that the graph shows."""
+    """Returns the outputs in fetch order with the semantics from the graph."""
     specs = []
     for name in program.fetch_names:
         head = recognise(program, name)
@@ -68,12 +68,12 @@ def output_specs(program: ProgramGraph) -> list[TensorSpec]:
 
 
 def num_classes(program: ProgramGraph) -> int:
-    """The number of classes of the first output that has any; 0 if unknown."""
+    """Returns the number of classes of the first output with classes; 0 if unknown."""
     return next((count for name in program.fetch_names if (count := recognise(program, name).num_classes)), 0)
 
 
 def recognise(program: ProgramGraph, output: str) -> Head:
-    """Reads the head that ends in variable `output` off the graph."""
+    """Recognizes the head that produces variable `output`."""
     tracer = _Tracer(program)
     if tracer.is_data_dependent(output):
         return Head("other", "", 0)
@@ -94,9 +94,9 @@ def recognise(program: ProgramGraph, output: str) -> Head:
 
 
 def decides_alone(program: ProgramGraph, output: str) -> Op | None:
-    """The sigmoid or threshold that decides for each of several channels separately whether its class is present.
+    """Returns the sigmoid or threshold that decides independently per channel whether its class is present.
 
-    The largest of such channels is not the class of a pixel: a pixel may be of several classes, or of none.
+    The largest channel then is not the pixel's class: a pixel can have several classes, or none.
     """
     tracer = _Tracer(program)
     _, op = tracer.meaning(output)
@@ -108,7 +108,7 @@ def decides_alone(program: ProgramGraph, output: str) -> Op | None:
 
 
 def is_identity_scale(op: Op) -> bool:
-    """Whether the operator is a `scale` that changes nothing; exports end in one."""
+    """Whether the operator is an identity `scale`; exports end with one."""
     return (
         op.type == "scale"
         and op.attr("scale", 1.0) == 1.0
@@ -122,7 +122,7 @@ def _at_least_two(channels: int) -> int:
 
 
 class _Tracer:
-    """Walks one program backwards."""
+    """Traces variables of one program backwards."""
 
     def __init__(self, program: ProgramGraph) -> None:
         self.program = program
@@ -142,20 +142,20 @@ class _Tracer:
         return False
 
     def meaning(self, name: str) -> tuple[Semantics, Op | None]:
-        """What the values of `name` are, and the operator that decides it."""
-        changed = False  # values rescaled: no longer an index or a probability
+        """Returns the semantics of `name`, and the operator that decides it."""
+        changed = False  # rescaled values are no longer an index or a probability
         while (op := self.producers.get(name)) is not None:
             if op.type in _ARGMAX and not (
                 op.type == "top_k_v2" and (op.attr("k") != 1 or name != op.output("Indices"))
             ):
                 return ("other" if changed else "class_index"), op
-            if op.type == "where" and (chosen := self._chosen(op)):  # a class where it is sure, else a constant
+            if op.type == "where" and (chosen := self._chosen(op)):  # a class where confident, else a constant
                 name = chosen
                 continue
             if op.type == "where":  # one constant or the other: the condition decides
                 name = op.input("Condition") or ""
                 continue
-            if op.type == "round":  # of a probability: whether it is over a half
+            if op.type == "round":  # a rounded probability: whether it exceeds 0.5
                 semantics, decided = self.meaning(op.input("X") or "")
                 return ("class_index", op) if semantics == "probability" and not changed else (semantics, decided)
             if op.type in _THRESHOLD:
@@ -169,7 +169,7 @@ class _Tracer:
         return "other", None
 
     def _chosen(self, op: Op) -> str:
-        """The branch of a `where` that is computed from the image, if the other one is not; else nothing."""
+        """Returns the branch of a `where` that depends on the image if the other does not; else empty."""
         branches = [op.input("X") or "", op.input("Y") or ""]
         computed = [name for name in branches if self._sees_image(name)]
         return computed[0] if len(computed) == 1 else ""
@@ -188,7 +188,7 @@ class _Tracer:
         return False
 
     def index_classes(self, op: Op | None) -> int:
-        """Number of classes of an argmax or a threshold."""
+        """Returns the number of classes of an argmax or a threshold."""
         if op is None or op.type in _THRESHOLD:
             return 2
         source = op.input("X") or ""
@@ -196,7 +196,7 @@ class _Tracer:
         return max(self.size(source, op.attr("axis", -1) % max(rank, 1)), 0)
 
     def layout(self, name: str, depth: int = 0) -> str:
-        """A letter per axis of `name`, empty if unknown."""
+        """Returns one letter per axis of `name`, empty if unknown."""
         op, rank = self.producers.get(name), len(self.program.shape(name))
         if op is None or op.type == "feed" or depth > 200:
             return ""
@@ -222,7 +222,7 @@ class _Tracer:
         return _moved(op, letters, self.program.shape(source), self.program.shape(name)) if rank else ""
 
     def size(self, name: str, axis: int, depth: int = 0) -> int:
-        """The size of an axis: as recorded, else followed back to the weights that made it; -1 where unknown."""
+        """Returns the recorded size of an axis, else the size from the weights that produce it; -1 if unknown."""
         dims = self.program.shape(name)
         if not 0 <= axis < len(dims):
             return -1
@@ -246,13 +246,13 @@ class _Tracer:
 
 
 def _assumed(rank: int, channel_axis: int) -> str:
-    """The usual layout of this rank with its channels at `channel_axis`."""
+    """Returns the usual layout of this rank with channels at `channel_axis`."""
     spatial = {4: "NHW", 3: "HW"}.get(rank, "")
     return spatial[:channel_axis] + "C" + spatial[channel_axis:] if spatial else ""
 
 
 def _moved(op: Op, letters: str, before: tuple[int, ...], after: tuple[int, ...]) -> str:
-    """The letters behind an operator, empty where it mixes axes."""
+    """Returns the letters after an operator; empty if it mixes axes."""
     if op.type in ("transpose2", "transpose"):
         return "".join(letters[axis] for axis in op.attr("axis"))
     if op.type == "squeeze2":
@@ -262,7 +262,7 @@ def _moved(op: Op, letters: str, before: tuple[int, ...], after: tuple[int, ...]
         gone = {axis % len(letters) for axis in op.attr("decrease_axis") or []}
         return "".join(letter for axis, letter in enumerate(letters) if axis not in gone)
     if op.type in ("unsqueeze2", "reshape2"):
-        # The one new axis of size 1 is the batch or the channels, whichever is missing; anything else is not followed.
+        # A single new axis of size 1 is the missing batch or channel axis; other cases are not traced.
         missing = [letter for letter in "NC" if letter not in letters]
         if len(missing) == 1 and len(after) == len(before) + 1:
             named = {axis % len(after) for axis in op.attr("axes") or ()}

@@ -1,4 +1,4 @@
-"""What really runs of a Paddle program: what Paddle Inference's passes made of it."""
+"""Lists the operators that Paddle Inference runs after its graph passes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from segexport.spec import Format
 
 
 def audit_program(artifact: ModelArtifact, options: RunOptions) -> Audit:
-    """Opens the program and reads back what its runtime saved after its passes.
+    """Opens the program and reads the optimized program that the runtime saved.
 
     Raises:
-        SegexportError: The runtime cannot open it.
+        SegexportError: The runtime cannot open the program.
     """
     ran = _ran(artifact, options)
     source = "Paddle Inference's optimized program"
@@ -25,14 +25,14 @@ def audit_program(artifact: ModelArtifact, options: RunOptions) -> Audit:
 
 
 def _ran(artifact: ModelArtifact, options: RunOptions) -> tuple[Ran, ...]:
-    """Of the option `graph`: the program itself where it is run plain, and else what Paddle's passes made of it."""
+    """Returns the operators of the program for `graph` plain, else of the optimized program."""
     with tempfile.TemporaryDirectory() as folder:
         extra = {**options.options, "optimized_program": folder}
         saving = RunOptions(options.device, options.threads, options.timeout_s, extra)
         with runtime_for(Format.PADDLE).open(artifact, saving) as session:
             provider = session.info.provider
         saved = Path(folder) / "_optimized.pdmodel"
-        file = saved if saved.is_file() else artifact.file("model")  # without passes, the program itself is run
+        file = saved if saved.is_file() else artifact.file("model")  # without passes, the original program runs
         graph = read_graph(file)
     ran = []
     for op in graph.all_ops():

@@ -1,6 +1,6 @@
-"""A network of PaddleSeg as a program: PaddleSeg builds it by a configuration, and writes it.
+"""Builds a PaddleSeg network from a configuration and exports it as a program.
 
-PaddleSeg runs in a process of its own, in its toolchain's Python, or from a checkout of the user's own.
+PaddleSeg runs in a separate process, in its toolchain's Python or from the user's checkout.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from segexport.process.worker import Worker
 
 WORKER = Path(__file__).parent / "workers" / "paddleseg_worker.py"
 MODULE = "paddleseg"
-_LONGEST_S = 1800.0  # to build and trace the largest networks on a slow machine
+_LONGEST_S = 1800.0  # enough to build and trace the largest networks on a slow machine
 
 
 @dataclass(frozen=True)
 class Built:
-    """A network that PaddleSeg has built.
+    """A network built by PaddleSeg.
 
     Attributes:
-        weights: Type and shape of each weight, by its name.
-        num_classes: 0 where PaddleSeg does not say.
+        weights: Type and shape of each weight, by name.
+        num_classes: Number of classes, 0 if unknown.
     """
 
     weights: dict[str, tuple[str, tuple[int, ...]]]
@@ -42,14 +42,14 @@ class Built:
 
 
 class PaddleSegNetwork:
-    """A network that a configuration describes.
+    """A network described by a configuration.
 
     Args:
-        config: What the configuration says.
+        config: The parsed configuration.
         checkout: Folder of the PaddleSeg that builds it; None: the toolchain's.
 
     Raises:
-        InputError: The folder is no checkout.
+        InputError: The folder is not a PaddleSeg checkout.
     """
 
     def __init__(self, config: TrainingConfig, checkout: Path | None = None) -> None:
@@ -62,10 +62,10 @@ class PaddleSegNetwork:
             )
 
     def described(self, **files: str) -> dict[str, Any]:
-        """What decides the program and its preprocessing, for keys and the lineage.
+        """Returns everything that determines the program and its preprocessing, for keys and lineage.
 
         Args:
-            files: Digests of what fills the network.
+            files: Digests of the weight files.
         """
         builder = tool_versions((MODULE,)) if self._checkout is None else {"checkout": _digest(self._checkout / MODULE)}
         config = self.config.model_dump(mode="json", exclude={"notes"}) | {"file": self.config.file.name}
@@ -80,18 +80,18 @@ class PaddleSegNetwork:
         heads: int = 0,
         seed: int = 0,
     ) -> Program:
-        """Builds the network and writes it.
+        """Builds the network and exports it.
 
         Args:
-            input_size: (width, height) that it is written for; None: any.
-            fill: Gives weights by their names; what it does not give stays random.
-            heads: 0: it ends in a mask, as PaddleSeg's `export.py` writes it. Else it ends in the scores of so many of
-                the heads that PaddleSeg trains, the main one first.
-            seed: Of random weights.
+            input_size: Fixed (width, height); None: dynamic.
+            fill: Returns weights by name; weights that it omits stay random.
+            heads: 0: the output is a mask, as written by PaddleSeg's `export.py`. Else the outputs are the scores of
+                this many of PaddleSeg's training heads, the main head first.
+            seed: Seed of the random weights.
 
         Raises:
-            InputError: PaddleSeg cannot build the network, it has fewer heads, or what `fill` raises.
-            WorkerFailed: It cannot be written as a program.
+            InputError: PaddleSeg cannot build the network, it has fewer heads, or `fill` raises it.
+            WorkerFailed: The network cannot be exported.
             StorageError: The folder for temporary files is full.
         """
         scratch = tempfile.TemporaryDirectory(prefix="segexport-paddleseg-")
@@ -104,7 +104,7 @@ class PaddleSegNetwork:
                 worker.call("write", arguments, arrays, timeout_s=_LONGEST_S)
                 written = _read(Path(folder))
             except SegexportError as error:
-                require_temporary_room(error)  # Paddle writes what there is room for, and says nothing
+                require_temporary_room(error)  # on a full disk Paddle silently writes truncated files
                 raise
         if len(written.fetch_names) < heads:
             raise InputError(
@@ -118,20 +118,20 @@ class PaddleSegNetwork:
         arguments = {"model": self.config.model, "dataset": self.config.dataset, "checkout": checkout, "seed": seed}
         try:
             answer = worker.call("build", arguments, timeout_s=_LONGEST_S)[0]
-        except WorkerFailed as error:  # the configuration is what the user can change
+        except WorkerFailed as error:  # the user can change the configuration
             raise InputError(f"{self.config.file}: {error.what}", cause=error.cause, hint=error.hint) from error
         weights = {name: (dtype, tuple(shape)) for name, (dtype, shape) in answer["weights"].items()}
         return Built(weights, answer["num_classes"])
 
 
 def _read(folder: Path) -> Program:
-    """What Paddle 2 writes is a `.pdmodel`, what Paddle 3 writes a `.json`."""
+    """Reads the exported program: a `.pdmodel` from Paddle 2, a `.json` from Paddle 3."""
     params, legacy = folder / "model.pdiparams", folder / "model.pdmodel"
     return program.read(legacy, params) if legacy.is_file() else pir.read_program(folder / "model.json", params)
 
 
 def _digest(package: Path) -> str:
-    """Of all Python files below a folder."""
+    """Returns the digest of all Python files below a folder."""
     found = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
         found.update(f"{file.relative_to(package)} {file_digest(file)}\n".encode())

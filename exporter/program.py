@@ -1,7 +1,7 @@
-"""An exported Paddle inference program, read, checked, changed and written in pure Python.
+"""Reads, verifies, modifies and writes exported Paddle inference programs in pure Python.
 
-The graph becomes plain objects (`Program`, `Block`, `Op`, `Var`) that rewrites change freely; the wire format is met
-only in `framework_proto` and at the two ends, `program_reader` and `program_writer`.
+The graph consists of plain objects (`Program`, `Block`, `Op`, `Var`) that rewrites modify; only `framework_proto`,
+`program_reader` and `program_writer` handle the file format.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["BUILD_ATTRIBUTES", "Attr", "Block", "Op", "Program", "Var", "attr_ty
 
 
 class Program(ProgramGraph):
-    """A program and its parameters, with its files and the meaning of its outputs."""
+    """A program with its parameters, file input and output, and output semantics."""
 
     def verify(self, source: str = "program") -> None:
-        """Checks that the program can run: what it names exists, and is written before it is read.
+        """Checks that the program can run: every named variable exists and is written before it is read.
 
         Args:
-            source: What error messages call the program (its path).
+            source: The program's name in error messages (its path).
 
         Raises:
             InputError: The first fault, with the operator's number and type.
@@ -32,22 +32,22 @@ class Program(ProgramGraph):
         program_verify.verify(self, source)
 
     def outputs(self) -> list[TensorSpec]:
-        """The outputs in fetch order, with layout and semantics as the graph shows them (see `output_semantics`)."""
+        """Returns the outputs in fetch order with layout and semantics from the graph (see `output_semantics`)."""
         return output_specs(self)
 
     def write(self, folder: Path, stem: str = "model") -> tuple[Path, Path]:
-        """Writes `stem.pdmodel` and `stem.pdiparams`; equal programs give equal bytes.
+        """Writes `stem.pdmodel` and `stem.pdiparams`; equal programs produce equal bytes.
 
         Returns:
             The two paths.
 
         Raises:
-            StorageError: The folder cannot be written or is full; nothing half-written stays.
+            StorageError: The folder is not writable or full; no partial file remains.
         """
         return program_writer.write(self, Path(folder), stem)
 
     def to_bytes(self) -> bytes:
-        """The `.pdmodel` file's bytes, in canonical order and without build paths."""
+        """Returns the bytes of the `.pdmodel` file, in canonical order and without build paths."""
         return program_writer.model_bytes(self)
 
 
@@ -59,11 +59,11 @@ def read(model: Path, params: Path) -> Program:
         params: The `.pdiparams` file.
 
     Raises:
-        InputError: A file is missing, empty, damaged, swapped, or of another kind; see the cause.
+        InputError: A file is missing, empty, damaged, swapped or of another kind; see the cause.
     """
     return program_reader.read_program(Path(model), Path(params), Program)
 
 
 def read_graph(model: Path) -> Program:
-    """Reads the graph alone, without its parameters' values (`params` stays empty)."""
+    """Reads only the graph, without parameter values (`params` stays empty)."""
     return program_reader.read_graph(Path(model), Program)

@@ -1,4 +1,4 @@
-"""The graph of an inference program and its parameters, as plain objects that are looked up and changed."""
+"""The graph of an inference program and its parameters, with lookup and modification methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segexport.spec import TensorSpec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Attributes that record where and how a program was traced; they contain paths of that machine and change no result.
+# Attributes that record how a program was traced; they contain paths of the tracing machine and affect no result.
 BUILD_ATTRIBUTES = frozenset({"op_callstack", "op_device", "op_role_var"})
 
 
@@ -30,7 +30,7 @@ class ProgramGraph:
     Attributes:
         blocks: Block 0 is the main one.
         params: Arrays by name, in file order (sorted names). Treat them as read-only: copies of a program share them.
-        version, op_versions: What the writing Paddle recorded of itself.
+        version, op_versions: Version information recorded by the Paddle that wrote the program.
     """
 
     blocks: list[Block]
@@ -42,7 +42,7 @@ class ProgramGraph:
 
     @property
     def ops(self) -> list[Op]:
-        """The main block's operators, in execution order. The list may be changed in place."""
+        """The main block's operators in execution order. The list can be modified in place."""
         return self.blocks[0].ops
 
     @ops.setter
@@ -56,38 +56,38 @@ class ProgramGraph:
 
     @property
     def feed_names(self) -> list[str]:
-        """The names of the inputs in their order."""
+        """The names of the inputs, in order."""
         feeds = sorted((op for op in self.ops if op.type == "feed"), key=lambda op: op.attr("col", 0))
         return [op.output("Out") or "" for op in feeds]
 
     @property
     def fetch_names(self) -> list[str]:
-        """The names of the outputs in their order."""
+        """The names of the outputs, in order."""
         fetches = sorted((op for op in self.ops if op.type == "fetch"), key=lambda op: op.attr("col", 0))
         return [op.input("X") or "" for op in fetches]
 
     def all_ops(self) -> Iterator[Op]:
-        """The operators of every block."""
+        """Yields the operators of all blocks."""
         for block in self.blocks:
             yield from block.ops
 
     def compute_ops(self) -> Iterator[Op]:
-        """The main block's operators without feed and fetch."""
+        """Yields the main block's operators except feed and fetch."""
         return (op for op in self.ops if op.type not in ("feed", "fetch"))
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """A variable's sizes as the program records them, -1 where free."""
+        """Returns a variable's recorded shape, -1 for dynamic sizes."""
         return self.vars[name].dims
 
     def dtype(self, name: str) -> str:
-        """A variable's element type by numpy's name."""
+        """Returns a variable's element type as a numpy name."""
         return self.vars[name].dtype
 
     def producers(self) -> dict[str, Op]:
-        """Variable -> the operator that writes it (the last one where several do, but for a `scale` by 1 in place).
+        """Returns variable -> the operator that writes it (the last of several, ignoring in-place `scale` by 1).
 
-        A model that was loaded and saved again has such a scale behind each output; who goes back from there would
-        come to the same operator for ever.
+        A model that was loaded and saved again has such a scale after each output; a backward search would loop on it
+        forever.
         """
         found: dict[str, Op] = {}
         for op in self.ops:
@@ -97,7 +97,7 @@ class ProgramGraph:
         return found
 
     def consumers(self) -> dict[str, list[Op]]:
-        """Variable -> the operators that read it, in execution order."""
+        """Returns variable -> the operators that read it, in execution order."""
         found: dict[str, list[Op]] = {}
         for op in self.ops:
             for name in dict.fromkeys(op.input_names()):
@@ -107,32 +107,32 @@ class ProgramGraph:
     # -- change ------------------------------------------------------------------------------------------------
 
     def copy(self) -> Self:
-        """An independent copy of the graph; the parameters' arrays are shared."""
+        """Returns an independent copy of the graph that shares the parameter arrays."""
         return type(self)(
             [block.copy() for block in self.blocks], dict(self.params), self.version, dict(self.op_versions)
         )
 
     def fresh_name(self, hint: str) -> str:
-        """A name that no variable has yet."""
+        """Returns an unused variable name."""
         taken = {name for block in self.blocks for name in block.vars}
         if hint not in taken:
             return hint
         return next(name for index in range(len(taken) + 1) if (name := f"{hint}_{index}") not in taken)
 
     def add_var(self, hint: str, dims: Iterable[int], dtype: str = "float32") -> str:
-        """Adds a tensor variable to the main block and returns its name (`hint`, numbered where it is taken)."""
+        """Adds a tensor variable to the main block and returns its name (`hint`, numbered if it is taken)."""
         name = self.fresh_name(hint)
         self.vars[name] = Var(name, dtype=dtype, dims=tuple(int(size) for size in dims))
         return name
 
     def add_param(self, hint: str, value: np.ndarray) -> str:
-        """Adds a parameter to the main block and returns its name (`hint`, numbered where it is taken)."""
+        """Adds a parameter to the main block and returns its name (`hint`, numbered if it is taken)."""
         name = self.fresh_name(hint)
         self.set_param(name, value)
         return name
 
     def set_param(self, name: str, value: np.ndarray) -> None:
-        """Makes variable `name` a parameter of this value, whatever it was before."""
+        """Turns variable `name` into a parameter with this value, whatever it was before."""
         value = np.asarray(value)
         value = value if value.flags.c_contiguous else value.copy(order="C")  # keeps 0-D, unlike ascontiguousarray
         self.vars[name] = Var(
@@ -142,17 +142,17 @@ class ProgramGraph:
         self.params = dict(sorted(self.params.items()))
 
     def insert_before(self, anchor: Op, *ops: Op) -> None:
-        """Puts operators in front of `anchor` in the main block."""
+        """Inserts operators before `anchor` in the main block."""
         index = self._index(anchor)
         self.ops[index:index] = ops
 
     def insert_after(self, anchor: Op, *ops: Op) -> None:
-        """Puts operators behind `anchor` in the main block."""
+        """Inserts operators after `anchor` in the main block."""
         index = self._index(anchor) + 1
         self.ops[index:index] = ops
 
     def replace(self, old: Op, *new: Op) -> None:
-        """Puts operators in the place of `old`; with none, removes it."""
+        """Replaces `old` by operators; without any, removes it."""
         index = self._index(old)
         self.ops[index : index + 1] = new
 
@@ -160,7 +160,7 @@ class ProgramGraph:
         return next(index for index, op in enumerate(self.ops) if op is wanted)
 
     def prune(self) -> None:
-        """Drops operators that no output needs, then variables and parameters that no operator names."""
+        """Removes operators that no output needs, then variables and parameters that no operator uses."""
         if len(self.blocks) == 1:
             needed: set[str] = set()
             kept = []
@@ -175,7 +175,7 @@ class ProgramGraph:
         self.params = {name: value for name, value in self.params.items() if name in used}
 
     def strip_build_paths(self) -> None:
-        """Removes what the tracing machine left behind: call stacks with its paths, its devices."""
+        """Removes traces of the exporting machine: call stacks with paths, devices."""
         for op in self.all_ops():
             for name in BUILD_ATTRIBUTES.intersection(op.attrs):
                 del op.attrs[name]
@@ -183,7 +183,7 @@ class ProgramGraph:
     # -- specs -----------------------------------------------------------------------------------------------------
 
     def inputs(self) -> list[TensorSpec]:
-        """The inputs in feed order; a 4-D float input counts as an image."""
+        """Returns the inputs in feed order; a 4-D float input is an image."""
         return [self._input_spec(name) for name in self.feed_names]
 
     def _input_spec(self, name: str) -> TensorSpec:

@@ -1,4 +1,4 @@
-"""Reads `.pdmodel` and `.pdiparams`: every fault of a file becomes an error that names what the file is instead."""
+"""Reads `.pdmodel` and `.pdiparams`; the error for an invalid file says what kind of file it is instead."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from segexport.files.foreign import guarded
 from segexport.files.wire_format import fields
 
 Graph = TypeVar("Graph", bound=ProgramGraph)
-MAX_MODEL_BYTES = 1 << 27  # a graph of 10,000 operators takes a few MB; in memory it takes twenty times as much
+MAX_MODEL_BYTES = 1 << 27  # 10,000 operators take a few MB in the file and twenty times as much in memory
 MAX_BLOCKS = 10_000  # two for each branch, one for each loop
-_LISTED_BYTES = 1 << 20  # of a larger program, protobuf would list every field that is missing
+_LISTED_BYTES = 1 << 20  # for a larger program, protobuf would list every missing field
 MAX_RANK = 16
 MAX_SIZE = 2**31 - 1
 _NO_PARAMS_KINDS = frozenset({"FEED_MINIBATCH", "FETCH_LIST", "READER", "RAW", "FEED_LIST"})
@@ -97,9 +97,9 @@ def _decode(data: bytes, path: Path, kind: type[Graph]) -> Graph:
 
 
 def _require_few_blocks(data: bytes) -> None:
-    """Raises ValueError before protobuf makes an object of each: an empty block takes two bytes in the file."""
+    """Raises ValueError before protobuf creates an object per block: an empty block takes two bytes in the file."""
     count = 0
-    with suppress(ValueError, IndexError):  # protobuf reports what is not a message
+    with suppress(ValueError, IndexError):  # protobuf reports invalid messages
         count = sum(1 for _ in islice(fields(data, 0, len(data)), MAX_BLOCKS + 1))
     if count > MAX_BLOCKS:
         raise ValueError(f"it has more than {MAX_BLOCKS} blocks")
@@ -129,7 +129,7 @@ def _var(message: Any) -> Var:
     least = -1 if message.persistable else -MAX_SIZE
     if len(dims) > MAX_RANK or any(not least <= size <= MAX_SIZE for size in dims):
         raise ValueError(f"variable {message.name!r} has impossible sizes {list(dims)[:8]}")
-    dims = tuple(max(size, -1) for size in dims)  # Paddle multiplies free sizes too: -1 * 24 channels
+    dims = tuple(max(size, -1) for size in dims)  # Paddle also multiplies dynamic sizes: -1 * 24 channels
     return Var(
         message.name,
         kind,
@@ -154,7 +154,7 @@ def _op(message: Any) -> Op:
 
 
 def _text(value: str | bytes) -> str:
-    """A string of the message; protobuf hands one that is no UTF-8 out as bytes."""
+    """Returns a string of the message; protobuf returns invalid UTF-8 as bytes."""
     return value if isinstance(value, str) else value.decode("utf-8")
 
 
@@ -189,7 +189,7 @@ def _scalar(message: Any) -> bool | int | float | complex:
 
 
 def param_names(program: ProgramGraph) -> list[str]:
-    """The names of the parameters that the `.pdiparams` file holds, in its order."""
+    """Returns the names of the parameters in the `.pdiparams` file, in file order."""
     return sorted(
         name
         for block in program.blocks
@@ -206,7 +206,7 @@ def read_params(path: Path, program: ProgramGraph) -> dict[str, np.ndarray]:
         return {}
     size = _size(path, "parameters", may_be_empty=not names)
     declared = {name: var for block in program.blocks for name, var in block.vars.items() if var.persistable}
-    # PaddleSlim declares weights and scales as they were before it quantized them: the file is right.
+    # PaddleSlim declares weights and scales as before quantization: the file is right.
     quantized = {name for op in program.all_ops() if "quantize" in op.type for name in op.input_names()}
     found: dict[str, np.ndarray] = {}
     with _open(path) as stream:
@@ -263,7 +263,7 @@ def _read_tensor(stream: BinaryIO, size: int, var: Var, is_quantized: bool, wher
             "the parameters belong to another program, or one of the two files is damaged",
         )
     storage = np.dtype("uint16" if dtype == "bfloat16" else dtype)
-    data = take(math.prod(dims) * storage.itemsize)  # checked against the file's size before anything is allocated
+    data = take(math.prod(dims) * storage.itemsize)  # checks the file's size before allocating
     return np.frombuffer(data, storage).reshape(dims)
 
 
@@ -298,7 +298,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _refuse_other_kinds(path: Path, head: bytes, role: str) -> None:
-    """Raises where the first bytes, or the suffix, show a kind of file that people give by mistake."""
+    """Raises if the first bytes or the suffix show a kind of file that users pass by mistake."""
     is_pickle = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05"
     if is_pickle or path.suffix in (".pdparams", ".pdopt"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Checks that a program can run at all, before native code that aborts on a bad one gets to see it."""
+"""Checks that a program can run before passing it to native code, which aborts on invalid programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from segexport.errors import InputError
 from segexport.exporter.graph import Block, Op
 from segexport.exporter.program_graph import ProgramGraph
 
-MAX_WINDOW = 1 << 16  # pixels on a side; rewrites write some windows out, and no picture has more
+MAX_WINDOW = 1 << 16  # pixels per side; rewrites expand some windows, and no image is larger
 _WINDOWS = ("ksize", "kernel_sizes")
 
 
@@ -56,7 +56,7 @@ def _verify_block(program: ProgramGraph, block: Block, written: set[str], source
         where = f"operator {number} ({op.type})" + (f" of block {block.idx}" if block.idx else "")
         for name in op.input_names():
             _must(name in visible, source, f"{where} reads {name!r}, which no variable is called")
-            # A variable of a loop's block may be carried over from the round before.
+            # A loop's block may read a variable from the previous iteration.
             known = name in written or depth > 0 or not visible[name].is_tensor
             _must(known, source, f"{where} reads {name!r} before any operator has written it")
         for side in _window_sides(op):

@@ -1,4 +1,4 @@
-"""Writes `.pdmodel` and `.pdiparams` in canonical order, so that equal programs are equal files."""
+"""Writes `.pdmodel` and `.pdiparams` in canonical order, so that equal programs produce equal files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(program: ProgramGraph, folder: Path, stem: str) -> tuple[Path, Path]:
 
 
 def model_bytes(program: ProgramGraph) -> bytes:
-    """The `.pdmodel` file's bytes: variables, slots and attributes sorted by name, build attributes left out."""
+    """Returns the `.pdmodel` bytes: variables, slots and attributes sorted by name, build attributes omitted."""
     message = proto.ProgramDesc()
     for block in program.blocks:
         _put_block(message.blocks.add(), block)

@@ -1,7 +1,7 @@
-"""Activation ranges that travel with a model: trained or calibrated on the program, used by the exporters.
+"""Stores activation ranges with a model: trained or calibrated on the program, used by the exporters.
 
-They lie beside the model as `ranges.json`, a file of the artifact with its digest in the manifest. A step that changes
-what the program computes does not pass them on; `set_head` and `to_onnx` do.
+The artifact contains them as `ranges.json`, with its digest in the manifest. A step that changes the program's
+computation does not forward them; `set_head` and `to_onnx` do.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ _FILE = "ranges.json"
 _MAX_BYTES = 16 << 20
 _LEVELS = 256
 
-# What paddle2onnx and the simplifier fuse into the convolution before it, so that only the last output keeps a name.
+# Operators that paddle2onnx and the simplifier fuse into the preceding convolution; only the last output keeps a name.
 _FUSED = frozenset({"batch_norm", "elementwise_add"})
 CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose"})
 _SAME = {"Add": ("elementwise_add", ("X", "Y")), "Mul": ("elementwise_mul", ("X", "Y")), "Concat": ("concat", ("X",))}
 
 
 class Grid(Finite):
-    """The 256 values that an unsigned 8-bit tensor can hold: `scale` * (q - `zero_point`), q from 0 to 255."""
+    """The 256 values of an unsigned 8-bit tensor: `scale` * (q - `zero_point`), q from 0 to 255."""
 
     scale: float = Field(gt=0)
     zero_point: int = Field(ge=0, lt=_LEVELS)
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The smallest and the largest of them."""
+        """The smallest and the largest value."""
         return -self.zero_point * self.scale, (_LEVELS - 1 - self.zero_point) * self.scale
 
 
 class Ranges(Finite):
-    """Tensor -> grid. The names are the program's, or those of the ONNX file that they lie beside."""
+    """Tensor -> grid. Names are those of the program or of the ONNX file in the same artifact."""
 
     tensors: dict[str, Grid]
 
     @classmethod
     def of(cls, artifact: ModelArtifact) -> Ranges | None:
-        """The artifact's ranges, None where it has none.
+        """Reads the artifact's ranges; None if it has none.
 
         Raises:
-            InputError: The file is no such file.
+            InputError: The file is not a ranges file.
         """
         entry = next((entry for entry in artifact.manifest.files if entry.role == RANGES_ROLE), None)
         if entry is None:
@@ -64,11 +64,11 @@ class Ranges(Finite):
             raise InputError(f"{path}: no ranges of a quantized model", cause=cause, hint="make it again") from error
 
     def limits(self) -> dict[str, tuple[float, float]]:
-        """Tensor -> (lowest, highest) value."""
+        """Returns tensor -> (lowest, highest) value."""
         return {name: grid.limits for name, grid in self.tensors.items()}
 
     def renamed(self, names: Mapping[str, str]) -> Ranges:
-        """The same under other names; tensors without one are left out."""
+        """Renames the tensors; omits tensors without a new name."""
         return Ranges(tensors={names[name]: grid for name, grid in self.tensors.items() if name in names})
 
     def write(self, folder: Path) -> FileEntry:
@@ -83,7 +83,7 @@ def ranges_entry(folder: Path) -> FileEntry:
 
 
 def passed_on(source: ModelArtifact, folder: Path) -> tuple[FileEntry, ...]:
-    """The source's ranges, written into another artifact's folder; nothing where it has none."""
+    """Writes the source's ranges into another artifact's folder; empty if it has none."""
     ranges = Ranges.of(source)
     return () if ranges is None else (ranges.write(folder),)
 
@@ -98,14 +98,14 @@ class OnnxNode(NamedTuple):
 
 
 def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
-    """ONNX tensor -> variable of the program that it was converted from, for the tensors that have one.
+    """Maps ONNX tensors to the program variables that they were converted from, if any.
 
-    paddle2onnx keeps the variables' names, but for what is fused into a convolution (found by the convolution) and for
-    sums and concatenations (found by what goes into them).
+    paddle2onnx keeps the variables' names except for operators fused into a convolution (found by the convolution) and
+    for sums and concatenations (found by their inputs).
 
     Args:
-        program: What was converted.
-        nodes: Of the ONNX graph, in topological order.
+        program: The converted program.
+        nodes: Nodes of the ONNX graph, in topological order.
     """
     producers, consumers = program.producers(), program.consumers()
     joined = {
@@ -130,20 +130,20 @@ def onnx_to_program(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, st
 
 
 def onnx_convolutions(program: Program, nodes: Iterable[OnnxNode]) -> dict[str, str]:
-    """Name of an ONNX convolution -> output of the program's convolution that it was converted from."""
+    """Maps the names of ONNX convolutions to the outputs of the program's convolutions."""
     producers = program.producers()
     pairs = ((node.name, _convolution(node, producers)) for node in nodes)
     return {name: op.output("Output") or "" for name, op in pairs if op is not None}
 
 
 def _convolution(node: OnnxNode, producers: Mapping[str, Op]) -> Op | None:
-    """The program's convolution: paddle2onnx names the node, or what it gives, after the operator's output."""
+    """Finds the program's convolution: paddle2onnx names the node or its output after the operator's output."""
     found = (producers.get(name) for name in (node.name, node.outputs[0]))
     return next((op for op in found if op is not None and op.type in CONVOLUTIONS), None)
 
 
 def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[Op]]) -> str:
-    """The output of the bias and the BatchNorm behind a convolution, which exporters fold into it."""
+    """Returns the output of the bias and BatchNorm after a convolution, which exporters fold into it."""
     name = convolution.output("Output") or ""
     while len(readers := consumers.get(name, [])) == 1 and readers[0].type in _FUSED:
         op = readers[0]
@@ -155,7 +155,7 @@ def last_fused(program: Program, convolution: Op, consumers: Mapping[str, list[O
 
 
 def is_constant(program: Program, name: str) -> bool:
-    """Whether a variable is a parameter, or one in another shape."""
+    """Whether a variable is a parameter or a reshaped parameter."""
     if name in program.params:
         return True
     op = program.producers().get(name)

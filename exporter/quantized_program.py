@@ -1,4 +1,4 @@
-"""A program that is quantized already, as `mends.quantized` leaves it: what is rounded, and the float program in it."""
+"""Splits a quantized program, as left by `mends.quantized`, into the float program and its rounding."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _STEPS = 127.0
 
 @dataclass(frozen=True)
 class Unquantized:
-    """The float program, and how it was rounded.
+    """The float program and its rounding.
 
     Attributes:
-        program: Weights are the numbers that their int8 values stand for; activations are not rounded.
-        ranges: Of the activations that were.
-        weights: Weight -> its largest magnitudes, one or one for each output channel: it is exact in 127 steps of them.
+        program: Weights are dequantized; activations are not rounded.
+        ranges: Ranges of the activations that were rounded.
+        weights: Weight -> largest magnitude, one or one per output channel; the weight is exact in 127 steps of it.
     """
 
     program: Program
@@ -31,12 +31,12 @@ class Unquantized:
 
 
 def is_quantized(program: Program) -> bool:
-    """Whether the program rounds what it computes with."""
+    """Whether the program rounds weights or activations."""
     return any(op.type in ("quantize_linear", "dequantize_linear") for op in program.ops)
 
 
 def unquantized(program: Program) -> Unquantized:
-    """Takes the roundings out of a copy of a quantized program."""
+    """Removes the rounding operators from a copy of a quantized program."""
     changed, renamed = program.copy(), {}
     grids: dict[str, Grid] = {}
     weights: dict[str, np.ndarray] = {}
@@ -66,7 +66,7 @@ def unquantized(program: Program) -> Unquantized:
 
 
 def require_float(source: ModelArtifact, what: str) -> None:
-    """Raises UnsupportedModelError for a program that is quantized already; `what` is what takes none such."""
+    """Raises UnsupportedModelError if the program is already quantized; `what` needs a float program."""
     if source.manifest.target.precision is Precision.INT8:
         raise UnsupportedModelError(
             f"{source.manifest.name} is quantized to int8 already: {what} takes float models",

@@ -1,7 +1,7 @@
-"""Holds a converted model against the one that it was made of, each in its own runtime, on a few images.
+"""Compares a converted model with its source on a few images, each in its own runtime.
 
-Converters end with success on models that they have broken, or that crash their own runtime. So a conversion counts
-only when its result computes what its source does.
+Converters report success for models that they broke or that crash their runtime. So a conversion is accepted only if
+its result computes what its source does.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Precision, TensorSpec
 
 _IMAGES = 2
-_FREE_SIDE = 256  # of an image, where the network leaves its size free
-_PATCHES = 8  # per side of a made image: shapes and edges, and not noise alone
+_FREE_SIDE = 256  # image side for a network of dynamic size
+_PATCHES = 8  # patches per side of a generated image: shapes and edges instead of pure noise
 _LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.INT8: 0.1, Precision.W8: 0.5}  # int8 from int8
-_OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # any score near the threshold makes another list
+_OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # a score near the threshold changes the list
 
 
 def require_same(
@@ -36,15 +36,15 @@ def require_same(
     context: StepContext,
     make: Callable[[ModelArtifact, Path], Manifest],
 ) -> str:
-    """Runs both; answers a note with their difference.
+    """Runs both models; returns a note with their difference.
 
     Args:
-        source: In ONNX.
-        runtime: Of what was made.
-        make: Converts another model as this one was, to find the operator that is wrong.
+        source: The ONNX source.
+        runtime: Runtime of the converted model.
+        make: Converts another model in the same way, to find the wrong operator.
 
     Raises:
-        UnsupportedModelError: The converted model crashes, does not run, or gives other outputs.
+        UnsupportedModelError: The converted model crashes, fails to run or gives different outputs.
     """
     compared = [index for index, spec in enumerate(source.manifest.outputs) if spec.semantics not in _OF_OBJECTS]
     if not compared:
@@ -76,7 +76,7 @@ def _where(
     context: StepContext,
     make: Callable[[ModelArtifact, Path], Manifest],
 ) -> str:
-    """`, from Conv (name) on`; empty where that cannot be told, as of integers."""
+    """Returns `, from Conv (name) on`; empty if it cannot be determined, e.g. for integers."""
     precision, images = made.manifest.target.precision, [made_inputs(source.manifest, context.seed)]
 
     def is_same(cut: ModelArtifact, folder: Path) -> bool:
@@ -91,7 +91,7 @@ def _where(
 
 
 def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
-    """The tensors of an image of random patches, through the model's preprocessing."""
+    """Returns the tensors of an image of random patches after the model's preprocessing."""
     shape = manifest.image.shape
     height, width = (side if side > 0 else _FREE_SIDE for side in shape[-2:])
     pixels, generator = manifest.preprocess.pixels, np.random.default_rng(seed)
@@ -105,10 +105,10 @@ def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
 def outputs_of(
     artifact: ModelArtifact, runtime: Runtime, images: Sequence[Sequence[np.ndarray]], context: StepContext
 ) -> list[list[np.ndarray]]:
-    """All outputs on each image, as the runtime computes them.
+    """Returns the runtime's outputs for each image.
 
     Raises:
-        WorkerError: It crashes, hangs, or cannot.
+        WorkerError: The runtime crashes, hangs or fails.
     """
 
     def run() -> list[list[np.ndarray]]:
@@ -124,7 +124,7 @@ def _as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> lis
 
 
 def _difference(expected: np.ndarray, found: np.ndarray) -> float:
-    """Root mean square of the difference, by the expected values' spread; of integers, the share that differs."""
+    """RMS difference relative to the expected values' spread; for integers, the fraction that differs."""
     if expected.shape != found.shape:
         return float("inf")
     if expected.dtype.kind != "f":

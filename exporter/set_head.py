@@ -1,12 +1,12 @@
-"""The head of an export: what leaves the network. Logits, probabilities, or a mask of classes, full size or small.
+"""Sets the head of an export: logits, probabilities, or a class mask at full or reduced size.
 
-Softmax and argmax over an image cost as much as a layer, and what an app needs is one byte per pixel. Where the scores
-are upsampled at the end, the argmax can also be taken before that: it then runs over a fraction of the pixels, no
-score is ever interpolated, and the mask leaves at the network's own stride. The idea is that of the Valid Interpolate
-Module (Tang et al., "PP-MobileSeg: Explore the Fast and Accurate Semantic Segmentation Model on Mobile Devices", 2023,
-section 3.4), which decides before the last upsampling which classes are there and interpolates only those; how many
-that are depends on the image, which no fixed graph can express, so the class map itself is brought up by nearest
-neighbour, where masks are restored to the image anyway.
+Softmax and argmax over an image cost as much as a layer, and an app needs one byte per pixel. If the network upsamples
+its scores last, the argmax can run before the upsampling: it processes a fraction of the pixels, no score is
+interpolated, and the mask has the network's stride. This follows the Valid Interpolate Module (Tang et al.,
+"PP-MobileSeg: Explore the Fast and Accurate Semantic Segmentation Model on Mobile Devices", 2023, section 3.4), which
+determines the present classes before the last upsampling and interpolates only those. Their number depends on the
+image, which no fixed graph can express, so the class map is upsampled by nearest neighbour when the mask is resized to
+the image.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LAST_CLASS_OF_UINT8 = 255
 
 
 class SetHead:
-    """Paddle program to the same program with another head on its segmentation, the first output that is one."""
+    """Replaces the head of a Paddle program's segmentation, which is its first segmentation output."""
 
     kind = "set_head"
     version = "1"
@@ -39,7 +39,7 @@ class SetHead:
     uses_data = False
 
     class Params(Frozen):
-        """`head`: see `set_head`. `dtype`: of a mask of classes; scores stay float."""
+        """`head`: see `set_head`. `dtype`: type of a class mask; scores stay float."""
 
         head: HeadKind = "keep"
         dtype: MaskDtype = "int32"
@@ -51,7 +51,7 @@ class SetHead:
         """Writes `model.pdmodel` and `model.pdiparams`.
 
         Raises:
-            UnsupportedModelError: The outputs cannot take this head; the operator that is in the way is named.
+            UnsupportedModelError: The outputs do not support this head; names the blocking operator.
         """
         before = source.manifest
         original = programs.read(source.file("model"), source.file("params"))
@@ -73,7 +73,7 @@ class SetHead:
 
 
 def declared_small_mask(manifest: Manifest) -> tuple[int, int] | None:
-    """(height, width) of the mask of an export that `argmax_small` made; None where masks have the tensor's size."""
+    """Returns (height, width) of the mask of an `argmax_small` export; None if masks have the input's size."""
     if not any(entry.step == SetHead.kind and entry.params.get("head") == "argmax_small" for entry in manifest.lineage):
         return None
     spec = next((spec for spec in manifest.outputs if spec.semantics == "class_index"), None)
@@ -85,21 +85,21 @@ def declared_small_mask(manifest: Manifest) -> tuple[int, int] | None:
 def set_head(
     program: Program, head: HeadKind, dtype: MaskDtype = "int32", output: str = ""
 ) -> tuple[Program, list[str]]:
-    """A copy of the program whose segmentation ends in another head.
+    """Returns a copy of the program with another segmentation head.
 
     Args:
-        program: A program with a segmentation among its outputs.
-        head: "keep": as it is. "logits": a final softmax, sigmoid or argmax is taken off. "softmax": probabilities
-            (a sigmoid where there is one channel). "argmax": class indices; a softmax below it is taken off, since it
-            changes no order. "argmax_small": class indices of the scores before their last upsampling, at that size.
-        dtype: Of class indices.
-        output: The segmentation; without it, the first output that is one.
+        program: A program with a segmentation output.
+        head: "keep": unchanged. "logits": removes a final softmax, sigmoid or argmax. "softmax": probabilities
+            (a sigmoid for one channel). "argmax": class indices; removes a softmax before it, which does not change
+            the order. "argmax_small": class indices of the scores before their last upsampling, at that size.
+        dtype: Type of class indices.
+        output: The segmentation output; default: the first one.
 
     Returns:
-        The copy, and what was done, for the lineage.
+        The copy, and lineage notes.
 
     Raises:
-        UnsupportedModelError: The outputs cannot take this head.
+        UnsupportedModelError: The outputs do not support this head.
     """
     changed = program.copy()
     if head == "keep":
@@ -125,12 +125,12 @@ def set_head(
 
 
 class _Scores(NamedTuple):
-    """The scores below an output's head.
+    """The scores before an output's head.
 
     Attributes:
-        name: Their variable.
-        taken_off: The argmax and softmax operators between them and the output.
-        blocked: The operator behind an argmax that does more than copy; None where the way is free.
+        name: Variable of the scores.
+        taken_off: The argmax and softmax operators between scores and output.
+        blocked: An operator after an argmax that does more than copy; None if there is none.
     """
 
     name: str
@@ -139,7 +139,7 @@ class _Scores(NamedTuple):
 
 
 def _segmentation(program: Program, output: str) -> Op:
-    """The fetch of `output`, or of the first one that is a segmentation, which runtimes take masks from."""
+    """Returns the fetch of `output`, or of the first segmentation output, from which runtimes read masks."""
     fetches = sorted((op for op in program.ops if op.type == "fetch"), key=lambda op: op.attr("col", 0))
     found = [recognise(program, op.input("X") or "").semantics for op in fetches]
     for op, semantics in zip(fetches, found, strict=True):
@@ -152,7 +152,7 @@ def _segmentation(program: Program, output: str) -> Op:
 
 
 def _strip(program: Program, output: str) -> _Scores:
-    """Goes back through copies, an argmax, and a softmax or sigmoid."""
+    """Traces back through copies, an argmax, and a softmax or sigmoid."""
     producers = program.producers()
     name, behind, taken_off = output, output, []
     while (op := producers.get(behind)) is not None:
@@ -173,7 +173,7 @@ def _argmax(program: Program, fetch: Op, name: str, scores: _Scores, dtype: Mask
     if scores.blocked is None or recognise(program, scores.name).semantics == "probability":
         axis = recognise(program, scores.name).layout.index("C")
         return _indices(program, fetch, scores.name, dtype, axis), [f"argmax as {dtype}"]
-    # Its own argmax lies behind operators that shape the mask: kept, only its type is changed.
+    # The program's argmax is followed by operators that shape the mask: keep it and change only its type.
     if program.dtype(name) == dtype:
         return name, [f"the head is an argmax as {dtype} already"]
     _require_bytes(recognise(program, name).num_classes, dtype)
@@ -225,13 +225,13 @@ def _argmax_small(program: Program, fetch: Op, scores: _Scores, dtype: MaskDtype
     (height, full_height), (width, full_width) = sides
     grid = "align_corners" if op.attr("align_corners") else "half-pixel" if op.attr("align_mode") == 0 else "corner"
     note = f"argmax as {dtype} at {width}x{height}, before {op.type} to {full_width}x{full_height} ({grid} grid)"
-    if recognise(program, small).semantics == "class_index":  # the program does it so itself
+    if recognise(program, small).semantics == "class_index":  # already before the upsampling
         return small if program.dtype(small) == dtype else _cast(program, fetch, small, dtype), [note]
     return _indices(program, fetch, small, dtype, layout.index("C")), [note]
 
 
 def _indices(program: Program, fetch: Op, scores: str, dtype: MaskDtype, axis: int) -> str:
-    """Appends the argmax over `axis`; uint8 comes by a cast."""
+    """Appends the argmax over `axis`, with a cast for uint8."""
     dims = program.shape(scores)
     if dims[axis] == 1:
         raise UnsupportedModelError(

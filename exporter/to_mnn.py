@@ -1,4 +1,4 @@
-"""An ONNX model becomes an MNN model, and is proven to compute the same before it counts as one."""
+"""Converts an ONNX model to MNN and verifies that the result computes the same."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPTIONS: dict[Precision, tuple[str, ...]] = {
 
 
 class ToMnn:
-    """ONNX to `model.mnn`, by MNN's own converter."""
+    """Converts ONNX to `model.mnn` with MNN's converter."""
 
     kind = "to_mnn"
     version = "1"
@@ -38,9 +38,9 @@ class ToMnn:
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp16 and w8 hold the weights so; a phone computes in fp16 too, w8 computes in float.
+        """`precision`: fp16 and w8 set the weight type; phones also compute in fp16, w8 computes in float.
 
-        A source in int8 stays int8, with its own ranges and weights.
+        An int8 source stays int8, with its ranges and weights.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8] = Precision.FP32
@@ -52,9 +52,9 @@ class ToMnn:
         """Writes `model.mnn`.
 
         Raises:
-            UnsupportedModelError: MNN's converter refuses the model, or makes another one of it; or fp16 or 8-bit
-                weights are asked for of a source in int8.
-            Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
+            UnsupportedModelError: MNN's converter rejects the model or converts it wrongly; or fp16 or 8-bit weights
+                are requested for an int8 source.
+            Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
         manifest, notes = self._convert(source, out_dir, context)
         made = ModelArtifact(out_dir, manifest)
@@ -65,7 +65,7 @@ class ToMnn:
         return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
     def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, tuple[str, ...]]:
-        """Writes `model.mnn`; its manifest, and notes."""
+        """Writes `model.mnn`; returns its manifest and notes."""
         precision, out, notes = self.params.precision, out_dir / "model.mnn", ()
         if source.manifest.target.precision is Precision.INT8:
             if precision is not Precision.FP32:
@@ -92,10 +92,10 @@ class ToMnn:
 
 
 def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContext) -> None:
-    """Runs MNN's converter, with options of its own.
+    """Runs MNN's converter with the given options.
 
     Raises:
-        UnsupportedModelError: It refuses the model, crashes, or ends without one.
+        UnsupportedModelError: The converter rejects the model, crashes or writes no model.
     """
     arguments = {"model": str(onnx), "source_format": "ONNX", "out": str(out), "options": list(options)}
 
@@ -113,12 +113,12 @@ def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContex
 
 
 def _without_int64(spec: TensorSpec) -> TensorSpec:
-    """MNN has no int64."""
+    """Replaces int64, which MNN does not support."""
     return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec
 
 
 def operators(model: Path, timeout_s: float) -> list[tuple[str, str, int]]:
-    """Type, name and bits of the integer weights (0 without) of each operator in an MNN file."""
+    """Returns type, name and integer weight bits (0 if none) of each operator in an MNN file."""
     with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
         answer, _ = worker.call("describe", {"model": str(model)}, timeout_s=timeout_s)
     return [(kind, name, bits) for kind, name, bits in answer["operators"]]

@@ -1,4 +1,4 @@
-"""An ONNX model becomes an ncnn model, and is proven to compute the same before it counts as one."""
+"""Converts an ONNX model to ncnn and verifies that the result computes the same."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from segexport.spec import Format, Frozen, Precision, TensorSpec
 NCNN_VERSION = "20261020"
 _FILES = {"param": "model.ncnn.param", "bin": "model.ncnn.bin"}
 _LACKING = {"ArgMax", "ArgMin"}
-_NUMPY = {"float32": "f32", "int64": "i64", "int32": "i32"}  # as pnnx calls them
+_NUMPY = {"float32": "f32", "int64": "i64", "int32": "i32"}  # pnnx's names
 
 
 class ToNcnn:
-    """ONNX to `model.ncnn.param` and `model.ncnn.bin`, by pnnx."""
+    """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
     version = "1"
@@ -35,7 +35,7 @@ class ToNcnn:
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp16 holds the weights so, and a phone computes in it."""
+        """`precision`: fp16 stores the weights in fp16, and phones compute in it."""
 
         precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
 
@@ -46,10 +46,10 @@ class ToNcnn:
         """Writes `model.ncnn.param` and `model.ncnn.bin`.
 
         Raises:
-            InputError: A side of the input is free: ncnn's files hold one size.
-            UnsupportedModelError: pnnx refuses the model, or what it makes of it crashes or computes something else; or
-                the source is in int8.
-            Interrupted: The converter was killed from outside, so whether it supports the model is unknown.
+            InputError: The input size is dynamic; an ncnn model has one fixed size.
+            UnsupportedModelError: pnnx rejects the model, its result crashes or computes something else, or the source
+                is in int8.
+            Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
         require_float(source, "ncnn")
         _require_sizes(source)
@@ -70,7 +70,7 @@ class ToNcnn:
         return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
     def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, list[str]]:
-        """Writes the files; their manifest, and what pnnx says that it left out."""
+        """Writes the files; returns their manifest and the operators that pnnx reports as omitted."""
         precision, before = self.params.precision, source.manifest
         answer = _convert(source, out_dir, precision, context)
         manifest = before.model_copy(
@@ -131,5 +131,5 @@ def _require_layers(source: ModelArtifact, context: StepContext) -> None:
 
 
 def _without_int64(spec: TensorSpec) -> TensorSpec:
-    """ncnn has no int64."""
+    """Replaces int64, which ncnn does not support."""
     return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec

@@ -1,6 +1,6 @@
-"""A Paddle program becomes an ONNX model in fp32; the precisions below it start from that file.
+"""Converts a Paddle program to fp32 ONNX, from which the lower precisions are made.
 
-A program that is quantized already becomes one in int8, with its own scales.
+A quantized program becomes an int8 model with its own scales.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from segexport.process.worker import Worker
 from segexport.spec import Format, Frozen, Precision, TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
-ONNX_TOOLS = ("onnx", "onnxruntime")  # what a worker of ONNX models imports
-# paddle2onnx 1.3.1 aborts on some activations below 15; the older ones are for runtimes that read no newer model.
+ONNX_TOOLS = ("onnx", "onnxruntime")  # packages that ONNX workers import
+# paddle2onnx 1.3.1 aborts on some activations below 15; older opsets serve runtimes that read no newer model.
 _OPSETS = (16, 15, 13, 11)
 
 
 class _Need(NamedTuple):
-    """The first opset that has what a model needs."""
+    """The first opset that supports a model's operator."""
 
     opset: int
     what: str
@@ -43,7 +43,7 @@ _HALF_PIXEL = _Need(16, "roi_align", "older ones do not shift its boxes by half 
 
 
 class ToOnnx:
-    """Paddle program to ONNX, checked, without the paths of the machine that made it."""
+    """Converts a Paddle program to checked ONNX without paths of the exporting machine."""
 
     kind = "to_onnx"
     version = "11"
@@ -53,7 +53,7 @@ class ToOnnx:
     uses_data = False
 
     class Params(Frozen):
-        """`opset`: auto tries the newest that works. `simplify`: kept only when the outputs stay the same."""
+        """`opset`: auto uses the newest that works. `simplify`: kept only if the outputs do not change."""
 
         opset: Literal["auto"] | int = Field(default="auto")
         simplify: bool = True
@@ -65,8 +65,8 @@ class ToOnnx:
         """Writes `model.onnx`.
 
         Raises:
-            UnsupportedModelError: paddle2onnx cannot convert the program, at no opset.
-            Interrupted: It was killed from outside, so whether it supports the model is unknown.
+            UnsupportedModelError: paddle2onnx cannot convert the program at any opset.
+            Interrupted: paddle2onnx was killed from outside, so its support for the model is unknown.
         """
         original = program.read(source.file("model"), source.file("params"))
         before = unquantized(original) if is_quantized(original) else None
@@ -104,7 +104,7 @@ class ToOnnx:
             try:
                 settled(convert)
                 return opset
-            except (WorkerCrashed, WorkerFailed) as error:  # refused; the next opset may do
+            except (WorkerCrashed, WorkerFailed) as error:  # rejected; the next opset may work
                 require_room(onnx.parent, error)
                 last = error
         assert last is not None, "there is an opset to try"
@@ -125,7 +125,7 @@ def _needs(graph: program.Program, *, is_int8: bool) -> list[_Need]:
 def _ranges(
     source: ModelArtifact, graph: program.Program, out_dir: Path, context: StepContext
 ) -> tuple[tuple[FileEntry, ...], tuple[str, ...]]:
-    """The source's activation ranges under the names that its tensors have in `model.onnx`, and a note."""
+    """Writes the source's activation ranges under the tensor names of `model.onnx`; returns the file and a note."""
     ranges = Ranges.of(source)
     if ranges is None:
         return (), ()
@@ -135,7 +135,7 @@ def _ranges(
 
 
 def _rounded(before: Unquantized, graph: program.Program, onnx: Path, context: StepContext) -> str:
-    """Writes the roundings of a quantized program into the ONNX file that was made of its floats; returns a note."""
+    """Writes a quantized program's rounding into the ONNX file made from its float program; returns a note."""
     limits = {name: high for name, (_, high) in before.ranges.limits().items()}
     names = onnx_to_program(graph, onnx_nodes(onnx, context))
     arguments = {"onnx": str(onnx), "limits": {name: limits[var] for name, var in names.items() if var in limits}}
@@ -145,14 +145,14 @@ def _rounded(before: Unquantized, graph: program.Program, onnx: Path, context: S
 
 
 def onnx_nodes(path: Path, context: StepContext) -> list[OnnxNode]:
-    """The nodes of an ONNX file, in order."""
+    """Returns the nodes of an ONNX file, in order."""
     with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("nodes", {"onnx": str(path)}, timeout_s=context.timeout_s)
     return [OnnxNode(*node) for node in answer["nodes"]]
 
 
 def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, context: StepContext) -> dict:
-    """Simplifies, checks, writes metadata into and saves an ONNX file; returns its I/O (see `onnx_worker.finish`)."""
+    """Simplifies, checks, annotates and saves an ONNX file; returns its I/O (see `onnx_worker.finish`)."""
     manifest = source.manifest
     metadata = {
         "segexport.source_sha256": source.digest,
@@ -167,7 +167,7 @@ def finish_onnx(raw: Path, out: Path, source: ModelArtifact, *, simplify: bool, 
     except WorkerCrashed as error:
         if not simplify or error.end != "SIGFPE":
             raise
-    # An integer was divided by zero on the noise that the simplified model is compared on: noise proves nothing here.
+    # The comparison's noise input caused an integer division by zero, so it proves nothing here.
     answer = _finished({**arguments, "simplify": False}, context)
     return {**answer, "notes": [*answer["notes"], "not simplified: an integer is divided by zero on random inputs"]}
 
@@ -180,7 +180,7 @@ def _finished(arguments: dict, context: StepContext) -> dict:
 def onnx_manifest(
     source: ModelArtifact, out_dir: Path, answer: dict, precision: Precision, lineage: LineageEntry
 ) -> Manifest:
-    """The source's manifest, for the ONNX file that was made from it."""
+    """Builds the manifest of the ONNX file from the source's manifest."""
     before = source.manifest
     return before.model_copy(
         update={

@@ -1,4 +1,4 @@
-"""An ONNX model becomes OpenVINO's: a graph in `.xml`, its constants in `.bin`."""
+"""Converts an ONNX model to OpenVINO: the graph in `.xml`, its constants in `.bin`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODEL, WEIGHTS = "model.xml", "model.bin"
 
 
 class ToOpenVino:
-    """The same operators with the same constants; BatchNorm and arithmetic on constants are folded."""
+    """Converts the operators and constants; folds BatchNorm and constant arithmetic."""
 
     kind = "to_openvino"
     version = "2"
@@ -26,7 +26,7 @@ class ToOpenVino:
     uses_data = False
 
     class Params(Frozen):
-        """`half`: constants in fp16; OpenVINO computes in fp16 where the processor can, and in fp32 elsewhere."""
+        """`half`: fp16 constants; OpenVINO computes in fp16 if the processor supports it, else in fp32."""
 
         half: bool = False
 
@@ -37,8 +37,8 @@ class ToOpenVino:
         """Writes `model.xml` and `model.bin`.
 
         Raises:
-            UnsupportedModelError: It is in int8, and fp16 was asked for.
-            WorkerError: OpenVINO does not convert it.
+            UnsupportedModelError: The source is in int8 and fp16 was requested.
+            WorkerError: OpenVINO cannot convert the model.
         """
         if self.params.half:
             require_float(source, "fp16")
@@ -57,10 +57,10 @@ class ToOpenVino:
 def openvino_manifest(
     source: ModelArtifact, out_dir: Path, precision: Precision, version: str, lineage: LineageEntry
 ) -> Manifest:
-    """The source's manifest, for the OpenVINO files that were made from it; tensors keep their names.
+    """Builds the manifest of the OpenVINO files from the source's manifest; tensors keep their names.
 
     Args:
-        version: Of OpenVINO.
+        version: OpenVINO's version.
     """
     before = source.manifest
     return before.model_copy(

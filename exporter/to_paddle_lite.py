@@ -1,7 +1,7 @@
-"""A Paddle program becomes a Paddle-Lite `.nb` for ARM, and an x86 twin of it that the check can run here.
+"""Converts a Paddle program to a Paddle-Lite `.nb` for ARM, and to an x86 twin that the check runs on this machine.
 
-Paddle-Lite has kernels for ARM that it has not for x86. Where no rewrite helps the twin, the `.nb` comes without one:
-notes name the operator, and a check here reports that the export was not run; it does not pass.
+Paddle-Lite has kernels for ARM that x86 lacks. If no rewrite replaces them, the `.nb` has no twin: notes name the
+operator, and a check on x86 reports that the export was not run and does not pass.
 """
 
 from __future__ import annotations
@@ -35,43 +35,52 @@ NO_TWIN = "no x86 twin"
 
 
 class ToPaddleLite:
-    """Paddle program to `model.nb` (ARM) and `model.x86.nb` (the check's twin), both by Paddle-Lite's own Opt."""
+    """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "15"
+    version = "16"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
 
     class Params(Frozen):
-        """What it computes in.
+        """The precision.
 
         Attributes:
-            precision: fp32; fp16: kernels of ARMv8.2, the file keeps fp32 weights; w8: int8 weights, float kernels;
-                int8: int8 kernels for convolutions, with the ranges that step `calibrate` or `qat` found, or its own.
-            weight_bits: Of w8: 8, or 16.
-            calibration: Of int8, where no step before has found ranges.
+            precision: fp32; fp16: ARMv8.2 kernels, the file keeps fp32 weights; w8: int8 weights, float kernels; int8:
+                int8 kernels for convolutions, with ranges from step `calibrate` or `qat`, or from its own calibration.
+            weight_bits: Weight bits of w8: 8 or 16.
+            calibration: For int8: calibration if no earlier step has found ranges. For w8: rounds the convolutions'
+                weights with compensation; without it Opt rounds to nearest, and no images are needed.
         """
 
         precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
         weight_bits: Literal[8, 16] = 8
-        calibration: Calibration = Calibration()
+        calibration: Calibration | None = None
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
-        if self.params.precision is Precision.INT8:
+        if self.uses_data:
             self.needs = ("paddlelite", *Calibrate.needs)
 
     @property
     def uses_data(self) -> bool:
-        return self.params.precision is Precision.INT8
+        return self.params.precision is Precision.INT8 or self._compensates
+
+    @property
+    def _compensates(self) -> bool:
+        """Whether images decide how the weights of w8 are rounded."""
+        given = self.params
+        if given.precision is not Precision.W8 or given.weight_bits != 8 or given.calibration is None:
+            return False
+        return given.calibration.rounding == "compensated"
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.nb`, and `model.x86.nb` where x86 has all operators.
+        """Writes `model.nb`, and `model.x86.nb` if x86 has all operators.
 
         Raises:
             UnsupportedModelError: Opt aborts on the program, or the compiled program would abort on the phone.
-            Interrupted: Opt was killed from outside, so whether it supports the model is unknown.
+            Interrupted: Opt was killed from outside, so its support for the model is unknown.
         """
         original = program.read(source.file("model"), source.file("params"))
         for_arm = for_x86 = original
@@ -88,6 +97,10 @@ class ToPaddleLite:
             for_arm, more = with_int8_marks(rounded, found.ranges, magnitudes)
             for_x86, _ = with_int8_arithmetic(rounded, found.ranges, magnitudes)
             more += found.notes
+        elif self._compensates and Ranges.of(source) is None:  # trained weights keep their nearest rounding
+            found = self._found(source, context)
+            for_arm = for_x86 = with_whole_weights(original, found.whole)[0]
+            more = [f"the weights of {len(found.whole)} convolutions are rounded with compensation"]
         notes = self._compile("arm", for_arm, out_dir / "model", context)
         files, twinless = [file_entry(out_dir, "model.nb")], self._compile_twin(for_x86, out_dir, context)
         notes += [*more, *twinless]
@@ -107,7 +120,7 @@ class ToPaddleLite:
         )
 
     def _compile_twin(self, graph: program.Program, out_dir: Path, context: StepContext) -> list[str]:
-        """Writes `model.x86.nb`; notes why not where x86 lacks an operator, which ARM has."""
+        """Writes `model.x86.nb`; returns a note instead if x86 lacks an operator that ARM has."""
         try:
             self._compile("x86", graph, out_dir / "model.x86", context)
         except UnsupportedModelError:
@@ -119,11 +132,11 @@ class ToPaddleLite:
         return []
 
     def _found(self, source: ModelArtifact, context: StepContext) -> Rounding:
-        """The source's ranges, whose weights are rounded to the nearest, or what a calibration now finds."""
+        """Returns the source's ranges, with weights rounded to nearest, or those of a new calibration."""
         known = Ranges.of(source)
         if known is not None:
             return Rounding(known, frozenset(), {}, ())
-        return where_it_rounds(source, self.params.calibration, context)
+        return where_it_rounds(source, self.params.calibration or Calibration(), context)
 
     def _compile(self, place: str, original: program.Program, stem: Path, context: StepContext) -> list[str]:
         precision = self.params.precision
@@ -161,14 +174,14 @@ class ToPaddleLite:
 
 
 def _of_quantized(wanted: Precision, source: ModelArtifact) -> Precision:
-    """What a program that is quantized already is exported in."""
+    """Returns the export precision for a quantized program."""
     if wanted not in (Precision.FP32, Precision.INT8):
         require_float(source, wanted.value)
     return Precision.INT8
 
 
 def _of_twin(precision: Precision) -> list[str]:
-    """What its results and times do not represent."""
+    """Notes in which respects the twin's results and times do not represent the phone."""
     if precision is Precision.INT8:
         return ["the x86 twin rounds as int8 does and computes in fp32: its times do not represent the phone"]
     if precision is Precision.FP16:
@@ -177,7 +190,7 @@ def _of_twin(precision: Precision) -> list[str]:
 
 
 def rounded_to_half(value: np.ndarray) -> np.ndarray:
-    """fp32 values as fp16 holds them; other types as they are."""
+    """Rounds fp32 values to fp16 precision; returns other types unchanged."""
     return value.astype(np.float16).astype(np.float32) if value.dtype == np.float32 else value
 
 

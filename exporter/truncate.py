@@ -1,4 +1,4 @@
-"""Cuts a program: at a variable, or down to the operators between given variables."""
+"""Truncates a program at a variable, or extracts the operators between given variables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from segexport.exporter.program import Op, Program, Var
 
 @dataclass(frozen=True)
 class Segment:
-    """The operators that lead from some variables to one.
+    """The operators that compute one variable from others.
 
     Attributes:
-        target: What they compute.
-        sources: The variables that they start from, parameters left out, in the order of first use.
-        ops: Positions in the program's list of operators, ascending.
+        target: The computed variable.
+        sources: Input variables except parameters, in order of first use.
+        ops: Indices into the program's operator list, ascending.
     """
 
     target: str
@@ -25,7 +25,7 @@ class Segment:
 
 
 def segment(program: Program, target: str, stops: Collection[str]) -> Segment:
-    """The operators between `target` and the nearest of `stops` (or the feeds) before it.
+    """Returns the operators between `target` and the nearest preceding `stops` (or feeds).
 
     Raises:
         InputError: No operator writes `target`.
@@ -57,7 +57,7 @@ def segment(program: Program, target: str, stops: Collection[str]) -> Segment:
 
 
 def cut(program: Program, fetch: Sequence[str]) -> Program:
-    """A copy that ends at the variables `fetch`, in this order."""
+    """Returns a copy whose outputs are the variables `fetch`, in this order."""
     copy = program.copy()
     copy.ops = [op for op in copy.ops if op.type != "fetch"]
     _fetch(copy, fetch)
@@ -69,11 +69,11 @@ def cut(program: Program, fetch: Sequence[str]) -> Program:
 def isolate(
     program: Program, segments: Sequence[Segment], shapes: Mapping[str, Sequence[int]]
 ) -> tuple[Program, list[str], list[str]]:
-    """A program of segments that do not touch: each reads its sources from feeds and writes its target to a fetch.
+    """Builds a program of independent segments: each reads its sources from feeds and writes its target to a fetch.
 
     Args:
-        segments: With the stops as sources (see `segment`).
-        shapes: Sizes of the sources as they were observed.
+        segments: Segments whose sources are the stops (see `segment`).
+        shapes: Observed shapes of the sources.
 
     Returns:
         The program, the feeds' variables (of `program`) in feed order, and the targets in fetch order.

@@ -1,7 +1,7 @@
-"""A phone on a USB cable: the demo app runs the model there, adb carries inputs and answers.
+"""Runs a model in the demo app on a phone connected over USB; adb transfers inputs and results.
 
-The app's folder on the phone is where both may write without a permission. A job is pushed into it, the app is started
-with the job's name, and the result is pulled once result.json is there (the app gives it that name when it is whole).
+Both sides can write to the app's folder on the phone without a permission. The session pushes a job into it, starts the
+app with the job's name, and pulls the result when result.json exists (the app renames the file when it is complete).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Adb(Runtime):
     """Runs ONNX and Paddle-Lite exports on a connected phone, in the demo app.
 
     Args:
-        format: What the phone is to run.
-        serial: Which phone, as `adb devices` names it; needed where several are connected ($ANDROID_SERIAL works too).
-        executable: The adb to use.
+        format: Format of the exports to run.
+        serial: Phone serial from `adb devices`; required if several are connected ($ANDROID_SERIAL works too).
+        executable: Path or name of adb.
     """
 
     name = "adb"
@@ -57,7 +57,7 @@ class Adb(Runtime):
         self._adb = AdbClient(executable, serial or os.environ.get("ANDROID_SERIAL", ""))
 
     def probe(self) -> Availability:
-        """Whether a phone with the app is there, and the reason when not."""
+        """Checks whether a phone with the app is connected; gives the reason if not."""
         try:
             phone = self._adb.select()
             self._require_app()
@@ -69,7 +69,7 @@ class Adb(Runtime):
         """Pushes the model to the phone.
 
         Raises:
-            EnvironmentMissingError: No adb, no phone, a phone that does not allow debugging, or no app on it.
+            EnvironmentMissingError: adb or the phone is missing, the phone does not allow debugging, or lacks the app.
             StorageError: The phone's storage is full.
         """
         self._adb.select()
@@ -84,9 +84,9 @@ class Adb(Runtime):
 
 
 class AdbSession:
-    """A model on a phone. Every run starts the app anew; the times are those that the phone took."""
+    """A model on a phone. Each run restarts the app; times are measured on the phone."""
 
-    ahead = 1  # the phone takes one job
+    ahead = 1  # the phone runs one job at a time
 
     def __init__(self, adb: AdbClient, artifact: ModelArtifact, options: RunOptions) -> None:
         self._adb, self._artifact, self._options = adb, artifact, options
@@ -104,15 +104,15 @@ class AdbSession:
         adb.shell(f"mkdir -p {shlex.quote(self._remote)}")
 
     def run(self, items: Sequence[JobItem], *, warmup: int = 0) -> tuple[DeviceResult, list[np.ndarray]]:
-        """Runs any number of inputs in one start of the app.
+        """Runs any number of inputs in one app launch.
 
         Returns:
-            What the phone measured, and the mask of each input at the size of the model's answer.
+            The phone's measurements, and the mask of each input at the model's output size.
 
         Raises:
-            WorkerTimeout: No answer in `options.timeout_s`; the app was stopped.
-            WorkerCrashed: The app ended without an answer.
-            WorkerFailed: The app answered that it could not do it.
+            WorkerTimeout: No result within `options.timeout_s`; the app was stopped.
+            WorkerCrashed: The app exited without a result.
+            WorkerFailed: The app reported an error.
             StorageError: The phone's storage is full.
         """
         job_id = uuid.uuid4().hex
@@ -155,7 +155,7 @@ class AdbSession:
         return result, masks
 
     def infer(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> Prediction:
-        """Runs the model on one image's tensors. The phone gives no margin."""
+        """Runs the model on one image's tensors. The phone returns no margin."""
         self.submit(tensors, margin=margin)
         return self.result()
 
@@ -172,7 +172,7 @@ class AdbSession:
         return Prediction(
             mask=mask,
             margin=None,
-            finite=True,  # the app refuses NaN and infinity with an error of its own
+            finite=True,  # the app reports NaN and infinity as an error
             inference_ms=item.inference_ms[-1],
             postprocess_ms=item.postprocess_ms[-1],
         )
@@ -190,11 +190,11 @@ class AdbSession:
         raise WorkerFailed(f"{self.info.device}: the app does not profile single operators")
 
     def peak_rss_bytes(self) -> int:
-        """Not measured on a phone: 0."""
+        """Returns 0: memory is not measured on a phone."""
         return 0
 
     def close(self) -> None:
-        """Stops the app and removes what was pushed. A phone that is gone is not an error here."""
+        """Stops the app and removes the pushed files. A disconnected phone is not an error here."""
         try:
             self._adb.shell(f"am force-stop {PACKAGE}; rm -rf {shlex.quote(self._remote)}")
         except SegexportError:
@@ -217,7 +217,7 @@ class AdbSession:
             )
 
     def _wait(self) -> None:
-        """Until result.json is there; a process that is gone twice in a row will not write it any more."""
+        """Waits for result.json; gives up when two checks in a row find the app's process gone."""
         deadline = time.monotonic() + self._options.timeout_s
         result, missing = shlex.quote(f"{self._remote}/{RESULT_NAME}"), 0
         while time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""The adb command: one call each, and every failure that a cable and a phone can have under its own name."""
+"""Calls adb and turns each failure of the cable or the phone into a specific error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class AdbClient:
 
     Args:
         executable: Path or name of adb.
-        serial: The phone; empty until `select` has found the only one.
+        serial: Serial of the phone; empty until `select` has found the only one.
     """
 
     def __init__(self, executable: str, serial: str = "") -> None:
@@ -24,16 +24,16 @@ class AdbClient:
         self.serial = serial
 
     def version(self) -> str:
-        """Of adb itself, such as `1.0.41`."""
+        """Returns adb's version, e.g. `1.0.41`."""
         found = re.search(r"version ([\d.]+)", self._call("version"))
         return found[1] if found else ""
 
     def select(self) -> str:
-        """Finds the phone to talk to, and gives its serial number.
+        """Finds the phone to use and returns its serial number.
 
         Raises:
-            EnvironmentMissingError: No adb, no phone, or a phone that is not ready.
-            InputError: Several phones and none was named.
+            EnvironmentMissingError: adb or the phone is missing, or the phone is not ready.
+            InputError: Several phones are connected and no serial was given.
         """
         phones = dict(re.findall(r"^(\S+)\s+(device|offline|unauthorized|\S+)\b", self._listing(), re.MULTILINE))
         if self.serial:
@@ -57,7 +57,7 @@ class AdbClient:
         return self.serial
 
     def phone_name(self) -> str:
-        """Maker, model and Android version, as the phone reports them."""
+        """Returns manufacturer, model and Android version as the phone reports them."""
         said = self.shell(
             "getprop ro.product.manufacturer; getprop ro.product.model; getprop ro.build.version.release"
         ).splitlines()
@@ -66,7 +66,7 @@ class AdbClient:
         return f"{said[0]} {said[1]} (Android {said[2]})"
 
     def shell(self, command: str, *, check: bool = True, timeout_s: float = 60) -> str:
-        """Runs a command on the phone and gives its stdout (and stderr, where it is not to be checked)."""
+        """Runs a command on the phone and returns its stdout (with stderr if `check` is false)."""
         return self._call("-s", self.serial, "shell", command, check=check, timeout_s=timeout_s)
 
     def push(self, file: Path, remote: str) -> None:

@@ -1,4 +1,4 @@
-"""How far two answers to the same image are the same."""
+"""Measures the agreement of two predictions for the same image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.runtimes.base import Prediction
 
 
 def agreement(one: Prediction, two: Prediction) -> float:
-    """The part of the pixels, or of the sure objects, that two predictions have in common."""
+    """Returns the fraction of pixels, or of confident objects, on which two predictions agree."""
     if one.objects is not None and two.objects is not None:
         return object_matching.agreement(one.objects, two.objects).share
     if one.mask.shape != two.mask.shape:

@@ -1,4 +1,4 @@
-"""The Runtime protocol: something that runs one format, in a process of its own, one image after the other."""
+"""Defines the Runtime protocol, and the base class of runtimes that run models in a worker process."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from segexport.spec import Format, TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
 _TIMES_SLOWER = 4
-"""A machine may become so much slower before an answer with several runs comes too late."""
+"""Factor by which the machine may slow down before a call with several runs times out."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a session is to run.
+    """Options of a session.
 
     Attributes:
-        device: `cpu`, `gpu:0`, ...; what is asked for is what is used, or it is an error.
+        device: `cpu`, `gpu:0`, ...; opening fails if the device is not available, there is no fallback.
         threads: Threads for one inference.
-        timeout_s: Longest wait for one answer.
-        options: What only one runtime knows, by name.
-        runtime: Who runs it, by name; empty: the format's first runtime.
+        timeout_s: Longest wait for one result.
+        options: Runtime-specific options, by name.
+        runtime: Name of the runtime; empty: the format's first runtime.
     """
 
     device: str = "cpu"
@@ -44,7 +44,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a runtime works here, and the reason when not."""
+    """Whether a runtime works on this machine, and the reason if not."""
 
     ok: bool
     version: str = ""
@@ -58,13 +58,13 @@ class Prediction:
     """The output of a model for one image.
 
     Attributes:
-        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty where objects are found. Of a
-            batch of several images, here and in `margin`: (batch, H, W).
-        margin: (H, W) float32, the distance between the two best scores, where it was asked for.
+        mask: (H, W) uint8, or uint16 above 256 classes: the class of each pixel. Empty for instance segmentation.
+            (batch, H, W) for a batch of several images, also in `margin`.
+        margin: (H, W) float32, the difference between the two best scores, if requested.
         finite: False when an output contains NaN or infinity.
-        inference_ms, postprocess_ms: Time in the runtime, and from its output to `mask`.
-        decided: (H, W) bool, where the model was sure, from a recording that kept this instead of `margin`.
-        objects: The objects, for instance segmentation; in pixels of the original image.
+        inference_ms, postprocess_ms: Time in the runtime, and time from its output to `mask`.
+        decided: (H, W) bool, true where the model was confident, from a recording that kept this instead of `margin`.
+        objects: Objects of instance segmentation, in pixels of the original image.
     """
 
     mask: np.ndarray
@@ -76,7 +76,7 @@ class Prediction:
     objects: Objects | None = None
 
     def same_as(self, other: Prediction) -> bool:
-        """Whether mask or objects are the same to the last bit."""
+        """Whether mask or objects are bitwise equal."""
         if self.objects is not None and other.objects is not None:
             return self.objects.same_as(other.objects)
         return np.array_equal(self.mask, other.mask)
@@ -84,7 +84,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """What really runs, as the runtime reports after loading the model."""
+    """Runtime, device and settings in use, as the runtime reports after loading the model."""
 
     runtime: str
     version: str
@@ -96,7 +96,7 @@ class SessionInfo:
 
 
 class Session(Protocol):
-    """A loaded model. Up to `ahead` runs may be submitted before the first result is taken."""
+    """A loaded model. Up to `ahead` runs can be submitted before the first result is read."""
 
     @property
     def info(self) -> SessionInfo: ...
@@ -117,14 +117,14 @@ class Session(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Runs artifacts of some formats. It is found by its entry point in `segexport.runtimes`, whose name is its own.
+    """Runs artifacts of some formats. Its entry point in the group `segexport.runtimes` has the runtime's name.
 
     Attributes:
-        name: On the command line and in reports.
-        title: What people call it.
-        runs: The formats.
-        profiles: Whether its sessions report which operators ran, when they are opened with the option `profile`, the
-            beginning of a path for what the runtime writes.
+        name: Name on the command line and in reports.
+        title: Display name.
+        runs: Formats that it runs.
+        profiles: Whether its sessions report which operators ran when opened with the option `profile`, a path prefix
+            for the files that the runtime writes.
     """
 
     name: str
@@ -136,20 +136,20 @@ class Runtime(Protocol):
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session: ...
 
     def version(self) -> str:
-        """Of what is installed; empty where it is not, or does not work."""
+        """Returns the installed version; empty if the runtime is missing or broken."""
         return self.probe().version
 
     def no_fp16(self, ran: Sequence[Ran]) -> str:
-        """Why nothing of an fp16 export ran in fp16 though the export is right; empty where that is its fault."""
+        """Explains why a correct fp16 export did not run in fp16; empty if the export itself is the cause."""
         return ""
 
 
 class WorkerRuntime(Runtime):
-    """A runtime whose models run in a worker file; `workers/onnxruntime_worker.py` is one to read.
+    """A runtime that runs models in a worker process; `workers/onnxruntime_worker.py` is a good example.
 
     Attributes:
-        worker: The file, in `workers/`; of another package, its whole path.
-        needs: Modules that the worker's Python must have.
+        worker: Worker file in `workers/`, or the full path for a worker of another package.
+        needs: Modules that the worker's Python must provide.
     """
 
     worker: ClassVar[str | Path]
@@ -159,7 +159,7 @@ class WorkerRuntime(Runtime):
         return probe_worker(self.worker, self.needs)
 
     def version(self) -> str:
-        """Read from what is installed; nothing is started."""
+        """Reads the version from the installed package without starting a process."""
         module, *more = (self.needs,) if isinstance(self.needs, str) else self.needs
         try:
             return pythons.versions(interpreter_for(module, *more), module)[module]
@@ -170,7 +170,7 @@ class WorkerRuntime(Runtime):
         return open_worker_session(self.name, self.worker, self.needs, artifact, options, self.files(artifact))
 
     def files(self, artifact: ModelArtifact) -> dict[str, Path]:
-        """What the worker opens, by role.
+        """Returns the files that the worker opens, by role.
 
         Raises:
             SegexportError: The artifact cannot be run on this machine.
@@ -179,16 +179,16 @@ class WorkerRuntime(Runtime):
 
 
 class WorkerSession:
-    """A session whose model lives in a worker process; every runtime here uses it.
+    """A session with the model in a worker process; all runtimes here use it.
 
     Args:
-        worker: A process whose worker file has the commands `open`, `infer`, `outputs` and `bench`.
-        artifact: Its manifest states which output is the mask and in which layout.
-        options: Passed on to the worker.
-        files: The model's files by role, as this runtime calls them.
+        worker: Process whose worker file has the commands `open`, `infer`, `outputs` and `bench`.
+        artifact: The model; its manifest states which output is the mask and its layout.
+        options: Passed to the worker.
+        files: The model's files by the runtime's own role names.
 
     Attributes:
-        timeout_s: Longest wait for one answer; may be set anew.
+        timeout_s: Longest wait for one result; can be changed.
     """
 
     def __init__(
@@ -226,9 +226,9 @@ class WorkerSession:
         return self.result()
 
     def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None:
-        """Starts a run; `result` gives its prediction. In between, the caller is free for other work.
+        """Starts a run without waiting; `result` returns its prediction.
 
-        Up to `ahead` runs may be started before the first result is taken; results come in the order of the runs.
+        Up to `ahead` runs can be started before the first result is read; results arrive in submission order.
         """
         check_tensors(self._inputs, tensors)
         self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self.timeout_s)
@@ -246,7 +246,7 @@ class WorkerSession:
         )
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The model's raw outputs, in the order of the manifest."""
+        """Returns the model's raw outputs in manifest order."""
         check_tensors(self._inputs, tensors)
         _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
         return arrays
@@ -254,12 +254,12 @@ class WorkerSession:
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
         """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed inside the worker.
 
-        The worker is asked for as many at a time as it surely has the time for, so that many slow runs are no hang.
+        Each call to the worker requests only as many runs as safely fit the timeout, so that slow runs do not time out.
         """
         check_tensors(self._inputs, tensors)
         parts: list[np.ndarray] = []
         while (left := runs - sum(len(part) for part in parts)) > 0:
-            at_once = 1  # nothing is known yet
+            at_once = 1  # no time measured yet
             if self._slowest_ms:
                 at_once = min(left, max(1, int(self.timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
             _, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
@@ -268,7 +268,7 @@ class WorkerSession:
         return np.concatenate(parts)
 
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
-        """[type, dtype, provider, node] of each operator that ran; for sessions opened with the option `profile`."""
+        """Returns [type, dtype, provider, node] per operator that ran; requires the option `profile` at open."""
         check_tensors(self._inputs, tensors)
         answer, _ = self._worker.call("operators", {}, tensors, timeout_s=self.timeout_s)
         return answer["operators"]
@@ -286,7 +286,7 @@ class WorkerSession:
 
     @property
     def alive(self) -> bool:
-        """Whether the model's process runs still."""
+        """Whether the worker process is running."""
         return self._worker.alive
 
     def close(self) -> None:
@@ -325,7 +325,7 @@ def open_worker_session(
 
 
 def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availability:
-    """Starts the worker and asks what it has; every failure becomes the reason."""
+    """Starts the worker and queries its packages; a failure becomes the reason of the result."""
     from segexport.errors import SegexportError
 
     try:
@@ -339,7 +339,7 @@ def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availabili
 
 
 def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:
-    """Raises InputError when tensors do not fit the inputs in the manifest."""
+    """Raises InputError if the tensors do not match the manifest's inputs."""
     if len(specs) != len(tensors):
         raise InputError(f"the model takes {len(specs)} inputs, got {len(tensors)}")
     for spec, tensor in zip(specs, tensors, strict=True):

@@ -1,6 +1,6 @@
-"""What a computer sends to a phone to be run, and what comes back: job.json, result.json and raw masks.
+"""Writes the jobs that a phone runs and reads their results: job.json, result.json and raw masks.
 
-The Java side is `android_demo/core`: `Job` reads what `write_job` writes, `JobRunner` writes what `read_result` reads.
+The Java side is `android_demo/core`: `Job` reads the output of `write_job`, `JobRunner` writes the result.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class JobItem:
     """One input of a job.
 
     Attributes:
-        data: An image file, or a float32 tensor (1, channels, height, width) that is preprocessed already.
-        runs: How often it is run for timing; the mask is that of the last run.
-        expected_mask: A PNG with the class of each pixel as its grey level, to compare with.
+        data: An image file, or a preprocessed float32 tensor (1, channels, height, width).
+        runs: Number of timed runs; the mask comes from the last run.
+        expected_mask: PNG to compare with; its grey levels are class indices.
     """
 
     data: Path | np.ndarray
@@ -52,7 +52,7 @@ class DeviceModel(Frozen):
 
 
 class DeviceRuntime(Frozen):
-    """What ran it."""
+    """The runtime on the phone."""
 
     name: str
     version: str
@@ -61,7 +61,7 @@ class DeviceRuntime(Frozen):
 
 
 class DeviceItem(Frozen):
-    """The answer for one input; `mask` is a file of little-endian uint16, (height, width), beside the result."""
+    """The result for one input; `mask` names a file of little-endian uint16 (height, width) in the result's folder."""
 
     input: str
     mask: str
@@ -81,14 +81,14 @@ class DeviceItem(Frozen):
 
 
 class DeviceFailure(Frozen):
-    """Why the phone has no answer; `kind` is one of the app's `SegmentationException.Kind`."""
+    """Why the phone has no result; `kind` is one of the app's `SegmentationException.Kind`."""
 
     kind: str
     message: str
 
 
 class DeviceResult(Frozen):
-    """result.json: what a phone measured."""
+    """The contents of result.json: a phone's measurements."""
 
     schema_version: Literal[1]
     device: dict[str, str]
@@ -100,7 +100,7 @@ class DeviceResult(Frozen):
 
     @property
     def device_name(self) -> str:
-        """Maker, model and system, as a person calls the phone."""
+        """Manufacturer, model and operating system for display."""
         parts = [self.device.get("manufacturer", ""), self.device.get("model", "")]
         name = " ".join(part for part in parts if part) or "unknown device"
         android = self.device.get("android")
@@ -112,7 +112,7 @@ class DeviceResult(Frozen):
         return min((item.agreement for item in self.items if item.agreement is not None), default=None)
 
     def latency(self) -> Latency:
-        """Times as the report holds them; inference over all inputs, the others as medians."""
+        """The report's times; inference over all inputs, the others as medians."""
         inference = np.array([ms for item in self.items for ms in item.inference_ms])
         p50, p90, p99 = (float(value) for value in np.percentile(inference, (50, 90, 99)))
         return Latency(
@@ -132,15 +132,15 @@ def write_job(
     """Writes a folder that the app can run: manifest, model, inputs and job.json.
 
     Args:
-        folder: Exists and is empty.
-        artifact: An export to ONNX or Paddle-Lite.
-        items: What to run, in this order.
-        job_id: Comes back in the result, so that an old result is not taken for a new one.
+        folder: An existing empty folder.
+        artifact: An ONNX or Paddle-Lite export.
+        items: The inputs, in this order.
+        job_id: Returned in the result, to tell an old result from a new one.
         threads: Threads for one inference.
-        warmup: Runs of each input before those that count.
+        warmup: Untimed runs of each input before the timed ones.
 
     Returns:
-        The files, job.json last.
+        The written files, job.json last.
     """
     weights = [entry.path for entry in artifact.manifest.files if entry.role in ("model", "params")]
     files = [folder / MANIFEST_NAME, *(folder / path for path in weights)]
@@ -153,7 +153,7 @@ def write_job(
 def write_items(
     folder: Path, items: Sequence[JobItem], *, job_id: str, threads: int = 1, warmup: int = 0
 ) -> list[Path]:
-    """Writes the inputs and job.json alone, for a device that has the model already; arguments as `write_job`."""
+    """Writes only the inputs and job.json, for a device that has the model; arguments as in `write_job`."""
     files, entries = [], []
     for index, item in enumerate(items):
         entry: dict[str, object] = {"runs": item.runs}
@@ -187,7 +187,7 @@ def read_result(file: Path) -> DeviceResult:
     """Reads a result.json that a phone wrote.
 
     Raises:
-        InputError: Missing, truncated, or not such a file.
+        InputError: The file is missing, truncated or not a result.
         WorkerFailed: The phone reports an error.
     """
     hint = "run the app's self-test again and copy the file that it names"
@@ -211,7 +211,7 @@ def read_result(file: Path) -> DeviceResult:
 
 
 def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
-    """Raises InputError when the phone ran another model than this export."""
+    """Raises InputError if the phone ran a model other than this export."""
     (ours,) = (entry for entry in artifact.manifest.files if entry.role == "model")
     theirs = result.model.sha256 if result.model else ""
     if theirs != ours.sha256:
@@ -223,10 +223,10 @@ def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
 
 
 def read_mask(folder: Path, item: DeviceItem) -> np.ndarray:
-    """The mask of one input, (height, width) uint8, or uint16 above 256 classes.
+    """Reads the mask of one input, (height, width) uint8, or uint16 above 256 classes.
 
     Raises:
-        InputError: The file is missing, or not of the size that the result names.
+        InputError: The file is missing or its size differs from the result's.
     """
     file = folder / item.mask
     if not file.is_file():

@@ -1,4 +1,4 @@
-"""Paddle-Lite on this host: runs the x86 twin that the exporter makes beside every ARM `.nb`."""
+"""The Paddle-Lite runtime on this host; on x86 it runs the twin that the exporter writes beside the ARM `.nb`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class PaddleLiteRuntime(WorkerRuntime):
 
 
 def twin_of(artifact: ModelArtifact) -> Path:
-    """The x86 program beside the one for ARM.
+    """Returns the x86 twin of an ARM program.
 
     Raises:
-        UnsupportedModelError: There is none, since x86 has not all of its operators.
+        UnsupportedModelError: There is no twin because x86 lacks some of the operators.
     """
     if not any(entry.role == "host_model" for entry in artifact.manifest.files):
         notes = [note for entry in artifact.manifest.lineage for note in entry.notes]

@@ -1,4 +1,4 @@
-"""MNN: runs its own format, on the CPU here as on the phone."""
+"""The MNN runtime, on the CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ncnn: runs its own format, on the CPU here as on the phone."""
+"""The ncnn runtime, on the CPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segexport.spec import Format, Precision
 
 
 class NcnnRuntime(WorkerRuntime):
-    """Runs pairs of `.param` and `.bin`."""
+    """Runs `.param` and `.bin` file pairs."""
 
     name = "ncnn"
     title = "ncnn"

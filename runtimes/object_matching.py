@@ -1,4 +1,4 @@
-"""Which object of one model is which of another: pairs of one class whose boxes overlap, best scores first."""
+"""Matches the objects of two models: pairs of the same class whose boxes overlap, best scores first."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from segexport.runtimes.objects import Objects
 
 IOU = 0.5
 SURE = 0.5
-"""Score from which an object has to be in the other model's answer too."""
+"""Score above which the other model must also find the object."""
 LEAST = SURE / 2
-"""Score that its partner there must have: an object at the edge of being sure is not lost by falling below it."""
+"""Score that the matching object must reach; lower, so that a score near the threshold does not count as lost."""
 
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint16)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two models found the same objects in one image.
+    """How well the objects of two models agree in one image.
 
     Attributes:
-        objects: Sure objects of both models together.
-        partnered: Those of them that have a partner in the other model's answer.
-        box_iou, mask_iou: IoU of each pair that was found from the reference's sure objects.
-        score_delta: Score of the export minus that of the reference, for the same pairs.
+        objects: Number of confident objects of both models together.
+        partnered: How many of them have a match in the other model's result.
+        box_iou, mask_iou: IoU of each pair matched from the reference's confident objects.
+        score_delta: Export score minus reference score, for the same pairs.
     """
 
     objects: int
@@ -36,15 +36,15 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Part of the sure objects that have a partner; 1 where there is none."""
+        """Fraction of the confident objects that have a match; 1 if there are no confident objects."""
         return self.partnered / self.objects if self.objects else 1.0
 
 
 def agreement(reference: Objects, export: Objects) -> Agreement:
-    """Compares the sure objects of each with all of the other's that reach `LEAST`.
+    """Compares the confident objects of each model with the other's objects that reach `LEAST`.
 
     Args:
-        reference, export: Of the same image, with masks of the same size.
+        reference, export: Objects of the same image, with masks of the same size.
     """
     first = reference.at_least(SURE)
     pairs = matched(first, others := export.at_least(LEAST))
@@ -63,9 +63,9 @@ def agreement(reference: Objects, export: Objects) -> Agreement:
 
 
 def matched(one: Objects, two: Objects) -> list[tuple[int, int, float]]:
-    """(index in `one`, index in `two`, IoU of the boxes), each object in one pair at most.
+    """Returns (index in `one`, index in `two`, box IoU) per pair; each object is in at most one pair.
 
-    The best score of `one` chooses first, and takes the free object of its class that it overlaps most.
+    In descending score, each object of `one` takes the unmatched object of its class with the highest IoU.
     """
     if not len(one) or not len(two):
         return []
@@ -80,7 +80,7 @@ def matched(one: Objects, two: Objects) -> list[tuple[int, int, float]]:
 
 
 def box_iou(one: np.ndarray, two: np.ndarray) -> np.ndarray:
-    """(n, m) float64 of boxes (n, 4) and (m, 4): left, top, right, bottom."""
+    """Returns the IoU (n, m) float64 of boxes (n, 4) and (m, 4): left, top, right, bottom."""
     one, two = one.astype(np.float64), two.astype(np.float64)
     low = np.maximum(one[:, None, :2], two[None, :, :2])
     high = np.minimum(one[:, None, 2:], two[None, :, 2:])
@@ -90,6 +90,6 @@ def box_iou(one: np.ndarray, two: np.ndarray) -> np.ndarray:
 
 
 def bits_iou(one: np.ndarray, two: np.ndarray) -> float:
-    """IoU of two packed masks; 1 where both are empty."""
+    """Returns the IoU of two packed masks; 1 if both are empty."""
     union = int(_ONES[one | two].sum(dtype=np.int64))
     return int(_ONES[one & two].sum(dtype=np.int64)) / union if union else 1.0

@@ -1,4 +1,4 @@
-"""The objects of one image: as predicted by a model, or annotated."""
+"""The objects of one image, predicted or annotated."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Objects:
-    """Objects of one image, one per row.
+    """The objects of one image, one per row.
 
-    Masks are kept as bits, since hundreds of them at the image's size would fill the memory.
+    Masks are packed bits because hundreds of masks at image size would fill the memory.
 
     Attributes:
-        classes: (n,) int64, the class of each.
-        scores: (n,) float32 in 0..1; of annotations 1.
-        boxes: (n, 4) float32: left, top, right, bottom in pixels of the image, edges not centres.
-        bits: (n, height, ceil(width / 8)) uint8, masks as `numpy.packbits` packs rows; None where only boxes are known.
+        classes: (n,) int64, class indices.
+        scores: (n,) float32 in 0..1; 1 for annotations.
+        boxes: (n, 4) float32: left, top, right, bottom in image pixels, edges not centres.
+        bits: (n, height, ceil(width / 8)) uint8, rows packed by `numpy.packbits`; None if only boxes are known.
         size: (width, height) of the image.
     """
 
@@ -37,7 +37,7 @@ class Objects:
         masks: Sequence[np.ndarray] | None,
         size: tuple[int, int],
     ) -> Objects:
-        """From plain lists; `masks` are (height, width) each, anything but 0 belongs to the object."""
+        """Builds objects from lists; each mask is (height, width), nonzero inside the object."""
         width, height = size
         bits = None
         if masks is not None:
@@ -56,21 +56,21 @@ class Objects:
         return len(self.classes)
 
     def mask(self, index: int) -> np.ndarray:
-        """(height, width) bool of one object."""
+        """Returns the mask of one object, (height, width) bool."""
         if self.bits is None:
             raise ValueError("of these objects only boxes are known")
         return np.unpackbits(self.bits[index], axis=1, count=self.size[0]).view(bool)
 
     def take(self, which: np.ndarray) -> Objects:
-        """Those of a mask or a list of indices."""
+        """Returns the objects selected by a boolean mask or a list of indices."""
         bits = None if self.bits is None else self.bits[which]
         return Objects(self.classes[which], self.scores[which], self.boxes[which], bits, self.size)
 
     def at_least(self, score: float) -> Objects:
-        """Those with this score or more."""
+        """Returns the objects with at least this score."""
         return self.take(self.scores >= score)
 
     def same_as(self, other: Objects) -> bool:
-        """Whether every number is the same."""
+        """Whether all values are equal."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in ("classes", "scores", "boxes", "bits"))
         return self.size == other.size and all(np.array_equal(a, b) for a, b in pairs)

@@ -1,4 +1,4 @@
-"""OpenVINO: runs its own exports, and every ONNX export as a second runtime."""
+"""The OpenVINO runtime: runs OpenVINO exports, and ONNX exports as their second runtime."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from segexport.spec import Format
 
 
 class OpenVinoRuntime(WorkerRuntime):
-    """Runs `.xml` with its `.bin`, and `.onnx`; what is float is computed in fp32, of an fp16 export in fp16.
+    """Runs `.xml` with its `.bin`, and `.onnx`; computes floats in fp32, and in fp16 for an fp16 export.
 
-    Left to itself, OpenVINO would compute fp32 models in bf16 on processors that have it.
+    By default, OpenVINO computes fp32 models in bf16 on CPUs that support it.
     """
 
     name = "openvino"

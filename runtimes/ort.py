@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs the ONNX exports, on the CPU here as on the phone, and on CUDA."""
+"""ONNX Runtime, on the CPU and on CUDA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.spec import Format
 
 
 class OnnxRuntime(WorkerRuntime):
-    """Runs `.onnx` files; the provider asked for is the provider used, or it is an error."""
+    """Runs `.onnx` files; opening fails if the requested provider is not the one in use."""
 
     name = "onnxruntime"
     title = "ONNX Runtime"

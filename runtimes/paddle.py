@@ -1,4 +1,4 @@
-"""Paddle Inference: the reference, and the runtime of every artifact before its export."""
+"""Paddle Inference: the runtime of the reference and of every artifact before export."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from segexport.spec import Format
 
 
 class PaddleRuntime(Runtime):
-    """Runs `.pdmodel` programs on the CPU, and on CUDA where the wheel has it.
+    """Runs `.pdmodel` programs on the CPU, and on CUDA if the wheel supports it.
 
-    The option `graph` chooses how: `plain` (the default), operator by operator, which is what masks come from;
-    `optimized`, by Paddle's graph passes, on the CPU with oneDNN, which is several times as fast and wrong for some
-    networks; `watched`, plain, with the optimized program beside it and compared (`watched.WatchedSession`).
+    The option `graph` selects the execution: `plain` (the default) runs operator by operator and gives the masks;
+    `optimized` applies Paddle's graph passes, on the CPU with oneDNN, which is several times faster and wrong for some
+    networks; `watched` runs plain and compares the optimized program with it (`watched.WatchedSession`).
     """
 
     name = "paddle"

@@ -1,6 +1,6 @@
-"""A plain session with its optimized twin beside it: masks are the plain one's, and every mask of both is compared.
+"""Runs a plain session and its optimized twin: returns the plain masks and compares every mask of both.
 
-The twin has a process of its own. When it crashes, fails or hangs, it is given up, and the plain session goes on.
+The twin runs in a separate process. If it crashes, fails or hangs, the plain session continues without it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from segexport.runtimes.base import Prediction, RunOptions, Session, SessionInfo
 
 
 class WatchedSession:
-    """A `Session` that also proves whether the optimized program gives the same masks.
+    """A `Session` that also records whether the optimized program gives the same masks.
 
     Args:
-        plain: Gives the answers.
+        plain: Session that gives the results.
         open_twin: Opens the optimized program.
     """
 
@@ -31,8 +31,8 @@ class WatchedSession:
         self._plain = plain
         self._twin: Session | None = None
         self._provider = self._fault = ""
-        self._inputs: deque[int] = deque()  # digests of what was submitted and has no result yet
-        self._agreements: dict[int, float] = {}  # of each different input, the least
+        self._inputs: deque[int] = deque()  # digests of submitted inputs without a result
+        self._agreements: dict[int, float] = {}  # input digest -> smallest agreement
         with self._given_up():
             self._twin = open_twin()
             self._provider = self._twin.info.provider
@@ -43,7 +43,7 @@ class WatchedSession:
 
     @property
     def proof(self) -> MaskProof:
-        """What the runs so far have shown."""
+        """Returns the agreement of all runs so far."""
         return MaskProof.of(self._provider, list(self._agreements.values()), self._fault)
 
     @property
@@ -95,7 +95,7 @@ class WatchedSession:
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:
-        """What the twin fails by becomes its fault, and it is asked no more."""
+        """Records the twin's error as its fault and stops using the twin."""
         try:
             yield
         except SegexportError as error:
@@ -106,17 +106,17 @@ class WatchedSession:
 
 
 def proof_of(session: object) -> MaskProof | None:
-    """What a watched session has shown; None of any other."""
+    """Returns the proof of a watched session; None for other sessions."""
     return session.proof if isinstance(session, WatchedSession) else None
 
 
 def with_graph(options: RunOptions, graph: str) -> RunOptions:
-    """The same options for another of Paddle's programs (`paddle.Paddle`); runtimes that have one only ignore it."""
+    """Returns the options with another `graph` (see `paddle.PaddleRuntime`); other runtimes ignore it."""
     return replace(options, options={**options.options, "graph": graph})
 
 
 def timed_graph(session: object) -> str:
-    """Which of Paddle's programs is timed, as its runtime's option `graph`: the quick one once it is proven."""
+    """Returns the `graph` option to time: the optimized program once its masks are proven equal, else the plain one."""
     proof = proof_of(session)
     return "optimized" if proof is not None and proof.holds else "plain"
 

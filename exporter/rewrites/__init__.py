@@ -1,4 +1,4 @@
-"""Changes of a program that keep its results and let an exporter take it, in the order in which they run."""
+"""Rewrites that make a program convertible without changing its results, in execution order."""
 
 from __future__ import annotations
 
@@ -146,18 +146,18 @@ REWRITES: tuple[Rewrite, ...] = (
 
 
 def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Program, list[str]]:
-    """Applies every rewrite that this export needs.
+    """Applies all rewrites that an export needs.
 
     Args:
-        target: The name of the converter that reads it next; for one that no rewrite names, only `more` applies.
-        program: Left as it is.
-        more: Rewrites that only this kind of export needs, after the others.
+        target: Name of the converter that reads the program next; if no rewrite lists it, only `more` applies.
+        program: Not modified.
+        more: Additional rewrites for this export, applied after the others.
 
     Returns:
-        The rewritten copy, and a note per change for the lineage.
+        The rewritten copy, and one lineage note per change.
 
     Raises:
-        UnsupportedModelError: The export would come out wrong and no rewrite can help; the operator is named.
+        UnsupportedModelError: The export would compute wrong results and no rewrite fixes it; names the operator.
         InputError: An operator lacks an input or attribute that Paddle always writes.
     """
     changed, notes = program.copy(), []
@@ -172,7 +172,7 @@ def rewrite_for(target: Target, program: Program, *more: Rewrite) -> tuple[Progr
 
 
 def _applied(rewrite: Rewrite, program: Program) -> list[str]:
-    """Rewrites take operators as Paddle writes them: one without what it needs is a damaged file."""
+    """Applies one rewrite; a missing input or attribute means a damaged file, because Paddle always writes them."""
     try:
         return rewrite.apply(program) if rewrite.applies(program) else []
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:

@@ -1,9 +1,8 @@
-"""Activations that an export has not, or writes wrong, as arithmetic that it has.
+"""Rewrites activations that a converter lacks or converts wrongly as supported arithmetic.
 
-Each formula is the activation's own definition. paddle2onnx drops `beta` of softplus and takes the exact GELU for the
-one that is approximated by a tanh; Paddle-Lite on x86 does the latter too. ONNX rounds a half to the even neighbour,
-Paddle away from zero. Paddle-Lite takes the larger of x and alpha * x for a leaky ReLU, and reads a PReLU's alpha per
-element as far as the batch goes.
+Each formula is the activation's definition. paddle2onnx drops `beta` of softplus and writes the exact GELU for the tanh
+approximation; Paddle-Lite on x86 does the latter too. ONNX rounds halves to even, Paddle away from zero. Paddle-Lite
+computes a leaky ReLU as max(x, alpha * x), and indexes a PReLU's per-element alpha across the whole batch.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _GELU_SLOPE, _GELU_CUBIC = 1.5957691216057308, 0.044715  # 2 * sqrt(2 / pi); Hen
 
 
 class ActivationsToArithmetic(EachOperator):
-    """Rewrites what one export does not take."""
+    """Rewrites the activations that a converter does not support."""
 
     name = "activations_to_arithmetic"
     version = "3"
@@ -46,7 +45,7 @@ class ActivationsToArithmetic(EachOperator):
     def _changes(self, program: Program, op: Op) -> bool:
         if op.type not in _FORMULAS or program.dtype(op.input("X") or "") != "float32":
             return False
-        if op.type == "abs":  # behind an elementwise operator, Paddle-Lite fuses it into one that x86 has not
+        if op.type == "abs":  # after an elementwise operator, Paddle-Lite fuses it into one that x86 lacks
             return LITE_X86 in self.targets
         if op.type == "gelu":
             return bool(op.attr("approximate", False))
@@ -56,7 +55,7 @@ class ActivationsToArithmetic(EachOperator):
             return op.attr("mode") == "element" and ONNX not in self.targets
         if op.type == "round":
             return ONNX in self.targets
-        if op.type == "logsigmoid":  # paddle2onnx writes log(sigmoid(x)), whose sigmoid is 0 from -104 on
+        if op.type == "logsigmoid":  # paddle2onnx writes log(sigmoid(x)); sigmoid underflows to 0 below -104
             return True
         if op.type == "softplus":
             beta, threshold = op.attr("beta", 1.0), op.attr("threshold", 20.0)
@@ -65,7 +64,7 @@ class ActivationsToArithmetic(EachOperator):
 
 
 class _Arithmetic(OpBuilder):
-    """Element by element, on tensors of one shape; the last call writes what the activation wrote."""
+    """Builds elementwise operators on tensors of one shape; the last call writes the activation's output."""
 
     def __init__(self, program: Program, op: Op) -> None:
         super().__init__(program, f"{op.output('Out')}.part")
@@ -73,11 +72,11 @@ class _Arithmetic(OpBuilder):
         self._dims = program.shape(self.x)
 
     def one(self, kind: str, x: str, *, last: bool = False, **attrs: Any) -> str:
-        """An operator of one tensor."""
+        """Adds an operator on one tensor."""
         return self.add(kind, {"X": x}, self._dims, out=self._out if last else None, **attrs)
 
     def two(self, kind: str, x: str, y: str, *, last: bool = False) -> str:
-        """An elementwise operator of two tensors."""
+        """Adds an elementwise operator on two tensors."""
         return self.add(f"elementwise_{kind}", {"X": x, "Y": y}, self._dims, out=self._out if last else None, axis=-1)
 
     def line(self, x: str, scale: float, bias: float = 0.0, *, last: bool = False) -> str:
@@ -85,7 +84,7 @@ class _Arithmetic(OpBuilder):
         return self.one("scale", x, last=last, scale=float(scale), bias=float(bias), bias_after_scale=True)
 
     def compared(self, kind: str, x: str, limit: float) -> str:
-        """1.0 where a comparison with a number holds, else 0.0."""
+        """1.0 where the comparison of `x` with `limit` holds, else 0.0."""
         hit = self.add(kind, {"X": x, "Y": self.constant(limit)}, self._dims, "bool", axis=-1)
         return self.cast(hit, self._dims, "float32")
 
@@ -94,7 +93,7 @@ class _Arithmetic(OpBuilder):
         return self.line(self.one("exp", x), 1.0, -1.0)
 
     def is_true(self, kind: str, x: str, y: str) -> str:
-        """1 where a comparison with a number holds, else 0."""
+        """1 where the comparison of `x` with `y` holds, else 0."""
         return self.cast(self.add(kind, {"X": x, "Y": y}, self._dims, "bool", axis=-1), self._dims, "float32")
 
     def below(self, x: str) -> str:
@@ -139,7 +138,7 @@ def _softshrink(b: _Arithmetic, op: Op) -> None:
 
 
 def _logsigmoid(b: _Arithmetic, _op: Op) -> None:
-    """min(x, 0) - log(1 + exp(-|x|)), which overflows nowhere."""
+    """min(x, 0) - log(1 + exp(-|x|)), which never overflows."""
     up, down = b.one("relu", b.x), b.one("relu", b.line(b.x, -1.0))
     tail = b.one("log", b.line(b.one("exp", b.line(b.two("add", up, down), -1.0)), 1.0, 1.0))
     b.line(b.two("add", down, tail), -1.0, last=True)
@@ -165,7 +164,7 @@ def _prelu(b: _Arithmetic, op: Op) -> None:
 
 
 def _round(b: _Arithmetic, _op: Op) -> None:
-    """sign(x) * (floor(|x|) + 1), or without the 1 where what is left over is below a half."""
+    """sign(x) * (floor(|x|) + 1), without the 1 where the fractional part is below one half."""
     magnitude = b.one("abs", b.x)
     whole = b.one("floor", magnitude)
     is_up = b.compared("greater_equal", b.two("sub", magnitude, whole), 0.5)
@@ -173,7 +172,7 @@ def _round(b: _Arithmetic, _op: Op) -> None:
 
 
 def _gelu(b: _Arithmetic, _op: Op) -> None:
-    """x * sigmoid(2 * u), which is x / 2 * (1 + tanh(u))."""
+    """x * sigmoid(2 * u), which equals x / 2 * (1 + tanh(u))."""
     cubic = b.line(b.two("mul", b.x, b.x), _GELU_SLOPE * _GELU_CUBIC, _GELU_SLOPE)
     b.two("mul", b.x, b.one("sigmoid", b.two("mul", b.x, cubic)), last=True)
 

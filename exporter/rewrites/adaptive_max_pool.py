@@ -1,8 +1,8 @@
-"""Adaptive max pooling as plain max pooling, for ONNX.
+"""Rewrites adaptive max pooling as plain max pooling, for ONNX.
 
-Bin i of an axis holds the pixels from floor(i * size / bins) to ceil((i + 1) * size / bins), so bins differ in width
-and overlap; paddle2onnx takes them for equal windows. The rows and columns of each bin are gathered beside each other,
-filled up with the bin's last one, which changes no maximum: then all windows are equal.
+Bin i of an axis covers the pixels from floor(i * size / bins) to ceil((i + 1) * size / bins), so bins differ in width
+and overlap; paddle2onnx assumes equal windows. The rewrite gathers the rows and columns of each bin next to each other
+and pads each bin with its last row or column, which changes no maximum and makes all windows equal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class AdaptiveMaxPoolToWindows(EachOperator):
-    """Rewrites those of known sizes whose indices are not read."""
+    """Rewrites pools of known size whose indices output is unused."""
 
     name = "adaptive_max_pool_to_windows"
     version = "1"
@@ -46,7 +46,7 @@ class AdaptiveMaxPoolToWindows(EachOperator):
 
 
 def bin_indices(bins: int, size: int) -> np.ndarray:
-    """[bins, widest] int32: the pixels of each bin, its last one repeated."""
+    """Returns [bins, widest] int32: the pixel indices of each bin, padded with its last one."""
     starts = [index * size // bins for index in range(bins)]
     ends = [-(-(index + 1) * size // bins) for index in range(bins)]
     widest = max(end - start for start, end in zip(starts, ends, strict=True))

@@ -1,8 +1,8 @@
-"""Adaptive average pooling as two matrix products, for ONNX.
+"""Rewrites adaptive average pooling as two matrix products, for ONNX.
 
-ONNX has no adaptive pooling. paddle2onnx writes a plain AveragePool, which is silently wrong where the number of bins
-does not divide the size: bin i averages the pixels from floor(i*size/bins) to ceil((i+1)*size/bins), so bins differ in
-width and overlap. Out = rows @ X @ columns, with constant matrices of those averages, is exact.
+ONNX has no adaptive pooling. paddle2onnx writes a plain AveragePool, which is silently wrong if the number of bins does
+not divide the size: bin i averages the pixels from floor(i*size/bins) to ceil((i+1)*size/bins), so bins differ in width
+and overlap. Out = rows @ X @ columns with constant averaging matrices is exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, matmul
 
 
 class AdaptivePoolToMatmul(EachOperator):
-    """Rewrites the pools whose bins do not divide the size; one bin (a global average) needs nothing."""
+    """Rewrites pools whose bin count does not divide the size; a single bin (global average) needs no rewrite."""
 
     name = "adaptive_pool_to_matmul"
     version = "1"
@@ -32,7 +32,7 @@ class AdaptivePoolToMatmul(EachOperator):
 
 
 def pooling_matrix(bins: int, size: int) -> np.ndarray:
-    """[bins, size] float32: row i averages the pixels of bin i."""
+    """Returns [bins, size] float32; row i averages the pixels of bin i."""
     matrix = np.zeros((bins, size), np.float32)
     for index in range(bins):
         start, end = index * size // bins, -(-(index + 1) * size // bins)
@@ -51,7 +51,7 @@ def _spatial(program: Program, op: Op) -> tuple[int, int]:
 
 
 def _divides(program: Program, op: Op) -> bool:
-    """False for a size or a number of bins that is known only at run time."""
+    """Whether the bins divide the size; False if either is known only at run time."""
     sizes, bins = _spatial(program, op), op.attr("ksize")
     if -1 in sizes or not all(isinstance(bin_, int) for bin_ in bins):
         return False

@@ -1,7 +1,7 @@
-"""Adaptive average pooling of a size that is known only at run time: the averaging matrices become part of the graph.
+"""Rewrites adaptive average pooling of dynamic size by computing the averaging matrices inside the graph.
 
-Bin i of k over s pixels averages those from floor(i*s/k) to ceil((i+1)*s/k), so its row of the matrix is
-(start <= position < end) / (end - start). All of it is small arithmetic on the shape of the input.
+Bin i of k over s pixels averages the pixels from floor(i*s/k) to ceil((i+1)*s/k), so its matrix row is
+(start <= position < end) / (end - start), computed by a few small operators from the input's shape.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from segexport.exporter.rewrites.base import OpBuilder, matmul
 
 
 def pool_of_free_size(program: Program, op: Op) -> list[Op]:
-    """The operators that take the place of an adaptive average pool (NCHW) of free height or width."""
+    """Returns the operators that replace an adaptive average pool (NCHW) of dynamic height or width."""
     source, out = op.input("X") or "", op.output("Out") or ""
     build = _Averages(program, f"{out}.pool")
     dims, bins = program.shape(source), op.attr("ksize")
-    if isinstance(bins, str):  # one variable that holds both
+    if isinstance(bins, str):  # one variable contains both
         bins = [build.element(bins, axis) for axis in (0, 1)]
     sizes = build.add("shape", {"Input": source}, (4,), "int32")
     rows = build.matrix(build.side(sizes, 2), bins[0])
@@ -33,16 +33,16 @@ class _Averages(OpBuilder):
     """Builds one averaging matrix per side of the image."""
 
     def side(self, sizes: str, axis: int) -> str:
-        """One side of the image, float32 [1]."""
+        """Returns the size of one axis of the image, float32 [1]."""
         return self.cast(self.element(sizes, axis), (1,), "float32")
 
     def element(self, values: str, index: int) -> str:
-        """One element of a list of integers, [1]."""
+        """Returns one element of a list of integers, [1]."""
         dtype = self._program.dtype(values)
         return self.add("slice", {"Input": values}, (1,), dtype, axes=[0], starts=[index], ends=[index + 1])
 
     def matrix(self, size: str, bins: int | str) -> str:
-        """The [bins, size] matrix; `bins` is a number, or a variable that holds it."""
+        """Builds the [bins, size] matrix; `bins` is a number or the variable that contains it."""
         if isinstance(bins, int):
             count = self.constant(float(bins))
             index = self.param(np.arange(bins, dtype=np.float32).reshape(-1, 1))

@@ -1,6 +1,6 @@
-"""take_along_axis as a gather from the flat tensor, put_along_axis as a scatter into it.
+"""Rewrites take_along_axis as a gather from the flattened tensor and put_along_axis as a scatter into it.
 
-Paddle-Lite has neither of the two, paddle2onnx not the second.
+Paddle-Lite supports neither operator; paddle2onnx does not support put_along_axis.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from segexport.exporter.rewrites.base import LITE, MOST_ELEMENTS, ONNX, EachOper
 
 
 class TakeAlongAxisToGather(EachOperator):
-    """Rewrites those of known sizes: index * stride of the axis + where its line starts."""
+    """Rewrites operators of known size: flat index = index * stride of the axis + start of its line."""
 
     name = "take_along_axis_to_gather"
     version = "1"
@@ -41,7 +41,7 @@ def _gathered(program: Program, op: Op) -> list[Op]:
 
 
 class PutAlongAxisToScatter(EachOperator):
-    """Rewrites those that overwrite, of known sizes."""
+    """Rewrites overwriting operators of known size."""
 
     name = "put_along_axis_to_scatter"
     version = "1"

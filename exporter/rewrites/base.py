@@ -1,4 +1,4 @@
-"""What a rewrite is: one change of a program that keeps its results and lets an exporter take it."""
+"""Defines rewrites: changes that make a program convertible without changing its results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segexport.exporter.framework_proto import DTYPE_CODE
 from segexport.exporter.program import Op, Program
 
 Target = str
-"""The name of a `converters.Converter`; each rewrite lists those that need it."""
+"""Name of a `converters.Converter`; each rewrite lists the converters that need it."""
 
 ONNX: Target = "onnx"
 LITE_ARM: Target = "paddle-lite arm"
@@ -22,12 +22,12 @@ EVERY: frozenset[Target] = frozenset({ONNX, LITE_ARM, LITE_X86})
 
 
 class Rewrite(Protocol):
-    """One file, one rewrite. Decisions come from operators, attributes and shapes, never from names.
+    """A rewrite; one per file. It decides by operators, attributes and shapes, never by names.
 
     Attributes:
-        name: As lineage and `inspect` show it.
-        version: Changes when the result changes.
-        targets: The converters that need it.
+        name: Name in the lineage and in `inspect`.
+        version: Raised when the rewrite's result changes.
+        targets: Converters that need the rewrite.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Rewrite(Protocol):
     targets: frozenset[Target]
 
     def applies(self, program: Program) -> bool:
-        """Whether there is anything to change."""
+        """Whether the program contains anything to rewrite."""
         ...
 
     def apply(self, program: Program) -> list[str]:
-        """Changes the program in place; returns a sentence per kind of change."""
+        """Rewrites the program in place; returns one note per kind of change."""
         ...
 
 
 class EachOperator:
-    """A rewrite of single operators, one after the other: `takes` selects them, `change` rewrites one.
+    """A rewrite of individual operators: `takes` selects an operator, `change` rewrites it.
 
     Attributes:
-        what: What the note counts, usually the operators' type.
+        what: What the note counts, usually the operator type.
         became: The end of the note.
-        everywhere: Whether operators of inner blocks count, too.
+        everywhere: Whether operators in inner blocks are rewritten too.
     """
 
     what: str
@@ -57,15 +57,15 @@ class EachOperator:
     everywhere = False
 
     def takes(self, program: Program, op: Op) -> bool:
-        """Whether this operator is to be changed."""
+        """Whether to rewrite this operator."""
         raise NotImplementedError
 
     def change(self, program: Program, op: Op) -> None:
-        """Changes it, or puts others in its place."""
+        """Modifies the operator or replaces it."""
         raise NotImplementedError
 
     def notes(self, changed: list[Op]) -> list[str]:
-        """The note about the operators that were changed."""
+        """Returns the notes about the changed operators."""
         return [f"{count(len(changed), self.what)} {self.became}"]
 
     def applies(self, program: Program) -> bool:
@@ -81,16 +81,18 @@ class EachOperator:
         return program.all_ops() if self.everywhere else program.ops
 
 
-MOST_ELEMENTS = 1 << 24  # of a tensor that `OpBuilder.flat_index` points into
+MOST_ELEMENTS = 1 << 24  # largest tensor that `OpBuilder.flat_index` can index
 
 
 def has(program: Program, *types: str) -> bool:
-    """Whether any operator is of one of these types."""
+    """Whether any operator has one of these types."""
     return any(op.type in types for op in program.all_ops())
 
 
 def reshape(program: Program, source: str, dims: tuple[int, ...] | list[int], out: str | None = None) -> tuple[str, Op]:
-    """A reshape2 of `source` to `dims` (no -1), with the XShape output that Paddle-Lite expects; the caller places it.
+    """Builds a reshape2 of `source` to `dims` (no -1) with the XShape output that Paddle-Lite expects.
+
+        The caller inserts the operator.
 
     Returns:
         The result's name and the operator.
@@ -103,7 +105,7 @@ def reshape(program: Program, source: str, dims: tuple[int, ...] | list[int], ou
 
 
 def transpose(program: Program, source: str, axes: list[int], out: str | None = None) -> tuple[str, Op]:
-    """A transpose2 of `source`; the caller places it. Returns the result's name and the operator."""
+    """Builds a transpose2 of `source`; the caller inserts it. Returns the result's name and the operator."""
     dims = program.shape(source)
     result = out or program.add_var(f"{source}.transposed", [dims[axis] for axis in axes], program.dtype(source))
     shadow = program.add_var(f"{result}.xshape", (0, *dims), program.dtype(source))
@@ -113,7 +115,7 @@ def transpose(program: Program, source: str, axes: list[int], out: str | None = 
 
 
 def binary(program: Program, kind: str, x: str, y: str, dims: tuple[int, ...], dtype: str = "") -> tuple[str, Op]:
-    """An elementwise operator or comparison of two variables; the caller places it."""
+    """Builds an elementwise operator or comparison of two variables; the caller inserts it."""
     result = program.add_var(f"{x}.{kind}", dims, dtype or program.dtype(x))
     op = Op(kind, {"X": [x], "Y": [y]}, {"Out": [result]})
     op.set_attr("axis", -1)
@@ -121,7 +123,7 @@ def binary(program: Program, kind: str, x: str, y: str, dims: tuple[int, ...], d
 
 
 def matmul(program: Program, x: str, y: str, dims: tuple[int, ...], out: str | None = None) -> tuple[str, Op]:
-    """A matmul_v2 without transposition; the caller places it."""
+    """Builds a matmul_v2 without transposition; the caller inserts it."""
     result = out or program.add_var(f"{x}.matmul", dims, program.dtype(x))
     op = Op("matmul_v2", {"X": [x], "Y": [y]}, {"Out": [result]})
     op.set_attr("trans_x", False)
@@ -130,12 +132,12 @@ def matmul(program: Program, x: str, y: str, dims: tuple[int, ...], out: str | N
 
 
 def count(number: int, what: str) -> str:
-    """`3 operators relu6`: the start of a note."""
+    """Returns the start of a note, e.g. `3 operators relu6`."""
     return f"{number} {'operator' if number == 1 else 'operators'} {what}"
 
 
 class OpBuilder:
-    """Collects operators that take the place of one; each `add` returns the name of its result."""
+    """Collects the operators that replace one operator; each method returns the name of its result."""
 
     def __init__(self, program: Program, hint: str) -> None:
         self._program, self._hint = program, hint
@@ -153,7 +155,7 @@ class OpBuilder:
         also: dict[str, str] | None = None,
         **attrs: Any,
     ) -> str:
-        """Adds an operator that writes a new variable (or `out`) in `slot`, and those of `also` in theirs."""
+        """Adds an operator that writes a new variable (or `out`) to `slot`, and further ones to the slots of `also`."""
         result = out or self._program.add_var(self._hint, dims, dtype)
         named = {name: [value] if isinstance(value, str) else list(value) for name, value in inputs.items()}
         op = Op(type, named, {slot: [result], **{name: [value] for name, value in (also or {}).items()}})
@@ -163,39 +165,39 @@ class OpBuilder:
         return result
 
     def binary(self, kind: str, x: str, y: str, dims: tuple[int, ...], dtype: str = "float32") -> str:
-        """An elementwise operator or comparison."""
+        """Adds an elementwise operator or comparison."""
         return self.add(kind, {"X": x, "Y": y}, dims, dtype, axis=-1)
 
     def affine(self, x: str, dims: tuple[int, ...], scale: float = 1.0, bias: float = 0.0) -> str:
-        """x * scale + bias."""
+        """Adds x * scale + bias."""
         return self.add("scale", {"X": x}, dims, scale=float(scale), bias=float(bias), bias_after_scale=True)
 
     def cast(self, x: str, dims: tuple[int, ...], dtype: str, out: str | None = None) -> str:
-        """To another element type."""
+        """Adds a cast to another element type."""
         codes: dict[str, Any] = {"in_dtype": DTYPE_CODE[self._program.dtype(x)], "out_dtype": DTYPE_CODE[dtype]}
         return self.add("cast", {"X": x}, dims, dtype, out=out, **codes)
 
     def column(self, x: str, index: int, rows: int) -> str:
-        """Column `index` of a matrix with `rows` rows, as [rows, 1]."""
+        """Adds a slice: column `index` of a matrix with `rows` rows, as [rows, 1]."""
         attrs: dict[str, Any] = {"axes": [1], "starts": [index], "ends": [index + 1], "infer_flags": [1]}
         return self.add("slice", {"Input": x}, (rows, 1), self._program.dtype(x), decrease_axis=[], **attrs)
 
     def reshape(self, x: str, dims: tuple[int, ...], out: str | None = None) -> str:
-        """To `dims`, one of which may be -1."""
+        """Adds a reshape to `dims`, one of which may be -1."""
         shadow = self._program.add_var(f"{self._hint}.xshape", (0, *self._program.shape(x)), self._program.dtype(x))
         return self.add(
             "reshape2", {"X": x}, dims, self._program.dtype(x), out=out, also={"XShape": shadow}, shape=list(dims)
         )
 
     def rows(self, x: str, index: str, dims: tuple[int, ...]) -> str:
-        """The rows of `x` at a list of indices."""
+        """Adds a gather of the rows of `x` at a list of indices."""
         return self.add("gather", {"X": x, "Index": index}, dims, self._program.dtype(x), axis=0)
 
     def flat_index(self, index: str, dims: tuple[int, ...], axis: int) -> str:
-        """Where `index`, which counts along an axis of a tensor of sizes `dims`, points to in that tensor made flat.
+        """Converts `index` along one axis of a tensor of shape `dims` to indices into the flattened tensor.
 
         Returns:
-            int32, as many as `index` has elements. All sizes must be known; float32 counts to 2^24 exactly.
+            int32, one per element of `index`. All sizes must be known and float32 must count them exactly (up to 2^24).
         """
         wanted, axis = self._program.shape(index), axis % len(dims)
         strides = [prod(dims[at + 1 :]) for at in range(len(dims))]
@@ -206,9 +208,9 @@ class OpBuilder:
         return self.cast(self.reshape(place, (prod(wanted),)), (prod(wanted),), "int32")
 
     def param(self, value: np.ndarray) -> str:
-        """A parameter."""
+        """Adds a parameter."""
         return self._program.add_param(f"{self._hint}.constant", value)
 
     def constant(self, value: float | int, dtype: str = "float32") -> str:
-        """A parameter of one element."""
+        """Adds a parameter of one element."""
         return self.param(np.array([value], dtype))

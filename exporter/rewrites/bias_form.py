@@ -1,7 +1,7 @@
-"""Biases of convolutions all in one form, for Paddle-Lite.
+"""Rewrites all convolution biases to one form, for Paddle-Lite.
 
-A bias is [C], added along axis 1, or [1, C, 1, 1]. Opt fuses either into the convolution, but aborts on a program that
-has both (`CheckBidirectionalConnection`). Conv1D writes the first form, Conv2D the second.
+A bias has shape [C], added along axis 1, or [1, C, 1, 1]. Opt fuses either form into the convolution, but aborts on a
+program with both (`CheckBidirectionalConnection`). Conv1D writes the first form, Conv2D the second.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _CONVOLUTIONS = ("conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_co
 
 
 class OneFormOfBias:
-    """Where both forms are met, the first becomes the second."""
+    """Converts the first form to the second if a program has both."""
 
     name = "one_form_of_bias"
     version = "1"
@@ -32,7 +32,7 @@ class OneFormOfBias:
 
 
 def _biases(program: Program) -> list[Op]:
-    """Additions of a parameter right behind a convolution."""
+    """Returns the additions of a parameter directly after a convolution."""
     behind = {op.output("Output") for op in program.ops if op.type in _CONVOLUTIONS}
     return [
         op

@@ -1,7 +1,7 @@
-"""Bicubic interpolation as two matrix products, for Paddle-Lite, which has none.
+"""Rewrites bicubic interpolation as two matrix products, for Paddle-Lite, which lacks it.
 
-Each output pixel of a line is a weighted sum of four input pixels (Keys 1981, a = -0.75), beyond the edges the nearest;
-what a line's weights are depends on sizes alone, so out = rows @ X @ columns with constant matrices.
+Each output pixel of a line is a weighted sum of four input pixels (Keys 1981, a = -0.75); pixels outside the image take
+the nearest edge value. The weights depend only on the sizes, so out = rows @ X @ columns with constant matrices.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _A = -0.75
 
 
 class BicubicToMatmul(EachOperator):
-    """Rewrites every resize of known sizes (NCHW)."""
+    """Rewrites every bicubic resize of known size (NCHW)."""
 
     name = "bicubic_to_matmul"
     version = "2"
@@ -38,15 +38,15 @@ class BicubicToMatmul(EachOperator):
 
 
 def sides(program: Program, op: Op) -> list[tuple[int, int, float]]:
-    """Of height and width: the size before and after, and the factor that was asked for, or 0."""
-    scales = op.attr("scale") if isinstance(op.attr("scale"), list) else []  # older operators take the sizes' ratio
+    """Returns input size, output size and requested scale factor (0 if none) for height and for width."""
+    scales = op.attr("scale") if isinstance(op.attr("scale"), list) else []  # older operators use the sizes' ratio
     given = scales * 2 if len(scales) == 1 else scales or [0.0, 0.0]
     before, after = (program.shape(name or "")[2:] for name in (op.input("X"), op.output("Out")))
     return list(zip(before, after, given, strict=True))
 
 
 def to_products(program: Program, op: Op, of_rows: np.ndarray, of_columns: np.ndarray) -> None:
-    """Puts two matrix products in the place of a resize, with the weights of each line as rows of the matrices."""
+    """Replaces a resize by two matrix products; each matrix row contains the weights of one output line."""
     source, out = op.input("X") or "", op.output("Out") or ""
     dims, after = program.shape(source), program.shape(out)
     rows = program.add_param(f"{out}.rows", of_rows)
@@ -57,7 +57,7 @@ def to_products(program: Program, op: Op, of_rows: np.ndarray, of_columns: np.nd
 
 
 def step(before: int, after: int, align_corners: bool, scale: float) -> float:
-    """How many pixels of the input lie between two of the output; 0 where there is one only."""
+    """Distance in input pixels between two output pixels; 0 if there is only one output pixel."""
     if after == 1:
         return 0.0
     if align_corners:
@@ -66,7 +66,7 @@ def step(before: int, after: int, align_corners: bool, scale: float) -> float:
 
 
 def bicubic_matrix(before: int, after: int, align_corners: bool, scale: float = 0.0) -> np.ndarray:
-    """[after, before] float32: row i has the weights of output pixel i. `scale`: the one that was asked for, or 0."""
+    """Returns [after, before] float32; row i has output pixel i's weights. `scale`: the requested factor, or 0."""
     ratio = step(before, after, align_corners, scale)
     at = np.arange(after) * ratio if align_corners else (np.arange(after) + 0.5) * ratio - 0.5
     first = np.floor(at).astype(int)

@@ -1,4 +1,4 @@
-"""Paddle-Lite has no kernel for bmm; matmul_v2 computes the same."""
+"""Rewrites bmm as matmul_v2, which computes the same; Paddle-Lite has no kernel for bmm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A boolean mask is output as int32: Paddle-Lite outputs booleans as bytes that its readers do not understand."""
+"""Casts boolean outputs to int32: Paddle-Lite outputs booleans as bytes that its readers cannot interpret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segexport.exporter.rewrites.base import LITE
 
 
 class BooleanMask:
-    """Ends boolean outputs in a cast."""
+    """Adds a cast after each boolean output."""
 
     name = "boolean_mask"
     version = "1"

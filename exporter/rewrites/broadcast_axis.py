@@ -1,7 +1,7 @@
-"""Elementwise operators of free size that place the narrower tensor by `axis`.
+"""Makes the broadcasting of elementwise operators with `axis` explicit for dynamic sizes.
 
-paddle2onnx gives the narrower tensor the axes that it lacks where all sizes are known; where they are free, it writes
-the operator as it is, and ONNX aligns the last axes.
+paddle2onnx adds the missing axes to the lower-rank tensor only if all sizes are known. For dynamic sizes it writes the
+operator unchanged, and ONNX aligns the last axes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class AxesBehindTheNarrower(EachOperator):
-    """Gives the narrower tensor axes of size 1 at its end."""
+    """Appends axes of size 1 to the lower-rank tensor."""
 
     name = "axes_behind_the_narrower"
     version = "1"
@@ -39,7 +39,7 @@ class AxesBehindTheNarrower(EachOperator):
 
 
 def _narrower(program: Program, op: Op) -> tuple[str, int]:
-    """The slot of the tensor with fewer axes, and how many axes of the other one lie behind its own."""
+    """Returns the slot of the lower-rank tensor, and how many trailing axes it lacks."""
     ranks = {slot: len(program.shape(op.input(slot) or "")) for slot in ("X", "Y")}
     slot, axis = min(ranks, key=ranks.__getitem__), op.attr("axis", -1)
     return slot, 0 if axis < 0 else max(ranks.values()) - axis - ranks[slot]

@@ -1,4 +1,4 @@
-"""No exporter takes broadcast_tensors; where the sizes are equal already it is a copy, else an expansion."""
+"""Rewrites broadcast_tensors, which no converter supports, as copies or expansions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPE = "broadcast_tensors"
 
 
 class BroadcastTensors(EachOperator):
-    """One assign or expand_v2 per input."""
+    """Writes one assign (equal sizes) or expand_v2 per input."""
 
     name = "broadcast_tensors"
     version = "1"

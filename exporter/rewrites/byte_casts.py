@@ -1,4 +1,4 @@
-"""A cast to uint8, refused for Paddle-Lite: Opt takes it and writes a file that ends the process when it is run."""
+"""Refuses casts to uint8 for Paddle-Lite: Opt accepts them, but the compiled file crashes when it runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoByteCasts(EachOperator):
         return op.type == "cast" and program.dtype(op.output("Out") or "") == "uint8"
 
     def change(self, program: Program, op: Op) -> None:
-        """Refuses.
+        """Refuses the program.
 
         Raises:
             UnsupportedModelError: Always.

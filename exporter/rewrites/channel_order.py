@@ -1,4 +1,4 @@
-"""pixel_unshuffle and channel_shuffle, which not every exporter has, as a reshape, a transposition and a reshape."""
+"""Rewrites pixel_unshuffle and channel_shuffle as reshape, transpose and reshape: not every converter has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPES = ("pixel_unshuffle", "channel_shuffle", "shuffle_channel")
 
 
 class ChannelOrderToReshape(EachOperator):
-    """Rewrites those of known height and width; NCHW only."""
+    """Rewrites operators of known height and width; NCHW only."""
 
     name = "channel_order_to_reshape"
     version = "1"

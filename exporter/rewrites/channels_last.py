@@ -1,6 +1,6 @@
-"""Operators on images whose channels come last, between two transpositions.
+"""Rewrites NHWC operators as NCHW operators between two transposes.
 
-paddle2onnx and Paddle-Lite take some of them for images whose channels come first, without a word.
+paddle2onnx and Paddle-Lite silently treat some NHWC operators as NCHW.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY, EachOperator, count, transpose
 
-# operator -> (what is read, what is written, the attribute with the order)
+# operator -> (input slot, output slot, attribute with the data layout)
 _IMAGES: dict[str, tuple[str, str, str]] = {
     **dict.fromkeys(
         ("conv2d", "depthwise_conv2d", "conv2d_transpose", "depthwise_conv2d_transpose", "conv3d"),
@@ -28,7 +28,7 @@ _IMAGES: dict[str, tuple[str, str, str]] = {
 
 
 class ChannelsFirst(EachOperator):
-    """Turns the image, its operator's order of axes, and the result back."""
+    """Transposes the image, changes the operator's layout attribute, and transposes the result back."""
 
     name = "channels_first"
     version = "3"

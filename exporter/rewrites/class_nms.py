@@ -1,8 +1,8 @@
-"""Non-maximum suppression of boxes that every class regresses for itself, in operators that paddle2onnx takes.
+"""Rewrites non-maximum suppression of per-class boxes in operators that paddle2onnx supports.
 
-ONNX suppresses boxes that all classes share. Boxes of different classes that are moved apart never overlap, so one
-suppression over all of them gives what one per class gives. Only the best 8192 scores take part: the result is exact
-as long as `keep_top_k` boxes are left among them, and the suppression's cost stays bounded.
+ONNX's suppression shares boxes among all classes. The rewrite moves the boxes of different classes apart so that they
+never overlap; one suppression over all boxes then equals one per class. It uses only the best 8192 scores, which bounds
+the cost: the result is exact as long as `keep_top_k` boxes remain among them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from segexport.exporter.rewrites.base import ONNX, OpBuilder, count
 
 _TYPE = "multiclass_nms3"
 _CANDIDATES = 8192
-_ROWS = 8192  # class and row in one float32 number, exactly: below 2^24 with fewer than 2048 classes
+_ROWS = 8192  # class and row fit one float32 exactly: below 2^24 with fewer than 2048 classes
 
 
 class ClassNmsToSharedNms:
-    """Rewrites the form with one image, [boxes, classes, 4] corners and [boxes, classes] scores."""
+    """Rewrites the single-image form: corners [boxes, classes, 4] and scores [boxes, classes]."""
 
     name = "class_nms_to_shared_nms"
     version = "1"
@@ -58,7 +58,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
     apart = build.binary("elementwise_add", boxes, offset, (-1, 4))
     chosen = _suppressed(program, build, op, apart, scores)
     key = build.binary("elementwise_add", build.affine(label, (-1,), _ROWS), row, (-1,))
-    # Paddle lists the kept boxes by class, then in the order in which they came in.
+    # Paddle lists the kept boxes by class, then in input order.
     kept = build.rows(chosen, _order(program, build, build.rows(key, chosen, (-1,))), (-1,))
     columns = [build.reshape(build.rows(name, kept, (-1,)), (-1, 1)) for name in (label, scores)]
     result = op.output("Out") or ""
@@ -69,7 +69,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
 
 
 def _candidates(program: Program, build: OpBuilder, op: Op) -> tuple[str, str, str]:
-    """The best scores, their boxes [n, 4], and their places among all scores."""
+    """Returns the best scores, their boxes [n, 4], and their indices among all scores."""
     flat = build.reshape(op.input("Scores") or "", (-1,))
     total = build.add("shape", {"Input": flat}, (1,), "int32")
     limit = build.binary("elementwise_min", total, build.constant(_CANDIDATES, "int32"), (1,), "int32")
@@ -81,11 +81,11 @@ def _candidates(program: Program, build: OpBuilder, op: Op) -> tuple[str, str, s
 
 
 def _suppressed(program: Program, build: OpBuilder, op: Op, boxes: str, scores: str) -> str:
-    """Which candidates stay."""
+    """Returns the indices of the candidates that suppression keeps."""
     index = program.add_var(f"{op.output('Out')}.index", (-1, 1), "int32")
     number = program.add_var(f"{op.output('Out')}.number", (-1,), "int32")
     inputs = {"BBoxes": build.reshape(boxes, (1, -1, 4)), "Scores": build.reshape(scores, (1, 1, -1))}
-    # paddle2onnx needs a fixed number here and uses it only for classes beyond the first.
+    # paddle2onnx requires a constant here and uses it only for classes after the first.
     program.vars[inputs["BBoxes"]].dims = (1, _CANDIDATES, 4)
     program.vars[inputs["Scores"]].dims = (1, 1, _CANDIDATES)
     build.add(

@@ -1,4 +1,4 @@
-"""Paddle-Lite's Opt aborts on a comparison without `force_cpu`, which Paddle no longer writes."""
+"""Adds `force_cpu` to comparisons: Paddle no longer writes it, and Paddle-Lite's Opt aborts without it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPES = ("equal", "not_equal", "less_than", "less_equal", "greater_than", "grea
 
 
 class ComparisonAttributes(EachOperator):
-    """Writes `force_cpu` = false where it is missing."""
+    """Writes `force_cpu` = false if it is missing."""
 
     name = "comparison_attributes"
     version = "1"

@@ -1,11 +1,10 @@
-"""Convolutions whose filter the network computes from its image, written as products of each tap, for Paddle-Lite.
+"""Rewrites convolutions with an image-dependent filter as products per filter tap, for Paddle-Lite.
 
-Its kernels pack a filter when they first run, and keep it: the first image comes out right, and every later one is
-convolved with the first one's filter. For a filter of 1x1 Opt dies by a signal for ARM. A convolution is the sum over
-the taps of its filter: the image, moved to where the tap reads, times the tap's weights. Products are computed anew
-for every image.
+Paddle-Lite's kernels pack a filter on their first run and cache it: the first image is correct, and every later one is
+convolved with the first image's filter. For a 1x1 filter, Opt crashes for ARM. A convolution is the sum over its taps
+of the image, shifted to the tap's position, times the tap's weights; products are recomputed for every image.
 
-A network with such filters: He et al., Dynamic Multi-scale Filters for Semantic Segmentation, ICCV 2019.
+Example network: He et al., Dynamic Multi-scale Filters for Semantic Segmentation, ICCV 2019.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder, transpose
 
 _CONVOLUTIONS = ("conv2d", "depthwise_conv2d")
-_END = 2**31 - 1  # of a slice: as far as the axis goes
+_END = 2**31 - 1  # slice end: the end of the axis
 
 
 class ComputedFilterToProducts(EachOperator):
-    """Rewrites those of one group, and those with one filter for each channel."""
+    """Rewrites single-group and depthwise convolutions."""
 
     name = "computed_filter_to_products"
     version = "1"
@@ -55,7 +54,7 @@ class ComputedFilterToProducts(EachOperator):
 
 
 def has_computed_filter(program: Program, op: Op) -> bool:
-    """Whether the filter depends on the image. One that is rounded before it is read, as for int8, does not."""
+    """Whether the filter depends on the image. A constant filter that is rounded for int8 does not."""
     waiting, seen = list(op.inputs.get("Filter", ())), set()
     makers: dict[str, Op] = {}
     while waiting:
@@ -71,7 +70,7 @@ def has_computed_filter(program: Program, op: Op) -> bool:
 
 
 def _padding(op: Op, filter: tuple[int, ...]) -> list[int]:
-    """Pixels above, below, left and right; none where they depend on a size that is free."""
+    """Returns the padding above, below, left and right; empty if it depends on a dynamic size."""
     algorithm, given = op.attr("padding_algorithm", "EXPLICIT"), list(op.attr("paddings", [0, 0]))
     if algorithm == "VALID":
         return [0] * 4
@@ -84,10 +83,10 @@ def _padding(op: Op, filter: tuple[int, ...]) -> list[int]:
 
 
 class _Taps(OpBuilder):
-    """The parts of one convolution."""
+    """Builds the parts of one convolution."""
 
     def weights(self, filter: str, taps: int, ins: int, outs: int) -> list[str]:
-        """Of each tap a matrix [ins, outs]; `ins` is 1 where each channel has a filter of its own."""
+        """Returns one matrix [ins, outs] per tap; `ins` is 1 for a depthwise convolution."""
         last, op = transpose(self._program, self.reshape(filter, (outs, ins, taps)), [2, 1, 0])
         self.ops.append(op)
         flat = self.reshape(last, (taps * ins, outs))
@@ -101,7 +100,7 @@ class _Taps(OpBuilder):
         return parts
 
     def channels_last(self, image: str, sides: list[int]) -> str:
-        """The image with zeros around it, as [batch, height, width, channels]."""
+        """Returns the zero-padded image as [batch, height, width, channels]."""
         batch, channels, height, width = self._program.shape(image)
         if any(sides):
             added = (sides[0] + sides[1], sides[2] + sides[3])
@@ -115,7 +114,7 @@ class _Taps(OpBuilder):
         return moved
 
     def window(self, image: str, op: Op, tap: tuple[int, int], kernel: tuple[int, int], size: tuple[int, int]) -> str:
-        """Every pixel that one tap of the filter reads."""
+        """Returns the pixels that one filter tap reads."""
         starts, ends = [], []
         for place, taps, dilation in zip(tap, kernel, op.attr("dilations"), strict=True):
             behind = (taps - 1 - place) * dilation

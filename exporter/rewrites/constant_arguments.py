@@ -1,7 +1,7 @@
-"""Sizes, starts and axes that are given by variables become attributes where their values are known.
+"""Turns sizes, starts and axes given by variables into attributes if their values are known.
 
-Exports with free sizes compute such arguments from shapes; once the sizes are fixed and folded, they are constants, but
-not every exporter reads them from a tensor, and none reads an attribute that names a variable.
+Exports with dynamic sizes compute these arguments from shapes. Once the sizes are fixed and folded, they are constants,
+but not every converter reads them from a tensor, and none reads an attribute that names a variable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from segexport.exporter.program import Attr, Op, Program
 from segexport.exporter.rewrites.base import EVERY, count
 
-# operator -> (slot of one tensor, slot of a list of tensors, attributes that they stand for)
+# operator -> (slot of one tensor, slot of a list of tensors, attributes that they replace)
 _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "reshape2": [("Shape", "ShapeTensor", ("shape",))],
     "expand_v2": [("Shape", "expand_shapes_tensor", ("shape",))],
@@ -40,7 +40,7 @@ _SLOTS: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
 
 
 class ConstantArguments:
-    """Moves the values of parameters that serve as arguments into the operators."""
+    """Moves the values of argument parameters into the operators' attributes."""
 
     name = "constant_arguments"
     version = "5"
@@ -59,7 +59,7 @@ class ConstantArguments:
                 if changes.keys() & set(attrs):
                     op.inputs.pop(slot, None)
                     op.inputs.pop(many, None)
-            if changes and "infer_flags" in op.attrs and not _computed(op):  # else Paddle-Lite takes the sizes for -1
+            if changes and "infer_flags" in op.attrs and not _computed(op):  # else Paddle-Lite reads the sizes as -1
                 op.set_attr("infer_flags", [1] * len(op.attr("axes")))
             if changes:
                 changed[op.type] = changed.get(op.type, 0) + 1
@@ -67,7 +67,7 @@ class ConstantArguments:
 
 
 def _changes(program: Program, op: Op) -> dict[str, Attr]:
-    """The attributes that can be written, with their values."""
+    """Returns the attributes that can be written, with their values."""
     found: dict[str, Attr] = {}
     for name, attr in op.attrs.items():
         if attr.type in ("VAR", "VARS"):
@@ -91,7 +91,7 @@ def _changes(program: Program, op: Op) -> dict[str, Attr]:
 
 
 def _factors(program: Program, names: list[str] | None, attr: str) -> dict[str, Attr]:
-    """A power, which is one number, or what sizes are multiplied by."""
+    """Returns the exponent of a power (one number) or the scale factors of a resize."""
     array = program.params.get(names[0]) if names else None
     if array is None or array.dtype.kind != "f" or (attr == "factor" and array.size != 1):
         return {}

@@ -1,7 +1,7 @@
-"""crop_tensor is a slice that starts at its offsets.
+"""Rewrites crop_tensor as a slice that starts at its offsets.
 
-paddle2onnx has no crop_tensor; Paddle-Lite takes a size of -1 for the whole axis, Paddle for what lies behind the
-offset.
+paddle2onnx does not support crop_tensor. Paddle-Lite reads a size of -1 as the whole axis, Paddle as the rest of the
+axis after the offset.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _END = 2**31 - 1
 
 
 class CropToSlice(EachOperator):
-    """Rewrites those whose sizes and offsets are attributes."""
+    """Rewrites operators whose sizes and offsets are attributes."""
 
     name = "crop_to_slice"
     version = "1"

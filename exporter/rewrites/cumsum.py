@@ -1,4 +1,4 @@
-"""Sums from the other end, or without the element itself: paddle2onnx writes plain ones."""
+"""Rewrites reverse and exclusive cumulative sums as plain ones: paddle2onnx ignores both attributes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class CumsumToPlain(EachOperator):
-    """Turns the axis around before and behind, and takes the element off."""
+    """Flips the axis before and after the sum (reverse), and subtracts the element (exclusive)."""
 
     name = "cumsum_to_plain"
     version = "1"

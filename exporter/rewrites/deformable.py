@@ -1,9 +1,9 @@
-"""Deformable convolutions as a sampled grid and a convolution of 1x1.
+"""Rewrites deformable convolutions as a grid sample and a 1x1 convolution.
 
-paddle2onnx writes ONNX's DeformConv, which takes opset 19 and has no kernel in ONNX Runtime; Paddle-Lite aborts when it
-runs one whose filter is of other groups than its offsets. What it computes: for each tap of the kernel the image is
-read, bilinearly, at the tap's offset, with zeros outside; a mask weighs what was read; the filter sums it up.
-So all taps are read by one grid_sampler, as an image of taps below each other.
+paddle2onnx writes ONNX's DeformConv, which needs opset 19 and has no kernel in ONNX Runtime; Paddle-Lite aborts at run
+time if the filter's groups differ from the offsets' groups. For each kernel tap, the operator samples the image
+bilinearly at the tap's offset, with zeros outside; a mask weights the samples; the filter sums them. One grid_sampler
+reads all taps, stacked below each other as one image.
 
 Dai et al., Deformable Convolutional Networks, ICCV 2017, section 2.1; the mask: Zhu et al., CVPR 2019, section 3.2.
 """
@@ -21,7 +21,7 @@ _TYPES = ("deformable_conv", "deformable_conv_v1")
 
 
 class DeformableConvToGrid(EachOperator):
-    """Rewrites those of known sizes, for Paddle-Lite where it would abort."""
+    """Rewrites operators of known size; for Paddle-Lite only those on which it aborts."""
 
     name = "deformable_conv_to_grid"
     version = "1"
@@ -69,14 +69,14 @@ class DeformableConvToGrid(EachOperator):
 
 
 def has_unlike_groups(_program: Program, op: Op) -> bool:
-    """Whether the filter is of other groups than the offsets."""
+    """Whether the filter's groups differ from the offsets' groups."""
     return op.attr("groups", 1) != op.attr("deformable_groups", 1)
 
 
 def _grid(
     build: OpBuilder, op: Op, kernel: tuple[int, int], dims: tuple[int, int, int, int], image: tuple[int, int]
 ) -> str:
-    """Where each tap reads, as grid_sampler counts: -1 and 1 are the image's edges. [n, taps * rows, columns, 2]."""
+    """Sampling positions of the taps, -1 and 1 being the image's edges. [n, taps * rows, columns, 2]."""
     count, taps, rows, columns = dims
     offsets = build.reshape(op.input("Offset") or "", (count, taps, 2, rows, columns))
     axes = []
@@ -99,14 +99,14 @@ def _grid(
 
 
 def _positions(op: Op, kernel: tuple[int, int], out: tuple[int, int], axis: int) -> np.ndarray:
-    """Where the taps read without offsets, in pixels along an axis (0: y). [1, taps, rows, columns]."""
+    """Tap positions without offsets, in pixels along an axis (0: y). [1, taps, rows, columns]."""
     tap = np.indices(kernel)[axis].reshape(-1) * op.attr("dilations", [1, 1])[axis]
     place = np.indices(out)[axis] * op.attr("strides", [1, 1])[axis] - op.attr("paddings", [0, 0])[axis]
     return (tap.reshape(1, -1, 1, 1) + place).astype(np.float64)
 
 
 class DeformableConvMask(EachOperator):
-    """Paddle-Lite takes those with a mask: one without gets a mask of ones."""
+    """Adds a mask of ones where it is missing: Paddle-Lite requires a mask."""
 
     name = "deformable_conv_mask"
     version = "1"

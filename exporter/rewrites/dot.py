@@ -1,4 +1,4 @@
-"""dot as a product and a sum: paddle2onnx keeps the axis that it sums over, Paddle-Lite has no such operator."""
+"""Rewrites dot as a product and a sum: paddle2onnx keeps the summed axis, Paddle-Lite lacks the operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class DotToSum(EachOperator):
-    """Of two vectors, or of two lists of vectors."""
+    """Rewrites the dot product of two vectors or of two batches of vectors."""
 
     name = "dot_to_sum"
     version = "1"

@@ -1,4 +1,4 @@
-"""einsum of two operands as one matrix product; no exporter takes einsum itself.
+"""Rewrites einsum of two operands as one matrix product; no converter supports einsum.
 
 Letters fall into four groups: in both operands and the result (batch), in both operands only (contracted), and in one
 operand and the result (rows of the one, columns of the other). Each operand is brought into [batch, rows, contracted]
@@ -15,7 +15,7 @@ from segexport.exporter.rewrites.base import EVERY, count, matmul, reshape, tran
 
 
 class EinsumToMatmul:
-    """Rewrites every einsum of two operands whose sizes are known and whose letters do not repeat."""
+    """Rewrites every einsum of two operands with known sizes and no repeated letters within an operand."""
 
     name = "einsum_to_matmul"
     version = "1"
@@ -36,7 +36,7 @@ class EinsumToMatmul:
 
 
 def _plan(program: Program, op: Op) -> tuple[str, str, str, dict[str, int]] | None:
-    """The letters of both operands and the result, and each letter's size; None where this einsum is another kind."""
+    """Returns the letters of both operands and the result, and each letter's size; None for other einsums."""
     if op.type != "einsum" or len(op.inputs.get("Operands", [])) != 2:
         return None
     equation = op.attr("equation", "").replace(" ", "")
@@ -47,7 +47,7 @@ def _plan(program: Program, op: Op) -> tuple[str, str, str, dict[str, int]] | No
     a, b = terms
     if any(len(set(term)) != len(term) for term in (a, b, out)) or not set(out) <= set(a + b):
         return None
-    if (set(a) ^ set(b)) - set(out):  # a letter that is summed within one operand
+    if (set(a) ^ set(b)) - set(out):  # a letter is summed within one operand
         return None
     sizes: dict[str, int] = {}
     for term, name in zip((a, b), op.inputs["Operands"], strict=True):
@@ -111,5 +111,5 @@ def _arranged(
 
 
 def _same_order(before: list[str], after: list[str], sizes: dict[str, int]) -> bool:
-    """Whether the axes that are larger than 1 stand in the same order."""
+    """Whether the axes larger than 1 have the same order."""
     return [letter for letter in before if sizes[letter] != 1] == [letter for letter in after if sizes[letter] != 1]

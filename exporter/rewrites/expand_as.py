@@ -1,4 +1,4 @@
-"""expand_as of a size that is known becomes an expand to it, which every exporter has."""
+"""Rewrites expand_as of known size as expand, which every converter supports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
 class ExpandAsToExpand(EachOperator):
-    """Rewrites every expand_as_v2 whose result has known sizes."""
+    """Rewrites every expand_as_v2 with a result of known size."""
 
     name = "expand_as_to_expand"
     version = "1"

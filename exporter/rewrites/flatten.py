@@ -1,4 +1,4 @@
-"""Paddle-Lite's Opt segfaults on a flatten without its `XShape` output."""
+"""Adds the `XShape` output to flatten: Paddle-Lite's Opt segfaults without it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPES = ("flatten_contiguous_range", "flatten2")
 
 
 class FlattenXShape(EachOperator):
-    """Adds the output; its sizes are 0 and then the input's, as Paddle itself once wrote them."""
+    """Adds the output; its shape is 0 followed by the input's shape, as older Paddle versions wrote it."""
 
     name = "flatten_xshape"
     version = "2"

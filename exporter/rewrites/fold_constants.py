@@ -1,7 +1,7 @@
-"""Operators that depend on no input are computed once, here, and become parameters.
+"""Computes operators that depend on no input and replaces them by parameters.
 
-Masks and position tables of transformers use operators that no exporter takes (set_value with its typed scalars is
-one on which Paddle-Lite and paddle2onnx abort), and sizes taken from shapes that are known need no operator at all.
+Masks and position tables of transformers use operators that no converter supports (Paddle-Lite and paddle2onnx abort on
+set_value with typed scalars), and sizes taken from known shapes need no operator.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from segexport.exporter.evaluate import MAX_ELEMENTS, CannotEvaluate, evaluate
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import EVERY
 
-_MAX_GROWTH_BYTES = 64 << 20  # folding may not blow a model up: an expanded constant can be larger than its recipe
+_MAX_GROWTH_BYTES = 64 << 20  # an expanded constant can be much larger than the operators that compute it
 
 
 class FoldConstants:
-    """Folds as far as `evaluate` reaches; what it cannot compute stays in the program."""
+    """Folds every operator that `evaluate` can compute; the others stay in the program."""
 
     name = "fold_constants"
     version = "1"
@@ -43,8 +43,8 @@ def _results(op: Op) -> list[str]:
 
 
 def _folded(program: Program, *, only_first: bool = False) -> dict[str, np.ndarray]:
-    """The value of every variable that is computed from parameters and constants alone (or of the first operator's)."""
-    if len(program.blocks) > 1:  # a loop may write what looks constant
+    """Returns the value of each variable computed only from constants (or of the first operator's outputs)."""
+    if len(program.blocks) > 1:  # a loop may write a variable that looks constant
         return {}
     fetched = set(program.fetch_names)
     written: dict[str, int] = {}
@@ -78,7 +78,7 @@ def _folded(program: Program, *, only_first: bool = False) -> dict[str, np.ndarr
 
 
 def _constant_inputs(program: Program, op: Op, known: dict[str, np.ndarray]) -> dict[str, list[np.ndarray]] | None:
-    if op.type in ("shape", "size"):  # of a variable whose sizes are all known, whatever its values are
+    if op.type in ("shape", "size"):  # depends only on the sizes, which are all known
         dims = program.shape(op.input("Input") or "")
         return None if not dims or -1 in dims else {"Input": [np.broadcast_to(np.float32(0), dims)]}
     if op.type == "fill_any_like":

@@ -1,8 +1,8 @@
-"""distribute_fpn_proposals in operators that paddle2onnx takes.
+"""Rewrites distribute_fpn_proposals in operators that paddle2onnx supports.
 
-A box belongs to the level floor(refer_level + log2(sqrt(area) / refer_scale)), kept within those that exist (Lin et
-al., "Feature Pyramid Networks", 2017, equation 1). The boxes of each level are looked up by index, and the indices,
-sorted, put the levels' results back into the boxes' order.
+A box belongs to level floor(refer_level + log2(sqrt(area) / refer_scale)), clipped to the existing levels (Lin et al.,
+"Feature Pyramid Networks", 2017, equation 1). The rewrite gathers the boxes of each level by index; the sorted indices
+restore the boxes' order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TYPE = "distribute_fpn_proposals"
 
 
 class FpnLevelsToIndices(EachOperator):
-    """One image at a time; a box's corners are continuous (`pixel_offset` false)."""
+    """Rewrites operators for one image with continuous box corners (`pixel_offset` false)."""
 
     name = "fpn_levels_to_indices"
     version = "1"
@@ -58,7 +58,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
 
 
 def _level(build: OpBuilder, op: Op, boxes: str) -> str:
-    """[-1, 1] float32: each box's level."""
+    """Returns each box's level, [-1, 1] float32."""
     dims = (-1, 1)
     sides = [build.column(boxes, index, -1) for index in range(4)]
     width, height = (build.binary("elementwise_sub", sides[axis + 2], sides[axis], dims) for axis in (0, 1))

@@ -1,6 +1,6 @@
-"""gather by a column of indices: Paddle reads [N, 1] as a list of N, ONNX adds an axis of 1 to the result.
+"""Flattens gather indices of shape [N, 1]: Paddle reads them as [N], ONNX adds an axis of size 1 to the result.
 
-paddle2onnx writes the ONNX operator as it is, and the result has another rank, without a word.
+paddle2onnx writes the ONNX operator unchanged, so the result silently has another rank.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Group normalization of sequences and volumes as of images: Paddle-Lite reads beyond a tensor of another rank.
+"""Rewrites group normalization of 3-D and 5-D tensors as 4-D: Paddle-Lite reads out of bounds for other ranks.
 
-The axes behind the channels become two.
+The axes after the channels are reshaped to two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from segexport.exporter.rewrites.base import EVERY, EachOperator, reshape
 
 
 class GroupNormOfImages(EachOperator):
-    """Rewrites those of known sizes."""
+    """Rewrites operators of known size."""
 
     name = "group_norm_of_images"
     version = "1"

@@ -1,4 +1,4 @@
-"""x[mask] = number as a choice: no exporter takes index_put."""
+"""Rewrites x[mask] = number as where: no converter supports index_put."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.exporter.rewrites.base import EVERY, EachOperator, OpBuilder
 
 
 class IndexPutToWhere(EachOperator):
-    """Rewrites those that put one number where a mask of the tensor's size is true."""
+    """Rewrites operators that write one number where a mask of the tensor's shape is true."""
 
     name = "index_put_to_where"
     version = "1"

@@ -1,4 +1,4 @@
-"""index_select as gather: Paddle-Lite takes indices of 64 bits only."""
+"""Rewrites index_select as gather: Paddle-Lite's index_select supports only int64 indices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
 class IndexSelectToGather(EachOperator):
-    """Rewrites those by indices of 32 bits."""
+    """Rewrites operators with int32 indices."""
 
     name = "index_select_to_gather"
     version = "1"

@@ -1,4 +1,4 @@
-"""Masks leave as int32: apps read an int64 mask as float or int32, and many accelerators have no int64 at all."""
+"""Converts int64 outputs to int32: apps read an int64 mask as float or int32, and many accelerators lack int64."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CODE = {name: code for code, name in DTYPE_NAME.items()}
 
 
 class Int32Mask:
-    """An int64 output becomes int32, by the argmax itself where it ends the program, else by a cast."""
+    """Makes a final argmax write int32, and adds a cast after other int64 outputs."""
 
     name = "int32_mask"
     version = "1"

@@ -1,6 +1,6 @@
-"""Arithmetic of integers that an export has not, or gets wrong, computed with floats or whole numbers.
+"""Rewrites integer arithmetic that a target lacks or computes wrongly with floats or integer-valued steps.
 
-Exact below 2^24, which holds for what such operators count: boxes, sizes, indices of classes.
+Exact below 2^24, which covers the values these operators process: box counts, sizes, class indices.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, LITE_ARM, ONNX, EachOperator, OpBuilder, Target
 
 _INTEGERS = ("int32", "int64")
-_UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they give floats, sums wrong ones
-_RESIZES = ("nearest_interp_v2", "nearest_interp")  # of 32 bits they give floats
-_EXTREMES = ("elementwise_min", "elementwise_max")  # ARM's kernels take no integers
+_UNARY = ("abs", "clip", "square", "reduce_sum", "reduce_mean")  # they return floats, and sums are wrong
+_RESIZES = ("nearest_interp_v2", "nearest_interp")  # for int32 they return floats
+_EXTREMES = ("elementwise_min", "elementwise_max")  # ARM kernels do not support integers
 
 
 class IntegersAsFloats(EachOperator):
-    """Casts before and behind."""
+    """Casts to float before the operator and back after it."""
 
     name = "integers_as_floats"
     version = "2"
@@ -46,7 +46,7 @@ class IntegersAsFloats(EachOperator):
 
 
 class ScaleOfIntegers(EachOperator):
-    """Cuts scale and bias to whole numbers first, as Paddle does."""
+    """Truncates scale and bias to integers first, as Paddle does."""
 
     name = "scale_of_integers"
     version = "1"
@@ -65,9 +65,9 @@ class ScaleOfIntegers(EachOperator):
 
 
 class FloorDivision(EachOperator):
-    """Quotients rounded down, and remainders of their divisor's sign, as Paddle has them.
+    """Rounds quotients down and gives remainders the divisor's sign, as Paddle does.
 
-    Paddle-Lite rounds towards zero, and divides integers of 64 bits wrong.
+    Paddle-Lite rounds towards zero, and divides int64 wrongly.
     """
 
     name = "floor_division"

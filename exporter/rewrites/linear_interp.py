@@ -1,6 +1,6 @@
-"""linear_interp_v2 as a bilinear resize of one row, which computes the same.
+"""Rewrites linear_interp_v2 as a bilinear resize of one row, which computes the same.
 
-Paddle-Lite has no x86 kernel for it, and takes the ratio of the sizes where Paddle keeps a factor.
+Paddle-Lite has no x86 kernel for it, and uses the ratio of the sizes where Paddle uses the given factor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _TYPE = "linear_interp_v2"
 
 
 class LinearInterpToBilinear(EachOperator):
-    """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, W']; needs sizes that are known."""
+    """[N, C, W] -> [N, C, 1, W] -> bilinear_interp_v2 -> [N, C, W']; requires known sizes."""
 
     name = "linear_interp_to_bilinear"
     version = "2"
@@ -55,13 +55,13 @@ def _change(program: Program, op: Op) -> None:
 
 
 def keeps_factor(program: Program, op: Op) -> bool:
-    """Whether Paddle's factor is another than the ratio of the sizes; also where they are free, so that it could be."""
+    """Whether Paddle's factor differs from the ratio of the sizes; True if sizes are dynamic, because it could."""
     factor, width = _factor(op), program.shape(op.input("X") or "")[2]
     return not op.attr("align_corners") and (factor != int(factor) if width < 0 else factor * width % 1 > 0)
 
 
 def _factor(op: Op) -> float:
-    """What the width is multiplied by; 0 where it is given."""
+    """The width's scale factor; 0 if the width itself is given."""
     return next(iter(op.attr("scale") or []), 0.0)
 
 

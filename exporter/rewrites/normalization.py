@@ -1,7 +1,7 @@
-"""Normalizations without scale or shift, or without the outputs that only training reads.
+"""Adds missing scales, shifts and training-only outputs to normalizations.
 
-`weight_attr=False` leaves them away. paddle2onnx aborts without them, Paddle-Lite aborts when it compiles or, worse,
-when it runs; newer Paddle does not write the statistics of an instance normalization, which Paddle-Lite insists on.
+`weight_attr=False` omits scale and shift. paddle2onnx aborts without them; Paddle-Lite aborts when it compiles or,
+worse, when it runs. Newer Paddle omits the statistics of an instance normalization, which Paddle-Lite requires.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TYPES = ("batch_norm", "layer_norm", "instance_norm", "group_norm")
 
 
 class NormalizationDefaults(EachOperator):
-    """Adds a scale of ones, a shift of zeros, and the outputs."""
+    """Adds a scale of ones, a shift of zeros, and the missing outputs."""
 
     name = "normalization_defaults"
     version = "1"
@@ -43,7 +43,7 @@ class NormalizationDefaults(EachOperator):
 
 
 def _size(program: Program, op: Op) -> int:
-    """Elements of the scale; -1 where a size is free."""
+    """Number of elements of the scale; -1 if the size is dynamic."""
     dims = program.shape(op.input("X") or "")
     if op.type == "layer_norm":
         kept = dims[op.attr("begin_norm_axis", 1) :]

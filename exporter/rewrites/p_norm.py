@@ -1,7 +1,7 @@
-"""Norms other than the Euclidean one along an axis, as a reduction.
+"""Rewrites norms other than the Euclidean norm along an axis as reductions.
 
-paddle2onnx writes infinities, and 0, as if they were 2; Paddle-Lite computes the Euclidean norm along an axis in any
-case, also for the norm of the whole tensor.
+paddle2onnx treats p = infinity and p = 0 as p = 2; Paddle-Lite always computes the Euclidean norm along an axis, even
+for the norm of the whole tensor.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EUCLIDEAN = 2.0
 
 
 class PNormToReduction(EachOperator):
-    """sum(|x| ** p) ** (1 / p); the largest or smallest magnitude for an infinite p, the number of non-zeros for 0."""
+    """sum(|x| ** p) ** (1 / p); largest or smallest magnitude for infinite p; number of non-zeros for p = 0."""
 
     name = "p_norm_to_reduction"
     version = "2"

@@ -1,8 +1,8 @@
-"""Padding of an image. Paddle writes it as unsqueeze, pad3d and squeeze.
+"""Rewrites the padding of images, which Paddle writes as unsqueeze, pad3d and squeeze.
 
-Paddle-Lite fuses the three into its pad2d and takes the sides in the wrong order: only the same padding on all sides
-comes out right. So the two dimensions are padded explicitly. No exporter has circular padding; it is the
-image's own opposite sides, joined.
+Paddle-Lite fuses the three into pad2d and reads the sides in the wrong order, so only equal padding on all sides is
+correct; the rewrite pads the two dimensions explicitly. No converter supports circular padding; the rewrite
+concatenates the image's opposite sides.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _END = 2**31 - 1
 
 @dataclass(frozen=True)
 class _Padding:
-    """The three operators, and how many pixels go to the left, right, top and bottom."""
+    """The three operators, and the padding in pixels on the left, right, top and bottom."""
 
     ops: tuple[Op, Op, Op]
     sides: tuple[int, int, int, int]
@@ -37,14 +37,14 @@ class _Padding:
         return self.ops[1].attr("mode", "constant")
 
     def replace(self, program: Program, *new: Op) -> None:
-        """Puts operators in the place of the three."""
+        """Replaces the three operators."""
         program.replace(self.ops[2], *new)
         for op in self.ops[:2]:
             program.replace(op)
 
 
 class PadInTwoDimensions:
-    """Rewrites every padding of height and width that has a form in two dimensions."""
+    """Rewrites every padding of height and width that pad2d can express."""
 
     name = "pad_in_two_dimensions"
     version = "1"
@@ -90,7 +90,7 @@ class CircularPadToConcat:
 
 class _Joined(OpBuilder):
     def joined(self, x: str, axis: int, before: int, after: int) -> str:
-        """The last pixels along an axis, all of them, and the first."""
+        """Concatenates the last pixels along an axis, the whole image, and the first pixels."""
         parts = [self._part(x, axis, -before, _END, before)] if before else []
         parts += [x, self._part(x, axis, 0, after, after)] if after else [x]
         dims = list(self._program.shape(x))

@@ -1,7 +1,7 @@
-"""Pooling of volumes as two poolings of images, for Paddle-Lite, which has none of volumes.
+"""Rewrites 3-D pooling as two 2-D poolings, for Paddle-Lite, which has no 3-D pooling.
 
-A maximum, or an average of what lies inside, over depth, height and width is one over height and width and then one
-over depth: once every slice is an image, once every column of a slice is a pixel.
+A maximum, or an average that excludes padding, over depth, height and width equals one over height and width followed
+by one over depth. The first pooling treats each slice as an image, the second each depth column.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
-_SAME = (1, 1)  # pixels of a window that leaves an image as it is
+_SAME = (1, 1)  # a window of one pixel changes nothing
 
 
 class Pool3dToPool2d(EachOperator):
-    """Rewrites those of known sizes with paddings in numbers."""
+    """Rewrites operators of known size with numeric paddings."""
 
     name = "pool3d_to_pool2d"
     version = "1"
@@ -44,7 +44,7 @@ class Pool3dToPool2d(EachOperator):
 
 
 def _pool(build: OpBuilder, op: Op, source: str, dims: tuple[int, ...], axes: slice) -> str:
-    """Pools along some of the volume's axes; a missing second one is left alone."""
+    """Pools along one or two of the volume's axes."""
     window = [*op.attr("ksize")[axes], *_SAME][:2]
     steps, sides = [*op.attr("strides")[axes], *_SAME][:2], [*op.attr("paddings")[axes], 0, 0][:2]
     attrs = {"ksize": window, "strides": steps, "paddings": sides, "pooling_type": op.attr("pooling_type")}

@@ -1,7 +1,7 @@
-"""Max pooling of a whole image whose indices nobody reads, as plain pooling.
+"""Rewrites global max pooling with unused indices as plain pooling.
 
-Paddle-Lite's x86 kernel of max_pool2d_with_index pools windows where the whole image is asked for; its ARM kernel
-writes no indices at all. Adaptive bins stay: pool2d takes those for windows.
+Paddle-Lite's x86 kernel of max_pool2d_with_index pools windows where the operator requests the whole image; its ARM
+kernel writes no indices. Adaptive bins are not rewritten: pool2d would treat them as windows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _TYPE = "max_pool2d_with_index"
 
 
 class MaxPoolWithoutIndices(EachOperator):
-    """Rewrites those of any size."""
+    """Rewrites operators of any size."""
 
     name = "max_pool_without_indices"
     version = "1"
@@ -30,12 +30,12 @@ class MaxPoolWithoutIndices(EachOperator):
 
 
 def reads_indices(program: Program, op: Op) -> bool:
-    """Whether an operator or an output of the program takes the indices."""
+    """Whether an operator or a program output reads the indices."""
     return (op.output("Mask") or "") in program.consumers()
 
 
 def drop_indices(op: Op) -> None:
-    """Makes a pooling with indices one without."""
+    """Turns a pooling with indices into one without."""
     op.type = "pool2d"
     op.outputs = {"Out": op.outputs["Out"]}
     for name, value in (

@@ -1,8 +1,8 @@
-"""Averages that count the zeros around an image, where Paddle and ONNX Runtime count differently.
+"""Rewrites average pooling that includes padding where Paddle and ONNX Runtime count the padding differently.
 
-Of a window that reaches beyond the image, Paddle counts what lies as far behind the image as the padding *before* it
-reaches; ONNX Runtime counts the padding behind, and with `ceil_mode` the whole window. So zeros are put around the
-image first, as many as are counted, and the pool counts what is there.
+For a window that extends past the end of the image, Paddle counts as many pixels after the image as the padding
+*before* it has; ONNX Runtime counts the padding after it, and with `ceil_mode` the whole window. The rewrite pads the
+image with exactly the zeros that Paddle counts and pools the padded image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TYPES = ("pool2d", "pool3d")
 
 
 class CountedZeros(EachOperator):
-    """Pads before it pools. Paddings are given in numbers (see `same_padding`)."""
+    """Pads explicitly before pooling. Requires numeric paddings (see `same_padding`)."""
 
     name = "counted_zeros"
     version = "1"
@@ -36,7 +36,7 @@ class CountedZeros(EachOperator):
 
 
 def counts_other_zeros(op: Op) -> bool:
-    """Whether it is an average over zeros that ONNX Runtime would count differently."""
+    """Whether the operator averages over padding that ONNX Runtime counts differently."""
     if op.type not in _TYPES or op.attr("global_pooling") or op.attr("adaptive"):
         return False
     if op.attr("pooling_type") != "avg" or op.attr("exclusive", True):
@@ -51,7 +51,7 @@ def _sizes(program: Program, op: Op) -> tuple[int, ...]:
 
 
 def _paddings(op: Op) -> list[tuple[int, int]]:
-    """Before and behind, for each axis."""
+    """Returns the padding before and after, per axis."""
     given = list(op.attr("paddings", []))
     if len(given) == len(op.attr("ksize")):
         return [(pad, pad) for pad in given]
@@ -59,9 +59,9 @@ def _paddings(op: Op) -> list[tuple[int, int]]:
 
 
 def _sides(program: Program, op: Op) -> list[tuple[int, int, int]]:
-    """For each axis, the zeros before and behind the image and the padding behind those, which is not counted.
+    """Returns per axis the counted zeros before and after the image, and the uncounted padding after those.
 
-    None where sizes are free and the paddings uneven, or given by an algorithm.
+    Empty if sizes are dynamic and the paddings uneven, or if an algorithm determines them.
     """
     if op.attr("padding_algorithm", "EXPLICIT") != "EXPLICIT":
         return []
@@ -80,9 +80,9 @@ def _sides(program: Program, op: Op) -> list[tuple[int, int, int]]:
 
 
 def has_empty_window(program: Program, op: Op) -> bool:
-    """Whether a last window, which `ceil_mode` adds, holds no pixel: Paddle keeps it, ONNX Runtime does not.
+    """Whether `ceil_mode` adds a last window without pixels: Paddle keeps it, ONNX Runtime does not.
 
-    Of a free size: whether that could be.
+    For a dynamic size: whether that is possible.
     """
     if not op.attr("ceil_mode") or op.attr("global_pooling") or op.attr("adaptive"):
         return False
@@ -99,7 +99,7 @@ def _is_empty(size: int, width: int, stride: int, paddings: tuple[int, int]) -> 
 
 
 def _surrounded(program: Program, op: Op, sides: list[tuple[int, int, int]]) -> list[Op]:
-    """Zeros around what the operator reads."""
+    """Pads the operator's input with zeros."""
     image = op.input("X") or ""
     dims = list(program.shape(image))
     pads = [0, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""Whole powers as products: Paddle-Lite on x86 computes powers by logarithms, which negative numbers have not."""
+"""Rewrites integer powers as products: Paddle-Lite on x86 uses logarithms, which fail for negative numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LARGEST = 64
 
 
 class PowerToProduct(EachOperator):
-    """Rewrites x ** n: of whole n as a product, of negative n as its reciprocal."""
+    """Rewrites x ** n for integer n as a product, for negative n as its reciprocal."""
 
     name = "power_to_product"
     version = "2"
@@ -40,7 +40,7 @@ _POWERS = range(_LARGEST + 1)
 
 
 def _product(build: OpBuilder, x: str, power: int, dims: tuple[int, ...]) -> str:
-    """x ** power by squares."""
+    """Computes x ** power by repeated squaring."""
     found, square = "", x
     while True:
         if power % 2:

@@ -1,8 +1,7 @@
-"""generate_proposals_v2 in operators that paddle2onnx takes: top-k, box arithmetic, and one non-maximum suppression.
+"""Rewrites generate_proposals_v2 as top-k, box arithmetic and one non-maximum suppression, for paddle2onnx.
 
-The steps are Paddle's: the best `pre_nms_topN` scores of all anchors, their deltas applied to them, boxes clipped
-to the image, boxes below one pixel dropped, then the suppression, which keeps `post_nms_topN`. (Ren et al., "Faster
-R-CNN", 2015, section 3.)
+The steps follow Paddle: select the best `pre_nms_topN` scores of all anchors, apply the deltas, clip the boxes to the
+image, drop boxes below one pixel, and suppress, keeping `post_nms_topN`. (Ren et al., "Faster R-CNN", 2015, section 3.)
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 _TYPE = "generate_proposals_v2"
-_LARGEST_EXPONENT = log(1000.0 / 16.0)  # Paddle's bound of a box's growth
+_LARGEST_EXPONENT = log(1000.0 / 16.0)  # Paddle's limit on a box's growth
 _DROPPED = -1e30
 
 
 class ProposalsToNms(EachOperator):
-    """One image at a time, with sizes that are known; a box's corners are continuous (`pixel_offset` false)."""
+    """Rewrites operators for one image of known size with continuous box corners (`pixel_offset` false)."""
 
     name = "proposals_to_nms"
     version = "1"
@@ -55,7 +54,7 @@ def _written_out(program: Program, op: Op) -> list[Op]:
     boxes = _decoded(build, anchors, build.binary("elementwise_mul", steps, variances, (kept, 4)), kept)
     clipped = _clipped(build, boxes, op.input("ImShape") or "", kept)
     large = _at_least(build, clipped, max(op.attr("min_size", 0.0), 1.0), kept)
-    # Dropped boxes stay in place with a score that the suppression leaves out.
+    # Dropped boxes keep their rows and get a score that the suppression ignores.
     penalty = build.affine(large, (kept, 1), -_DROPPED, _DROPPED)
     wanted = build.binary("elementwise_add", build.reshape(best, (kept, 1)), penalty, (kept, 1))
     corners = build.add("concat", {"X": clipped}, (kept, 4), axis=1)
@@ -87,7 +86,7 @@ def _channels_last(build: OpBuilder, name: str, dims: tuple[int, ...]) -> str:
 
 
 def _decoded(build: OpBuilder, anchors: str, steps: str, rows: int) -> list[str]:
-    """[left, top, right, bottom], each [rows, 1]."""
+    """Returns [left, top, right, bottom], each [rows, 1]."""
     dims = (rows, 1)
     low, high = [], []
     for axis in (0, 1):
@@ -106,7 +105,7 @@ def _decoded(build: OpBuilder, anchors: str, steps: str, rows: int) -> list[str]
 
 
 def _clipped(build: OpBuilder, sides: list[str], image_size: str, rows: int) -> list[str]:
-    """Sides inside the image, whose size [1, 2] is (height, width)."""
+    """Clips the sides to the image; `image_size` is (height, width), [1, 2]."""
     limits = [build.column(image_size, axis, 1) for axis in (1, 0)]
     zero, clipped = build.constant(0.0), []
     for index, side in enumerate(sides):
@@ -116,7 +115,7 @@ def _clipped(build: OpBuilder, sides: list[str], image_size: str, rows: int) -> 
 
 
 def _at_least(build: OpBuilder, sides: list[str], size: float, rows: int) -> str:
-    """1.0 where width and height are at least `size`, else 0.0."""
+    """Returns 1.0 where width and height are at least `size`, else 0.0."""
     limit, large = build.constant(size), []
     for axis in (0, 1):
         extent = build.binary("elementwise_sub", sides[axis + 2], sides[axis], (rows, 1))

@@ -1,4 +1,4 @@
-"""Reductions of fractions to whole numbers: Paddle casts, then reduces; exporters drop the type, or cast the result."""
+"""Makes the cast of a reduction explicit: Paddle casts, then reduces; converters drop the type or cast the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TYPES = ("reduce_sum", "reduce_prod", "reduce_max", "reduce_min", "reduce_mean"
 
 
 class CastBeforeReduction(EachOperator):
-    """Makes the cast an operator of its own."""
+    """Inserts a separate cast before the reduction."""
 
     name = "cast_before_reduction"
     version = "1"

@@ -1,6 +1,6 @@
-"""Reductions of tensors with more than four axes: Paddle-Lite on x86 gives wrong values without a word.
+"""Rewrites reductions of tensors with more than four axes: Paddle-Lite on x86 silently gives wrong values.
 
-The axes before, those reduced and those behind become one axis each.
+The axes before, the reduced axes and the axes after become one axis each.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, count, reshape
 
 _TYPES = ("reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "reduce_prod")
-_RANK = 4  # Paddle-Lite's kernels know as many axes
+_RANK = 4  # Paddle-Lite's kernels support at most this many axes
 
 
 class ReductionsOfFewAxes:
-    """Rewrites those over axes that lie side by side, of known sizes."""
+    """Rewrites reductions over adjacent axes of known size."""
 
     name = "reductions_of_few_axes"
     version = "1"
@@ -32,7 +32,7 @@ class ReductionsOfFewAxes:
 
 
 def _axes(program: Program, op: Op) -> list[int]:
-    """The reduced axes, none where the operator may stay as it is."""
+    """Returns the reduced axes; empty if the operator needs no rewrite."""
     if op.type not in _TYPES or op.attr("reduce_all"):
         return []
     dims = program.shape(op.input("X") or "")

@@ -1,4 +1,4 @@
-"""Paddle-Lite's Opt aborts on a relu6 without its `threshold`, which Paddle no longer writes."""
+"""Adds `threshold` to relu6: Paddle no longer writes it, and Paddle-Lite's Opt aborts without it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
 class Relu6Threshold(EachOperator):
-    """Writes `threshold` = 6.0 where it is missing."""
+    """Writes `threshold` = 6.0 if it is missing."""
 
     name = "relu6_threshold"
     version = "1"

@@ -1,8 +1,8 @@
-"""Resizes that an export places otherwise than Paddle, as two matrix products.
+"""Rewrites resizes whose sampling positions differ between a target and Paddle as two matrix products.
 
-Where one pixel is left, Paddle takes the first and ONNX the middle one. Paddle rounds a half up for the nearest pixel
-between aligned corners, paddle2onnx down. By a factor that gives no whole size, Paddle keeps the factor, Paddle-Lite
-takes the ratio of the sizes. Of the older operators Paddle takes the ratio, and ONNX keeps the factor.
+For an output of one pixel, Paddle samples the first input pixel, ONNX the middle one. For nearest with aligned corners,
+Paddle rounds halves up, paddle2onnx down. For a factor that gives a fractional size, Paddle uses the factor and
+Paddle-Lite the ratio of the sizes. For the older operators, Paddle uses the ratio and ONNX the factor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TYPES = ("bilinear_interp_v2", "bicubic_interp_v2", *_NEAREST)
 
 
 class ResizeToMatmul(EachOperator):
-    """Rewrites those of known sizes."""
+    """Rewrites resizes of known size."""
 
     name = "resize_to_matmul"
     version = "1"
@@ -40,7 +40,7 @@ class ResizeToMatmul(EachOperator):
 
 
 class ResizeByFactor(EachOperator):
-    """Leaves out the size where a factor is given too: Paddle goes by the factor, paddle2onnx by the size."""
+    """Removes the size if a factor is also given: Paddle uses the factor, paddle2onnx the size."""
 
     name = "resize_by_factor"
     version = "1"
@@ -62,7 +62,7 @@ class ResizeByFactor(EachOperator):
 
 
 class OldResizeToSize(EachOperator):
-    """The operators of Paddle before 2.0 by a factor: to the size that it gives."""
+    """Replaces the factor of resizes from Paddle before 2.0 by the resulting size."""
 
     name = "old_resize_to_size"
     version = "1"
@@ -80,13 +80,13 @@ class OldResizeToSize(EachOperator):
 
 
 def resizes_by_fraction(_program: Program, op: Op) -> bool:
-    """Whether it is an older operator whose factor gives no whole size of some input."""
+    """Whether the operator is an older one whose factor can give a fractional size."""
     scale = op.attr("scale", 0.0) if op.type in ("bilinear_interp", "nearest_interp") else 0.0
     return scale > 0 and scale != int(scale) and not op.attr("align_corners")
 
 
 def is_placed_otherwise_in_onnx(program: Program, op: Op) -> bool:
-    """Also where sizes are free, so that it could be."""
+    """Whether ONNX samples at other positions than Paddle; True if sizes are dynamic, because it could."""
     if not _is_image(program, op):
         return False
     if op.type in _NEAREST:
@@ -96,7 +96,7 @@ def is_placed_otherwise_in_onnx(program: Program, op: Op) -> bool:
 
 
 def is_placed_otherwise_in_lite(program: Program, op: Op) -> bool:
-    """Also where sizes are free, so that it could be."""
+    """Whether Paddle-Lite samples at other positions than Paddle; True if sizes are dynamic, because it could."""
     if not _is_image(program, op) or op.type != "bilinear_interp_v2" or op.attr("align_corners"):
         return False
     return any(
@@ -111,7 +111,7 @@ def _is_image(program: Program, op: Op) -> bool:
 
 
 def _matrix(op: Op, before: int, after: int, scale: float) -> np.ndarray:
-    """[after, before] float32: row i has the weights of output pixel i."""
+    """Returns [after, before] float32; row i has the weights of output pixel i."""
     corners = bool(op.attr("align_corners"))
     if op.type == "bicubic_interp_v2":
         return bicubic_matrix(before, after, corners, scale)

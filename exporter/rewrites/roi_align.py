@@ -1,7 +1,8 @@
-"""roi_align whose boxes are not shifted by half a pixel, or which takes as many samples as they need.
+"""Rewrites roi_align with unaligned boxes or an adaptive number of samples, for paddle2onnx.
 
-paddle2onnx drops `aligned`; ONNX's RoiAlign shifts boxes from opset 16 on. Boxes of half a pixel more come out where
-they were. An unaligned box is one pixel wide and high at least (Paddle's roi_align kernel), an aligned one is not.
+paddle2onnx drops `aligned`; ONNX's RoiAlign shifts boxes by half a pixel from opset 16 on. The rewrite adds half a
+pixel to unaligned boxes, which cancels the shift. In Paddle's kernel an unaligned box is at least one pixel wide and
+high, an aligned one is not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class RoiAlignOfOwnSamples(EachOperator):
-    """Writes 0 for as many samples as a bin has pixels, where Paddle takes any number below 1."""
+    """Writes 0 for an adaptive number of samples; Paddle accepts any number below 1."""
 
     name = "roi_align_of_own_samples"
     version = "1"
@@ -29,7 +30,7 @@ class RoiAlignOfOwnSamples(EachOperator):
 
 
 class RoiAlignOfShiftedBoxes(EachOperator):
-    """Rewrites every roi_align that is not aligned."""
+    """Rewrites every unaligned roi_align."""
 
     name = "roi_align_of_shifted_boxes"
     version = "1"

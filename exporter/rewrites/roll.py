@@ -1,6 +1,6 @@
-"""roll by more than an axis, along one of free size, or of the tensor as one line.
+"""Rewrites roll by more than an axis's size, along a dynamic axis, or over the flattened tensor.
 
-paddle2onnx cuts at the shift, which may be beyond the axis; Paddle-Lite rolls along axes only.
+paddle2onnx slices at the shift, which can exceed the axis; Paddle-Lite only rolls along axes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from segexport.exporter.rewrites.base import EVERY, ONNX, EachOperator, OpBuilde
 
 
 class RollWithinAxis(EachOperator):
-    """Writes shifts modulo the size, where it is known, and a roll of all elements as one of a single axis."""
+    """Reduces shifts modulo the known size, and writes a flattened roll as a roll of a single axis."""
 
     name = "roll_within_axis"
     version = "1"
@@ -49,7 +49,7 @@ class RollWithinAxis(EachOperator):
 
 
 class RollOfFreeAxis(EachOperator):
-    """Where the size is free, gathers by (position - shift) modulo the size: only the run knows what lies within."""
+    """For a dynamic size, gathers at (position - shift) modulo the size, computed at run time."""
 
     name = "roll_of_free_axis"
     version = "1"
@@ -82,12 +82,12 @@ class RollOfFreeAxis(EachOperator):
 
 
 def _shifts(op: Op) -> list[tuple[int, int]]:
-    """Shift and axis of each."""
+    """Returns the (shift, axis) pairs."""
     return list(zip(op.attr("shifts"), op.attr("axis"), strict=True))
 
 
 def _places(build: OpBuilder, sizes: str, axis: int, shift: int) -> str:
-    """Where each element of an axis comes from, int32."""
+    """Returns the source index of each element of an axis, int32."""
     zero, one, back = (build.param(np.array([number], np.int32)) for number in (0, 1, -shift))
     size = build.add("slice", {"Input": sizes}, (1,), "int32", axes=[0], starts=[axis], ends=[axis + 1])
     here = build.add("range", {"Start": zero, "End": size, "Step": one}, (-1,), "int32")

@@ -1,8 +1,8 @@
-"""Padding "SAME" and "VALID" written in numbers.
+"""Replaces the paddings "SAME" and "VALID" by numbers.
 
-With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run. The
-paddings of a transposed convolution Paddle takes from the size of its input, ONNX from that of its output. What the
-zeros around a pooled image do is decided by `pool_windows`, which reads numbers.
+With SAME, Paddle ignores the dilation of a convolution; paddle2onnx keeps it and writes a model that does not run.
+Paddle derives the paddings of a transposed convolution from its input size, ONNX from its output size. `pool_windows`
+handles the padding of pools and requires numbers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _POOLS = ("pool2d", "pool3d")
 
 
 class ExplicitPadding(EachOperator):
-    """Writes the paddings where the sizes are known, or where they do not matter: a stride of 1.
+    """Writes the paddings if the sizes are known or irrelevant (stride 1).
 
-    Elsewhere a convolution keeps SAME and loses the dilation.
+    Otherwise a convolution keeps SAME and loses the dilation.
     """
 
     name = "explicit_padding"
@@ -50,7 +50,7 @@ class ExplicitPadding(EachOperator):
 
 
 def _paddings(program: Program, op: Op) -> list[int]:
-    """Before and behind, axis by axis; none where they depend on a size that is free."""
+    """Returns the padding before and after per axis; empty if it depends on a dynamic size."""
     is_pool = op.type in _POOLS
     sizes = program.shape(op.input("X" if is_pool else "Input") or "")[2:]
     kernel = op.attr("ksize") if is_pool else program.shape(op.input("Filter") or "")[2:]

@@ -1,9 +1,9 @@
-"""`scale` where Paddle-Lite's Opt would fold it into a convolution wrongly.
+"""Rewrites `scale` operators that Paddle-Lite's Opt would fold into a convolution wrongly.
 
-Opt makes one of a convolution, its activation and a `scale` behind it by scaling filter and bias, which leaves out what
-lies between: relu6 then clamps at 6, not at 6 times the scale, and a negative scale or a shift is taken before the
-activation. Products and sums with parameters it leaves where they are. A shift that comes before the scaling it also
-takes for one that comes after.
+Opt fuses a convolution, its activation and a following `scale` by scaling filter and bias, which ignores the
+activation: relu6 then clamps at 6, not at 6 times the scale, and a negative scale or a shift is applied before the
+activation. Opt does not move products and sums with parameters. It also applies a shift before the scaling as a shift
+after it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
-_HOMOGENEOUS = frozenset({"relu", "leaky_relu"})  # scaled by a positive number before or behind, they are the same
+_HOMOGENEOUS = frozenset({"relu", "leaky_relu"})  # scaling by a positive number before or after gives the same result
 _ACTIVATIONS = _HOMOGENEOUS | {
     "relu6", "prelu", "hard_swish", "hard_sigmoid", "swish", "silu", "sigmoid", "tanh", "gelu", "elu", "mish", "clip",
     "abs", "exp", "softplus", "thresholded_relu",
@@ -21,7 +21,7 @@ _ACTIVATIONS = _HOMOGENEOUS | {
 
 
 class ScaleApart(EachOperator):
-    """Writes a scale behind an activation as product and sum, and shifts after scaling."""
+    """Writes a scale after an activation as product and sum, and moves shifts after the scaling."""
 
     name = "scale_apart"
     version = "1"
@@ -51,7 +51,7 @@ def _is_folded_wrongly(program: Program, op: Op) -> bool:
 
 
 def _shift(op: Op) -> float:
-    """What is added after scaling."""
+    """The shift to add after scaling."""
     bias = op.attr("bias", 0.0)
     return bias if op.attr("bias_after_scale", True) else bias * op.attr("scale", 1.0)
 

@@ -1,7 +1,7 @@
-"""scatter that adds up, in ONNX: the rows are emptied first, then added to.
+"""Rewrites accumulating scatter, for ONNX: zeroes the rows first, then adds to them.
 
-paddle2onnx adds to zeros and takes each 0 that comes out for an element that nothing was written to, so that an update
-of 0 leaves the old value standing.
+paddle2onnx adds to zeros and treats each resulting 0 as an element without an update, so that an update of 0 keeps the
+old value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
 
 class ScatterOfSums(EachOperator):
-    """scatter without `overwrite` as one with it, of zeros, and scatter_nd_add."""
+    """Replaces scatter without `overwrite` by an overwriting scatter of zeros and a scatter_nd_add."""
 
     name = "scatter_of_sums"
     version = "1"
@@ -27,7 +27,7 @@ class ScatterOfSums(EachOperator):
     def change(self, program: Program, op: Op) -> None:
         source, ids, updates = (op.input(slot) or "" for slot in ("X", "Ids", "Updates"))
         if ids in program.params and len(np.unique(program.params[ids])) == program.params[ids].size:
-            op.set_attr("overwrite", True)  # nothing to add up
+            op.set_attr("overwrite", True)  # no index repeats, so nothing accumulates
             return
         out = op.output("Out")
         build = OpBuilder(program, f"{out}.scatter")

@@ -1,7 +1,7 @@
-"""set_value carries its value as typed scalars (SCALARS), which no exporter reads.
+"""Rewrites the typed scalars (SCALARS) of set_value, which no converter reads, as typed lists.
 
-paddle2onnx aborts; Paddle-Lite aborts or, worse, sets whatever its memory holds. Both know the lists per element type
-that Paddle wrote before (`fp32_values`, ...), and have kernels for the operator.
+paddle2onnx aborts; Paddle-Lite aborts or, worse, writes uninitialized memory. Both support the operator with the lists
+per element type that older Paddle versions wrote (`fp32_values`, ...).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LISTS = {
 
 
 class SetValueAttributes(EachOperator):
-    """Writes the value in the older form."""
+    """Writes the value in the older attribute."""
 
     name = "set_value_attributes"
     version = "2"
@@ -40,7 +40,7 @@ class SetValueAttributes(EachOperator):
 
 
 def _drops_axes(op: Op) -> bool:
-    """Whether axes are named that a value of one element does not need to know; paddle2onnx aborts on them."""
+    """Whether to remove axis attributes that a one-element value does not need; paddle2onnx aborts on them."""
     values = op.attr("values", [])
     return (
         op.type == "set_value" and bool(op.attr("decrease_axes")) and len(values) == 1 and not op.input("ValueTensor")

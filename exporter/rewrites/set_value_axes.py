@@ -1,6 +1,6 @@
-"""set_value along several axes, one after the other, ahead and within the tensor: so paddle2onnx takes it.
+"""Rewrites set_value along several axes as nested forward writes along one axis each, for paddle2onnx.
 
-x[a, b] = v is: cut x[a] out, write v into its [b], write that back into x[a]. Backwards, v is turned around instead.
+x[a, b] = v becomes: slice x[a], write v into its [b], write the result back to x[a]. Negative strides flip v.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _COMPUTED = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
 
 class SetValueOfOneAxis(EachOperator):
-    """Rewrites those whose bounds are constants, and the sizes along them known."""
+    """Rewrites operators with constant bounds and known sizes along the written axes."""
 
     name = "set_value_of_one_axis"
     version = "2"
@@ -45,7 +45,7 @@ class SetValueOfOneAxis(EachOperator):
 
 
 def _with_all_axes(program: Program, build: OpBuilder, op: Op, value: str, dropped: list[int]) -> str:
-    """The value with a size of 1 on each axis that it lacks: in front, and where an axis was indexed by one number."""
+    """Adds axes of size 1 to the value: leading axes, and axes that were indexed by one number."""
     rank = len(program.shape(op.input("Input") or ""))
     given = list(program.shape(value))
     if len(given) == rank:
@@ -85,7 +85,7 @@ def _written(program: Program, build: OpBuilder, op: Op, source: str, index: int
 
 
 def _is_known(program: Program, op: Op, value: str) -> bool:
-    """Whether the value's sizes are known where it is given axes, and along those that are written backwards."""
+    """Whether the value's shape is known where axes are added, and along axes written backwards."""
     given, rank = program.shape(value), len(program.shape(op.input("Input") or ""))
     if len(given) < rank:
         return -1 not in given
@@ -94,12 +94,12 @@ def _is_known(program: Program, op: Op, value: str) -> bool:
 
 
 def places(start: int, end: int, step: int, size: int) -> range:
-    """The places on an axis of `size` elements that Paddle writes."""
+    """Returns the positions that Paddle writes on an axis of `size` elements."""
     return range(*slice(start, end, step).indices(size))
 
 
 def _turned(program: Program, build: OpBuilder, value: str, axis: int) -> str:
-    """The value from its end to its beginning."""
+    """Flips the value along an axis."""
     dims = program.shape(value)
     if dims[axis] == 1:
         return value

@@ -1,4 +1,4 @@
-"""A reshape to sizes that are computed in 64 bits: Paddle-Lite reads them as 32 bits, and aborts when it runs."""
+"""Casts computed reshape sizes to int32: Paddle-Lite reads int64 sizes as int32 and aborts at run time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator, OpBuilder
 
 
 class ShapeTensorInt32(EachOperator):
-    """Casts the tensor that holds all sizes; one tensor for each size is read right."""
+    """Casts a tensor of all sizes; Paddle-Lite reads one tensor per size correctly."""
 
     name = "shape_tensor_int32"
     version = "1"

@@ -1,7 +1,7 @@
-"""Scaling with a bias below 1e-6, written as a product and a sum, for ONNX.
+"""Rewrites scale operators with a bias below 1e-6 as a product and a sum, for ONNX.
 
-paddle2onnx takes such a bias for 0 and drops it. It is there so that nothing is divided by 0: without it, features that
-are all 0 give NaN.
+paddle2onnx treats such a bias as 0 and drops it. The bias prevents a division by 0: without it, all-zero features give
+NaN.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import ONNX, EachOperator, OpBuilder
 
-_DROPPED = 1.1e-6  # float32 holds 1e-6 as a little less, and paddle2onnx compares with 1e-6
+_DROPPED = 1.1e-6  # float32 1e-6 is slightly below 1e-6, and paddle2onnx compares with 1e-6
 
 
 class SmallBiasToSum(EachOperator):
-    """Rewrites scale operators on floats."""
+    """Rewrites float scale operators."""
 
     name = "small_bias_to_sum"
     version = "1"

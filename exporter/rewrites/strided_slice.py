@@ -1,7 +1,7 @@
-"""Slices with strides: bounds beyond an axis are cut to it, and backwards it is a gather.
+"""Rewrites strided slices: clips out-of-range bounds to the axis, and writes negative strides as a gather.
 
-Backwards, Paddle takes an end of -1 for the place before the first element, and one below the axis for the first
-element itself, as neither ONNX nor Paddle-Lite does; Paddle-Lite gives other values whenever it goes backwards.
+For negative strides, Paddle reads an end of -1 as the position before the first element, and an end below the axis as
+the first element; neither ONNX nor Paddle-Lite does. Paddle-Lite gives wrong values for every negative stride.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COMPUTED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList",
 
 
 class StridedSliceForwards(EachOperator):
-    """Rewrites those that go backwards or beyond an axis, where its size is known."""
+    """Rewrites slices with negative strides or out-of-range bounds along axes of known size."""
 
     name = "strided_slice_forwards"
     version = "1"
@@ -65,12 +65,12 @@ class StridedSliceForwards(EachOperator):
 
 
 def _cuts(op: Op) -> list[tuple[int, int, int, int]]:
-    """Axis, start, end and stride of each."""
+    """Returns (axis, start, end, stride) per sliced axis."""
     return list(zip(*(op.attr(name) for name in ("axes", "starts", "ends", "strides")), strict=True))
 
 
 def _taken(start: int, end: int, stride: int, size: int) -> range:
-    """The places on an axis of `size` elements that Paddle takes."""
+    """Returns the positions that Paddle selects on an axis of `size` elements."""
     if stride > 0:
         return range(size)[start:end:stride]
     start = max(start, -size)

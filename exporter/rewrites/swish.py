@@ -1,4 +1,4 @@
-"""Paddle-Lite's Opt aborts on a swish without its `beta`, which Paddle no longer writes."""
+"""Adds `beta` to swish: Paddle no longer writes it, and Paddle-Lite's Opt aborts without it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator
 
 
 class SwishBeta(EachOperator):
-    """Writes `beta` = 1.0 where it is missing."""
+    """Writes `beta` = 1.0 if it is missing."""
 
     name = "swish_beta"
     version = "1"

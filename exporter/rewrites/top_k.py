@@ -1,4 +1,4 @@
-"""top_k along another axis than the last, or of the smallest: Paddle-Lite takes the largest of the last axis anyway."""
+"""Rewrites top_k of smallest values or along another axis: Paddle-Lite always takes the largest of the last axis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import LITE, EachOperator, transpose
 
 
 class TopKOfLastAxis(EachOperator):
-    """Turns the axis to the end and back, and the sign around and back."""
+    """Transposes the axis to the end and back, and negates the values and back."""
 
     name = "top_k_of_last_axis"
     version = "2"

@@ -1,7 +1,7 @@
-"""A transposed convolution of a chosen output size, written with uneven paddings.
+"""Rewrites `output_size` of a transposed convolution as uneven paddings.
 
-With a stride, several output sizes fit one input size, and `output_size` chooses. paddle2onnx drops it without a word:
-the result is a row and a column short. Cropping less at the bottom and right is the same thing.
+With a stride, several output sizes fit one input size, and `output_size` selects one. paddle2onnx silently drops it, so
+the result lacks a row and a column. Cropping less at the bottom and right is equivalent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TYPES = ("conv2d_transpose", "depthwise_conv2d_transpose")
 
 
 class TransposedConvPadding(EachOperator):
-    """Takes the extra rows and columns off the bottom and right paddings."""
+    """Subtracts the extra rows and columns from the bottom and right paddings."""
 
     name = "transposed_conv_padding"
     version = "2"
@@ -40,13 +40,13 @@ class TransposedConvPadding(EachOperator):
 
 
 def _paddings(op: Op) -> tuple[int, int, int, int]:
-    """(top, bottom, left, right), which are numbers by now (see `same_padding`)."""
+    """Returns (top, bottom, left, right); `same_padding` has already made them numeric."""
     given = op.attr("paddings", [0, 0])
     return (given[0], given[0], given[1], given[1]) if len(given) == 2 else tuple(given)
 
 
 def _extra(program: Program, op: Op) -> tuple[int, int]:
-    """Rows and columns beyond what strides, kernel and paddings give."""
+    """Returns the rows and columns beyond the size that strides, kernel and paddings give."""
     sizes, kernel = (program.shape(op.input(slot) or "")[2:4] for slot in ("Input", "Filter"))
     if -1 in sizes or op.attr("padding_algorithm", "EXPLICIT") == "SAME":
         raise UnsupportedModelError(

@@ -1,4 +1,4 @@
-"""unbind as unstack: paddle2onnx does not take it; Paddle-Lite counts axes otherwise, and writes beyond its tensors."""
+"""Rewrites unbind as unstack: paddle2onnx lacks it; Paddle-Lite counts axes differently and writes out of bounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from segexport.exporter.rewrites.base import EVERY, EachOperator
 
 
 class UnbindToUnstack(EachOperator):
-    """The same operator under its older name."""
+    """Replaces the operator by its older equivalent."""
 
     name = "unbind_to_unstack"
     version = "1"

@@ -1,12 +1,12 @@
-"""Max unpooling as arithmetic: no exporter takes unpool.
+"""Rewrites max unpooling as arithmetic: no converter supports unpool.
 
-The indices come from a max pooling over windows that do not overlap, so each value goes back into its own window. The
-window's positions are cut out of the pooled tensor; the first that equals the maximum (Paddle's rule for ties) is where
-the value goes, the others get 0, and pixel_shuffle puts the positions side by side again. Of a free height or width,
-which a reshape cannot name twice, the rows come first and the columns after them.
+The indices come from max pooling over non-overlapping windows, so each value returns to its own window. The rewrite
+slices the window's positions out of the pooled tensor; the first position that equals the maximum (Paddle's rule for
+ties) gets the value, the others get 0, and pixel_shuffle interleaves the positions again. For dynamic height or width,
+which one reshape cannot express twice, it merges rows first and columns second.
 
-An export of free size has an `output_size` that Paddle computed from -1, and Paddle cannot run it; the size is that of
-the pooled image.
+An export with dynamic size has an `output_size` that Paddle computed from -1, and Paddle cannot run it; the rewrite
+uses the size of the pooled image.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _END = 2**31 - 1
 
 
 class UnpoolToArithmetic:
-    """Rewrites every unpool whose indices come from a max_pool2d_with_index with square, adjoining windows."""
+    """Rewrites every unpool whose indices come from a max_pool2d_with_index with square, adjacent windows."""
 
     name = "unpool_to_arithmetic"
     version = "2"
@@ -42,7 +42,7 @@ class UnpoolToArithmetic:
 
 
 def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
-    """The pooling that an unpool undoes, None where it is not of the kind described above."""
+    """Returns the pooling that an unpool inverts; None if it is not of the kind described above."""
     pool = producers.get(op.input("Indices") or "") if op.type == "unpool" else None
     if pool is None or pool.type != "max_pool2d_with_index":
         return None
@@ -58,7 +58,7 @@ def _pool_of(program: Program, op: Op, producers: dict[str, Op]) -> Op | None:
 
 
 def has_free_size(op: Op) -> bool:
-    """Whether an unpool comes from an export of free size, which Paddle cannot run."""
+    """Whether an unpool comes from an export with dynamic size, which Paddle cannot run."""
     return op.type == "unpool" and all(size <= 0 for size in op.attr("output_size", []))
 
 
@@ -73,7 +73,7 @@ def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:
         ops.append(made[1])
         return made[0]
 
-    placed, free = [], ""  # free: 1 where no earlier position of the window was the maximum
+    placed, free = [], ""  # free: 1 where no earlier position of the window has the maximum
     for index in range(side * side):
         if index < side * side - 1:
             part = add(_every(program, source, divmod(index, side), side, dims))
@@ -98,7 +98,7 @@ def _scattered(program: Program, op: Op, pool: Op) -> list[Op]:
 
 
 def _merged_rows_first(program: Program, stacked: str, merged: tuple[int, ...], side: int, result: str) -> list[Op]:
-    """The same where height or width is free: 0 stands for the height, -1 for the width."""
+    """Merges the positions for dynamic height or width: 0 keeps the height, -1 infers the width."""
     batch, channels, height, width = merged
     turned, turn = transpose(program, stacked, [0, 3, 1, 2, 4])
     rows, merge = reshape(program, turned, (batch, height, channels, width))

@@ -1,4 +1,4 @@
-"""Operators that an exporter converts wrongly and no rewrite fixes: they are refused by name."""
+"""Refuses operators that a converter converts wrongly and that no rewrite fixes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segexport.exporter.rewrites.resize import (
 
 
 class _Fault(NamedTuple):
-    """`is_met`: whether an operator of this type is one that comes out wrong."""
+    """`is_met`: whether the converter would convert this operator wrongly."""
 
     type: str
     targets: frozenset[Target]
@@ -73,7 +73,7 @@ def _is_flat(_program: Program, op: Op) -> bool:
 
 
 def _widens_batches(program: Program, op: Op) -> bool:
-    """Whether two lists of matrices differ in length, or a vector comes before matrices."""
+    """Whether two matrix batches differ in size, or a vector is multiplied by a matrix batch."""
     x, y = (program.shape(op.input(slot) or "") for slot in ("X", "Y"))
     if len(x) == 1:
         return len(y) > 2
@@ -158,7 +158,7 @@ def _is_computed(program: Program, op: Op) -> bool:
 
 
 def _computed(*slots: str) -> Callable[[Program, Op], bool]:
-    """Whether a tensor gives what an attribute could."""
+    """Tests whether a tensor supplies an argument that an attribute could."""
     return lambda _program, op: any(op.inputs.get(slot) for slot in slots)
 
 
@@ -185,7 +185,7 @@ def _goes_backwards(_program: Program, op: Op) -> bool:
 
 
 def _ends_before_the_first(program: Program, op: Op) -> bool:
-    """Whether a slice goes backwards to an end that Paddle reads otherwise, or whose place is computed."""
+    """Whether a slice has a negative stride and an end that Paddle reads differently or that is computed."""
     if any(op.inputs.get(slot) for slot in _STRIDED):
         return not _computed("StridesTensor", "StridesTensorList")(program, op) and _goes_backwards(program, op)
     dims = program.shape(op.input("Input") or "")
@@ -195,7 +195,7 @@ def _ends_before_the_first(program: Program, op: Op) -> bool:
 
 
 def _leaves_nothing(program: Program, op: Op) -> bool:
-    """Whether a slice takes nothing of an axis, whatever its size."""
+    """Whether a slice selects nothing of an axis of any size."""
     if 0 in program.shape(op.output("Out") or ""):
         return True
     if any(name.startswith(("Starts", "Ends")) for name, given in op.inputs.items() if given):
@@ -217,13 +217,13 @@ def _is_a_line(_program: Program, op: Op) -> bool:
 
 
 def _is_rest(_program: Program, op: Op) -> bool:
-    """Whether a size of -1 stands for what lies behind an offset."""
+    """Whether a size of -1 means the rest of the axis after an offset."""
     pairs = zip(op.attr("shape") or [], op.attr("offsets") or [], strict=False)
     return any(size < 0 and offset for size, offset in pairs)
 
 
 def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
-    """Whether an attribute has another value than the usual one."""
+    """Tests whether an attribute differs from its usual value."""
     return lambda _program, op: any(op.attr(name, value) != value for name, value in usual.items())
 
 
@@ -239,7 +239,7 @@ _SAME = "exporters take the padding SAME from the size of what comes out"
 _UNHEEDED = "Paddle ignores these attributes, exporters follow them"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
-_FAR = 1 << 30  # an end that stands for none: no axis is that long
+_FAR = 1 << 30  # an end without effect: no axis is that long
 
 _BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
@@ -341,12 +341,12 @@ _FAULTS = (
 
 
 def known_faults() -> list[tuple[str, frozenset[Target], str]]:
-    """Every operator that is refused in some form: its type, for which converters, and why."""
+    """Returns every refused operator: type, converters and reason."""
     return [(fault.type, fault.targets, fault.cause) for fault in _FAULTS]
 
 
 class KnownFaults:
-    """Changes nothing: refuses what is left of the operators above."""
+    """Refuses the operators above that the rewrites left; changes nothing."""
 
     name = "known_faults"
     version = "4"
@@ -359,10 +359,10 @@ class KnownFaults:
         return self._first(program) is not None
 
     def apply(self, program: Program) -> list[str]:
-        """Refuses.
+        """Refuses the program.
 
         Raises:
-            UnsupportedModelError: Always; it names the operator and its layer.
+            UnsupportedModelError: Always; names the operator and its layer.
         """
         op, fault = self._first(program) or (None, None)
         if op is None or fault is None:

@@ -1,4 +1,4 @@
-"""Paddle-Lite stores the small weights of matmul_v2 but never turns them back into floats; those of mul it does."""
+"""Rewrites matmul_v2 with quantized weights as mul: Paddle-Lite dequantizes the weights of mul only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from segexport.exporter.rewrites.base import LITE, transpose
 
 
 class WeightProductToMul:
-    """Products of a tensor with a matrix of weights become mul. Only exports with weights of 8 or 16 bits need it.
+    """Rewrites products of a tensor with a weight matrix as mul. Only exports with 8- or 16-bit weights need it.
 
-    Weights on the left, W Y, are taken as (Y^T W^T)^T.
+    Weights on the left, W Y, are rewritten as (Y^T W^T)^T.
     """
 
     name = "weight_product_to_mul"
@@ -67,7 +67,7 @@ def _require_matrix(program: Program, op: Op) -> None:
 
 
 def _swap(program: Program, op: Op) -> None:
-    """Makes out = X Y into out^T = Y^T X^T, with a transpose behind it."""
+    """Rewrites out = X Y as out^T = Y^T X^T followed by a transpose."""
     turns_x, turns_y = _turns(op, "X"), _turns(op, "Y")
     op.inputs["X"], op.inputs["Y"] = op.inputs["Y"], op.inputs["X"]
     op.set_attr("trans_x", not turns_y)

@@ -1,4 +1,4 @@
-"""Operators that Paddle-Lite has on ARM and not on x86: the twin that is run here computes the same with others."""
+"""Replaces operators that Paddle-Lite has on ARM but not on x86, for the twin that runs on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segexport.exporter.rewrites.base import LITE_X86, EachOperator, OpBuilder, 
 
 
 class TwinOperators(EachOperator):
-    """A depthwise transposed convolution, a sum of several tensors, a mean over all."""
+    """Rewrites depthwise transposed convolutions, sums of several tensors, and means over all elements."""
 
     name = "twin_operators"
     version = "1"
@@ -30,7 +30,7 @@ def _grouped(_program: Program, op: Op) -> None:
 
 
 def _added(program: Program, op: Op) -> None:
-    """Pairs, from the left."""
+    """Adds the tensors in pairs, from the left."""
     first, *others = op.inputs["X"]
     out, dims, dtype = op.output("Out") or "", program.shape(op.output("Out") or ""), program.dtype(first)
     build = OpBuilder(program, f"{out}.part")

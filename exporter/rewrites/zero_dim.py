@@ -1,7 +1,7 @@
-"""Paddle-Lite has no 0-D tensors: a constant or a reshape without axes becomes one with a single axis of size 1.
+"""Rewrites 0-D constants and reshapes as shape [1]: Paddle-Lite has no 0-D tensors.
 
-Paddle-Lite gives [1] where a slice or a reduction drops the last axis, so constants of that shape fit in; a 0-D one
-makes its operators abort on a rank of 0.
+Paddle-Lite returns [1] where a slice or a reduction drops the last axis, so constants of that shape match; its
+operators abort on a rank of 0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from segexport.exporter.rewrites.base import LITE
 
 
 class ZeroDimConstants:
-    """Parameters, fill_constant and reshape2 of shape [] become [1]."""
+    """Changes parameters, fill_constant and reshape2 of shape [] to [1]."""
 
     name = "zero_dim_constants"
     version = "2"

@@ -1,1 +1,1 @@
-"""The kinds of export, one file each; `base` defines a target, docs/extending.md shows how to add one."""
+"""The export targets, one file each; `base` defines the interface, docs/extending.md shows how to add a target."""

@@ -1,8 +1,8 @@
-"""Whether an int8 ONNX model gives on ARM what was measured here.
+"""Checks that an int8 ONNX model gives the same results on ARM as on this machine.
 
-ONNX Runtime computes with signed 8-bit activations on ARM, and turns them into float on x86 unless
-`session.qdqisint8allowed` says otherwise; unsigned ones are the same integers on both. So the model runs here a second
-time with ARM's rule, and the two masks are compared.
+ONNX Runtime computes with signed 8-bit activations on ARM, and converts them to float on x86 unless
+`session.qdqisint8allowed` says otherwise; unsigned activations are computed in the same integers on both. The check
+runs the model a second time with ARM's rule and compares the two masks.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b"
 
 @dataclass(frozen=True)
 class Likeness:
-    """How alike the answers of two int8 roundings of one model are.
+    """How closely the outputs of two int8 roundings of one model must agree.
 
     Attributes:
-        answers: What the model gives: masks, objects.
+        answers: What the model outputs: masks, objects.
         parts: What is compared: pixels, objects.
-        least: The part of them that is the same at least.
+        least: Smallest fraction of them that must agree.
     """
 
     answers: str
@@ -47,15 +47,15 @@ LIKENESS: dict[TaskName, Likeness] = {
 
 
 def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.ndarray]], options: RunOptions) -> Check:
-    """Runs an int8 ONNX export with this CPU's rule and with ARM's.
+    """Runs an int8 ONNX export with this CPU's rounding rule and with ARM's, and compares the outputs.
 
     Args:
         artifact: The export.
-        inputs: The tensors of some images.
-        options: Of the check; the device is a CPU.
+        inputs: Input tensors, one sequence per image.
+        options: The check's run options; the device is a CPU.
 
     Raises:
-        SegexportError: The export does not run.
+        SegexportError: The export fails to run.
     """
     likeness = LIKENESS[artifact.manifest.task]
     runtime, shares = runtime_for(artifact.manifest.format), []
@@ -79,7 +79,7 @@ def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.nda
 
 
 def _dot_products() -> str:
-    """What this CPU multiplies 8-bit integers with. ONNX Runtime picks it from the CPU and has no switch for it."""
+    """The 8-bit dot-product instructions of this CPU. ONNX Runtime selects them by CPU and has no option for it."""
     try:
         found = sorted(set(_VNNI.findall(Path("/proc/cpuinfo").read_text())))
     except OSError:

@@ -1,4 +1,4 @@
-"""What an export target is: everything that segexport has to know of one kind of export, in one class."""
+"""Defines the interface of an export target: one class holds everything segexport needs for one export format."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 
 
 class ExportTarget(ABC):
-    """A kind of export. Recipes, the command line, `inspect`, `check` and all others learn of it from its class.
+    """An export target. Recipes, the command line, `inspect`, `check` and all other code read it from this class.
 
-    It is found by its entry point in the group `segexport.targets`, whose name is its own. Its module is imported with
-    the recipe's schema, so it imports what is heavy, and `recipe.schema` itself, inside its methods only.
+    segexport finds a target by its entry point in the group `segexport.targets`; the entry point has the target's name.
+    The recipe schema imports the target's module, so import heavy packages, and `recipe.schema`, inside methods only.
 
     Attributes:
-        name: In recipes (`to:`), on the command line (`--to`), in the default names of its exports.
-        title: What people call it.
-        format: Of the artifacts that its steps make.
-        Recipe: The recipe's entry for such an export: `to`, a Literal of the name; the precisions; its own options.
-        runtimes: Names of the runtimes that run it; the first one is the default.
-        toolchains: The environments that its tools live in, by name.
-        converters: The tools that read the program; they decide which rewrites run before, and what `inspect` reports.
-        suffix: Of a bare file of the format, which may be checked without a manifest; empty where there is none.
-        beside: Suffix of a file of the same name that a bare file of the format needs; empty where it needs none.
-        packed: Roles of the artifact's files that go into the Android app; none where the app does not run the format.
-        as_on_device: Options of its runtime with which it computes here as it does on the device.
-        limits: What an export of a precision must hold where that is not what every export must; recipes come after.
-        searched: The precisions that `compress` tries, fp32 first.
-        searched_after: Further ones, each with the step of a recipe that it needs before.
+        name: Used in recipes (`to:`), on the command line (`--to`) and in the default names of exports.
+        title: Display name.
+        format: Format of the artifacts that the steps write.
+        Recipe: Recipe entry of this export: `to` (a Literal of the name), the precisions and the target's own options.
+        runtimes: Names of the runtimes that run the export; the first is the default.
+        toolchains: Names of the environments that contain the target's tools.
+        converters: Tools that read the program; they determine which rewrites run and what `inspect` reports.
+        suffix: Suffix of a single model file that can be checked without a manifest; empty if the format has none.
+        beside: Suffix of a companion file with the same stem that the model file needs; empty if it needs none.
+        packed: Roles of the artifact's files that go into the Android app; empty if the app does not run the format.
+        as_on_device: Runtime options that make this machine compute as the device does.
+        limits: Check limits per precision that differ from the defaults; the recipe's limits override them.
+        searched: Precisions that `compress` tries, fp32 first.
+        searched_after: Further precisions, each with the recipe step that must run before it.
         untimed: Why times on this machine do not represent the target device; empty if they do.
     """
 
@@ -72,7 +72,7 @@ class ExportTarget(ABC):
 
     def __init_subclass__(cls) -> None:
         if not hasattr(cls, "Recipe"):
-            return  # a base of others
+            return  # an abstract base class
         to = cls.Recipe.model_fields.get("to")
         if to is None or get_args(to.annotation) != (cls.name,):
             raise TypeError(f"{cls.__name__}.Recipe must declare `to: Literal[{cls.name!r}]`")
@@ -81,14 +81,14 @@ class ExportTarget(ABC):
 
     @abstractmethod
     def steps(self, recipe: ExportRecipe) -> list[Step]:
-        """The steps from a Paddle program, whose head is already as the recipe asks, to the export.
+        """Returns the steps that turn a Paddle program into the export; the program already has the recipe's head.
 
         Args:
-            recipe: One of `Recipe`.
+            recipe: An instance of `Recipe`.
         """
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
-        """Whether each of its converters takes a program, and which operators are in the way; nothing is converted."""
+        """Reports for each converter whether it supports the program and which operators block it; converts nothing."""
         from segexport.exporter.inspect import support_by
 
         found = [support_by(converter, program) for converter in self.converters]
@@ -99,13 +99,13 @@ class ExportTarget(ABC):
     # -- reading it --------------------------------------------------------------------------------------------
 
     def verify(self, root: Path, manifest: Manifest) -> None:  # noqa: B027 - most formats need no more
-        """Raises InputError where an artifact's files, whose digests are right, cannot be what they should be."""
+        """Raises InputError if an artifact's files are not valid files of the format although their digests match."""
 
     def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
-        """A bare file of the format as an artifact; what the file does not contain is taken from the reference.
+        """Turns a single model file into an artifact; information that the file lacks comes from the reference.
 
         Raises:
-            InputError: It cannot be one.
+            InputError: The file is not a valid model of this format.
         """
         from segexport.artifact import read_artifact
 
@@ -116,16 +116,16 @@ class ExportTarget(ABC):
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """Which operators ran in which precision, as the runtime reports; nothing is known of a runtime that does not.
+        """Lists which operators ran in which precision; says so if the runtime does not report them.
 
         Args:
             artifact: An export to this target.
-            inputs: The tensors of some images, one at least.
-            options: As in the check.
-            runtime: Who runs it there.
+            inputs: Input tensors of at least one image.
+            options: The check's run options.
+            runtime: The runtime that runs the export in the check.
 
         Raises:
-            SegexportError: It could not be read back.
+            SegexportError: The profile could not be read.
         """
         from segexport.exporter.targets.profile import profiled
 
@@ -137,7 +137,7 @@ class ExportTarget(ABC):
         return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran), narrow=narrow),))
 
     def narrow(self, artifact: ModelArtifact, options: RunOptions) -> Collection[str]:
-        """Names of the operators whose weights an export holds in 4 bits; most targets have no such export."""
+        """Returns the names of the operators with 4-bit weights; empty for most targets."""
         return ()
 
     # -- diagnosing it -----------------------------------------------------------------------------------------
@@ -151,17 +151,17 @@ class ExportTarget(ABC):
         threads: int,
         timeout_s: float,
     ) -> Side:
-        """The export, opened so that its tensors can be compared with the reference's, one by one.
+        """Opens the export so that its tensors can be compared with the reference's one by one.
 
         Args:
             artifact: An export to this target.
             trace: The reference's tensors on the same image.
-            tensors: The image's tensors, as they are fed to both.
+            tensors: The image's input tensors, fed to both models.
             source: The program that the export was made from.
 
         Raises:
-            UnsupportedModelError: Exports to this target cannot be looked into.
-            SegexportError: This one cannot be read.
+            UnsupportedModelError: The target does not expose intermediate tensors.
+            SegexportError: The export cannot be read.
         """
         raise UnsupportedModelError(
             f"{artifact.path}: {self.title} exports cannot be diagnosed",
@@ -179,11 +179,11 @@ class ExportTarget(ABC):
         threads: int,
         timeout_s: float,
     ) -> Layers | None:
-        """The layers that a recipe's calibration may leave in float; None where it cannot choose among them.
+        """Lists the layers that calibration can keep in float; None if the target cannot keep single layers in float.
 
         Args:
-            fp32: The export in fp32.
-            int8: Makes the one in int8, to time both; None: without times.
-            tensors: One image's input.
+            fp32: The fp32 export.
+            int8: Makes the int8 export, so that both are timed; None: no times.
+            tensors: The input tensors of one image.
         """
         return None

@@ -1,4 +1,4 @@
-"""The layers of an export that int8 may leave in float, one by one: what a search chooses from."""
+"""Data classes for the layers of an export that a search can keep in float under int8."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from segexport.spec import Frozen
 
 
 class QuantizableLayer(Frozen):
-    """A convolution or matrix product that may compute in int8 or stay float.
+    """A convolution or matrix product that can run in int8 or stay in float.
 
     Attributes:
-        name: As `float_nodes` of a recipe's calibration calls it.
-        operator: Its type.
-        float_ms, int8_ms: Measured in the profiles of both exports, with the conversions around it; None if unknown.
+        name: Its name in `float_nodes` of a recipe's calibration.
+        operator: Operator type.
+        float_ms, int8_ms: Times from the profiles of both exports, including conversions around it; None if unknown.
     """
 
     name: str
@@ -27,7 +27,7 @@ class QuantizableLayer(Frozen):
 
 
 class Layers(NamedTuple):
-    """All of an export's layers, in the graph's order, and the types of other operators that int8 takes too."""
+    """All layers of an export in graph order, and the types of the other operators that int8 quantizes."""
 
     layers: tuple[QuantizableLayer, ...]
     operators: tuple[str, ...]

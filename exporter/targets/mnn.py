@@ -1,4 +1,4 @@
-"""MNN: what most phones of people with Paddle models run."""
+"""The MNN export target, for phones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class MnnExport(ExportRecipe):
-    """An MNN export."""
+    """Recipe entry of an MNN export."""
 
     to: Literal["mnn"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
@@ -32,7 +32,7 @@ class MnnExport(ExportRecipe):
 
 
 class MnnTarget(ExportTarget):
-    """By MNN's converter, from the ONNX export."""
+    """Converts the ONNX export with MNN's converter."""
 
     name = "mnn"
     title = "MNN"
@@ -54,7 +54,7 @@ class MnnTarget(ExportTarget):
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """What ran, with the weights that the file holds in 8 bits."""
+        """Lists the operators that ran, marking those whose weights the file stores in 8 bits."""
         from segexport.exporter.targets.profile import profiled
         from segexport.exporter.to_mnn import operators
 

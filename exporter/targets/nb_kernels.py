@@ -1,4 +1,4 @@
-"""Reads from a Paddle-Lite `.nb` which kernels Opt has chosen; the runtime uses exactly those."""
+"""Reads the kernels that Opt chose from a Paddle-Lite `.nb`; the runtime runs exactly those."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from segexport.errors import InputError
 from segexport.measure.audit import MOVES, Ran, only_moves
 
-# "conv2d/def/4/1/1": operator, alias, target, precision, layout, by Paddle-Lite's own numbers (paddle_place.h).
+# "conv2d/def/4/1/1": operator, alias, target, precision, layout, as Paddle-Lite's enum values (paddle_place.h).
 _NB_KERNEL = re.compile(rb"([a-z][a-z0-9_]*)/([A-Za-z0-9_]+)/(\d{1,2})/(\d{1,2})/(\d{1,2})(?!\d)")
 _NB_TARGETS = {1: "host", 2: "x86", 3: "cuda", 4: "arm", 5: "opencl", 6: "any"}
 _NB_PRECISIONS = {1: "fp32", 2: "int8", 3: "int32", 4: "any", 5: "fp16", 6: "bool", 7: "int64", 8: "int16", 9: "int8"}
 
 
 def nb_kernels(data: bytes, source: str = "the .nb") -> tuple[Ran, ...]:
-    """The kernels that a `.nb` names, one per operator, in its order.
+    """Returns the kernels that a `.nb` names, one per operator, in file order.
 
     Raises:
-        InputError: It names none.
+        InputError: The file names no kernel.
     """
     found = []
     for kind, alias, target, precision, _layout in _NB_KERNEL.findall(data):
@@ -31,5 +31,5 @@ def nb_kernels(data: bytes, source: str = "the .nb") -> tuple[Ran, ...]:
 
 
 def quantized_weights(data: bytes) -> int:
-    """How many operators of a `.nb` hold weights in 8 bits that the runtime turns into floats when it loads."""
+    """Counts the operators of a `.nb` with 8-bit weights that the runtime converts to float at load time."""
     return data.count(b"quantize_weight_bits")

@@ -1,4 +1,4 @@
-"""ncnn: a small runtime for phones."""
+"""The ncnn export target, for phones."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LACKING = {"arg_max": "ncnn has no layer for it: export the scores (head: logit
 
 
 class NcnnExport(ExportRecipe):
-    """An ncnn export."""
+    """Recipe entry of an ncnn export."""
 
     to: Literal["ncnn"]
     precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
 
 
 class NcnnTarget(ExportTarget):
-    """By pnnx, from the ONNX export."""
+    """Converts the ONNX export with pnnx."""
 
     name = "ncnn"
     title = "ncnn"
@@ -43,7 +43,7 @@ class NcnnTarget(ExportTarget):
         return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
-        """As every target; and the operators that ncnn has no layer for."""
+        """Extends the base class's report with the operators that ncnn has no layer for."""
         from segexport.exporter.inspect import Obstacle
 
         (found,) = super().verdict_before(program)

@@ -1,4 +1,4 @@
-"""ONNX: what most runtimes read."""
+"""The ONNX export target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class OnnxExport(ExportRecipe):
-    """An ONNX export."""
+    """Recipe entry of an ONNX export."""
 
     to: Literal["onnx"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8, Precision.W4A8] = Precision.FP32
@@ -42,7 +42,7 @@ class OnnxExport(ExportRecipe):
 
 
 class OnnxTarget(ExportTarget):
-    """By paddle2onnx in fp32; fp16 and int8 are made of that file."""
+    """Converts to fp32 with paddle2onnx, and makes fp16 and int8 from that file."""
 
     name = "onnx"
     title = "ONNX"
@@ -52,7 +52,7 @@ class OnnxTarget(ExportTarget):
     toolchains = ("onnx",)
     converters = (PADDLE2ONNX,)
     suffix = ".onnx"
-    packed = ("model", "params")  # weights may lie beside a large one
+    packed = ("model", "params")  # a large model stores its weights in separate files
     as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
@@ -79,7 +79,7 @@ class OnnxTarget(ExportTarget):
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """As every target; of int8 in ONNX Runtime on a CPU, whether ARM rounds alike, too."""
+        """Extends the base class's audit: for int8 in ONNX Runtime on a CPU, also checks that ARM rounds alike."""
         from segexport.exporter.targets.arm_rounding import arm_rounding_check
 
         found = super().audit(artifact, inputs, options, runtime)

@@ -1,4 +1,4 @@
-"""Every file that an ONNX artifact takes weights from is one of its own."""
+"""Checks that every weight file of an ONNX artifact belongs to the artifact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.files.external_data import external_data, require_inside
 
 
 def require_listed(root: Path, manifest: Manifest) -> None:
-    """Raises InputError for weights that lie outside of the folder, or that the manifest does not list."""
+    """Raises InputError if a weight file is outside the artifact's folder or missing from the manifest."""
     listed = {str(PurePosixPath(entry.path)) for entry in manifest.files}
     for entry in manifest.files:
         for location in external_data(root / entry.path) if entry.role == "model" else ():

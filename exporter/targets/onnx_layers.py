@@ -1,4 +1,4 @@
-"""Which products of an ONNX export can compute in int8, and what each takes in float and in int8."""
+"""Lists the convolutions and matrix products of an ONNX export that can run in int8, with float and int8 times."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def onnx_layers(
     threads: int,
     timeout_s: float,
 ) -> Layers:
-    """The products of the graph, with their times in float and in int8; arguments as in `ExportTarget.layers`."""
+    """Returns the graph's products with their float and int8 times; arguments as in `ExportTarget.layers`."""
     with tempfile.TemporaryDirectory() as scratch:
         folded = str(Path(scratch) / "folded.onnx")
         arguments: dict[str, Any] = {"fp32": str(fp32.file("model")), "folded": folded}
         arguments["float_operators"] = list(Calibration().float_operators)
 
         def asked(profiled: str = "") -> dict:
-            """The layers of the fp32 model; of a file `profiled`, the times of each."""
+            """Returns the layers of the fp32 model and, for a file `profiled`, the time of each."""
             with Worker(WORKERS / "onnx_layers_worker.py", needs=ONNX_TOOLS, threads=threads, name="layers") as worker:
                 answer, _ = worker.call("layers", arguments, timeout_s=timeout_s)
                 if profiled:
@@ -49,7 +49,7 @@ def onnx_layers(
         if int8 is not None:
             try:
                 times = [settled(partial(asked, file))["ms"] for file in (folded, str(int8().file("model")))]
-            except Interrupted:  # who asks keeps what is found here
+            except Interrupted:  # the caller keeps the layers found so far
                 raise
             except SegexportError:  # int8 may be impossible; the attempt itself will report why
                 times = [{}, {}]

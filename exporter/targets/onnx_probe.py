@@ -1,4 +1,4 @@
-"""Looks into an ONNX export: its tensors on the image, and each of its layers alone."""
+"""Compares the intermediate tensors of an ONNX export with the reference's, for the whole model and per layer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _RUN = """    import onnxruntime
     return session.run(None, feed)[0]
 
 """
-_SAMPLE = 1 << 18  # values of a tensor that are sampled to rate its 8-bit range
+_SAMPLE = 1 << 18  # values sampled per tensor to rate its 8-bit range
 
 
 class OnnxSide:
-    """An ONNX export beside the reference's trace.
+    """An ONNX export to compare with the reference's trace.
 
     Args:
-        tensors: The image's tensors, as they are fed to both.
+        tensors: The image's input tensors, fed to both models.
 
     Raises:
         SegexportError: The file cannot be read.
@@ -39,7 +39,7 @@ class OnnxSide:
     runner = LayerScript("ONNX Runtime", "onnxruntime", _RUN)
     worker: ClassVar[str] = "onnx_trace_worker.py"
     needs: ClassVar[tuple[str, ...]] = ONNX_TOOLS
-    saved: ClassVar[str] = "export.onnx"  # a layer as a model of its own
+    saved: ClassVar[str] = "export.onnx"  # file name of a single layer saved as a model
 
     def __init__(
         self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
@@ -56,13 +56,13 @@ class OnnxSide:
         self._outputs = dict(zip(answer["outputs"], outputs, strict=False))
 
     def whole(self) -> dict[str, Difference]:
-        """The model as it is shipped, by the names of the reference's outputs."""
+        """Compares the outputs of the unmodified export; keys are the reference's output names."""
         files = {name: self._trace.files[of] for name, of in self._outputs.items() if of in self._trace.files}
         answer = self._call("whole", {"files": files}, self._tensors)
         return {self._outputs[name]: Difference(**found) for name, found in answer["differences"].items()}
 
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]:
-        """Both run from the image on."""
+        """Compares tensors when both models run from the image."""
         try:
             return self._each(variables, lambda files: self._call("accumulated", {"files": files}, self._tensors))
         except WorkerError as error:
@@ -70,7 +70,7 @@ class OnnxSide:
             return {}
 
     def local(self, variables: Sequence[str]) -> dict[str, Difference]:
-        """Each layer alone, fed with the reference's tensors; one that cannot run alone is left out."""
+        """Compares each layer run alone on the reference's tensors; omits layers that cannot run alone."""
 
         def run(files: dict[str, str]) -> dict:
             return self._call("local", {"targets": list(files), "stops": self._stops, "files": self._files()})
@@ -78,16 +78,16 @@ class OnnxSide:
         return self._each(variables, lambda files: self._halving(files, run))
 
     def alone(self, variable: str) -> Difference | None:
-        """The whole model with this tensor as the only further output, so that what is fused before it stays fused."""
+        """Compares one tensor, added as the only extra output so that the fusions before it remain."""
         return self.accumulated([variable]).get(variable)
 
     def operators(self, variable: str) -> tuple[str, ...]:
-        """The export's operators that lead to a variable, without those that only convert."""
+        """Returns the export's operators that compute a variable, without pure conversions."""
         kinds = [node.kind for node in self._graph.between(self.matches[variable].tensor, self._stops)]
         return tuple(kind for kind in kinds if kind not in CONVERSIONS) or tuple(kinds)
 
     def quantized(self, variable: str) -> QuantizedTensor | None:
-        """How a variable's tensor is held in 8 bits."""
+        """Returns the 8-bit quantization of a variable's tensor."""
         told = self._quantized.get(self.matches[variable].tensor)
         if told is None:
             return None
@@ -99,7 +99,7 @@ class OnnxSide:
         return QuantizedTensor(**told, rounding_ratio=own / best if best > 0 else None)
 
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
-        """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""
+        """Saves a layer as a separate model; returns its file name and the reference's names of its inputs."""
         arguments = {
             "target": self.matches[variable].tensor,
             "stops": self._stops,
@@ -130,7 +130,7 @@ class OnnxSide:
         return found
 
     def _halving(self, files: dict[str, str], run: Callable[[dict[str, str]], dict]) -> dict:
-        """Runs a group; where it does not run, each half of it, so that one bad layer costs no other."""
+        """Runs a group; if it fails, runs each half, so that one bad layer does not lose the others."""
         try:
             return run(files)
         except WorkerError as error:
@@ -143,7 +143,7 @@ class OnnxSide:
             return {"differences": {**first, **second}}
 
     def _call(self, command: str, arguments: dict, tensors: Sequence[np.ndarray] = ()) -> dict:
-        """A worker that died is started again, with the model in it."""
+        """Calls the worker; restarts it and reloads the model if it died."""
         if self._worker is None:
             self._worker = Worker(WORKERS / self.worker, needs=self.needs, threads=self._threads, name="probe")
             if command != "read":
@@ -157,7 +157,7 @@ class OnnxSide:
 
 
 def _rounding(values: np.ndarray, low: float, high: float) -> float:
-    """Root-mean-square error of values that are held in 255 steps from `low` to `high`."""
+    """Root-mean-square error of rounding `values` to 255 steps from `low` to `high`."""
     step = (high - low) / 255.0
     if step <= 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""OpenVINO: for Intel's processors and graphics, and ARM's."""
+"""The OpenVINO export target, for Intel CPUs and GPUs and for ARM CPUs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class OpenVinoExport(ExportRecipe):
-    """An OpenVINO export; see `exporter.to_openvino`.
+    """Recipe entry of an OpenVINO export; see `exporter.to_openvino`.
 
     Attributes:
-        quantizer: Of int8. `segexport`: the ranges and weights of the int8 ONNX export. `nncf`: NNCF's own, with its
-            correction of biases; of `calibration` it takes `images`.
+        quantizer: Quantizer for int8. `segexport`: the ranges and weights of the int8 ONNX export. `nncf`: NNCF, with
+            its bias correction; it uses only `images` of `calibration`.
     """
 
     to: Literal["openvino"]
@@ -42,7 +42,7 @@ class OpenVinoExport(ExportRecipe):
 
 
 class OpenVinoTarget(ExportTarget):
-    """From the ONNX export: of int8, its ranges and weights are kept."""
+    """Converts the ONNX export; int8 keeps that export's ranges and weights."""
 
     name = "openvino"
     title = "OpenVINO"

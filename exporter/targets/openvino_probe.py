@@ -1,4 +1,4 @@
-"""Looks into an OpenVINO export, as into an ONNX one: it keeps the names of the tensors that it was made from."""
+"""Compares an OpenVINO export's intermediate tensors, as for ONNX: the export keeps the ONNX tensor names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RUN = """    sys.modules["openvino_telemetry"] = None  # it sends statistics as
 
 
 class OpenVinoSide(OnnxSide):
-    """An OpenVINO export beside the reference's trace; arguments as of `OnnxSide`."""
+    """An OpenVINO export to compare with the reference's trace; arguments as in `OnnxSide`."""
 
     runner = LayerScript("OpenVINO", "openvino", _RUN)
     worker, needs, saved = "openvino_trace_worker.py", OPENVINO_TOOLS, "export.xml"

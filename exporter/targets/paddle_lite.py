@@ -1,4 +1,4 @@
-"""Paddle-Lite: a `.nb` for ARM, with its x86 twin for the check where x86 has the operators."""
+"""The Paddle-Lite export target: a `.nb` for ARM, and an x86 twin for the check if x86 has the operators."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class PaddleLiteExport(ExportRecipe):
-    """A Paddle-Lite export for ARM, with its x86 twin for the check; see `exporter.to_paddle_lite`."""
+    """Recipe entry of a Paddle-Lite export for ARM with an x86 twin for the check; see `exporter.to_paddle_lite`."""
 
     to: Literal["paddle-lite"]
     precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
@@ -36,7 +36,7 @@ class PaddleLiteExport(ExportRecipe):
 
 
 class PaddleLiteTarget(ExportTarget):
-    """By Paddle-Lite's own Opt, from the program."""
+    """Converts the program with Paddle-Lite's Opt."""
 
     name = "paddle-lite"
     title = "Paddle-Lite"
@@ -52,12 +52,15 @@ class PaddleLiteTarget(ExportTarget):
     untimed = "times of the x86 twins do not represent a phone"
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
-        return [make_step("to_paddle_lite", recipe.model_dump(include={"precision", "weight_bits", "calibration"}))]
+        # w8 is calibrated only where the recipe says how: without, it needs no images.
+        calibrated = recipe.precision is Precision.INT8 or "calibration" in recipe.model_fields_set
+        named = {"precision", "weight_bits"} | ({"calibration"} if calibrated else set())
+        return [make_step("to_paddle_lite", recipe.model_dump(include=named))]
 
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
     ) -> Audit:
-        """Reads the file: its kernels are chosen already, wherever it runs."""
+        """Reads the kernels from the file: Opt has already chosen them, so no run is needed."""
         from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 
         file = artifact.file("model")

@@ -1,7 +1,7 @@
-"""Reads inner tensors of a Paddle-Lite export by exporting it again, truncated: a `.nb` shows only its outputs.
+"""Reads intermediate tensors of a Paddle-Lite export by exporting truncated programs: a `.nb` shows only its outputs.
 
-The program goes through the same rewrites and the same Opt as in the export, for this host, and ends at the
-variable to read. A layer alone is a program of its few operators.
+The program goes through the same rewrites and the same Opt as the export, compiled for this host, and ends at the
+variable to read. A single layer becomes a program of its few operators.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _RUN = """    from paddlelite import lite
 
 
 class LiteSide:
-    """A Paddle-Lite export beside the reference's trace.
+    """A Paddle-Lite export to compare with the reference's trace.
 
     Args:
-        tensors: The image's tensors, as they are fed to both.
+        tensors: The image's input tensors, fed to both models.
         source: The program that the export was compiled from.
     """
 
@@ -78,40 +78,40 @@ class LiteSide:
         self._count = 0
 
     def whole(self) -> dict[str, Difference]:
-        """The file as it is shipped (its twin for this host), by the names of the reference's outputs."""
+        """Compares the outputs of the unmodified export (the twin for this host); keys are the reference's names."""
         names = self._trace.program.fetch_names
         files = [self._trace.files[name] for name in names]
         return dict(zip(names, self._compare(str(self.file), [], files), strict=True))
 
     def accumulated(self, variables: Sequence[str]) -> dict[str, Difference]:
-        """Both run from the image on; the program is cut at each variable, many at once."""
+        """Compares tensors when both models run from the image; cuts the program at many variables at once."""
         found: dict[str, Difference] = {}
         for group in self._trace.groups(variables):
             found.update(self._halving(group, self._run_cut))
         return found
 
     def local(self, variables: Sequence[str]) -> dict[str, Difference]:
-        """Each layer alone, fed with the reference's tensors; one that Opt does not take alone is left out."""
+        """Compares each layer run alone on the reference's tensors; omits layers that Opt rejects alone."""
         found: dict[str, Difference] = {}
         for group in self._trace.groups(variables):
             found.update(self._halving(group, self._run_alone))
         return found
 
     def alone(self, variable: str) -> Difference | None:
-        """The program cut at one variable, so that what is fused before it stays fused."""
+        """Compares one variable of a program cut there, so that the fusions before it remain."""
         return self._halving([variable], self._run_cut).get(variable)
 
     def operators(self, variable: str) -> tuple[str, ...]:
-        """The compiled program's operators that lead to a variable, before Opt fuses them."""
+        """Returns the compiled program's operators that compute a variable, before Opt fuses them."""
         part = truncate.segment(self._graph, variable, self.matches)
         return tuple(self._graph.ops[index].type for index in part.ops)
 
     def quantized(self, variable: str) -> QuantizedTensor | None:
-        """Activations are never held in 8 bits here."""
+        """Returns None: the twin never stores activations in 8 bits."""
         return None
 
     def save(self, variable: str, folder: Path) -> tuple[str, list[str]]:
-        """Writes a layer as a model of its own; answers its file name and its inputs by the reference's names."""
+        """Saves a layer as a separate model; returns its file name and the reference's names of its inputs."""
         graph, feeds, _ = truncate.isolate(self._graph, [self._segment(variable)], self._trace.shapes)
         self._compile(graph, folder / "export")
         return "export.nb", feeds
@@ -136,7 +136,7 @@ class LiteSide:
         return self._compare(self._compile(graph), feed_files, [self._trace.files[name] for name in targets])
 
     def _halving(self, variables: list[str], run) -> dict[str, Difference]:
-        """Runs a group; where Opt or the runtime does not take it, each half of it."""
+        """Runs a group; if Opt or the runtime rejects it, runs each half."""
         try:
             return dict(zip(variables, run(variables), strict=True))
         except WorkerError as error:

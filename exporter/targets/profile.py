@@ -1,4 +1,4 @@
-"""Which operators ran, as the runtime reports after one run."""
+"""Lists the operators that ran, as the runtime reports after one run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segexport.runtimes.base import RunOptions, Runtime
 def profiled(
     artifact: ModelArtifact, tensors: Sequence[np.ndarray], options: RunOptions, runtime: Runtime
 ) -> tuple[Ran, ...]:
-    """The operators of the graph as the runtime optimized it.
+    """Returns the operators of the runtime's optimized graph.
 
     Args:
-        runtime: One that `profiles`.
+        runtime: A runtime whose `profiles` is true.
 
     Raises:
-        SegexportError: The export does not run.
+        SegexportError: The export fails to run.
     """
     with tempfile.TemporaryDirectory() as folder:
         extra = {**options.options, "profile": str(Path(folder) / "profile")}
@@ -34,5 +34,5 @@ def profiled(
 
 
 def _plain(node: str) -> str:
-    """A node's name without what ONNX Runtime's optimizer put behind it."""
+    """A node's name without the suffix that ONNX Runtime's optimizer appends."""
     return re.sub(r"(_nchwc|_token_\d+)+$", "", node)

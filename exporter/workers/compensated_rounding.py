@@ -15,6 +15,7 @@ import numpy as np
 _DAMPING = 0.01  # of the mean of the Hessian's diagonal, section 3.3: what few images say is not taken at its word
 _BLOCK = 128  # columns whose updates of all later columns are done at once, section 3.3, "lazy batch updates"
 _SHARES = np.linspace(1.0, 0.4, 13)  # of the largest magnitude: what the search tries as the end of a channel's steps
+_AT_END = 1e-4  # steps
 _VALUES = 1 << 22  # numbers that the search holds at once
 
 
@@ -64,8 +65,13 @@ class Compensation:
         return Rounded(whole, np.minimum(*errors), errors[1])
 
     def _compensated(self, weights: np.ndarray, steps: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """The compensated whole numbers, and each output's squared error by the damped Hessian."""
-        left = _columns(weights, self._order).astype(np.float64)
+        """The compensated whole numbers, and each output's squared error by the damped Hessian.
+
+        A weight that is `top` steps itself stays so: whoever finds the steps by the largest weight finds these again.
+        """
+        ends = _columns(np.abs(weights) >= (top - _AT_END) * steps[:, :, None], self._order)
+        original = _columns(weights, self._order)
+        left = original.astype(np.float64)
         found, loss = np.empty(left.shape, np.int8), np.zeros(left.shape[:2])
         upper, inputs = self._upper, weights.shape[2]
         for start in range(0, inputs, _BLOCK):
@@ -75,6 +81,7 @@ class Compensation:
             for column in range(stop - start):
                 row = upper[:, start + column, start:stop].T  # (inputs, groups)
                 whole = np.clip(np.rint(part[column] / steps), -top, top)
+                whole = np.where(ends[:, :, start + column], np.sign(original[:, :, start + column]) * top, whole)
                 found[:, :, start + column] = whole
                 errors[column] = error = (part[column] - whole * steps) / row[column][:, None]
                 part[column + 1 :] -= row[column + 1 :, :, None] * error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from functools import reduce
 
 import numpy as np
 import onnx
@@ -71,7 +72,7 @@ def begin(arguments, _arrays):
     _state.update(
         arguments=arguments, model=model, chosen=chosen, session=_open(observed), seen=0, notes=notes, rounding=rounding
     )
-    _state["halves"] = {name: (Histogram(), Histogram()) for name in names}
+    _state["parts"] = {name: [Histogram() for _ in range(max(2, arguments["draws"]))] for name in names}
     outputs = {node.name: node.output[0] for node in model.graph.node if node.op_type in CORRECTED}
     _state["outputs"] = {name: out for name, out in outputs.items() if name in chosen}
     _state["means"], _state["kept"] = {}, []
@@ -173,11 +174,11 @@ def _activations(model, chosen: set[str]) -> list[str]:
 
 
 def observe(arguments, arrays):
-    """Counts one image's values, in one half of the histograms and then in the other; may keep it for `correct`.
+    """Counts one image's values, in each draw's histograms in turn; may keep it for `correct`.
 
     The first of the weights' turns gathers from it as well.
     """
-    histograms = {name: pair[_state["seen"] % 2] for name, pair in _state["halves"].items()}
+    histograms = {name: parts[_state["seen"] % len(parts)] for name, parts in _state["parts"].items()}
     rounding = _state["rounding"]
     seen_by_layers = rounding.wanted(0) if rounding is not None else []
     values, finite = _values(list(dict.fromkeys([*histograms, *seen_by_layers])), arrays), True
@@ -214,7 +215,7 @@ def quantize(_arguments, _arrays):
     _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
     _state["metadata"] = [(e.key, e.value) for e in model.metadata_props if e.key.startswith("segexport.")]
     method, done = given["method"], _quantized(given["method"])
-    errors = {method: _error_of(done)} if given["fallback"] and _state["kept"] and _state["halves"] else {}
+    errors = {method: _error_of(done)} if given["fallback"] and _state["kept"] and _state["parts"] else {}
     if errors and not errors[method] <= 1:
         tried = {other: _quantized(other) for other in METHODS if other != method} | {method: done}
         errors |= {other: _error_of(model) for other, model in tried.items() if other != method}
@@ -223,21 +224,27 @@ def quantize(_arguments, _arrays):
     _state["int8"] = done
     scales = {}
     if _state["seen"] > 1:
-        scales = {n: [_scale(half, method, given) for half in halves] for n, halves in _state["halves"].items()}
+        halves = {
+            name: [reduce(Histogram.merged, parts[k::2]) for k in (0, 1)] for name, parts in _state["parts"].items()
+        }
+        scales = {name: [_scale(half, method, given) for half in both] for name, both in halves.items()}
     means = {node: total / len(_state["kept"]) for node, total in _state["means"].items()}
     _state["corrector"] = BiasCorrector(done, means) if means else None
     levels = len(_state["corrector"].levels) if means else 0
     turns = len(_state["rounding"].turns) if _state["rounding"] is not None else 0
     answer = {"levels": levels, "turns": turns, "half_scales": scales, "method": method, "errors": errors}
+    draws = range(given["draws"]) if 1 < given["draws"] <= _state["seen"] and _state["parts"] else ()
+    answer["spread"] = [_error_of(_quantized(method, draw)) for draw in draws]
     return {**answer, "ranges": _quantized_ranges(done), "chosen": sorted(_state["chosen"])}, []
 
 
-def _quantized(method: str) -> onnx.ModelProto:
-    """The model in int8, with the ranges that a method finds."""
+def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
+    """The model in int8, with the ranges that a method finds on all images, or on those of one draw."""
     given, chosen = _state["arguments"], _state["chosen"]
     model = onnx.ModelProto()
     model.CopyFrom(_state["model"])
-    found = {name: Histogram.merged(*halves) for name, halves in _state["halves"].items()}
+    seen = {name: parts if draw is None else [parts[draw]] for name, parts in _state["parts"].items()}
+    found = {name: reduce(Histogram.merged, parts) for name, parts in seen.items()}
     ranges = {name: histogram.range(method, given["percentile"]) for name, histogram in found.items()}
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(

@@ -54,6 +54,8 @@ def describe(arguments, _arrays):
     kinds = {value.data_type for value in model.graph.initializer}
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
+    if quantized and TensorProto.INT4 in kinds:
+        precision = "w4a8"
     return {**_io(model), "precision": precision}, []
 
 

@@ -1,4 +1,4 @@
-"""Names of devices, and the errors if one is not available. Standard library only."""
+"""Parses device names and builds the errors for unavailable devices. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parsed(device: str, runtime: str) -> tuple[str, int]:
     """`gpu:1` -> ("gpu", 1).
 
     Raises:
-        WorkerFailure: Another name than cpu, gpu or gpu:N.
+        WorkerFailure: The name is not cpu, gpu or gpu:N.
     """
     kind, colon, index = device.partition(":")
     if device != "cpu" and not (kind == "gpu" and (index.isdigit() or not colon)):
@@ -20,7 +20,7 @@ def parsed(device: str, runtime: str) -> tuple[str, int]:
 
 
 def absent(device: str, runtime: str, why: str, package: str, gpu_package: str) -> WorkerFailure:
-    """The error of a runtime that was built without CUDA, with what the machine has and how to get the rest."""
+    """Returns the error for a runtime built without CUDA: says whether the machine has a GPU and what to install."""
     return WorkerFailure(
         f"device {device!r}: {runtime} here runs on the CPU only",
         cause=f"{why}; {nvidia()}",
@@ -29,7 +29,7 @@ def absent(device: str, runtime: str, why: str, package: str, gpu_package: str) 
 
 
 def nvidia() -> str:
-    """Whether the machine itself could."""
+    """Says whether the machine has an NVIDIA GPU."""
     if any(os.path.exists(path) for path in ("/proc/driver/nvidia/version", "/dev/nvidia0", "/dev/nvidiactl")):
         return "the machine has an NVIDIA driver"
     return "the machine has no NVIDIA driver"

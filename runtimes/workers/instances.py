@@ -1,4 +1,4 @@
-"""From a detector's outputs to the objects of one image, inside a worker. NumPy only."""
+"""Converts a detector's outputs to the objects of one image, inside a worker. NumPy only."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from worker_host import WorkerFailure
 
 
 def are_in(specs: list[dict]) -> bool:
-    """Whether the outputs are those of an instance segmentation model."""
+    """Whether the outputs belong to an instance segmentation model."""
     return any(spec["semantics"] == "instance_masks" for spec in specs)
 
 
 def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, np.ndarray, list[int], bool]:
-    """The objects of one image, best score first.
+    """Returns the objects of one image, best score first.
 
-    Rows that stand for no object are left out: a class below 0, a score of 0, or a box without an area, which exports
-    append so that nothing is ever empty; and rows that contain NaN or infinity.
+    Omits rows without an object (class below 0, score 0 or a box without area), which exports append to avoid empty
+    tensors, and rows that contain NaN or infinity.
 
     Returns:
         (n, 6) float32 of (class, score, left, top, right, bottom); the masks' bits (n, height, ceil(width / 8)) uint8;
@@ -42,7 +42,7 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
     kept = kept[np.argsort(-rows[kept, 1], kind="stable")]
     height, width = masks.shape[1:]
     bits = np.zeros((len(kept), height, -(-width // 8)), np.uint8)
-    for row, index in zip(bits, kept, strict=True):  # one by one: all at once would need the masks a second time
+    for row, index in zip(bits, kept, strict=True):  # one by one: all at once would copy all masks
         row[:] = np.packbits(masks[index] > 0.5, axis=1)
     return rows[kept], bits, [int(width), int(height)], bool(finite.all())
 

@@ -1,6 +1,6 @@
 """Runs a Paddle-Lite .nb on this host. Commands: probe, open, infer, outputs, bench.
 
-Threads come from OMP_NUM_THREADS, which the parent sets: the Python binding has no call for them.
+The parent sets the thread count through OMP_NUM_THREADS: the Python binding has no call for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def open_model(arguments, _arrays):
             cause="its x86 twin of a .nb has no other kernels",
             hint="--device cpu, or --device adb for a phone",
         )
-    if int(np.__version__.split(".")[0]) >= 2:  # Tensor.from_numpy then feeds garbage without a word
+    if int(np.__version__.split(".")[0]) >= 2:  # Tensor.from_numpy then silently feeds garbage
         raise WorkerFailure(
             f"numpy {np.__version__} makes paddlelite read wrong inputs",
             hint="pip install 'numpy<2' in its environment",

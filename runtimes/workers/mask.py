@@ -1,4 +1,4 @@
-"""From a runtime's output to a mask of classes, inside a worker. NumPy only."""
+"""Converts a runtime's output to a class mask, inside a worker. NumPy only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker_host import WorkerFailure
 
 
 def choose(specs: list[dict]) -> int:
-    """Index of the output that is the segmentation: the first with a head that we know."""
+    """Returns the index of the segmentation output: the first with known semantics."""
     for index, spec in enumerate(specs):
         if spec["semantics"] in ("class_index", "probability", "logits"):
             return index
@@ -19,11 +19,11 @@ def choose(specs: list[dict]) -> int:
 
 
 def to_mask(output: np.ndarray, spec: dict, want_margin: bool) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """(mask (H, W), margin (H, W) float32 or None, finite) of one image's output, batch 1."""
+    """Returns (mask (H, W), margin (H, W) float32 or None, finite) for one image's output of batch 1."""
     if spec["semantics"] == "class_index":
         return _class_index(output), None, True
     scores = _scores(output, spec["layout"])
-    # NaN is carried through both; quicker than to look at each score.
+    # Both propagate NaN; faster than testing each score.
     finite = bool(np.isfinite(scores.min()) and np.isfinite(scores.max()))
     if len(scores) == 1:
         threshold = 0.5 if spec["semantics"] == "probability" else 0.0
@@ -31,12 +31,12 @@ def to_mask(output: np.ndarray, spec: dict, want_margin: bool) -> tuple[np.ndarr
         return (scores[0] > threshold).astype(np.uint8), margin, finite
     best, mask = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8 if len(scores) <= 256 else np.uint16)
     second = np.full_like(best, -np.inf) if want_margin else None
-    # Channel by channel is several times faster than argmax over the slowest axis, and keeps its first-wins rule.
+    # A loop over channels is several times faster than argmax over the slowest axis and keeps its first-wins rule.
     for index in range(1, len(scores)):
         wins = scores[index] > best
         if second is not None:
             np.maximum(second, np.minimum(best, scores[index]), out=second)
-        # The index grows, so the largest is the last that won; several times as quick as an assignment where it won.
+        # The index increases, so the maximum is the last winner; several times faster than a masked assignment.
         np.maximum(mask, np.multiply(wins.view(np.uint8), index, dtype=mask.dtype), out=mask)
         np.maximum(best, scores[index], out=best)
     margin = (best - second).astype(np.float32) if second is not None else None
@@ -45,7 +45,7 @@ def to_mask(output: np.ndarray, spec: dict, want_margin: bool) -> tuple[np.ndarr
 
 def _class_index(output: np.ndarray) -> np.ndarray:
     mask = output.reshape([size for size in output.shape if size != 1] or [1, 1])
-    if mask.ndim == 1:  # an image one pixel high or wide
+    if mask.ndim == 1:  # the image is one pixel high or wide
         mask = output.reshape(output.shape[-2:])
     if mask.ndim != 2:
         raise WorkerFailure(f"a mask of shape {list(output.shape)} is not that of one image")
@@ -56,7 +56,7 @@ def _class_index(output: np.ndarray) -> np.ndarray:
 
 
 def _scores(output: np.ndarray, layout: str) -> np.ndarray:
-    """(C, H, W) float32."""
+    """Returns the scores as (C, H, W) float32."""
     if output.ndim == 4:
         if output.shape[0] != 1:
             raise WorkerFailure(f"scores of shape {list(output.shape)} are those of several images")
@@ -71,7 +71,7 @@ def _scores(output: np.ndarray, layout: str) -> np.ndarray:
 def to_masks(
     output: np.ndarray, spec: dict, want_margin: bool, count: int
 ) -> tuple[np.ndarray, np.ndarray | None, bool]:
-    """`to_mask` of `count` images' output; of several, masks and margins are (count, H, W)."""
+    """Applies `to_mask` to the output of `count` images; for several, masks and margins are (count, H, W)."""
     if count == 1:
         return to_mask(output, spec, want_margin)
     if output.ndim < 3 or len(output) != count:
@@ -120,7 +120,7 @@ def bench(run, runs: int) -> tuple[dict, list[np.ndarray]]:
 
 
 def cpu_name() -> str:
-    """The processor's name, for reports."""
+    """Returns the CPU's name, for reports."""
     try:
         with open("/proc/cpuinfo") as lines:
             return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

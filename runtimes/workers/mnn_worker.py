@@ -24,7 +24,7 @@ def open_model(arguments, _arrays):
     if arguments["device"] != "cpu":
         raise WorkerFailure(f"device {arguments['device']!r}: MNN runs on the CPU here", hint="--device cpu")
     file, specs = arguments["files"]["model"], arguments["outputs"]
-    half = arguments["options"].get("half")  # the arithmetic too, where the processor has it
+    half = arguments["options"].get("half")  # also computes in fp16 if the CPU supports it
     config = {"backend": "CPU", "numThread": arguments["threads"], "precision": "low" if half else "high"}
     start = time.perf_counter()
     manager = nn.create_runtime_manager((config,))
@@ -67,7 +67,7 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and returns each operator that ran: [type, its data's type, provider, node]."""
+    """Runs once and returns [type, data type, provider, node] per operator that ran."""
     interpreter = MNN.Interpreter(_state["file"])
     session = interpreter.createSession(dict(_state["config"]))
     for name, array in zip(_state["names"], arrays, strict=True):

@@ -1,6 +1,6 @@
 """Runs an ncnn model. Commands: probe, open, infer, outputs, bench.
 
-pnnx calls the tensors in0, in1, ... and out0, out1, ..., and leaves out the batch, which is 1.
+pnnx names the tensors in0, in1, ... and out0, out1, ... and drops the batch axis of size 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def open_model(arguments, _arrays):
 
 def _run(arrays) -> list[np.ndarray]:
     extractor = _state["net"].create_extractor()
-    given = [ncnn.Mat(np.ascontiguousarray(array[0])).clone() for array in arrays]  # a layer may work in its input
+    given = [ncnn.Mat(np.ascontiguousarray(array[0])).clone() for array in arrays]  # a layer may write to its input
     for index, mat in enumerate(given):
         extractor.input(f"in{index}", mat)
     found = []

@@ -37,9 +37,9 @@ def open_model(arguments, _arrays):
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     extra = arguments["options"]
-    if extra.get("int8_as_on_arm"):  # s8 activations then round as they do on ARM
+    if extra.get("int8_as_on_arm"):  # signed 8-bit activations then round as on ARM
         options.add_session_config_entry("session.qdqisint8allowed", "1")
-    if extra.get("profile"):  # a path's beginning; `operators` reads what the run wrote there
+    if extra.get("profile"):  # a path prefix; `operators` reads the profile that the run writes there
         options.enable_profiling = True
         options.profile_file_prefix = extra["profile"]
     start = time.perf_counter()
@@ -49,7 +49,7 @@ def open_model(arguments, _arrays):
     except Exception as error:
         raise WorkerFailure(f"ONNX Runtime cannot load {arguments['files']['model']}", cause=_short(error)) from error
     used = session.get_providers()[0]
-    if used != provider:  # it falls back to the CPU with a line on stderr only
+    if used != provider:  # ONNX Runtime falls back to the CPU with only a line on stderr
         raise WorkerFailure(
             f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
             cause=f"the provider is listed, but could not start; {devices.nvidia()}",
@@ -80,7 +80,7 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and returns each operator of the optimized graph as it ran: [type, input's type, provider, node]."""
+    """Runs once and returns [type, input type, provider, node] per operator of the optimized graph."""
     _runner(arrays)()
     file = _state["session"].end_profiling()
     with open(file) as stream:

@@ -9,7 +9,7 @@ import mask as masks
 import openvino as ov
 from worker_host import WorkerFailure
 
-_TYPES = {"f32": "float", "f16": "float16", "bf16": "bfloat16", "I8": "int8", "i8": "int8"}  # as ONNX calls them
+_TYPES = {"f32": "float", "f16": "float16", "bf16": "bfloat16", "I8": "int8", "i8": "int8"}  # ONNX's names
 _NOTHING_RUNS = ("Input", "Output", "Const")
 _state: dict = {}
 
@@ -35,7 +35,7 @@ def open_model(arguments, _arrays):
     half = half and "FP16" in core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f16" if half else "f32"}
     if kind == "cpu":
-        # Not pinned to a core: a process that is timed beside this one may be on it.
+        # Not pinned to a core: another timed process may run on it.
         settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
     start = time.perf_counter()
     try:
@@ -80,13 +80,13 @@ def bench(arguments, arrays):
 
 
 def operators(_arguments, arrays):
-    """Runs once and returns each operator of the compiled graph: [type, type of its arithmetic, kernel, node]."""
+    """Runs once and returns [type, arithmetic type, kernel, node] per operator of the compiled graph."""
     _runner(arrays)()
     ran = []
     for node in _state["compiled"].get_runtime_model().get_ordered_ops():
         kind = _told(node, "layerType")
         if kind not in _NOTHING_RUNS:
-            # The kernel's name ends with its type. `runtimePrecision` would be that of fp16 weights which it widens.
+            # The kernel name ends with its type. `runtimePrecision` would report the fp16 of weights that it widens.
             kernel, _, dtype = _told(node, "primitiveType").rpartition("_")
             name = (_told(node, "originalLayersNames") or node.get_friendly_name()).split(",")[0]
             ran.append([kind, _TYPES.get(dtype, dtype), f"CPU {kernel}" if kernel != "unknown" else "CPU", name])

@@ -1,8 +1,8 @@
 """Runs a Paddle inference program. Commands: probe, open, infer, outputs, bench.
 
-Plain, operator by operator, unless the option `graph` is `optimized`: then with Paddle's graph optimization, on the CPU
-with oneDNN. That is quicker, and wrong for some networks: oneDNN keeps a filter that the network computes from its
-input, some fusions give other masks, and some passes abort. So who asks for masks asks for the plain program.
+Runs operator by operator unless the option `graph` is `optimized`, which enables Paddle's graph passes, on the CPU with
+oneDNN. The optimized program is faster and wrong for some networks: oneDNN caches a filter that the network computes
+from its input, some fusions change masks, and some passes abort. So masks always come from the plain program.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def _predictor(arguments, kind: str, index: int, optimized: bool):
         if optimized:
             config.enable_mkldnn()
             config.set_mkldnn_cache_capacity(10)
-        else:  # it is on by default
+        else:  # graph optimization is on by default
             config.disable_mkldnn()
-    if optimized and arguments["options"].get("optimized_program"):  # a folder; the audit reads what lies there then
+    if optimized and arguments["options"].get("optimized_program"):  # a folder that the audit reads
         config.set_optim_cache_dir(arguments["options"]["optimized_program"])
         config.enable_save_optim_model(True)
     return inference.create_predictor(config)

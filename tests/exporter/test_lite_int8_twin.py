@@ -86,3 +86,18 @@ def test_whole_numbers_become_the_weights_whichever_way_batchnorm_turns_them() -
     twin, _ = with_int8_arithmetic(rounded, ranges, magnitudes)
     kept = next(value for name, value in twin.params.items() if name == f"{held}.rounded")
     np.testing.assert_allclose(kept, whole * limits[held] / 127, rtol=1e-5)
+
+
+def test_w8_is_calibrated_only_where_a_recipe_says_how() -> None:
+    from segexport.exporter.targets.paddle_lite import PaddleLiteExport, PaddleLiteTarget
+
+    def uses_images(**given) -> bool:
+        (step,) = PaddleLiteTarget().steps(PaddleLiteExport(to="paddle-lite", **given))
+        return step.uses_data
+
+    assert not uses_images(precision="w8")
+    assert uses_images(precision="w8", calibration={})
+    assert not uses_images(precision="w8", calibration={"rounding": "nearest"})
+    assert not uses_images(precision="w8", calibration={}, weight_bits=16)
+    assert uses_images(precision="int8")
+    assert not uses_images(precision="fp32", calibration={})

@@ -303,7 +303,7 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": True, "ranges": {}}
     given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "ends": 8, "fallback": False}
+    given |= {"weight_bits": 8, "ends": 8, "draws": 1, "fallback": False}
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     worker.observe({"keep": True}, [image])
     worker.quantize({}, [])
@@ -335,7 +335,7 @@ def test_output_error_of_a_worked_example():
     assert output_error([([whole], [np.zeros(5, np.int64)])]) == pytest.approx(20)
 
 
-def calibrated(tmp_path, method, image):
+def calibrated(tmp_path, method, *images, draws=1):
     """What `quantize` answers for a convolution whose input is small but for one value in a thousand."""
     import onnx_quantize_worker as worker
 
@@ -346,9 +346,10 @@ def calibrated(tmp_path, method, image):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "f.onnx")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
     given |= {"method": method, "percentile": 99.0, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "ends": 8, "fallback": True}
+    given |= {"weight_bits": 8, "ends": 8, "draws": draws, "fallback": True}
     worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
-    worker.observe({"keep": True}, [image])
+    for image in images:
+        worker.observe({"keep": True}, [image])
     return worker.quantize({}, [])[0]
 
 
@@ -368,3 +369,27 @@ def test_good_ranges_are_kept_without_trying_others(tmp_path):
     found = calibrated(tmp_path, "mse", image)
     assert (found["method"], list(found["errors"])) == ("mse", ["mse"])
     assert found["errors"]["mse"] < 0.1
+
+
+def test_each_draw_gives_ranges_of_its_own(tmp_path):
+    """The first of three draws sees images ten times as large as the others': its steps are ten times as coarse."""
+    random = np.random.default_rng(0)
+    images = [random.normal(size=(1, 1, 64, 64)).astype(np.float32) for _ in range(6)]
+    images[0], images[3] = images[0] * 10, images[3] * 10
+    found = calibrated(tmp_path, "minmax", *images, draws=3)
+    assert len(found["spread"]) == 3
+    first, *others = found["spread"]
+    assert first == pytest.approx(found["errors"]["minmax"], rel=0.05)  # all images together have its range
+    assert all(other > 10 * first for other in others)  # the large images are clipped
+    assert calibrated(tmp_path, "minmax", *images[:2], draws=3)["spread"] == []  # fewer images than draws
+    assert calibrated(tmp_path, "minmax", *images)["spread"] == []
+
+
+def test_the_spread_of_draws_in_a_sentence():
+    from segexport.exporter.onnx_quantize import _spread
+
+    assert _spread([], 32) == []
+    assert _spread([0.1, 0.2, 0.3], 32) == [
+        "3 draws of about 10 calibration images each: outputs have 0.2 ± 0.1 of the error that is far off "
+        "(mean ± standard deviation)"
+    ]

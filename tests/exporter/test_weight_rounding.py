@@ -71,6 +71,18 @@ def test_independent_inputs_are_rounded_to_the_nearest():
     np.testing.assert_array_equal(found, np.rint(weights / steps[:, :, None]))
 
 
+def test_the_largest_weight_of_an_output_keeps_its_end():
+    """Paddle-Lite's Opt finds the steps of 8-bit weights by the largest one, which the file holds as a float."""
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(9)
+    weights, hessian = random.normal(size=(6, 20, 9)), correlated(random, 6, 9)
+    steps = whole_range(weights, 127)
+    found = Compensation(hessian).round(weights, steps, 127).whole
+    np.testing.assert_array_equal(np.abs(found.astype(int)).max(axis=2), 127)
+    np.testing.assert_allclose(whole_range(found * steps[:, :, None], 127), steps, rtol=1e-6)
+
+
 def test_inputs_that_are_always_zero_are_rounded_to_the_nearest():
     from compensated_rounding import Compensation, whole_range
 
@@ -237,6 +249,7 @@ def quantized(tmp_path, name, **options):
         "images": 4,
         "weight_bits": 8,
         "ends": 8,
+        "draws": 1,
         "fallback": False,
     }
     given |= options
@@ -359,8 +372,11 @@ def test_four_bits_are_in_the_file_and_int8_kernels_compute(tmp_path, ends, narr
 
 
 def test_four_bits_take_half_of_eight(tmp_path):
-    for name, bits in (("eight", 8), ("four", 4)):
+    from onnx_worker import describe
+
+    for name, bits, precision in (("eight", 8, "int8"), ("four", 4, "w4a8")):
         quantized(tmp_path, name, rounding="compensated", weight_bits=bits, ends=bits)
+        assert describe({"onnx": str(tmp_path / f"{name}.onnx")}, [])[0]["precision"] == precision
     held = [
         {value.name: len(value.raw_data) for value in onnx.load(tmp_path / f"{name}.onnx").graph.initializer}
         for name in ("eight", "four")

@@ -20,6 +20,8 @@ class Calibration(Frozen):
             tried, and the one whose outputs are nearest is taken.
         percentile: Percent of the observed values that stay inside the range.
         images: Calibration images taken from the data, spread over it.
+        draws: Disjoint parts of the images that give ranges of their own; the lineage tells the mean and the standard
+            deviation of the outputs' error over them. The export uses all images. 1: nothing is drawn.
         rounding: Of the weights. `nearest`: each by itself. `compensated`: what one rounding changes in a layer's
             output, on the calibration images, the weights still to be rounded make good (GPTQ: Frantar et al. 2023,
             section 3).
@@ -35,6 +37,7 @@ class Calibration(Frozen):
     fallback: bool = True
     percentile: float = Field(default=99.99, gt=50, le=100)
     images: int = Field(default=32, ge=1)
+    draws: int = Field(default=1, ge=1, le=16)
     rounding: Literal["nearest", "compensated"] = "compensated"
     ends: Literal[4, 8] = 8
     per_channel: bool = True

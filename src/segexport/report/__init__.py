@@ -1,4 +1,4 @@
-"""The report of a check in all its forms. `report.json` is canonical; every other form is drawn from it."""
+"""Renders the report of a check in all its forms. `report.json` is canonical; all other forms derive from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.files.atomic import write_file
 from segexport.files.foreign import guarded
 from segexport.report.schema import Report
 
-# form -> (module with `render(report, folder) -> str`, the file that `write` gives it)
+# form -> (module with `render(report, folder) -> str`, file name in `write`)
 _FORMS = {
     "json": ("canonical", "report.json"),
     "table": ("terminal", None),
@@ -25,15 +25,15 @@ REPORT_NAME = "report.json"
 
 
 def render(report: Report, form: str, folder: Path | None = None) -> str:
-    """The report as text.
+    """Renders the report as text.
 
     Args:
-        report: What was found.
+        report: The report.
         form: One of `FORMS`.
-        folder: Where the report lies, for the pictures that it names; None leaves them out.
+        folder: Folder of the report, for its pictures; None omits them.
 
     Raises:
-        InputError: There is no such form.
+        InputError: The form is unknown.
     """
     if form not in _FORMS:
         raise InputError(f"{form!r}: not a form of the report", hint=f"it is one of {', '.join(FORMS)}")
@@ -42,7 +42,7 @@ def render(report: Report, form: str, folder: Path | None = None) -> str:
 
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
-    """Writes every form that is a file into `folder`, each complete or not at all; form -> path.
+    """Writes every file form into `folder`, each atomically; returns form -> path.
 
     Raises:
         StorageError: A file cannot be written.
@@ -58,7 +58,7 @@ def read(path: Path) -> Report:
     """Reads a `report.json`, or the one in the folder `path`.
 
     Raises:
-        InputError: It is missing, not a report, or one of another schema.
+        InputError: The file is missing, not a report, or has another schema version.
     """
     from segexport.report.canonical import parse
 

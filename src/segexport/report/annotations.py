@@ -1,4 +1,4 @@
-"""The report as GitHub's workflow commands: one annotation per export that did not pass."""
+"""Renders the report as GitHub workflow commands: one annotation per export that did not pass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEVELS = {Verdict.PASS: "notice", Verdict.INCONCLUSIVE: "warning", Verdict.SKIP
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """`::error`, `::warning` for what is undecided, and the headline at the end, at the level of the whole run.
+    """Renders `::error`, `::warning` for undecided exports, and the headline at the run's level.
 
     The findings of an export share one annotation: GitHub shows only ten of a level per step.
     """
@@ -37,5 +37,5 @@ def _command(verdict: Verdict, title: str, text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A line break would end the command, and whatever follows it could be the next one."""
+    """Escapes line breaks, which would end the command and could start another one."""
     return printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

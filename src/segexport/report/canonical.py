@@ -1,4 +1,4 @@
-"""`report.json`: stable key order, floats that read back as what they were, never NaN."""
+"""Writes and reads `report.json`: stable key order, floats that round-trip exactly, never NaN."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from segexport.report.schema import REPORT_SCHEMA_VERSION, Report
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """The report as JSON: fields in the order of the schema, free-form mappings sorted, no NaN and no infinity.
+    """Renders the report as JSON: fields in schema order, free-form mappings sorted, no NaN and no infinity.
 
-    A number that is not finite becomes null, which every reader takes for "not measured".
+    A non-finite number becomes null, which readers interpret as "not measured".
 
     Raises:
-        pydantic.ValidationError: A number that must be there is not finite; a check must not write such a report.
+        pydantic.ValidationError: A required number is not finite; a check must not write such a report.
     """
     plain = _plain(report)
     Report.model_validate(plain)
@@ -29,14 +29,14 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def parse(data: bytes, name: str) -> Report:
-    """Reads what `render` wrote.
+    """Parses the output of `render`.
 
     Args:
         data: The bytes of the file.
-        name: What to call it in an error.
+        name: The file's name in errors.
 
     Raises:
-        InputError: Not JSON (truncated, NaN, not UTF-8), another schema version, or not a report.
+        InputError: The data is not JSON (truncated, NaN, not UTF-8), has another schema version, or is not a report.
     """
     hint = "write it again with `segexport check` or `segexport run`"
     try:

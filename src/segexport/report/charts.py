@@ -1,4 +1,4 @@
-"""Where the marks of the latency plot go. Horizontal places are per cent of the plot, so that a page may stretch it."""
+"""Computes the marks of the latency plot. Horizontal positions are per cent, so that a page can stretch the plot."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from segexport.report.numbers import milliseconds
 from segexport.report.schema import Latency, Percentiles, Report
 from segexport.report.table import percentiles
 
-# Spread over more than this, rows on a linear axis would all but touch its left end.
+# Above this spread, a linear axis would squeeze most rows against its left end.
 LOG_FROM_RATIO = 6.0
 
-_DOTS_SHOWN = 240  # per row; more would only blacken the strip
+_DOTS_SHOWN = 240  # per row; more would overlap
 _MARGIN_PERCENT = 2.0
-_GOLDEN = 0.6180339887498949  # multiples of it, modulo 1, fill an interval evenly: a jitter that is the same every time
+_GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill an interval evenly: a reproducible jitter
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Box:
-    """The tenth and ninetieth percentile, the quartiles and the median of the samples, as places."""
+    """Positions of the tenth and ninetieth percentile, the quartiles and the median of the samples."""
 
     p10: float
     p25: float
@@ -62,7 +62,7 @@ class LatencyChart:
 
 
 def latency_chart(report: Report) -> LatencyChart | None:
-    """The times of the reference and of every export on one axis; None where nothing was timed."""
+    """Plots the times of the reference and of every export on one axis; None if nothing was timed."""
     sources = [source for source in _sources(report) if _positive(source[3].p50)]
     if not sources:
         return None
@@ -97,7 +97,7 @@ class _Axis:
 
 
 def _sources(report: Report) -> list[tuple[str, str, bool, Percentiles, Sequence[float]]]:
-    """(name, where it ran, is it the reference, percentiles, raw samples) of everything that was timed."""
+    """Returns (name, runtime, whether it is the reference, percentiles, raw samples) of each timed model."""
     reference = report.reference
     found: list[tuple[str, str, bool, Percentiles, Sequence[float]]] = []
     timed: list[tuple[Latency | None, str]] = [(reference.latency, reference.device), (reference.gpu_latency, "GPU")]
@@ -141,14 +141,14 @@ def _quantile(ordered: list[float], share: float) -> float:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten; only the powers where that would be too many."""
+    """Returns 1, 2 and 5 times the powers of ten; only the powers if that gives too many ticks."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
     return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
 
 
 def _linear_ticks(high: float) -> list[float]:
-    """About five round values from 0."""
+    """Returns about five round values from 0."""
     rough = high / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

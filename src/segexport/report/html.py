@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing else: no network, no script, the pictures inside."""
+"""Renders the report as one self-contained HTML page: no network, no script, embedded pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segexport.verdict import Verdict
 if TYPE_CHECKING:
     import jinja2
 
-# Each in addition to the word, never instead of it.
+# Shown in addition to the word, never instead of it.
 _MARKS = {
     Verdict.PASS: "✓",
     Verdict.FAIL: "✕",
@@ -29,14 +29,14 @@ _MARKS = {
     Verdict.SKIPPED: "–",
 }
 
-# A page beyond this opens slowly and is refused by mail and by artifact viewers; what does not fit is named instead.
+# A larger page opens slowly, and mail and artifact viewers refuse it; pictures that do not fit are named instead.
 _PICTURES_MAX_BYTES = 16_000_000
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg"}
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class of one export: its IoU or AP there and in the reference, as text and as per cent of a bar."""
+    """One class of an export: IoU or AP of export and reference, as text and as per cent of a bar."""
 
     name: str
     rgb: str
@@ -49,7 +49,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Figure:
-    """A worst image; `source` is its picture as a data URI, or empty with the reason in `absent`."""
+    """A worst image; `source` is the picture's data URI, or empty with the reason in `absent`."""
 
     image: WorstImage
     source: str
@@ -57,11 +57,11 @@ class Figure:
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """The page.
+    """Renders the page.
 
     Args:
-        report: What was found.
-        folder: Where the pictures lie that the report names; None leaves them out.
+        report: The report.
+        folder: Folder of the report's pictures; None omits them.
     """
     budget = _Budget(_PICTURES_MAX_BYTES)
     return _template().render(
@@ -103,7 +103,7 @@ def _template() -> jinja2.Template:
 
 
 def _shown(value: Any) -> Any:
-    """Names may hold characters that reorder or hide text; markup of our own (a str of another type) may not change."""
+    """Neutralizes characters that reorder or hide text; leaves our own markup (a subtype of str) unchanged."""
     return printable(value) if type(value) is str else value
 
 
@@ -141,7 +141,7 @@ def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:
         path = (folder / image.picture).resolve()
         if not path.is_relative_to(folder.resolve()):
             return Figure(image, "", "its picture lies outside the folder of the report, and is not shown")
-        if not path.is_file():  # a pipe would keep us waiting
+        if not path.is_file():  # reading a pipe would block
             return Figure(image, "", f"there is no such picture: {image.picture}")
         if path.stat().st_size > budget.left:
             return Figure(image, "", f"left out to keep this page small: {image.picture}")

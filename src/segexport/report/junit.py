@@ -1,6 +1,6 @@
-"""The report as JUnit XML: a suite per export, a test case per check.
+"""Renders the report as JUnit XML: a suite per export, a test case per check.
 
-Valid against the schema of Apache Ant (which asks for `package`, `id`, `hostname` and both outputs) and against that of
+Valid against the schema of Apache Ant (which requires `package`, `id`, `hostname` and both outputs) and against that of
 Jenkins' xunit plugin.
 """
 
@@ -16,15 +16,15 @@ from segexport.report.wording import compared, findings, headline, recorded
 from segexport.ui.console import printable
 from segexport.verdict import Check, Verdict
 
-# XML 1.0 has no way to write these, not even escaped.
+# XML 1.0 cannot represent these characters, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """FAIL is a failure, INCONCLUSIVE one of the type `inconclusive`, ERROR an error, SKIPPED skipped.
+    """Maps FAIL to failure, INCONCLUSIVE to a failure of type `inconclusive`, ERROR to error, SKIPPED to skipped.
 
-    A check that only reports never fails a build: where it did not pass it is skipped, with its message. An export
-    whose verdict no gated check explains gets a case of its own, so that the XML never looks better than the exit code.
+    A report-only check never fails a build: if it did not pass, it is skipped with its message. An export whose verdict
+    no gated check explains gets an additional case, so that the XML never looks better than the exit code.
     """
     root = ElementTree.Element("testsuites")
     timestamp = _timestamp(report.created)
@@ -83,7 +83,7 @@ def _suite(root: ElementTree.Element, name: str, timestamp: str) -> ElementTree.
         package="segexport",
         id=str(len(root)),
         timestamp=timestamp,
-        hostname="localhost",  # reports are compared between machines; the devices are among the properties
+        hostname="localhost",  # keeps reports comparable between machines; the properties name the devices
         time="0",
     )
 
@@ -106,12 +106,12 @@ def _clean(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    """Without the line breaks and repeated blanks that the schema's `token` does not allow; never empty."""
+    """Removes line breaks and repeated blanks, which the schema's `token` does not allow; never empty."""
     return _clean(" ".join(text.split())) or "unnamed"
 
 
 def _timestamp(created: str) -> str:
-    """Whole seconds in UTC without a zone, which is the only form that the schema takes."""
+    """Formats whole seconds in UTC without a zone, the only form that the schema allows."""
     try:
         moment = datetime.fromisoformat(created.replace("Z", "+00:00"))
         if moment.tzinfo is not None:

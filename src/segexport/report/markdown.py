@@ -1,4 +1,4 @@
-"""The report as Markdown, for the description or a comment of a pull request."""
+"""Renders the report as Markdown, for the description or a comment of a pull request."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """Headline, table, findings, and behind a fold what was compared with what."""
+    """Renders headline, table, findings, and a collapsed section about what was compared."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
         escape(f"{headline(report)} {recorded(report)}"),
@@ -54,11 +54,11 @@ def render(report: Report, folder: Path | None = None) -> str:
 
 
 def escape(text: str) -> str:
-    """Escapes text: no markup, no HTML, no end of a table cell or line, no mention of a user."""
+    """Escapes text so that it contains no markup, HTML, cell or line end, or user mention."""
     text = printable(" ".join(text.split()))
     text = "".join(_ENTITIES.get(character, character) for character in text)
     text = _SPECIAL.sub(_defused, text)
-    # GitHub links addresses, #numbers and @people without any markup; an empty comment in between stops all of them.
+    # GitHub links URLs, #numbers and @users without markup; an empty comment in between prevents this.
     return _LINKED.sub(lambda match: match[0] + "<!-- -->", text)
 
 

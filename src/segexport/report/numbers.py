@@ -1,4 +1,4 @@
-"""Figures as every form of the report writes them."""
+"""Formats numbers for all forms of the report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def fraction(value: float | None) -> str:
 
 
 def delta(value: float | None) -> str:
-    """`-0.0003`; what rounds to nothing has no sign."""
+    """`-0.0003`; a value that rounds to zero has no sign."""
     if value is None:
         return NOTHING
     text = f"{value:+.4f}"
@@ -24,7 +24,7 @@ def interval(bounds: tuple[float, float] | None) -> str:
 
 
 def agreement(value: float | None) -> str:
-    """`99.996 %`, rounded down: only masks that are the same to the last pixel are 100 %."""
+    """`99.996 %`, rounded down: only identical masks give 100 %."""
     if value is None:
         return NOTHING
     return "100 %" if value == 1 else f"{int(value * 100_000) / 1000:.3f} %"

@@ -1,4 +1,4 @@
-"""`report.json`: the canonical result of a check. Every other form (table, markdown, HTML, JUnit) is drawn from it."""
+"""The schema of `report.json`, the canonical result of a check, from which all other forms are rendered."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Latency(Frozen):
     """Times of one export or reference.
 
     Attributes:
-        samples_ms: Raw inference times, in the order taken.
-        sessions_ms: What each process that was started for it took for one image; ratios come from these.
-        load_ms, first_ms: Of a cold start: loading the model, and the first run after it; medians over the sessions.
-        peak_rss_bytes: The most memory that such a process held, interpreter and runtime included.
+        samples_ms: Raw inference times, in measurement order.
+        sessions_ms: Time for one image in each process; latency ratios use these.
+        load_ms, first_ms: Cold start: time to load the model, and time of the first run; medians over the sessions.
+        peak_rss_bytes: Peak memory of such a process, including interpreter and runtime.
     """
 
     inference_ms: Percentiles
@@ -45,7 +45,7 @@ class Latency(Frozen):
 
 
 class WorstImage(Frozen):
-    """An image on which export and reference differ most. `picture` is a PNG beside the report, relative to it."""
+    """An image on which export and reference differ most. `picture` is a PNG path relative to the report."""
 
     image: str
     agreement: float
@@ -59,9 +59,9 @@ class ObjectScores(Frozen):
 
     Attributes:
         bbox_mmap, segm_mmap: COCO's average precision of boxes and of masks, mean over the IoU from 0.5 to 0.95.
-        class_ap: Of each class: of masks, or of boxes where nothing else is annotated.
-        found: Objects with a score of 0.5 or more, in all images.
-        box_iou, mask_iou: Mean over the pairs of the same object in both models' answers.
+        class_ap: AP per class: of masks, or of boxes if only boxes are annotated.
+        found: Number of objects with a score of at least 0.5, in all images.
+        box_iou, mask_iou: Mean IoU over the pairs of objects matched between both models.
     """
 
     bbox_mmap: float | None = None
@@ -78,7 +78,7 @@ class ObjectScores(Frozen):
 
     @property
     def mmap(self) -> float | None:
-        """Of masks, or of boxes where nothing else is annotated."""
+        """mAP of masks, or of boxes if only boxes are annotated."""
         return self.bbox_mmap if self.segm_mmap is None else self.segm_mmap
 
     @property
@@ -88,7 +88,7 @@ class ObjectScores(Frozen):
 
     @property
     def mmap_delta_interval(self) -> tuple[float, float] | None:
-        """Its 95 % interval."""
+        """The 95 % interval of `mmap_delta`."""
         return self.bbox_mmap_delta_interval if self.segm_mmap is None else self.segm_mmap_delta_interval
 
 
@@ -124,22 +124,22 @@ class ExportResult(Frozen):
     latency_baseline: str = ""
     checks: tuple[Check, ...] = ()
     worst_images: tuple[WorstImage, ...] = ()
-    operators: dict[str, dict[str, int]] = Field(default_factory=dict)  # precision -> operator -> how many ran so
+    operators: dict[str, dict[str, int]] = Field(default_factory=dict)  # precision -> operator type -> count
     notes: tuple[str, ...] = ()
     error: str | None = None
 
 
 class Recorded(Frozen):
-    """Where the reference's masks were read from, when no model ran for them.
+    """The recording that supplied the reference's masks instead of a model run.
 
     Attributes:
         kind: `recording` or `golden pack`.
-        created: When it was recorded.
-        digest: sha256 of the file's header, and so of everything in it.
-        images: How many it contains.
-        driver: Of the GPU.
-        noise_pixels: Pixels on which two runs of the reference itself differed; None if not measured.
-        noise_miou_delta: How much its mIoU moved between the two.
+        created: Time of recording.
+        digest: sha256 of the file's header, which covers the whole content.
+        images: Number of images.
+        driver: GPU driver.
+        noise_pixels: Pixels that differed between two runs of the reference; None if not measured.
+        noise_miou_delta: Change of the reference's mIoU between the two runs.
     """
 
     kind: str
@@ -152,7 +152,7 @@ class Recorded(Frozen):
 
 
 class ReferenceResult(Frozen):
-    """What the exports were compared with. `proof`: how its masks were made, where the runtime has several ways."""
+    """The reference of the comparison. `proof`: how its masks were computed, if the runtime has several ways."""
 
     name: str
     runtime: str
@@ -174,11 +174,11 @@ class ReferenceResult(Frozen):
 
 
 class Groups(Frozen):
-    """Images that belong together and are not independent; intervals are over groups then.
+    """Groups of dependent images; intervals are then computed over groups.
 
     Attributes:
         how: `auto`, `column`, or the pattern on file names.
-        smallest, largest: Images of a group.
+        smallest, largest: Number of images in the smallest and the largest group.
     """
 
     how: str
@@ -188,7 +188,7 @@ class Groups(Frozen):
 
 
 class DatasetInfo(Frozen):
-    """The images that were used. Without labels, what is called mIoU is the mask IoU with the reference's masks."""
+    """The images. Without labels, the mIoU is the mask IoU with the reference's masks."""
 
     path: str
     split: str
@@ -200,11 +200,11 @@ class DatasetInfo(Frozen):
 
 
 class Baseline(Frozen):
-    """The earlier report that this one was compared with; the checks `baseline.*` have the outcome.
+    """The earlier report used as baseline; the checks `baseline.*` contain the outcome.
 
     Attributes:
-        changed: What differs between the two besides the results: files of exports, versions, devices.
-        tolerances: Losses that were let pass: fractions of 1 for accuracy, relative growth for size and latency.
+        changed: Differences besides the results: export files, versions, devices.
+        tolerances: Accepted losses: fractions of 1 for accuracy, relative growth for size and latency.
     """
 
     title: str
@@ -216,7 +216,7 @@ class Baseline(Frozen):
 
 
 class Report(Frozen):
-    """The whole result of `segexport check` or `segexport run`."""
+    """The complete result of `segexport check` or `segexport run`."""
 
     schema_version: int = REPORT_SCHEMA_VERSION
     segexport_version: str
@@ -238,7 +238,7 @@ class Report(Frozen):
         return f"<Report {self.verdict.value}: {each}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: a row for each export."""
+        """Renders a notebook view with one row per export."""
         head = ("export", "verdict", "ΔmIoU", "agreement", "size")
         lines = [f"<tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"]
         for export in self.exports:

@@ -1,4 +1,4 @@
-"""The rows that every form of the report shows, as text: one for the reference, one for each export."""
+"""Builds the text rows for all forms of the report: one for the reference, one per export."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from segexport.verdict import Verdict
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One line of the table, ready to be shown; `verdict` is None for the reference.
+    """One formatted table row; `verdict` is None for the reference.
 
-    `miou` and its delta are those of the task's metric (`TaskWords.metric_name`). `latency_baseline` is what the ratio
-    is to, and `baseline_mark` the letter that stands for it where there are several; empty where there is one.
+    `miou` and its delta are the task's metric (`TaskWords.metric_name`). `latency_baseline` names the ratio's
+    denominator, and `baseline_mark` is its letter if there are several baselines, else empty.
     """
 
     name: str
@@ -38,7 +38,7 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class TimesRow:
-    """What one program takes: the times in milliseconds, by `TIMES_COLUMNS`."""
+    """The times of one program in milliseconds, by `TIMES_COLUMNS`."""
 
     name: str
     device: str
@@ -49,7 +49,7 @@ TIMES_COLUMNS = ("Load", "First run", "Preprocess", "p50", "p90", "p99", "Postpr
 
 
 def times_rows(report: Report) -> tuple[TimesRow, ...]:
-    """Everything that was timed: the reference first, then the exports in the report's order."""
+    """Returns all timed programs: the reference first, then the exports in report order."""
     reference = report.reference
     found = [(f"{reference.name} (reference)", times) for times in (reference.latency, reference.gpu_latency)]
     found += [(export.name, export.latency) for export in report.exports]
@@ -63,7 +63,7 @@ def _times_cells(found: Latency) -> tuple[str, ...]:
 
 
 def rows(report: Report) -> tuple[ReportRow, ...]:
-    """The reference first, then the exports in the report's order."""
+    """Returns the rows: the reference first, then the exports in report order."""
     words, marks = TASKS[report.task].words, baseline_marks(report)
     return (
         _reference_row(report.reference, words.accuracy(report.reference)),
@@ -72,17 +72,17 @@ def rows(report: Report) -> tuple[ReportRow, ...]:
 
 
 def baseline_marks(report: Report) -> dict[str, str]:
-    """What the latency ratios are ratios to, each with its letter, or with none where there is one."""
+    """Returns the latency baselines with their letters; a single baseline has no letter."""
     timed = (export.latency_baseline for export in report.exports if export.latency_ratio is not None)
     names = [name for name in dict.fromkeys(timed) if name]
     return {name: ascii_lowercase[place % 26] if len(names) > 1 else "" for place, name in enumerate(names)}
 
 
 def undisturbed_ms(latency: Latency | None, shown: Percentiles | None = None) -> float | None:
-    """What a run takes when nothing disturbs it, of which latency ratios are quotients.
+    """Returns the time of an undisturbed run, from which latency ratios are computed.
 
     Args:
-        shown: Percentiles for where the processes' own times were not kept; then it is their median.
+        shown: Percentiles whose median is used if the per-process times are missing.
     """
     if latency is not None and latency.sessions_ms:
         return latency_statistics.undisturbed_ms(latency.sessions_ms)
@@ -91,12 +91,12 @@ def undisturbed_ms(latency: Latency | None, shown: Percentiles | None = None) ->
 
 
 def percentiles(export: ExportResult) -> Percentiles | None:
-    """Of the inference time, wherever the report holds them."""
+    """Returns the percentiles of the inference time, from wherever the report stores them."""
     return export.latency_ms or (export.latency.inference_ms if export.latency else None)
 
 
 def runs_on_gpu(export: ExportResult) -> bool:
-    """Whether the export's own times were taken on a GPU."""
+    """Whether the export was timed on a GPU."""
     words = f"{export.provider} {export.device}".lower()
     return any(mark in words for mark in ("cuda", "gpu", "tensorrt", "opencl", "metal"))
 

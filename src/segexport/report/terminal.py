@@ -1,4 +1,4 @@
-"""The table in a terminal or a log: the columns of a model zoo, what each export lost, and why it did not pass."""
+"""Renders the report for a terminal or a log: table, losses of each export, and reasons for not passing."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ STYLES = {
 }
 
 _GAP = 2
-_NAME_AT_LEAST = 20  # columns of the table go before names become shorter
+_NAME_AT_LEAST = 20  # columns are dropped before names become shorter
 
 
 @dataclass(frozen=True)
 class _Column:
     title: str
     cell: Callable[[ReportRow], str]
-    drop: int = 0  # the highest goes first when the page is too narrow; 0 stays
+    drop: int = 0  # the highest is dropped first if the page is too narrow; 0 is never dropped
 
 
 _COLUMNS = (
@@ -54,12 +54,12 @@ _COLUMNS = (
 
 
 def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WIDTH, color: bool = False) -> str:
-    """The table, then each failed, undecided or broken check with its reason, then the verdict.
+    """Renders the table, each check that did not pass with its reason, and the verdict.
 
     Args:
-        report: What was found.
-        folder: Not needed here.
-        width: Columns of the page. Where they do not suffice, columns of the table are left out and named below it.
+        report: The report.
+        folder: Unused.
+        width: Page width in characters. If it is too small, table columns are dropped and named below the table.
         color: Whether to colour the verdicts.
     """
     shown = rows(report)
@@ -75,9 +75,9 @@ def render(report: Report, folder: Path | None = None, *, width: int = PLAIN_WID
 
 
 def _fitting(shown: tuple[ReportRow, ...], width: int, metric: str) -> tuple[list[tuple[_Column, int]], int, list[str]]:
-    """The columns with their widths, the gap between two, and the titles of the columns that had to go.
+    """Returns the columns with their widths, the gap between them, and the titles of the dropped columns.
 
-    The first column gets what the others leave.
+    The first column gets the remaining width.
     """
     titled = (replace(column, title=column.title.format(metric=metric)) for column in _COLUMNS)
     names, *columns = [(column, _natural_width(column, shown)) for column in titled]
@@ -101,7 +101,7 @@ def _natural_width(column: _Column, shown: tuple[ReportRow, ...]) -> int:
 
 
 def _total(columns: list[tuple[_Column, int]], gap: int) -> int:
-    """Columns taken by these, by the gaps before them, and by the margins."""
+    """Returns the width of the columns with gaps and margins."""
     return sum(width + gap for _, width in columns) + 2
 
 
@@ -118,7 +118,7 @@ def _table(shown: tuple[ReportRow, ...], columns: list[tuple[_Column, int]], gap
 
 
 def _shortened(text: str, width: int) -> str:
-    """Cut in the middle: exports of one model differ in how their names end."""
+    """Shortens text in the middle, because names of exports of one model differ at their ends."""
     if cell_len(text) <= width:
         return text
     head, tail = text, ""

@@ -1,4 +1,4 @@
-"""The sentences of a report: the headline, what was compared with what, and every issue."""
+"""Writes the sentences of a report: headline, description of the comparison, and issues."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES_SHOWN, _NAME_LENGTH = 3, 36
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing about an export that is not a pass. `check` is empty where it is about the export as a whole."""
+    """A reason why an export did not pass. `check` is empty if it concerns the export as a whole."""
 
     export: str
     check: str
@@ -38,7 +38,7 @@ class Issue:
 
 
 def headline(report: Report) -> str:
-    """One or two sentences that a reader who knows nothing of the project understands."""
+    """Returns one or two sentences for readers without knowledge of the project."""
     exports = report.exports
     if not exports:
         return "Nothing was checked: there is no export in this report."
@@ -68,11 +68,11 @@ def _if_independent(exports: tuple[ExportResult, ...]) -> str:
 
 
 def findings(export: ExportResult) -> tuple[Issue, ...]:
-    """Errors first, then failures, then what is undecided; gated ones before those that only report.
+    """Returns errors, then failures, then undecided checks; gated ones before report-only ones.
 
-    An export that is not a pass has at least one gated finding, so that no form can look better than the verdict.
+    An export that did not pass has at least one gated finding, so that no form can look better than the verdict.
     """
-    told = export.error.splitlines()[:1] if export.error else []  # the error says more than the check that quotes it
+    told = export.error.splitlines()[:1] if export.error else []  # the error has more detail than its check
     found = [
         Issue(export.name, check.name, check.verdict, check.message, check.gated)
         for check in export.checks
@@ -90,7 +90,7 @@ def findings(export: ExportResult) -> tuple[Issue, ...]:
 
 
 def compared(report: Report) -> str:
-    """One plain paragraph: which images, which reference, what each figure is measured against."""
+    """Returns a paragraph on the images, the reference and the ground truth of each figure."""
     data, reference, words = report.dataset, report.reference, TASKS[report.task].words
     sentences = [
         f"Each export ran on {_images(data)}, and {words.compared} that the reference gave for the same images.",
@@ -108,7 +108,7 @@ def compared(report: Report) -> str:
 
 
 def recorded(report: Report) -> str:
-    """Where recorded masks come from; empty where the reference ran just now. Every form of the report shows this."""
+    """Returns the origin of recorded masks; empty if the reference ran in this check. All forms show it."""
     reference, record = report.reference, report.reference.recorded
     if record is None:
         return ""
@@ -125,12 +125,12 @@ def recorded(report: Report) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """Where the subjects of a report lie here; a report itself names no path, so that it is the same everywhere.
+    """Local paths of a report's subjects; reports contain no paths, so that they are the same on every machine.
 
     Attributes:
         exports: Name of an export -> its folder.
-        reference: The original model; None where it is not here.
-        data: The folder that the names of images are relative to.
+        reference: The original model; None if it is not on this machine.
+        data: The base folder of image names.
     """
 
     exports: Mapping[str, Path] = field(default_factory=dict)
@@ -139,9 +139,9 @@ class Places:
 
 
 def where_to_look(report: Report, places: Places) -> str:
-    """How to find the layer that broke an export whose masks disagree; empty where none does.
+    """Explains how to find the layer that broke an export with disagreeing masks; empty if there is none.
 
-    What `places` knows is written as a path that a shell takes.
+    Known `places` are written as shell-quoted paths.
     """
     for export in report.exports:
         failed = [check for check in export.checks if check.gated and check.verdict is Verdict.FAIL]
@@ -155,7 +155,7 @@ def where_to_look(report: Report, places: Places) -> str:
 
 
 def ratios(report: Report) -> str:
-    """What the latency ratios are ratios to, each with its mark in the table; empty where there are none."""
+    """Explains the denominators of the latency ratios, with their marks in the table; empty without ratios."""
     marks = baseline_marks(report)
     return ", ".join(f"{mark}: to {name}" if mark else f"to {name}" for name, mark in marks.items())
 

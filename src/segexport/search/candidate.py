@@ -1,4 +1,4 @@
-"""A candidate: a chain of steps and an export, exactly as in a recipe."""
+"""Data classes of the search: candidates (steps and an export, as in a recipe), attempts and trials."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from segexport.recipe.schema import AnyExport, StepRecipe
 from segexport.spec import Frozen, Precision
 
 Fidelity = Literal["screen", "full"]
-"""How carefully something is measured: on a few images first, on all of them when that was worth it."""
+"""Measurement fidelity: a few images first, then all of them for promising candidates."""
 
 TRAINING_STEPS = ("finetune", "qat")
 
 
 class Candidate(Frozen):
-    """One way to make an export. Two candidates with the same key give the same bytes."""
+    """A way to make an export. Candidates with equal keys produce equal bytes."""
 
     steps: tuple[StepRecipe, ...] = ()
     export: AnyExport
 
     @property
     def key(self) -> str:
-        """What decides the bytes, and nothing else: names and limits of exports are for the report."""
+        """Returns a key of everything that determines the bytes; names and limits of exports do not."""
         return digest_of(self.model_dump(mode="json", exclude={"export": {"name", "limits", "without"}}))[:16]
 
     @property
@@ -34,17 +34,17 @@ class Candidate(Frozen):
 
     @property
     def trained(self) -> bool:
-        """Whether its weights are others than the original's."""
+        """Whether its weights differ from the original's."""
         return any(step.step in TRAINING_STEPS or step.step == "prune" for step in self.steps)
 
     @property
     def calibration(self) -> Calibration | None:
-        """How its ranges are chosen, where its target has such options."""
+        """The calibration settings, if the target has them."""
         return getattr(self.export, "calibration", None)
 
     @property
     def calibrated_by(self) -> Calibration:
-        """`calibration`, of a candidate that has to have one."""
+        """`calibration` of a candidate that must have one."""
         assert self.calibration is not None, f"{self.export.to} has no calibration"
         return self.calibration
 
@@ -53,20 +53,20 @@ class Candidate(Frozen):
         return () if self.calibration is None else self.calibration.float_nodes
 
     def calibrated(self, **changes: object) -> Candidate:
-        """This one with other settings of its calibration, which it has to have."""
+        """Returns a copy with changed calibration settings; the candidate must have a calibration."""
         calibration = self.calibrated_by.model_copy(update=changes)
         return self.model_copy(update={"export": self.export.model_copy(update={"calibration": calibration})})
 
 
 class Attempt(Frozen):
-    """A candidate that is to be measured.
+    """A candidate to measure.
 
     Attributes:
         stage: The stage of the search that proposed it.
-        idea: What is tried, in a few words for the table.
-        timed: Whether its latency matters yet; a layer's sensitivity needs none.
-        subject: What the try is about, for the stage that reads its result: a layer's name, a setting.
-        against: The key of the best candidate so far, which it is timed in turn with.
+        idea: Short description for the table.
+        timed: Whether to measure latency; a layer's sensitivity does not need it.
+        subject: Subject of the attempt for the stage that reads its result: a layer's name, a setting.
+        against: Key of the best candidate so far, which is timed alternately with this one.
     """
 
     candidate: Candidate
@@ -83,16 +83,16 @@ class Attempt(Frozen):
 
 
 class Trial(Frozen):
-    """A try that was measured, or the reason why it could not be. A line of the journal.
+    """The result of an attempt, or the reason why it failed. One line of the journal.
 
     Attributes:
-        images: How many it was measured on.
-        miou_delta: Against the original on the same images; with its 95 % interval.
-        agreement: Share of pixels with the original's class.
-        latency_ratio: Median over that of the fp32 export, timed in turn; with its 95 % interval.
-        against_ratio: The same over the best candidate of that time (`attempt.against`).
+        images: Number of images measured on.
+        miou_delta: mIoU minus the original's on the same images, with its 95 % interval.
+        agreement: Fraction of pixels with the original's class.
+        latency_ratio: Median time over the fp32 export's, timed alternately, with its 95 % interval.
+        against_ratio: The same ratio to the best candidate at that time (`attempt.against`).
         macs: Multiply-accumulates of one run.
-        seconds: What measuring it has cost.
+        seconds: Time spent on the measurement.
     """
 
     attempt: Attempt

@@ -1,4 +1,4 @@
-"""Measures one try: makes the export (or finds it), runs it on the search images, times it in turn with fp32."""
+"""Measures an attempt: makes or loads the export, runs it on the search images, times it alternately with fp32."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from segexport.task.semantic.certainty import decided_pixels
 from segexport.task.semantic.classes import scored_classes
 from segexport.task.semantic.scorer import PixelScorer
 
-_SCREEN_SESSIONS, _SCREEN_SECONDS = 3, 1.5  # of timing; three sessions are the fewest that give an interval
+_SCREEN_SESSIONS, _SCREEN_SECONDS = 3, 1.5  # timing; three sessions are the minimum for an interval
 _FULL_SECONDS = 6.0
 _REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
 class Workbench:
-    """What all tries have in common.
+    """The data shared by all attempts.
 
     Attributes:
         source: The model, as a Paddle artifact.
         images: The search images.
-        learning: Images to calibrate and to train with.
+        learning: Images for calibration and training.
         label_map: Class of the model -> class of the data, by name.
-        screened: How many of the images a screening takes.
+        screened: Number of images for a screening.
     """
 
     source: ModelArtifact
@@ -70,17 +70,17 @@ class Workbench:
         return RunOptions(device=self.device, threads=self.threads, timeout_s=self.timeout_s)
 
     def shown(self, rung: Fidelity) -> Dataset:
-        """The images of a rung."""
+        """Returns the images of a fidelity level."""
         return self.images.at_most(self.screened if rung == "screen" else None)
 
     def chain(self, candidate: Candidate) -> tuple[Planned, ...]:
-        """The steps from the model to the candidate's export."""
+        """Returns the steps from the model to the candidate's export."""
         recipe = Recipe.model_construct(model=None, data=None, steps=candidate.steps, exports=(candidate.export,))
         fingerprint = self.learning.fingerprint if self.learning is not None else ""
         return plan(recipe, self.source, fingerprint).chains[export_name(candidate.export)]
 
     def make(self, candidate: Candidate) -> ModelArtifact:
-        """The candidate's export; found in the store where it was made before.
+        """Returns the candidate's export, from the store if it was made before.
 
         Raises:
             SegexportError: A step failed.
@@ -88,7 +88,7 @@ class Workbench:
         return self._build(candidate, self.chain(candidate))
 
     def program_macs(self, candidate: Candidate) -> int | None:
-        """Multiply-accumulates of the program that is exported; None where a size is free."""
+        """Returns the multiply-accumulates of the exported program; None if a size is dynamic."""
         if not candidate.steps:
             return self._source_macs
         return _macs(self._build(candidate, self.chain(candidate)[: len(candidate.steps)]))
@@ -104,10 +104,10 @@ class Workbench:
 
 
 class Evaluator:
-    """Turns candidates into trials. An export that fails is a trial with the reason.
+    """Turns attempts into trials. A failed export is a trial with the reason.
 
-    A fault of the machine is not a result: killed twice, or timed out, raises `Interrupted`; a full disk or a runtime
-    that is gone ends the search.
+    A machine fault is not a result: a process that is killed twice or times out raises `Interrupted`; a full disk or a
+    missing runtime ends the search.
     """
 
     def __init__(self, bench: Workbench, baseline: Candidate) -> None:
@@ -117,7 +117,7 @@ class Evaluator:
         self._candidates: dict[str, Candidate] = {baseline.key: baseline}
 
     def know(self, candidate: Candidate) -> None:
-        """A candidate that later tries may be timed against."""
+        """Registers a candidate that later attempts may be timed against."""
         self._candidates[candidate.key] = candidate
 
     def __call__(self, attempt: Attempt) -> Trial:
@@ -171,7 +171,7 @@ class Evaluator:
         }
 
     def _times(self, artifact: ModelArtifact, attempt: Attempt) -> dict[str, object]:
-        """In turn with fp32, and on the full rung with the best candidate of the time as well."""
+        """Times alternately with fp32 and, at full fidelity, also with the best candidate so far."""
         rung = attempt.rung
         programs = {"export": self._timed(artifact)}
         if attempt.candidate.key != self._baseline.key:
@@ -179,7 +179,7 @@ class Evaluator:
         rival = self._candidates.get(attempt.against) if rung == "full" else None
         if rival is not None and rival.key not in (attempt.candidate.key, self._baseline.key):
             programs["against"] = self._timed(self._bench.make(rival))
-        if rung == "full":  # again where the machine drifted: this is what candidates are chosen by
+        if rung == "full":  # repeat if the machine drifted: these times decide
             timings = latency.measure_steadily(programs, _FULL_SECONDS)
         else:
             timings = latency.measure(programs, _SCREEN_SECONDS, sessions=_SCREEN_SESSIONS)
@@ -214,7 +214,7 @@ def _macs(artifact: ModelArtifact) -> int | None:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The original's results on every search image."""
+    """The original model's results on every search image."""
 
     info: SessionInfo
     masks: dict[str, np.ndarray]
@@ -225,7 +225,7 @@ class Remembered:
 
 
 def remember(bench: Workbench) -> Remembered:
-    """Runs the original on the search images, or reads the results of an earlier run."""
+    """Runs the original on the search images, or loads the results of an earlier run."""
     key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
 
     def run(folder: Path) -> None:

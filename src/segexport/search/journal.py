@@ -1,4 +1,4 @@
-"""Every try, a line each, written at once: a search that was killed goes on with the next one."""
+"""Logs every trial as one line immediately, so that a killed search resumes with the next attempt."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from segexport.search.candidate import Trial
 
 
 class Journal:
-    """JSON lines on disk. A line that a kill has cut short is dropped; a damaged one is an error."""
+    """JSON lines on disk. Drops a truncated last line; a damaged line is an error."""
 
     def __init__(self, path: Path) -> None:
-        """Reads what is there.
+        """Reads an existing journal.
 
         Raises:
-            InputError: The file holds something else.
+            InputError: The file is not a journal.
         """
         self.path = path
         self.points: list[Trial] = []
@@ -31,7 +31,7 @@ class Journal:
                 self._whole_bytes += len(line) + 1
 
     def append(self, point: Trial) -> None:
-        """Writes a point; killing the process after this cannot lose it.
+        """Writes a trial; killing the process after this cannot lose it.
 
         Raises:
             StorageError: The disk is full.
@@ -40,7 +40,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                file.truncate(self._whole_bytes)  # what a killed run left of its last line
+                file.truncate(self._whole_bytes)  # removes a killed run's partial last line
                 file.write(line.encode())
         except OSError as error:
             raise storage_error(error, self.path) from error

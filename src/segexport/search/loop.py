@@ -1,4 +1,4 @@
-"""Propose, measure, write down, until nothing is left to try or the time is spent."""
+"""Runs the search: proposes, measures and logs attempts until none are left or the time budget is spent."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from segexport.search.propose import propose
 from segexport.search.space import Space
 
 Evaluate = Callable[[Attempt], Trial]
-_RESERVED_TRIES = 3  # full measurements that must still fit after every screening
+_RESERVED_TRIES = 3  # full measurements that must still fit into the budget after every screening
 
 
 @dataclass
 class Outcome:
-    """How a search ended.
+    """The outcome of a search.
 
     Attributes:
-        made, found: Tries that were measured in this run, and those that were in the journal already.
-        left_out: What the budget did not allow, and what the machine ended, in words.
+        made, found: Trials measured in this run, and trials already in the journal.
+        left_out: Attempts that the budget did not allow or that the machine interrupted, as text.
     """
 
     points: list[Trial]
@@ -43,15 +43,15 @@ def search(
     say: Callable[[str], None],
     full_ratio: float = 2.0,
 ) -> Outcome:
-    """Fills the journal. The budget counts what earlier runs have spent on the same journal.
+    """Fills the journal. The budget includes the time that earlier runs spent on the same journal.
 
-    A try that the machine ended is not a result and is not written down; the next run makes it.
+    An interrupted attempt is not a result and is not logged; the next run repeats it.
 
     Args:
-        full_ratio: About how many times as long as a screening a full measurement takes; until one was made.
+        full_ratio: Estimated time of a full measurement relative to a screening, until one is measured.
 
     Raises:
-        SegexportError: The fp32 export itself cannot be made or run; the disk is full.
+        SegexportError: The fp32 export cannot be made or run; the disk is full.
     """
     outcome = Outcome(journal.points, found=len(journal.points))
     closed: set[str] = set()
@@ -94,7 +94,7 @@ def spent_s(points: Sequence[Trial]) -> float:
 
 
 def expected_s(space: Space, attempt: Attempt, points: Sequence[Trial], full_ratio: float = 2.0) -> float:
-    """About what a try will take, from those of its kind that were measured."""
+    """Estimates the time of an attempt from measured attempts of its kind."""
     plain = [p.seconds for p in points if not training_steps(p.attempt)]
     alike = [
         p.seconds
@@ -115,7 +115,7 @@ def expected_s(space: Space, attempt: Attempt, points: Sequence[Trial], full_rat
 
 
 def reserved_s(stage: str, points: Sequence[Trial], full_ratio: float = 2.0) -> float:
-    """What is kept for measuring the best candidates carefully."""
+    """Returns the time reserved for full measurements of the best candidates."""
     if stage in ("baseline", "confirm"):
         return 0.0
     full = [p.seconds for p in points if p.attempt.rung == "full"]
@@ -132,12 +132,12 @@ def training_steps(attempt: Attempt) -> int:
 
 
 def _trained_before(attempt: Attempt, points: Sequence[Trial]) -> bool:
-    """Whether the trained model is in the store already, and only its export is another."""
+    """Whether the store already has the trained model, so that only the export differs."""
     return any(p.candidate.steps == attempt.candidate.steps and p.error is None for p in points)
 
 
 def describe(point: Trial) -> str:
-    """One line about a try."""
+    """Returns one line about a trial."""
     words = [f"{point.attempt.idea}:"]
     if point.error is not None:
         return " ".join([*words, f"failed, {point.error.splitlines()[0]}"])

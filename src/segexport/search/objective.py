@@ -1,4 +1,4 @@
-"""The goal: the accuracy budget and the objective, and the order of measured trials by them."""
+"""Defines the goal (accuracy budget and objective) and ranks measured trials by it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from segexport.spec import Frozen, Precision
 Objective = Literal["latency", "size", "flops"]
 OBJECTIVES: tuple[Objective, ...] = ("latency", "size", "flops")
 WORTH_RATIO = 0.98
-"""An improvement below 2 % is nothing: two builds of one program differ as much."""
+"""Improvements below 2 % are ignored: two builds of one program differ as much."""
 
 
 class Goal(Frozen):
     """The accuracy budget and the objective.
 
     Attributes:
-        max_miou_drop: Loss of mIoU that is allowed, as a fraction of 1.
+        max_miou_drop: Allowed loss of mIoU, as a fraction of 1.
     """
 
     max_miou_drop: float = Field(ge=0, lt=1)
     objective: Objective = "latency"
 
     def cost(self, point: Trial) -> tuple[float, ...]:
-        """The costs to minimize: the objective, then the other two to break ties. Infinite if unknown."""
+        """Returns the costs to minimize: the objective, then the other two as tie-breakers. Infinite if unknown."""
         found = {"latency": point.latency_ratio, "size": point.size_bytes, "flops": point.macs}
         return tuple(float("inf") if found[name] is None else float(found[name]) for name in self._order)
 
@@ -40,14 +40,14 @@ class Goal(Frozen):
         return point.error is None and point.miou_delta is not None and point.miou_delta >= -self.max_miou_drop
 
     def surely_holds(self, point: Trial) -> bool:
-        """Whether the whole interval of its loss is."""
+        """Whether the whole interval of its loss is within the budget."""
         low = point.miou_interval[0] if point.miou_interval is not None else None
         return self.holds(point) and low is not None and low >= -self.max_miou_drop
 
     def pays(self, point: Trial, baseline: Trial) -> bool:
-        """Whether it is better than the fp32 export on the objective; int8 may not be slower either.
+        """Whether it beats the fp32 export on the objective; int8 must not be slower either.
 
-        After a screening the measured ratio decides, after a full measurement its whole interval.
+        Uses the measured ratio after a screening, and its whole interval after a full measurement.
         """
         own, base = self.cost(point)[0], self.cost(baseline)[0]
         if not own < WORTH_RATIO * base:
@@ -59,7 +59,7 @@ class Goal(Frozen):
         return not (slower and point.candidate.precision is Precision.INT8)
 
     def better(self, point: Trial, other: Trial) -> bool:
-        """Whether `point` costs less than `other` by more than the noise; where that is a tie, in what comes second."""
+        """Whether `point` costs less than `other` by more than the noise; ties are decided by the secondary costs."""
         for name, own, others in zip(self._order, self.cost(point), self.cost(other), strict=True):
             noise = WORTH_RATIO if name == "latency" else 1.0
             if own < noise * others:
@@ -70,7 +70,7 @@ class Goal(Frozen):
 
 
 def carefully(points: Iterable[Trial]) -> list[Trial]:
-    """For each candidate its most careful measurement, under the idea that it was first tried for."""
+    """Returns each candidate's highest-fidelity trial, under the idea of its first attempt."""
     found: dict[str, Trial] = {}
     for point in points:
         known = found.get(point.key)
@@ -87,7 +87,7 @@ def _care(point: Trial) -> tuple[bool, bool]:
 
 
 def baseline_of(points: Sequence[Trial]) -> Trial | None:
-    """The fp32 export without any step, which everything has to beat."""
+    """Returns the fp32 export without steps, the baseline for all candidates."""
     return next(
         (p for p in carefully(points) if p.attempt.stage == "baseline" and p.error is None),
         None,
@@ -95,9 +95,9 @@ def baseline_of(points: Sequence[Trial]) -> Trial | None:
 
 
 def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
-    """Candidates within the budget, as far as is known, that are worth their cost, cheapest first.
+    """Returns candidates that are within the budget and beat the baseline, cheapest first.
 
-    Of those that cost the same but for noise, the one with the least loss comes first.
+    Among candidates of equal cost within the noise, the one with the smallest loss comes first.
     """
     base = baseline_of(points)
     if base is None:
@@ -114,11 +114,11 @@ def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
 
 
 def finalists(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
-    """The bold one and the safe one: the cheapest whose loss is within the budget as measured on all search images,
-    then the cheapest whose whole interval is.
+    """Returns the bold and the safe candidate: the cheapest whose loss on all search images is within the budget, then
+    the cheapest whose whole interval is.
 
-    Two, because each verdict errs in at most 2.5 % of the cases (the lower end of a two-sided 95 % interval): both
-    together stay within 5 %.
+    Two candidates, because each verdict errs in at most 2.5 % of cases (the lower end of a two-sided 95 % interval), so
+    both together stay within 5 %.
     """
     full = [point for point in ranked(goal, points) if point.attempt.rung == "full"]
     bold = full[:1]

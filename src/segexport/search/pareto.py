@@ -1,4 +1,4 @@
-"""The points that no other beats in everything."""
+"""Computes the Pareto front."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 
 
 def front(values: Mapping[Hashable, Sequence[float]]) -> list[Hashable]:
-    """The names whose values (smaller is better, equally many for each) no other name's are all at most, one less.
+    """Returns the non-dominated names (smaller values are better, the same number of values for each).
 
-    They come sorted by the first value. Of equal ones all stay.
+    Sorted by the first value. Keeps all names with equal values.
     """
 
     def dominated(own: Sequence[float], other: Sequence[float]) -> bool:

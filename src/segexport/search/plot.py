@@ -1,4 +1,4 @@
-"""The plot of a search: what each candidate loses against what it costs, and the front that nothing beats."""
+"""Plots a search: accuracy loss against cost of each candidate, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _FAMILIES = (("as exported", "#444444", "s"), ("quantized", "#2b6cb0", "o"), ("t
 
 
 def shown(points: Sequence[Trial]) -> list[Trial]:
-    """The candidates that have a place in the plot: measured and timed."""
+    """Returns the plotted candidates: those that were measured and timed."""
     return [p for p in carefully(points) if p.error is None and p.miou_delta is not None and p.attempt.timed]
 
 
 def pareto(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
-    """Those of them that no other beats in both cost and loss."""
+    """Returns the plotted candidates that are not dominated in cost and loss."""
     by_key = {p.key: p for p in shown(points)}
     return [by_key[str(key)] for key in front({k: (goal.cost(p)[0], -_loss(p)) for k, p in by_key.items()})]
 
 
 def draw(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> tuple[str, bytes]:
-    """(SVG, PNG), equal for equal points.
+    """Returns (SVG, PNG), equal for equal points.
 
     Raises:
         EnvironmentMissingError: matplotlib is not installed.
@@ -88,7 +88,7 @@ def _figure(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> Figure
 
 
 def _limit_y(axes, goal: Goal, found: Sequence[Trial]) -> None:
-    """What lost everything would press the rest into one line; it is drawn at the lower edge's arrow instead."""
+    """Limits the y axis and draws total losses at its lower edge, so that they do not compress the other points."""
     low = -max(6 * goal.max_miou_drop, 0.02)
     beyond = [p for p in found if _loss(p) < low]
     if beyond:
@@ -99,7 +99,7 @@ def _limit_y(axes, goal: Goal, found: Sequence[Trial]) -> None:
 
 
 def _loss(point: Trial) -> float:
-    """The change of mIoU of a point that is `shown`."""
+    """Returns the mIoU change of a plotted candidate."""
     return point.miou_delta or 0.0
 
 

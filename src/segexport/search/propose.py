@@ -1,11 +1,11 @@
-"""From what was measured to what is to be measured next. Pure: the same points give the same tries.
+"""Proposes the next attempts from the measured trials. Pure: equal trials give equal attempts.
 
-Stages run from cheap to expensive. Each one lists all its candidates, given the trials so far; the first that has some
-new is next. So a search that was killed goes on where it stopped, and a result that changes what an earlier stage
-proposes sends the search back to it.
+Stages run from cheap to expensive. Each stage lists all its candidates, given the trials so far; the first stage with
+new candidates is next. So a killed search resumes where it stopped, and a result that changes an earlier stage's
+proposals returns the search to that stage.
 
-On few images agreement with the original distinguishes settings far better than mIoU, so it decides among screened
-candidates; the accuracy budget limits mIoU, which is judged on more images.
+On few images, agreement with the original separates settings far better than mIoU, so it ranks screened candidates; the
+accuracy budget limits mIoU, which is measured on more images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space
 from segexport.spec import Precision
 
-MOST_CONFIRMED = 3  # candidates at the head of the ranking that are measured on all images
+MOST_CONFIRMED = 3  # top-ranked candidates that are measured on all images
 MOST_REFINED = 18
 
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
@@ -31,11 +31,11 @@ def propose(
     closed: Collection[str] = (),
     unsettled: Collection[tuple[str, Fidelity]] = (),
 ) -> list[Attempt]:
-    """The next tries, all of one stage; none when the search is at its end.
+    """Returns the next attempts, all of one stage; empty at the end of the search.
 
     Args:
-        closed: Stages that are not asked any more, since the budget does not allow for them.
-        unsettled: Tries that gave no result in this run, and are left to the next one.
+        closed: Stages that the budget no longer allows.
+        unsettled: Attempts without a result in this run, which are left to the next run.
     """
     best = next(iter(ranked(goal, points)), None)
     for name, stage in STAGES.items():
@@ -72,7 +72,7 @@ def precisions(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attemp
 
 
 def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Other ways to choose ranges, one at a time; then what helped, together."""
+    """Proposes other calibration settings one at a time, then all helpful ones together."""
     start = _plain_int8(points)
     if start is None:
         return []
@@ -110,7 +110,7 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
 
 
 def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The first and the last layer float, and each type of operator that is not a product."""
+    """Proposes float for the first and the last layer, and for each operator type that is not a product."""
     best = _best_calibration(points)
     if best is None:
         return []
@@ -138,7 +138,7 @@ def parts(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def layers(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Each group of layers alone in int8: what it costs in accuracy. Nobody needs to know where all of them hold."""
+    """Proposes int8 for each layer group alone, to measure its accuracy loss; skipped if full int8 holds."""
     best = _best_calibration(points)
     if best is None or len(space.groups) < 2 or goal.surely_holds(_screened(best, points)):
         return []
@@ -156,7 +156,7 @@ def layers(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def mix(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Float where int8 brings no time; then, a few more each time, where it costs most accuracy for its time."""
+    """Proposes float for layers without an int8 speedup, then for more layers with the most loss per saved time."""
     start = _mixed_start(goal, points)
     if start is None:
         return []
@@ -177,7 +177,7 @@ def mix(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """One group more or less than the best mix so far, as long as that helps."""
+    """Adds or removes one float group of the best mix so far, as long as that helps."""
     order = _dearest_first(space, points)
     best = _incumbent(goal, [p for p in _int8(points) if p.attempt.stage != "layers"], points)
     if best is None or not order or sum(p.attempt.stage == "refine" for p in points) >= MOST_REFINED:
@@ -185,7 +185,7 @@ def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     now = frozenset(best.candidate.float_nodes)
     inside = [group for group in reversed(order) if now.issuperset(group)][:3]
     outside = [group for group in order if now.isdisjoint(group)][:3]
-    if goal.surely_holds(best):  # nothing needs to be fixed
+    if goal.surely_holds(best):  # within the budget, so no change is needed
         outside = [group for group in outside if _gain_ms(space, group) <= 0]
     changed = [(now.difference(group), f"{_layer_words(group)} in int8 after all") for group in inside]
     changed += [(now.union(group), f"{_layer_words(group)} too") for group in outside]
@@ -193,7 +193,7 @@ def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def confirm(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The head of the ranking again, on all search images and with longer timing."""
+    """Proposes full measurements of the top-ranked candidates: all search images and longer timing."""
     return [
         p.attempt.model_copy(update={"stage": "confirm", "rung": "full", "timed": True})
         for p in ranked(goal, points)[:MOST_CONFIRMED]
@@ -227,21 +227,21 @@ def _best_calibration(points: Sequence[Trial]) -> Trial | None:
 
 
 def _screened_agreement(points: Sequence[Trial]) -> Callable[[Trial], float]:
-    """Agreement on the screening images, which all candidates have in common."""
+    """Returns agreement on the screening images, which all candidates share."""
     screened = {p.key: p.agreement for p in points if p.attempt.rung == "screen" and p.agreement is not None}
     return lambda point: screened.get(point.key, -1.0)
 
 
 def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Trial | None:
-    """The cheapest within the budget; else the one that agrees best."""
+    """Returns the cheapest candidate within the budget; else the one with the best agreement."""
     keys = {point.key for point in pool}
     held = [point for point in ranked(goal, points) if point.key in keys]
     return held[0] if held else max(pool, key=_screened_agreement(points), default=None)
 
 
 def _mixed_start(goal: Goal, points: Sequence[Trial]) -> Trial | None:
-    """Calibration and operator types of the best candidate without layers of its own choice, as it was screened: what
-    a later, more precise measurement shows is no reason to begin again."""
+    """Returns the best candidate without individually chosen layers, by its screening: a later, more precise
+    measurement must not restart the stage."""
     screened = [p for p in points if p.attempt.rung == "screen"]
     pool = [p for p in _int8(screened) if not p.candidate.float_nodes]
     return _incumbent(goal, pool, screened)
@@ -252,7 +252,7 @@ def _screened(point: Trial, points: Sequence[Trial]) -> Trial:
 
 
 def _slow(space: Space, less_than_ratio: float) -> frozenset[str]:
-    """Layers that int8 makes no faster, or by less than this share of their time."""
+    """Returns layers that int8 does not speed up by at least this fraction of their time."""
     return frozenset(
         layer.name
         for layer in space.layers
@@ -268,8 +268,7 @@ def _gain_ms(space: Space, group: Sequence[str]) -> float:
 
 
 def _dearest_first(space: Space, points: Sequence[Trial]) -> list[tuple[str, ...]]:
-    """Groups of layers by the disagreement that each brings for the time that it saves; the slowest where no
-    sensitivity was measured."""
+    """Returns layer groups sorted by disagreement per saved time; by time if no sensitivity was measured."""
     harm = {
         p.attempt.subject: 1.0 - p.agreement
         for p in points

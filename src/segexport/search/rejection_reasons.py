@@ -1,4 +1,4 @@
-"""Why each candidate was not chosen, in words."""
+"""Explains why each candidate was not chosen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMES: dict[Objective, str] = {"latency": "faster", "size": "smaller", "flops":
 
 
 def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> str:
-    """One clause about a candidate that was measured as carefully as it ever was."""
+    """Returns one clause about a candidate at its highest fidelity."""
     base = baseline_of(points)
     if chosen is not None and point.key == chosen.key:
         return "chosen"
@@ -39,7 +39,7 @@ def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | No
 
 
 def slow_layers(space: Space) -> list[str]:
-    """Gains of int8 in the profiles, layer by layer; one line for all layers without a gain."""
+    """Lists the int8 gain per layer from the profiles; one line for all layers without a gain."""
     timed = [layer for layer in space.layers if layer.float_ms is not None and layer.int8_ms is not None]
     slow = sorted((layer for layer in timed if layer.gain_ms <= 0), key=lambda layer: layer.gain_ms)
     lines = []

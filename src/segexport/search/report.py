@@ -1,4 +1,4 @@
-"""The report of a search: one page with the plot and a table of everything that was tried, and why it was dropped."""
+"""Renders the report of a search: a page with the plot and a table of all candidates with rejection reasons."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class Summary(Frozen):
-    """`search.json`: how the search ended.
+    """The contents of `search.json`: the outcome of the search.
 
     Attributes:
-        sentence: The outcome, for a person.
+        sentence: The outcome in one sentence.
         images: Numbers of images: search, verdict, learning.
-        left_out: What the budget did not allow.
-        notes: What a reader should know: layers that do not pay, how the images were split.
-        front: Ideas of the candidates that no other beats.
-        tries: Every candidate at its most careful measurement, with the reason why it was not chosen.
+        left_out: Attempts that the budget did not allow.
+        notes: Remarks: layers without a speedup, how the images were split.
+        front: Ideas of the candidates on the Pareto front.
+        tries: Every candidate at its highest fidelity, with the reason why it was not chosen.
     """
 
     sentence: str
@@ -47,7 +47,7 @@ class Summary(Frozen):
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A line of the table, as text."""
+    """One formatted table row."""
 
     stage: str
     idea: str
@@ -63,13 +63,13 @@ class TrialRow:
 
 
 def rows(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> list[TrialRow]:
-    """In the order in which things were tried."""
+    """Returns the table rows in order of attempt."""
     best = {point.key for point in pareto(goal, points)}
     return [_row(point, goal, points, chosen, best) for point in carefully(points)]
 
 
 def tries(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> tuple[dict[str, Any], ...]:
-    """The same for machines."""
+    """Returns the rows as plain data for `search.json`."""
     kept = {"attempt", "notes"}
     return tuple(
         {
@@ -89,7 +89,7 @@ def notes(space: Space) -> tuple[str, ...]:
 
 
 def html(summary: Summary, goal: Goal, points: Sequence[Trial], chosen: Trial | None, svg: str) -> str:
-    """The page. It needs nothing else: no network, no script."""
+    """Renders a self-contained page: no network, no script."""
     return _template().render(summary=summary, goal=goal, rows=rows(goal, points, chosen), svg=svg)
 
 

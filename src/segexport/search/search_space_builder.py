@@ -1,4 +1,4 @@
-"""Finds out what there is to choose from: the layers that can be int8 and what each takes, what can be trained."""
+"""Builds the search space: the layers that can run in int8 with their times, and the possible trainings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from segexport.search.evaluate import Workbench
 from segexport.search.space import Space, Training, grouped
 from segexport.spec import Format, Precision
 
-MOST_GROUPS = 32  # single layers are tried alone up to so many; of more, neighbours are tried together
+MOST_GROUPS = 32  # with more layers than this, neighbouring layers are tried together
 KEPT_MACS = (0.75, 0.5, 0.35)
 
 
 def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path) -> Space:
-    """The space of a model; kept in `file`, since its times would differ a little the next time."""
+    """Returns the space of a model; stores it in `file`, because times vary between measurements."""
     if file.is_file():
         try:
             return _with_teacher(Space.model_validate_json(file.read_bytes()), teacher)
@@ -36,14 +36,14 @@ def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path) 
 
 
 def _with_teacher(space: Space, teacher: str) -> Space:
-    """The space with the original where it lies now, if it was moved since."""
+    """Updates the original's path in the space, if it was moved."""
     if space.training is None or Path(space.training.teacher).exists():
         return space
     return space.model_copy(update={"training": space.training.model_copy(update={"teacher": teacher})})
 
 
 def space_key(bench: Workbench, to: str, train: bool) -> str:
-    """What decides which tries there are and what they measure."""
+    """Returns a key of everything that determines the attempts and their measurements."""
     learning = bench.learning.fingerprint if bench.learning is not None else ""
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
@@ -62,7 +62,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
 
 
 def exports(to: str) -> tuple[ExportRecipe, ...]:
-    """Every precision of a target that is tried, fp32 first."""
+    """Returns the exports of a target in every searched precision, fp32 first."""
     target = target_named(to)
     return tuple(target.Recipe(to=to, precision=precision) for precision in target.searched)
 
@@ -88,18 +88,18 @@ def _looked_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
 
 
 def calibration_methods() -> tuple[str, ...]:
-    """Ways to choose ranges other than the default."""
+    """Returns the calibration methods other than the default."""
     field = Calibration.model_fields["method"]
     return tuple(method for method in get_args(field.annotation) if method != field.default)
 
 
 def calibration_switches() -> tuple[str, ...]:
-    """Settings that are off by default."""
+    """Returns the calibration settings that are off by default."""
     return tuple(name for name, field in Calibration.model_fields.items() if field.default is False)
 
 
 def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
-    """The products of the graph, with their times in float and in int8; None where the target cannot part them."""
+    """Returns the graph's products with float and int8 times; None if the target cannot separate them."""
     made = {export.precision: Candidate(export=export) for export in exports(to)}
     if Precision.INT8 not in made:
         return None
@@ -119,7 +119,7 @@ def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
 
 
 def _training(bench: Workbench, teacher: str) -> Training:
-    """A step runs the original and the student forwards, and the student backwards, on each image of a batch."""
+    """Estimates training time: a step runs original and student forward, and the student backward, per image."""
     training = Training(teacher=teacher, labelled=bench.learning is not None and bench.learning.labelled)
     tensor, _ = preprocess.apply(bench.source.manifest.preprocess, bench.images.read(0).image)
     with runtime_for(Format.PADDLE).open(bench.source, bench.options) as session:

@@ -1,4 +1,4 @@
-"""The recipe of a candidate: what `segexport run` needs to make it again, and to check it beside fp32."""
+"""Writes the recipe of a candidate, with which `segexport run` reproduces it and checks it together with fp32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BASELINE = "fp32"
 def recipe_of(
     candidate: Candidate | None, baseline: ExportRecipe, goal: Goal, model: ModelRecipe, data: DataRecipe, **check: Any
 ) -> Recipe:
-    """The candidate and the fp32 export of the model as it was; fp32 alone where there is no candidate."""
+    """Returns a recipe of the candidate and the original's fp32 export; only fp32 without a candidate."""
     if candidate is None:
         exports: tuple[ExportRecipe, ...] = (baseline.model_copy(update={"name": BASELINE}),)
         steps = ()
@@ -37,10 +37,10 @@ def recipe_of(
 
 
 def limits_of(candidate: Candidate, goal: Goal) -> Limits:
-    """The accuracy budget in place of the precision's margin.
+    """Replaces the precision's margin by the accuracy budget.
 
-    A model that was trained again is not meant to agree with the original where that was wrong, so it is held to the
-    truth and not to the original's masks.
+    A retrained model need not agree with the original where the original was wrong, so it is compared with the ground
+    truth and not with the original's masks.
     """
     changes: dict[str, Any] = {"miou_margin": goal.max_miou_drop, "agreement_mask_iou_min": 1 - goal.max_miou_drop}
     if goal.objective == "latency":
@@ -56,7 +56,7 @@ def limits_of(candidate: Candidate, goal: Goal) -> Limits:
 
 
 def to_yaml(recipe: Recipe, head: Mapping[str, str]) -> str:
-    """The recipe with what was set, under a comment with its origin."""
+    """Renders the recipe's explicit settings under a comment with its origin."""
     lines = [f"# {name}: {text}" for name, text in head.items()]
     content = recipe.model_dump(mode="json", exclude_unset=True)
     return "\n".join([*lines, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)])

@@ -1,4 +1,4 @@
-"""What there is to choose from for one model on one target: plain data, found out before the search begins."""
+"""The search space of one model on one target: plain data, determined before the search."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from segexport.spec import Frozen
 
 
 class Training(Frozen):
-    """How to train a pruned or quantized model, where there is something to learn from.
+    """How to train a pruned or quantized model, if there is training data.
 
     Attributes:
-        teacher: The original, as the step's parameter names it.
+        teacher: The original, as given in the step's parameter.
         labelled: Whether the training images have labels.
-        steps: Of a short training, which shows whether a long one is worth its time.
-        step_seconds: About what one step takes.
+        steps: Steps of a short training, which shows whether a long one is worth its time.
+        step_seconds: Estimated time of one step.
     """
 
     teacher: str
@@ -28,19 +28,19 @@ class Training(Frozen):
 
 
 class Space(Frozen):
-    """The choices.
+    """The search space.
 
     Attributes:
-        precisions: Exports of the target without any setting, fp32 first.
-        more: Candidates of the first stage that need a step of their own.
-        methods: Ways to choose activation ranges.
-        switches: Settings of the calibration that are off by default.
-        operators: Operator types besides products that the exporter turns into int8, and that may stay float.
-        layers: In the graph's order.
-        groups: Layers that are judged together, where single ones would be too many.
-        kept_macs: Shares of the cost that pruning may leave; none where the model cannot be pruned.
-        training: None where nothing can be trained.
-        qat: Whether quantization-aware training is there.
+        precisions: Exports of the target with default settings, fp32 first.
+        more: Candidates of the first stage that need an additional step.
+        methods: Calibration methods.
+        switches: Calibration settings that are off by default.
+        operators: Operator types besides products that the exporter quantizes and that may stay float.
+        layers: Layers in graph order.
+        groups: Layers that are tried together if there are too many single ones.
+        kept_macs: Cost fractions for pruning; empty if the model cannot be pruned.
+        training: None if nothing can be trained.
+        qat: Whether quantization-aware training is available.
     """
 
     precisions: tuple[AnyExport, ...]
@@ -64,7 +64,7 @@ class Space(Frozen):
 
 
 def grouped(layers: tuple[QuantizableLayer, ...], most: int) -> tuple[tuple[str, ...], ...]:
-    """At most `most` runs of neighbouring layers, as equal in number as can be."""
+    """Splits the layers into at most `most` runs of neighbours of nearly equal length."""
     count = min(most, len(layers))
     edges = [round(index * len(layers) / count) for index in range(count + 1)] if count else []
     return tuple(tuple(layer.name for layer in layers[a:b]) for a, b in itertools.pairwise(edges))

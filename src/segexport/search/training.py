@@ -1,4 +1,4 @@
-"""The dear stages of the search: what needs training. Short trainings show which long ones are worth their time."""
+"""The expensive search stages, which train. Short trainings show which long ones are worth their time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from segexport.search.objective import Goal, baseline_of, carefully, ranked
 from segexport.search.space import Space, Training
 from segexport.spec import Precision
 
-LONGER = 4  # each training is so many times as long as the one before
-MOST_LONGER = 2  # times that a training is made longer
-_HOPE_RATIO = 6.0  # a loss beyond so many times the budget after a short training is given up
+LONGER = 4  # length of each training relative to the previous one
+MOST_LONGER = 2  # most extensions of a training
+_HOPE_RATIO = 6.0  # gives up if the loss after a short training exceeds this multiple of the budget
 
 
 def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Everything in int8 after training with it, where int8 without training may lose too much."""
+    """Proposes quantization-aware training if int8 without training may lose too much."""
     if not space.qat or space.training is None or baseline_of(points) is None:
         return []
     whole = _whole_int8(points)
@@ -31,7 +31,7 @@ def qat(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def prune(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """Some shares of the cost, each trained for a short while with the original as teacher."""
+    """Proposes several cost fractions, each with a short training with the original as teacher."""
     if space.training is None or baseline_of(points) is None:
         return []
     return [
@@ -46,7 +46,7 @@ def prune(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def longer(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The trained candidates that came near enough, trained longer: the cheapest of them first."""
+    """Proposes longer training of the trained candidates that came close enough, cheapest first."""
     if space.training is None:
         return []
     latest: dict[tuple, Trial] = {}
@@ -74,7 +74,7 @@ def longer(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def combine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
-    """The smallest trained model within the budget, in the best int8 that was found."""
+    """Proposes the smallest trained model within the budget with the best int8 settings."""
     int8 = next(
         (p for p in ranked(goal, points) if p.candidate.precision is Precision.INT8 and not p.candidate.steps), None
     )
@@ -90,7 +90,7 @@ def combine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
 
 
 def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
-    """By the saliency of the channels, with the remaining weights reconstructed: see docs/pruning.md."""
+    """Prunes by channel saliency and reconstructs the remaining weights; see docs/pruning.md."""
     target = "keep_bytes" if goal.objective == "size" else "keep_macs"
     chain = (
         StepRecipe(step="prune", params={target: kept, "criterion": "fisher", "reconstruct": True, "images": 48}),
@@ -100,7 +100,7 @@ def _pruned(space: Space, goal: Goal, kept: float, steps: int) -> Candidate:
 
 
 def _learning(training: Training | None, steps: int) -> dict:
-    """Parameters of `finetune`: labels if there are any, and always the original's outputs."""
+    """Returns `finetune` parameters: the original's outputs, and labels if there are any."""
     assert training is not None, "pruned candidates are proposed where there is training"
     return {
         "steps": steps,

@@ -1,1 +1,1 @@
-"""Semantic and instance segmentation: a task is one object, and everything else asks it."""
+"""The tasks: semantic and instance segmentation, one object each."""

@@ -1,4 +1,4 @@
-"""What one task does otherwise than another: the protocol that `semantic` and `instance` fulfil."""
+"""Defines the task protocol that `semantic` and `instance` implement."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.spec import Label, TaskName
 
 Feature = Literal["steps", "shard", "recording", "diagnose", "pipeline", "compress"]
-"""What not every task's models can be used for."""
+"""Features that not every task supports."""
 
 
 @dataclass(frozen=True)
 class ScoredClasses:
-    """Which classes are scored, and how the model's become the data's.
+    """The scored classes, and the mapping from the model's classes to the data's.
 
     Attributes:
-        lookup: (classes of the model,): the class of the data for each of them; None when they are the same.
-        label_map: The same by name, where names differ.
+        lookup: (model classes,): the data class of each model class; None if they are equal.
+        label_map: The same mapping by name, if names differ.
     """
 
     labels: tuple[Label, ...]
@@ -40,25 +40,25 @@ class ScoredClasses:
 
 
 class TaskScorer(Scorer[AnyCounts], Protocol[AnyCounts]):
-    """Counts, draws and judges one run of a check."""
+    """Counts, draws and judges the results of one check."""
 
     def draw(self, sample: Sample, worst: RankedImage) -> bytes:
-        """Image, truth, reference, export and their difference side by side: a PNG or a JPEG."""
+        """Draws image, truth, reference, export and difference side by side; returns a PNG or a JPEG."""
         ...
 
     def judge(self, comparison: Comparison[AnyCounts]) -> Judge:
-        """What holds the counts against limits, when all images are counted."""
+        """Returns the judge that compares the final counts with the limits."""
         ...
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A task's metric of one model; fractions of 1.
+    """A model's task metric; fractions of 1.
 
     Attributes:
         delta: Export minus reference, with its 95 % interval.
-        classes: Of each class.
-        class_deltas: Empty where they are not known.
+        classes: Metric per class.
+        class_deltas: Delta per class; empty if unknown.
     """
 
     value: float | None = None
@@ -69,10 +69,10 @@ class Accuracy:
 
 
 class TaskWords(Protocol):
-    """How reports speak of a task's answers.
+    """The wording of a task in reports.
 
     Attributes:
-        answers: What models give.
+        answers: Noun for the models' outputs.
         compared: The end of "each export ran on the images, and ...".
         baseline_check: Name of the check of the metric against an earlier report.
     """
@@ -85,15 +85,15 @@ class TaskWords(Protocol):
     def baseline_check(self) -> str: ...
 
     def metric_name(self, report: Report) -> str:
-        """A column's title."""
+        """Returns the metric's column title."""
         ...
 
     def accuracy(self, row: ExportResult | ReferenceResult) -> Accuracy:
-        """The metric in a row of the report."""
+        """Returns the metric of a report row."""
         ...
 
     def truth(self, *, labelled: bool) -> str:
-        """What the metric is measured against, in a sentence."""
+        """Returns a sentence on the metric's ground truth."""
         ...
 
 
@@ -114,12 +114,12 @@ AnyModel = TypeVar("AnyModel", bound=Opened)
 
 
 class Task(Protocol[AnyModel]):
-    """One kind of answer that models give.
+    """A segmentation task.
 
     Attributes:
-        answer: A model's output, in messages.
-        features: What its models can be used for beyond export, predict, evaluate, check and serve.
-        words: For reports.
+        answer: Noun for a model's output in messages.
+        features: Supported features beyond export, predict, evaluate, check and serve.
+        words: Wording for reports.
     """
 
     @property
@@ -137,22 +137,22 @@ class Task(Protocol[AnyModel]):
         """Raises InputError for labels of another task."""
 
     def scored_classes(self, manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
-        """Decides the classes of a check; raises InputError where model and data do not fit."""
+        """Determines the classes of a check; raises InputError if model and data do not match."""
         ...
 
     def scorer(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> TaskScorer[Any]:
-        """What counts the answers of a check."""
+        """Returns the scorer of a check."""
         ...
 
     def least_agreement(self, limits: Limits) -> tuple[float, float]:
-        """The agreement with the reference that is asked for, over all images and on the worst one; 0: none."""
+        """Returns the required agreement with the reference over all images and on the worst image; 0: none."""
         ...
 
     def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
-        """Suspected faults of the labels, in sentences.
+        """Returns sentences on suspected label faults.
 
         Raises:
-            InputError: Labels that cannot be read.
+            InputError: A label cannot be read.
         """
         ...
 
@@ -167,11 +167,11 @@ class Task(Protocol[AnyModel]):
         runtime: str = "",
         target_size: TargetSize = None,
     ) -> AnyModel:
-        """The model in a process of its own."""
+        """Opens the model in a separate process."""
         ...
 
     def predictions(self, model: AnyModel, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
-        """A model's result for each image; raises InputError for an option that the task does not have."""
+        """Yields a model's result per image; raises InputError for an option that the task does not support."""
         ...
 
     def evaluate(
@@ -184,9 +184,9 @@ class Task(Protocol[AnyModel]):
         label_map: Mapping[str, str] | None,
         progress: Progress,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics, and what they were counted from, by PaddleX's names."""
+        """Returns the metrics and their counts under PaddleX's names."""
         ...
 
     def metrics_table(self, metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
-        """What `evaluate` gives, with `labels`, for the terminal."""
+        """Formats the metrics of `evaluate` for the terminal."""
         ...

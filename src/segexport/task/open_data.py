@@ -1,4 +1,4 @@
-"""Opens the images and the truth in a folder, whichever task they are for."""
+"""Opens the images and annotations of a folder for any task."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from segexport.task.instance import coco_data, voc_data
 
 @guarded("a data set")
 def open_data(root: Path, split: str = "val", *, ignore_index: int = 255, groups: str | None = None) -> Dataset:
-    """The data set in a folder: annotated objects if it contains some and no list of label images.
+    """Opens the data set of a folder: annotated objects if it contains them and no list of label images.
 
     Args:
-        root: A folder in PaddleSeg's, COCO's or Pascal VOC's form, a folder of images, or COCO's JSON file itself.
-        split: Which part of it.
+        root: A folder in PaddleSeg, COCO or Pascal VOC format, a folder of images, or a COCO JSON file.
+        split: The split to open.
         ignore_index: As in `Dataset.open`.
         groups: As in `Dataset.grouped`.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The data cannot be read.
     """
     return _opened(root, split, ignore_index).grouped(groups)
 

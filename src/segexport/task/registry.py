@@ -1,4 +1,4 @@
-"""The tasks by name."""
+"""Looks up tasks by name."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ TASKS: dict[TaskName, Task[Any]] = {"semantic": SemanticTask(), "instance": Inst
 
 
 def task_of(manifest: Manifest) -> Task[Any]:
-    """The task of a model."""
+    """Returns the task of a model."""
     return TASKS[manifest.task]
 
 
 def require_feature(artifact: ModelArtifact, feature: Feature, who: str, *, hint: str = "") -> None:
-    """Refuses a model whose task cannot do something.
+    """Refuses a model whose task lacks a feature.
 
     Args:
-        who: What cannot be done with it, for the message.
+        who: The unsupported operation, for the message.
 
     Raises:
         UnsupportedModelError: Its task does not have the feature.
