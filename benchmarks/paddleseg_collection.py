@@ -61,9 +61,11 @@ def build(name: str, folder: Path, options: argparse.Namespace) -> str:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=options.limit_s)
     except subprocess.TimeoutExpired:
         return f"more than {options.limit_s:g} s"
-    if not ended.returncode:
+    if (folder / "deploy.yaml").is_file():
         return ""
-    lines = [line.strip() for line in ended.stderr.splitlines() if line.strip() and "Warning" not in line]
+    lines = [
+        line.strip() for line in (ended.stdout + ended.stderr).splitlines() if line.strip() and "Warning" not in line
+    ]
     return " ".join(lines[-2:])[-300:] or f"Python ended with {ended.returncode}"
 
 

@@ -11,6 +11,7 @@ configurations, with the smallest backbone that they name.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ CLASSES = 19
 DILATED = {"output_stride": 8}
 LAST, ALL = [2, 3], [0, 1, 2, 3]
 SWIN = "SwinTransformer_tiny_patch4_window7_224"
-VIT = "ViT_small_patch16_224"
-# model -> its arguments; `backbone` is a name with arguments. Sizes stand for those of the image.
+VIT = ("ViT_small_patch16_224", {"img_size": "size", "pretrained": "nothing"})
+# model -> its arguments; `backbone` is a name with arguments. `size` stands for the image's longer side.
 MODELS: dict[str, dict[str, Any]] = {
     "ANN": {"backbone": ("ResNet50_vd", DILATED)},
     "AttentionUNet": {},
@@ -64,10 +65,10 @@ MODELS: dict[str, dict[str, Any]] = {
     },
     "LPSNet": {"depths": [1, 3, 3, 10, 10], "channels": [8, 24, 48, 96, 96], "scale_ratios": [1.0, 0.25]},
     "LRASPP": {"backbone": ("MobileNetV3_large_x1_0_os8", {})},
-    "LinearSegmenter": {"backbone": (VIT, {"img_size": "size"})},
-    "MLATransformer": {"backbone": (SWIN, {}), "in_channels": [96, 192, 384, 768]},
+    "LinearSegmenter": {"backbone": VIT},
+    "MLATransformer": {"backbone": (SWIN, {}), "mlahead_channels": 96, "in_channels": [96, 192, 384, 768]},
     "MaskFormer": {"backbone": (f"{SWIN}_maskformer", {})},
-    "MaskSegmenter": {"backbone": (VIT, {"img_size": "size"}), "h_embed_dim": 768, "h_depth": 2, "h_num_heads": 12},
+    "MaskSegmenter": {"backbone": VIT, "h_embed_dim": 768, "h_depth": 2, "h_num_heads": 12},
     "MobileSeg": {"backbone": ("MobileNetV3_large_x1_0", {})},
     "MobileSeg.LiteHRNet": {
         "backbone": ("Lite_HRNet_30", {}), "backbone_indices": [0, 1, 2], "cm_bin_sizes": [1, 2, 4],
@@ -96,9 +97,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "decoder_cfg": {"channels": 256, "ham_channels": 256, "ham_kwargs": {"MD_R": 16}},
     },
     "SegNet": {},
-    "SegmentationTransformer": {"backbone": (VIT, {"img_size": "size"}), "backbone_indices": [1, 3, 5, 7]},
+    "SegmentationTransformer": {"backbone": VIT, "backbone_indices": [1, 3, 5, 7]},
     "SegmentationTransformer.mla": {
-        "backbone": (VIT, {"img_size": "size"}), "backbone_indices": [1, 3, 5, 7], "head": "mla",
+        "backbone": VIT, "backbone_indices": [1, 3, 5, 7], "head": "mla",
     },
     "TopFormer": {"backbone": ("TopTransformer_Tiny", {"lr_mult": 1.0})},
     "U2Net": {},
@@ -108,7 +109,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "UNetPlusPlus": {},
     "UPerNet": {"backbone": (SWIN, {}), "backbone_indices": ALL},
     "UPerNetCAE": {
-        "backbone": ("CAE", {"img_size": "size", "qkv_bias": True, "init_values": 0.1, "use_rel_pos_bias": True}),
+        "backbone": (
+            "CAE",
+            {
+                "img_size": "size", "pretrained": "nothing", "qkv_bias": True, "init_values": 0.1,
+                "use_rel_pos_bias": True,
+            },
+        ),
         "backbone_indices": [3, 5, 7, 11], "channels": 768, "fpn_channels": 768, "head_channels": 768,
         "channels_fpn": [768, 768, 768, 768],
     },
@@ -130,6 +137,9 @@ Deploy:
 
 def built(name: str, height: int, width: int) -> Any:
     """The network, a `paddle.nn.Layer`."""
+    import paddle
+
+    paddle.nn.SyncBatchNorm = paddle.nn.BatchNorm2D  # on a CPU, as PaddleSeg's own layers do
     import paddleseg.models  # noqa: F401 - fills the registry
     from paddleseg.cvlibs import manager
 
@@ -137,7 +147,11 @@ def built(name: str, height: int, width: int) -> Any:
     if "backbone" in arguments:
         kind, given = arguments["backbone"]
         given = {key: max(height, width) if value == "size" else value for key, value in given.items()}
-        arguments["backbone"] = manager.BACKBONES[kind](**given)
+        with tempfile.TemporaryDirectory() as folder:
+            if "pretrained" in given:  # a backbone that wants a file: one without weights
+                given["pretrained"] = str(Path(folder) / "nothing.pdparams")
+                paddle.save({}, given["pretrained"])
+            arguments["backbone"] = manager.BACKBONES[kind](**given)
     return manager.MODELS[name.partition(".")[0]](**arguments)
 
 
