@@ -1,1 +1,1 @@
-"""A model behind HTTP, with the requests and answers of PaddleX's basic serving."""
+"""Serves a model over HTTP with the requests and responses of PaddleX's basic serving."""

@@ -1,4 +1,4 @@
-"""Which requests are accepted. All of it happens on the event loop's thread, so nothing is locked."""
+"""Admission control for requests. Runs on the event loop's thread only, so it needs no locks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from segexport.serve.http_errors import Refused
 from segexport.serve.limits import ServerLimits
 from segexport.serve.metrics import Metrics
 
-_SMOOTHING = 0.1  # of the mean time of a request
-_WORTH_WAITING = 0.5  # of a request's time: what would wait longer is refused at once, not lost to the clock
+_SMOOTHING = 0.1  # smoothing factor of the mean request time
+_WORTH_WAITING = 0.5  # fraction of the request timeout: a request that would wait longer is refused immediately
 
 
 class Admission:
-    """Counts the requests that were accepted and are not answered, and the bytes that they hold."""
+    """Counts accepted requests without a response, and the bytes that they hold."""
 
     def __init__(self, limits: ServerLimits, metrics: Metrics) -> None:
         self._limits, self._metrics = limits, metrics
@@ -25,11 +25,11 @@ class Admission:
 
     @property
     def retry_after_s(self) -> int:
-        """When there will be room again, roughly."""
+        """Estimates when a request will be accepted again."""
         return max(1, min(60, math.ceil(self._wait_s / 2)))
 
     def check(self) -> None:
-        """Raises Refused (503) while there is no room, or when the server is about to stop."""
+        """Raises Refused (503) if the server is full or stopping."""
         if self.stopping:
             raise Refused(503, "the server is stopping", retry_after_s=5)
         if self._inside >= self._limits.queue or self._wait_s > self._limits.request_s * _WORTH_WAITING:
@@ -41,7 +41,7 @@ class Admission:
 
     @contextmanager
     def accepted(self) -> Iterator[None]:
-        """A request inside; raises as `check` does."""
+        """Counts one request while it is processed; raises as `check`."""
         self.check()
         self._count(1)
         try:
@@ -51,7 +51,7 @@ class Admission:
 
     @contextmanager
     def downloading(self) -> Iterator[None]:
-        """One more download; raises Refused (503) when there are enough."""
+        """Counts one download; raises Refused (503) if the limit is reached."""
         if self._downloads >= self._limits.downloads:
             raise Refused(503, f"{self._downloads} images are being downloaded; try again later", retry_after_s=2)
         self._downloads += 1
@@ -62,7 +62,7 @@ class Admission:
 
     @contextmanager
     def holding(self) -> Iterator[Held]:
-        """What one request holds in memory; given back at the end."""
+        """Tracks the memory of one request; releases it at the end."""
         held = Held(self)
         try:
             yield held
@@ -70,14 +70,14 @@ class Admission:
             self.hold(-held.bytes)
 
     def hold(self, count: int) -> None:
-        """So many bytes more; raises Refused (503) when that is too much."""
+        """Adds bytes; raises Refused (503) if the limit is exceeded."""
         if count > 0 and self._held_bytes + count > self._limits.held_bytes:
             raise Refused(503, "the requests inside fill the memory; try again later", retry_after_s=2)
         self._held_bytes += count
         self._metrics.held_bytes.set(self._held_bytes)
 
     def took(self, seconds: float) -> None:
-        """Learns how long one request keeps those behind it waiting."""
+        """Updates the mean request time."""
         self._each_s += (seconds - self._each_s) * (_SMOOTHING if self._each_s else 1.0)
 
     @property
@@ -90,12 +90,12 @@ class Admission:
 
 
 class Held:
-    """Bytes that a request holds."""
+    """The bytes that a request holds."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission, self.bytes = admission, 0
 
     def hold(self, count: int) -> None:
-        """Holds so many bytes, in place of those before; raises Refused (503) when that is too much."""
+        """Sets the number of held bytes; raises Refused (503) if the limit is exceeded."""
         self._admission.hold(count - self.bytes)
         self.bytes = count

@@ -1,4 +1,4 @@
-"""The addresses that the server knows, as an ASGI application."""
+"""The server's routes as an ASGI application."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 access = logging.getLogger("segexport.serve.access")
 
 _JSON = "application/json"
-_CLIENT_LEFT = 499  # as in nginx; the answer is not read
+_CLIENT_LEFT = 499  # as in nginx; the client does not read the response
 
 
 def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
-    """POST to the task's address, GET /health, GET /metrics."""
+    """Builds the routes: POST to the task's path, GET /health, GET /metrics."""
 
     async def health(_request: Request) -> Response:
         if service.admission.stopping:
@@ -68,7 +68,7 @@ def _head_bytes(scope: Scope) -> int:
 
 
 class InferenceHandler:
-    """One request with an image, from its first byte to the last of its answer."""
+    """Handles one image request from its first byte to the end of the response."""
 
     def __init__(self, service: Service, limits: ServerLimits) -> None:
         self._service, self._limits = service, limits
@@ -78,7 +78,7 @@ class InferenceHandler:
         status, refusal = _CLIENT_LEFT, None
         with self._service.admission.holding() as held:
             try:
-                self._service.admission.check()  # before the body is read: to refuse has to be cheap
+                self._service.admission.check()  # before reading the body, so that refusing is cheap
                 body = await receive_body(scope, receive, self._limits, held)
                 received = True
                 result = await self._service.infer(body, Request(scope, receive).is_disconnected)
@@ -90,12 +90,12 @@ class InferenceHandler:
             except ClientLeft:
                 pass
             except Exception as error:
-                refusal = _refusal(error, log_id).with_traceback(None)  # whose frames hold the body
+                refusal = _refusal(error, log_id).with_traceback(None)  # the traceback's frames hold the body
             finally:
                 status = status if refusal is None else refusal.status
                 self._service.metrics.requests.labels(str(status)).inc()
         why = ""
-        if refusal is not None:  # by now it contains no bytes any more, however long its sender takes
+        if refusal is not None:  # the body is already freed, however slow the client is
             why = refusal.message
             await self._refuse(refusal, log_id, receive, send, early=not received)
         access.info("%s %d %.1f ms %s", log_id, status, (time.perf_counter() - start) * 1e3, why)
@@ -112,7 +112,7 @@ class InferenceHandler:
 
 
 def _refusal(error: Exception, log_id: str) -> Refused:
-    """The error for the client; faults of the server go to the log in full."""
+    """Converts an error to the client's response; logs server faults in full."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, SegexportError):

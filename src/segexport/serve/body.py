@@ -1,4 +1,4 @@
-"""A request's body off the wire, and answers onto it."""
+"""Receives request bodies and sends responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segexport.serve.http_errors import Refused
 from segexport.serve.limits import ServerLimits
 from segexport.serve.service import ClientLeft
 
-_LINGER_S = 2.0  # for a client that still sends: a connection that is cut takes the answer with it
+_LINGER_S = 2.0  # for a client that is still sending: closing the connection would lose the response
 _LINGER_BYTES = 64 << 20
 
 
@@ -21,8 +21,8 @@ async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, hel
     none would come to its end.
 
     Raises:
-        Refused: Too large (413), too slow (408), or no memory for it (503).
-        ClientLeft: Before the end.
+        Refused: The body is too large (413), too slow (408), or exceeds the memory limit (503).
+        ClientLeft: The client disconnected before the end.
     """
     length = next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
     _require_fair_size(length, limits)
@@ -52,7 +52,7 @@ def _require_fair_size(count: int, limits: ServerLimits) -> None:
 async def respond(
     send: Send, status: int, body: bytes, *, content_type: str, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Sends an answer; returns when the client has taken (most of) it."""
+    """Sends a response; returns when the client has received (most of) it."""
     await send(_start(status, body, content_type, headers))
     await send({"type": "http.response.body", "body": body, "more_body": True})
     await send({"type": "http.response.body"})
@@ -67,7 +67,7 @@ async def respond_early(
     content_type: str,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Sends an answer while the request is still being sent, and closes the connection.
+    """Sends a response while the client is still sending the request, then closes the connection.
 
     What still comes is read for a while and thrown away: were the connection closed at once, the client's system would
     take that for a failure and throw away the answer.

@@ -1,4 +1,4 @@
-"""What has to be installed to serve: the extra `serve`."""
+"""Checks the dependencies of the extra `serve`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib.util
 
 HINT = "pip install 'segexport[serve]'"
 
-_NAMES = {  # module -> what pip calls it
+_NAMES = {  # module -> pip name
     "starlette": "starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",
@@ -15,5 +15,5 @@ _NAMES = {  # module -> what pip calls it
 
 
 def missing() -> list[str]:
-    """What is not installed, as pip calls it."""
+    """Returns the pip names of missing packages."""
     return [name for module, name in _NAMES.items() if importlib.util.find_spec(module) is None]

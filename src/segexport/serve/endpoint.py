@@ -1,4 +1,4 @@
-"""What a model is for: its address, its requests, and the work before and after it."""
+"""Defines a task's endpoint: path, requests, and the work before and after the model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from segexport.serve.picture import decode_picture
 from segexport.serve.request import ImageRequest
 from segexport.spec import Preprocess
 
-_JPEG_QUALITY = 75  # what PaddleX sends
+_JPEG_QUALITY = 75  # as in PaddleX
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image on its way through the model.
+    """A preprocessed image.
 
     Attributes:
-        request: What was asked for.
-        image: (H, W, 3) uint8 RGB; kept for the picture, None if not asked for.
-        tensors: What the model takes.
-        placement: How the image lies in its tensor.
+        request: The request.
+        image: (H, W, 3) uint8 RGB for the picture; None if no picture is requested.
+        tensors: The model's input.
+        placement: Position of the image in its tensor.
     """
 
     request: Any
@@ -40,16 +40,16 @@ class Prepared:
 
 
 class Endpoint(Protocol):
-    """What a task's models answer; all but `path` is called in threads."""
+    """A task's endpoint; all methods run in threads."""
 
     path: str
 
     def read(self, body: bytes) -> ImageRequest:
-        """What a body asks for; raises Refused for what is not a request."""
+        """Parses a request body; raises Refused if it is invalid."""
         ...
 
     def prepare(self, request: Any, data: bytes) -> Prepared:
-        """From an image file to the model's input; raises InputError."""
+        """Converts an image file to the model's input; raises InputError."""
         ...
 
     def finish(self, prepared: Prepared, prediction: Prediction) -> bytes:
@@ -60,10 +60,10 @@ class Endpoint(Protocol):
 def prepared(
     request: ImageRequest, data: bytes, contract: Preprocess, manifest: Manifest, limits: ServerLimits
 ) -> Prepared:
-    """Decodes and preprocesses an image, inside the limits.
+    """Decodes and preprocesses an image within the limits.
 
     Raises:
-        InputError: No image, one that is too large, or a size that the model does not take.
+        InputError: The data is not an image, is too large, or has a size that the model does not support.
     """
     image = decode_picture(data, max_pixels=limits.image_pixels, pixels=contract.pixels)
     width, height = place(contract, image.shape[1], image.shape[0]).tensor
@@ -78,7 +78,7 @@ def prepared(
 
 
 def trial(manifest: Manifest) -> list[np.ndarray]:
-    """Tensors that the model takes, to run once before the first request; sides that are free become 256."""
+    """Returns input tensors for a first run before any request; dynamic sides become 256."""
     spec = manifest.image
     tensor = np.zeros([1, *(256 if side < 1 else side for side in spec.shape[1:])], spec.dtype)
     height, width = tensor.shape[2:]
@@ -86,7 +86,7 @@ def trial(manifest: Manifest) -> list[np.ndarray]:
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """The file of an RGB picture; Pillow's libjpeg is three times as quick as OpenCV's."""
+    """Encodes an RGB picture; Pillow's libjpeg is three times as fast as OpenCV's."""
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "JPEG", quality=_JPEG_QUALITY)
     return stream.getvalue()

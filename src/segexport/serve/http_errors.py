@@ -1,4 +1,4 @@
-"""Why a request gets no result: the status, and the sentence that its sender reads."""
+"""HTTP errors: status and message for the client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _MAX_CHARACTERS = 600
 
 
 class Refused(Exception):
-    """A request that is not answered with a result.
+    """A refused request.
 
     Args:
-        status: HTTP's, and `errorCode`.
-        message: `errorMsg`: for the client, so without paths of this machine and without a traceback.
-        retry_after_s: When it may be tried again; None where that would not help.
+        status: HTTP status and `errorCode`.
+        message: `errorMsg` for the client, without local paths or a traceback.
+        retry_after_s: Time until a retry makes sense; None if it does not.
     """
 
     def __init__(self, status: int, message: str, *, retry_after_s: int | None = None) -> None:
@@ -25,7 +25,7 @@ def refused(error: SegexportError) -> Refused:
     """The response for an error: the client's errors in full, the server's without details."""
     if isinstance(error, WorkerTimeout):
         return Refused(504, "the model did not answer in time; its process was ended and is started again")
-    if isinstance(error, WorkerFailed):  # it ran when the server started, so this input is the reason
+    if isinstance(error, WorkerFailed):  # the model ran at startup, so this input is the cause
         return Refused(422, f"the model cannot run on this input: {error.what}")
     if isinstance(error, InputError):
         status = 413 if isinstance(error, TooLargeError) else 422
@@ -34,6 +34,6 @@ def refused(error: SegexportError) -> Refused:
 
 
 def _printable(text: str) -> str:
-    """On one line, without control characters, of bounded length: parts of it may come from the request."""
+    """Returns one line of bounded length without control characters: parts may come from the request."""
     text = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * _MAX_CHARACTERS])
     return text if len(text) <= _MAX_CHARACTERS else text[: _MAX_CHARACTERS - 1] + "…"

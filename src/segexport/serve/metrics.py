@@ -13,7 +13,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """In a registry of its own, so that two servers in one process do not mix."""
+    """The metrics, in a separate registry so that two servers in one process do not mix."""
 
     content_type = CONTENT_TYPE_LATEST
 
@@ -48,5 +48,5 @@ class Metrics:
             self.stages.labels(name).observe(time.perf_counter() - start)
 
     def text(self) -> bytes:
-        """Prometheus' text form."""
+        """Returns the metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""From the bytes that a stranger sent to pixels."""
+"""Decodes images from untrusted bytes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def decode_picture(data: bytes, *, max_pixels: int, pixels: Pixels = COLORS) -> 
         (height, width, channels) as the model asks for in `pixels`; without, uint8 RGB.
 
     Raises:
-        TooLargeError: More pixels than `max_pixels`, by its header; nothing was decoded.
-        InputError: No image, truncated, corrupt, or made to be slow.
+        TooLargeError: The header states more pixels than `max_pixels`; nothing was decoded.
+        InputError: The data is not an image, truncated, corrupt, or crafted to decode slowly.
     """
     if data[:2] == b"\xff\xd8" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise InputError("image: it cannot be decoded", cause=f"a JPEG with more than {_MAX_SCANS} scans")

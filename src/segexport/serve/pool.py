@@ -1,4 +1,4 @@
-"""The processes that run the model. One that dies is started again; what waits for it keeps waiting."""
+"""A pool of processes that run the model. A process that dies is restarted; its queued inputs keep waiting."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from segexport.runtimes.base import Prediction, WorkerSession
 
 log = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0  # how soon an idle process that died is noticed
-_PAUSES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before it is tried again to start one; the last for ever
+_LOOK_EVERY_S = 1.0  # interval at which dead idle processes are detected
+_PAUSES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # delays between restart attempts; the last one repeats
 
 _Job = tuple[Future, Sequence[np.ndarray]]
 
 
 class Pool:
-    """So many processes with the same model, each with a thread that hands it one input after the other.
+    """Processes with the same model, each with a thread that sends it the inputs.
 
     Args:
         open_session: Starts a process; called once for each, and again when one died.
@@ -52,17 +52,17 @@ class Pool:
 
     @property
     def ready(self) -> int:
-        """Processes that run."""
+        """Number of running processes."""
         return sum(lane.ready for lane in self._lanes)
 
     def infer(self, tensors: Sequence[np.ndarray]) -> Future[Prediction]:
-        """Puts an input in line for the next free process. Cancel the future to take it out again."""
+        """Queues an input for the next free process. Cancel the future to remove it."""
         future: Future[Prediction] = Future()
         self._jobs.put((future, tensors))
         return future
 
     def close(self) -> None:
-        """Finishes what runs, and ends the processes."""
+        """Finishes running inputs and ends the processes."""
         self._stop.set()
         for _ in self._lanes:
             self._jobs.put(None)
@@ -76,10 +76,10 @@ class Pool:
 
 
 class _Lane:
-    """A process, and the work of the thread that talks to it.
+    """A process and the thread that communicates with it.
 
     Attributes:
-        ready: Whether the process runs.
+        ready: Whether the process is running.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class _Lane:
         self._jobs, self._stop, self._open, self._on_restart = jobs, stop, open_session, on_restart
         self.session = open_session()
         self.ready = True
-        self._sent: deque[_Job] = deque()  # what it is at, and will be next
+        self._sent: deque[_Job] = deque()  # the running input and the next ones
 
     def work(self) -> None:
-        """Until the pool is closed and all that was sent is answered."""
+        """Runs until the pool is closed and all sent inputs have results."""
         while True:
             if not self._sent and not self.session.alive:
                 self._give_up()
@@ -110,7 +110,7 @@ class _Lane:
             future.set_exception(WorkerCrashed("the server stopped before the model's process ran again"))
 
     def _send(self) -> None:
-        """Hands the process its next inputs while it is at the last, so that it is never idle while there is work."""
+        """Sends the next inputs while the process computes, so that it is never idle while there is work."""
         while self.ready and len(self._sent) < self.session.ahead and not self._stop.is_set():
             try:
                 job = self._jobs.get(block=not self._sent, timeout=_LOOK_EVERY_S)
@@ -125,7 +125,7 @@ class _Lane:
         try:
             self.session.submit(job[1])
         except WorkerError:
-            if not self._sent:  # it died while idle: not the fault of this input, which the next process gets
+            if not self._sent:  # it died while idle, so this input is not the cause: the next process gets it
                 self._give_up()
         except Exception as error:
             job[0].set_exception(error)
@@ -136,7 +136,7 @@ class _Lane:
         try:
             prediction = self.session.result()
         except Exception as error:
-            future, _ = self._sent.popleft()  # what it was at; those behind are innocent
+            future, _ = self._sent.popleft()  # the running input; the queued ones are not the cause
             if isinstance(error, WorkerError) and not isinstance(error, WorkerFailed):
                 log.error("%s", error)
                 self._give_up()
@@ -149,7 +149,7 @@ class _Lane:
         self.session.close()
 
     def _start_again(self) -> bool:
-        """Tries until it runs; False when the pool was closed before."""
+        """Restarts the process, retrying until it runs; False if the pool was closed first."""
         attempt = 0
         while not self._stop.wait(_PAUSES_S[min(attempt, len(_PAUSES_S) - 1)]):
             attempt += 1

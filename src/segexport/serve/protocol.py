@@ -1,4 +1,4 @@
-"""uvicorn's HTTP, with the limits that it leaves to a proxy: slow clients, endless heads, many connections."""
+"""uvicorn's HTTP protocol with limits on slow clients, long headers and many connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from segexport.serve.limits import ServerLimits
 
 
 def limited_protocol(limits: ServerLimits) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol for one connection, with `limits`.
+    """Returns uvicorn's connection protocol with `limits`.
 
     A request's body is the application's business (`body.py`): it answers a slow or large one. A head that does not
     come, and an answer that is not taken, have no reader, so here connections are cut.

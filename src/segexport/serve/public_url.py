@@ -1,4 +1,4 @@
-"""Opens URLs of the public internet only: a server that fetches what strangers name must not reach into its network.
+"""Opens only URLs on the public internet: a server that fetches untrusted URLs must not reach its own network.
 
 Every connection is looked at, also those of redirects, and it is made to the very address that was looked at: a name
 that changes its address in between (DNS rebinding) gains nothing. Proxies of the environment are not used, because

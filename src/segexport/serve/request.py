@@ -1,4 +1,4 @@
-"""The body of a request: its schema, and the bytes of the image in it."""
+"""Request bodies: their schemas, and decoding of the image."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class ImageRequest(BaseModel):
 
     @property
     def is_url(self) -> bool:
-        """Whether the image has to be fetched."""
+        """Whether the image is a URL to fetch."""
         return self.image[:8].lower().startswith(("http://", "https://"))
 
     @property
     def with_picture(self) -> bool:
-        """Whether the picture is asked for."""
+        """Whether the response includes the picture."""
         return self.visualize is not False
 
 
@@ -64,7 +64,7 @@ def read_request(kind: type[AnyRequest], body: bytes) -> AnyRequest:
     """Reads a body.
 
     Raises:
-        Refused: Not JSON, not an object, another key, or a value of another type; each is named.
+        Refused: The body is not a JSON object, or has unknown keys or values of a wrong type; names each.
     """
     if sum(body.count(letter) for letter in _STRUCTURE) > _MAX_STRUCTURE:
         raise Refused(422, f"the body holds more than {_MAX_STRUCTURE} values; it is one object with an image")
@@ -76,10 +76,10 @@ def read_request(kind: type[AnyRequest], body: bytes) -> AnyRequest:
 
 
 def image_bytes(text: str) -> bytes:
-    """The file that a Base64 text holds; line breaks in it are let pass.
+    """Decodes a Base64 image file; ignores line breaks.
 
     Raises:
-        Refused: Something else than Base64.
+        Refused: The text is not Base64.
     """
     text = "".join(text.split())
     try:
@@ -87,13 +87,13 @@ def image_bytes(text: str) -> bytes:
     except (binascii.Error, ValueError) as error:
         raise Refused(422, f"image: neither a URL nor Base64 ({str(error).lower()})") from None
     padding = len(text) - len(text.rstrip("="))
-    if len(data) != len(text) // 4 * 3 - padding:  # the decoder skips letters that it does not know
+    if len(data) != len(text) // 4 * 3 - padding:  # the decoder skips invalid characters
         raise Refused(422, "image: neither a URL nor Base64 (it contains other letters)")
     return data
 
 
 def wrong(key: str) -> Refused:
-    """A value of the wrong type for its key."""
+    """Returns the error for a value of the wrong type."""
     return Refused(422, f"{key}: {_TYPES[key]}")
 
 

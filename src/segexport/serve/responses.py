@@ -1,4 +1,4 @@
-"""The JSON of answers, in the forms of PaddleX's basic serving."""
+"""Builds JSON responses in the format of PaddleX's basic serving."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def success(log_id: str, result: bytes) -> bytes:
-    """A result, already JSON, in its envelope."""
+    """Wraps a JSON result in the response envelope."""
     head = json.dumps({"logId": log_id, "errorCode": 0, "errorMsg": "Success"}).encode()
     return b"".join((head[:-1], b', "result": ', result, b"}"))
 

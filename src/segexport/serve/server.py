@@ -1,4 +1,4 @@
-"""Starts a server, and stops it so that what was accepted is answered."""
+"""Starts a server and stops it after answering all accepted requests."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from segexport.serve.service import Service
 log = logging.getLogger(__name__)
 
 _STOP_MARGIN_S = 5.0
-_OPEN_S = 300.0  # what a process gets to load the model and to run it for the first time
+_OPEN_S = 300.0  # time limit to load the model and run it once
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a model is served.
+    """Server settings.
 
     Attributes:
-        host, port: Where the server listens; port 0 takes a free one.
-        device: As of `segexport.load`.
-        threads: Of one inference.
+        host, port: Listening address; port 0 selects a free port.
+        device: As in `segexport.load`.
+        threads: Threads for one inference.
         workers: Processes that run the model, each with `threads`.
-        target_size: Where a request names none.
+        target_size: Default if a request gives none.
         urls: Which images are fetched: from the public internet, from anywhere (also this machine's own network),
             or none.
     """
@@ -64,16 +64,16 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
     """Serves until SIGTERM or SIGINT, then answers what it accepted and returns.
 
     Args:
-        announce: Told the URL once requests are taken.
+        announce: Called with the URL when the server accepts requests.
 
     Raises:
-        InputError: An address that cannot be listened on, a device that is not here, a model that cannot run.
+        InputError: The address cannot be used, the device does not exist, or the model cannot run.
         SegexportError: The model's process cannot be started.
     """
     limits = settings.limits
     endpoint = ENDPOINTS[artifact.manifest.task](artifact.manifest, settings.target_size, limits)
     with _listen(settings.host, settings.port) as listener:
-        cv2.setNumThreads(1)  # the cores are the model's
+        cv2.setNumThreads(1)  # leaves the cores to the model
         metrics = Metrics()
         pool = Pool(partial(_open, artifact, settings), settings.workers, metrics.restarts.inc)
         openers = {"public": public_opener(), "any": urlopen, "none": None}

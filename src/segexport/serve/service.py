@@ -1,7 +1,7 @@
-"""From a request's body to its answer: read, decode, prepare, infer, draw, write.
+"""Processes a request from body to response: read, decode, preprocess, infer, draw, write.
 
-Threads prepare and finish images while the model's processes compute. Few images are decoded at a time, because
-decoded they are large; those behind them wait as the bytes that came.
+Threads prepare and finish images while the model's processes compute. Only a few images are decoded at a time, because
+decoded images are large; the others wait as encoded bytes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ OpenUrl = Callable[..., Any]
 
 
 class ClientLeft(Exception):
-    """Nobody waits for the answer any more."""
+    """The client disconnected before the response."""
 
 
 class Service:
-    """Answers requests with one model.
+    """Processes requests with one model.
 
     Args:
-        endpoint: What is done before and after the model.
+        endpoint: The task's work before and after the model.
         pool: The model's processes.
-        workers: How many these are.
-        open_url: Fetches images that are named by URL; None: such requests are refused.
+        workers: Number of processes.
+        open_url: Fetches images by URL; None: such requests are refused.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Service:
 
     @property
     def healthy(self) -> bool:
-        """Whether any process runs the model."""
+        """Whether any process is running the model."""
         return self._pool.ready > 0
 
     def close(self) -> None:
@@ -75,15 +75,15 @@ class Service:
         return self.metrics.text()
 
     async def infer(self, body: bytes, left: Callable[[], Awaitable[bool]]) -> bytes:
-        """The JSON of `result`.
+        """Returns the JSON of `result`.
 
         Args:
-            left: Whether the client has left.
+            left: Returns whether the client has disconnected.
 
         Raises:
-            Refused: No room, or not in time, or what came is not a request.
-            SegexportError: What came cannot be segmented, or the model's process ended.
-            ClientLeft: The client left before its turn.
+            Refused: The server is full, the request timed out, or it is invalid.
+            SegexportError: The image cannot be segmented, or the model's process ended.
+            ClientLeft: The client disconnected while waiting.
         """
         with self.admission.accepted():
             start = time.perf_counter()
@@ -120,7 +120,7 @@ class Service:
             self._turns.release()
 
     def _read(self, body: bytes) -> tuple[ImageRequest, bytes | None]:
-        """What is asked for, and the image's file where it came along."""
+        """Returns the request, and the image file if the body contains it."""
         request = self._endpoint.read(body)
         return request, None if request.is_url else image_bytes(request.image)
 
