@@ -7,32 +7,35 @@ import re
 
 INTRODUCTION = """# Coverage
 
-Made by `python benchmarks/zoo_coverage.py`; never edited by hand. Each row is a graph of a published architecture with
-seeded random weights and calibrated BatchNorm statistics (`tests/exporter/zoo.py`), its input 1x3x512x512 unless the
-graph says otherwise. The reference is Paddle, operator by operator, without fused passes. *ONNX* and *Lite x86*: pixels
-with the same class (of detections: numbers that are the same, a box to 0.05 pixels; of two heads: the worse one).
-*Difference*: the largest one of any output value, over the largest value. ARM files are compiled, not run. *Seconds*:
-rewrites, three conversions and two runs.
-Which operators are rewritten or refused, and how single ones are tried: [operators](operators.md).
-Where random weights make one class win everywhere, the classes' means are taken off all logits first.
-Random weights amplify rounding more than trained ones do. Rows below 99.99 % therefore say in *nudged* what Paddle
-agrees with itself when its input is multiplied by 1 + 2e-7, a change of the last bit: the exports differ by as little.
+Made by `python benchmarks/zoo_coverage.py`; never edited by hand. Each row is a published architecture with seeded
+random weights and calibrated BatchNorm statistics (`tests/exporter/zoo.py`), with input 1x3x512x512 unless the graph
+says otherwise. The reference is Paddle, operator by operator, without fused passes. Columns:
 
-*ONNX, free size*: one ONNX file of free height and width, at two other sizes than the graph's (384x640 and 448x320,
-for a side of 224 160x288 and 192x128), against Paddle at these sizes; the worse of both. The graphs were exported with
-a fixed size; `benchmarks/free_size.py` takes it out of them, and the freed graph gives in Paddle what the original
-gives (to 1e-6, else the row is an error). *fixed* names the operator that holds the size: export that network with
-`--input-size`. A row below 99.99 % here is one whose *nudged* is below it too.
-*int8 products*: static ONNX quantization on three images of noise, loaded and run: convolutions and matrix products
-that ONNX Runtime's profile shows in int8, out of all. *int8*: pixels with the same class as Paddle's. Random weights
-cannot tell how exact int8 is of a trained network: *8-bit weights* is what Paddle itself agrees with itself, all in
-float, when only the weights of convolutions and matrix products are rounded to 8 bits for each channel. Empty where it
-was not measured.
-*PIR*: the same network as Paddle 3 writes it, translated, with the same weights: pixels with the same class as the
-legacy export. Empty where there is no such file.
-`gcnet`, `icnet`, `lanenet` and `spatial_embedding` are `tests/exporter/networks.py`, with small widths; the last two
-have two heads. `gcnet_r50` and `segformer_b5` are `tests/exporter/networks_full.py`, of full width and depth. *not
-run*: not measured yet. All figures: `benchmarks/results/zoo_coverage.json`; the command merges new ones into it.
+- *ONNX*, *Lite x86*: pixels with the same class (for detections: equal numbers, with 0.05 pixels tolerance for boxes;
+  for two heads: the worse one).
+- *difference*: largest difference of any output value, relative to the largest value.
+- *Lite arm64*: size of the compiled file; ARM files are compiled, not run.
+- *seconds*: time of the rewrites, three conversions and two runs.
+- *ONNX, free size*: one ONNX file with dynamic height and width, at two other sizes (384x640 and 448x320; for a side of
+  224: 160x288 and 192x128), compared with Paddle at these sizes; the worse of both. The graphs were exported with a
+  fixed size; `benchmarks/free_size.py` removes it, and the resulting graph must equal the original in Paddle to 1e-6,
+  else the row is an error. *fixed* names the operator that contains the size: export it with `--input-size`.
+  A row below 99.99 % here also has a *nudged* value below it.
+- *int8 products*: convolutions and matrix products that run in int8 according to ONNX Runtime's profile, out of all,
+  after static quantization with three noise images.
+- *int8*: pixels with the same class as in Paddle. Random weights do not show the int8 accuracy of a trained network.
+- *8-bit weights*: Paddle's agreement with itself in float when only the weights of convolutions and matrix products are
+  rounded to 8 bits per channel. Empty if not measured.
+- *PIR*: the network in Paddle 3's format, translated, with the same weights: pixels with the same class as the legacy
+  export. Empty if there is no such file.
+- *nudged*: Paddle's agreement with itself when the input is multiplied by 1 + 2e-7, a change of the last bit. Given for
+  rows below 99.99 %, because random weights amplify rounding more than trained ones: the exports differ by as little.
+
+[Operators](operators.md) lists the rewritten and refused operators and how to test single ones. If random weights make
+one class win everywhere, the class means are subtracted from all logits first. `gcnet`, `icnet`, `lanenet` and
+`spatial_embedding` are from `tests/exporter/networks.py`, with small widths; the last two have two heads. `gcnet_r50`
+and `segformer_b5` are from `tests/exporter/networks_full.py`, with full width and depth. *not run*: not measured yet.
+All figures are in `benchmarks/results/zoo_coverage.json`; the command merges new ones into it.
 
 """
 FOOT = "\nTools: {}.\n"

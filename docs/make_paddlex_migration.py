@@ -16,17 +16,17 @@ def text() -> str:
     sections = yaml.safe_load((HERE / "paddlex-migration.yaml").read_text(encoding="utf-8"))["sections"]
     counts = Counter(row[1] for section in sections for row in section["rows"])
     lines = [
-        "# The calls of PaddleX and PaddleSeg, and what became of them",
+        "# Migrating from PaddleX and PaddleSeg",
         "",
-        "People come with code and habits from PaddleX and PaddleSeg. This is every call and parameter of their",
-        "segmentation documents. What is *same* or *renamed* names the test that shows it.",
+        "The tables list every call and parameter in the segmentation documentation of PaddleX and PaddleSeg, with its",
+        "equivalent here. Each *same* or *renamed* row names the test that verifies it.",
         "",
         "Made by `python docs/make_paddlex_migration.py` from `docs/paddlex-migration.yaml`: "
         + ", ".join(f"{counts[status]} {status}" for status in STATUSES)
         + ".",
     ]
     for section in sections:
-        lines += ["", f"## {section['title']}", "", "| there | status | here, or why not | test |", "|---|---|---|---|"]
+        lines += ["", f"## {section['title']}", "", "| call | status | equivalent | test |", "|---|---|---|---|"]
         for there, status, here, test in section["rows"]:
             lines.append(f"| {there} | {status} | {here} | {f'`{test}`' if test else ''} |")
     return "\n".join(lines) + "\n"
