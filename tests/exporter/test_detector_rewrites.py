@@ -97,7 +97,7 @@ def test_fpn_levels_to_indices(tools: Toolchain, empty_level: bool) -> None:
     feed = [np.concatenate([corners, corners + sizes[:, None]], 1).astype(np.float32), np.array([8], np.float32)]
     with pytest.raises(DIES):
         tools.onnx(program, feed)
-    changed = rewritten(program, "fpn_levels_to_indices")
+    changed = rewritten(program, "fpn_levels_to_indices", "small_bias_to_sum")
     reference = tools.paddle(program, feed)
     # floor(4 + log2(size / 224)), at least 2 and at most 5
     expected = np.clip(np.floor(4 + np.log2(sizes / 224)), 2, 5)

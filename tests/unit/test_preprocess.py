@@ -282,7 +282,8 @@ def test_a_contract_has_one_number_of_channels(fields, message):
 
 def test_the_documentation_shows_a_contract_that_works():
     page = (Path(__file__).parents[2] / "docs" / "preprocessing.md").read_text(encoding="utf-8")
-    shown = Preprocess.model_validate(yaml.safe_load(page.split("```yaml")[1].split("```")[0]))
+    examples = [yaml.safe_load(block.split("```")[0]) for block in page.split("```yaml")[1:]]
+    (shown,) = (Preprocess.model_validate(each) for each in examples if each.get("color") == "channels")
     tensor, _ = apply(shown, np.full((8, 8, 6), 9000, np.uint16))
     assert tensor.shape == (1, 6, 512, 512)
     np.testing.assert_array_equal(tensor[0], 1)

@@ -15,6 +15,7 @@ from recordings import margin_of, mask_of, subject, write_recording
 from segexport.commands.check import open_reference
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError
+from segexport.exporter.import_options import ImportOptions
 from segexport.measure import latency
 from segexport.measure.environment import now
 from segexport.measure.parity import ModelUnderTest, compare
@@ -200,15 +201,17 @@ class TestDamage:
 
     def test_which_file_is_a_recording(self, copy):
         data, path = copy
-        assert isinstance(open_reference(path, data, data, CheckRecipe()), RecordedReference)
+        assert isinstance(open_reference(path, data, data, CheckRecipe(), ImportOptions()), RecordedReference)
         path.rename(path.with_name("any name"))
-        assert isinstance(open_reference(path.with_name("any name"), data, data, CheckRecipe()), RecordedReference)
+        assert isinstance(
+            open_reference(path.with_name("any name"), data, data, CheckRecipe(), ImportOptions()), RecordedReference
+        )
         path.write_bytes(b"")
         with pytest.raises(InputError, match="not a recorded reference"):
-            open_reference(path, data, data, CheckRecipe())
+            open_reference(path, data, data, CheckRecipe(), ImportOptions())
         (path.with_name("__model__")).write_bytes(b"\x0a")
         with pytest.raises(InputError, match="program without its parameters"):
-            open_reference(path.with_name("__model__"), data, data, CheckRecipe())
+            open_reference(path.with_name("__model__"), data, data, CheckRecipe(), ImportOptions())
 
 
 class TestData:
