@@ -12,12 +12,11 @@ from segexport.exporter.mnn_int8 import unquantized_onnx
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import WORKERS
-from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.runtimes.mnn import MnnRuntime
-from segexport.spec import Format, Frozen, Precision, TensorSpec
+from segexport.spec import Format, Frozen, Precision
 
 MNN_VERSION = "3.6"
 _OPTIONS: dict[Precision, tuple[str, ...]] = {
@@ -82,8 +81,8 @@ class ToMnn:
             update={
                 "format": Format.MNN,
                 "files": (file_entry(out_dir, "model.mnn"),),
-                "inputs": tuple(_without_int64(spec) for spec in before.inputs),
-                "outputs": tuple(_without_int64(spec) for spec in before.outputs),
+                "inputs": tuple(spec.in_32_bits() for spec in before.inputs),
+                "outputs": tuple(spec.in_32_bits() for spec in before.outputs),
                 "target": TargetDevice(arch="any", precision=precision, min_runtime_version=MNN_VERSION),
                 "sample": None,
             }
@@ -104,17 +103,11 @@ def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContex
             worker.call("convert", arguments, timeout_s=context.timeout_s)
 
     try:
-        settled(run)
+        settled(run, out=out.parent)
     except (WorkerCrashed, WorkerFailed) as error:
-        require_room(out.parent, error)
         raise UnsupportedModelError(
             "MNN cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
         ) from error
-
-
-def _without_int64(spec: TensorSpec) -> TensorSpec:
-    """Replaces int64, which MNN does not support."""
-    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec
 
 
 def operators(model: Path, timeout_s: float) -> list[tuple[str, str, int]]:

@@ -11,12 +11,11 @@ from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, W
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_nodes
-from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.runtimes.ncnn import NcnnRuntime
-from segexport.spec import Format, Frozen, Precision, TensorSpec
+from segexport.spec import Format, Frozen, Precision
 
 NCNN_VERSION = "20261020"
 _FILES = {"param": "model.ncnn.param", "bin": "model.ncnn.bin"}
@@ -77,7 +76,7 @@ class ToNcnn:
             update={
                 "format": Format.NCNN,
                 "files": (file_entry(out_dir, _FILES["param"]), file_entry(out_dir, _FILES["bin"], "params")),
-                "outputs": tuple(_without_int64(spec) for spec in before.outputs),
+                "outputs": tuple(spec.in_32_bits() for spec in before.outputs),
                 "target": TargetDevice(arch="any", precision=precision, min_runtime_version=NCNN_VERSION),
                 "sample": None,
             }
@@ -104,9 +103,8 @@ def _convert(source: ModelArtifact, out_dir: Path, precision: Precision, context
                 return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]
 
         try:
-            return settled(run)
+            return settled(run, out=out_dir)
         except (WorkerCrashed, WorkerFailed) as error:
-            require_room(out_dir, error)
             raise UnsupportedModelError(
                 "pnnx cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
             ) from error
@@ -128,8 +126,3 @@ def _require_layers(source: ModelArtifact, context: StepContext) -> None:
             f"ncnn has no layer for {', '.join(lacking)}",
             hint="export the scores, `--head logits`, and take the largest outside",
         )
-
-
-def _without_int64(spec: TensorSpec) -> TensorSpec:
-    """Replaces int64, which ncnn does not support."""
-    return spec.model_copy(update={"dtype": "int32"}) if spec.dtype in ("int64", "bool") else spec

@@ -18,7 +18,6 @@ from segexport.exporter import program, rewrites
 from segexport.exporter.inspect import in_the_way
 from segexport.exporter.quantization_ranges import OnnxNode, Ranges, onnx_to_program
 from segexport.exporter.quantized_program import Unquantized, is_quantized, unquantized
-from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
@@ -102,10 +101,9 @@ class ToOnnx:
                     worker.call("convert", arguments, timeout_s=context.timeout_s)
 
             try:
-                settled(convert)
+                settled(convert, out=onnx.parent)
                 return opset
             except (WorkerCrashed, WorkerFailed) as error:  # rejected; the next opset may work
-                require_room(onnx.parent, error)
                 last = error
         assert last is not None, "there is an opset to try"
         raise UnsupportedModelError(

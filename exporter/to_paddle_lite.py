@@ -23,7 +23,6 @@ from segexport.exporter.quantized_program import is_quantized, require_float, un
 from segexport.exporter.rewrites.base import LITE_X86
 from segexport.exporter.rewrites.weight_product import WeightProductToMul
 from segexport.exporter.to_onnx import WORKERS
-from segexport.files.disk import require_room
 from segexport.pipeline.step import StepContext, lineage_entry
 from segexport.process.settled import settled
 from segexport.process.worker import Worker
@@ -161,9 +160,8 @@ class ToPaddleLite:
                     worker.call("compile", arguments, timeout_s=context.timeout_s)
 
             try:
-                settled(compile_it)
+                settled(compile_it, out=stem.parent)
             except WorkerCrashed as error:
-                require_room(stem.parent, error)
                 refusal = UnsupportedModelError(
                     f"Paddle-Lite's Opt cannot compile this program for {place}",
                     cause=f"{error.what}; {error.cause}",

@@ -85,6 +85,26 @@ def to_masks(
     return np.stack(masks), np.stack(margins) if margins[0] is not None else None, all(finite)
 
 
+def commands(runner, state: dict) -> dict:
+    """Returns the commands `infer`, `outputs` and `bench` of a worker that has opened a model.
+
+    Args:
+        runner: Takes the input arrays and returns `run() -> list of outputs`.
+        state: The worker's state; `open` sets its `specs`, those of the outputs.
+    """
+
+    def infer(arguments, arrays):
+        return measured(runner(arrays), state["specs"], arguments["margin"], len(arrays[0]))
+
+    def outputs(_arguments, arrays):
+        return {}, runner(arrays)()
+
+    def timed(arguments, arrays):
+        return bench(runner(arrays), arguments["runs"])
+
+    return {"infer": infer, "outputs": outputs, "bench": timed}
+
+
 def measured(run, specs: list[dict], want_margin: bool, count: int = 1) -> tuple[dict, list[np.ndarray]]:
     """Runs `run() -> list of outputs` on `count` images and answers the `infer` command."""
     if instances.are_in(specs):

@@ -54,18 +54,6 @@ def _array(value, spec: dict) -> np.ndarray:
     return np.asarray(value.read()).reshape(value.shape).astype(spec["dtype"], copy=False)
 
 
-def infer(arguments, arrays):
-    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
-
-
-def outputs(_arguments, arrays):
-    return {}, _run(arrays)
-
-
-def bench(arguments, arrays):
-    return masks.bench(lambda: _run(arrays), arguments["runs"])
-
-
 def operators(_arguments, arrays):
     """Runs once and returns [type, data type, provider, node] per operator that ran."""
     interpreter = MNN.Interpreter(_state["file"])
@@ -90,8 +78,6 @@ def operators(_arguments, arrays):
 COMMANDS = {
     "probe": probe,
     "open": open_model,
-    "infer": infer,
-    "outputs": outputs,
-    "bench": bench,
+    **masks.commands(lambda arrays: lambda: _run(arrays), _state),
     "operators": operators,
 }

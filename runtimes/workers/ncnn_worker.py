@@ -53,16 +53,4 @@ def _run(arrays) -> list[np.ndarray]:
     return found
 
 
-def infer(arguments, arrays):
-    return masks.measured(lambda: _run(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
-
-
-def outputs(_arguments, arrays):
-    return {}, _run(arrays)
-
-
-def bench(arguments, arrays):
-    return masks.bench(lambda: _run(arrays), arguments["runs"])
-
-
-COMMANDS = {"probe": probe, "open": open_model, "infer": infer, "outputs": outputs, "bench": bench}
+COMMANDS = {"probe": probe, "open": open_model, **masks.commands(lambda arrays: lambda: _run(arrays), _state)}

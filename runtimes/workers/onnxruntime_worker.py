@@ -67,18 +67,6 @@ def _runner(arrays):
     return lambda: session.run(names, feed)
 
 
-def infer(arguments, arrays):
-    return masks.measured(_runner(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
-
-
-def outputs(_arguments, arrays):
-    return {}, _runner(arrays)()
-
-
-def bench(arguments, arrays):
-    return masks.bench(_runner(arrays), arguments["runs"])
-
-
 def operators(_arguments, arrays):
     """Runs once and returns [type, input type, provider, node] per operator of the optimized graph."""
     _runner(arrays)()
@@ -101,11 +89,4 @@ def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-COMMANDS = {
-    "probe": probe,
-    "open": open_model,
-    "infer": infer,
-    "outputs": outputs,
-    "bench": bench,
-    "operators": operators,
-}
+COMMANDS = {"probe": probe, "open": open_model, **masks.commands(_runner, _state), "operators": operators}

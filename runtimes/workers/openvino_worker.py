@@ -67,16 +67,8 @@ def _runner(arrays):
     return run
 
 
-def infer(arguments, arrays):
-    return masks.measured(_runner(arrays), _state["specs"], arguments["margin"], len(arrays[0]))
-
-
 def outputs(_arguments, arrays):
     return {}, [array.copy() for array in _runner(arrays)()]
-
-
-def bench(arguments, arrays):
-    return masks.bench(_runner(arrays), arguments["runs"])
 
 
 def operators(_arguments, arrays):
@@ -109,8 +101,7 @@ def _short(error: Exception) -> str:
 COMMANDS = {
     "probe": probe,
     "open": open_model,
-    "infer": infer,
+    **masks.commands(_runner, _state),
     "outputs": outputs,
-    "bench": bench,
     "operators": operators,
 }

@@ -104,6 +104,10 @@ class TensorSpec(Frozen):
     layout: str = ""  # NCHW, NHW, NHWC; empty when unknown
     semantics: Semantics = "other"
 
+    def in_32_bits(self) -> TensorSpec:
+        """The tensor in a runtime that has neither int64 nor bool."""
+        return self.model_copy(update={"dtype": "int32"}) if self.dtype in ("int64", "bool") else self
+
 
 class Label(Frozen):
     """A class of the model: its index in the output, its name, its colour in pictures."""

@@ -8,9 +8,11 @@ bad moment of a machine would be taken for a property of a model, and kept.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
-from segexport.errors import Interrupted, WorkerCrashed, WorkerError, WorkerTimeout
+from segexport.errors import Interrupted, WorkerCrashed, WorkerError, WorkerFailed, WorkerTimeout
+from segexport.files.disk import require_room
 
 T = TypeVar("T")
 
@@ -19,14 +21,28 @@ OWN_ENDS = frozenset({"SIGABRT", "SIGSEGV", "SIGFPE", "SIGILL", "SIGTRAP"})
 MOST_RUNS = 3
 
 
-def settled(run: Callable[[], T]) -> T:
+def settled(run: Callable[[], T], *, out: Path | None = None) -> T:
     """Returns what `run` returns; raises its failure if it fails the same way twice.
+
+    Args:
+        run: The job, in a process of its own each time.
+        out: Folder that it writes to. A native tool that cannot write reports another error, or crashes.
 
     Raises:
         WorkerCrashed: It ended by the same signal of its own, or with the same exit code, in two runs after each other.
         Interrupted: It was ended from outside twice, or never in the same way.
+        StorageError: It crashed or failed, and the disk of `out` is full.
         SegexportError: Whatever else it raises, at once.
     """
+    try:
+        return _settled(run)
+    except (WorkerCrashed, WorkerFailed) as error:
+        if out is not None:
+            require_room(out, error)
+        raise
+
+
+def _settled(run: Callable[[], T]) -> T:
     before: WorkerError | None = None
     for _ in range(MOST_RUNS):
         try:
