@@ -15,7 +15,7 @@ from rich.text import Text
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import ReportRow, rows
-from segexport.report.wording import findings, headline, ratios, recorded
+from segexport.report.wording import findings, headline, ratios, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
@@ -155,8 +155,7 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
         notes = [f"ratio of times, {told}; below 1 is faster"] if told else []
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
-    if told := recorded(report):
-        notes.append(told)
+    notes += [told for told in (unoptimized(report), recorded(report)) if told]
     return [Text(_one_line(note), style="dim") for note in notes]
 
 
