@@ -64,7 +64,7 @@ def profile(arguments, arrays):
 
 
 def _taken(node, ms: dict[str, float]) -> float | None:
-    """Milliseconds of a product with its conversions, None if it is not found; a fused one is named after its output."""
+    """Milliseconds of a product and its conversions, None if not found; a fused one is named after its output."""
     own = next((ms[name] for name in (node.name, *node.output) if name in ms), None)
     if own is None:
         return None

@@ -115,7 +115,7 @@ def _is_turned(node) -> bool:
 
 
 def _steps(weight: np.ndarray, axis: int) -> np.ndarray | None:
-    """The step of each channel, whose weights are multiples of it by at most 127; None: the weight was never rounded."""
+    """The step of each channel: its weights are multiples of it, at most 127. None: the weight was never rounded."""
     channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype(np.float64)
     found = [_step(channel) for channel in channels]
     return None if 0.0 in found else np.array(found, np.float32)
