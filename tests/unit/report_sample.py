@@ -18,7 +18,7 @@ LONG_NAME = "a-very-long-name-of-an-export-that-somebody-thought-was-a-good-idea
 
 
 def full_report() -> Report:
-    """Exports: PASS, PASS (Chinese; not run here), FAIL, INCONCLUSIVE, ERROR (hostile), ERROR without any check, SKIPPED."""
+    """Exports: PASS, PASS (not run here), FAIL, INCONCLUSIVE, ERROR (hostile), ERROR without any check, SKIPPED."""
     return Report(
         segexport_version="0.1.0",
         created="2024-05-06T07:08:09Z",
