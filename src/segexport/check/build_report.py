@@ -74,7 +74,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     base = _fp32_of_same_format(entry, measured.exports)
     limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.export.name if base is not None else reference.as_baseline
+    against = base.export.name if base is not None else REFERENCE
     gated, figures = measured.judge.export(entry.counts, limits)
     checks = [
         *gated,
@@ -152,8 +152,12 @@ def _cost_checks(
         effect = _told(effect)
     name = base.export.name if base is not None else REFERENCE
     checks = [cost_gates.size_check(artifact.size_bytes, baseline.size_bytes, limits, against=name)]
+    latency = None
     if ratio is not None:
         latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
+    elif base is None and entry.timing is not None and measured.reference.unoptimized:
+        latency = cost_gates.no_latency_baseline(limits)
+    if latency is not None:
         checks.append(latency if decides else _told(latency))
     return [*checks, effect]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
-from segexport.report.wording import compared, findings, headline, not_run, recorded
+from segexport.report.wording import compared, findings, headline, not_run, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.verdict import Verdict
@@ -42,7 +42,7 @@ def render(report: Report, folder: Path | None = None) -> str:
     """Renders headline, table, findings, and a collapsed section about what was compared."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
-        escape(f"{headline(report)} {recorded(report)}"),
+        escape(f"{headline(report)} {unoptimized(report)} {recorded(report)}"),
         _table(report),
         _not_run(report),
         _findings(report),

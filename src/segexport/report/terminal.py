@@ -15,7 +15,7 @@ from rich.text import Text
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import ReportRow, rows
-from segexport.report.wording import findings, headline, not_run, ratios, recorded
+from segexport.report.wording import findings, headline, not_run, ratios, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
@@ -160,8 +160,7 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
         told = ratios(report)
         notes = [f"ratio of times, {told}; below 1 is faster"] if told else []
     notes += not_run(report)
-    if told := recorded(report):
-        notes.append(told)
+    notes += [told for told in (unoptimized(report), recorded(report)) if told]
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
     return [Text(_one_line(note), style="dim") for note in notes]
