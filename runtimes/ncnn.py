@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession, on_arm
 from segexport.spec import Format, Precision
+
+_WIDENED = "ncnn has no fp16 arithmetic for this CPU: weights are fp16, the arithmetic here is fp32"
 
 
 class NcnnRuntime(WorkerRuntime):
@@ -24,4 +26,7 @@ class NcnnRuntime(WorkerRuntime):
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         half = artifact.manifest.target.precision is Precision.FP16
-        return super().open(artifact, replace(options, options={**options.options, "half": half}))
+        session = super().open(artifact, replace(options, options={**options.options, "half": half}))
+        if half and not on_arm():
+            session.info = replace(session.info, not_run=_WIDENED)
+        return session

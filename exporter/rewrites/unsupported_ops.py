@@ -228,7 +228,7 @@ def _is_other(**usual: float) -> Callable[[Program, Op], bool]:
 
 
 _RESIZES = ("bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2", "nearest_interp")
-_PLACED = "the exporter places its pixels otherwise, and the sizes are free"
+_PLACED = "the exporter places its pixels differently, and the sizes are dynamic"
 _WITH_FILTER = (
     *("conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d_transpose"),
     *("deformable_conv", "deformable_conv_v1"),
@@ -330,7 +330,7 @@ _FAULTS = (
     _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
     _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
     _Fault("set_value", EVERY, _is_mask, "exporters write numbers only, not into masks"),
-    _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts a free axis from the front only"),
+    _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts dynamic axes from the front only"),
     _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx takes a value of as many axes only"),
     _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
     _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
@@ -370,7 +370,7 @@ class KnownFaults:
         raise UnsupportedModelError(
             f"{op.type} (layer {layer_of(program, op)}) cannot be exported to {self._target}",
             cause=fault.cause,
-            hint="fix the size of the input (--input-size WIDTHxHEIGHT) if it is free, else write this layer otherwise",
+            hint="fix a dynamic input size (--input-size WIDTHxHEIGHT), else write this layer differently",
         )
 
     def _first(self, program: Program) -> tuple[Op, _Fault] | None:

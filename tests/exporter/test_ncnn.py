@@ -16,6 +16,7 @@ from segexport.exporter.same_as_source import made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
+from segexport.runtimes.base import RunOptions, on_arm
 from segexport.runtimes.ncnn import NcnnRuntime
 from segexport.runtimes.ort import OnnxRuntime
 
@@ -48,6 +49,8 @@ def test_an_export_computes_what_its_source_does(workshop, source, precision, li
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
     assert made.manifest.target.precision == precision
+    with NcnnRuntime().open(made, RunOptions()) as session:
+        assert ("arithmetic here is fp32" in session.info.not_run) == (precision == "fp16" and not on_arm())
 
 
 def with_a_split(source: ModelArtifact, folder: Path) -> ModelArtifact:
