@@ -1,6 +1,6 @@
 """Small networks with branches and loops, written as people write them, exported by Paddle.
 
-Run as a script, in a process of its own: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
+Run as a script, in a separate process: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
 size and, as `NAME-free`, with a dynamic one.
 """
 

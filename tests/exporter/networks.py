@@ -1,6 +1,6 @@
 """Networks of which no export is available, written from their papers with small widths.
 
-Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
+Run as a script it writes them as inference programs, in a separate process, because Paddle can abort:
 
     python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ... | every]
 
