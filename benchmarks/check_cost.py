@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=int, default=101)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model with free sides")
+    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model with dynamic height and width")
     parser.add_argument("--memory-images", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()

@@ -328,7 +328,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         raise InputError(
             f"{source}: the input {spec.name!r} is {width}x{height} pixels",
             cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
-            hint="export it for a smaller size, or for a free one",
+            hint="export it for a smaller size, or with a dynamic one",
         )
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)

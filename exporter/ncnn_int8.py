@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.to_onnx import WORKERS
-from segexport.exporter.unquantized_onnx import Rounded
+from segexport.exporter.unquantized_onnx import RoundedParts
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
@@ -19,7 +19,7 @@ FLOAT_OPERATORS = ("ConvTranspose",)
 """ONNX operators with weights for which ncnn has no int8 layer."""
 
 
-def write_int8(files: Mapping[str, Path], rounded: Rounded, context: StepContext) -> str:
+def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepContext) -> str:
     """Changes pnnx's fp32 `param` and `bin` in place; returns a note.
 
     Raises:

@@ -11,14 +11,16 @@ from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
 
-class Rounded(NamedTuple):
+class RoundedParts(NamedTuple):
     """What the int8 model rounds; see `onnx_unquantize_worker.unquantize`."""
 
     tensors: dict[str, Sequence[Any]]
     products: list[dict[str, Any]]
 
 
-def unquantized_onnx(onnx: Path, floats: Path, context: StepContext, *, float_operators: Sequence[str] = ()) -> Rounded:
+def unquantized_onnx(
+    onnx: Path, floats: Path, context: StepContext, *, float_operators: Sequence[str] = ()
+) -> RoundedParts:
     """Writes the int8 model `onnx` without its rounding operators to `floats`; weights keep their rounded values.
 
     Args:
@@ -27,4 +29,4 @@ def unquantized_onnx(onnx: Path, floats: Path, context: StepContext, *, float_op
     arguments = {"onnx": str(onnx), "out": str(floats), "float_operators": list(float_operators)}
     with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
         answer, _ = worker.call("unquantize", arguments, timeout_s=context.timeout_s)
-    return Rounded(answer["tensors"], answer["products"])
+    return RoundedParts(answer["tensors"], answer["products"])

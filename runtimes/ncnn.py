@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact
 from segexport.measure.audit import Ran
-from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession, on_arm
 from segexport.spec import Format
 
 
@@ -31,6 +30,6 @@ class NcnnRuntime(WorkerRuntime):
         return super().open(artifact, replace(options, options={**options.options, **precision}))
 
     def no_fp16(self, ran: Sequence[Ran]) -> str:
-        if platform.machine() in ("aarch64", "arm64"):
+        if on_arm():
             return ""
         return "ncnn has no fp16 kernels for this processor: weights are fp16, the arithmetic here is fp32"

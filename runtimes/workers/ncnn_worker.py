@@ -56,7 +56,7 @@ def _run(arrays) -> list[np.ndarray]:
     for index, spec in enumerate(_state["specs"]):
         code, mat = extractor.extract(f"out{index}")
         if code != 0:
-            raise WorkerFailure(f"ncnn gives no output {spec['name']!r} (code {code})")
+            raise WorkerFailure(f"ncnn returns no output {spec['name']!r} (code {code})")
         found.append(np.array(mat).reshape(spec["shape"]).astype(spec["dtype"], copy=False))
     return found
 

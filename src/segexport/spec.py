@@ -97,7 +97,7 @@ MaskDtype = Literal["int32", "uint8"]
 
 
 class TensorSpec(Frozen):
-    """One input or output. `shape` holds -1 where a dimension is free; `layout` names each axis by a letter."""
+    """One input or output. `shape` holds -1 where a dimension is dynamic; `layout` names each axis by a letter."""
 
     name: str
     dtype: str  # numpy's name: float32, int64, ...

@@ -279,7 +279,7 @@ BY_NAME = {**NETWORKS, **SMALL, **FULL}
 
 
 def save(name: str, folder: Path, size: tuple[int, int]) -> None:
-    """Writes one network with seeded weights and an input of this size (height, width; -1 is free)."""
+    """Writes one network with seeded weights and an input of this size (height, width; -1 is dynamic)."""
     paddle.seed(7)
     net = BY_NAME[name]()
     net.eval()

@@ -14,10 +14,10 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.same_as_source import made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
-from segexport.measure.audit import Audit
+from segexport.measure.audit import NOT_RUN, Audit
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
-from segexport.runtimes.base import RunOptions
+from segexport.runtimes.base import RunOptions, on_arm
 from segexport.runtimes.ncnn import NcnnRuntime
 from segexport.runtimes.ort import OnnxRuntime
 from segexport.spec import Precision
@@ -56,6 +56,8 @@ def test_an_export_computes_what_its_source_does(workshop, source, precision, li
     assert found.check.verdict is Verdict.PASS, found.check.message
     if precision == "fp32":
         assert found.operators == {"fp32": {"Convolution": 3, "Interp": 1, "Pooling": 1}}
+    not_run = found.check.details.get(NOT_RUN, "")
+    assert ("arithmetic here is fp32" in not_run) == (precision == "fp16" and not on_arm())
 
 
 def audit(artifact: ModelArtifact) -> Audit:

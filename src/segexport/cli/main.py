@@ -321,7 +321,7 @@ def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) ->
 
 @cli.command(examples=["segexport inspect inference_model/", "segexport inspect out/onnx-int8 --format json"])
 @click.argument("path", type=_FILE)
-@click.option("--input-size", metavar="WxH", help="Size for free input sides, in pixels; the costs depend on it.")
+@click.option("--input-size", metavar="WxH", help="Size for a dynamic input, in pixels; the costs depend on it.")
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
 def inspect(console: Any, path: Path, input_size: str | None, form: str) -> None:

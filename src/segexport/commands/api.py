@@ -347,7 +347,7 @@ def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> Mod
 
     Args:
         model: A Paddle export, or an artifact in any format.
-        input_size: (width, height) in pixels for free input sides; the costs depend on it.
+        input_size: (width, height) in pixels for a dynamic input size; the costs depend on it.
 
     Raises:
         SegexportError: The model cannot be read.

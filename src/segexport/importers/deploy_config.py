@@ -42,7 +42,7 @@ class DeployConfig(Frozen):
         params_file: The parameters' name, where the file gives it.
         labels: Class names, where the file gives them.
         num_classes: Number of classes, where the file gives it.
-        input_shape: NCHW, -1 where free, where the file gives it.
+        input_shape: NCHW, -1 where dynamic, if the file gives it.
         multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
         ignore_index: The label that its training has left out.
         notes: What could not be taken over literally; some are warnings.

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from segexport.judge.bootstrap import MIN_IMAGES, ClassDelta, PairedDelta, autocorrelation_limit, holm
 from segexport.recipe.limits import Limits
+from segexport.report.schema import NOT_RUN_HERE, VALUES_RUN
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999
@@ -99,6 +100,15 @@ def tripwire_checks(
             )
         )
     return checks
+
+
+def values_check(not_run: str) -> Check:
+    """Reports why the values of an export are not those that were compared. It decides nothing.
+
+    Args:
+        not_run: What ran in place of the export's own file or arithmetic, and why.
+    """
+    return Check(name=VALUES_RUN, verdict=Verdict.SKIPPED, message=f"{NOT_RUN_HERE}: {not_run}.", gated=False)
 
 
 def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:

@@ -16,6 +16,8 @@ from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.precision"
+NOT_RUN = "not_run"
+"""Key in the check's details: why nothing here computes in the precision of a correct export."""
 MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
@@ -118,6 +120,7 @@ def precision_check(
     if floats:
         details["not_as_asked"] = [one.node or one.operator for one in floats]
     if share == 0 and asked in (Precision.FP16, Precision.BF16) and no_fp16:
+        details[NOT_RUN] = no_fp16
         return _check(True, share, f"{seen}; {no_fp16}.", details, gated=False)
     if share == 0:
         return _check(False, share, f"{seen}; {asked.value} was asked for, and nothing runs in it.", details)

@@ -42,6 +42,7 @@ class StableSessionInfo(Frozen):
     device: str
     threads: int
     notes: tuple[str, ...] = ()
+    not_run: str = ""
 
 
 class RecordedError(Frozen):
