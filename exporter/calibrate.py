@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
-from segexport.exporter.onnx_quantize import quantize
+from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
@@ -87,7 +87,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     with tempfile.TemporaryDirectory(prefix="segexport-ranges-") as scratch:
         folder = Path(scratch)
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, context))
-        done = quantize(fp32, folder / "int8.onnx", plain, context)
+        done = quantize(fp32, folder / "int8.onnx", QuantizeOnnx.Params(**dict(plain)), context)
         nodes = onnx_nodes(folder / "model.onnx", context)
     graph = program.read(source.file("model"), source.file("params"))
     names, convolutions = onnx_to_program(graph, nodes), onnx_convolutions(graph, nodes)

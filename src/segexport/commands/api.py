@@ -69,7 +69,7 @@ def export(
 
     Args:
         to: The target, by name: `onnx`, `paddle-lite`, ...
-        precision: One that the target has: `fp32`, `fp16`, `int8`, `w8`, `w4a8`.
+        precision: One that the target has: `fp32`, `fp16`, `bf16`, `int8`, `w8`, `w4a8`.
         calibration: Images for int8: a data folder, or a folder of images.
         importing: As in `import_model`.
         options: Further ones of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...

@@ -24,13 +24,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from segexport.diagnose.schema import Difference, Finding, LayerComparison, QuantizedTensor
 from segexport.spec import Precision
 
-_RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3}
+_RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3, Precision.BF16: 2e-2}
 _STEPS_LIMIT = {Precision.INT8: 4.0, Precision.W8: 1.5, Precision.W4A8: 8.0}
 _TIMES_MEDIAN = 8.0
 _ROUNDING_RATIO_LIMIT = 4.5
 _ROUNDING_TIMES_MEDIAN = 3.0
 _INTEGERS_LIMIT = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 5e-2, Precision.W8: 5e-2}
-_INTEGERS_LIMIT[Precision.W4A8] = _INTEGERS_LIMIT[Precision.INT8]
+_INTEGERS_LIMIT[Precision.W4A8] = _INTEGERS_LIMIT[Precision.BF16] = _INTEGERS_LIMIT[Precision.INT8]
 # Accumulated error of the whole model's output that counts as off, in the same units, when no layer alone is.
 _WHOLE_TIMES = 20.0
 NOT_COMPARABLE = 1e30
