@@ -47,7 +47,7 @@ _AT_ONCE = 4  # channels that OpenCV resizes together
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in its tensor: its size before and after each geometry operation.
+    """The position of an image in its tensor: its size before and after each geometry operation.
 
     Attributes:
         sizes: (width, height) of the decoded image, then after each operation; the last is the tensor's.
@@ -161,7 +161,7 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
 
 
 def _order(preprocess: Preprocess) -> tuple[int, ...]:
-    """Where each of the contract's channels lies in the image."""
+    """The index in the image of each of the contract's channels."""
     return _SWAPPED.get(preprocess.color) or tuple(range(preprocess.channels))
 
 
@@ -296,7 +296,7 @@ def resized(image: np.ndarray, size: Size, interpolation: int = cv2.INTER_LINEAR
 
 
 def _nearest(index: np.ndarray, size: int, new_size: int) -> np.ndarray:
-    """The pixel of a side of `new_size` that lies under the centre of pixel `index` of a side of `size`."""
+    """The pixel of a side of `new_size` that contains the centre of pixel `index` of a side of `size`."""
     return index if size == new_size else (2 * index + 1) * new_size // (2 * size)
 
 

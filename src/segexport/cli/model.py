@@ -194,7 +194,7 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
     from segexport.video.options import VideoOptions
 
     say = console()
-    asked, saving, video = (chosen(kind, options) for kind in (PredictOptions, SaveOptions, VideoOptions))
+    asked, saving, video = chosen(PredictOptions, options), chosen(SaveOptions, options), chosen(VideoOptions, options)
     running = {"video": video, "device": device, "threads": threads, "feedback": say}
     _show(say, predict(model, inputs, import_options(options), asked, saving, **running))
 

@@ -70,7 +70,7 @@ def export(
 
     Args:
         to: The target, by name: `onnx`, `paddle-lite`, ...
-        precision: One that the target has: `fp32`, `fp16`, `int8`, `w8`, `w4a8`.
+        precision: One that the target has: `fp32`, `fp16`, `bf16`, `int8`, `w8`, `w4a8`.
         calibration: Images for int8: a data folder, or a folder of images.
         importing: As in `import_model`.
         options: Further ones of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...
@@ -348,7 +348,7 @@ def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> Mod
 
     Args:
         model: A Paddle export, or an artifact in any format.
-        input_size: (width, height) in pixels for free input sides; the costs depend on it.
+        input_size: (width, height) in pixels for a dynamic input size; the costs depend on it.
 
     Raises:
         SegexportError: The model cannot be read.

@@ -31,7 +31,7 @@ def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -
     """A path to write to; the file takes its place at `path` when the block ends well. Folders are made.
 
     Args:
-        replace: Whether a file that is there may be replaced.
+        replace: Whether an existing file may be replaced.
         keep_suffix: Whether the path ends as `path` does, for programs that choose a format by it.
 
     Raises:
@@ -88,7 +88,7 @@ def remove_whole(path: Path, graves: Path | None = None) -> None:
     """Renames a file or folder away, then deletes it: a half-deleted one is never visible.
 
     Args:
-        graves: Folder for what is being deleted; by default the one that `path` lies in.
+        graves: Folder for files that are being deleted; default: the folder of `path`.
     """
     grave = working_name(path, graves)
     grave.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def is_own(path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, anybody's."""
+    """Whether a process with this id exists, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

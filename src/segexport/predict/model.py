@@ -33,7 +33,7 @@ _SCORES = ("logits", "probability")
 
 
 class Model(Opened):
-    """A model in a process of its own. Use it in a `with` block, or call `close`.
+    """A model in a separate process. Use it in a `with` block, or call `close`.
 
     Args:
         artifact: Any format.
@@ -82,7 +82,7 @@ class Model(Opened):
                 a number: both sides; (width, height).
             slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
                 scores are averaged there.
-            score_map: Whether results carry the classes' probabilities; without, prediction is quicker. The masks are
+            score_map: Whether results contain the classes' probabilities; prediction is faster without. The masks are
                 the same.
 
         Raises:
