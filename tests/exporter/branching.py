@@ -1,7 +1,7 @@
 """Small networks with branches and loops, written as people write them, exported by Paddle.
 
-Run as a script, in a process of its own: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
-size and, as `NAME-free`, with a free one.
+Run as a script, in a separate process: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
+size and, as `NAME-free`, with a dynamic one.
 """
 
 # ruff: noqa: SIM108 - Paddle makes a branch of an `if`, and computes both sides of a conditional expression

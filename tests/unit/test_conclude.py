@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from recordings import LABELS, manifest, subject
@@ -10,15 +12,18 @@ from segexport.artifact import FileEntry, LineageEntry, ModelArtifact
 from segexport.check.build_report import conclude
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
+from segexport.measure.audit import NOT_RUN
 from segexport.measure.latency import Timing
+from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison
 from segexport.recipe.limits import Limits
+from segexport.report import render
 from segexport.report.schema import DatasetInfo
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision
 from segexport.task.semantic.counts import PixelCounts
 from segexport.task.semantic.judge import PixelJudge
-from segexport.verdict import Verdict
+from segexport.verdict import Check, Verdict
 
 IMAGES = 12
 INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
@@ -53,14 +58,21 @@ def head(kind: str, dtype: str = "int32") -> LineageEntry:
 
 
 def report(
-    *exports: Measured, own: PixelCounts | None = None, environment: dict | None = None, latency=None, labelled=True
+    *exports: Measured,
+    own: PixelCounts | None = None,
+    environment: dict | None = None,
+    latency=None,
+    labelled=True,
+    proof: MaskProof | None = None,
 ):
     model = ModelArtifact(None, manifest())
     comparison = Comparison(own or tally(), {}, tuple(f"{i}.png" for i in range(IMAGES)), labelled, 1.5)
     return conclude(
         Measurement(
             title="",
-            reference=ReferenceRun(model, INFO, False, timing=timing(10.0)),
+            reference=ReferenceRun(
+                model, INFO, False, timing=timing(10.0), times=times_of(timing(10.0), 1, "Some CPU", 1, 1), proof=proof
+            ),
             exports=list(exports),
             comparison=comparison,
             judge=PixelJudge(comparison, LABELS, LABELS),
@@ -74,6 +86,20 @@ def report(
 
 def rows(*exports: Measured) -> dict:
     return {row.name: row for row in report(*exports).exports}
+
+
+def test_values_that_were_not_run_are_marked_and_decide_nothing():
+    ran, twin, widened = (measured(name, 10.0) for name in ("ran", "twin", "widened"))
+    twin.info = replace(INFO, not_run="the twin ran")
+    audit = Check(name="audit.precision", verdict=Verdict.PASS, message="", gated=False, details={NOT_RUN: "fp32 here"})
+    widened.more = [audit]
+    found = rows(ran, twin, widened)
+    assert [row.verdict for row in found.values()] == [Verdict.PASS] * 3
+    assert found["ran"].not_run == ""
+    assert found["ran"].outcome == "PASS"
+    assert found["twin"].not_run == "values not run here: the twin ran."
+    assert found["twin"].outcome == "PASS, values not run here"
+    assert found["widened"].not_run == "values not run here: fp32 here."
 
 
 INT8 = {"precision": Precision.INT8}
@@ -173,6 +199,24 @@ class TestWhoIsComparedWithWhom:
         assert found["int8-classes"] == "classes"
         assert found["int8-scores"] == "scores"
         assert found["int8-bytes"] == "scores"  # none has its head: the first one
+
+    @pytest.mark.parametrize(("policy", "gated"), [(None, False), ("gate", True)])
+    def test_not_with_a_reference_that_had_to_run_unoptimized(self, policy, gated):
+        wrong = MaskProof.of("oneDNN", [1.0, 0.5])
+        fast = measured("fp32", 5.0, limits=Limits(latency_ratio_max=1.0))
+        found = report(fast, measured("int8", 4.0, **INT8), latency=policy or "warn", proof=wrong)
+        fp32, int8 = found.exports
+        assert (fp32.latency_ratio, fp32.latency_baseline) == (None, "")
+        check = next(check for check in fp32.checks if check.name == "latency.ratio")
+        assert (check.verdict, check.gated) == (Verdict.INCONCLUSIVE, gated)
+        assert "the reference had to run without graph optimization" in check.message
+        assert (int8.latency_ratio, int8.latency_baseline) == (pytest.approx(0.8), "fp32")
+        for form in ("table", "markdown", "html"):
+            told = " ".join(render(found, form).split())
+            assert "The reference had to run without graph optimization, so no latency ratio is taken to it." in told
+        sound = report(fast, proof=MaskProof.of("oneDNN", [1.0, 1.0]))
+        assert sound.exports[0].latency_ratio == pytest.approx(0.5)
+        assert "had to run without" not in render(sound, "html")
 
     def test_not_with_one_that_failed(self):
         from segexport.errors import WorkerCrashed

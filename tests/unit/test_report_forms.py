@@ -50,11 +50,11 @@ def test_a_pass_on_neighbours_that_lose_alike_says_so() -> None:
     export = report.exports[0].model_copy(update={"checks": (*report.exports[0].checks, alarm)})
     report = report.model_copy(update={"exports": (export,)})
     assert headline(report).endswith(
-        "held, as far as the images are independent of each other, which they do not seem to be."
+        "passed, as far as the images are independent of each other, which they do not seem to be."
     )
     assert "images.independent: neighbours lose alike." in " ".join(render(report, "table").split())
     quiet = export.model_copy(update={"checks": (alarm.model_copy(update={"verdict": Verdict.PASS}),)})
-    assert headline(report.model_copy(update={"exports": (quiet,)})).endswith("every gated check held.")
+    assert headline(report.model_copy(update={"exports": (quiet,)})).endswith("every gated check passed.")
 
 
 def test_groups_are_told_with_what_was_resampled() -> None:
@@ -67,11 +67,11 @@ def test_groups_are_told_with_what_was_resampled() -> None:
     assert "groups" not in compared(report)
     found = told(how="auto", count=20, smallest=3, largest=9)
     assert "form 20 groups of 3 to 9, by file names that count up. Images of a group are not independent" in found
-    assert "fewer than 13.9 % of such groups may be on none of these" in found
+    assert "fewer than 13.9 % of such groups can be missed" in found
     assert "groups of 4, by the last column of the list" in told(how="column", count=20, smallest=4, largest=4)
     found = told(how="(?P<group>x)", count=1, smallest=101, largest=101)
     assert "All images are of one group, by the pattern (?P<group>x) on file names: how much groups differ" in found
-    assert "may be on none" not in found
+    assert "can be missed" not in found
 
 
 def test_every_ratio_says_what_it_is_to() -> None:
@@ -196,7 +196,7 @@ def test_times_stand_in_the_column_of_their_device() -> None:
 
 
 def test_headline_of_a_pass_needs_every_export_and_the_whole_to_pass() -> None:
-    assert headline(passing_report()) == "The export does what the reference model does: every gated check held."
+    assert headline(passing_report()) == "The export does what the reference model does: every gated check passed."
     contradicted = passing_report().model_copy(update={"verdict": Verdict.FAIL})
     assert "does what the reference" not in headline(contradicted)
     assert headline(_with(())) == "Nothing was checked: there is no export in this report."
@@ -214,7 +214,7 @@ def test_without_labels_a_pass_is_called_what_it_is() -> None:
     report = passing_report()
     unlabelled = report.model_copy(update={"dataset": report.dataset.model_copy(update={"labelled": False})})
     sentence = (
-        "The export agrees with the reference's masks: every gated check held. Without labels, accuracy is unknown."
+        "The export agrees with the reference's masks: every gated check passed. Without labels, accuracy is unknown."
     )
     assert headline(unlabelled) == sentence
     two = unlabelled.model_copy(update={"exports": unlabelled.exports * 2})
@@ -367,7 +367,8 @@ def test_junit_maps_the_verdicts() -> None:
     assert found["lite-arm64", "export"] == ("skipped", None)
     evil = EVIL_NAME.replace("\x1b", r"\x1b").replace("\x07", r"\x07")
     assert found[evil, "export"] == ("error", "error")
-    assert len(found) == 3 + 1 + 2 + 2 + 1 + 1 + 1
+    assert found["移动端模型-fp16", "values.run"] == ("skipped", None)
+    assert len(found) == 3 + 2 + 2 + 2 + 1 + 1 + 1
 
 
 def _with(exports, verdict=Verdict.ERROR) -> Report:
@@ -434,5 +435,28 @@ def test_annotations_are_one_command_a_line() -> None:
 
 def test_annotations_of_a_pass_are_a_notice() -> None:
     assert render(passing_report(), "annotations") == (
-        "::notice title=segexport%3A PASS::The export does what the reference model does: every gated check held.\n"
+        "::notice title=segexport%3A PASS::The export does what the reference model does: every gated check passed.\n"
     )
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_every_form_marks_what_was_not_run(form: str) -> None:
+    """Text of tags and markup is dropped, so that the mark is read as a person reads it."""
+    marked, mark = full_report(), "values not run here"
+    export = next(export for export in marked.exports if export.not_run)
+    assert export.outcome == f"PASS, {mark}"
+    plain = marked.model_copy(update={"exports": tuple(one for one in marked.exports if one is not export)})
+    assert mark in " ".join(render(marked, form).lower().split())
+    assert mark not in " ".join(render(plain, form).lower().split())
+    if form == "markdown":
+        assert f"✅ PASS, {mark} |" in render(marked, form)  # in the row itself, never a bare PASS
+    if form == "table":
+        assert f"812 kB PASS {mark} a-very" in " ".join(render(marked, form).split())
+    if form == "html":
+        row = render(marked, form).split('<a href="#export-2">')[1].split("</tr>")[0]
+        assert row.count(f"<small>{mark}</small>") == 2  # the wide and the narrow page
+
+
+def test_the_mark_is_told_in_a_notebook_too() -> None:
+    assert "PASS, values not run here" in full_report()._repr_html_()
+    assert "移动端模型-fp16 PASS, values not run here" in repr(full_report())

@@ -8,8 +8,10 @@ from typing import Any
 from segexport import __version__
 from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates
+from segexport.judge.gates import values_check
 from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
+from segexport.measure.audit import NOT_RUN
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
 from segexport.report.schema import ExportResult, ReferenceResult, Report
@@ -72,12 +74,13 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     base = _fp32_of_same_format(entry, measured.exports)
     limits = export.effective_limits
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
-    against = base.export.name if base is not None else reference.as_baseline
+    against = base.export.name if base is not None else REFERENCE
     gated, figures = measured.judge.export(entry.counts, limits)
     checks = [
         *gated,
         *_cost_checks(entry, base, ratio, against, measured),
         *entry.more,
+        *_values_checks(entry),
     ]
     return ExportResult(
         **common,
@@ -92,6 +95,13 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
         operators=entry.operators,
         worst_images=entry.worst,
     )
+
+
+def _values_checks(entry: Measured) -> list[Check]:
+    """Says so if another file, or other arithmetic, ran in place of the export's own."""
+    not_run = entry.info.not_run if entry.info is not None else ""
+    not_run = not_run or next((check.details[NOT_RUN] for check in entry.more if NOT_RUN in check.details), "")
+    return [values_check(not_run)] if not_run else []
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
@@ -142,8 +152,12 @@ def _cost_checks(
         effect = _told(effect)
     name = base.export.name if base is not None else REFERENCE
     checks = [cost_gates.size_check(artifact.size_bytes, baseline.size_bytes, limits, against=name)]
+    latency = None
     if ratio is not None:
         latency = cost_gates.latency_check(ratio, limits, **common, load=_load(measured))
+    elif base is None and entry.timing is not None and measured.reference.unoptimized:
+        latency = cost_gates.no_latency_baseline(limits)
+    if latency is not None:
         checks.append(latency if decides else _told(latency))
     return [*checks, effect]
 

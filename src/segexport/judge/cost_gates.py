@@ -57,6 +57,15 @@ def latency_check(
     )
 
 
+def no_latency_baseline(limits: Limits) -> Check:
+    """Of an export whose only baseline is a reference that had to run without graph optimization."""
+    limit = limits.latency_ratio_max
+    message = "no latency ratio: the reference had to run without graph optimization, which is slower than it could be."
+    if limit is None:
+        return skipped("latency.ratio", message)
+    return Check(name="latency.ratio", verdict=Verdict.INCONCLUSIVE, message=message, limit=limit)
+
+
 def compression_check(
     size_ratio: float,
     latency: LatencyRatio | None,

@@ -103,10 +103,9 @@ class ReferenceRun:
     proof: MaskProof | None = None
 
     @property
-    def as_baseline(self) -> str:
-        """The name of the baseline in ratios to its time."""
-        plain = self.proof is not None and not self.proof.holds
-        return "the reference without graph optimization" if plain else REFERENCE
+    def unoptimized(self) -> bool:
+        """Whether its time is that of a program that its runtime could not optimize: no baseline for ratios."""
+        return self.proof is not None and not self.proof.holds
 
 
 @dataclass(frozen=True)

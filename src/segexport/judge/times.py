@@ -23,7 +23,9 @@ _SAMPLES_KEPT = 2000  # raw samples per export in the report
 
 
 def ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio | None:
-    """None for recorded times, except where the same device gave them, with as many threads."""
+    """None for a reference that ran unoptimized, and for times recorded on another device or with other threads."""
+    if reference.unoptimized:
+        return None
     if reference.recorded is None:
         return ratio_to(reference.timing, entry.timing)
     own, info = reference.info, entry.info

@@ -54,7 +54,7 @@ class MaskProof(Frozen):
     def note(self) -> str:
         """One sentence for reports."""
         made = "masks are those of plain Paddle, without graph optimization"
-        slow = "so times are the plain program's too, which is slower: ratios to it flatter an export"
+        slow = "so times are the plain program's too, and no latency ratio is taken to them"
         name = self.optimized or "the optimized program"
         if self.fault:
             return f"{made}; {name} failed ({self.fault}), {slow}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from segexport.report import numbers, table, wording
 from segexport.report.charts import latency_chart
-from segexport.report.schema import ExportResult, Report, WorstImage
+from segexport.report.schema import NOT_RUN_HERE, ExportResult, Report, WorstImage
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
@@ -82,6 +82,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         environment=list(_flat(report.environment)),
         marks=_MARKS,
         meaning=wording.MEANING,
+        not_run_here=NOT_RUN_HERE,
         fmt=numbers,
         times_columns=table.TIMES_COLUMNS,
     )

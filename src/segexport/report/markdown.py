@@ -8,7 +8,7 @@ from pathlib import Path
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
-from segexport.report.wording import compared, findings, headline, recorded
+from segexport.report.wording import compared, findings, headline, not_run, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.verdict import Verdict
@@ -42,8 +42,9 @@ def render(report: Report, folder: Path | None = None) -> str:
     """Renders headline, table, findings, and a collapsed section about what was compared."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
-        escape(f"{headline(report)} {recorded(report)}"),
+        escape(f"{headline(report)} {unoptimized(report)} {recorded(report)}"),
         _table(report),
+        _not_run(report),
         _findings(report),
         _times(report),
         _behind_a_fold("What was compared", escape(compared(report))),
@@ -85,7 +86,7 @@ def _times(report: Report) -> str:
 
 
 def _cells(row: ReportRow) -> tuple[str, ...]:
-    verdict = f"{_MARKS[row.verdict]} {row.verdict.value}" if row.verdict else ""
+    verdict = f"{_MARKS[row.verdict]} {row.outcome}" if row.verdict else ""
     return (
         escape(row.name),
         row.miou,
@@ -119,6 +120,10 @@ def _findings(report: Report) -> str:
             check = f" {escape(finding.check)}" if finding.check else ""
             lines.append(f"- {mark} **{escape(finding.export)}**{check}: {escape(finding.message)}")
     return "### What did not pass\n\n" + "\n".join(lines) if lines else ""
+
+
+def _not_run(report: Report) -> str:
+    return "\n".join(f"- {escape(line)}" for line in not_run(report))
 
 
 def _notes(report: Report) -> str:

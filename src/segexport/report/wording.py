@@ -9,14 +9,14 @@ from pathlib import Path
 
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
-from segexport.report.schema import DatasetInfo, ExportResult, ReferenceResult, Report
+from segexport.report.schema import NOT_RUN_HERE, DatasetInfo, ExportResult, ReferenceResult, Report
 from segexport.report.table import baseline_marks
 from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
 
 MEANING = {
-    Verdict.PASS: "every gated check held",
-    Verdict.FAIL: "a gated check was missed",
+    Verdict.PASS: "every gated check passed",
+    Verdict.FAIL: "a gated check failed",
     Verdict.INCONCLUSIVE: "the images or the timings are too few to decide",
     Verdict.ERROR: "the export could not be made, run or checked",
     Verdict.SKIPPED: "not asked for",
@@ -38,13 +38,23 @@ class Issue:
 
 
 def headline(report: Report) -> str:
-    """Returns one or two sentences for readers without knowledge of the project."""
+    """Returns up to three sentences for readers without knowledge of the project."""
+    marked = [export.name for export in report.exports if export.not_run]
+    return _judged(report) + (f" {NOT_RUN_HERE.capitalize()}: {_listed(marked)}." if marked else "")
+
+
+def not_run(report: Report) -> list[str]:
+    """Returns a line for each export whose own file or arithmetic did not run."""
+    return [f"{export.name}: {export.not_run}" for export in report.exports if export.not_run]
+
+
+def _judged(report: Report) -> str:
     exports = report.exports
     if not exports:
         return "Nothing was checked: there is no export in this report."
     if all(export.verdict is Verdict.PASS for export in exports) and report.verdict is Verdict.PASS:
         subject = "The export does" if len(exports) == 1 else f"All {len(exports)} exports do"
-        held = f"every gated check held{_if_independent(exports)}"
+        held = f"every gated check passed{_if_independent(exports)}"
         if report.dataset.labelled:
             return f"{subject} what the reference model does: {held}."
         subject = "The export agrees" if len(exports) == 1 else f"All {len(exports)} exports agree"
@@ -102,6 +112,7 @@ def compared(report: Report) -> str:
         _unseen(data),
         _renamed(data),
         _times(report),
+        unoptimized(report),
         _baseline(report),
     ]
     return " ".join(sentence for sentence in sentences if sentence.strip(". "))
@@ -160,6 +171,15 @@ def ratios(report: Report) -> str:
     return ", ".join(f"{mark}: to {name}" if mark else f"to {name}" for name, mark in marks.items())
 
 
+def unoptimized(report: Report) -> str:
+    """Says that the reference's time is no baseline because its runtime could not optimize it; empty otherwise."""
+    reference = report.reference
+    timed = reference.latency is not None or reference.gpu_latency is not None
+    if not timed or reference.proof is None or reference.proof.holds:
+        return ""
+    return "The reference had to run without graph optimization, so no latency ratio is taken to it."
+
+
 def _baseline(report: Report) -> str:
     base = report.baseline
     if base is None:
@@ -174,8 +194,12 @@ def _part(exports: tuple[ExportResult, ...], verdict: Verdict, phrase: str) -> s
         return ""
     if verdict in (Verdict.PASS, Verdict.SKIPPED):
         return f"{len(names)} {phrase}"
+    return f"{len(names)} {phrase} ({_listed(names)})"
+
+
+def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"{len(names)} {phrase} ({', '.join(map(_shortened, names[:_NAMES_SHOWN]))}{more})"
+    return ", ".join(map(_shortened, names[:_NAMES_SHOWN])) + more
 
 
 def _shortened(name: str) -> str:
@@ -198,7 +222,7 @@ def _unseen(data: DatasetInfo) -> str:
     if units < 2:
         return ""
     share = 100 * unseen_share(units)
-    return f"What goes wrong on fewer than {share:.1f} % of such {what} may be on none of these."
+    return f"A fault that affects fewer than {share:.1f} % of such {what} can be missed by a check of this size."
 
 
 def _grouped(data: DatasetInfo) -> str:
@@ -229,9 +253,9 @@ def _times(report: Report) -> str:
     threads = sorted({export.latency.threads for export in report.exports if export.latency})
     on = f" on {', '.join(map(str, threads))} {'thread' if threads == [1] else 'threads'}" if threads else ""
     taken = (
-        f"Times are those of one image{on} when nothing disturbs it: the lower quartile of each process's runs, and "
+        f"Times are per image{on}, without the runs that something disturbed: the lower quartile of the runs of each "
+        "process, and the geometric mean of the processes."
     )
-    taken += "the geometric mean of the processes."
     if not baseline_marks(report):
         return taken
-    return f"{taken} A latency ratio is the quotient of two such times, {ratios(report)}; below 1 is faster."
+    return f"{taken} A latency ratio is the quotient of two times in the table, {ratios(report)}; below 1 is faster."

@@ -10,7 +10,7 @@ class InstanceWords:
     """`TaskWords` of average precision."""
 
     answers = "objects"
-    compared = "its objects were held, one by one, against the objects"
+    compared = "its objects were compared, one by one, with the objects"
     baseline_check = "baseline.ap"
 
     def metric_name(self, report: Report) -> str:

@@ -10,7 +10,7 @@ class SemanticWords:
     """`TaskWords` of mIoU."""
 
     answers = "masks"
-    compared = "its masks were held, pixel by pixel, against the masks"
+    compared = "its masks were compared, pixel by pixel, with the masks"
     baseline_check = "baseline.miou"
 
     def metric_name(self, report: Report) -> str:
