@@ -184,6 +184,28 @@ def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
     return tensor
 
 
+def grey_of(preprocess: Preprocess, tensor: np.ndarray) -> np.ndarray:
+    """The image in a tensor as grey, by the weights of the contract's `gray`: what the network sees, paddings too.
+
+    Args:
+        preprocess: A contract of red, green and blue, or of grey.
+        tensor: float32 (1, channels, height, width) that `apply` returned.
+
+    Returns:
+        uint8 (height, width).
+    """
+    planes = [
+        (plane * np.float32(std) + np.float32(mean)) / np.float32(preprocess.scale)
+        for plane, mean, std in zip(tensor[0], preprocess.mean, preprocess.std, strict=True)
+    ]
+    weights = (1.0,)
+    if len(planes) == 3:
+        weights = tuple(weight / 32768 for weight in (9798, 19235, 3735))
+        planes = [planes[_order(preprocess)[channel]] for channel in range(3)]
+    grey = sum((plane * np.float32(weight) for plane, weight in zip(planes, weights, strict=True)), np.float32(0))
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
 def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> None:
     """Refuses a tensor that a model of fixed input size cannot take.
 

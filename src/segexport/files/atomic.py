@@ -27,11 +27,12 @@ _FOREIGN_AFTER_S = 86400.0  # another machine's process cannot be looked up; aft
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -> Iterator[Path]:
     """A path to write to; the file takes its place at `path` when the block ends well. Folders are made.
 
     Args:
         replace: Whether an existing file may be replaced.
+        keep_suffix: Whether the path ends as `path` does, for programs that choose a format by it.
 
     Raises:
         InputError: There is one that must not be replaced, or a folder.
@@ -39,6 +40,8 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """
     _require_file_place(path, replace)
     work = working_name(path)
+    if keep_suffix:
+        work = work.with_name(work.name + path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
