@@ -97,7 +97,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         raise UnsupportedModelError(
             f"{len(ranges.tensors)} tensors and {len(weights)} convolutions of this program are int8 in its export",
             cause="the export computes in float, or its names are not those of the program",
-            hint="leave steps calibrate and qat out: onnx_int8 quantizes by itself",
+            hint="leave steps calibrate and qat out: onnx_int8 calibrates without them",
         )
     whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]

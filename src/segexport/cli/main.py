@@ -310,7 +310,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
 
-    A folder of exports stands for all of them.
+    A folder of exports means all exports in it.
     """
     from segexport.commands.bench import bench, render
 

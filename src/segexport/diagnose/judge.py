@@ -10,8 +10,8 @@ it. What is expected depends on the arithmetic:
 * w8: only the weights, at most 0.4 steps; the limit is 1.5, or 8 times the median.
 
 A wrong scale is told apart from the arithmetic: the reference's tensor is rounded with the export's scale and with
-that of its own range. Sound calibrations, of other images, lose 0.9 to 3.6 times as much as the own range; the limit is
-4.5 times, or 3 times the model's median.
+with that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
+times, or 3 times the model's median.
 
 Measured on the sound exports of four nets, 54 to 203 layers each.
 """
