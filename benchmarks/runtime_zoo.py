@@ -10,6 +10,7 @@ model does (`exporter.same_as_source`, for OpenVINO here). Rows that are there a
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,23 +19,21 @@ from typing import Any
 from free_size import SizeIsFixed, free_size
 from stamped import REPOSITORY, RESULTS, load, save
 
-import sys
-
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
-import zoo  # noqa: E402
+import zoo
 
-from segexport.artifact import ModelArtifact  # noqa: E402
-from segexport.errors import SegexportError  # noqa: E402
-from segexport.exporter import program as programs  # noqa: E402
-from segexport.exporter.from_paddle import ImportOptions, import_model  # noqa: E402
-from segexport.exporter.program import Program, read_graph  # noqa: E402
-from segexport.exporter.same_as_source import require_same  # noqa: E402
-from segexport.exporter.shapes import fix_input_shape  # noqa: E402
-from segexport.files.store import Store  # noqa: E402
-from segexport.pipeline.plan import PlanRunner, planned  # noqa: E402
-from segexport.pipeline.registry import runtime_for, target_named  # noqa: E402
-from segexport.pipeline.step import StepContext  # noqa: E402
-from segexport.spec import Preprocess, Resize  # noqa: E402
+from segexport.artifact import ModelArtifact
+from segexport.errors import SegexportError
+from segexport.exporter import program as programs
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.program import Program, read_graph
+from segexport.exporter.same_as_source import require_same
+from segexport.exporter.shapes import fix_input_shape
+from segexport.files.store import Store
+from segexport.pipeline.plan import PlanRunner, planned
+from segexport.pipeline.registry import runtime_for, target_named
+from segexport.pipeline.step import StepContext
+from segexport.spec import Preprocess, Resize
 
 RESULT = RESULTS / "runtime_zoo.json"
 TARGETS = ("openvino", "mnn", "ncnn")
@@ -118,7 +117,9 @@ def summary(rows: dict[str, dict]) -> dict[str, dict[str, int]]:
     """By target: how many converted, failed, and failed with a word before."""
     found: dict[str, dict[str, int]] = {}
     for key, row in sorted(rows.items()):
-        counts = found.setdefault(key.split()[1], {"graphs": 0, "converted": 0, "failed": 0, "foreseen": 0, "wrongly": 0})
+        counts = found.setdefault(
+            key.split()[1], {"graphs": 0, "converted": 0, "failed": 0, "foreseen": 0, "wrongly": 0}
+        )
         counts["graphs"] += 1
         counts[row["result"]] += 1
         counts["foreseen"] += row["result"] == "failed" and bool(row["foreseen"])
