@@ -66,7 +66,7 @@ print(time.perf_counter() - start)
 
 
 def bare_seconds(artifact, tensors: Path) -> float:
-    """Seconds of a plain loop over the tensors, in a process of its own."""
+    """Seconds of a plain loop over the tensors, in a separate process."""
     files = [str(artifact.file("model"))]
     files.append(str(artifact.file("params")) if artifact.manifest.format == "paddle" else "-")
     script = _BARE[artifact.manifest.format]
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--images", type=int, default=101)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model with free sides")
+    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model with dynamic height and width")
     parser.add_argument("--memory-images", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()

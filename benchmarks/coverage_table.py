@@ -16,8 +16,8 @@ says otherwise. The reference is Paddle, operator by operator, without fused pas
 - *difference*: largest difference of any output value, relative to the largest value.
 - *Lite arm64*: size of the compiled file; ARM files are compiled, not run.
 - *seconds*: time of the rewrites, three conversions and two runs.
-- *ONNX, free size*: one ONNX file with dynamic height and width, at two other sizes (384x640 and 448x320; for a side of
-  224: 160x288 and 192x128), compared with Paddle at these sizes; the worse of both. The graphs were exported with a
+- *ONNX, dynamic size*: one ONNX file with dynamic height and width, at two other sizes (384x640 and 448x320; for a side
+  of 224: 160x288 and 192x128), compared with Paddle at these sizes; the worse of both. The graphs were exported with a
   fixed size; `benchmarks/free_size.py` removes it, and the resulting graph must equal the original in Paddle to 1e-6,
   else the row is an error. *fixed* names the operator that contains the size: export it with `--input-size`.
   A row below 99.99 % here also has a *nudged* value below it.
@@ -40,7 +40,7 @@ All figures are in `benchmarks/results/zoo_coverage.json`; the command merges ne
 """
 FOOT = "\nTools: {}.\n"
 COLUMNS = (
-    ("graph", "---"), ("operators", "---:"), ("ONNX", "---:"), ("difference", "---:"), ("ONNX, free size", "---:"),
+    ("graph", "---"), ("operators", "---:"), ("ONNX", "---:"), ("difference", "---:"), ("ONNX, dynamic size", "---:"),
     ("int8 products", "---:"), ("int8", "---:"), ("8-bit weights", "---:"), ("Lite x86", "---:"),
     ("difference", "---:"), ("Lite arm64", "---:"), ("PIR", "---:"), ("nudged", "---:"),
     ("seconds", "---:"), ("rewrites", "---"),

@@ -1,7 +1,7 @@
-"""A graph that was exported with a fixed input size, as the same network is exported with a free one.
+"""A graph that was exported with a fixed input size, as the same network is exported with a dynamic one.
 
 An export with a fixed size writes that size into the operators that resize, reshape and fill. Here those sizes become
-fractions of the input's height and width again, computed in the graph as a free export computes them. What a size
+fractions of the input's height and width again, computed in the graph as an export of dynamic size does. What a size
 depends on is found by inferring all sizes for a second input, twice as high and three times as wide: a size that
 became twice as large follows the height, three times the width, six times the area.
 """
@@ -39,7 +39,7 @@ class _Held:
 
 
 def free_size(program: Program) -> Program:
-    """A copy whose image has free height and width.
+    """A copy whose image has dynamic height and width.
 
     Raises:
         SizeIsFixed: Operators other than resizes, reshapes and fills hold the size; the first is named.
@@ -66,12 +66,12 @@ def free_size(program: Program) -> Program:
     if any(has_free_size(op) for op in freed.ops):  # Paddle cannot run it; imports rewrite it so
         UnpoolToArithmetic().apply(freed)
         freed.prune()
-    freed.verify("the graph of free size")
+    freed.verify("the graph of dynamic size")
     return freed
 
 
 def _free_output_size(program: Program, op: Op, index: int) -> None:
-    """Gives an unpool what Paddle writes in an export of free size, a transposed convolution its output_padding."""
+    """Gives an unpool what Paddle writes in an export of dynamic size, a transposed convolution its output_padding."""
     sizes, probe = op.attr("output_size"), op.copy()
     probe.set_attr("output_size", [-2, -2] if op.type == "unpool" else [], "INTS")
     (dims,) = shapes.output_sizes(program, probe, {}).values()

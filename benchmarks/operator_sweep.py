@@ -122,7 +122,7 @@ class NotInPaddle(Exception):
 
 
 def all_cells(*, free: bool = True) -> list[Cell]:
-    """Every cell of the tables, with fixed sizes and, if `free`, with free ones."""
+    """Every cell of the tables, with fixed sizes and, if `free`, with dynamic ones."""
     cells = [cell for table in (elementwise, windows, arrangement, reductions, fusions) for cell in table.CELLS]
     if free:
         cells += [notation.of_free_size(cell) for cell in cells if notation.can_be_free(cell)]
@@ -137,7 +137,7 @@ def all_cells(*, free: bool = True) -> list[Cell]:
 
 
 class Paddle:
-    """Builds cells in a process of its own; a new one after Paddle has ended it. What it built stays in `kept`."""
+    """Builds cells in a separate process; a new one after Paddle has ended it. What it built stays in `kept`."""
 
     def __init__(self, folder: Path, kept: Path) -> None:
         self._folder, self._kept, self._worker = folder, kept, None
@@ -538,7 +538,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many cells, drawn by --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--fixed", action="store_true", help="without cells of free size")
+    parser.add_argument("--fixed", action="store_true", help="without cells of dynamic size")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()

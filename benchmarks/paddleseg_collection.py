@@ -119,7 +119,7 @@ def exported(
     context = StepContext(timeout_s=options.timeout_s)
     try:
         artifact = PlanRunner(store, context).build(to, source, planned(steps_of(recipe), source))
-    except (WorkerTimeout, Interrupted) as error:  # nobody knows
+    except (WorkerTimeout, Interrupted) as error:  # no result
         return {"outcome": "too slow", "reason": _said(error)}
     except SegexportError as error:
         return {"outcome": "refused", "reason": _said(error)}
@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--head", choices=HEADS, default="argmax")
     parser.add_argument("--size", default="128x128", help="HEIGHTxWIDTH")
-    parser.add_argument("--free", action="store_true", help="programs of free size, run at --size")
+    parser.add_argument("--free", action="store_true", help="programs of dynamic size, run at --size")
     parser.add_argument("--targets", nargs="*", metavar="NAME")
     parser.add_argument("--shard", default="1/1", help="NUMBER/COUNT")
     parser.add_argument("--limit-s", type=float, default=600, help="longest wait for one answer of a tool")

@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model of free size")
+    parser.add_argument("--input-size", help="WIDTHxHEIGHT, for a model of dynamic size")
     parser.add_argument("--keep-macs", type=float, default=0.46)
     parser.add_argument("--criterion", default="fisher")
     parser.add_argument("--widths", default="uniform")

@@ -5,7 +5,7 @@
 
 With an existing --json, its rows are kept; what is measured now takes the place of what they said of it. Graphs come
 without weights; `tests/exporter/zoo.py` fills them. --networks adds those that `tests/exporter/networks.py` writes.
-For each graph: the rewrites, ONNX through paddle2onnx and ONNX Runtime, with a fixed and with a free size and in int8,
+For each graph: the rewrites, ONNX through paddle2onnx and ONNX Runtime, with a fixed and a dynamic size and in int8,
 Paddle-Lite compiled for x86 and run, and compiled for arm64 (not run: there is no device here), and the same network's
 file of Paddle 3 (`pir/NAME.json` beside the graph) against it. What is there already in DIR is not made again.
 """
@@ -42,7 +42,7 @@ import zoo  # noqa: E402
 
 WELL_CONDITIONED = 0.9999  # an agreement below it is explained
 WITH_NOISE = ("onnx", "paddle-lite x86")
-SAME = 1e-6  # largest relative difference between a graph and its form of free size, both in Paddle
+SAME = 1e-6  # largest relative difference between a graph and its form of dynamic size, both in Paddle
 RUNS_PROFILED = 2  # one run for the outputs, one for the profile
 OPSETS = (16, 15, 13, 11)
 WORKERS = {
@@ -128,13 +128,13 @@ def to_onnx(program: Program, folder: Path, out: Path, workers: Workers) -> tupl
 
 
 def free_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
-    """ONNX of free height and width, at two sizes, against Paddle at the same sizes."""
+    """ONNX of dynamic height and width, at two sizes, against Paddle at the same sizes."""
     freed = free_size(program)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = dict(zip(("model", "params"), map(str, freed.write(Path(scratch) / "free")), strict=True))
         same = compare(paddle(workers, files, filled.feed), filled.outputs)
         if same.get("relative", 1.0) > SAME:
-            return {"error": f"the graph of free size is another one: {same}"}
+            return {"error": f"the graph of dynamic size is another one: {same}"}
         out = Path(scratch) / "free.onnx"
         rewritten, notes, opset = to_onnx(freed, Path(scratch) / "onnx", out, workers)
         outputs = [{"name": spec.name} for spec in rewritten.outputs()]
@@ -353,7 +353,7 @@ def _rows(file: Path | None) -> dict[str, dict]:
 
 
 def networks(folder: Path, names: list[str] | None) -> list[Path]:
-    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a process of its own."""
+    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a separate process."""
     if names is None:
         return []
     script = REPOSITORY / "tests" / "exporter" / "networks.py"

@@ -49,7 +49,7 @@ def _sizes(program: Program, name: str | None, op: Op) -> list[int]:
         sizes[0] = 1
     if min(sizes, default=1) < 0:
         raise UnsupportedModelError(
-            f"the cost of a model with free sizes has no number (operator '{op.type}' on {name}: {sizes})",
+            f"the cost of a model with dynamic sizes is unknown (operator '{op.type}' on {name}: {sizes})",
             hint="fix the input's size first: `segexport import MODEL --input-size WIDTHxHEIGHT -o DIR`",
         )
     return sizes

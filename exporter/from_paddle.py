@@ -154,7 +154,7 @@ def _export(files: ModelFiles, options: ImportOptions) -> _Found:
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
-    assert files.params is not None, "a program lies in two files"
+    assert files.params is not None, "a program has two files"
     model, params = files.model, files.params
     return _Found(
         path=model,
@@ -328,7 +328,7 @@ def _fitting(preprocess: Preprocess, spec: TensorSpec, source: Path, *, pads: bo
         raise InputError(
             f"{source}: the input {spec.name!r} is {width}x{height} pixels",
             cause=f"the limit is {MAX_PIXELS / 1e6:g} million pixels",
-            hint="export it for a smaller size, or for a free one",
+            hint="export it for a smaller size, or with a dynamic one",
         )
     if pads and fixed and preprocess.geometry:
         return fitted_into(preprocess, width, height)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
+from segexport.artifact import Manifest, ModelArtifact, RuntimeLibrary, TargetDevice, file_entry, warning
 from segexport.errors import UnsupportedModelError, WorkerCrashed
 from segexport.exporter import program, rewrites
 from segexport.exporter.calibrate import Calibrate, Rounding, where_it_rounds
@@ -31,13 +31,18 @@ from segexport.spec import Format, Frozen, Precision
 
 LITE_VERSION = "2.13"
 NO_TWIN = "no x86 twin"
+FP16_BUILD = "fp16"
+_FP16_LIBRARY = (
+    "model.nb needs a Paddle-Lite library that was built with --with_arm82_fp16=ON, and an ARMv8.2 processor; the "
+    "default library ends the app's process when it loads the file"
+)
 
 
 class ToPaddleLite:
     """Converts a Paddle program to `model.nb` (ARM) and `model.x86.nb` (the twin) with Paddle-Lite's Opt."""
 
     kind = "to_paddle_lite"
-    version = "16"
+    version = "17"
     accepts = Format.PADDLE
     produces = Format.PADDLE_LITE
     needs = ("paddlelite",)
@@ -106,6 +111,10 @@ class ToPaddleLite:
         if not twinless:
             files.append(file_entry(out_dir, "model.x86.nb", "host_model"))
             notes += _of_twin(precision)
+        requires = None
+        if precision is Precision.FP16:
+            requires = RuntimeLibrary(library="paddle-lite", build=FP16_BUILD)
+            notes.append(warning(_FP16_LIBRARY))
         before = source.manifest
         return before.model_copy(
             update={
@@ -113,6 +122,7 @@ class ToPaddleLite:
                 "files": tuple(files),
                 "outputs": tuple(_int32_mask(spec) for spec in before.outputs),
                 "target": TargetDevice(arch="arm64", precision=precision, min_runtime_version=LITE_VERSION),
+                "requires": requires,
                 "lineage": (*before.lineage, lineage_entry(self, context.key, tuple(notes))),
                 "sample": None,
             }

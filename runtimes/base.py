@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """Runtime, device and settings in use, as the runtime reports after loading the model."""
+    """Runtime, device and settings in use, as the runtime reports after loading the model.
+
+    Attributes:
+        not_run: What the session runs in place of the artifact's own file, and why; empty if it runs that file.
+    """
 
     runtime: str
     version: str
@@ -93,6 +98,7 @@ class SessionInfo:
     threads: int
     load_ms: float
     notes: tuple[str, ...] = ()
+    not_run: str = ""
 
 
 class Session(Protocol):
@@ -336,6 +342,11 @@ def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availabili
     except SegexportError as error:
         return Availability(False, reason=error.what, hint=error.hint)
     return Availability(True, version=answer["version"], devices=tuple(answer["devices"]))
+
+
+def on_arm() -> bool:
+    """Whether this machine's processor is a 64-bit ARM."""
+    return platform.machine() in ("aarch64", "arm64")
 
 
 def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import replace
 
 from segexport.artifact import ModelArtifact
 from segexport.measure.audit import Ran
-from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession
+from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession, on_arm
 from segexport.spec import Format, Precision
 
 
@@ -27,6 +26,6 @@ class MnnRuntime(WorkerRuntime):
         return super().open(artifact, replace(options, options={**options.options, "half": half}))
 
     def no_fp16(self, ran: Sequence[Ran]) -> str:
-        if platform.machine() in ("aarch64", "arm64"):
+        if on_arm():
             return ""
         return "MNN has no fp16 kernels for this CPU: weights are fp16, the arithmetic here is fp32"

@@ -48,7 +48,7 @@ class Tensor:
         return " ".join([*said, "parameter"] if self.held else said)
 
     def values(self, random: np.random.Generator) -> np.ndarray:
-        """float32 where it is fed, its own type where it is held."""
+        """float32 for an input, its own type for a parameter."""
         if isinstance(self.draw, np.ndarray):
             drawn = self.draw
         elif isinstance(self.draw, tuple):
@@ -90,7 +90,7 @@ class Cell:
         family: The operator's type; of several, what joins them.
         label: Tells two tables of one operator apart.
         choice: What was chosen where there is a choice.
-        free: Whether the sizes of its inputs are left open, as of an image of any size.
+        free: Whether its inputs have dynamic sizes, as an image of any size has.
         keeps_extra: Whether the program has the attributes that newer Paddle leaves out when it saves one.
     """
 
@@ -183,7 +183,7 @@ def chain(family: str, choice: dict[str, str], *ops: tuple[str, dict[str, Any]])
 
 
 def of_free_size(cell: Cell) -> Cell:
-    """The same with inputs of sizes that only the run knows."""
+    """The same cell with dynamic input sizes."""
     return replace(cell, free=True)
 
 

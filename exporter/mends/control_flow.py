@@ -319,7 +319,7 @@ class _Walk:
     def _refusal(self, op: Op, why: str) -> UnsupportedModelError:
         cause, hint = why, "write this layer without it, then export the model again"
         if self._free:
-            cause, hint = f"{why}, or on the input's size, which is free", "fix the size: --input-size WIDTHxHEIGHT"
+            cause, hint = f"{why}, or on the input's size, which is dynamic", "fix the size: --input-size WIDTHxHEIGHT"
         so_far = Program([Block(vars=self._program.vars, ops=self._done)], self._program.params)
         read = Op(op.type, {"X": [self._now(name) for name in op.input_names()]}, {}, self._place(op))
         return UnsupportedModelError(

@@ -9,7 +9,7 @@ from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 
 
 def mend_free_unpool(program: Program) -> list[str]:
-    """Rewrites it as arithmetic, in place; returns notes.
+    """Rewrites every such unpool as arithmetic, in place; returns notes.
 
     Raises:
         UnsupportedModelError: An unpool has overlapping windows or indices from another operator.
@@ -22,7 +22,7 @@ def mend_free_unpool(program: Program) -> list[str]:
     if left is not None:
         raise UnsupportedModelError(
             f"unpool (layer {layer_of(program, left)}): its output_size is {left.attr('output_size')}",
-            cause="Paddle computes this size wrongly in an export of free height and width, and cannot run it",
+            cause="Paddle computes this size wrongly in an export of dynamic height and width, and cannot run it",
             hint="fix the size of the input: --input-size WIDTHxHEIGHT",
         )
-    return [f"{note}: Paddle cannot run an unpool of free size" for note in notes]
+    return [f"{note}: Paddle cannot run an unpool of dynamic size" for note in notes]

@@ -19,7 +19,7 @@ from segexport.files.foreign import guarded
 
 __all__ = ["read_graph", "read_program"]
 
-# They write statistics, or a tensor of their own, or nothing.
+# Their names end in `_`, but they do not overwrite an operand that another operator may read.
 _NOT_IN_PLACE = frozenset({"batch_norm_", "sync_batch_norm_", "assign_value_", "assign_out_", "share_data_"})
 
 
@@ -32,8 +32,8 @@ def read_program(model: Path, params: Path) -> Program:
         params: The `.pdiparams` file.
 
     Raises:
-        InputError: A file is missing, damaged, swapped, or they do not belong together.
-        UnsupportedModelError: Operators have no legacy form; names them with their layers.
+        InputError: A file is missing, damaged or swapped, or the two are of different programs.
+        UnsupportedModelError: Operators have no legacy form; the message names them and their layers.
     """
     program = _translate(model)
     program.params = read_params(Path(params), program)
@@ -42,7 +42,7 @@ def read_program(model: Path, params: Path) -> Program:
 
 @guarded("a program of Paddle 3")
 def read_graph(model: Path) -> Program:
-    """The same without the parameters' values (`params` stays empty)."""
+    """Reads the program like `read_program`, without the parameters' values (`params` is empty)."""
     return _finished(_translate(model), model)
 
 
@@ -54,7 +54,7 @@ def _translate(model: Path) -> Program:
 
 
 def _finished(program: Program, model: Path) -> Program:
-    program.prune()  # constants that became attributes
+    program.prune()  # removes constants that became attributes
     program.verify(str(model))
     return program
 
@@ -67,24 +67,24 @@ def _refuse_unknown(graph: PirGraph, model: Path) -> None:
     for op in unknown:
         first.setdefault(op.full_name, op)
     named = [f"{name} ({count}x, layer {first[name].path})" for name, count in counts.items()]
-    cause, hint = "the legacy program, which the exporters read, has no such operator that segexport knows", HINT
+    cause, hint = "the exporters read legacy programs, and segexport lists no legacy operator for it", HINT
     if any(op.has_regions for op in unknown):
-        cause = "it contains loops or branches that depend on values; the exporters take straight programs only"
-        hint = "write the network without them, then export it again; a fixed input size often makes them needless"
+        cause = "it contains loops or branches that depend on values; the exporters take programs without them only"
+        hint = "write the network without them, then export it again; a fixed input size often removes them"
     if graph.version > KNOWN_VERSION:
-        cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one known here"
+        cause += f"; the file is of format {graph.version}, newer than {KNOWN_VERSION}, the last one supported"
     raise UnsupportedModelError(f"{model}: cannot be translated: {', '.join(named[:12])}", cause=cause, hint=hint)
 
 
 def _refuse_overwritten(graph: PirGraph, model: Path) -> None:
-    """An operator in place (`relu_`) overwrites its first operand; the translated one does not, so none may read it."""
+    """Refuses a program that reads what an in-place operator (`relu_`) overwrote; its translation keeps both."""
     overwritten: dict[int, PirOp] = {}
     for op in graph.ops:
         for operand in op.operands:
             if operand in overwritten:
                 raise UnsupportedModelError(
                     f"{model}: {op} cannot be translated",
-                    cause=f"it reads what {overwritten[operand]} has overwritten before",
+                    cause=f"it reads a value that {overwritten[operand]} has overwritten",
                     hint=HINT,
                 )
         if op.name.endswith("_") and op.name not in _NOT_IN_PLACE and any(op.operands[:1]):

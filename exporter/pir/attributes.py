@@ -1,4 +1,4 @@
-"""Values of a `.json` as typed attributes of the wire; what does not fit the type is a damaged file."""
+"""Converts values of a `.json` to typed attributes of the legacy format; refuses values that do not fit the type."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from segexport.exporter import framework_proto as proto
 from segexport.exporter.program import Attr
 
-_NO_DTYPE = "undefined"  # Undefined(ALL_DTYPE): the operator's own choice
+_NO_DTYPE = "undefined"  # Undefined(ALL_DTYPE): the operator chooses
 _LISTS = {"INTS": int, "LONGS": int, "BOUNDS": int, "FLOATS": float, "ANY": object, "SCALARS": object}
 
 
@@ -35,14 +35,14 @@ def typed(type: str, value: Any) -> Attr:
 
 
 def _dtype_code(name: Any) -> int:
-    """-1 where the operator decides."""
+    """The legacy code of an element type; -1: the operator chooses."""
     if not isinstance(name, str) or name not in proto.DTYPE_CODE:
         return -1 if str(name).lower().startswith(_NO_DTYPE) else _no()
     return proto.DTYPE_CODE[name]
 
 
 def _integer(value: Any, bits: int = 65) -> int:
-    if isinstance(value, float) and value.is_integer():  # eye() gives its sizes as floats
+    if isinstance(value, float) and value.is_integer():  # eye() writes its sizes as floats
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or not -(2 ** (bits - 1)) <= value < 2 ** (bits - 1):
         _no()

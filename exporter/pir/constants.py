@@ -1,4 +1,4 @@
-"""Operators of Paddle 3 that make tensors out of nothing: what they hold may become an attribute of others."""
+"""Translates operators of Paddle 3 that create constants; a constant may become an attribute of another operator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.exporter.pir.file import PirOp
 from segexport.exporter.pir.translation import Translation
 from segexport.exporter.program import Attr
 
-MAX_CONSTANT = 64  # elements of a constant that may become an attribute; shapes and axes have a few
+MAX_CONSTANT = 64  # most elements of a constant that may become an attribute; shapes and axes have a few
 
 
 def _full(t: Translation, op: PirOp) -> None:
@@ -27,7 +27,7 @@ def _emit_full(t: Translation, op: PirOp, name: str, shape: Attr, dtype: str, va
         "shape": shape,
         "dtype": t.typed(op, "DTYPE", dtype),
         "value": t.typed(op, "FLOAT", float(value)),
-        # Paddle reads the text, which keeps more digits; "inf" and "nan" are words that it knows
+        # Paddle reads this text and not `value`: it keeps more digits, and may be "inf" or "nan"
         "str_value": Attr("STRING", str(value) if isinstance(value, float) else str(int(value))),
         "force_cpu": Attr("BOOLEAN", False),
         "place_type": Attr("INT", -1),
@@ -36,7 +36,7 @@ def _emit_full(t: Translation, op: PirOp, name: str, shape: Attr, dtype: str, va
 
 
 def _as(dtype: str, value: Any) -> bool | int | float:
-    """A constant as an element of this type."""
+    """A constant as a Python value of this element type."""
     if dtype == "bool":
         return bool(value)
     return int(value) if "int" in dtype and math.isfinite(value) else float(value)
@@ -76,7 +76,7 @@ def _emit_values(t: Translation, op: PirOp, dtype: str, shape: list[int], values
 
 
 def _full_with_tensor(t: Translation, op: PirOp) -> None:
-    """A fill whose value or shape is computed."""
+    """Translates a fill whose value or shape is computed."""
     value, shape = t.constant(op, 0), t.constant(op, 1)
     inputs = {}
     if value is None:
@@ -92,7 +92,7 @@ def _full_with_tensor(t: Translation, op: PirOp) -> None:
 
 
 def _range(t: Translation, op: PirOp) -> None:
-    """arange: the legacy operator needs its three operands in the type of the result."""
+    """Translates arange; the legacy operator needs its three operands in the element type of the result."""
     dtype = t.dtype(op)
     slots = zip(("Start", "End", "Step"), range(3), strict=True)
     inputs = {slot: [_in_dtype(t, op, index, dtype)] for slot, index in slots}
@@ -107,7 +107,7 @@ def _linspace(t: Translation, op: PirOp) -> None:
 
 
 def _in_dtype(t: Translation, op: PirOp, index: int, dtype: str) -> str:
-    """An operand in another element type: a constant written anew, or a cast."""
+    """An operand in another element type: a constant is written again, anything else is cast."""
     name, constant = t.tensor(op, index), t.constant(op, index)
     if t.program.dtype(name) == dtype or not isinstance(constant, (bool, int, float)):
         return t.in_dtype(op, name, dtype)

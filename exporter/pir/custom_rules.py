@@ -1,6 +1,7 @@
-"""Operators of Paddle 3 that a row of `rules` cannot express: the legacy program computes or names them differently.
+"""Translates operators of Paddle 3 that a row of `rules` cannot express.
 
-A function takes the translation and the operator, and adds what the legacy program needs.
+The legacy program computes or names them differently. A function takes the translation and the operator, and adds the
+legacy operators.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ def _fetch(t: Translation, op: PirOp) -> None:
 
 
 def _parameter(t: Translation, op: PirOp) -> None:
-    """A parameter keeps its name whatever else is called so: the file of parameters goes by names."""
+    """Declares a parameter under its own name: the order of the parameter file follows the names."""
     if not op.attrs["persistable"]:
         t.unsaved[t.result(op, 0)] = op.attrs["name"]
         return
     name = t.declare(op, 0, op.attrs["name"])
     if name != op.attrs["name"]:
-        raise t.damaged(op, f"a second variable is called {op.attrs['name']!r}")
+        raise t.damaged(op, f"another variable has the name {op.attrs['name']!r}")
     var = t.program.vars[name]
     var.persistable = var.is_parameter = var.stop_gradient = True
 
@@ -64,11 +65,11 @@ def _items(t: Translation, op: PirOp) -> None:
         t.names[t.result(op, index)] = name
 
 
-# -- the rest --------------------------------------------------------------------------------------------------
+# -- other operators -------------------------------------------------------------------------------------------
 
 
 def _batch_norm(t: Translation, op: PirOp) -> None:
-    """The statistics are read and, in name, written: the legacy operator has them as inputs and outputs at once."""
+    """The legacy operator lists the statistics as inputs and as outputs, although inference does not write them."""
     slots = ("X", "Mean", "Variance", "Scale", "Bias")
     inputs = {slot: [t.tensor(op, index)] for index, slot in enumerate(slots) if t.operand(op, index)}
     outputs = {"Y": [t.declare(op, 0)], "MeanOut": inputs["Mean"], "VarianceOut": inputs["Variance"]}
@@ -82,12 +83,12 @@ def _batch_norm(t: Translation, op: PirOp) -> None:
 
 
 def _reduction(legacy: str, axis: str, type: str = "INTS", keepdim: str = "keepdim", drop: str = "") -> Callable:
-    """A reduction: no axes mean all of them. `axis`: whether they are an operand or an attribute."""
+    """Makes the rule of a reduction; no axes mean all axes. `axis`: where they are, in an operand or an attribute."""
 
     def translate(t: Translation, op: PirOp) -> None:
         axes = t.attr(op, "axis") if axis == "attribute" else t.constant(op, 1)
         if axes is None:
-            raise t.unsupported(op, "its axes are computed, the legacy operator takes constants")
+            raise t.unsupported(op, "its axes are computed; the legacy operator takes constants")
         axes = t.typed(op, type, axes).value
         is_logsumexp = legacy == "logsumexp"
         words = f"{keepdim}>{'keepdim' if is_logsumexp else 'keep_dim'}:BOOLEAN {drop}"
@@ -104,7 +105,7 @@ def _reduction(legacy: str, axis: str, type: str = "INTS", keepdim: str = "keepd
 
 
 def _shape(t: Translation, op: PirOp) -> None:
-    """The legacy operator gives int32; a cast makes what this one gives."""
+    """The legacy operator returns int32; a cast converts it to this operator's type."""
     dtype = op.results[0].types[0].dtype if op.results and op.results[0].types else ""
     if dtype == "int32":
         t.emit(op, "shape", {"Input": [t.tensor(op, 0)]}, {"Out": [t.declare(op, 0)]}, {})
@@ -116,7 +117,7 @@ def _shape(t: Translation, op: PirOp) -> None:
 
 
 def _cast(t: Translation, op: PirOp) -> None:
-    t.attr(op, "dtype")  # that of the result
+    t.attr(op, "dtype")  # marks it as read; the result's type is used
     t.emit_cast(op, t.tensor(op, 0), t.declare(op, 0))
 
 
@@ -137,7 +138,7 @@ def _strided_slice(t: Translation, op: PirOp) -> None:
 
 
 def _ends(t: Translation, op: PirOp, attrs: dict[str, Attr]) -> list[int]:
-    """Where slices end. Backwards, the legacy operator takes -1 for "before the first", Paddle 3 for the last one."""
+    """The slices' ends. For a negative stride, -1 is the last in Paddle 3, before the first in the legacy one."""
     found, dims = list(attrs["ends"].value), t.program.shape(t.tensor(op, 0))
     for index, (axis, stride) in enumerate(zip(attrs["axes"].value, attrs["strides"].value, strict=False)):
         if stride > 0 or index >= len(found) or found[index] >= 0:
@@ -150,7 +151,7 @@ def _ends(t: Translation, op: PirOp, attrs: dict[str, Attr]) -> list[int]:
 
 
 def _set_value(t: Translation, op: PirOp, first: int = 1) -> None:
-    """Writes into a part of a tensor. `first`: the number of the operand with the starts."""
+    """Translates a write into a slice of a tensor. `first`: the number of the operand with the starts."""
     inputs = {"Input": [t.tensor(op, 0)]}
     words = "axes:LONGS decrease_axes:LONGS none_axes:LONGS"
     if first == 1:
@@ -161,7 +162,7 @@ def _set_value(t: Translation, op: PirOp, first: int = 1) -> None:
     for index, name in enumerate(("starts", "ends", "steps"), start=first):
         value = t.constant(op, index)
         if value is None:
-            raise t.unsupported(op, f"its {name} are computed, the legacy operator takes constants")
+            raise t.unsupported(op, f"its {name} are computed; the legacy operator takes constants")
         attrs[name] = t.typed(op, "LONGS", value)
     out = t.declare(op, 0)
     attrs["dtype"] = t.typed(op, "DTYPE", t.program.dtype(out))
@@ -185,11 +186,11 @@ def _one_hot(t: Translation, op: PirOp) -> None:
 
 
 def _masked_fill(t: Translation, op: PirOp) -> None:
-    """The legacy program has no such operator: choose between the tensor and one that holds the value alone."""
+    """The legacy program has no masked_fill: `where` chooses between the tensor and a constant one."""
     x, mask, value = t.tensor(op, 0), t.tensor(op, 1), t.constant(op, 2)
     dims, dtype = t.program.shape(x), t.program.dtype(x)
     if not isinstance(value, (bool, int, float)) or t.program.shape(mask) != dims:
-        raise t.unsupported(op, "its value is computed, or its mask is of another size")
+        raise t.unsupported(op, "its value is computed, or its mask has another size")
     filled = t.new_var(f"{x}.filled", dtype, dims)
     attrs = {"value": t.typed(op, "FLOAT", value), "dtype": t.typed(op, "DTYPE", dtype)}
     t.emit(op, "fill_any_like", {"X": [x]}, {"Out": [filled]}, attrs)
@@ -197,7 +198,7 @@ def _masked_fill(t: Translation, op: PirOp) -> None:
 
 
 def _deformable_conv(t: Translation, op: PirOp) -> None:
-    """Without a mask it is an operator of its own in the legacy program."""
+    """The legacy program has two operators: one with a mask, one without."""
     slots = ("Input", "Offset", "Filter", "Mask")
     inputs = {slot: [t.tensor(op, index)] for index, slot in enumerate(slots) if t.operand(op, index)}
     words = "strides:INTS paddings:INTS dilations:INTS deformable_groups:INT groups:INT im2col_step:INT"

@@ -1,8 +1,8 @@
-"""Reads the `.json` program that Paddle 3 writes into plain objects; every fault of the file becomes an `InputError`.
+"""Reads Paddle 3's `.json` program into plain objects; every fault of the file raises an `InputError`.
 
-The file holds one block of operators. An operator has numbered operands and results, each result has a type, and an
+The file contains one block of operators. An operator has numbered operands and results, each result has a type, and an
 attribute is a pair of a type's name and its data. The first part of a name is its dialect: 0 for the built-in one
-(`0.combine`), 1 for Paddle's operators (`1.conv2d`); parameters are written in short, as `p`.
+(`0.combine`), 1 for Paddle's operators (`1.conv2d`); a parameter has the short name `p`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from segexport.errors import InputError
 
-KNOWN_VERSION = 4  # of the format, as Paddle 3.3 writes it; 3.0 writes 1
-MAX_BYTES = 1 << 26  # the largest graph of the zoo takes 1 MB; parsing takes about twenty times the file's size
+KNOWN_VERSION = 4  # format version that Paddle 3.3 writes; 3.0 writes 1
+MAX_BYTES = 1 << 26  # the largest graph of the zoo has 1 MB; parsing needs about twenty times the file's size in memory
 MAX_RANK = 16
 MAX_SIZE = 2**31 - 1
 MAX_DIGITS = 20
@@ -32,7 +32,7 @@ _NOT_FINITE = {"NaN": math.nan, "INF": math.inf, "-INF": -math.inf}
 
 
 class TensorType(NamedTuple):
-    """Of a tensor: numpy's name of the element type, and sizes with -1 where free."""
+    """A tensor's type: numpy's name of the element type, and the sizes, -1 where dynamic."""
 
     dtype: str
     dims: tuple[int, ...]
@@ -43,8 +43,8 @@ class PirValue:
     """A result of an operator.
 
     Attributes:
-        id: Its number, 0 where the operator leaves it out.
-        types: One for a tensor, several for a list of tensors, none for anything else.
+        id: Its number; 0: the operator omits it.
+        types: One for a tensor, one per tensor for a list, none for anything else.
     """
 
     id: int
@@ -57,13 +57,13 @@ class PirOp:
     """An operator.
 
     Attributes:
-        number: Its place in the file.
+        number: Its position in the file.
         dialect: `builtin`, `pd_op`, `cf`, ...
-        name: Without the dialect; `p` for a parameter.
-        operands: Numbers of values, 0 for one that is left out.
-        attrs: Values by name, without those that record where and how the program was built.
-        path: The layer that made it, `/` if unknown.
-        has_regions: Whether it contains blocks of its own, as loops and branches do.
+        name: The name without the dialect; `p` for a parameter.
+        operands: Numbers of values; 0 for an omitted operand.
+        attrs: Name -> value, without attributes that record where and how the program was built.
+        path: The layer that created it, `/` if unknown.
+        has_regions: Whether it contains blocks, as loops and branches do.
     """
 
     number: int
@@ -98,7 +98,7 @@ def read_json(path: Path) -> PirGraph:
     data = _bytes(path)
     try:
         content = json.loads(data, parse_int=_integer, parse_constant=_no_constant)
-        if rb"\ud" in data.lower():  # halves of a character, which no file could be written with
+        if rb"\ud" in data.lower():  # surrogates: they cannot be written as UTF-8
             json.dumps(content, ensure_ascii=False).encode()
         base, program = _get(content, "base_code", dict, "the file"), _get(content, "program", dict, "the file")
         if base.get("magic") != "pir":
@@ -124,7 +124,7 @@ def _bytes(path: Path) -> bytes:
         if size > MAX_BYTES:
             raise InputError(
                 f"{path}: {size} bytes are too many for a program's graph",
-                cause=f"a .json holds the graph alone and stays below {MAX_BYTES} bytes",
+                cause=f"a .json contains only the graph and has at most {MAX_BYTES} bytes",
             )
         data = path.read_bytes()
     except OSError as error:
@@ -141,7 +141,7 @@ def _integer(digits: str) -> int:
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"it contains the bare word {name}, which is no JSON")
+    raise ValueError(f"it contains the bare word {name}, which is not JSON")
 
 
 def _get(holder: Any, key: str, kind: type, where: str) -> Any:
@@ -153,7 +153,7 @@ def _get(holder: Any, key: str, kind: type, where: str) -> Any:
 
 def _one(items: list, what: str) -> list:
     if len(items) != 1:
-        raise ValueError(f"the program has {len(items)} {what}s, a program that a network was traced into has one")
+        raise ValueError(f"the program has {len(items)} {what}s; a program traced from a network has one")
     return items
 
 
@@ -175,7 +175,7 @@ def _op(number: int, content: Any) -> PirOp:
         return PirOp(number, "builtin", PARAMETER, (), (value,), {"name": described[3], "persistable": is_saved})
     dialect, dot, name = tag.partition(".")
     if not dot or not name:
-        raise ValueError(f"{where} is called {tag!r}, which names no dialect")
+        raise ValueError(f"{where} is named {tag!r}, without a dialect")
     where = f"{where} ({name})"
     operands = tuple(_get(operand, "%", int, where) for operand in _get(content, "I", list, where))
     results = tuple(_value(result, where) for result in _get(content, "O", list, where))
@@ -195,7 +195,7 @@ def _attrs(items: list, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _attr(content: Any, where: str) -> Any:
-    """An attribute's value: a bool, int, float or str, a list of those, None for what no operator here reads."""
+    """An attribute's value: a bool, int, float or str, a list of those, None for a type that no operator here reads."""
     kind = _get(content, "#", str, where).rpartition(".")[2]
     if kind in ("a_f32", "a_f64"):
         if content.get("VD") in _NOT_FINITE:
@@ -248,20 +248,20 @@ def _tensor_type(content: Any, where: str) -> TensorType:
     if element not in _DTYPES:
         raise ValueError(f"{where} has a result of the element type {element!r}")
     if len(dims) > MAX_RANK or any(not -MAX_SIZE <= size <= MAX_SIZE for size in dims):
-        raise ValueError(f"{where} has a result of impossible sizes {list(dims)[:8]}")
-    # Paddle multiplies free sizes too: instance_norm's statistics of a free batch are -1 * channels.
+        raise ValueError(f"{where} has a result of invalid sizes {list(dims)[:8]}")
+    # Paddle multiplies dynamic sizes too: instance_norm's statistics of a dynamic batch have size -1 * channels.
     return TensorType(_DTYPES[element], tuple(max(size, -1) for size in dims))
 
 
 def _check_values(ops: tuple[PirOp, ...]) -> None:
-    """Each value is made once, before it is read."""
+    """Checks that each value is created once, before it is read."""
     made: set[int] = set()
     for op in ops:
         for operand in op.operands:
             if operand and operand not in made:
-                raise ValueError(f"{op} reads value {operand}, which no operator before it makes")
+                raise ValueError(f"{op} reads value {operand}, which no earlier operator creates")
         for result in op.results:
             if result.id in made:
-                raise ValueError(f"{op} makes value {result.id} a second time")
+                raise ValueError(f"{op} creates value {result.id} a second time")
             if result.id:
                 made.add(result.id)

@@ -1,28 +1,28 @@
-"""The words of which a rule consists: how an operator of Paddle 3 is laid out in a legacy program.
+"""Parses the rules of the table `rules`: how an operator of Paddle 3 is written in a legacy program.
 
-What stands in the table (`rules`) is read here. What Paddle 3 takes as an operand is often an attribute of the legacy
-operator as long as it is a constant, and an input slot otherwise:
+A rule is made of words. An operand of Paddle 3 is often an attribute of the legacy operator if it is a constant, and an
+input slot otherwise:
 
     operands   "X"                        a tensor, into the slot X
                "X*"                       a list of tensors
-               "X?"                       may be left out
-               "Size!int32", "Sizes*!int32"  cast to this element type where they are of another
+               "X?"                       optional
+               "Size!int32", "Sizes*!int32"  cast to this element type if they have another
                "axis:INT"                 a constant, into the attribute axis
-               "axis:INT|AxisTensor"      the same, or, where it is computed, into the slot AxisTensor
+               "axis:INT|AxisTensor"      the same, or, if it is computed, into the slot AxisTensor
                "shape:INTS|Shape|Sizes*"  the same with a second slot for a list of tensors, one for each size
-               "sections:INTS||Sections*" the same with that slot alone
+               "sections:INTS||Sections*" the same with only that slot
                "ksize:INTS|VARS"          a constant, or the names of variables, into the attribute
-               "-"                        not kept
-    results    "Out", "Out*", "-"         as above; "+XShape": one that only the legacy operator has
-               "Out:bool"                 of another element type than Paddle 3 records, which is wrong for a few
-    attrs      "groups:INT"               kept
-               "transpose_x>trans_x:BOOLEAN"  kept under another name
-               "stable=true|false"        not kept, any of these values is the legacy behaviour
-               "sparse"                   not kept
-               "+axis:INT=-1"             one that only the legacy operator has
+               "-"                        dropped
+    results    "Out", "Out*", "-"         as above; "+XShape": only the legacy operator has it
+               "Out:bool"                 this element type replaces the recorded one, which is wrong for a few
+    attrs      "groups:INT"               copied
+               "transpose_x>trans_x:BOOLEAN"  copied under another name
+               "stable=true|false"        dropped; each of these values is the legacy behaviour
+               "sparse"                   dropped
+               "+axis:INT=-1"             only the legacy operator has it
 
-Types are those of the wire (`framework_proto`), and two more: DTYPE, a name that becomes a code (INT), and BOUNDS,
-integers (INTS) of which those beyond 32 bits mean "to the end".
+Types are those of the legacy format (`framework_proto`), and two more: DTYPE, a name that becomes a code (INT), and
+BOUNDS, integers (INTS); one beyond 32 bits means "to the end".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """One row: the legacy operator, and the words for operands, results and attributes."""
+    """One row of the table: the legacy operator, and the words for its operands, results and attributes."""
 
     op: str
     operands: str = "X"
@@ -43,9 +43,9 @@ class Rule(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """Where an operand goes: into a slot, or an attribute, or, when it is not constant, a slot after all.
+    """Where an operand is written: into a slot, or into an attribute, with a slot for a value that is not constant.
 
-    `dtype` is that of a tensor in a slot, empty where any will do.
+    `dtype` is the element type that the slot needs; empty: any.
     """
 
     slot: str
@@ -57,7 +57,7 @@ class Operand(NamedTuple):
 
 
 class Result(NamedTuple):
-    """`dtype` is empty where the type is that of the file."""
+    """Where a result is written. `dtype` replaces the file's element type; empty: the file's is kept."""
 
     slot: str
     is_list: bool
@@ -66,7 +66,7 @@ class Result(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """`legacy` is empty where it is not kept; `allowed` then holds the only values that may be dropped."""
+    """Where an attribute is written. `legacy` is empty if it is dropped; `allowed` then lists the only valid values."""
 
     name: str
     legacy: str
@@ -84,7 +84,7 @@ _ATTRIBUTE = re.compile(r"(?P<new>\+)?(?P<name>\w+)(>(?P<legacy>\w+))?(:(?P<type
 
 @cache
 def operands(words: str) -> tuple[Operand, ...]:
-    """Reads a rule's words for the operands."""
+    """Parses a rule's words for the operands."""
     found = []
     for word in words.split():
         match = _OPERAND.fullmatch(word)
@@ -100,7 +100,7 @@ def operands(words: str) -> tuple[Operand, ...]:
 
 @cache
 def results(words: str) -> tuple[Result, ...]:
-    """Reads a rule's words for the results."""
+    """Parses a rule's words for the results."""
     found = []
     for word in words.split():
         match = _RESULT.fullmatch(word)
@@ -111,7 +111,7 @@ def results(words: str) -> tuple[Result, ...]:
 
 @cache
 def attributes(words: str) -> tuple[Attribute, ...]:
-    """Reads a rule's words for the attributes."""
+    """Parses a rule's words for the attributes."""
     found = []
     for word in words.split():
         match = _ATTRIBUTE.fullmatch(word)

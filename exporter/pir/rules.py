@@ -1,4 +1,4 @@
-"""The table of operators: how each one of Paddle 3 is called in a legacy program, in the words of `words`."""
+"""The table of operators: how each operator of Paddle 3 is written in a legacy program (grammar: `rule_grammar`)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _COMPARE = "+axis:INT=-1 +force_cpu:BOOLEAN=false"
 
 
 def _same(names: str) -> dict[str, Rule]:
-    """Operators of one tensor that kept their name and have no attributes."""
+    """Rules of operators with one tensor, the same name and no attributes."""
     return {name: Rule(name) for name in names.split()}
 
 
 def _pairs(names: str, attrs: str = "") -> dict[str, Rule]:
-    """Operators of two tensors; `new>legacy` where the name changed."""
+    """Rules of operators with two tensors; `new>legacy` if the name changed."""
     renamed = (name.partition(">") for name in names.split())
     return {new: Rule(legacy or new, "X Y", "Out", attrs) for new, _, legacy in renamed}
 
@@ -120,7 +120,7 @@ RULES: dict[str, Rule] = {
     "isnan": Rule("isnan_v2"),
     "isinf": Rule("isinf_v2"),
     "isfinite": Rule("isfinite_v2"),
-    "round": Rule("round", attrs="decimals=0"),  # of exact halves, Paddle 3 rounds to the even one
+    "round": Rule("round", attrs="decimals=0"),  # Paddle 3 rounds exact halves to the even number
     "logit": Rule("logit", attrs="eps:FLOAT"),
     "pow": Rule("pow", attrs="y>factor:FLOAT"),
     "scale": Rule("scale", "X scale:FLOAT|ScaleTensor", "Out", "bias:FLOAT bias_after_scale:BOOLEAN"),
@@ -211,14 +211,14 @@ RULES: dict[str, Rule] = {
     "cummin": Rule("cummin", "x", "out indices", "axis:INT dtype:DTYPE"),
     "trace": Rule("trace", "Input", "Out", "offset:INT axis1:INT axis2:INT"),
     "dist": Rule("dist", "X Y", "Out", "p:FLOAT"),
-    # random numbers, which no import leaves in a program (`mends.random_draws`)
+    # random numbers; every import replaces or refuses them (`mends.random_draws`)
     "uniform": Rule("uniform_random", f"{_SIZES} min:FLOAT max:FLOAT", "Out", "dtype:DTYPE seed:INT place"),
     "gaussian": Rule("gaussian_random", _SIZES, "Out", "mean:FLOAT std:FLOAT seed:INT dtype:DTYPE place"),
     "randint": Rule("randint", _SIZES, "Out", "low:INT high:INT dtype:DTYPE place"),
     "randperm": Rule("randperm", "", "Out", "n:INT dtype:DTYPE place"),
     "multinomial": Rule("multinomial", "X num_samples:INT", "Out", "replacement:BOOLEAN"),
     **_same("bernoulli poisson"),
-    # tensors out of nothing, copies
+    # created tensors, copies
     "full_like": Rule("fill_any_like", "X value:FLOAT", "Out", "dtype:DTYPE place"),
     "eye": Rule("eye", "num_rows:LONG num_columns:LONG", "Out", "dtype:DTYPE place"),
     "tril_indices": Rule("tril_indices", "", "out", "rows:INT cols:INT offset:INT dtype:DTYPE"),

@@ -9,23 +9,23 @@ from segexport.exporter.pir.rules import RULES
 from segexport.exporter.pir.translation import Translation
 from segexport.exporter.program import Attr, Program
 
-# Attributes about devices, distributed training and the like: they change no result.
+# Attributes about devices, distributed training and similar matters: they do not change the result.
 _IGNORED = frozenset({"place", "op_dist_attr", "op_role", "chunk_id", "op_callstack", "place_type"})
 
 
 def rule_name(op: PirOp) -> str | None:
-    """The name that the tables have for an operator, None if they have none; `relu_` is `relu` in place."""
+    """The operator's name in the tables, None if they lack it; `relu_` is `relu` in place."""
     name = op.name if op.name == "p" else op.full_name
     candidates = (name, name[:-1]) if name.endswith("_") else (name,)
     return next((found for found in candidates if found in SPECIAL or found in RULES), None)
 
 
 def translate(graph: PirGraph, source: str) -> Program:
-    """The legacy program of a graph.
+    """Translates a graph into a legacy program.
 
     Args:
-        graph: Every operator of it has a rule (`rule_name`).
-        source: The file, for messages.
+        graph: The graph; each of its operators has a rule (`rule_name`).
+        source: The file's name in messages.
 
     Raises:
         UnsupportedModelError: An operator has no legacy form as it is used here.
@@ -48,7 +48,7 @@ def _apply(t: Translation, op: PirOp, rule: Rule) -> None:
     inputs: dict[str, list[str]] = {}
     attrs, words = t.attributes(op, rule.attrs), operands(rule.operands)
     if any(op.operands[len(words) :]):
-        raise t.unsupported(op, f"it has {len(op.operands)} operands, the legacy operator knows {len(words)}")
+        raise t.unsupported(op, f"it has {len(op.operands)} operands; the legacy operator has {len(words)}")
     for index, word in enumerate(words):
         if not t.operand(op, index):
             if not (word.is_optional or word == operands("-")[0]):
@@ -60,7 +60,7 @@ def _apply(t: Translation, op: PirOp, rule: Rule) -> None:
             attrs[word.attr] = _variables(t, op, index)
         elif word.list_slot and t.operand(op, index) in t.lists:
             inputs[word.list_slot] = [t.in_dtype(op, name, word.dtype) for name in t.tensors(op, index)]
-            if word.attr:  # sizes that are computed are -1 in the attribute
+            if word.attr:  # computed sizes are -1 in the attribute
                 attrs[word.attr] = t.typed(op, word.type, [-1] * len(inputs[word.list_slot]))
         elif word.slot:
             inputs[word.slot] = [t.in_dtype(op, t.tensor(op, index), word.dtype)]
@@ -68,7 +68,7 @@ def _apply(t: Translation, op: PirOp, rule: Rule) -> None:
             if word.type in ("INTS", "BOUNDS") and len(sizes) == 1 and sizes[0] > 0:  # exporters look for these
                 attrs[word.attr] = t.typed(op, word.type, [-1] * sizes[0])
         elif word.attr:
-            raise t.unsupported(op, f"its {word.attr} is computed, the legacy operator takes a constant")
+            raise t.unsupported(op, f"its {word.attr} is computed; the legacy operator takes a constant")
         elif word.list_slot:
             raise t.damaged(op, f"its operand {index} is not a list of tensors")
     t.emit(op, rule.op, inputs, _outputs(t, op, rule), attrs)
@@ -91,20 +91,20 @@ def _outputs(t: Translation, op: PirOp, rule: Rule) -> dict[str, list[str]]:
 
 
 def _xshape(t: Translation, op: PirOp, out: str) -> str:
-    """The input's sizes, with a 0 before them that marks a variable without data."""
+    """Declares the variable of XShape: the input's sizes after a leading 0, which marks a variable without data."""
     x = t.program.vars[t.tensor(op, 0)]
     return t.new_var(f"{out}.xshape", x.dtype, (0, *x.dims))
 
 
 def _variables(t: Translation, op: PirOp, index: int) -> Attr:
-    """An operand as an attribute that names variables: one with all sizes, or one for each."""
+    """An operand as an attribute of variable names: one variable with all sizes, or one for each size."""
     if t.operand(op, index) in t.lists:
         return Attr("VARS", t.tensors(op, index))
     return Attr("VAR", t.tensor(op, index))
 
 
 def _check_all_read(t: Translation, op: PirOp) -> None:
-    """What a rule does not know must not be dropped silently: it may change the result."""
+    """Refuses an attribute that no rule has read: to drop it silently could change the result."""
     left = [name for name in t.unread(op) if name not in _IGNORED]
     if left and op.name != "p":
         raise t.unsupported(op, f"its attribute {left[0]} ({op.attrs[left[0]]!r}) has no legacy counterpart")

@@ -1,4 +1,4 @@
-"""What the translation of one Paddle 3 program knows so far, and how a rule reads an operator and adds legacy ones."""
+"""The state of the translation of one Paddle 3 program, through which a rule reads an operator and adds legacy ones."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Translation:
     Attributes:
         names: Value -> variable.
         lists: Value -> the variables of a list of tensors.
-        constants: Value -> what it contains, for those that may become attributes.
-        unsaved: Value -> the name of a buffer that is not persistable: no file holds it. Recurrent layers have one
-            that they read in training only.
+        constants: Value -> its content, for constants that may become attributes.
+        unsaved: Value -> the name of a buffer that is not persistable and therefore in no file. Recurrent layers have
+            one that they read only in training.
     """
 
     def __init__(self, graph: PirGraph, source: str) -> None:
@@ -43,11 +43,11 @@ class Translation:
     # -- values ------------------------------------------------------------------------------------------------
 
     def operand(self, op: PirOp, index: int) -> int:
-        """The number of an operand's value, 0 where it is left out."""
+        """The number of an operand's value; 0: the operand is omitted."""
         return op.operands[index] if index < len(op.operands) else 0
 
     def tensor(self, op: PirOp, index: int) -> str:
-        """The variable that an operand stands for."""
+        """The variable of an operand."""
         number = self.operand(op, index)
         name = self.names.get(number)
         if number in self.unsaved:
@@ -57,14 +57,14 @@ class Translation:
         return name
 
     def tensors(self, op: PirOp, index: int) -> list[str]:
-        """The variables of an operand that is a list."""
+        """The variables of an operand that is a list of tensors."""
         names = self.lists.get(self.operand(op, index))
         if names is None:
             raise self.damaged(op, f"its operand {index} is not a list of tensors")
         return list(names)
 
     def constant(self, op: PirOp, index: int) -> Any:
-        """What an operand holds, None where that is not known before the program runs."""
+        """An operand's content, None if it is unknown before the program runs."""
         return self.constants.get(self.operand(op, index))
 
     def result(self, op: PirOp, index: int) -> int:
@@ -74,7 +74,7 @@ class Translation:
         return op.results[index].id
 
     def declare(self, op: PirOp, index: int, name: str = "") -> str:
-        """Makes the variable of a result; an output of the program is called as Paddle 3 calls it."""
+        """Declares the variable of a result; an output of the program keeps Paddle 3's name."""
         number = self.result(op, index)
         types = op.results[index].types
         if len(types) != 1 or op.results[index].is_list:
@@ -93,7 +93,7 @@ class Translation:
         return list(self.lists[value.id])
 
     def new_var(self, hint: str, dtype: str, dims: tuple[int, ...]) -> str:
-        """Adds a tensor variable and returns its name: `hint`, with underscores behind it where that is taken."""
+        """Adds a tensor variable and returns its name: `hint`, followed by underscores if it is taken."""
         name = hint
         while name in self.program.vars:
             name += "_"
@@ -101,7 +101,7 @@ class Translation:
         return name
 
     def dtype(self, op: PirOp) -> str:
-        """The element type that the attribute `dtype` names, else that of the first result."""
+        """The element type in the attribute `dtype`, else that of the first result."""
         named = self.attr(op, "dtype") if "dtype" in op.attrs else None
         if isinstance(named, str) and named in proto.DTYPE_CODE:
             return named
@@ -112,7 +112,7 @@ class Translation:
     # -- attributes --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Forgets which attributes were read; call it before each operator."""
+        """Resets the list of attributes that were read; call it before each operator."""
         self._read = set()
 
     def unread(self, op: PirOp) -> list[str]:
@@ -120,14 +120,14 @@ class Translation:
         return [name for name in op.attrs if name not in self._read]
 
     def attr(self, op: PirOp, name: str) -> Any:
-        """An attribute as the file has it."""
+        """The attribute's value in the file."""
         if name not in op.attrs:
             raise self.damaged(op, f"it has no attribute {name!r}")
         self._read.add(name)
         return op.attrs[name]
 
     def attributes(self, op: PirOp, words: str) -> dict[str, Attr]:
-        """The legacy attributes that a rule's words ask for."""
+        """The legacy attributes that a rule's words list."""
         found = {}
         for word in attributes(words):
             if word.is_new:
@@ -137,15 +137,15 @@ class Translation:
             elif word.name in op.attrs:
                 value = self.attr(op, word.name)
                 if word.allowed and value not in word.allowed:
-                    raise self.unsupported(op, f"its {word.name} is {value!r}; the legacy operator has no such choice")
+                    raise self.unsupported(op, f"its {word.name} is {value!r}, which the legacy operator does not have")
         return found
 
     def typed(self, op: PirOp, type: str, value: Any) -> Attr:
-        """A value as an attribute of a wire type; see `words` for the types."""
+        """A value as an attribute of a legacy type; `rule_grammar` lists the types."""
         try:
             return as_attribute(type, value)
         except (TypeError, ValueError, OverflowError, struct.error):
-            raise self.damaged(op, f"{str(value)[:80]} is no {type}") from None
+            raise self.damaged(op, f"{str(value)[:80]} is not of type {type}") from None
 
     # -- operators ---------------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Translation:
         self.emit(op, "cast", {"X": [source]}, {"Out": [target]}, codes)
 
     def in_dtype(self, op: PirOp, name: str, dtype: str) -> str:
-        """A variable in another element type; any will do where `dtype` is empty."""
+        """A variable cast to this element type if it has another; an empty `dtype` accepts any."""
         before = self.program.vars[name]
         if dtype in ("", before.dtype):
             return name
@@ -176,13 +176,13 @@ class Translation:
     # -- errors ------------------------------------------------------------------------------------------------
 
     def damaged(self, op: PirOp, what: str) -> InputError:
-        """For a file that no Paddle wrote so."""
+        """The error for a file that Paddle cannot have written."""
         hint = "copy the file again, or export the model again"
         return InputError(f"{self._source}: {op}: {what}", cause="the program is damaged or incomplete", hint=hint)
 
     def unsupported(self, op: PirOp, why: str) -> UnsupportedModelError:
-        """For an operator that has no legacy form as it is used here."""
+        """The error for an operator whose use here has no legacy form."""
         cause = why
         if self._graph.version > KNOWN_VERSION:
-            cause += f"; the file is of format {self._graph.version}, newer than {KNOWN_VERSION}, the last one known"
+            cause += f"; the file has format {self._graph.version}, newer than {KNOWN_VERSION}, the last one supported"
         return UnsupportedModelError(f"{self._source}: {op} cannot be translated", cause=cause, hint=HINT)

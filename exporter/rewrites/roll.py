@@ -55,7 +55,7 @@ class RollOfFreeAxis(EachOperator):
     version = "1"
     targets = frozenset({ONNX})
     what = "roll"
-    became = "of a free axis written as gather"
+    became = "of a dynamic axis written as gather"
 
     def takes(self, program: Program, op: Op) -> bool:
         if op.type != "roll" or op.inputs.get("ShiftsTensor") or not op.attr("axis"):

@@ -50,7 +50,7 @@ def _extra(program: Program, op: Op) -> tuple[int, int]:
     sizes, kernel = (program.shape(op.input(slot) or "")[2:4] for slot in ("Input", "Filter"))
     if -1 in sizes or op.attr("padding_algorithm", "EXPLICIT") == "SAME":
         raise UnsupportedModelError(
-            f"{op.type} to {'x'.join(map(str, op.attr('output_size')))} pixels takes an input of free size",
+            f"{op.type} to {'x'.join(map(str, op.attr('output_size')))} pixels takes an input of dynamic size",
             cause="how many rows and columns it adds depends on the size of its input",
             hint="fix the size of the input: --input-size WIDTHxHEIGHT",
         )

@@ -1,4 +1,4 @@
-"""One operator as the rules see it: the sizes of its inputs, and what is known of their values."""
+"""What a shape rule reads of an operator: the sizes of its inputs, and their values if known."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Dims = tuple[int, ...]
 
 
 class NoRule(Exception):
-    """No rule gives this operator's output sizes."""
+    """No rule infers this operator's output sizes."""
 
 
 class Context:
-    """One operator's inputs, as its rule sees them."""
+    """What a shape rule reads of one operator: attributes, sizes of its inputs, known values."""
 
     def __init__(self, program: Program, op: Op, values: Mapping[str, np.ndarray]) -> None:
         self.program, self.op, self.values = program, _with_known_attributes(op, values), values
@@ -29,7 +29,7 @@ class Context:
         return [self.program.shape(name) for name in self.op.inputs[slot]]
 
     def integers(self, attr: str, tensor: str = "", tensors: str = "") -> list[int]:
-        """An attribute of integers; where tensors give it, -1 stands for those that are not known."""
+        """An attribute of integers. If tensors give it instead, unknown values are -1."""
         given = self.op.input(tensor) if tensor else None
         if given:
             if given in self.values:
@@ -46,7 +46,7 @@ class Context:
 
 
 def _with_known_attributes(op: Op, values: Mapping[str, np.ndarray]) -> Op:
-    """The operator with attributes that are given by variables read from their values, -1 where not known."""
+    """The operator with attributes that variables give replaced by the variables' values, -1 where unknown."""
     if not any(attr.type in ("VAR", "VARS") for attr in op.attrs.values()):
         return op
     attrs = dict(op.attrs)
@@ -59,7 +59,7 @@ def _with_known_attributes(op: Op, values: Mapping[str, np.ndarray]) -> Op:
 
 
 def broadcast(x: Dims, y: Dims) -> Dims:
-    """NumPy's rule, with free sizes."""
+    """NumPy's rule, extended to dynamic sizes (-1)."""
     rank = max(len(x), len(y))
     out = []
     for a, b in zip((1,) * (rank - len(x)) + x, (1,) * (rank - len(y)) + y, strict=True):

@@ -16,7 +16,7 @@ from segexport.exporter.shapes.shape_ops import RULES as ARRANGEMENT
 from segexport.exporter.shapes.windows import RULES as WINDOWS
 
 MAX_IMAGE_SIDE = 1 << 16
-_MAX_KNOWN_ELEMENTS = 4096  # values are followed for sizes and axes, not for images
+_MAX_KNOWN_ELEMENTS = 4096  # sizes and axes are tracked, images are not
 _RULES = {**WINDOWS, **ARRANGEMENT, **COMPUTATION}
 
 
@@ -37,7 +37,7 @@ def fix_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Pr
 
 
 def with_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> Program:
-    """The first half of `fix_input_shape`: the copy's inputs alone have the new sizes."""
+    """The first half of `fix_input_shape`: returns a copy in which only the inputs have the new sizes."""
     changed = program.copy()
     for name, shape in shapes.items():
         if name not in changed.feed_names:
@@ -49,16 +49,16 @@ def with_input_shape(program: Program, shapes: Mapping[str, Sequence[int]]) -> P
             raise InputError(
                 f"input {name!r} is fixed to {list(before)}, not {list(after)}",
                 cause="the export wrote its sizes into the network's operators",
-                hint="export the model again with free sizes or with this one: PaddleSeg's export.py has --input_shape",
+                hint="export the model again with dynamic sizes or this one: PaddleSeg's export.py has --input_shape",
             )
         changed.vars[name].dims = after
     return changed
 
 
 def follow_input_shape(program: Program, changed: Iterable[str]) -> None:
-    """The second half of `fix_input_shape`, in place: every size behind the inputs in `changed`."""
+    """The second half of `fix_input_shape`, in place: infers every size that depends on the inputs in `changed`."""
     infer_shapes(program, changed)
-    for op in program.compute_ops():  # an export of free size computed this attribute from -1
+    for op in program.compute_ops():  # an export of dynamic size computed this attribute from -1
         sizes = program.shape(op.output("Out") or "")[2:] if op.type == "unpool" else ()
         if sizes and -1 not in sizes:
             op.set_attr("output_size", list(sizes))
@@ -68,8 +68,8 @@ def infer_shapes(program: Program, changed: Iterable[str] = ()) -> None:
     """Infers every size of the main block from its inputs' sizes, in place.
 
     Args:
-        program: Sizes that no rule gives stay as they are recorded.
-        changed: Variables whose sizes are no longer those that the rest of the program was recorded with.
+        program: A size that no rule infers keeps its recorded value.
+        changed: Variables whose sizes differ from those that the rest of the program was recorded with.
 
     Raises:
         UnsupportedModelError: Sizes do not fit, or an operator whose inputs changed has no rule.
@@ -84,23 +84,23 @@ class ShapeInference:
     """Infers shapes operator by operator, tracking the shapes and small values computed so far.
 
     Args:
-        changed: Variables whose sizes are no longer those that the rest of the program was recorded with. An operator
-            that reads such a one and has no rule is an error; None: no size is in doubt, what is recorded stays.
+        changed: Variables whose sizes differ from those that the rest of the program was recorded with. An operator
+            that reads one of them and has no rule is an error. None: all recorded sizes are valid and are kept.
 
     Attributes:
-        values: Of variables that do not depend on the input's values.
+        values: Variable name -> value, for variables that do not depend on the input's values.
     """
 
     def __init__(self, program: Program, changed: Iterable[str] | None = ()) -> None:
         self.values = {name: value for name, value in program.params.items() if value.size <= _MAX_KNOWN_ELEMENTS}
         self._program, self._altered = program, None if changed is None else set(changed)
-        self._sizes: dict[str, np.ndarray] = {}  # what `shape` gives where some sizes are free: -1 for those
+        self._sizes: dict[str, np.ndarray] = {}  # outputs of `shape`, -1 for dynamic sizes
 
     def step(self, op: Op, where: str) -> None:
-        """The next operator; its outputs' sizes are written into the program.
+        """Infers the output sizes of the next operator and writes them into the program.
 
         Args:
-            where: What errors call it.
+            where: The operator's description in error messages.
 
         Raises:
             UnsupportedModelError: As `infer_shapes`.
@@ -142,7 +142,7 @@ class ShapeInference:
             program.vars[shadow or ""].dims = (0, *program.shape(source))
 
     def _known_of_free_sizes(self, op: Op) -> dict[str, np.ndarray] | None:
-        """What is cut out of a shape is known where it is of sizes that are not free."""
+        """Values cut out of a shape: known if the sizes that were cut out are not dynamic."""
         out = op.output("Out") or ""
         self._sizes.pop(out, None)
         if op.type == "shape":
@@ -164,9 +164,9 @@ class ShapeInference:
 
 
 def settled(program: Program) -> Program:
-    """The program with the sizes that follow from its inputs, where those are fixed and some are recorded free.
+    """The program with every size that follows from its inputs, if these are fixed and some sizes are recorded as -1.
 
-    So is it exported where a network computes its sizes from the image's (`paddle.shape`) and the image's are fixed.
+    Paddle exports -1 where a network computes a size from the image's (`paddle.shape`), even if the image's is fixed.
     """
     free_inputs = any(-1 in program.shape(name) for name in program.feed_names)
     written = (name for op in program.compute_ops() for name in op.output_names() if name in program.vars)
@@ -183,7 +183,7 @@ def settled(program: Program) -> Program:
 
 
 def known_values(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    """The values of an operator's outputs where they follow from `values` or from sizes alone; else None."""
+    """The values of an operator's outputs if they follow from `values` or from sizes alone, else None."""
     if op.type in ("shape", "size"):
         dims = program.shape(op.input("Input") or "")
         value = np.array(dims, np.int32) if op.type == "shape" else np.array(prod(dims), np.int64)
@@ -205,10 +205,10 @@ def output_sizes(program: Program, op: Op, values: Mapping[str, np.ndarray]) -> 
 
     Args:
         program: Its variables hold the sizes of the operator's inputs.
-        values: What is known of the inputs' values.
+        values: The inputs' values that are known, by variable.
 
     Raises:
-        NoRule: No rule gives them.
+        NoRule: No rule infers them.
         ValueError, IndexError, KeyError, TypeError, ZeroDivisionError: The inputs' sizes do not fit the operator.
     """
     rule = _RULES.get(op.type)

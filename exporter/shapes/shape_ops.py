@@ -116,7 +116,7 @@ def _expand(context: Context) -> Dims:
     given = context.op.inputs.get("expand_shapes_tensor") or [context.op.input("Shape") or ""] * len(shape)
     out = []
     for axis, (size, name) in enumerate(zip(shape, given, strict=True)):
-        copies = size == -1 and axis >= lead and (not name or name in context.values)  # else -1: not known
+        copies = size == -1 and axis >= lead and (not name or name in context.values)  # else -1: unknown
         out.append(dims[axis - lead] if copies else size)
     return tuple(out)
 

@@ -10,7 +10,7 @@ from segexport.exporter.shapes.context import Context, Dims, NoRule, Rule
 
 
 def _windows(context: Context, dims: Dims, kernel: Sequence[int], ceil_mode: bool = False) -> list[int]:
-    """Output height and width, and depth before them if there is one, of a convolution or pooling."""
+    """The output's spatial sizes of a convolution or pooling: [depth,] height, width."""
     op, rank = context.op, len(kernel)
     strides, dilations = op.attr("strides", [1] * rank), op.attr("dilations", [1] * rank)
     pads = op.attr("paddings", [0] * rank)
@@ -18,7 +18,7 @@ def _windows(context: Context, dims: Dims, kernel: Sequence[int], ceil_mode: boo
     algorithm, out = op.attr("padding_algorithm", "EXPLICIT"), []
     for axis in range(rank):
         size, stride = dims[axis], strides[axis]
-        dilation = 1 if algorithm == "SAME" else dilations[axis]  # as Paddle does it
+        dilation = 1 if algorithm == "SAME" else dilations[axis]  # Paddle ignores the dilation for SAME
         span = dilation * (kernel[axis] - 1) + 1
         if size < 0:
             out.append(-1)
@@ -93,7 +93,7 @@ def _interp(context: Context) -> Dims:
 
 
 def _unpool(context: Context) -> Dims:
-    """An export of free size computed `output_size` from -1: then it is what the windows give."""
+    """An export of dynamic size computed `output_size` from -1: then the size follows from the windows."""
     op, (batch, channels, *spatial) = context.op, context.dims()
     wanted = op.attr("output_size")
     if all(size > 0 for size in wanted):
@@ -103,7 +103,7 @@ def _unpool(context: Context) -> Dims:
 
 
 def _pad(context: Context) -> Dims:
-    """pad2d and pad3d: pairs from the last axis of space to the first."""
+    """pad2d and pad3d: pairs (before, after) from the last spatial axis to the first."""
     op, dims = context.op, context.dims()
     if op.input("Paddings"):
         raise NoRule

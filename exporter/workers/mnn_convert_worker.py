@@ -1,7 +1,7 @@
 """Converts an ONNX model to MNN's format, and reads one. Commands: convert, describe.
 
-MNN's console scripts install a telemetry package with pip and send what they did; the converter itself does neither, so
-it is called here as the function that it is.
+MNN's console scripts install a telemetry package with pip and report what they did; the converter function does
+neither, so it is called directly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INTEGER_WEIGHTS = (1, 2, 4)  # IDSTQuan's types: dense, sparse, plain; 3 is fp1
 
 
 def convert(arguments, _arrays):
-    """Writes `out`; `options` are the converter's own."""
+    """Writes `out`; `options` are passed to the converter."""
     out = arguments["out"]
     ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
     _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
@@ -30,7 +30,7 @@ def convert(arguments, _arrays):
 
 
 def describe(arguments, _arrays):
-    """Each operator of a model: its type, its name, and the bits of the weights that it contains as integers, or 0."""
+    """Each operator of a model: its type, its name, and the bits of its integer weights, or 0."""
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, "model.json")
         _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])
@@ -48,7 +48,7 @@ def _weight_bits(parameters: dict) -> int:
 
 
 def _settle_uuid(file: str) -> None:
-    """Every conversion draws another id at random; the same bytes get the same one here."""
+    """Replaces the random id of each conversion by one that depends on the bytes only."""
     drawn = MNN.get_model_uuid(file).encode()
     with open(file, "rb") as stream:
         content = stream.read()

@@ -8,9 +8,9 @@ from onnx import numpy_helper, shape_inference
 
 
 def prepare(arguments, _arrays):
-    """Writes `out`; answers how many operators were changed.
+    """Writes `out`; returns how many operators were changed.
 
-    pnnx leaves out a `Split` that says nothing of its parts, since they are equal; ncnn then crashes on the layer.
+    pnnx omits the sizes of a `Split` into equal parts that does not state them; ncnn then crashes on the layer.
     """
     model = onnx.load(arguments["onnx"])
     inferred = shape_inference.infer_shapes(model).graph

@@ -112,7 +112,7 @@ def load(
         threads: Threads of one inference.
         runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
             machine and kept. Default: the first runtime of the model's format.
-        target_size: Default input size of `predict`, for a model with free input size.
+        target_size: Default input size of `predict`, for a model with dynamic input size.
         importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...
 
     Raises:

@@ -77,6 +77,18 @@ class TargetDevice(Frozen):
     min_runtime_version: str = ""
 
 
+class RuntimeLibrary(Frozen):
+    """A runtime's library that a model needs because the usual build of it does not run the model.
+
+    Attributes:
+        library: The runtime: `paddle-lite`.
+        build: What the library must have been built with: `fp16`.
+    """
+
+    library: str
+    build: str
+
+
 class SelfTest(Frozen):
     """The self-test that travels with the model: an input image and the mask that it must give."""
 
@@ -97,6 +109,7 @@ class Manifest(Frozen):
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
     target: TargetDevice
+    requires: RuntimeLibrary | None = None
     lineage: tuple[LineageEntry, ...] = ()
     sample: SelfTest | None = None
 
@@ -204,7 +217,7 @@ def file_entry(root: Path, path: str, role: str = "model") -> FileEntry:
 
 
 def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
-    """Writes `manifest.json` into `root`; the files must lie there already."""
+    """Writes `manifest.json` into `root`; the files must exist already."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (root / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return ModelArtifact(root, manifest)

@@ -70,6 +70,7 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
     INT8 = "int8"
     W8 = "w8"
     W4A8 = "w4a8"
@@ -96,7 +97,7 @@ MaskDtype = Literal["int32", "uint8"]
 
 
 class TensorSpec(Frozen):
-    """One input or output. `shape` holds -1 where a dimension is free; `layout` names each axis by a letter."""
+    """One input or output. `shape` holds -1 where a dimension is dynamic; `layout` names each axis by a letter."""
 
     name: str
     dtype: str  # numpy's name: float32, int64, ...

@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory):
-    """A small net for them, untrained; its input's batch is free."""
+    """A small net for them, untrained; its input's batch is dynamic."""
     import paddle
     import programs
 

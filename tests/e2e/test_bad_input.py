@@ -497,6 +497,6 @@ def test_int8_without_images(place):
 def test_a_fixed_size_that_the_model_does_not_take(place, artifact):
     shape = json.loads((artifact / "manifest.json").read_text())["inputs"][0]["shape"]
     if -1 in shape:
-        pytest.skip("the example's input is free")
+        pytest.skip("the example's input size is dynamic")
     what, *_ = place.refused("export", "model", "--to", "onnx", "--input-size", "7x9", "-o", "new")
     assert "[1, 3, 9, 7]" in what

@@ -28,7 +28,7 @@ PostProcess:
 
 
 def put_export(folder: Path, config: str) -> None:
-    """The two files of Paddle 3, of a network of free size with four classes, and what PaddleX writes beside them."""
+    """Paddle 3's two files of a network of dynamic size with four classes, and what PaddleX writes beside them."""
     folder.mkdir()
     case = pir_cases.read(TESTS / "golden" / "pir" / "cases.zip")["segmentation_dynamic"]
     for file, name in zip(case.write(folder), ("inference.json", "inference.pdiparams"), strict=True):

@@ -1,6 +1,6 @@
 """Networks of which no export is available, written from their papers with small widths.
 
-Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
+Run as a script it writes them as inference programs, in a separate process, because Paddle can abort:
 
     python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ... | every]
 
@@ -139,7 +139,7 @@ class Up(nn.Layer):
 
 
 class Branch(nn.Layer):
-    """The third stage and the decoder, which each task has of its own (section II-A)."""
+    """The third stage and the decoder, which are separate for each task (section II-A)."""
 
     def __init__(self, width: int, outs: int) -> None:
         super().__init__()
@@ -279,7 +279,7 @@ BY_NAME = {**NETWORKS, **SMALL, **FULL}
 
 
 def save(name: str, folder: Path, size: tuple[int, int]) -> None:
-    """Writes one network with seeded weights and an input of this size (height, width; -1 is free)."""
+    """Writes one network with seeded weights and an input of this size (height, width; -1 is dynamic)."""
     paddle.seed(7)
     net = BY_NAME[name]()
     net.eval()

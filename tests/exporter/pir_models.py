@@ -540,7 +540,7 @@ net(
 
 
 def segmentation_dynamic(self, x):
-    """The same with free sides and probabilities."""
+    """The same with dynamic height and width, and probabilities."""
     logits = F.interpolate(self.head(self.stem(x)), paddle.shape(x)[2:], mode="bilinear", align_corners=False)
     return F.softmax(logits, axis=1)
 

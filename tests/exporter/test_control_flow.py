@@ -93,7 +93,7 @@ def test_what_depends_on_a_free_size_wants_it_fixed(
     folder = exports / f"{name}-free"
     with pytest.raises(UnsupportedModelError, match=rf"^{operator} \(layer behind conv2d_\d+\.w_0\)") as caught:
         workshop.imported(folder)
-    assert caught.value.cause.endswith("or on the input's size, which is free")
+    assert caught.value.cause.endswith("or on the input's size, which is dynamic")
     assert caught.value.hint == "fix the size: --input-size WIDTHxHEIGHT"
     found = workshop.imported(folder, input_size=(SIDE, SIDE)).manifest
     assert set(NOTES[name]) < set(found.lineage[0].notes)

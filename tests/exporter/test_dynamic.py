@@ -1,4 +1,4 @@
-"""ONNX of free height and width: from Paddle's own export with a free size, and from fixed ones that were freed."""
+"""ONNX of dynamic height and width: from Paddle's export with a dynamic size, and from fixed exports made dynamic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def written(folder: Path, size: str, *names: str) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Program, Program]]:
-    """Name -> (exported with a fixed size, exported with a free one), both with the same calibrated weights."""
+    """Name -> (exported with a fixed size, exported with a dynamic one), both with the same calibrated weights."""
     root = tmp_path_factory.mktemp("dynamic")
     fixed = written(root / "fixed", "x".join(map(str, FIXED)), *NETWORKS)
     free = written(root / "free", "free", *NETWORKS)
@@ -57,7 +57,7 @@ def feed(program: Program, size: tuple[int, int]) -> list[np.ndarray]:
 
 
 def paddle_at(size: tuple[int, int], free: Program, tools: Toolchain) -> list[np.ndarray]:
-    """Paddle with the size fixed: it cannot run an unpool of free size."""
+    """Paddle with the size fixed: it cannot run an unpool of dynamic size."""
     return tools.paddle(fix_input_shape(free, {free.feed_names[0]: (1, 3, *size)}), feed(free, size))
 
 

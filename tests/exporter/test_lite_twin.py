@@ -8,6 +8,7 @@ import pytest
 from graphs import Graph
 from workshop import SIDE, Workshop
 
+from segexport.artifact import RuntimeLibrary
 from segexport.errors import UnsupportedModelError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Program, read
@@ -46,7 +47,7 @@ def test_a_check_does_not_pass_what_it_did_not_run(workshop: Workshop) -> None:
     source = workshop.imported(scattered())
     (found,) = workshop.checked(source, workshop.made(ToPaddleLite(), source))
     assert found.verdict is Verdict.ERROR
-    assert "its values cannot be run on" in found.error
+    assert "it cannot be run on" in found.error
     assert "x86 has no kernel for scatter (layer weight_0)" in found.error
     assert "on a phone: segexport check" in found.error
 
@@ -54,7 +55,7 @@ def test_a_check_does_not_pass_what_it_did_not_run(workshop: Workshop) -> None:
 @on_x86
 def test_it_cannot_be_opened_here(workshop: Workshop) -> None:
     made = workshop.made(ToPaddleLite(), workshop.imported(scattered()))
-    with pytest.raises(UnsupportedModelError, match="its values cannot be run on"):
+    with pytest.raises(UnsupportedModelError, match="it cannot be run on"):
         PaddleLiteRuntime().open(made, RunOptions())
 
 
@@ -71,3 +72,36 @@ def test_what_arm_lacks_too_is_refused(workshop: Workshop) -> None:
     program = graph.program(graph.op("maxout", {"X": image}, (1, 1, SIDE, SIDE), groups=3, axis=1))
     with pytest.raises(UnsupportedModelError, match="cannot be exported to paddle-lite arm: maxout"):
         workshop.made(ToPaddleLite(), workshop.imported(program))
+
+
+@on_x86
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_twin_passes_with_a_mark(workshop: Workshop, precision: str) -> None:
+    """The ARM file was compiled and not run: no form of the report shows a bare PASS."""
+    source = workshop.imported(activated())
+    made = workshop.made(ToPaddleLite(ToPaddleLite.Params(precision=precision)), source)
+    (found,) = workshop.checked(source, made)
+    assert found.outcome == "PASS, values not run here"
+    assert "the ARM file was compiled only" in found.not_run
+    assert ("computes in fp32" in found.not_run) == (precision == "fp16")
+
+
+@on_x86
+def test_fp16_says_which_library_it_needs(workshop: Workshop) -> None:
+    source = workshop.imported(activated())
+    fp32 = workshop.made(ToPaddleLite(), source).manifest
+    fp16 = workshop.made(ToPaddleLite(ToPaddleLite.Params(precision="fp16")), source).manifest
+    assert fp32.requires is None
+    assert fp16.requires == RuntimeLibrary(library="paddle-lite", build="fp16")
+    (told,) = set(fp16.warnings) - set(fp32.warnings)
+    assert told.startswith("model.nb needs a Paddle-Lite library that was built with --with_arm82_fp16=ON")
+
+
+def activated() -> Program:
+    """A convolution and a relu."""
+    graph = Graph()
+    image = graph.feed(1, 3, SIDE, SIDE)
+    attrs = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1, "padding_algorithm": "EXPLICIT"}
+    inputs = {"Input": image, "Filter": graph.noise(4, 3, 3, 3)}
+    wide = graph.op("conv2d", inputs, (1, 4, SIDE, SIDE), slot="Output", data_format="NCHW", **attrs)
+    return graph.program(graph.op("relu", {"X": wide}, (1, 4, SIDE, SIDE)))

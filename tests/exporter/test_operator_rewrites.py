@@ -230,7 +230,7 @@ def upsampled(graph: Graph, image: str) -> str:
 
 
 def halves(graph: Graph, image: str) -> str:
-    """Every other value lies in the middle between two integers."""
+    """Every other value is the middle of two integers."""
     wide = graph.op("scale", {"X": image}, DIMS, scale=8.0, bias=0.0, bias_after_scale=True)
     whole = graph.op("floor", {"X": wide}, DIMS)
     half = graph.op("scale", {"X": whole}, DIMS, scale=0.5, bias=0.0, bias_after_scale=True)
@@ -584,7 +584,7 @@ def test_a_roll_of_a_free_axis_by_more_than_it_has(shift: list[int], free: list[
     typed = {"shifts": ("LONGS", shift), "axis": ("LONGS", free)}
     program = graph.program(graph.op("roll", {"X": image}, graph.shape(image), typed=typed))
     changed, notes = rewrites.rewrite_for(ONNX, program)
-    assert notes == ["roll_of_free_axis 1: 1 operator roll of a free axis written as gather"]
+    assert notes == ["roll_of_free_axis 1: 1 operator roll of a dynamic axis written as gather"]
     np.testing.assert_array_equal(tools.onnx(changed, [IMAGE])[0], np.roll(IMAGE, shift, free))
     assert not np.array_equal(tools.onnx(program, [IMAGE])[0], np.roll(IMAGE, shift, free))
 
@@ -760,8 +760,8 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "strided_slice backwards to nothing": (ONNX, cut((1, 0, 6, 8), **_BACK | {"starts": [-9]})),
     "strided_slice to nothing": (LITE_X86, cut((1, 0, 6, 8), **_BACK | {"strides": [1]})),
     "strided_slice backwards to a computed end": (ONNX, by_tensor("strided_slice", "EndsTensor", 1, **_BACK)),
-    "strided_slice backwards, of free size": (ONNX, of_free_size(cut((1, -1, 6, 8), **_BACK | {"ends": [-1]}))),
-    "strided_slice ahead of a free axis, backwards": (LITE_X86, of_free_size(cut((1, -1, 6, 8), **_BACK))),
+    "strided_slice backwards, of dynamic size": (ONNX, of_free_size(cut((1, -1, 6, 8), **_BACK | {"ends": [-1]}))),
+    "strided_slice ahead of a dynamic axis, backwards": (LITE_X86, of_free_size(cut((1, -1, 6, 8), **_BACK))),
     "temporal_shift": (LITE_X86, pair_shifted),
     "pad3d": (LITE_X86, volume_padded),
     "roll of all": (LITE_X86, of_free_size(rolled([3], []))),
@@ -770,7 +770,7 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "linear_interp_v2": (LITE_ARM, lambda graph, image: resized_line(graph, image, width=-1)),
     "cast to few bits": (LITE_X86, one("cast", in_dtype=5, out_dtype=21, dtype="int8")),
     "slice": (LITE_X86, cut_away),
-    "strided_slice to nothing of a free axis": (
+    "strided_slice to nothing of a dynamic axis": (
         LITE_X86, of_free_size(cut((1, -1, 6, 8), axes=[1], starts=[2], ends=[2], strides=[1])),
     ),
     "grid_sampler": (LITE_X86, sampled_volume),
@@ -779,7 +779,7 @@ FAULTS: dict[str, tuple[Target, Make]] = {
     "top_k_v2": (LITE_X86, largest_whole),
     "set_value of a mask": (LITE_X86, mask_set),
     "set_value of a new axis": (ONNX, with_new_axis),
-    "set_value from the end of a free axis": (
+    "set_value from the end of a dynamic axis": (
         ONNX, of_free_size(set_part(axes=[1], starts=[-2], ends=[2**31 - 1], steps=[1])),
     ),
     "set_value of one channel of any number": (

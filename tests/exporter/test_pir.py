@@ -143,7 +143,7 @@ def test_parameters_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_constants_become_attributes(tmp_path: Path) -> None:
-    """Sizes and axes are operands in Paddle 3; none is left as an operator of its own."""
+    """Sizes and axes are operands in Paddle 3; none stays a separate operator."""
     program = pir.read_program(*CASES["segmentation"].write(tmp_path))
     assert {op.type for op in program.ops} == {
         "feed", "fetch", "conv2d", "depthwise_conv2d", "batch_norm", "relu", "hard_swish", "reshape2",
@@ -176,7 +176,7 @@ def test_the_zoo_is_what_a_legacy_export_has(shared_dir: Path) -> None:
         assert all(re.fullmatch(r"(/\w+)+/", path) for path in paths)
 
 
-# -- operators that the cases do not hold as they are ------------------------------------------------------------
+# -- operators that the cases do not contain ---------------------------------------------------------------------
 
 
 def test_sync_batch_norm_is_batch_norm(translated) -> None:
@@ -286,7 +286,7 @@ def test_sizes_of_a_resize_are_int32(tmp_path: Path) -> None:
 
 
 def test_a_size_of_several_free_ones_is_free(tmp_path: Path) -> None:
-    """instance_norm's statistics of a free batch are of -1 * 4 elements in the file."""
+    """instance_norm's statistics of a dynamic batch have -1 * 4 elements in the file."""
     program = pir.read_program(*CASES["free_sizes"].write(tmp_path))
     norm = next(op for op in program.ops if op.type == "instance_norm")
     assert program.shape(norm.output("SavedMean") or "") == (-1,)
@@ -307,7 +307,7 @@ def test_a_choice_that_the_legacy_operator_lacks_is_refused(translated) -> None:
     decimals["AT"]["D"] = 2
     with pytest.raises(UnsupportedModelError) as caught:
         translated(program)
-    assert caught.value.cause == "its decimals is 2; the legacy operator has no such choice"
+    assert caught.value.cause == "its decimals is 2, which the legacy operator does not have"
 
 
 def test_a_computed_axis_is_refused(translated) -> None:
@@ -316,11 +316,11 @@ def test_a_computed_axis_is_refused(translated) -> None:
     argmax["I"][1] = {"%": conv["O"][0]["%"]}
     with pytest.raises(UnsupportedModelError) as caught:
         translated(program)
-    assert caught.value.cause == "its axis is computed, the legacy operator takes a constant"
+    assert caught.value.cause == "its axis is computed; the legacy operator takes a constant"
 
 
 def test_a_value_that_was_overwritten_is_not_read(translated) -> None:
-    """In place and nobody reads the old value: the same program; else its readers would meet another value."""
+    """In place, and no operator reads the old value: the same program; otherwise readers would get a wrong value."""
     program = content("segmentation")
     expected = [op.type for op in translated(program).ops]
     relu, hardswish = find(program, "1.relu"), find(program, "1.hardswish")
@@ -329,7 +329,7 @@ def test_a_value_that_was_overwritten_is_not_read(translated) -> None:
     hardswish["I"] = relu["I"]
     with pytest.raises(UnsupportedModelError, match=r"hardswish, layer /Sequential_1/Hardswish/\)") as caught:
         translated(program)
-    assert "(relu_, layer /Sequential/ReLU/) has overwritten before" in caught.value.cause
+    assert caught.value.cause.endswith("(relu_, layer /Sequential/ReLU/) has overwritten")
 
 
 def test_a_newer_format_is_tried_and_named_when_it_fails(translated) -> None:

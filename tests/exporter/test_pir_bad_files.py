@@ -108,22 +108,22 @@ def _change(path: tuple, value: Any) -> dict:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("#",), "conv2d", "names no dialect"),
+        (("#",), "conv2d", "without a dialect"),
         (("#",), None, "has no '#' that is a str"),
         (("I",), "x", "has no 'I' that is a list"),
-        (("I", 0, "%"), 10**6, "reads value 1000000, which no operator before it makes"),
+        (("I", 0, "%"), 10**6, "reads value 1000000, which no earlier operator creates"),
         (("I", 1, "%"), 0, "its operand 1 is missing"),
-        (("O", 0, "%"), 1, "makes value 1 a second time"),
+        (("O", 0, "%"), 1, "creates value 1 a second time"),
         (("A", 2, "AT", "D"), "\ud800", "surrogates not allowed"),
         (("O", 0, "TT", "D", 0, "#"), "0.t_f13", "element type 't_f13'"),
-        (("O", 0, "TT", "D", 1), [1, -(2**31)], "impossible sizes [1, -2147483648]"),
+        (("O", 0, "TT", "D", 1), [1, -(2**31)], "invalid sizes [1, -2147483648]"),
         (("O", 0, "TT", "D", 1), [1.5], "'size' that is a int"),
         (("O", 0, "TT", "#"), "0.t_vec", "its result 0 is not a tensor"),
         (("A",), {}, "has no 'A' that is a list"),
         (("A", 0), None, "it has no attribute 'strides'"),
         (("A", 0, "AT", "D"), 7, "has no 'D' that is a list"),
-        (("A", 0, "AT"), {"#": "0.a_str", "D": "x"}, "x is no INTS"),
-        (("A", 0, "AT"), {"#": "0.a_i64", "D": 2**40}, "1099511627776 is no INTS"),
+        (("A", 0, "AT"), {"#": "0.a_str", "D": "x"}, "x is not of type INTS"),
+        (("A", 0, "AT"), {"#": "0.a_i64", "D": 2**40}, "1099511627776 is not of type INTS"),
     ],
 )
 def test_a_damaged_operator(files: tuple[Path, Path], path: tuple, value: Any, message: str) -> None:

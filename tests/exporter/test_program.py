@@ -303,7 +303,7 @@ def test_mutations_never_crash(shared_dir: Path, tmp_path: Path, count: int) -> 
     assert slowest < 10
 
 
-# -- free sizes ------------------------------------------------------------------------------------------------
+# -- dynamic sizes ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.shared

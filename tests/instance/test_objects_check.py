@@ -158,7 +158,7 @@ def test_images_in_which_nothing_is(imported: ModelArtifact, onnx: ModelArtifact
 def test_another_size_in_the_export_than_in_the_reference(
     free_detector: Path, onnx: ModelArtifact, coco: Path, tmp_path: Path, store: Store
 ) -> None:
-    """A reference of free size is given the exports' preprocessing."""
+    """A reference of dynamic size is given the exports' preprocessing."""
     reference = import_model(free_detector, ImportOptions(), store)
     found = check(reference, [subject("onnx", onnx)], open_data(coco), tmp_path)
     assert found.verdict is Verdict.PASS

@@ -30,7 +30,9 @@ def ended(tmp_path):
         dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.04}, gains, calibrations={"mse": 1.0, "minmax": 2.0},
         broken=frozenset({Precision.FP16}),
     )  # fmt: skip
-    outcome = search(world.space(), GOAL, Journal(tmp_path / "j.jsonl"), world, budget_s=1e6, say=lambda _line: None)
+    outcome = search(
+        world.space(), GOAL, Journal(tmp_path / "j.jsonl"), world, budget=world.budget(1e6), say=lambda _line: None
+    )
     return outcome.points, world.space(), finalists(GOAL, outcome.points)[0]
 
 

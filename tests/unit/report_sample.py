@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from segexport.judge.gates import values_check
 from segexport.report.schema import DatasetInfo, ExportResult, Latency, Percentiles, ReferenceResult, Report, ShownImage
 from segexport.spec import Label
 from segexport.verdict import Check, Verdict
@@ -17,7 +18,7 @@ LONG_NAME = "a-very-long-name-of-an-export-that-somebody-thought-was-a-good-idea
 
 
 def full_report() -> Report:
-    """Exports: PASS, PASS (Chinese), FAIL, INCONCLUSIVE, ERROR (hostile), ERROR without any check, SKIPPED."""
+    """Exports: PASS, PASS (not run here), FAIL, INCONCLUSIVE, ERROR (hostile), ERROR without any check, SKIPPED."""
     return Report(
         segexport_version="0.1.0",
         created="2024-05-06T07:08:09Z",
@@ -146,7 +147,10 @@ def _chinese() -> ExportResult:
         agreement=1.0,
         size_bytes=812_000,
         latency_ms=Percentiles(p50=123.4, p90=130.0, p99=140.0),
-        checks=(Check(name="agreement.pixels", verdict=Verdict.PASS, message="100 % of the pixels agree"),),
+        checks=(
+            Check(name="agreement.pixels", verdict=Verdict.PASS, message="100 % of the pixels agree"),
+            values_check("the twin ran | the ARM file was compiled only"),
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from recordings import LABELS, manifest, subject
@@ -10,6 +12,7 @@ from segexport.artifact import FileEntry, LineageEntry, ModelArtifact
 from segexport.check.build_report import conclude
 from segexport.judge.results import Measured, Measurement, ReferenceRun
 from segexport.judge.times import times_of
+from segexport.measure.audit import NOT_RUN
 from segexport.measure.latency import Timing
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison
@@ -20,7 +23,7 @@ from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Precision
 from segexport.task.semantic.counts import PixelCounts
 from segexport.task.semantic.judge import PixelJudge
-from segexport.verdict import Verdict
+from segexport.verdict import Check, Verdict
 
 IMAGES = 12
 INFO = SessionInfo("fake", "1", "none", "Some CPU", 1, 5.0)
@@ -83,6 +86,20 @@ def report(
 
 def rows(*exports: Measured) -> dict:
     return {row.name: row for row in report(*exports).exports}
+
+
+def test_values_that_were_not_run_are_marked_and_decide_nothing():
+    ran, twin, widened = (measured(name, 10.0) for name in ("ran", "twin", "widened"))
+    twin.info = replace(INFO, not_run="the twin ran")
+    audit = Check(name="audit.precision", verdict=Verdict.PASS, message="", gated=False, details={NOT_RUN: "fp32 here"})
+    widened.more = [audit]
+    found = rows(ran, twin, widened)
+    assert [row.verdict for row in found.values()] == [Verdict.PASS] * 3
+    assert found["ran"].not_run == ""
+    assert found["ran"].outcome == "PASS"
+    assert found["twin"].not_run == "values not run here: the twin ran."
+    assert found["twin"].outcome == "PASS, values not run here"
+    assert found["widened"].not_run == "values not run here: fp32 here."
 
 
 INT8 = {"precision": Precision.INT8}
@@ -148,7 +165,7 @@ class TestLatencyPolicy:
 
     @pytest.mark.parametrize(("policy", "gated"), [(None, False), ("warn", False), ("gate", True)])
     def test_whether_a_file_that_is_not_smaller_is_faster(self, policy, gated):
-        """Nobody timed it: told, and only where times decide undecided."""
+        """It was not timed: the report says so, and it is undecided only if times decide."""
         large = measured("fp16", 4.0, precision=Precision.FP16)
         large.timing = None
         found = report(measured("fp32", 5.0), large, latency=policy).exports[1]

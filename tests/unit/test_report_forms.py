@@ -39,7 +39,7 @@ def test_masks_that_disagree_lead_to_the_diagnosis() -> None:
     assert where_to_look(failed, Places()) == f"{start}onnx-fp32 --reference MODEL --image images/0001.jpg"
     places = Places({"onnx-fp32": Path("my out/onnx")}, Path("model"), Path("/data"))
     expected = f"{start}'my out/onnx' --reference model --image /data/images/0001.jpg"
-    assert where_to_look(failed, places) == expected  # a shell takes it as it is
+    assert where_to_look(failed, places) == expected  # a shell accepts it unchanged
 
 
 def test_a_pass_on_neighbours_that_lose_alike_says_so() -> None:
@@ -367,7 +367,8 @@ def test_junit_maps_the_verdicts() -> None:
     assert found["lite-arm64", "export"] == ("skipped", None)
     evil = EVIL_NAME.replace("\x1b", r"\x1b").replace("\x07", r"\x07")
     assert found[evil, "export"] == ("error", "error")
-    assert len(found) == 3 + 1 + 2 + 2 + 1 + 1 + 1
+    assert found["移动端模型-fp16", "values.run"] == ("skipped", None)
+    assert len(found) == 3 + 2 + 2 + 2 + 1 + 1 + 1
 
 
 def _with(exports, verdict=Verdict.ERROR) -> Report:
@@ -436,3 +437,26 @@ def test_annotations_of_a_pass_are_a_notice() -> None:
     assert render(passing_report(), "annotations") == (
         "::notice title=segexport%3A PASS::The export does what the reference model does: every gated check passed.\n"
     )
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_every_form_marks_what_was_not_run(form: str) -> None:
+    """Text of tags and markup is dropped, so that the mark is read as a person reads it."""
+    marked, mark = full_report(), "values not run here"
+    export = next(export for export in marked.exports if export.not_run)
+    assert export.outcome == f"PASS, {mark}"
+    plain = marked.model_copy(update={"exports": tuple(one for one in marked.exports if one is not export)})
+    assert mark in " ".join(render(marked, form).lower().split())
+    assert mark not in " ".join(render(plain, form).lower().split())
+    if form == "markdown":
+        assert f"✅ PASS, {mark} |" in render(marked, form)  # in the row itself, never a bare PASS
+    if form == "table":
+        assert f"812 kB PASS {mark} a-very" in " ".join(render(marked, form).split())
+    if form == "html":
+        row = next(row for row in render(marked, form).split("<tr") if '<a href="#export-2">' in row)
+        assert row.count(f"<small>{mark}</small>") == 2  # the wide and the narrow page
+
+
+def test_the_mark_is_told_in_a_notebook_too() -> None:
+    assert "PASS, values not run here" in full_report()._repr_html_()
+    assert "移动端模型-fp16 PASS, values not run here" in repr(full_report())

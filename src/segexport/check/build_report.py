@@ -8,8 +8,10 @@ from typing import Any
 from segexport import __version__
 from segexport.artifact import LineageEntry, is_warning
 from segexport.judge import cost_gates
+from segexport.judge.gates import values_check
 from segexport.judge.results import REFERENCE, Measured, Measurement, ReferenceRun
 from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to_reference
+from segexport.measure.audit import NOT_RUN
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
 from segexport.report.schema import ExportResult, ReferenceResult, Report, ShownImage
@@ -79,6 +81,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
         *gated,
         *_cost_checks(entry, base, ratio, against, measured),
         *entry.more,
+        *_values_checks(entry),
     ]
     return ExportResult(
         **common,
@@ -102,6 +105,13 @@ def _each_once(images: Sequence[ShownImage]) -> tuple[ShownImage, ...]:
     for image in images:
         first.setdefault(image.image, image)
     return tuple(first.values())
+
+
+def _values_checks(entry: Measured) -> list[Check]:
+    """Says so if another file, or other arithmetic, ran in place of the export's own."""
+    not_run = entry.info.not_run if entry.info is not None else ""
+    not_run = not_run or next((check.details[NOT_RUN] for check in entry.more if NOT_RUN in check.details), "")
+    return [values_check(not_run)] if not_run else []
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:

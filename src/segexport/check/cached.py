@@ -44,7 +44,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
 def _key(request: CheckRequest) -> str:
     return digest_of(
         {
-            "check": 6,
+            "check": 7,
             "segexport": __version__,
             "reference": request.reference.identity,
             "exports": [

@@ -85,7 +85,7 @@ def measure(request: CheckRequest) -> Measurement:
     if options.timing_seconds and None not in loads:
         environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
     if contract is not None:
-        notes = (*notes, "the reference's input is free, so it was given the exports' input size")
+        notes = (*notes, "the reference's input size is dynamic, so it was given the exports' input size")
     return Measurement(
         title=request.title,
         reference=reference.run(own, comparison, timing),

@@ -73,7 +73,7 @@ def importing(command: Any) -> Any:
         PREPROCESS,
         LABELS,
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
-        click.option("--input-size", metavar="WxH", help="Fix free input sides, in pixels."),
+        click.option("--input-size", metavar="WxH", help="Fix a dynamic input size, in pixels."),
         click.option("--paddleseg", type=FILE, help="Checkout of PaddleSeg to use with --config.  [default: 2.8]"),
         click.option(
             "--config", type=FILE, help="PaddleSeg configuration that MODEL, a training checkpoint, was trained with."

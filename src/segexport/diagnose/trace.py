@@ -74,7 +74,7 @@ def trace(program: Program, tensors: Sequence[np.ndarray], folder: Path, timeout
 
 
 def _bytes(program: Program, name: str) -> int:
-    """What a tensor takes, as the program knows it; a free size counts as 256."""
+    """Bytes of a tensor by the program's shapes; a dynamic size counts as 256."""
     dims = [size if size > 0 else 256 for size in program.shape(name)]
     return 4 * math.prod(dims)
 

@@ -42,7 +42,7 @@ class DeployConfig(Frozen):
         params_file: The parameters' name, where the file gives it.
         labels: Class names, where the file gives them.
         num_classes: Number of classes, where the file gives it.
-        input_shape: NCHW, -1 where free, where the file gives it.
+        input_shape: NCHW, -1 where dynamic, if the file gives it.
         multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
         ignore_index: The label that its training has left out.
         notes: What could not be taken over literally; some are warnings.
@@ -271,7 +271,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _tuples_to_lists(node: yaml.Node) -> None:
-    """PaddleX writes Python's tuples with a tag of their own; they are lists to everyone else."""
+    """Reads Python's tuples, which PaddleX writes with a special tag, as lists."""
     if isinstance(node, yaml.SequenceNode):
         if node.tag == "tag:yaml.org,2002:python/tuple":
             node.tag = "tag:yaml.org,2002:seq"

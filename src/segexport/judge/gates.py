@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from segexport.judge.bootstrap import MIN_IMAGES, ClassDelta, PairedDelta, autocorrelation_limit, holm
 from segexport.recipe.limits import Limits
+from segexport.report.schema import NOT_RUN_HERE, VALUES_RUN
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999
@@ -20,12 +21,12 @@ NEARLY_IDENTICAL = 0.999
 SEEN_SHARE = 0.2
 PASS_IMAGES = 14
 """With fewer images mIoU passes nearly identical masks only. No interval can tell of a loss in images that were not
-drawn: what sits in a share s of all images is in none of n with probability (1 - s) ** n, and `gate_simulation.py`
-finds that this is all of the false passes that there are in such a population. From 14 images on it is under 5 % for a
-share of one in five; n images keep that promise down to a share of 1 - 0.05 ** (1 / n), about 3 / n (the rule of
-three), which every report says. To ask for less would let a rare fault through too often; to ask for more (29 images
-for one in ten, 59 for one in twenty) would leave small sets without a verdict, and rarer losses to the worst image's
-agreement all the same. Where images come in groups, all of this is said of groups: 14 videos, not 14 frames.
+drawn: a fault in a share s of all images is in none of n with probability (1 - s) ** n, and `gate_simulation.py` finds
+that this explains all false passes in that population. From 14 images on, this probability is under 5 % for a share of
+one in five; with n images, for a share of 1 - 0.05 ** (1 / n), about 3 / n (the rule of three), which every report
+states. A lower minimum would miss a rare fault too often; a higher one (29 images for one in ten, 59 for one in twenty)
+would leave small sets without a verdict, while rarer losses still depend on the worst image's agreement. If images are
+grouped, this applies to groups: 14 videos, not 14 frames.
 """
 
 INDEPENDENT = "images.independent"
@@ -99,6 +100,15 @@ def tripwire_checks(
             )
         )
     return checks
+
+
+def values_check(not_run: str) -> Check:
+    """Reports why the values of an export are not those that were compared. It decides nothing.
+
+    Args:
+        not_run: What ran in place of the export's own file or arithmetic, and why.
+    """
+    return Check(name=VALUES_RUN, verdict=Verdict.SKIPPED, message=f"{NOT_RUN_HERE}: {not_run}.", gated=False)
 
 
 def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:

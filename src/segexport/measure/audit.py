@@ -16,11 +16,13 @@ from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 
 CHECK = "audit.precision"
+NOT_RUN = "not_run"
+"""Key in the check's details: why nothing here computes in the precision of a correct export."""
 MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
 # Paddle's mul is a matrix product, ONNX's Mul is not.
-_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected)$")
+_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected|InnerProduct)$")
 _MOVES = re.compile(
     r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^floattoint8$|^int8tofloat$|^reorder|^reshape|^transpose|^feed$|^fetch$"
     r"|^calib|^layout|^io_copy|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice"
@@ -96,7 +98,7 @@ def precision_check(
         source: Where the operators were read back, for the message.
         weights_int8: Operators whose weights the file holds in 8 bits and which compute in float.
         narrow: Names of the operators whose weights the file holds in 4 bits; each must compute in int8.
-        no_fp16: Why nothing here runs in fp16 though the file is right; then fp16 that is not there only reports.
+        no_fp16: Why nothing here runs in fp16 or bf16 though the file is right; then its absence only reports.
     """
     products = [one for one in ran if one.is_product]
     counts = Counter(one.precision for one in products)
@@ -117,7 +119,8 @@ def precision_check(
         return _check(not floats, share, f"{seen}.", details)
     if floats:
         details["not_as_asked"] = [one.node or one.operator for one in floats]
-    if share == 0 and asked is Precision.FP16 and no_fp16:
+    if share == 0 and asked in (Precision.FP16, Precision.BF16) and no_fp16:
+        details[NOT_RUN] = no_fp16
         return _check(True, share, f"{seen}; {no_fp16}.", details, gated=False)
     if share == 0:
         return _check(False, share, f"{seen}; {asked.value} was asked for, and nothing runs in it.", details)

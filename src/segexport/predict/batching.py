@@ -25,7 +25,7 @@ class Placed(Generic[T]):
 
 
 def batch_limit(manifest: Manifest, batch_size: int) -> int:
-    """`batch_size` where the first axis of every input and output is free, else 1: then images run one by one.
+    """`batch_size` if the first axis of every input and output is dynamic, else 1: then images run one by one.
 
     Raises:
         InputError: A batch of nothing.

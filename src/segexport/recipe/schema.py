@@ -25,7 +25,7 @@ class ModelRecipe(Frozen):
         path: Folder or file, relative to the recipe.
         preprocess: Only if the export does not state it, or states it wrongly.
         labels: Class names; else the export's, else the data's `labels.txt`.
-        input_size: (width, height) that a free input is fixed to.
+        input_size: (width, height) in pixels: fixes a dynamic input size.
         mask_output: The output that the mask is made from, of a network with several heads.
         config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
         paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
@@ -91,7 +91,7 @@ else:
         Union[tuple(target.Recipe for target in instances("target").values())],  # noqa: UP007 - as many as are installed
         Field(discriminator="to"),
     ]
-"""An export to any of the installed targets, each with the options of its own."""
+"""An export to any of the installed targets, each with its options."""
 
 
 LatencyPolicy = Literal["off", "warn", "gate"]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from segexport.report import numbers, table, wording
 from segexport.report.charts import latency_chart, size_accuracy
-from segexport.report.schema import Chosen, ExportResult, Report, ShownImage
+from segexport.report.schema import NOT_RUN_HERE, Chosen, ExportResult, Report, ShownImage
 from segexport.task.registry import TASKS
 from segexport.ui.page import page_template
 from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, Tile, suffix
@@ -121,6 +121,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         environment=list(_flat(report.environment)),
         marks=_MARKS,
         meaning=wording.MEANING,
+        not_run_here=NOT_RUN_HERE,
         fmt=numbers,
         times_columns=table.TIMES_COLUMNS,
         script=Markup(_script()),

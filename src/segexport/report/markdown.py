@@ -9,7 +9,7 @@ from pathlib import Path
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
-from segexport.report.wording import compared, findings, findings_title, headline, recorded, unoptimized
+from segexport.report.wording import compared, findings, findings_title, headline, not_run, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.verdict import Verdict
@@ -25,7 +25,7 @@ _MARKS = {
 # The verdict comes first, because a phone shows the first columns only.
 _COLUMNS: tuple[tuple[str, Callable[[ReportRow], str]], ...] = (
     ("Model", lambda row: escape(row.name)),
-    ("verdict", lambda row: f"{_MARKS[row.verdict]} {row.verdict.value}" if row.verdict else ""),
+    ("verdict", lambda row: f"{_MARKS[row.verdict]} {row.outcome}" if row.verdict else ""),
     ("Δ {metric} (95 %)", lambda row: _with_interval(row.miou_delta, row.miou_delta_interval)),
     ("latency ratio (95 %)", lambda row: _with_interval(row.latency_ratio, row.latency_ratio_interval) + _to(row)),
     ("size", lambda row: row.size),
@@ -46,6 +46,7 @@ def render(report: Report, folder: Path | None = None) -> str:
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
         escape(f"{headline(report)} {unoptimized(report)} {recorded(report)}"),
         _table(report),
+        _not_run(report),
         _findings(report),
         _times(report),
         _behind_a_fold("What was compared", escape(compared(report))),
@@ -108,6 +109,10 @@ def _findings(report: Report) -> str:
         check = f" {escape(finding.check)}" if finding.check else ""
         lines.append(f"- {mark} **{escape(finding.export)}**{check}: {escape(finding.message)}")
     return f"### {findings_title(found)}\n\n" + "\n".join(lines) if lines else ""
+
+
+def _not_run(report: Report) -> str:
+    return "\n".join(f"- {escape(line)}" for line in not_run(report))
 
 
 def _notes(report: Report) -> str:

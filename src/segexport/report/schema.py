@@ -14,6 +14,11 @@ from segexport.verdict import Check, Verdict
 
 REPORT_SCHEMA_VERSION = 1
 
+VALUES_RUN = "values.run"
+"""The check of an export whose own file, or own arithmetic, no runtime of this check ran."""
+NOT_RUN_HERE = "values not run here"
+"""The mark beside the verdict of an export that was not run itself, in every form of the report."""
+
 Chosen = Literal["worst", "best", "random"]
 
 
@@ -32,7 +37,7 @@ class Latency(Frozen):
         samples_ms: Raw inference times, in measurement order.
         sessions_ms: Time for one image in each process; latency ratios use these.
         load_ms, first_ms: Cold start: time to load the model, and time of the first run; medians over the sessions.
-        peak_rss_bytes: Peak memory of such a process, including interpreter and runtime.
+        peak_rss_bytes: Peak memory of a session's process, including interpreter and runtime.
     """
 
     inference_ms: Percentiles
@@ -141,6 +146,16 @@ class ExportResult(Frozen):
     notes: tuple[str, ...] = ()
     error: str | None = None
 
+    @property
+    def not_run(self) -> str:
+        """What ran in place of the export's own file or arithmetic, as a sentence; empty if that ran."""
+        return next((check.message for check in self.checks if check.name == VALUES_RUN), "")
+
+    @property
+    def outcome(self) -> str:
+        """The verdict, with the mark of an export whose values were not run."""
+        return f"{self.verdict.value}, {NOT_RUN_HERE}" if self.not_run else self.verdict.value
+
 
 class Recorded(Frozen):
     """The recording that supplied the reference's masks instead of a model run.
@@ -247,7 +262,7 @@ class Report(Frozen):
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        each = ", ".join(f"{export.name} {export.verdict.value}" for export in self.exports)
+        each = ", ".join(f"{export.name} {export.outcome}" for export in self.exports)
         return f"<Report {self.verdict.value}: {each}>"
 
     def _repr_html_(self) -> str:
@@ -257,7 +272,7 @@ class Report(Frozen):
         for export in self.exports:
             cells = (
                 escape(export.name),
-                export.verdict.value,
+                export.outcome,
                 "–" if export.miou_delta is None else f"{export.miou_delta:+.4f}",
                 "–" if export.agreement is None else f"{export.agreement:.3%}",
                 "–" if export.size_ratio is None else f"{export.size_ratio:.2f}x",

@@ -16,7 +16,7 @@ from segexport.verdict import Verdict
 
 @dataclass(frozen=True)
 class ReportRow:
-    """One formatted table row; `verdict` is None for the reference.
+    """One formatted table row; `verdict` is None for the reference, and `outcome` is the verdict with its mark.
 
     `miou` and its delta are the task's metric (`TaskWords.metric_name`). `latency_baseline` names the ratio's
     denominator, and `baseline_mark` is its letter if there are several baselines, else empty.
@@ -35,6 +35,7 @@ class ReportRow:
     baseline_mark: str = ""
     size: str = NOTHING
     verdict: Verdict | None = None
+    outcome: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,4 +137,5 @@ def _export_row(export: ExportResult, accuracy: Accuracy, marks: dict[str, str])
         baseline_mark=marks.get(export.latency_baseline, "") if export.latency_ratio is not None else "",
         size=size(export.size_bytes),
         verdict=export.verdict,
+        outcome=export.outcome,
     )

@@ -15,7 +15,7 @@ from rich.text import Text
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import ReportRow, rows
-from segexport.report.wording import findings, headline, ratios, recorded, unoptimized
+from segexport.report.wording import findings, headline, not_run, ratios, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import PLAIN_WIDTH, printable
 from segexport.ui.text_table import to_text
@@ -49,7 +49,7 @@ _COLUMNS = (
     _Column("CPU ms", lambda row: row.cpu_ms, drop=4),
     _Column("ratio", lambda row: f"{row.latency_ratio} {row.baseline_mark}".rstrip(), drop=7),
     _Column("size", lambda row: row.size, drop=3),
-    _Column("verdict", lambda row: row.verdict.value if row.verdict else ""),
+    _Column("verdict", lambda row: row.outcome),
 )
 
 
@@ -97,7 +97,13 @@ def _fitting(shown: tuple[ReportRow, ...], width: int, metric: str) -> tuple[lis
 
 
 def _natural_width(column: _Column, shown: tuple[ReportRow, ...]) -> int:
-    return max(cell_len(text) for text in (column.title, *(_one_line(column.cell(row)) for row in shown)))
+    return max(cell_len(text) for text in (column.title, *(line for row in shown for line in _lines(column, row))))
+
+
+def _lines(column: _Column, row: ReportRow) -> list[str]:
+    """Returns the lines of a cell: the mark beside a verdict gets a separate line, so that columns stay narrow."""
+    text = _one_line(column.cell(row))
+    return text.split(", ") if column.title == "verdict" else [text]
 
 
 def _total(columns: list[tuple[_Column, int]], gap: int) -> int:
@@ -111,7 +117,7 @@ def _table(shown: tuple[ReportRow, ...], columns: list[tuple[_Column, int]], gap
         numeric = column.title not in ("Model", "verdict")
         table.add_column(column.title, justify="right" if numeric else "left", width=width, no_wrap=True)
     for row in shown:
-        cells = [Text(_shortened(_one_line(column.cell(row)), width)) for column, width in columns]
+        cells = [Text("\n".join(_shortened(line, width) for line in _lines(column, row))) for column, width in columns]
         cells[-1].stylize(STYLES[row.verdict] if row.verdict else "")
         table.add_row(*cells, style="dim" if row.verdict is None else "")
     return table
@@ -153,9 +159,10 @@ def _footnotes(report: Report, left_out: list[str]) -> list[Text]:
     if "ratio" not in left_out:
         told = ratios(report)
         notes = [f"ratio of times, {told}; below 1 is faster"] if told else []
+    notes += not_run(report)
+    notes += [told for told in (unoptimized(report), recorded(report)) if told]
     if left_out:
         notes.append(f"left out at this width: {', '.join(left_out)}")
-    notes += [told for told in (unoptimized(report), recorded(report)) if told]
     return [Text(_one_line(note), style="dim") for note in notes]
 
 

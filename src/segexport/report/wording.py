@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segexport.judge.gates import INDEPENDENT, unseen_share
 from segexport.recipe.groups import AUTO, COLUMN
-from segexport.report.schema import DatasetInfo, ExportResult, ReferenceResult, Report
+from segexport.report.schema import NOT_RUN_HERE, DatasetInfo, ExportResult, ReferenceResult, Report
 from segexport.report.table import baseline_marks
 from segexport.task.registry import TASKS
 from segexport.verdict import Verdict
@@ -38,7 +38,17 @@ class Issue:
 
 
 def headline(report: Report) -> str:
-    """Returns one or two sentences for readers without knowledge of the project."""
+    """Returns up to three sentences for readers without knowledge of the project."""
+    marked = [export.name for export in report.exports if export.not_run]
+    return _judged(report) + (f" {NOT_RUN_HERE.capitalize()}: {_listed(marked)}." if marked else "")
+
+
+def not_run(report: Report) -> list[str]:
+    """Returns a line for each export whose own file or arithmetic did not run."""
+    return [f"{export.name}: {export.not_run}" for export in report.exports if export.not_run]
+
+
+def _judged(report: Report) -> str:
     exports = report.exports
     if not exports:
         return "Nothing was checked: there is no export in this report."
@@ -189,8 +199,12 @@ def _part(exports: tuple[ExportResult, ...], verdict: Verdict, phrase: str) -> s
         return ""
     if verdict in (Verdict.PASS, Verdict.SKIPPED):
         return f"{len(names)} {phrase}"
+    return f"{len(names)} {phrase} ({_listed(names)})"
+
+
+def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"{len(names)} {phrase} ({', '.join(map(_shortened, names[:_NAMES_SHOWN]))}{more})"
+    return ", ".join(map(_shortened, names[:_NAMES_SHOWN])) + more
 
 
 def _shortened(name: str) -> str:

@@ -1,24 +1,33 @@
 package dev.segexport.demo;
 
+import android.content.Context;
 import dev.segexport.core.Backend;
+import java.lang.reflect.Constructor;
 import java.util.ArrayList;
 import java.util.List;
 
 /** The runtimes that this build of the app holds; which they are is a matter of the Gradle flavour. */
 final class Backends {
-    private static final String[] CLASSES = {"dev.segexport.ort.OrtBackend", "dev.segexport.lite.LiteBackend"};
+    private static final String ORT = "dev.segexport.ort.OrtBackend", LITE = "dev.segexport.lite.LiteBackend";
 
     private Backends() {}
 
-    static List<Backend> all() {
+    static List<Backend> all(Context context) {
+        String builds = context.getString(R.string.paddle_lite_builds).trim();
         List<Backend> backends = new ArrayList<>();
-        for (String name : CLASSES) {
-            try {
-                backends.add((Backend) Class.forName(name).getDeclaredConstructor().newInstance());
-            } catch (ReflectiveOperationException | LinkageError notInThisBuild) {
-                continue;
-            }
-        }
+        add(backends, ORT);
+        add(backends, LITE, (Object) (builds.isEmpty() ? new String[0] : builds.split("\\s+")));
         return backends;
+    }
+
+    private static void add(List<Backend> backends, String name, Object... arguments) {
+        try {
+            Constructor<?> constructor = arguments.length == 0
+                    ? Class.forName(name).getDeclaredConstructor()
+                    : Class.forName(name).getDeclaredConstructor(String[].class);
+            backends.add((Backend) constructor.newInstance(arguments));
+        } catch (ReflectiveOperationException | LinkageError notInThisBuild) {
+            return;
+        }
     }
 }

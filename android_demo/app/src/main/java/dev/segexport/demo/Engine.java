@@ -118,7 +118,7 @@ final class Engine {
             File folder = new File(context.getCacheDir(), "models");
             folder.mkdirs();
             File file = Packs.install(pack, read, folder);
-            segmenter = Segmenter.open(JobRunner.backendFor(Backends.all(), read.format), file, read, count);
+            segmenter = Segmenter.open(JobRunner.backendFor(Backends.all(context), read.format), file, read, count);
             main.post(() -> manifest = read);
             segment();
         });

@@ -23,6 +23,8 @@ final class Messages {
                 return R.string.error_model_missing;
             case MODEL_REFUSED:
                 return R.string.error_model_refused;
+            case LIBRARY_UNSUITABLE:
+                return R.string.error_library_unsuitable;
             case BACKEND_MISSING:
                 return R.string.error_backend_missing;
             case OUT_OF_MEMORY:

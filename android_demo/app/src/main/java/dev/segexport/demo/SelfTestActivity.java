@@ -70,7 +70,7 @@ public final class SelfTestActivity extends Activity {
         }
         File folder = new File(new File(getExternalFilesDir(null), "jobs"), name);
         tell(folder.getPath());
-        JSONObject result = runner(new Pack.Folder(folder)).run(null, Backends.all(), models(), folder);
+        JSONObject result = runner(new Pack.Folder(folder)).run(null, Backends.all(this), models(), folder);
         tell(String.valueOf(result.optJSONObject("error")));
     }
 
@@ -88,7 +88,7 @@ public final class SelfTestActivity extends Activity {
             tell(pack.name);
             try {
                 Job job = Job.sample(Packs.manifest(pack), Engine.of(this).threads, RUNS);
-                show(runner(pack).run(job, Backends.all(), models(), folder), folder);
+                show(runner(pack).run(job, Backends.all(this), models(), folder), folder);
             } catch (SegmentationException error) {
                 tell(Messages.of(this, error));
             }

@@ -18,6 +18,8 @@ public final class Manifest {
     /** onnx or paddle-lite. */
     public final String format;
     public final String precision;
+    /** What the runtime's library must have been built with; null where its usual build runs the model. */
+    public final String requiredBuild;
     public final TensorSpec input;
     public final List<TensorSpec> outputs;
     /** The output that is the segmentation, an index into {@link #outputs}. */
@@ -55,6 +57,8 @@ public final class Manifest {
         name = json.getString("name");
         format = json.getString("format");
         precision = json.getJSONObject("target").getString("precision");
+        JSONObject requires = json.optJSONObject("requires");
+        requiredBuild = requires == null ? null : requires.getString("build");
         JSONArray inputs = json.getJSONArray("inputs");
         if (inputs.length() != 1) {
             throw new SegmentationException(

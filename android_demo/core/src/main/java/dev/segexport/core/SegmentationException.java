@@ -14,6 +14,8 @@ public final class SegmentationException extends Exception {
         MODEL_MISSING,
         /** The runtime does not take the model: damaged, of another version, or too large. */
         MODEL_REFUSED,
+        /** The model needs a library that was built otherwise than the app's; loading it could end the process. */
+        LIBRARY_UNSUITABLE,
         /** The runtime is not part of this app. */
         BACKEND_MISSING,
         /** The model ran and failed, or answered with something that is not a mask. */

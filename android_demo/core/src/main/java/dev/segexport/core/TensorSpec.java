@@ -8,7 +8,7 @@ import org.json.JSONObject;
 public final class TensorSpec {
     public final String name;
     public final String dtype;
-    /** -1 where a dimension is free. */
+    /** -1 where a dimension is dynamic. */
     public final long[] shape;
     /** One letter for each axis; empty when unknown. */
     public final String layout;

@@ -31,6 +31,14 @@ public class ManifestTest {
     }
 
     @Test
+    public void readsWhatTheLibraryMustHaveBeenBuiltWith() throws Exception {
+        assertEquals(null, Manifests.parse(GOOD).requiredBuild);
+        assertEquals(null, Manifests.parse(GOOD.replace("'sample': null", "'requires': null")).requiredBuild);
+        assertEquals("fp16", Manifests.parse(Manifests.requiring(GOOD, "fp16")).requiredBuild);
+        refused(GOOD.replace("'sample': null", "'requires': {}"), SegmentationException.Kind.BAD_MANIFEST, "build");
+    }
+
+    @Test
     public void skipsOutputsThatAreNoMask() throws Exception {
         String other = "{'name': 'aux', 'dtype': 'float32', 'shape': [1], 'layout': '', 'semantics': 'other'}, ";
         assertEquals(1, Manifests.parse(Manifests.json("onnx", 4, 2, other + Manifests.LOGITS)).maskOutput);

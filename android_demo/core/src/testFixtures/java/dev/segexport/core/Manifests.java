@@ -20,6 +20,11 @@ public final class Manifests {
                 + " 'min_runtime_version': ''}, 'lineage': [], 'sample': null}";
     }
 
+    /** The same model, for a library with this build. */
+    public static String requiring(String json, String build) {
+        return json.replace("'sample': null", "'requires': {'library': 'paddle-lite', 'build': '" + build + "'}");
+    }
+
     /** sha256 of the three bytes "abc". */
     public static final String SHA256_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 

@@ -9,9 +9,37 @@ import dev.segexport.core.Manifest;
 import dev.segexport.core.OutputTensor;
 import dev.segexport.core.SegmentationException;
 import java.io.File;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.HashSet;
+import java.util.Set;
 
 /** Paddle-Lite. Its jar and its native library come from its release page, of the version that wrote the .nb file. */
 public final class LiteBackend implements Backend {
+    /** What a library has that was built with {@code --with_arm82_fp16=ON}; fp16 models need it. */
+    public static final String FP16 = "fp16";
+
+    private final Set<String> builds;
+
+    /** For the library as it is usually built. */
+    public LiteBackend() {
+        this(Collections.<String>emptySet());
+    }
+
+    /**
+     * For a library that was built with more than usual.
+     *
+     * @param builds what it was built with, such as {@link #FP16}. A build that the library lacks ends the process
+     *     when a model of that kind is loaded: Paddle-Lite aborts, and Java cannot catch it.
+     */
+    public LiteBackend(String... builds) {
+        this(new HashSet<>(Arrays.asList(builds)));
+    }
+
+    private LiteBackend(Set<String> builds) {
+        this.builds = builds;
+    }
+
     @Override
     public String name() {
         return "Paddle-Lite";
@@ -24,6 +52,12 @@ public final class LiteBackend implements Backend {
 
     @Override
     public Session open(File model, Manifest manifest, int threads) throws SegmentationException {
+        if (manifest.requiredBuild != null && !builds.contains(manifest.requiredBuild)) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.LIBRARY_UNSUITABLE,
+                    manifest.modelFile + " needs a Paddle-Lite library that was built with " + manifest.requiredBuild
+                            + "; with another one it would end the app");
+        }
         MobileConfig config = new MobileConfig();
         config.setModelFromFile(model.getPath());
         config.setThreads(threads);

@@ -2,11 +2,13 @@ package dev.segexport.lite;
 
 import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertNull;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import com.baidu.paddle.lite.PaddlePredictor;
 import dev.segexport.core.ArgbPixels;
+import dev.segexport.core.Manifest;
 import dev.segexport.core.Manifests;
 import dev.segexport.core.Pixels;
 import dev.segexport.core.Segmentation;
@@ -53,6 +55,24 @@ public class LiteBackendTest {
                 assertEquals(3, PaddlePredictor.last.threads());
             }
         }
+    }
+
+    @Test
+    public void aModelForAnotherLibraryIsNotEvenLoaded() throws Exception {
+        File model = folder.newFile();
+        Files.write(model.toPath(), new byte[] {1});
+        String usual = Manifests.json("paddle-lite", 2, 1, Manifests.LOGITS);
+        Manifest fp16 = Manifests.parse(Manifests.requiring(usual, "fp16"));
+        for (LiteBackend lacking : new LiteBackend[] {new LiteBackend(), new LiteBackend("opencl")}) {
+            PaddlePredictor.last = null;
+            SegmentationException error =
+                    assertThrows(SegmentationException.class, () -> Segmenter.open(lacking, model, fp16, 1));
+            assertEquals(SegmentationException.Kind.LIBRARY_UNSUITABLE, error.kind());
+            assertTrue(error.getMessage(), error.getMessage().contains("built with fp16"));
+            assertNull(PaddlePredictor.last);
+        }
+        Segmenter.open(new LiteBackend(LiteBackend.FP16), model, fp16, 1).close();
+        Segmenter.open(new LiteBackend(LiteBackend.FP16), model, Manifests.parse(usual), 1).close();
     }
 
     @Test
