@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.ncnn_int8 import FLOAT_OPERATORS
 from segexport.exporter.targets.base import ExportTarget
 from segexport.pipeline.registry import make_step
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
@@ -23,7 +27,8 @@ class NcnnExport(ExportRecipe):
     """Recipe entry of an ncnn export."""
 
     to: Literal["ncnn"]
-    precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8] = Precision.FP32
+    calibration: Calibration = Field(default_factory=Calibration)
 
 
 class NcnnTarget(ExportTarget):
@@ -36,11 +41,16 @@ class NcnnTarget(ExportTarget):
     runtimes = ("ncnn",)
     toolchains = ("onnx", "ncnn")
     converters = (PADDLE2ONNX,)
-    searched = (Precision.FP32, Precision.FP16)
+    searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
-        return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
+        if recipe.precision is not Precision.INT8:
+            return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
+        calibration = recipe.calibration
+        floats = tuple(dict.fromkeys((*calibration.float_operators, *FLOAT_OPERATORS)))
+        given = {**calibration.model_dump(), "float_operators": floats, "symmetric": True, "inputs_only": True}
+        return [make_step("to_onnx", {}), make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
         """Extends the base class's report with the operators that ncnn has no layer for."""

@@ -72,6 +72,7 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
     INT8 = "int8"
     W8 = "w8"
     W4A8 = "w4a8"

@@ -137,6 +137,8 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     examples=[
         "segexport predict out/onnx-int8 photo.jpg -o out/pictures",
         "segexport predict inference_model/ images/ --kind mask -o out/masks",
+        "segexport predict portrait_model/ clip.mp4 --background blur -o out",
+        "segexport predict portrait_model/ camera:0 --background office.jpg --frames 300 -o call.mp4",
     ],
 )
 @click.argument("model", type=FILE)
@@ -148,20 +150,52 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     type=click.FloatRange(0, 1),
     help="Minimum score of an object, in instance segmentation.  [default: 0.5]",
 )
+@click.option(
+    "--smooth/--no-smooth",
+    default=True,
+    show_default=True,
+    help="Smooth the masks of a video along the optical flow.",
+)
+@click.option(
+    "--flow",
+    type=click.Choice(["dis", "blocks"]),
+    default="dis",
+    show_default=True,
+    help="Optical flow of --smooth; blocks: block matching, as on Android.",
+)
+@click.option(
+    "--background",
+    metavar="WHAT",
+    help="Behind the foreground of a video: blur, #rrggbb or an image file; or matte: the opacity as grey; cutout: PNG "
+    "files with the opacity.  [default: the mask over the frames]",
+)
+@click.option(
+    "--foreground",
+    multiple=True,
+    metavar="CLASS",
+    help="Class in front, for --background. Repeatable.  [default: all but class 0]",
+)
+@click.option("--frames", type=click.IntRange(1), help="Most frames of a video.  [default: all]")
 @importing
-@click.option("-o", "--output", type=FILE, help="Folder for the images.  [default: print the classes only]")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    help="Folder for images and videos, or the file of one video.  [default: print the classes only]",
+)
 @click.pass_obj
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
-    """Segment images with MODEL.
+    """Segment images and videos with MODEL.
 
-    INPUTS are image files, folders of images or URLs.
+    INPUTS are image files, folders of images, URLs, video files or cameras (camera:0).
     """
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
+    from segexport.video.options import VideoOptions
 
     say = console()
-    asked, saving = chosen(PredictOptions, options), chosen(SaveOptions, options)
-    running = {"device": device, "threads": threads, "feedback": say}
+    asked, saving, video = chosen(PredictOptions, options), chosen(SaveOptions, options), chosen(VideoOptions, options)
+    running = {"video": video, "device": device, "threads": threads, "feedback": say}
     _show(say, predict(model, inputs, import_options(options), asked, saving, **running))
 
 

@@ -22,7 +22,7 @@ MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
 # Paddle's mul is a matrix product, ONNX's Mul is not.
-_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected)$")
+_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected|InnerProduct)$")
 _MOVES = re.compile(
     r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^floattoint8$|^int8tofloat$|^reorder|^reshape|^transpose(?!conv)|^feed$|^fetch$"
     r"|^calib|^layout|^io_copy|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice"
@@ -98,7 +98,7 @@ def precision_check(
         source: Where the operators were read back, for the message.
         weights_int8: Operators whose weights the file holds in 8 bits and whose inputs and outputs are floats.
         narrow: Names of the operators whose weights the file holds in 4 bits; each must compute in int8.
-        no_fp16: Why nothing here runs in fp16 though the file is right; then fp16 that is not there only reports.
+        no_fp16: Why nothing here runs in fp16 or bf16 though the file is right; then its absence only reports.
     """
     products = [one for one in ran if one.is_product]
     counts = Counter(one.precision for one in products)
@@ -119,7 +119,7 @@ def precision_check(
         return _check(not floats, share, f"{seen}.", details)
     if floats:
         details["not_as_asked"] = [one.node or one.operator for one in floats]
-    if share == 0 and asked is Precision.FP16 and no_fp16:
+    if share == 0 and asked in (Precision.FP16, Precision.BF16) and no_fp16:
         details[NOT_RUN] = no_fp16
         return _check(True, share, f"{seen}; {no_fp16}.", details, gated=False)
     if share == 0:
