@@ -13,7 +13,7 @@ def convert(arguments, _arrays):
 
     Args:
         onnx, out: Files.
-        precision: Of the constants, as in `litert_graph.Graph`.
+        precision: Of the constants, as in `litert_graph.LiteRtGraph`.
         channels_last: Inputs and outputs that the file has in the order [N, H, W, C].
     """
     source = read(arguments["onnx"], litert_rules.INTEGER)

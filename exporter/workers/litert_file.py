@@ -32,7 +32,7 @@ _VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no version 1
 
 
 @dataclass(frozen=True)
-class Rounding:
+class TensorRounding:
     """How a tensor holds real numbers: real = (integer - zero) * scale.
 
     Attributes:
@@ -71,11 +71,11 @@ class LiteRtFile:
         self._constants: dict[tuple, int] = {}
         self._names: dict[str, int] = {}
 
-    def tensor(self, name: str, shape: tuple[int, ...], dtype: str, rounding: Rounding | None = None) -> int:
+    def tensor(self, name: str, shape: tuple[int, ...], dtype: str, rounding: TensorRounding | None = None) -> int:
         """Adds a tensor that an operator writes or that is an input; returns its index."""
         return self._add(name, tuple(shape), _TYPES[dtype], rounding, 0)
 
-    def constant(self, name: str, value: np.ndarray, rounding: Rounding | None = None) -> int:
+    def constant(self, name: str, value: np.ndarray, rounding: TensorRounding | None = None) -> int:
         """Adds a constant, or finds the equal one that is there already."""
         value = np.ascontiguousarray(value, _STORED.get(str(value.dtype), value.dtype))
         key = (value.dtype.str, value.shape, value.tobytes(), rounding)
@@ -124,7 +124,7 @@ class LiteRtFile:
         with open(path, "wb") as stream:
             stream.write(builder.Output())
 
-    def _add(self, name: str, shape: tuple[int, ...], kind: str, rounding: Rounding | None, buffer: int) -> int:
+    def _add(self, name: str, shape: tuple[int, ...], kind: str, rounding: TensorRounding | None, buffer: int) -> int:
         quantization = None
         if rounding is not None:
             zeros = [rounding.zero] * len(rounding.scales)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from litert_file import LiteRtFile, Rounding
-from litert_source import Node, Source
+from litert_file import LiteRtFile, TensorRounding
+from litert_source import SourceNode, OnnxSource
 from worker_host import WorkerFailure
 
 Order = tuple[int, ...]
@@ -28,16 +28,16 @@ def channels_last(rank: int) -> Order:
     return (0, *range(2, rank), 1) if rank > 2 else plain(rank)
 
 
-class Graph:
+class LiteRtGraph:
     """Reads and writes tensors by name for the operator `node`.
 
     Args:
         precision: fp32; fp16: constants in fp16; w8: weights of products in int8, with inputs rounded as they come.
     """
 
-    def __init__(self, source: Source, precision: str) -> None:
+    def __init__(self, source: OnnxSource, precision: str) -> None:
         self.source, self.precision, self.file = source, precision, LiteRtFile()
-        self.node: Node | None = None
+        self.node: SourceNode | None = None
         self._stored: dict[tuple[str, bool], dict[Order, int]] = {}  # tensor, whether in int8 -> order -> index
         self._dequantized: dict[int, int] = {}
 
@@ -108,7 +108,9 @@ class Graph:
     def _constant(self, name: str, order: Order, integer: bool) -> int:
         held = self.source.held.get(name)
         if integer and held is not None:
-            return self.constant(held.integers.transpose(order), name, Rounding((float(held.scales[0]),), held.zero))
+            return self.constant(
+                held.integers.transpose(order), name, TensorRounding((float(held.scales[0]),), held.zero)
+            )
         return self.constant(self.source.constants[name].transpose(order), name)
 
     def _widened(self, name: str, rank: int, order: Order, integer: bool) -> int:
@@ -116,13 +118,13 @@ class Graph:
         held = self.source.held.get(name)
         if name in self.source.constants:
             if integer and held is not None:
-                rounding = Rounding((float(held.scales[0]),), held.zero)
+                rounding = TensorRounding((float(held.scales[0]),), held.zero)
                 return self.constant(held.integers.reshape(shape).transpose(order), name, rounding)
             return self.constant(self.source.constants[name].reshape(shape).transpose(order), name)
         widened = self.reshaped(self._in_order(name, plain(len(self.shape(name))), integer), shape, name, integer)
         return self.moved(widened, list(order), name, integer)
 
-    def constant(self, value: np.ndarray, name: str, rounding: Rounding | None = None) -> int:
+    def constant(self, value: np.ndarray, name: str, rounding: TensorRounding | None = None) -> int:
         """A constant; in fp16 where that was asked for and it fits."""
         if self.precision != "fp16" or value.dtype != np.float32 or value.size < _SMALLEST_HALF:
             return self.file.constant(name, value, rounding)
@@ -153,7 +155,7 @@ class Graph:
         given = self.temporary(kind, inputs, shape, "int8", rounding=before, **options)
         return self.write("QUANTIZE", [given], order)
 
-    def write_in_float(self, rule: Callable[[Graph], None]) -> None:
+    def write_in_float(self, rule: Callable[[LiteRtGraph], None]) -> None:
         """Writes an int8 operator that LiteRT does not compute in int8: in float, and rounds what it gives."""
         node = self.node
         (name,) = node.outputs
@@ -220,5 +222,5 @@ class Graph:
     def _type(self, name: str, integer: bool) -> str:
         return "int8" if integer else "float32" if name in self.source.roundings else self.source.dtypes[name]
 
-    def _held(self, name: str, integer: bool) -> Rounding | None:
+    def _held(self, name: str, integer: bool) -> TensorRounding | None:
         return self.source.roundings[name] if integer else None

@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from litert_file import Rounding
-from litert_graph import Graph, Order, channels_last, plain
-from litert_source import Node, Source
+from litert_file import TensorRounding
+from litert_graph import LiteRtGraph, Order, channels_last, plain
+from litert_source import SourceNode, OnnxSource
 from litert_windows import RULES as WINDOWS
 
-Rule = Callable[[Graph], None]
+Rule = Callable[[LiteRtGraph], None]
 
 
 # -- element by element ---------------------------------------------------------------------------------------------
 
 
-def _common(graph: Graph) -> tuple[int, Order]:
+def _common(graph: LiteRtGraph) -> tuple[int, Order]:
     """Number of axes and their order, in which all inputs of an operator on elements are read."""
     rank = len(graph.shape(graph.node.outputs[0]))
     for name in graph.node.inputs:
@@ -29,7 +29,7 @@ def _common(graph: Graph) -> tuple[int, Order]:
 def elements(kind: str, **options) -> Rule:
     """Of one input or of several, which are broadcast."""
 
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         rank, order = _common(graph)
         inputs = [graph.read(name, order, rank) for name in graph.node.inputs]
         graph.write(kind, inputs, order, **options)
@@ -40,7 +40,7 @@ def elements(kind: str, **options) -> Rule:
 def chain(kind: str, *, mean: bool = False) -> Rule:
     """Of any number of inputs, two at a time; `mean`: divided by their number."""
 
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         names = graph.node.inputs
         if len(names) == 1:
             return alias(graph)
@@ -63,7 +63,7 @@ def chain(kind: str, *, mean: bool = False) -> Rule:
 class _Steps:
     """Several operators on the elements of one input, as arithmetic."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: LiteRtGraph) -> None:
         self._graph, name = graph, graph.node.inputs[0]
         self.order = graph.order(name)
         self._shape = [graph.shape(name)[axis] for axis in self.order]
@@ -79,7 +79,7 @@ class _Steps:
         return self._graph.file.constant("number", np.array([value], np.float32))
 
 
-def clip(graph: Graph) -> None:
+def clip(graph: LiteRtGraph) -> None:
     node = graph.node
     limits = [graph.attribute("min"), graph.attribute("max")]
     for place, name in enumerate(node.inputs[1:3]):
@@ -107,7 +107,7 @@ def clip(graph: Graph) -> None:
     return None
 
 
-def hard_sigmoid(graph: Graph) -> None:
+def hard_sigmoid(graph: LiteRtGraph) -> None:
     steps = _Steps(graph)
     scaled = steps("MUL", steps.x, float(graph.attribute("alpha", 0.2)))
     steps("RELU_0_TO_1", steps("ADD", scaled, float(graph.attribute("beta", 0.5))), last=True)
@@ -119,16 +119,16 @@ def _softplus(steps: _Steps, *, last: bool = False) -> int:
     return steps("ADD", steps("RELU", steps.x), steps("LOG", steps("ADD", small, 1.0)), last=last)
 
 
-def softplus(graph: Graph) -> None:
+def softplus(graph: LiteRtGraph) -> None:
     _softplus(_Steps(graph), last=True)
 
 
-def mish(graph: Graph) -> None:
+def mish(graph: LiteRtGraph) -> None:
     steps = _Steps(graph)
     steps("MUL", steps.x, steps("TANH", _softplus(steps)), last=True)
 
 
-def erf(graph: Graph) -> None:
+def erf(graph: LiteRtGraph) -> None:
     """Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: off by 1.5e-7 at most."""
     steps = _Steps(graph)
     size = steps("ABS", steps.x)
@@ -141,27 +141,27 @@ def erf(graph: Graph) -> None:
     steps("MUL", steps("SIGN", steps.x), positive, last=True)
 
 
-def reciprocal(graph: Graph) -> None:
+def reciprocal(graph: LiteRtGraph) -> None:
     steps = _Steps(graph)
     steps("DIV", steps.number(1.0), steps.x, last=True)
 
 
-def softsign(graph: Graph) -> None:
+def softsign(graph: LiteRtGraph) -> None:
     steps = _Steps(graph)
     steps("DIV", steps.x, steps("ADD", steps("ABS", steps.x), 1.0), last=True)
 
 
-def elu(graph: Graph) -> None:
+def elu(graph: LiteRtGraph) -> None:
     if graph.attribute("alpha", 1.0) != 1.0:
         raise graph.unsupported(f"alpha {graph.attribute('alpha')}, LiteRT's is 1")
     elements("ELU")(graph)
 
 
-def leaky_relu(graph: Graph) -> None:
+def leaky_relu(graph: LiteRtGraph) -> None:
     elements("LEAKY_RELU", alpha=float(graph.attribute("alpha", 0.01)))(graph)
 
 
-def p_relu(graph: Graph) -> None:
+def p_relu(graph: LiteRtGraph) -> None:
     x, slope = graph.node.inputs
     rank = len(graph.shape(x))
     order = graph.order(x)
@@ -172,7 +172,7 @@ def p_relu(graph: Graph) -> None:
     graph.write("PRELU", [graph.read(x, order), graph.constant(value[0], slope)], order)
 
 
-def power(graph: Graph) -> None:
+def power(graph: LiteRtGraph) -> None:
     x, exponent = graph.node.inputs
     value = graph.value(exponent)
     kinds = {2.0: "SQUARE", 0.5: "SQRT", -0.5: "RSQRT"}
@@ -182,7 +182,7 @@ def power(graph: Graph) -> None:
     return elements("POW")(graph)
 
 
-def cast(graph: Graph) -> None:
+def cast(graph: LiteRtGraph) -> None:
     before, after = (graph.source.dtypes[one] for one in (graph.node.inputs[0], graph.node.outputs[0]))
     wide = {"int64": "int32", "float64": "float32"}
     if wide.get(before, before) == wide.get(after, after):
@@ -190,7 +190,7 @@ def cast(graph: Graph) -> None:
     return elements("CAST")(graph)
 
 
-def batch_norm(graph: Graph) -> None:
+def batch_norm(graph: LiteRtGraph) -> None:
     x, *names = graph.node.inputs
     scale, bias, mean, variance = (graph.required(name, "statistics").astype(np.float64) for name in names)
     factor = scale / np.sqrt(variance + graph.attribute("epsilon", 1e-5))
@@ -202,7 +202,9 @@ def batch_norm(graph: Graph) -> None:
     graph.write("ADD", [scaled, graph.constant(offset, f"{x}.offset")], order)
 
 
-def _normalized(graph: Graph, axes: list[int], epsilon: float, factor: np.ndarray, offset: np.ndarray | None) -> None:
+def _normalized(
+    graph: LiteRtGraph, axes: list[int], epsilon: float, factor: np.ndarray, offset: np.ndarray | None
+) -> None:
     """(x - mean) / sqrt(variance + epsilon) * factor + offset, over some axes."""
     x = graph.node.inputs[0]
     order = graph.order(x)
@@ -224,14 +226,14 @@ def _normalized(graph: Graph, axes: list[int], epsilon: float, factor: np.ndarra
     graph.write("ADD", [scaled, graph.constant(offset.transpose(order), f"{x}.offset")], order)
 
 
-def instance_norm(graph: Graph) -> None:
+def instance_norm(graph: LiteRtGraph) -> None:
     rank = len(graph.shape(graph.node.inputs[0]))
     along = (1, -1, *[1] * (rank - 2))
     factor, offset = (graph.required(name, "scale").reshape(along) for name in graph.node.inputs[1:])
     _normalized(graph, list(range(2, rank)), graph.attribute("epsilon", 1e-5), factor, offset)
 
 
-def layer_norm(graph: Graph) -> None:
+def layer_norm(graph: LiteRtGraph) -> None:
     x, *names = graph.node.inputs
     rank = len(graph.shape(x))
     axis = graph.attribute("axis", -1) % rank
@@ -244,7 +246,7 @@ def layer_norm(graph: Graph) -> None:
 # -- along axes -----------------------------------------------------------------------------------------------------
 
 
-def _axes(graph: Graph) -> list[int]:
+def _axes(graph: LiteRtGraph) -> list[int]:
     """The axes of a reduction or a squeeze: an attribute up to opset 12 or 17, then an input."""
     rank = len(graph.shape(graph.node.inputs[0]))
     axes = graph.attribute("axes")
@@ -262,7 +264,7 @@ def _left(order: Order, axes: list[int]) -> Order:
 
 
 def reduction(kind: str) -> Rule:
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         x, axes, keeps = graph.node.inputs[0], _axes(graph), bool(graph.attribute("keepdims", 1))
         order = graph.order(x)
         where = graph.integers(*(order.index(axis) for axis in axes))
@@ -274,7 +276,7 @@ def reduction(kind: str) -> Rule:
 def norm(squared: bool) -> Rule:
     """ReduceL1 or ReduceL2."""
 
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         steps, axes, keeps = _Steps(graph), _axes(graph), bool(graph.attribute("keepdims", 1))
         where = graph.integers(*(steps.order.index(axis) for axis in axes))
         order = steps.order if keeps else _left(steps.order, axes)
@@ -289,7 +291,7 @@ def norm(squared: bool) -> Rule:
 
 
 def global_pool(kind: str) -> Rule:
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         x = graph.node.inputs[0]
         order = graph.order(x)
         where = graph.integers(*(order.index(axis) for axis in range(2, len(order))))
@@ -303,7 +305,7 @@ def global_pool(kind: str) -> Rule:
 
 
 def softmax(kind: str, **options) -> Rule:
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         x, rank = graph.node.inputs[0], len(graph.shape(graph.node.inputs[0]))
         axis = graph.attribute("axis", -1) % rank
         order = graph.order(x)
@@ -315,7 +317,7 @@ def softmax(kind: str, **options) -> Rule:
 
 
 def arg(kind: str) -> Rule:
-    def rule(graph: Graph) -> None:
+    def rule(graph: LiteRtGraph) -> None:
         x, node = graph.node.inputs[0], graph.node
         if graph.attribute("select_last_index", 0):
             raise graph.unsupported("the last of equal elements is asked for")
@@ -337,7 +339,7 @@ def arg(kind: str) -> Rule:
 _INT32 = 2  # of the schema's TensorType
 
 
-def concat(graph: Graph) -> None:
+def concat(graph: LiteRtGraph) -> None:
     rank, order = _common(graph)
     axis = graph.attribute("axis") % rank
     inputs = [graph.read(name, order) for name in graph.node.inputs]
@@ -345,14 +347,14 @@ def concat(graph: Graph) -> None:
         wanted = graph.source.roundings[graph.node.outputs[0]]
         for place, name in enumerate(graph.node.inputs):
             held = graph.source.held.get(name)
-            has = Rounding((float(held.scales[0]),), held.zero) if held else graph.source.roundings[name]
+            has = TensorRounding((float(held.scales[0]),), held.zero) if held else graph.source.roundings[name]
             if has != wanted:
                 shape = graph.file.shape(inputs[place])
                 inputs[place] = graph.temporary("QUANTIZE", [inputs[place]], shape, "int8", name, wanted)
     graph.write("CONCATENATION", inputs, order, axis=order.index(axis))
 
 
-def split(graph: Graph) -> None:
+def split(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     rank = len(graph.shape(x))
     axis, order = graph.attribute("axis", 0) % rank, graph.order(x)
@@ -365,7 +367,7 @@ def split(graph: Graph) -> None:
         graph.file.operator("SPLIT_V", [given, graph.integers(*sizes), place], outputs, numSplits=len(sizes))
 
 
-def cut(graph: Graph) -> None:
+def cut(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     shape, rank = graph.shape(x), len(graph.shape(x))
     starts, ends = (graph.attribute(name) for name in ("starts", "ends"))
@@ -397,7 +399,7 @@ def cut(graph: Graph) -> None:
     graph.write_unscaled("STRIDED_SLICE", inputs, x, order, endMask=open_ended)
 
 
-def pad(graph: Graph) -> None:
+def pad(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     rank, order = len(graph.shape(x)), graph.order(x)
     pads = graph.attribute("pads")
@@ -443,13 +445,13 @@ def pad(graph: Graph) -> None:
         alias(graph)
 
 
-def _filled(graph: Graph, given: int, sides: np.ndarray, value: float, dtype: str, shape: list[int]) -> int:
+def _filled(graph: LiteRtGraph, given: int, sides: np.ndarray, value: float, dtype: str, shape: list[int]) -> int:
     inputs = [given, graph.file.constant("pads", sides.astype(np.int32))]
     filled = graph.file.constant("value", np.array([value], dtype))
     return graph.temporary("PADV2", [*inputs, filled], shape, dtype)
 
 
-def gather(graph: Graph) -> None:
+def gather(graph: LiteRtGraph) -> None:
     x, index = graph.node.inputs
     axis = graph.attribute("axis", 0) % len(graph.shape(x))
     value = graph.value(index)
@@ -460,13 +462,13 @@ def gather(graph: Graph) -> None:
     graph.write("GATHER", [graph.read(x), places], axis=axis)
 
 
-def tile(graph: Graph) -> None:
+def tile(graph: LiteRtGraph) -> None:
     x, order = graph.node.inputs[0], graph.order(graph.node.inputs[0])
     counts = graph.required(graph.node.inputs[1], "number of repeats").tolist()
     graph.write("TILE", [graph.read(x, order), graph.integers(*(counts[axis] for axis in order))], order)
 
 
-def expand(graph: Graph) -> None:
+def expand(graph: LiteRtGraph) -> None:
     x, made = graph.node.inputs[0], graph.shape(graph.node.outputs[0])
     graph.node.inputs = [x]
     rank, order = _common(graph)
@@ -474,7 +476,7 @@ def expand(graph: Graph) -> None:
     graph.write("BROADCAST_TO", [graph.read(x, order, rank), graph.integers(*shape)], order)
 
 
-def cumsum(graph: Graph) -> None:
+def cumsum(graph: LiteRtGraph) -> None:
     x, axis = graph.node.inputs
     order, rank = graph.order(x), len(graph.shape(x))
     place = order.index(int(graph.required(axis, "axis").item()) % rank)
@@ -485,14 +487,14 @@ def cumsum(graph: Graph) -> None:
 # -- that move elements only ----------------------------------------------------------------------------------------
 
 
-def alias(graph: Graph) -> None:
+def alias(graph: LiteRtGraph) -> None:
     """The output is the input."""
     x = graph.node.inputs[0]
     order = graph.order(x)
     graph.same(graph.read(x, order), order)
 
 
-def transpose(graph: Graph) -> None:
+def transpose(graph: LiteRtGraph) -> None:
     """The same stored tensor; its axes have other numbers."""
     x = graph.node.inputs[0]
     order = graph.order(x)
@@ -503,7 +505,7 @@ def transpose(graph: Graph) -> None:
     graph.same(graph.read(x, order), tuple(axes.index(axis) for axis in order))
 
 
-def reshape(graph: Graph) -> None:
+def reshape(graph: LiteRtGraph) -> None:
     """Groups of axes that become others stay where they are; only the order within a group has to be ONNX's."""
     x = graph.node.inputs[0]
     before, after = graph.shape(x), graph.shape(graph.node.outputs[0])
@@ -534,7 +536,7 @@ def _groups(before, after) -> list[tuple[list[int], list[int]]]:
     return groups
 
 
-def depth_to_space(graph: Graph) -> None:
+def depth_to_space(graph: LiteRtGraph) -> None:
     x = graph.node.inputs[0]
     batch, channels, height, width = graph.shape(x)
     block = graph.attribute("blocksize")
@@ -548,7 +550,7 @@ def depth_to_space(graph: Graph) -> None:
     graph.write("RESHAPE", [moved, graph.integers(*shape)], channels_last(4), newShape=list(shape))
 
 
-def space_to_depth(graph: Graph) -> None:
+def space_to_depth(graph: LiteRtGraph) -> None:
     x = graph.node.inputs[0]
     batch, channels, height, width = graph.shape(x)
     block = graph.attribute("blocksize")
@@ -559,7 +561,7 @@ def space_to_depth(graph: Graph) -> None:
     graph.write("RESHAPE", [moved, graph.integers(*shape)], channels_last(4), newShape=list(shape))
 
 
-def quantize(graph: Graph) -> None:
+def quantize(graph: LiteRtGraph) -> None:
     x = graph.node.inputs[0]
     order = graph.order(x)
     given = graph.read(x, order)
@@ -609,7 +611,7 @@ INTEGER = frozenset(
 )  # fmt: skip
 
 
-def write(source: Source, precision: str, channels_last_ends: frozenset[str]) -> tuple[Graph, dict, dict]:
+def write(source: OnnxSource, precision: str, channels_last_ends: frozenset[str]) -> tuple[LiteRtGraph, dict, dict]:
     """Writes every operator.
 
     Args:
@@ -618,12 +620,12 @@ def write(source: Source, precision: str, channels_last_ends: frozenset[str]) ->
     Returns:
         The graph, and the tensors of its inputs and outputs by name.
     """
-    graph = Graph(source, precision)
+    graph = LiteRtGraph(source, precision)
     inputs = {}
     for name in source.inputs:
         shape = graph.shape(name)
         order = channels_last(len(shape)) if name in channels_last_ends else plain(len(shape))
-        graph.node = Node("Input", [], [name], {})
+        graph.node = SourceNode("Input", [], [name], {})
         inputs[name] = graph.output(order)
     for node in source.nodes:
         graph.node = node
@@ -632,14 +634,14 @@ def write(source: Source, precision: str, channels_last_ends: frozenset[str]) ->
         RULES[node.kind](graph)
     outputs = {}
     for name, tensor in source.outputs.items():
-        graph.node = Node("Output", [tensor], [f"{name}.end"], {})
+        graph.node = SourceNode("Output", [tensor], [f"{name}.end"], {})
         rank = len(graph.shape(tensor))
         order = channels_last(rank) if name in channels_last_ends else plain(rank)
         outputs[name] = _ended(graph, name, tensor, order, taken=[*inputs.values(), *outputs.values()])
     return graph, inputs, outputs
 
 
-def _ended(graph: Graph, name: str, tensor: str, order: Order, taken: list[int]) -> int:
+def _ended(graph: LiteRtGraph, name: str, tensor: str, order: Order, taken: list[int]) -> int:
     """An output's tensor; a copy where it is another end of the model too, and integers in place of booleans."""
     index = graph.read(tensor, order)
     shape = graph.file.shape(index)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from litert_file import Rounding
+from litert_file import TensorRounding
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from worker_host import WorkerFailure
@@ -21,7 +21,7 @@ _TO_SIGNED = 128  # ONNX's unsigned integers less this are LiteRT's
 
 
 @dataclass
-class Node:
+class SourceNode:
     """An operator.
 
     Attributes:
@@ -37,7 +37,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldConstant:
     """A constant that the file holds in integers; `zero` is 0 for each channel's own scale."""
 
     integers: np.ndarray
@@ -47,7 +47,7 @@ class Held:
 
 
 @dataclass
-class Source:
+class OnnxSource:
     """The model.
 
     Attributes:
@@ -58,24 +58,24 @@ class Source:
         roundings: Tensors of integers that an operator writes.
     """
 
-    nodes: list[Node]
+    nodes: list[SourceNode]
     inputs: list[str]
     outputs: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
     constants: dict[str, np.ndarray]
-    held: dict[str, Held] = field(default_factory=dict)
-    roundings: dict[str, Rounding] = field(default_factory=dict)
+    held: dict[str, HeldConstant] = field(default_factory=dict)
+    roundings: dict[str, TensorRounding] = field(default_factory=dict)
 
-    def readers(self) -> dict[str, list[Node]]:
-        found: dict[str, list[Node]] = {}
+    def readers(self) -> dict[str, list[SourceNode]]:
+        found: dict[str, list[SourceNode]] = {}
         for node in self.nodes:
             for name in node.inputs:
                 found.setdefault(name, []).append(node)
         return found
 
 
-def read(path: str, integer_kinds: frozenset[str]) -> Source:
+def read(path: str, integer_kinds: frozenset[str]) -> OnnxSource:
     """Reads `path`.
 
     Args:
@@ -108,12 +108,12 @@ def read(path: str, integer_kinds: frozenset[str]) -> Source:
         else:
             attributes = {each.name: helper.get_attribute_value(each) for each in one.attribute}
             name = one.name or f"{one.op_type}_{index}"
-            nodes.append(Node(one.op_type, list(one.input), list(one.output), attributes, name))
+            nodes.append(SourceNode(one.op_type, list(one.input), list(one.output), attributes, name))
     for name, value in constants.items():
         shapes[name], dtypes[name] = value.shape, str(value.dtype)
     inputs = [value.name for value in model.graph.input if value.name not in constants]
     outputs = {value.name: value.name for value in model.graph.output}
-    source = Source(nodes, inputs, outputs, shapes, dtypes, constants)
+    source = OnnxSource(nodes, inputs, outputs, shapes, dtypes, constants)
     for node in nodes:
         for name in node.outputs:
             if name and name not in shapes:
@@ -144,7 +144,7 @@ def _fold(node, constants: dict, opset: int) -> None:
         constants[name] = value
 
 
-def _join_hard_swish(source: Source) -> None:
+def _join_hard_swish(source: OnnxSource) -> None:
     """`x * HardSigmoid(x)`, as int8 models have it, becomes one operator, which LiteRT has in int8."""
     readers, makers = source.readers(), {name: node for node in source.nodes for name in node.outputs}
     gone = []
@@ -163,15 +163,15 @@ def _join_hard_swish(source: Source) -> None:
     source.nodes = [node for node in source.nodes if node not in gone]
 
 
-def _join_gelu(source: Source) -> None:
+def _join_gelu(source: OnnxSource) -> None:
     """`x * (1 + erf(x / sqrt(2))) / 2` becomes one operator: LiteRT has no erf."""
     readers = source.readers()
 
-    def only_reader(name: str, kind: str) -> Node | None:
+    def only_reader(name: str, kind: str) -> SourceNode | None:
         found = readers.get(name, [])
         return found[0] if len(found) == 1 and found[0].kind == kind and name not in source.outputs else None
 
-    def factor(node: Node | None, of: str) -> float | None:
+    def factor(node: SourceNode | None, of: str) -> float | None:
         """The constant that a Mul or Add takes besides `of`."""
         if node is None:
             return None
@@ -208,7 +208,7 @@ def _join_gelu(source: Source) -> None:
     source.nodes = [node for node in source.nodes if node not in gone]
 
 
-def _settle_roundings(source: Source, integer_kinds: frozenset[str]) -> None:
+def _settle_roundings(source: OnnxSource, integer_kinds: frozenset[str]) -> None:
     """Takes the rounding operators out; marks the operators that compute in int8."""
     renamed: dict[str, str] = {}
     nodes = []
@@ -237,7 +237,7 @@ def _settle_roundings(source: Source, integer_kinds: frozenset[str]) -> None:
     source.nodes = [node for node in source.nodes if node not in gone]
 
 
-def _is_rounded(node: Node, source: Source) -> bool:
+def _is_rounded(node: SourceNode, source: OnnxSource) -> bool:
     """Whether all real numbers that an operator reads are integers with a scale."""
     given = [name for name in node.inputs if name and source.dtypes[name] in ("float32", "int8")]
     if not any(name in source.roundings for name in given):
@@ -245,15 +245,15 @@ def _is_rounded(node: Node, source: Source) -> bool:
     return all(name in source.roundings or name in source.held for name in given)
 
 
-def _rounding(node: Node, source: Source) -> Rounding:
+def _rounding(node: SourceNode, source: OnnxSource) -> TensorRounding:
     scale = source.constants[node.inputs[1]]
     zero = source.constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros((), np.uint8)
     if scale.size != 1 or zero.dtype not in (np.uint8, np.int8):
         raise WorkerFailure(f"{node.inputs[0]} is rounded to {zero.dtype} in {scale.size} scales, not to 8 bits in one")
-    return Rounding((float(scale.item()),), int(zero.item()) - (_TO_SIGNED if zero.dtype == np.uint8 else 0))
+    return TensorRounding((float(scale.item()),), int(zero.item()) - (_TO_SIGNED if zero.dtype == np.uint8 else 0))
 
 
-def _hold(node: Node, source: Source) -> None:
+def _hold(node: SourceNode, source: OnnxSource) -> None:
     """A constant in integers."""
     integers, scales = (source.constants[name] for name in node.inputs[:2])
     zero = source.constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros((), integers.dtype)
@@ -268,4 +268,4 @@ def _hold(node: Node, source: Source) -> None:
     source.shapes[name], source.dtypes[name] = integers.shape, "float32"
     if integers.dtype == np.uint8:
         integers, zero = (integers.astype(np.int16) - _TO_SIGNED).astype(np.int8), zero - _TO_SIGNED
-    source.held[name] = Held(integers, scales.reshape(-1).astype(np.float32), zero, axis)
+    source.held[name] = HeldConstant(integers, scales.reshape(-1).astype(np.float32), zero, axis)

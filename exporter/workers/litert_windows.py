@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from litert_file import Rounding
-from litert_graph import Graph, channels_last
+from litert_file import TensorRounding
+from litert_graph import LiteRtGraph, channels_last
 
 _SAME, _VALID = 0, 1
 _LOWEST = np.float32(np.finfo(np.float32).min)
@@ -15,7 +15,7 @@ _LARGEST = 127
 _LAST = channels_last(4)
 
 
-def conv(graph: Graph) -> None:
+def conv(graph: LiteRtGraph) -> None:
     x, weight = graph.node.inputs[:2]
     if len(graph.shape(x)) != 4:
         raise graph.unsupported(f"a convolution over {len(graph.shape(x)) - 2} axes, not two")
@@ -36,7 +36,7 @@ def conv(graph: Graph) -> None:
     graph.write(kind, [given, held, _bias(graph, x, outputs)], _LAST, **options)
 
 
-def conv_transpose(graph: Graph) -> None:
+def conv_transpose(graph: LiteRtGraph) -> None:
     node, (x, weight) = graph.node, graph.node.inputs[:2]
     if len(graph.shape(x)) != 4:
         raise graph.unsupported(f"a transposed convolution over {len(graph.shape(x)) - 2} axes, not two")
@@ -86,7 +86,7 @@ def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
     return whole
 
 
-def weight_of(graph: Graph, name: str, order, axis: int, outputs: int, *, hybrid: bool = True) -> int:
+def weight_of(graph: LiteRtGraph, name: str, order, axis: int, outputs: int, *, hybrid: bool = True) -> int:
     """A product's weight in the order that LiteRT has it; in int8 with a scale for each output channel.
 
     Args:
@@ -96,24 +96,24 @@ def weight_of(graph: Graph, name: str, order, axis: int, outputs: int, *, hybrid
     value, held = graph.value(name), graph.source.held.get(name)
     if graph.node.integer and held is not None:
         scales = np.broadcast_to(held.scales, outputs)
-        return graph.constant(held.integers.transpose(order), name, Rounding(tuple(map(float, scales)), 0, axis))
+        return graph.constant(held.integers.transpose(order), name, TensorRounding(tuple(map(float, scales)), 0, axis))
     value = value.transpose(order)
     if graph.precision != "w8" or not hybrid or value.size < _SMALLEST_ROUNDED:
         return graph.constant(value, name)
     others = tuple(one for one in range(value.ndim) if one != axis)
     scales = np.maximum(np.abs(value).max(axis=others, keepdims=True) / _LARGEST, 1e-12).astype(np.float32)
     integers = np.clip(np.rint(value / scales), -_LARGEST, _LARGEST).astype(np.int8)
-    return graph.constant(integers, name, Rounding(tuple(map(float, scales.reshape(-1))), 0, axis))
+    return graph.constant(integers, name, TensorRounding(tuple(map(float, scales.reshape(-1))), 0, axis))
 
 
-def _bias(graph: Graph, x: str, outputs: int) -> int:
+def _bias(graph: LiteRtGraph, x: str, outputs: int) -> int:
     node = graph.node
     name = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] else ""
     value = graph.required(name, "bias").reshape(-1) if name else np.zeros(outputs, np.float32)
     return bias_of(graph, value, name, x, outputs)
 
 
-def bias_of(graph: Graph, value: np.ndarray, name: str, x: str, outputs: int) -> int:
+def bias_of(graph: LiteRtGraph, value: np.ndarray, name: str, x: str, outputs: int) -> int:
     """A bias of float32; of an int8 product, of int32 in the scale of its sums."""
     node = graph.node
     if not node.integer:
@@ -126,10 +126,10 @@ def bias_of(graph: Graph, value: np.ndarray, name: str, x: str, outputs: int) ->
     else:
         limits = np.iinfo(np.int32)
         integers = np.clip(np.rint(value.astype(np.float64) / scales), limits.min, limits.max).astype(np.int32)
-    return graph.constant(integers, name or f"{node.outputs[0]}.bias", Rounding(tuple(map(float, scales))))
+    return graph.constant(integers, name or f"{node.outputs[0]}.bias", TensorRounding(tuple(map(float, scales))))
 
 
-def _pads(graph: Graph, x: str, kernel, strides, dilations) -> list[int]:
+def _pads(graph: LiteRtGraph, x: str, kernel, strides, dilations) -> list[int]:
     """[top, left, bottom, right]."""
     how = graph.attribute("auto_pad", b"NOTSET")
     if how in (b"NOTSET", b""):
@@ -154,7 +154,9 @@ def _is_same(sizes, pads, kernel, strides, dilations) -> bool:
     return True
 
 
-def _padded(graph: Graph, x: str, pads, kernel, strides, dilations, lowest: float | None = None) -> tuple[int, int]:
+def _padded(
+    graph: LiteRtGraph, x: str, pads, kernel, strides, dilations, lowest: float | None = None
+) -> tuple[int, int]:
     """The input with what LiteRT does not pad itself, and how it pads the rest.
 
     Args:
@@ -177,7 +179,7 @@ def _padded(graph: Graph, x: str, pads, kernel, strides, dilations, lowest: floa
     return graph.temporary("PADV2", [given, sides, filled], made, kind, x, rounding), _VALID
 
 
-def _window(graph: Graph) -> tuple[list[int], list[int], list[int]]:
+def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
     """A pool's kernel, strides and pads; with `ceil_mode` the pads reach to the last window's end."""
     x, made = graph.shape(graph.node.inputs[0]), graph.shape(graph.node.outputs[0])
     if len(x) != 4:
@@ -191,7 +193,7 @@ def _window(graph: Graph) -> tuple[list[int], list[int], list[int]]:
     return kernel, strides, pads
 
 
-def max_pool(graph: Graph) -> None:
+def max_pool(graph: LiteRtGraph) -> None:
     if len([name for name in graph.node.outputs if name]) > 1:
         raise graph.unsupported("a pool that gives the places of what it takes")
     if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
@@ -201,7 +203,7 @@ def max_pool(graph: Graph) -> None:
     graph.write_unscaled("MAX_POOL_2D", [given], x, _LAST, **_pool(kernel, strides, padding))
 
 
-def average_pool(graph: Graph) -> None:
+def average_pool(graph: LiteRtGraph) -> None:
     (kernel, strides, pads), node = _window(graph), graph.node
     x, (height, width) = node.inputs[0], graph.shape(node.outputs[0])[2:]
     options = _pool(kernel, strides, _VALID)
@@ -247,7 +249,7 @@ def _pool(kernel, strides, padding: int) -> dict:
     return {**options, "filterHeight": kernel[0], "filterWidth": kernel[1]}
 
 
-def resize(graph: Graph) -> None:
+def resize(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     before, after = graph.shape(x), graph.shape(node.outputs[0])
     if len(before) != 4 or before[:2] != after[:2]:
@@ -288,7 +290,7 @@ def resize(graph: Graph) -> None:
     graph.write_unscaled("GATHER", [made, columns], x, _LAST, axis=2)
 
 
-def _scales(graph: Graph, before, after) -> list[float]:
+def _scales(graph: LiteRtGraph, before, after) -> list[float]:
     given = graph.node.inputs
     if len(given) > 2 and given[2] and graph.required(given[2], "scale").size:
         return [float(one) for one in graph.value(given[2])[2:]]
@@ -323,7 +325,7 @@ def _lite_nearest(made: int, size: int, corners: bool, centers: bool) -> np.ndar
     return np.clip(places, 0, size - 1).astype(np.int64)
 
 
-def gemm(graph: Graph) -> None:
+def gemm(graph: LiteRtGraph) -> None:
     node, (x, weight) = graph.node, graph.node.inputs[:2]
     alpha, beta = graph.attribute("alpha", 1.0), graph.attribute("beta", 1.0)
     value = graph.required(weight, "weight")
@@ -339,7 +341,7 @@ def gemm(graph: Graph) -> None:
     graph.write("FULLY_CONNECTED", [graph.read(x), held, bias_of(graph, bias, name, x, outputs)], keepNumDims=True)
 
 
-def mat_mul(graph: Graph) -> None:
+def mat_mul(graph: LiteRtGraph) -> None:
     x, other = graph.node.inputs
     value, shape = graph.value(other), graph.shape(x)
     if value is not None and value.ndim == 2 and len(shape) >= 2:
