@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from litert_file import LiteRtFile, TensorRounding
-from litert_source import SourceNode, OnnxSource
+from litert_source import OnnxSource, SourceNode
 from worker_host import WorkerFailure
 
 Order = tuple[int, ...]

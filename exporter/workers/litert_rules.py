@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from litert_file import TensorRounding
 from litert_graph import LiteRtGraph, Order, channels_last, plain
-from litert_source import SourceNode, OnnxSource
+from litert_source import OnnxSource, SourceNode
 from litert_windows import RULES as WINDOWS
 
 Rule = Callable[[LiteRtGraph], None]
