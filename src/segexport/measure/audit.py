@@ -109,7 +109,8 @@ def precision_check(
     if asked is Precision.W8:
         details["operators_with_int8_weights"] = weights_int8
         good = weights_int8 > 0
-        note = f"{weights_int8} operators hold int8 weights, as asked"
+        arithmetic = "" if counts["int8"] else " and compute in float"
+        note = f"{weights_int8} operators hold int8 weights{arithmetic}, as asked"
         return _check(good, len(products), f"{seen}; {note if good else 'no operator holds int8 weights'}.", details)
     if not products:
         return _check(asked is Precision.FP32, 0, f"no convolution and no matrix product in {source}.", details)
