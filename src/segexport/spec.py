@@ -33,6 +33,7 @@ class Format(str):
         PADDLE_LITE: .nb.
         MNN: .mnn.
         NCNN: .param with a .bin.
+        LITERT: .tflite.
         OPENVINO: .xml with a .bin.
     """
 
@@ -41,6 +42,7 @@ class Format(str):
     PADDLE_LITE: ClassVar[Format]
     MNN: ClassVar[Format]
     NCNN: ClassVar[Format]
+    LITERT: ClassVar[Format]
     OPENVINO: ClassVar[Format]
 
     @classmethod
@@ -58,7 +60,7 @@ class Format(str):
 
 
 Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
-Format.MNN, Format.NCNN = Format("mnn"), Format("ncnn")
+Format.MNN, Format.NCNN, Format.LITERT = Format("mnn"), Format("ncnn"), Format("litert")
 Format.OPENVINO = Format("openvino")
 
 
@@ -104,6 +106,22 @@ class TensorSpec(Frozen):
     shape: tuple[int, ...]
     layout: str = ""  # NCHW, NHW, NHWC; empty when unknown
     semantics: Semantics = "other"
+
+    @property
+    def channels_first(self) -> TensorSpec:
+        """The tensor in the order that the contract gives and sessions take; another layout than NHWC is kept."""
+        return self._ordered("NHWC", "NCHW")
+
+    @property
+    def channels_last(self) -> TensorSpec:
+        """The tensor in the order of a runtime that has the channels last; another layout than NCHW is kept."""
+        return self._ordered("NCHW", "NHWC")
+
+    def _ordered(self, before: str, after: str) -> TensorSpec:
+        if self.layout != before:
+            return self
+        sizes = dict(zip(before, self.shape, strict=True))
+        return self.model_copy(update={"shape": tuple(sizes[axis] for axis in after), "layout": after})
 
     def in_32_bits(self) -> TensorSpec:
         """The tensor in a runtime that has neither int64 nor bool."""

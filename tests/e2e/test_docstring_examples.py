@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the Python API run as they are written, on the built-in model."""
+"""The examples in the docstrings of the Python API run unchanged, on the built-in model."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class Up(nn.Layer):
 
 
 class Branch(nn.Layer):
-    """The third stage and the decoder, which each task has of its own (section II-A)."""
+    """The third stage and the decoder, which are separate for each task (section II-A)."""
 
     def __init__(self, width: int, outs: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A training checkpoint is read without running it, and each way to give a wrong one has an error of its own."""
+"""A training checkpoint is read without executing it, and each kind of wrong file has a specific error."""
 
 from __future__ import annotations
 

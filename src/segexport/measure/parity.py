@@ -6,6 +6,7 @@ is kept per image is a few integers per class, so memory does not grow with the 
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from segexport.artifact import Manifest
 from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
 from segexport.progress import Progress, silent
+from segexport.report.schema import Chosen
 from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
@@ -42,17 +44,30 @@ class ModelUnderTest:
     choose: Callable[[str], None] | None = None
 
 
+BEST_IMAGES, RANDOM_IMAGES = 2, 3
+"""How many a report shows beside the worst ones."""
+
+_SEED = 0
+
+
+def drawn_number(image: str) -> float:
+    """A number in [0, 1) from the image's name: those with the smallest are the random sample, on every machine."""
+    return int.from_bytes(hashlib.sha256(f"{_SEED}/{image}".encode()).digest()[:6], "big") / 2**48
+
+
 class RankedImage(NamedTuple):
-    """An image on which a model agrees little with the reference. The greatest of several agrees least.
+    """An image that a report may show. Of several, those of the greatest rank are kept.
 
     Attributes:
-        negative_agreement: 0 for nothing in common, -1 for the same.
-        negative_index: Of the image; of equally bad ones, the first counts as worse.
+        rank: By why it is shown: see `Counts.consider`.
+        negative_index: Of the image; of equal ranks, the first image counts as greater.
+        agreement: With the reference, from 0 to 1.
         reference, export: Outputs of the two, as the task draws them.
     """
 
-    negative_agreement: float
+    rank: float
     negative_index: int
+    agreement: float
     reference: np.ndarray
     export: np.ndarray
 
@@ -69,7 +84,7 @@ class Counts(ABC):
             pixels on which this one differs from the reference; of images on which both differ from it.
         wrong_shape: How its answer differs from what it should be; empty where it does not.
         repeatable: Whether a second run on the first image gave the same.
-        worst: A heap of the images with the least agreement.
+        shown: By why it is shown, a heap of images: the worst, the best, and a random sample.
     """
 
     agreement: list[float] = field(default_factory=list)
@@ -80,7 +95,7 @@ class Counts(ABC):
     repeatable: bool = True
     inference_ms: list[float] = field(default_factory=list)
     postprocess_ms: list[float] = field(default_factory=list)
-    worst: list[RankedImage] = field(default_factory=list)
+    shown: dict[Chosen, list[RankedImage]] = field(default_factory=dict)
     error: SegexportError | None = None
 
     @property
@@ -99,11 +114,23 @@ class Counts(ABC):
         self.inference_ms.append(prediction.inference_ms)
         self.postprocess_ms.append(prediction.postprocess_ms)
 
-    def add_worst(self, image: RankedImage, keep: int) -> None:
-        """Keeps an image if it is among the `keep` worst."""
-        if keep:
-            push = heapq.heappush if len(self.worst) < keep else heapq.heappushpop
-            push(self.worst, image)
+    def consider(self, sample: Sample, agreement: float, masks: tuple[np.ndarray, np.ndarray], keep: int) -> None:
+        """Keeps an image if it is among the `keep` worst, the best, or those drawn at random; none if `keep` is 0.
+
+        Args:
+            masks: Outputs of reference and export, as the task draws them.
+        """
+        if not keep:
+            return
+        ranks: dict[Chosen, tuple[float, int]] = {
+            "worst": (-agreement, keep),
+            "best": (agreement, BEST_IMAGES),
+            "random": (-drawn_number(sample.name), RANDOM_IMAGES),
+        }
+        for why, (rank, most) in ranks.items():
+            heap = self.shown.setdefault(why, [])
+            push = heapq.heappush if len(heap) < most else heapq.heappushpop
+            push(heap, RankedImage(rank, -sample.index, agreement, *masks))
 
 
 AnyCounts = TypeVar("AnyCounts", bound=Counts)

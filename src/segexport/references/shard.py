@@ -21,7 +21,7 @@ from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
 from segexport.references.archive import ArchiveWriter, new_archive, npy_bytes
-from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
+from segexport.report.schema import DatasetInfo, Latency, Recorded, ShownImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Frozen, Label, Precision
 from segexport.task.semantic.counts import PixelCounts
@@ -70,7 +70,7 @@ class Contestant(Frozen):
     repeatable: bool = True
     operators: dict[str, dict[str, int]] = Field(default_factory=dict)
     more: tuple[Check, ...] = ()
-    worst: tuple[WorstImage, ...] = ()
+    shown: tuple[ShownImage, ...] = ()
 
 
 class Part(Frozen):
@@ -126,7 +126,7 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
 
     Args:
         measured: Of the shard's images; its `dataset` is that of the whole.
-        pictures: The folder that the worst images were drawn into.
+        pictures: The folder that the images of the report were drawn into.
     """
     reference, comparison = measured.reference, measured.comparison
     entries = [
@@ -171,8 +171,8 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         for place, (contestant, counts) in enumerate(entries):
             if counts is not None and contestant.error is None:
                 _write_counts(writer, place, counts)
-            for worst in contestant.worst:
-                writer.add(worst.picture, (pictures / worst.picture).read_bytes())
+            for picture in dict.fromkeys(image.picture for image in contestant.shown if image.picture):
+                writer.add(picture, (pictures / picture).read_bytes())
         writer.finish(KIND, SCHEMA_VERSION, part.model_dump(mode="json"))
 
 
@@ -207,7 +207,7 @@ def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
         error=failure or None,
         operators=entry.operators,
         more=tuple(entry.more),
-        worst=entry.worst,
+        shown=entry.shown,
         **scalars,
     )
     return contestant, counts
