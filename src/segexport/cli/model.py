@@ -156,6 +156,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 
     INPUTS are image files, folders of images or URLs.
     """
+    from segexport.runtimes.ahead import start_ahead
+
+    start_ahead(model, device=device, threads=threads)
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
 
