@@ -154,7 +154,7 @@ def _export(files: ModelFiles, options: ImportOptions) -> _Found:
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
-    assert files.params is not None, "a program lies in two files"
+    assert files.params is not None, "a program has two files"
     model, params = files.model, files.params
     return _Found(
         path=model,

@@ -246,8 +246,8 @@ class WorkerSession:
 
         Up to `ahead` runs can be started before the first result is read; results arrive in submission order.
         """
-        check_tensors(self._inputs, tensors)
-        self._worker.send("infer", {"margin": margin}, tensors, timeout_s=self.timeout_s)
+        given = as_taken(self._inputs, tensors)
+        self._worker.send("infer", {"margin": margin}, given, timeout_s=self.timeout_s)
 
     def result(self) -> Prediction:
         answer, arrays = self._worker.receive(timeout_s=self.timeout_s)
@@ -263,8 +263,8 @@ class WorkerSession:
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Returns the model's raw outputs in manifest order."""
-        check_tensors(self._inputs, tensors)
-        _, arrays = self._worker.call("outputs", {}, tensors, timeout_s=self.timeout_s)
+        given = as_taken(self._inputs, tensors)
+        _, arrays = self._worker.call("outputs", {}, given, timeout_s=self.timeout_s)
         return arrays
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
@@ -274,21 +274,21 @@ class WorkerSession:
         """
         import numpy as np
 
-        check_tensors(self._inputs, tensors)
+        given = as_taken(self._inputs, tensors)
         parts: list[np.ndarray] = []
         while (left := runs - sum(len(part) for part in parts)) > 0:
             at_once = 1  # no time measured yet
             if self._slowest_ms:
                 at_once = min(left, max(1, int(self.timeout_s * 1e3 / (_TIMES_SLOWER * self._slowest_ms))))
-            _, arrays = self._worker.call("bench", {"runs": at_once}, tensors, timeout_s=self.timeout_s)
+            _, arrays = self._worker.call("bench", {"runs": at_once}, given, timeout_s=self.timeout_s)
             self._slowest_ms = max(self._slowest_ms, float(arrays[0].max()))
             parts.append(arrays[0])
         return np.concatenate(parts)
 
     def operators(self, tensors: Sequence[np.ndarray]) -> list[list[str]]:
         """Returns [type, dtype, provider, node] per operator that ran; requires the option `profile` at open."""
-        check_tensors(self._inputs, tensors)
-        answer, _ = self._worker.call("operators", {}, tensors, timeout_s=self.timeout_s)
+        given = as_taken(self._inputs, tensors)
+        answer, _ = self._worker.call("operators", {}, given, timeout_s=self.timeout_s)
         return answer["operators"]
 
     def peak_rss_bytes(self) -> int:
@@ -370,8 +370,21 @@ def on_arm() -> bool:
     return platform.machine() in ("aarch64", "arm64")
 
 
+def as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Returns the tensors, images as [N, C, H, W], in the layouts of the manifest's inputs.
+
+    Raises:
+        InputError: The tensors do not match the inputs.
+    """
+    check_tensors([spec.channels_first for spec in specs], tensors)
+    return [
+        np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor
+        for spec, tensor in zip(specs, tensors, strict=True)
+    ]
+
+
 def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:
-    """Raises InputError if the tensors do not match the manifest's inputs."""
+    """Raises InputError if the tensors do not match the specs."""
     if len(specs) != len(tensors):
         raise InputError(f"the model takes {len(specs)} inputs, got {len(tensors)}")
     for spec, tensor in zip(specs, tensors, strict=True):

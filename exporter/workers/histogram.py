@@ -60,9 +60,16 @@ class Histogram:
             both._counts += counts
         return both
 
-    def range(self, method: str, percentile: float) -> tuple[float, float]:
-        """The range (lowest, highest) that the quantized tensor represents; it always contains 0."""
+    def range(self, method: str, percentile: float, *, symmetric: bool = False) -> tuple[float, float]:
+        """The range (lowest, highest) that the quantized tensor represents; it always contains 0.
+
+        Args:
+            symmetric: The lowest value is the negative of the highest, for runtimes without a zero point.
+        """
         low, high = min(self.low, 0.0), max(self.high, 0.0)
+        if symmetric:
+            high = max(-low, high)
+            low = -high
         if method == "minmax" or not self._limit:
             return low, high
         if method == "percentile":
@@ -71,11 +78,14 @@ class Histogram:
             edges = np.linspace(-self._limit, self._limit, 2 * _BINS + 1)
             inner_low = edges[np.searchsorted(share, tail, side="right")]
             inner_high = edges[min(np.searchsorted(share, 1.0 - tail, side="left") + 1, 2 * _BINS)]
+            if symmetric:
+                high = min(high, max(-inner_low, inner_high, 0.0))
+                return -high, high
             return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
         cost = self._divergence if method == "entropy" else self._squared_error
-        return self._searched(low, high, cost)
+        return self._searched(low, high, cost, symmetric)
 
-    def _searched(self, low: float, high: float, cost: Cost) -> tuple[float, float]:
+    def _searched(self, low: float, high: float, cost: Cost, symmetric: bool) -> tuple[float, float]:
         """The shrunken range with the smallest cost; the wider of two with the same cost."""
         centres = (np.arange(2 * _BINS) + 0.5) / _BINS * self._limit - self._limit
         used = self._counts > 0
@@ -84,7 +94,7 @@ class Histogram:
         values, weights = centres[used], self._counts[used].astype(np.float64)
         best, least = (low, high), np.inf
         for shrink_low in _SHRINKS if low < 0 else (1.0,):
-            for shrink_high in _SHRINKS if high > 0 else (1.0,):
+            for shrink_high in (shrink_low,) if symmetric else _SHRINKS if high > 0 else (1.0,):
                 bottom, top = low * shrink_low, high * shrink_high
                 found = cost(values, weights, bottom, top)
                 if found < least:

@@ -52,14 +52,18 @@ def begin(arguments, _arrays):
     unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
     if unknown:
         raise WorkerFailure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
-    chosen = choose_nodes(model, set(arguments["float_operators"]), set(arguments["float_nodes"]))
+    float_operators = set(arguments["float_operators"])
+    if arguments["inputs_only"]:
+        float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
+    chosen = choose_nodes(model, float_operators, set(arguments["float_nodes"]))
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     if arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
     if arguments["bias_correction"]:
         add_missing_biases(model, chosen)
-    names = [name for name in _activations(model, chosen) if name not in arguments["ranges"]]
+    with_outputs = not arguments["inputs_only"]
+    names = [name for name in _activations(model, chosen, with_outputs=with_outputs) if name not in arguments["ranges"]]
     images = arguments["images"] if arguments["rounding"] == "compensated" else 0
     bits, ends = arguments["weight_bits"], arguments["ends"]
     rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
@@ -158,8 +162,8 @@ def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set
         chosen -= dropped
 
 
-def _activations(model, chosen: set[str]) -> list[str]:
-    """Float inputs and outputs of quantized operators, in graph order."""
+def _activations(model, chosen: set[str], *, with_outputs: bool) -> list[str]:
+    """Float inputs (and, if `with_outputs`, outputs) of quantized operators, in graph order."""
     inferred = onnx.shape_inference.infer_shapes(model)
     kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
     kinds |= {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
@@ -167,7 +171,7 @@ def _activations(model, chosen: set[str]) -> list[str]:
     names: dict[str, None] = {}
     for node in model.graph.node:
         if node.name in chosen:
-            for name in (*node.input, *node.output):
+            for name in (*node.input, *(node.output if with_outputs else ())):
                 if name and name not in constants and kinds.get(name) == TensorProto.FLOAT:
                     names[name] = None
     return list(names)
@@ -245,7 +249,8 @@ def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
     model.CopyFrom(_state["model"])
     seen = {name: parts if draw is None else [parts[draw]] for name, parts in _state["parts"].items()}
     found = {name: reduce(Histogram.merged, parts) for name, parts in seen.items()}
-    ranges = {name: histogram.range(method, given["percentile"]) for name, histogram in found.items()}
+    percentile, symmetric = given["percentile"], given["symmetric"]
+    ranges = {name: histogram.range(method, percentile, symmetric=symmetric) for name, histogram in found.items()}
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(
             "every activation is constant on the calibration images",
@@ -259,12 +264,15 @@ def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
         per_channel=given["per_channel"],
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, tensors),
         nodes_to_quantize=sorted(chosen),
         nodes_to_exclude=[],
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
-        extra_options={},
+        extra_options={
+            "ActivationSymmetric": symmetric,
+            "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if given["inputs_only"] else [],
+        },
     )
     try:
         quantizer.quantize_model()
@@ -358,7 +366,7 @@ def save(arguments, _arrays):
 
 
 def _scale(histogram: Histogram, method: str, given: dict) -> float:
-    low, high = histogram.range(method, given["percentile"])
+    low, high = histogram.range(method, given["percentile"], symmetric=given["symmetric"])
     return float(high - low) / 255.0
 
 

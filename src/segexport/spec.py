@@ -33,6 +33,7 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
     INT8 = "int8"
     W8 = "w8"
     W4A8 = "w4a8"
@@ -66,6 +67,22 @@ class TensorSpec(Frozen):
     shape: tuple[int, ...]
     layout: str = ""  # NCHW, NHW, NHWC; empty when unknown
     semantics: Semantics = "other"
+
+    @property
+    def channels_first(self) -> TensorSpec:
+        """The tensor in the order that the contract gives and sessions take; another layout than NHWC is kept."""
+        return self._ordered("NHWC", "NCHW")
+
+    @property
+    def channels_last(self) -> TensorSpec:
+        """The tensor in the order of a runtime that has the channels last; another layout than NCHW is kept."""
+        return self._ordered("NCHW", "NHWC")
+
+    def _ordered(self, before: str, after: str) -> TensorSpec:
+        if self.layout != before:
+            return self
+        sizes = dict(zip(before, self.shape, strict=True))
+        return self.model_copy(update={"shape": tuple(sizes[axis] for axis in after), "layout": after})
 
     def in_32_bits(self) -> TensorSpec:
         """The tensor in a runtime that has neither int64 nor bool."""

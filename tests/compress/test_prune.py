@@ -146,7 +146,7 @@ class GroupNormed(nn.Layer):
 
 
 class Sorted(nn.Layer):
-    """An operator that nobody follows, between two convolutions; a third one that is free."""
+    """An operator without a channel rule between two convolutions; the third convolution can be cut."""
 
     def __init__(self):
         super().__init__()

@@ -283,7 +283,7 @@ def test_one_that_dies_in_the_second_round_keeps_what_it_had():
 
 @pytest.mark.parametrize("noise", [0.0, 0.2, 1.0, 5.0])
 def test_an_unchanged_export_is_not_found_slower_and_a_slower_one_is_on_a_quiet_machine(noise):
-    """An export against itself: undecided at worst. One that takes a tenth longer: found where nobody disturbs."""
+    """An export against itself: undecided at worst. One that takes a tenth longer: found on a quiet machine."""
     found, _ = busy({"before": 10.0, "the same": 10.0, "slower": 11.5}, noise=noise)
     limits = Limits(latency_ratio_max=1.10)
 

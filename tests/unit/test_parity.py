@@ -157,7 +157,7 @@ def test_a_reference_that_dies_ends_it_and_its_workers(data):
     other = contender("other")
     with pytest.raises(WorkerCrashed, match="killed by SIGKILL"):
         run(data, other, reference=contender("reference", dying))
-    assert other.session.closed  # it has an answer that nobody will read
+    assert other.session.closed  # it has a result that is not read
 
 
 def test_a_reference_with_another_class_ends_it(data):

@@ -1,4 +1,4 @@
-"""The exports of a check, opened: each in a process of its own, and one that cannot be opened keeps its error."""
+"""Opens the exports of a check, each in a separate process; one that cannot be opened keeps its error."""
 
 from __future__ import annotations
 

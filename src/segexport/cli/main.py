@@ -131,7 +131,10 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @click.argument("model", type=_FILE)
 @click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4a8, if the target supports it."
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, fp16, bf16, int8, w8 or w4a8, if the target supports it.",
 )
 @_HEAD
 @click.option(
@@ -307,7 +310,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
 
-    A folder of exports stands for all of them.
+    A folder of exports means all exports in it.
     """
     from segexport.commands.bench import bench, render
 

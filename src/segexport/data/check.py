@@ -139,7 +139,7 @@ def check(
     Args:
         root: The data set.
         out: A new folder for `check_dataset_result.json`, `histogram.svg` and overlays; None writes nothing.
-        splits: Lists to read; by default those of train, val and test that are there.
+        splits: Lists to read; by default those of train, val and test that exist.
         samples: Overlays of each split.
         ignore_index: The label of pixels that do not count.
         progress: Told of every image.

@@ -14,7 +14,7 @@ _MAX_LIST_BYTES = 256 << 20
 _FAULTS_SHOWN = 10
 _OTHER_SEPARATORS = (",", ";", "|")
 NO_LABEL = "-"
-"""Stands for the label in a list of images that have groups and no labels."""
+"""Replaces the label in a list of images that have groups and no labels."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
     files that exist; else a comma, a semicolon or a bar, where both sides exist (PaddleSeg's `separator`). A list of
     training images may repeat lines, which is how rare classes are seen more often. Empty lines and lines that start
     with `#` are skipped; a byte-order mark, CRLF and `\\` in paths are understood. A third column is the image's group
-    (`data.groups`); where there are no labels, `-` stands for them.
+    (`data.groups`); without labels, the second column is `-`.
 
     Raises:
         InputError: As `Dataset.open`; it names the list and the lines.
@@ -145,7 +145,7 @@ def _parse(root: Path, line: str, number: int) -> DatasetEntry:
 
 
 def _of_columns(root: Path, columns: list[str], number: int) -> DatasetEntry:
-    """Image, label and group, as far as they are there."""
+    """Image, label and group; the last two are optional."""
     group = columns[2] if len(columns) == 3 else ""
     if len(columns) > 3 or (group and _is_there(root, group)):
         raise ValueError(f"{len(columns)} columns, but an image and its label are 2")

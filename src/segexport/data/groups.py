@@ -54,7 +54,7 @@ def names_without_counter(images: Sequence[str]) -> list[str]:
     """The group of each image by its path, `#` in place of the number that counts the images of a group.
 
     Among paths that are equal but for their numbers, the last number that varies is the counter: the frame in
-    `0016E5_00390.png`, and in `seq_000012_8bit.png`. A path that is like no other is a group of its own.
+    `0016E5_00390.png`, and in `seq_000012_8bit.png`. A path that resembles no other is a separate group.
     """
     alike: dict[tuple[str, ...], dict[int, list[str]]] = defaultdict(dict)
     for index, image in enumerate(images):

@@ -86,7 +86,7 @@ def decode_image(
     Args:
         source: A file, or its bytes.
         order: The order of three channels in the result.
-        pixels: What a model asks for: colours, grey or the file's own channels, of 8 bits or as they are stored.
+        pixels: The form that a model needs: colours, grey or the file's channels, in 8 bits or as stored.
         name: What to call `bytes` in an error.
         max_pixels: Width times height above which the file is refused before it is decoded.
         max_side_pixels: The same for one side.
@@ -230,7 +230,7 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
         values = np.asarray(image)
         if values.size and (values.min() < 0 or values.max() > 0xFFFF):
             raise InputError(
-                f"{label}: class ids from {values.min()} to {values.max()}", cause="they must lie in 0..65535"
+                f"{label}: class ids from {values.min()} to {values.max()}", cause="they must be in 0..65535"
             )
         return values.astype(np.uint16, copy=False)
 

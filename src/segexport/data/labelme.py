@@ -82,7 +82,7 @@ def _classes(labels: Sequence[str], root: Path) -> tuple[str, ...]:
     """The names in the order of their ids. LabelMe counts `__ignore__`, its first line, as class -1.
 
     Raises:
-        InputError: `__ignore__` stands elsewhere, so that it is not clear what the lines after it count from.
+        InputError: `__ignore__` is not the first line, so that the ids of the lines after it are ambiguous.
     """
     names = tuple(labels[1:]) if labels[0] == IGNORE else tuple(labels)
     if IGNORE in names:
@@ -241,7 +241,7 @@ def _paste(canvas: Image.Image, what: str, data: Any, points: list[tuple[float, 
 
 
 def _head_and_tail(path: Path) -> bytes:
-    """Enough of a file to see its keys: they stand before or behind the image data."""
+    """Enough of a file to see its keys: they are before or after the image data."""
     try:
         with path.open("rb") as stream:
             head = stream.read(1 << 16)

@@ -144,7 +144,7 @@ def _grey(colors: np.ndarray) -> np.ndarray:
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """8 and 16 bits as they are, everything else as float32; raises ValueError for other values."""
+    """8 and 16 bits unchanged, everything else as float32; raises ValueError for other values."""
     if values.dtype.kind == "b":
         values = values.astype(np.uint8)
     if values.dtype.kind not in "uif":

@@ -152,7 +152,7 @@ def _side(
 
 
 def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:
-    """The export as it is shipped; where a layer is known to be at fault, it need not run."""
+    """Compares the unchanged export's outputs. `may_fail`: a crash becomes a note, because layers are compared too."""
     try:
         return side.whole()
     except WorkerError as error:

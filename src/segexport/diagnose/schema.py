@@ -130,7 +130,7 @@ class Diagnosis(Frozen):
 
     Attributes:
         unit: What `LayerComparison.score` and `LayerComparison.expected` count.
-        whole: The export's outputs as it is shipped, by the reference's names.
+        whole: The unchanged export's outputs, by the reference's names.
         findings: The first one is where to look first; empty when nothing is off.
     """
 

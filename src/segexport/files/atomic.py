@@ -27,11 +27,12 @@ _FOREIGN_AFTER_S = 86400.0  # another machine's process cannot be looked up; aft
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -> Iterator[Path]:
     """A path to write to; the file takes its place at `path` when the block ends well. Folders are made.
 
     Args:
-        replace: Whether a file that is there may be replaced.
+        replace: Whether an existing file may be replaced.
+        keep_suffix: Whether the path ends as `path` does, for programs that choose a format by it.
 
     Raises:
         InputError: There is one that must not be replaced, or a folder.
@@ -39,6 +40,8 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[Path]:
     """
     _require_file_place(path, replace)
     work = working_name(path)
+    if keep_suffix:
+        work = work.with_name(work.name + path.suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
@@ -85,7 +88,7 @@ def remove_whole(path: Path, graves: Path | None = None) -> None:
     """Renames a file or folder away, then deletes it: a half-deleted one is never visible.
 
     Args:
-        graves: Folder for what is being deleted; by default the one that `path` lies in.
+        graves: Folder for files that are being deleted; default: the folder of `path`.
     """
     grave = working_name(path, graves)
     grave.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +129,7 @@ def is_own(path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process, anybody's."""
+    """Whether a process with this id exists, of any user."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -17,6 +17,7 @@ class Format(str):
         PADDLE_LITE: .nb.
         MNN: .mnn.
         NCNN: .param with a .bin.
+        LITERT: .tflite.
         OPENVINO: .xml with a .bin.
     """
 
@@ -25,6 +26,7 @@ class Format(str):
     PADDLE_LITE: ClassVar[Format]
     MNN: ClassVar[Format]
     NCNN: ClassVar[Format]
+    LITERT: ClassVar[Format]
     OPENVINO: ClassVar[Format]
 
     @classmethod
@@ -46,5 +48,5 @@ class Format(str):
 
 
 Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
-Format.MNN, Format.NCNN = Format("mnn"), Format("ncnn")
+Format.MNN, Format.NCNN, Format.LITERT = Format("mnn"), Format("ncnn"), Format("litert")
 Format.OPENVINO = Format("openvino")

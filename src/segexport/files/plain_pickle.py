@@ -40,7 +40,7 @@ def load(stream: IO[bytes]) -> Any:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows the few names that NumPy and Paddle write for arrays, each by a stand-in."""
+    """Replaces the few names that NumPy and Paddle write for arrays by safe functions; refuses all others."""
 
     def find_class(self, module: str, name: str) -> Any:
         stand_in = _STAND_INS.get(name)
@@ -116,8 +116,8 @@ _STAND_INS: dict[str, tuple[str, Callable[..., Any] | str]] = {
     "_frombuffer": (r"numpy\._?core\.numeric", _from_buffer),
     "encode": ("_codecs", _encoded),
     "OrderedDict": ("collections", OrderedDict),
-    "bytes": (_BUILTINS, lambda: b""),  # of protocol 2, where there are none
+    "bytes": (_BUILTINS, lambda: b""),  # protocol 2 has no bytes
     "tuple": (_BUILTINS, tuple),  # how Paddle writes a tensor with its name
     "eval": (_BUILTINS, _lod_tensor),
 }
-"""By name: a pattern of modules, and what is called in its place."""
+"""Name -> a pattern of modules, and the function that replaces it."""

@@ -35,7 +35,7 @@ class ModelFiles(Frozen):
             with a `manifest.json`, which says all else.
         folder: Where they lie.
         model: The program; of an artifact, its manifest.
-        params: The parameters, where they are a file of their own.
+        params: The parameters, if they are in a separate file.
         config: `deploy.yaml`, `inference.yml` or `model.yml`, where there is one.
     """
 
@@ -131,7 +131,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether what a format's file needs beside it is there; an `.xml` by itself is no model."""
+    """Whether the file beside it that the format needs exists; an `.xml` without it is no model."""
     beside = next(
         (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
     )

@@ -15,7 +15,7 @@ is the answer to that.
 Frames of one video are not independent images: neighbours lose alike, and videos differ more than their frames do.
 What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
 bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
-section III). So `groups` are summed first, and from there on a group is what an image was; unequal groups count for
+section III). So `groups` are summed first, and groups are then resampled instead of images; unequal groups count for
 fewer (`Grouping.freedom`). Runs of one video cannot replace videos: in `benchmarks/frame_simulation.py` they
 pass exports at the margin in up to 38 % of the cases, since one video cannot show how videos differ.
 """
@@ -35,7 +35,7 @@ from segexport.measure.student_t import student_t_cdf, student_t_quantile
 
 RESAMPLES = 2000
 MIN_IMAGES = 10
-"""Below this an interval from resampling means little: a t interval stands in, which the gates do not decide by."""
+"""With fewer images, resampling gives no useful interval: a t interval is reported, and the gates do not use it."""
 
 _POWER = 0.8
 _BLOCK = 256  # resamples at a time, so that memory does not grow with their number
@@ -261,7 +261,7 @@ def _intervals(
         widths = [student_t_quantile(1 - tail, freedom) * error for tail in tails]
         return tuple((delta - width, delta + width) for width in widths)
     deltas, errors = _resampled(features, resamples, seed)
-    # A resample of nearly equal units has hardly any error of its own; without the floor it would blow up the ratio.
+    # A resample of nearly equal units has almost no error; without the floor, the ratio would be huge.
     ratios = (deltas - delta) / np.maximum(errors, error / 10)
     found = []
     for tail in tails:

@@ -21,12 +21,12 @@ NEARLY_IDENTICAL = 0.999
 SEEN_SHARE = 0.2
 PASS_IMAGES = 14
 """With fewer images mIoU passes nearly identical masks only. No interval can tell of a loss in images that were not
-drawn: what sits in a share s of all images is in none of n with probability (1 - s) ** n, and `gate_simulation.py`
-finds that this is all of the false passes that there are in such a population. From 14 images on it is under 5 % for a
-share of one in five; n images keep that promise down to a share of 1 - 0.05 ** (1 / n), about 3 / n (the rule of
-three), which every report says. To ask for less would let a rare fault through too often; to ask for more (29 images
-for one in ten, 59 for one in twenty) would leave small sets without a verdict, and rarer losses to the worst image's
-agreement all the same. Where images come in groups, all of this is said of groups: 14 videos, not 14 frames.
+drawn: a fault in a share s of all images is in none of n with probability (1 - s) ** n, and `gate_simulation.py` finds
+that this explains all false passes in that population. From 14 images on, this probability is under 5 % for a share of
+one in five; with n images, for a share of 1 - 0.05 ** (1 / n), about 3 / n (the rule of three), which every report
+states. A lower minimum would miss a rare fault too often; a higher one (29 images for one in ten, 59 for one in twenty)
+would leave small sets without a verdict, while rarer losses still depend on the worst image's agreement. If images are
+grouped, this applies to groups: 14 videos, not 14 frames.
 """
 
 INDEPENDENT = "images.independent"

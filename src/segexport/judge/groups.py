@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which images go together.
+    """Which images belong to the same group.
 
     Attributes:
         codes: (images,) int, the group of each image, numbered by first appearance.
@@ -20,7 +20,7 @@ class Grouping:
 
     @classmethod
     def of(cls, groups: Sequence[str] | None, images: int) -> Grouping:
-        """From the name of each image's group; with None every image is a group of its own.
+        """From the name of each image's group; with None every image is a separate group.
 
         Raises:
             ValueError: Not one name for each image.

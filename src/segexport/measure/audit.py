@@ -22,9 +22,9 @@ MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
 # Paddle's mul is a matrix product, ONNX's Mul is not.
-_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected)$")
+_PRODUCT = re.compile(r"[Cc]onv|[Mm]at[Mm]ul|[Gg]emm|^(fc|mul|bmm|FullyConnected|InnerProduct)$")
 _MOVES = re.compile(
-    r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^floattoint8$|^int8tofloat$|^reorder|^reshape|^transpose|^feed$|^fetch$"
+    r"(?i)^((de|fake)?quantize)(linear)?$|^cast$|^convert(tensor)?$|^raster$|^floattoint8$|^int8tofloat$|^reorder|^reshape|^transpose(?!conv)|^feed$|^fetch$"
     r"|^calib|^layout|^io_copy|^shape$|^(un)?squeeze|^flatten|^memcpy|^identity$|^assign$|^split|^slice|^strided_slice"
     r"|^concat"
 )
@@ -96,9 +96,9 @@ def precision_check(
 
     Args:
         source: Where the operators were read back, for the message.
-        weights_int8: Operators whose weights the file holds in 8 bits and which compute in float.
+        weights_int8: Operators whose weights the file holds in 8 bits and whose inputs and outputs are floats.
         narrow: Names of the operators whose weights the file holds in 4 bits; each must compute in int8.
-        no_fp16: Why nothing here runs in fp16 though the file is right; then fp16 that is not there only reports.
+        no_fp16: Why nothing here runs in fp16 or bf16 though the file is right; then its absence only reports.
     """
     products = [one for one in ran if one.is_product]
     counts = Counter(one.precision for one in products)
@@ -109,7 +109,8 @@ def precision_check(
     if asked is Precision.W8:
         details["operators_with_int8_weights"] = weights_int8
         good = weights_int8 > 0
-        note = f"{weights_int8} operators hold int8 weights and compute in float, as asked"
+        arithmetic = "" if counts["int8"] else " and compute in float"
+        note = f"{weights_int8} operators hold int8 weights{arithmetic}, as asked"
         return _check(good, len(products), f"{seen}; {note if good else 'no operator holds int8 weights'}.", details)
     if not products:
         return _check(asked is Precision.FP32, 0, f"no convolution and no matrix product in {source}.", details)
@@ -119,7 +120,7 @@ def precision_check(
         return _check(not floats, share, f"{seen}.", details)
     if floats:
         details["not_as_asked"] = [one.node or one.operator for one in floats]
-    if share == 0 and asked is Precision.FP16 and no_fp16:
+    if share == 0 and asked in (Precision.FP16, Precision.BF16) and no_fp16:
         details[NOT_RUN] = no_fp16
         return _check(True, share, f"{seen}; {no_fp16}.", details, gated=False)
     if share == 0:

@@ -37,7 +37,7 @@ def load_average() -> float | None:
 
 
 def now() -> str:
-    """This moment, ISO 8601 in UTC; $SOURCE_DATE_EPOCH (seconds) stands in for it, so that two runs can be equal.
+    """The current time, ISO 8601 in UTC; $SOURCE_DATE_EPOCH (seconds) replaces it, so that two runs can be equal.
 
     Raises:
         InputError: $SOURCE_DATE_EPOCH is not a number of seconds.

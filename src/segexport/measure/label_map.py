@@ -20,7 +20,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
 
     A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
     it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is not a class of the
-    dataset, so it has no IoU of its own and no place in the mean. To ignore such pixels instead would reward a model
+    dataset, so it has no IoU and does not count in the mean. To ignore such pixels instead would reward a model
     for predicting classes that the data does not have. Several model classes may map to one dataset class.
 
     Args:

@@ -2,7 +2,7 @@
 
 Two processes that run the same file differ by a per cent or two for as long as they live (where their memory lies, what
 the libraries chose), which no number of runs inside one process can show. So every program is opened anew for each
-session, and the session is what is counted (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013:
+session, so sessions are the sample (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013:
 repeat at the highest level that varies at random). Within a session blocks run A B C C B A: each program meets the same
 drift. Times are taken inside the workers, around inference only. Each opening is a cold start, which is kept as well.
 """
@@ -52,8 +52,7 @@ class Timing:
     """Raw times of one program.
 
     Attributes:
-        sessions_ms: (sessions, blocks, runs) float64, in the order taken; the runs of a block's two halves stand side
-            by side.
+        sessions_ms: (sessions, blocks, runs) float64, in measuring order; a block's two halves are adjacent.
         loads_ms: How long each session took to load the model.
         firsts_ms: The first run of each session.
         warm_up_runs: Runs that were thrown away before, in all sessions.

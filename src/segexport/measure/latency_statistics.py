@@ -1,6 +1,6 @@
 """Statistics of interleaved timings: percentiles, the ratio of two programs with an interval, drift, end of warm-up.
 
-Nothing here looks at a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a process of its own,
+Nothing here looks at a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a separate process,
 and within a block the programs ran in turn (A B B A), so a slow drift of the machine hits both alike.
 
 Runs of one process repeat each other much better than processes do, so the interval is that of the sessions alone
@@ -47,7 +47,7 @@ class Drift:
 
     Attributes:
         change: Theil-Sen slope (Sen 1968) times the length of the run, relative to the median: 0.1 is 10 % slower.
-        p_value: Mann-Kendall test (Mann 1945) with ties, two-sided: how likely such a trend is by chance.
+        p_value: Mann-Kendall test (Mann 1945) with ties, two-sided: the probability of this trend by chance.
     """
 
     change: float
@@ -128,7 +128,7 @@ def ratio_of_separate(
         baseline_ms: (sessions,) times of other sessions, as many or not.
 
     Raises:
-        ValueError: No times, or numbers that are none.
+        ValueError: There are no times, or some are not finite.
     """
     logs = [np.log(_checked(times)) for times in (export_ms, baseline_ms)]
     sessions = min(len(one) for one in logs)

@@ -12,10 +12,10 @@ _FREE_SIDE = 512  # pixels for an input that takes any size
 def noise(artifact: ModelArtifact) -> list[np.ndarray]:
     """A tensor of normal noise for each input, the same at each call; of an image's size and scale, what they are."""
     generator, manifest = np.random.default_rng(0), artifact.manifest
-    sides = [size if size > 0 else _FREE_SIDE for size in manifest.image.shape[-2:]]
+    sides = [size if size > 0 else _FREE_SIDE for size in manifest.image.channels_first.shape[-2:]]
     meant = {"image_size": [sides], "scale_factor": [[1.0, 1.0]]}
     found = []
-    for spec in manifest.inputs:
+    for spec in (each.channels_first for each in manifest.inputs):
         free = [1] + [_FREE_SIDE] * (len(spec.shape) - 1)
         shape = [size if size > 0 else default for size, default in zip(spec.shape, free, strict=True)]
         drawn = generator.standard_normal(shape)

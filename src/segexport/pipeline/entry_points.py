@@ -121,7 +121,7 @@ def formats() -> list[str]:
 
 
 class _OwnNames(configparser.ConfigParser):
-    """Names as they are written, not in small letters."""
+    """Keeps upper case in names."""
 
     def optionxform(self, optionstr: str) -> str:
         return optionstr

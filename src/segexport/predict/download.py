@@ -15,8 +15,10 @@ Open = Callable[..., Any]  # as `urllib.request.urlopen`: (url, timeout=seconds)
 
 
 def download(url: str, *, max_bytes: int, timeout_s: float, open_url: Open = urllib.request.urlopen) -> bytes:
-    """The answer's body. A thread of its own waits for the server, because a time-out of sockets starts anew with
-    every byte, and those of names and of headers cannot be bounded at all.
+    """Returns the response's body.
+
+    A separate thread waits for the server, because a socket's time-out restarts with every byte, and the time for
+    resolving names and reading headers cannot be limited.
 
     Args:
         max_bytes: Above which the download is given up.

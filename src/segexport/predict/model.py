@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,9 @@ from segexport.predict.target_size import TargetSize, both_sides, checked_size, 
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
 from segexport.ui.pictures import as_rgb
+from segexport.video.flow import FlowName, flow_named
+from segexport.video.smoother import VideoSmoother
+from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset, Sample
@@ -30,7 +33,7 @@ _SCORES = ("logits", "probability")
 
 
 class Model(Opened):
-    """A model in a process of its own. Use it in a `with` block, or call `close`.
+    """A model in a separate process. Use it in a `with` block, or call `close`.
 
     Args:
         artifact: Any format.
@@ -79,7 +82,7 @@ class Model(Opened):
                 a number: both sides; (width, height).
             slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
                 scores are averaged there.
-            score_map: Whether results carry the classes' probabilities; without, prediction is quicker. The masks are
+            score_map: Whether results contain the classes' probabilities; prediction is faster without. The masks are
                 the same.
 
         Raises:
@@ -155,6 +158,37 @@ class Model(Opened):
         }
         return (values, {"confusion_matrix": total.tolist()}) if return_details else values
 
+    def stream(
+        self,
+        *,
+        smooth: bool = True,
+        flow: FlowName = "dis",
+        foreground: Iterable[str | int] = (),
+        target_size: TargetSize = None,
+    ) -> MaskStream:
+        """Segments a video frame by frame: `next(frame)` returns mask and opacity, `reset()` begins another video.
+
+        Args:
+            smooth: Whether scores are smoothed along the optical flow; of a model that outputs classes, the scores are
+                0 and 1.
+            flow: `dis`: OpenCV's dense inverse search; `blocks`: block matching, as in the Java core.
+            foreground: Names or ids of the classes in front; empty: all but class 0.
+            target_size: As in `predict`.
+
+        Raises:
+            InputError: A class that the model does not have, or a model that does not take colours or grey.
+        """
+        manifest = self.artifact.manifest
+        if not manifest.preprocess.takes_bitmaps:
+            raise InputError(
+                f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
+            )
+        size = checked_size(target_size)
+        contract = with_size(manifest.preprocess, self._target_size if size is None else size)
+        smoother = VideoSmoother(flow_named(flow)) if smooth else None
+        front = foreground_ids(manifest.labels, foreground)
+        return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
+
     # -- parts -------------------------------------------------------------------------------------------------
 
     @property
@@ -166,6 +200,21 @@ class Model(Opened):
     def _placed(self, of: Any, image: np.ndarray, contract: Preprocess) -> Placed:
         tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
         return Placed(of, tensor, placement)
+
+    def _look(self, frame: np.ndarray, contract: Preprocess) -> NetworkFrame:
+        image = next(pictures(frame, contract.pixels)).image
+        placed = self._placed(None, image, contract)
+        if self._scores_output is None:
+            mask = self._session.infer([placed.tensor]).mask
+            classes = max(self.artifact.manifest.num_classes, int(mask.max()) + 1)
+            scores = (mask[..., None] == np.arange(classes)).astype(np.float32)
+        else:
+            scores = self._scores([placed])[0]
+        grey = preprocess.grey_of(contract, placed.tensor)
+        if grey.shape != scores.shape[:2]:
+            grey = preprocess.resized(grey[..., None], (scores.shape[1], scores.shape[0]))[..., 0]
+        shown = image if image.shape[2] == 3 else np.ascontiguousarray(frame[..., ::-1])
+        return NetworkFrame(as_rgb(shown), scores, grey, placed.placement)
 
     def _masks(self, data: Dataset, limit: int) -> Generator[tuple[Sample, np.ndarray]]:
         """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""

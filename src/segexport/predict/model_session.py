@@ -1,4 +1,4 @@
-"""A model in a process of its own: what every task's model has."""
+"""A model in a separate process: the part that is common to all tasks."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class SegmentationResult(Mapping):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Part of the pixels by class, of the classes that are there."""
+        """Class -> fraction of the pixels, for the classes in the mask."""
         counts = np.bincount(self.label_map.ravel(), minlength=len(self.labels)) / self.label_map.size
         return {label.name: float(counts[label.id]) for label in self.labels if counts[label.id]}
 

@@ -29,7 +29,7 @@ def both_sides(name: str, size: Any) -> tuple[int, int]:
 
 
 def with_size(contract: Preprocess, size: TargetSize) -> Preprocess:
-    """A model's preprocessing with its sizes replaced. None: as it is; -1: the image's own size; else both sides."""
+    """A model's preprocessing with its sizes replaced. None: unchanged; -1: the image's size; else both sides."""
     if size is None:
         return contract
     if size == -1:

@@ -25,11 +25,11 @@ def settled(run: Callable[[], T], *, out: Path | None = None) -> T:
     """Returns what `run` returns; raises its failure if it fails the same way twice.
 
     Args:
-        run: The job, in a process of its own each time.
+        run: The job, in a separate process each time.
         out: Folder that it writes to. A native tool that cannot write reports another error, or crashes.
 
     Raises:
-        WorkerCrashed: It ended by the same signal of its own, or with the same exit code, in two runs after each other.
+        WorkerCrashed: It crashed with the same signal, or exited with the same code, in two consecutive runs.
         Interrupted: It was ended from outside twice, or never in the same way.
         StorageError: It crashed or failed, and the disk of `out` is full.
         SegexportError: Whatever else it raises, at once.

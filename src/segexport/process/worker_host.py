@@ -5,10 +5,10 @@ from standard input and writes answers to what was standard output. File descrip
 error first, because native libraries print there whenever they like.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
-returns `(answer: dict, arrays: list[ndarray])`. What the caller can mend is raised as `WorkerFailure`.
+returns `(answer: dict, arrays: list[ndarray])`. An error that the caller can fix is raised as `WorkerFailure`.
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
-lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message lie in memory that
+lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message are in memory that
 both processes see, at the place in the header: two slots for calls and two for answers, used in turn, so that the next
 call can be written while one is worked at. Arrays that a command is given are valid until it has answered.
 """
@@ -176,7 +176,7 @@ def _exit_with_parent(parent: int, at_once: bool) -> None:
 
 
 def _make_importable(folder: str) -> None:
-    """Lets a package be imported from its folder, without all that lies beside it: that is another Python's."""
+    """Makes a package importable from its folder, but not its neighbours, which belong to another Python."""
     name = os.path.basename(folder)
     spec = importlib.util.spec_from_file_location(
         name, os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]

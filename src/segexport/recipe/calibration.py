@@ -20,13 +20,13 @@ class Calibration(Frozen):
             tried, and the one whose outputs are nearest is taken.
         percentile: Percent of the observed values that stay inside the range.
         images: Calibration images taken from the data, spread over it.
-        draws: Disjoint parts of the images that give ranges of their own; the lineage tells the mean and the standard
-            deviation of the outputs' error over them. The export uses all images. 1: nothing is drawn.
-        rounding: Of the weights. `nearest`: each by itself. `compensated`: what one rounding changes in a layer's
-            output, on the calibration images, the weights still to be rounded make good (GPTQ: Frantar et al. 2023,
-            section 3).
-        ends: Of w4a8: bits of the first and the last layer's weights, which most depends on.
-        per_channel: A scale for each output channel of the weights, not one for all of them.
+        draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
+            standard deviation of the outputs' error over them. The export uses all images. 1: no parts.
+        rounding: Rounding of the weights. `nearest`: each weight separately. `compensated`: the remaining weights
+            compensate the error of each rounding in a layer's output, on the calibration images (GPTQ: Frantar et al.
+            2023, section 3).
+        ends: For w4a8: bits of the weights of the first and the last layer, which affect the result most.
+        per_channel: One scale per output channel of the weights, not one for all.
         equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
         bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
         float_operators: ONNX operator types that are left in float.

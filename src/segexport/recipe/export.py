@@ -46,7 +46,7 @@ class ExportRecipe(Frozen):
 
 
 def export_name(export: ExportRecipe) -> str:
-    """The export's name, by default `<target>-<precision>` and its head if it has one of its own; its folder's too."""
+    """The export's name and folder, by default `<target>-<precision>`, and its head if the export sets one."""
     parts = [export.to, export.precision.value]
     if export.head != "keep":
         parts.append(export.head)

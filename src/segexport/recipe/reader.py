@@ -33,7 +33,7 @@ def read_recipe(path: Path) -> Recipe:
         for fault in error.errors():
             place = _place(fault, node)
             if fault["type"] == "too_short" and len(_node(node, place).value) >= fault.get("ctx", {})["min_length"]:
-                continue  # its items have faults of their own
+                continue  # its items report their faults
             where = ".".join(map(str, place)) or "recipe"
             faults.setdefault((_line(node, place), where), []).append(_message(fault, place))
         lines = [f"  line {line}: {where}: {'; or '.join(texts)}" for (line, where), texts in sorted(faults.items())]
@@ -100,7 +100,7 @@ def _node(node: yaml.Node, place: list) -> yaml.Node:
 
 
 def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
-    """What lies under a key, or one that was merged in, or an index."""
+    """The value of a key, of a merged key, or of an index."""
     if isinstance(node, yaml.MappingNode):
         for wanted in (str(part), "<<"):
             for key, value in node.value:

@@ -91,7 +91,7 @@ else:
         Union[tuple(target.Recipe for target in instances("target").values())],  # noqa: UP007 - as many as are installed
         Field(discriminator="to"),
     ]
-"""An export to any of the installed targets, each with the options of its own."""
+"""An export to any of the installed targets, each with its options."""
 
 
 LatencyPolicy = Literal["off", "warn", "gate"]

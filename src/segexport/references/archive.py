@@ -134,7 +134,7 @@ def open_archive(path: Path, *, kind: str, schema_version: int, what: str, hint:
     """Reads the header and compares every member with its digest.
 
     Args:
-        what: How messages call such a file.
+        what: The kind of file, for messages.
         hint: How to get a good one.
 
     Raises:

@@ -21,14 +21,14 @@ from segexport.verdict import Check, Verdict, overall
 def compare_with_baseline(
     path: Path | None, tolerances: Tolerances, latency: LatencyPolicy | None = None
 ) -> Callable[[Report], Report]:
-    """Reads a baseline, so that a bad one is an error before anything runs; the result compares reports with it.
+    """Reads a baseline first, so that a bad one is an error before anything runs; returns a function that compares.
 
     Args:
-        path: A report.json or the folder that it lies in; with None nothing is done to a report.
-        latency: Whether an export fails that is slower than there; None: where `tolerances` name how much slower.
+        path: A report.json or its folder; None: reports do not change.
+        latency: Whether an export fails that is slower than in the baseline; None: if `tolerances` limit the time.
 
     Raises:
-        InputError: No report.
+        InputError: `path` is not a report.
     """
     if path is None:
         return lambda report: report

@@ -49,7 +49,7 @@ def make_pack(
     """Runs the model on some images, spread over the data, and packs what has to come out.
 
     Args:
-        source: The trained model, or an export: then the pack holds it, and a phone can run it as it is.
+        source: The trained model, or an export: the pack then contains it, and a phone can run it.
         output: A folder, or a file that ends in `.zip`.
 
     Raises:
@@ -151,7 +151,7 @@ def _write_header(pack: Pack, folder: Path) -> str:
 
 
 def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest: str, threads: int) -> None:
-    """job.json beside the files that it names; with the model, where the pack is of an export."""
+    """Writes job.json and the files that it lists; with the model, if the pack was made from an export."""
     scratch = folder / "job"
     scratch.mkdir()
     target = target_of(source.manifest.format)

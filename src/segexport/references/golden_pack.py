@@ -6,7 +6,7 @@ A pack is a folder, or the same files in a zip:
     job.json           the same items for the Android app (`runtimes.device_job`)
     input-0.png        8-bit RGB, so that every decoder gives the same pixels; .npy of a model of other channels
     expected-0.png     8-bit grey: the class of each pixel, at the size of the model's answer
-    manifest.json, ... the export itself, where the pack was made of one: the app can run such a pack as it is
+    manifest.json, ... the export, if the pack was made from one: then the app can run the pack
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class GoldenImage(RecordedImage):
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if PurePosixPath(value).name != value or not value or "\\" in value:
-            raise ValueError(f"a file of a pack lies in its folder, this one does not: {value!r}")
+            raise ValueError(f"a file of a pack must be in its folder, this one is not: {value!r}")
         return value
 
 

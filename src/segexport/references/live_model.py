@@ -29,7 +29,7 @@ class LiveModel:
     options: RunOptions
 
     def open_session(self, options: RunOptions | None = None) -> Session:
-        """Starts the model in a process of its own. `options`: in place of the model's.
+        """Starts the model in a separate process. `options` replace the model's.
 
         Raises:
             SegexportError: It cannot be run.

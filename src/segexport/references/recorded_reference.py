@@ -43,17 +43,17 @@ class RecordedImage(Frozen):
 
 @dataclass(frozen=True)
 class RecordedReference:
-    """A recording that stands in for the model; a `Reference`.
+    """A recording that replaces the model; a `Reference`.
 
     Attributes:
-        source: How messages call it: its path.
-        artifact: The model's manifest; there are no files behind it.
-        images: By name.
-        fingerprint: Of the whole data set as it was; empty where only the images count.
-        groups: How it was known which images belong together; empty where each stands for itself.
-        predict: The recorded answer for an image, by name.
-        times, timing: As the report shows them, and raw, by block.
-        again: The command that makes it anew.
+        source: Its path, for messages.
+        artifact: The model's manifest, without files.
+        images: The recorded images by name.
+        fingerprint: Fingerprint of the whole data set when recorded; empty: only the images are compared.
+        groups: How images were grouped; empty: each image is a separate group.
+        predict: Returns the recorded prediction of an image, by name.
+        times, timing: The times for the report, and raw times by block.
+        again: The command that records it again.
         proof: How the masks were made, if the recording has it.
     """
 
@@ -82,7 +82,7 @@ class RecordedReference:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader should know of how the masks were made."""
+        """Notes for the report on how the masks were made."""
         if not self.unproven:
             return self.info.notes
         found = f"the {self.recorded.kind}'s masks are those of Paddle's optimized program ({self.info.provider})"
@@ -157,7 +157,7 @@ class RecordedReference:
             )
 
     def with_groups(self, data: Dataset) -> Dataset:
-        """The data with the recorded groups, where it names none itself."""
+        """The data with the recorded groups, if it has none."""
         if data.groups or not self.groups:
             return data
         entries = tuple(replace(entry, group=self.images[entry.image].group) for entry in data.entries)

@@ -1,4 +1,4 @@
-"""Which runtime records a reference on the device that was asked for, and whether it may stand in for Paddle."""
+"""Selects the runtime that records a reference on the requested device, and tests whether it may replace Paddle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from segexport.spec import Precision
 STAND_IN = "onnx"
 """The export that records in place of a Paddle program, on a GPU that Paddle cannot use: ONNX Runtime can oftener."""
 GUARDED_IMAGES = 4
-"""Images on which a stand-in for Paddle on the GPU has to agree with Paddle itself, on the CPU."""
+"""Images on which a runtime that replaces Paddle on the GPU has to agree with Paddle on the CPU."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def record(
     Args:
         source: The trained model.
         data: The images; all of them are recorded.
-        device: `cpu`, `gpu:0`, ...; what is asked for is what is used, or it is an error.
+        device: `cpu`, `gpu:0`, ...; another device is never used instead: that is an error.
         latency_seconds: For timing it; 0 leaves that out.
         label_map: Class of the model -> class of the data, by name; for the recorded confusions.
 

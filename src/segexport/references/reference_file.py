@@ -1,6 +1,6 @@
 """The recorded reference, one file: what is in it, how it is written, how it is read back as a `RecordedReference`.
 
-`docs/reference-format.md` is the same for readers in other languages. Masks and certainty lie in PNG files, so they
+`docs/reference-format.md` is the same for readers in other languages. Masks and certainty are PNG files, so they
 are lossless, small, and can be looked at.
 """
 
@@ -57,7 +57,7 @@ class Data(Frozen):
 
     Attributes:
         fingerprint: Of the images without their groups, since masks know nothing of groups.
-        groups: How it is known which images belong together; empty where each stands for itself.
+        groups: How images are grouped; empty: each image is a separate group.
     """
 
     path: str
@@ -93,7 +93,7 @@ class RuntimeRecord(Frozen):
 
 
 class Noise(Frozen):
-    """A second run in a process of its own, compared with the first: what a margin has to be larger than.
+    """Compares a second run, in a separate process, with the first: a confident margin has to be larger.
 
     Attributes:
         differing_pixels: Of all masks together.
@@ -300,7 +300,7 @@ def read_reference(path: Path) -> ReferenceFile:
 
 
 def recording_for(path: Path, data: Dataset, limited: Dataset) -> RecordedReference:
-    """Reads a recording that is to stand in for the model on `limited`, made of that or of all of `data`.
+    """Reads a recording that replaces the model on `limited`; it was made on that or on all of `data`.
 
     Raises:
         InputError: As `read_reference`; or it was recorded on other images.

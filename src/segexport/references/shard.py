@@ -80,7 +80,7 @@ class Part(Frozen):
         run: Digest of all that the parts of one run share.
         index: From 1.
         names: The images of this part, in their order.
-        groups: The group of each image; None where each stands for itself.
+        groups: The group of each image; None: each image is a separate group.
         total: Images of all parts together.
     """
 
@@ -109,7 +109,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """`2/8` -> (2, 8).
 
     Raises:
-        InputError: Not such a pair, or beyond it.
+        InputError: The text is not `INDEX/COUNT`, or the index is above the count.
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)

@@ -16,7 +16,7 @@ REPORT_SCHEMA_VERSION = 1
 VALUES_RUN = "values.run"
 """The check of an export whose own file, or own arithmetic, no runtime of this check ran."""
 NOT_RUN_HERE = "values not run here"
-"""The mark of such an export beside its verdict, in every form of the report."""
+"""The mark beside the verdict of an export that was not run itself, in every form of the report."""
 
 
 class Percentiles(Frozen):
@@ -34,7 +34,7 @@ class Latency(Frozen):
         samples_ms: Raw inference times, in measurement order.
         sessions_ms: Time for one image in each process; latency ratios use these.
         load_ms, first_ms: Cold start: time to load the model, and time of the first run; medians over the sessions.
-        peak_rss_bytes: Peak memory of such a process, including interpreter and runtime.
+        peak_rss_bytes: Peak memory of a session's process, including interpreter and runtime.
     """
 
     inference_ms: Percentiles

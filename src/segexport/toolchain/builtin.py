@@ -122,6 +122,14 @@ def _prove_paddleseg(python: Path) -> None:
         trial.call("exporter/workers/paddleseg_worker.py", ("build", building), ("write", writing))
 
 
+def _prove_litert(python: Path) -> None:
+    with _Trial(python) as trial:
+        model = str(trial.folder / "model.tflite")
+        conversion = {"onnx": trial.small_onnx(), "out": model, "precision": "fp32", "channels_last": []}
+        trial.call("exporter/workers/litert_convert_worker.py", ("convert", conversion))
+        trial.run("runtimes/workers/litert_worker.py", model=model)
+
+
 def _prove_ncnn(python: Path) -> None:
     with _Trial(python) as trial:
         files = {"param": str(trial.folder / "model.param"), "bin": str(trial.folder / "model.bin")}
@@ -196,6 +204,14 @@ PADDLESEG = Toolchain(
     pythons=("3.10", "3.11", "3.12"),
     lock=_LOCKS / "paddleseg.txt",
     prove=_prove_paddleseg,
+)
+LITERT = Toolchain(
+    name="litert",
+    purpose="makes and runs LiteRT models",
+    modules={"ai_edge_litert": "2.3.", "onnx": ""},
+    pythons=("3.12", "3.11", "3.10", "3.13"),
+    lock=_LOCKS / "litert.txt",
+    prove=_prove_litert,
 )
 NCNN = Toolchain(
     name="ncnn",

@@ -1,7 +1,7 @@
 """Which toolchains there are: found by entry point, segexport's own as those of other packages.
 
 A package adds one with `[project.entry-points."segexport.toolchains"]` in its pyproject.toml; the value names a
-`Toolchain`, whose lock file lies in that package.
+`Toolchain`, whose lock file is in that package.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Toolchain:
         modules: What it brings, and how the version begins of each that was tested; "" where any will do.
         pythons: CPython versions that have wheels of all of it, such as "3.10"; the best first.
         lock: Requirements with hashes, for `pip install --require-hashes`.
-        prove: Does the smallest real job of every tool in the Python that it is given, in processes of its own;
-            raises a SegexportError when one does not work.
-        optional: Installed only where it is named.
+        prove: Runs the smallest real job of every tool with the given Python, in separate processes; raises a
+            SegexportError if one does not work.
+        optional: Installed only if it is named.
     """
 
     name: str

@@ -72,7 +72,7 @@ def environments() -> list[Environment]:
 
 
 def installed(toolchain: Toolchain) -> Environment | None:
-    """The toolchain's environment, made from its lock file as it is now, in the best Python that one was made for."""
+    """The toolchain's environment for its current lock file, with the best Python that has one."""
     own = [env for env in environments() if env.toolchain == toolchain.name and env.digest == toolchain.digest]
     rank = {minor: place for place, minor in enumerate(toolchain.pythons)}
     usable = [env for env in own if env.runs and _minor(env) in rank]
@@ -163,5 +163,5 @@ def _minor(environment: Environment) -> str:
 
 
 def _size_bytes(folder: Path) -> int:
-    """On the disk; files that uv links from its cache count here, though they may lie there only once."""
+    """Bytes on disk; includes files that uv links from its cache, which are stored once."""
     return sum(file.lstat().st_size for file in folder.rglob("*") if not file.is_dir())

@@ -57,7 +57,7 @@ class Progress:
 
 
 class Console:
-    """Talks to the person at the terminal, or to the log that stands in for one.
+    """Writes messages, progress and data to the terminal, or to a log.
 
     Args:
         color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two overrule both.
@@ -87,7 +87,7 @@ class Console:
 
     @property
     def stdout_color(self) -> bool:
-        """Whether data on stdout may carry colour."""
+        """Whether data on stdout may be coloured."""
         return self._wants_color(self._out)
 
     @property
@@ -98,7 +98,7 @@ class Console:
         return PLAIN_WIDTH
 
     def data(self, text: str) -> None:
-        """Writes what was asked for to stdout, and ends it with a newline.
+        """Writes data to stdout, and ends it with a newline.
 
         Raises:
             StorageError: stdout is a file that cannot be written, for example on a full disk.

@@ -41,7 +41,7 @@ def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None
     size = max([label.id for label in labels], default=0) + 2
     if mask.dtype in (np.uint8, np.uint16):  # the table has an entry for whatever a pixel can be: four times as quick
         size, index = max(size, 2 ** (8 * mask.itemsize)), mask
-    else:  # the last entry stands for everything that has no label
+    else:  # the last entry is for pixels without a label
         index = np.where((mask >= 0) & (mask < size - 1), mask, size - 1)
     table = np.full((size, 3), UNKNOWN_RGB, np.uint8)
     for label in labels:

@@ -1,4 +1,4 @@
-"""Objects as pictures: over the image, each in a colour of its own, or as numbers."""
+"""Objects as pictures: over the image, each in a different colour, or as numbers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def overlay(image: np.ndarray, objects: Objects, labels: Sequence[Label]) -> np.
 
 
 def colored(objects: Objects, *, classes: Sequence[Label] | None = None) -> np.ndarray:
-    """Masks on black: each object in a colour of its own, or with `classes` in that of its class."""
+    """Masks on black: each object in a different colour, or with `classes` in that of its class."""
     numbers = numbered(objects)
     if classes is None:
         colors = [label.rgb for label in default_labels([str(index) for index in range(len(objects) + 1)])]

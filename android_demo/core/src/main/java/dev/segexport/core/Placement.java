@@ -1,6 +1,6 @@
 package dev.segexport.core;
 
-/** Where an image lies in its tensor: its sizes before and after each geometry operation. The way back for masks. */
+/** The position of an image in its tensor: its sizes before and after each geometry operation. Maps masks back. */
 public final class Placement {
     private final int[][] sizes;
     private final boolean[] padded;

@@ -142,7 +142,7 @@ public final class Preprocess {
         return finish(order.swaps ? image.swapped() : image, placement, 0);
     }
 
-    /** Carries out the operations from {@code next} on. */
+    /** Runs the operations from {@code next} on. */
     private float[] finish(FloatImage image, Placement placement, int next) {
         FloatImage current = image;
         for (int i = next; i < geometry.size(); i++) {

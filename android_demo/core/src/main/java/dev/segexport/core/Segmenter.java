@@ -9,7 +9,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 
 /**
- * Owns a model. It is opened, run and closed on one thread of its own, so that a caller may use this class from any
+ * Owns a model. It is opened, run and closed on a separate thread, so that a caller may use this class from any
  * thread and close it at any time: a run that is under way ends first, and every call after it says CLOSED.
  */
 public final class Segmenter implements AutoCloseable {
