@@ -28,7 +28,7 @@ def start_ahead(model: Path, *, device: str, threads: int, runtime: str = "") ->
     """
     if device.partition(":")[0] == "adb" or runtime not in ("", *names("runtime")):
         return
-    with suppress(OSError, ValueError, TypeError, KeyError, SegexportError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, SegexportError):
         with (model / "manifest.json").open("rb") as stream:
             format = json.loads(stream.read(_MAX_BYTES))["format"]
         chosen = runtime or _first_runtime(format)
@@ -43,4 +43,4 @@ def taken(runtime: str, threads: int) -> Worker | None:
 def _first_runtime(format: str) -> str:
     """Returns a runtime that runs a format, likely the first; to ask the target takes longer than the start."""
     likely_first = sorted(names("runtime"), key=lambda name: not name.startswith(format))
-    return next(name for name in likely_first if format in instance("runtime", name).runs)
+    return next((name for name in likely_first if format in instance("runtime", name).runs), "")

@@ -376,6 +376,8 @@ def as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list
     Raises:
         InputError: The tensors do not match the inputs.
     """
+    import numpy as np
+
     check_tensors([spec.channels_first for spec in specs], tensors)
     return [
         np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor
