@@ -13,7 +13,7 @@ from segexport.files.atomic import whole_folder
 
 # What a finished run leaves; a folder with nothing else may be replaced by the next run.
 _OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
-_OURS |= {"search.json", "search.html", "search.png", "journal.jsonl"}
+_OURS |= {"search.json", "search.html", "journal.jsonl"}
 
 
 @contextmanager

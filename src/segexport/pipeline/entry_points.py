@@ -1,9 +1,9 @@
-"""Names to objects: targets, runtimes, steps and toolchains, found by entry point and loaded when first asked for.
+"""Finds targets, runtimes, steps and toolchains by entry point, and loads them on first use.
 
-A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
-`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's own are in `entry_points.ini`, which is
-installed as its entry points and read from here, so they work without an installation too, as in a worker that runs in
-another Python. Names are known without importing anything. `pipeline.registry` gives the objects with their types.
+A package adds one with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
+`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's are in `entry_points.ini`, which is
+installed as its entry points and also read from here, so that they work without an installation, as in a worker that
+runs in another Python. Listing names imports nothing. `pipeline.registry` returns typed objects.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any
 from segexport.errors import EnvironmentMissingError, InputError
 
 _GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
-_CLASSES = ("target", "runtime")  # of which there is one object each
+_CLASSES = ("target", "runtime")  # kinds with one shared object per class
 _OWN = Path(__file__).with_name("entry_points.ini")
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names of everything of a kind that is installed, sorted.
+    """The names of all installed objects of a kind, sorted.
 
     Args:
         kind: `target`, `runtime`, `step` or `toolchain`.
@@ -35,7 +35,7 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def require_known(kind: str, name: str, known: Iterable[str]) -> None:
-    """Raises InputError, with what is nearest to it, for a name that is not among those that are known."""
+    """Raises InputError for an unknown name; suggests the most similar known one."""
     known = sorted(known)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -46,11 +46,11 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def load(kind: str, name: str) -> Any:
-    """What is behind a name: a class, or a `Toolchain`.
+    """Loads the object of a name: a class, or a `Toolchain`.
 
     Raises:
-        InputError: No such name.
-        EnvironmentMissingError: The package that brings it is broken.
+        InputError: The name is unknown.
+        EnvironmentMissingError: Its package is broken.
     """
     require_known(kind, name, names(kind))
     entry = _installed()[kind][name]
@@ -60,7 +60,7 @@ def load(kind: str, name: str) -> Any:
 
 @functools.cache
 def instances(kind: str) -> dict[str, Any]:
-    """Everything of a kind by its name, sorted; what a broken package brings is left out."""
+    """Name -> object, for all objects of a kind, sorted; those of broken packages are left out."""
     made = {}
     for name in names(kind):
         with contextlib.suppress(EnvironmentMissingError):
@@ -69,17 +69,17 @@ def instances(kind: str) -> dict[str, Any]:
 
 
 def instance(kind: str, name: str) -> Any:
-    """The one object of this name: of a class, an instance that all share.
+    """The object of this name; for a class, one shared instance.
 
     Raises:
-        InputError: No such name.
-        EnvironmentMissingError: The package that brings it is broken.
+        InputError: The name is unknown.
+        EnvironmentMissingError: Its package is broken.
     """
     return instances(kind).get(name) or _create(kind, name)
 
 
 def broken() -> list[EnvironmentMissingError]:
-    """Why something of another package cannot be used, one error for each."""
+    """One error for each object of another package that cannot be loaded."""
     found = []
     for kind in ("target", "runtime", "toolchain"):
         for name in names(kind):
@@ -91,7 +91,7 @@ def broken() -> list[EnvironmentMissingError]:
 
 
 def maker(format: str) -> Any:
-    """The target that makes this format; None for a format that no target makes, such as a Paddle program."""
+    """The target that writes this format; None if no target does, as for a Paddle program."""
     found = [target for target in instances("target").values() if target.format == format]
     return min(found, key=lambda target: target.name != format, default=None)
 
@@ -128,7 +128,7 @@ def _create(kind: str, name: str) -> Any:
 
 @contextlib.contextmanager
 def _blamed(kind: str, entry: EntryPoint) -> Iterator[None]:
-    """Whatever another package raises is its fault, with its name."""
+    """Converts every error of another package to one that names the package."""
     try:
         yield
     except Exception as error:

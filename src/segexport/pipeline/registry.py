@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def make_step(kind: str, params: dict[str, Any]) -> Step:
-    """The step of this kind with its parameters.
+    """Creates the step of this kind with its parameters.
 
     Raises:
-        InputError: No such step, or parameters that it does not take.
+        InputError: The step is unknown, or its parameters are invalid.
     """
     from pydantic import ValidationError
 
@@ -30,7 +30,7 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
 
 
 def targets() -> dict[str, ExportTarget]:
-    """Every export target by its name, sorted; those of broken packages are left out."""
+    """Name -> export target, sorted; those of broken packages are left out."""
     return instances("target")
 
 
@@ -38,24 +38,24 @@ def target_named(name: str) -> ExportTarget:
     """The export target of this name.
 
     Raises:
-        InputError: There is none.
+        InputError: The name is unknown.
         EnvironmentMissingError: Its package is broken.
     """
     return instance("target", name)
 
 
 def target_of(format: Format) -> ExportTarget | None:
-    """The target that makes this format; None for a format that no target makes, such as a Paddle program."""
+    """The target that writes this format; None if no target does, as for a Paddle program."""
     return maker(format)
 
 
 def runtimes() -> dict[str, Runtime]:
-    """Every runtime by its name, sorted; those of broken packages are left out."""
+    """Name -> runtime, sorted; those of broken packages are left out."""
     return instances("runtime")
 
 
 def runtimes_of(format: Format) -> list[Runtime]:
-    """The runtimes that run this format: those that its target names, in their order, and then the others."""
+    """The runtimes that run this format: first those that its target lists, in that order, then the others."""
     target = target_of(format)
     first = target.runtimes if target is not None else ()
     found = [runtime for runtime in runtimes().values() if format in runtime.runs]
@@ -63,13 +63,13 @@ def runtimes_of(format: Format) -> list[Runtime]:
 
 
 def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
-    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
+    """The runtime for this format: on this machine, or on a phone for the device `adb` or `adb:SERIAL`.
 
     Args:
-        name: Of the runtime; empty: the format's first.
+        name: The runtime's name; empty: the format's first runtime.
 
     Raises:
-        InputError: Nothing that is installed runs this format, no runtime has that name, or it runs other formats.
+        InputError: No installed runtime runs this format, the name is unknown, or that runtime runs other formats.
         EnvironmentMissingError: The runtime's package is broken.
     """
     kind, _, serial = device.partition(":")

@@ -20,6 +20,7 @@ from segexport.progress import Progress
 from segexport.recipe.limits import Limits
 from segexport.report.schema import ExportResult, ReferenceResult, Report
 from segexport.spec import Label, TaskName
+from segexport.ui.pictures import Panel
 
 Feature = Literal["steps", "shard", "recording", "diagnose", "pipeline", "compress"]
 """Features that not every task supports."""
@@ -42,8 +43,8 @@ class ScoredClasses:
 class TaskScorer(Scorer[AnyCounts], Protocol[AnyCounts]):
     """Counts, draws and judges the results of one check."""
 
-    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
-        """Draws image, truth, reference, export and difference side by side; returns a PNG or a JPEG."""
+    def draw(self, sample: Sample, shown: RankedImage) -> Panel:
+        """Draws image, truth, reference, export and difference side by side."""
         ...
 
     def judge(self, comparison: Comparison[AnyCounts]) -> Judge:
