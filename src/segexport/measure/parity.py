@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from segexport import preprocess
-from segexport.artifact import Manifest
-from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
 from segexport.progress import Progress, silent
-from segexport.report.schema import Chosen
-from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
+    from segexport.artifact import Manifest
+    from segexport.data.dataset import Dataset, Sample
+    from segexport.report.schema import Chosen
     from segexport.runtimes.base import Prediction, Session
+    from segexport.spec import Preprocess
 
 
 @dataclass(frozen=True)

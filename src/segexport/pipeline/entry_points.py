@@ -64,7 +64,7 @@ def instances(kind: str) -> dict[str, Any]:
     made = {}
     for name in names(kind):
         with contextlib.suppress(EnvironmentMissingError):
-            made[name] = _create(kind, name)
+            made[name] = _made(kind, name)
     return made
 
 
@@ -75,7 +75,13 @@ def instance(kind: str, name: str) -> Any:
         InputError: The name is unknown.
         EnvironmentMissingError: Its package is broken.
     """
-    return instances(kind).get(name) or _create(kind, name)
+    return _made(kind, name)
+
+
+def forget() -> None:
+    """A package was installed or removed: the next question is answered anew."""
+    for cached in (instances, _made, _installed):
+        cached.cache_clear()
 
 
 def broken() -> list[EnvironmentMissingError]:
@@ -92,8 +98,21 @@ def broken() -> list[EnvironmentMissingError]:
 
 def maker(format: str) -> Any:
     """The target that writes this format; None if no target does, as for a Paddle program."""
-    found = [target for target in instances("target").values() if target.format == format]
-    return min(found, key=lambda target: target.name != format, default=None)
+    if format in names("target"):  # most formats: nothing else is imported
+        with contextlib.suppress(EnvironmentMissingError):
+            if (target := _made("target", format)).format == format:
+                return target
+    return next((target for target in instances("target").values() if target.format == format), None)
+
+
+def is_format(name: str) -> bool:
+    """Whether an artifact may have this format; imports as little as decides it."""
+    target = maker(name) if name in names("target") else None
+    for runtime in (*(target.runtimes[:1] if target is not None else ()), name):
+        with contextlib.suppress(EnvironmentMissingError):
+            if runtime in names("runtime") and name in _made("runtime", runtime).runs:
+                return True
+    return name in formats()
 
 
 def formats() -> list[str]:
@@ -112,12 +131,18 @@ class _OwnNames(configparser.ConfigParser):
 def _installed() -> dict[str, dict[str, EntryPoint]]:
     own = _OwnNames(delimiters=("=",))
     own.read_string(_OWN.read_text(encoding="utf-8"))
+    everyones = importlib.metadata.entry_points()  # each call reads those of all packages
     found = {}
     for kind, group in _GROUPS.items():
-        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=group)}
+        entries = {entry.name: entry for entry in everyones.select(group=group)}
         entries |= {name: EntryPoint(name, value, group) for name, value in own[group].items()}
         found[kind] = dict(sorted(entries.items()))
     return found
+
+
+@functools.cache
+def _made(kind: str, name: str) -> Any:
+    return _create(kind, name)
 
 
 def _create(kind: str, name: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from segexport.errors import InputError, one_line
+from segexport.errors import EnvironmentMissingError, InputError, one_line
 from segexport.pipeline.entry_points import formats, instance, instances, load, maker
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
         from segexport.runtimes.adb import Adb
 
         return Adb(format, serial=serial)
+    target = target_of(format)
+    if not name and target is not None and target.runtimes:
+        with suppress(InputError, EnvironmentMissingError):  # the others need not be imported
+            if format in (first := instance("runtime", target.runtimes[0])).runs:
+                return first
     found = runtimes_of(format)
     if not found:
         known = ", ".join(formats())

@@ -13,7 +13,6 @@ import numpy as np
 from segexport.data.images import ARRAY_SUFFIXES, COLORS, IMAGE_SUFFIXES, decode_image
 from segexport.data.stored_pixels import Stored, as_wanted
 from segexport.errors import InputError
-from segexport.predict.download import download
 from segexport.spec import Pixels
 
 MAX_DOWNLOAD_BYTES = 64 << 20
@@ -96,4 +95,6 @@ def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _downloaded(url: str) -> bytes:
+    from segexport.predict.download import download  # ssl and http take a while to import
+
     return download(url, max_bytes=MAX_DOWNLOAD_BYTES, timeout_s=DOWNLOAD_TIMEOUT_S)

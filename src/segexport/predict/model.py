@@ -7,15 +7,13 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError
-from segexport.measure import metrics
 from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model_session import Opened
@@ -23,11 +21,13 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
-from segexport.task.semantic.classes import scored_classes
 from segexport.ui.pictures import as_rgb
 from segexport.video.flow import FlowName, flow_named
 from segexport.video.smoother import VideoSmoother
 from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
+
+if TYPE_CHECKING:
+    from segexport.data.dataset import Dataset, Sample
 
 _SCORES = ("logits", "probability")
 
@@ -125,6 +125,10 @@ class Model(Opened):
         Raises:
             InputError: There are no labels, or their classes are not the model's.
         """
+        from segexport.data.dataset import Dataset
+        from segexport.measure import metrics
+        from segexport.task.semantic.classes import scored_classes
+
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
         data = data.read_for(manifest.preprocess)

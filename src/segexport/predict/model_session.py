@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.pipeline.registry import runtime_for
-from segexport.predict.fastest_runtime import fastest_runtime
 from segexport.runtimes.base import RunOptions, Runtime
 
 FASTEST = "fastest"
@@ -33,6 +32,8 @@ class Opened:
         self.artifact = artifact
         options = RunOptions(device=device, threads=threads)
         if runtime == FASTEST:
+            from segexport.predict.fastest_runtime import fastest_runtime
+
             runtime = fastest_runtime(artifact, options)
         chosen = runtime_for(artifact.manifest.format, device, runtime)
         require_device(chosen, device)

@@ -68,7 +68,8 @@ def save_picture(picture: Image, path: Path, kind: str) -> Path:
 
     content = BytesIO()
     try:
-        picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
+        # Those of the plugins in `data.images`; `registered_extensions()` imports all sixty that Pillow has.
+        picture.save(content, format=Image.EXTENSION[path.suffix.lower()])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
     return write_file(path, content.getvalue())

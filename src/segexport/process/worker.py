@@ -11,20 +11,25 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.files.disk import require_temporary_room, storage_error
-from segexport.process import worker_host
 from segexport.process.interpreter import interpreter_for
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.process import worker_host
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
 _LOG_BYTES = 1 << 16  # read from the end of the log
 _LOOK_EVERY_S = 1.0  # interval for noticing an ended process whose pipe a child keeps open
+_HOST = Path(__file__).with_name("worker_host.py")
 _OWN_PACKAGE = Path(__file__).parent.parent
 _END_S = 2.0  # time for a process to end after the request
 
@@ -66,10 +71,9 @@ class Worker:
         self._phase = "start"
         if python is None:
             python = interpreter_for(*((needs,) if isinstance(needs, str) else needs))
-        self._slots = _anonymous_files(4) if shared else []
-        self.ahead = 2 if self._slots else 1
+        self._descriptors = descriptors = _anonymous_files(4) if shared else []
+        self.ahead = 2 if descriptors else 1
         self._sent = 0
-        descriptors = [slot.descriptor for slot in self._slots]
         # The system sends the death signal when the starting thread ends: only the main thread lives to the end.
         mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
         options = ["--shared", ",".join(map(str, descriptors))] if descriptors else []
@@ -78,7 +82,7 @@ class Worker:
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal, *options],
+                [str(python), "-I", "-u", str(_HOST), str(script), str(os.getpid()), *mortal, *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -87,7 +91,7 @@ class Worker:
                 pass_fds=descriptors,
             )
         except OSError as error:
-            self._close_slots()
+            self._close_descriptors()
             raise WorkerCrashed(
                 f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
             ) from error
@@ -132,7 +136,7 @@ class Worker:
         header = {"command": command, "arguments": dict(arguments or {}), "slot": self._sent % 2}
         slot = self._slots[self._sent % 2] if self._slots else None
         self._sent += 1
-        for buffer in worker_host.encode(header, list(arrays), slot):
+        for buffer in self._host.encode(header, list(arrays), slot):
             view = memoryview(buffer)
             while len(view):
                 self._wait(deadline, timeout_s, write=True)
@@ -162,7 +166,7 @@ class Worker:
             return buffer
 
         try:
-            decoded = worker_host.decode(read, self._slots[2:])
+            decoded = self._host.decode(read, self._slots[2:])
             if decoded is None:
                 raise self._crashed()
             answer, arrays = decoded
@@ -221,12 +225,24 @@ class Worker:
         self._process.wait()
         for pipe in self._pipes:
             pipe.close()
-        self._close_slots()
+        self._close_descriptors()
 
-    def _close_slots(self) -> None:
-        for slot in self._slots:
-            os.close(slot.descriptor)
-        self._slots = []
+    def _close_descriptors(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+        self.__dict__["_slots"] = []  # the numbers may soon belong to other files
+
+    @property
+    def _host(self) -> ModuleType:
+        """The other end's module, which imports NumPy: the process starts before."""
+        from segexport.process import worker_host
+
+        return worker_host
+
+    @cached_property
+    def _slots(self) -> list[worker_host.SharedSlot]:
+        return [self._host.SharedSlot(descriptor) for descriptor in self._descriptors]
 
     def __enter__(self) -> Worker:
         return self
@@ -267,7 +283,7 @@ class Worker:
         if code < 0:
             end = _signal_name(-code)
             how = f"was killed by {end}"
-        if worker_host.EXHAUSTED.search(self.log()):  # a C++ library aborts if it runs out of memory
+        if self._host.EXHAUSTED.search(self.log()):  # a C++ library aborts if it runs out of memory
             end = ""
         crashed = WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
         require_temporary_room(crashed)
@@ -287,23 +303,23 @@ _EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |Si
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}
 
 
-def _anonymous_files(count: int) -> list[worker_host.SharedSlot]:
-    """Slots of shared memory; none if the system has no anonymous files (Linux has them)."""
+def _anonymous_files(count: int) -> list[int]:
+    """Descriptors of shared memory; none if the system has no anonymous files (Linux has them)."""
     if not hasattr(os, "memfd_create"):
         return []
     import fcntl
 
-    slots: list[worker_host.SharedSlot] = []
+    found: list[int] = []
     try:
         for _ in range(count):
-            slots.append(worker_host.SharedSlot(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)))
+            found.append(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
             # If one process shrank the file, the other's next access would end it by a signal.
-            fcntl.fcntl(slots[-1].descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+            fcntl.fcntl(found[-1], fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
     except OSError:  # not available in this container; only slower
-        for slot in slots:
-            os.close(slot.descriptor)
+        for descriptor in found:
+            os.close(descriptor)
         return []
-    return slots
+    return found
 
 
 def _thread_limits(threads: int) -> dict[str, str]:
