@@ -136,5 +136,6 @@ def _require_layers(source: ModelArtifact, context: StepContext) -> None:
     if lacking:
         raise UnsupportedModelError(
             f"ncnn has no layer for {', '.join(lacking)}",
-            hint="export the scores, `--head logits`, and take the largest outside",
+            cause="it stands inside the network, or decides at a smaller size than the mask's",
+            hint="export the scores, `--head logits`, or another target",
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segexport.pipeline.step import Step
 
 
-_LACKING = {"arg_max": "ncnn has no layer for it: export the scores (head: logits), and take the largest outside"}
+_LACKING = {"arg_max": "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"}
 
 
 class NcnnExport(ExportRecipe):
@@ -45,17 +45,22 @@ class NcnnTarget(ExportTarget):
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
+        onnx = [make_step("to_onnx", {})]
+        if recipe.head != "argmax_small":  # whose masks are not the scores' at full size
+            onnx.insert(0, make_step("argmax_outside", {}))
         if recipe.precision is not Precision.INT8:
-            return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
+            return [*onnx, make_step("to_ncnn", {"precision": recipe.precision})]
         calibration = recipe.calibration
         floats = tuple(dict.fromkeys((*calibration.float_operators, *FLOAT_OPERATORS)))
         given = {**calibration.model_dump(), "float_operators": floats, "symmetric": True, "inputs_only": True}
-        return [make_step("to_onnx", {}), make_step("onnx_int8", given), make_step("to_ncnn", {})]
+        return [*onnx, make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
         """Extends the base class's report with the operators that ncnn has no layer for."""
+        from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
 
+        program = scores_of(program)
         (found,) = super().verdict_before(program)
         lacking = tuple(
             Obstacle(operator=op.type, number=number, reason=_LACKING[op.type])

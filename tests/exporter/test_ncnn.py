@@ -68,9 +68,9 @@ def audit(artifact: ModelArtifact) -> Audit:
 def int8(workshop, source) -> tuple[ModelArtifact, ModelArtifact]:
     """The int8 ONNX model as the target makes it, and ncnn's files of it."""
     target = target_named("ncnn")
-    steps = target.steps(target.Recipe(to="ncnn", precision="int8"))
-    quantized = workshop.made(steps[1], source)
-    return quantized, workshop.made(steps[2], quantized)
+    quantize, convert = target.steps(target.Recipe(to="ncnn", precision="int8"))[-2:]
+    quantized = workshop.made(quantize, source)
+    return quantized, workshop.made(convert, quantized)
 
 
 def test_int8_computes_with_our_ranges_and_weights(source, int8):
@@ -152,11 +152,29 @@ def test_a_free_size_is_refused(workshop, source):
         workshop.made(ToNcnn(), ModelArtifact(source.path, manifest))
 
 
-def test_a_mask_is_refused_before_anything_is_converted(workshop, source):
-    program = network(head="argmax")
-    (verdict,) = target_named("ncnn").verdict_before(program)
-    assert (verdict.support, [found.operator for found in verdict.obstacles]) == ("no", ["arg_max"])
-    masks = workshop.made(make_step("to_onnx", {}), workshop.imported(program, "mask"))
+def test_the_argmax_of_a_mask_is_taken_outside(workshop):
+    program, target = network(head="argmax"), target_named("ncnn")
+    (verdict,) = target.verdict_before(program)
+    assert verdict.support != "no"
+    imported = workshop.imported(program, "mask")
+    made = imported
+    for step in target.steps(target.Recipe(to="ncnn")):
+        made = workshop.made(step, made)
+    assert [spec.semantics for spec in made.manifest.outputs] == ["logits"]
+    assert made.manifest.lineage[-3].params["head"] == "logits"
+    inputs = made_inputs(made.manifest, 3)
+    with OnnxRuntime().open(workshop.made(make_step("to_onnx", {}), imported), RunOptions()) as session:
+        expected = session.infer(inputs)
+    with NcnnRuntime().open(made, RunOptions()) as session:
+        found = session.infer(inputs)
+    assert (found.mask == expected.mask).mean() > 0.999
+    assert len(np.unique(found.mask)) > 1
+
+
+def test_an_argmax_that_stays_is_refused_before_anything_is_converted(workshop):
+    masks = workshop.made(make_step("to_onnx", {}), workshop.imported(network(head="argmax"), "small_mask"))
     with pytest.raises(UnsupportedModelError, match="ncnn has no layer for ArgMax") as caught:
         workshop.made(ToNcnn(), masks)
     assert "--head logits" in caught.value.hint
+    target = target_named("ncnn")
+    assert "argmax_outside" not in [step.kind for step in target.steps(target.Recipe(to="ncnn", head="argmax_small"))]

@@ -14,7 +14,7 @@ from segexport.judge.times import latency_of, percentiles_of, ratio_to, ratio_to
 from segexport.measure.audit import NOT_RUN
 from segexport.measure.environment import now
 from segexport.measure.latency_statistics import LatencyRatio
-from segexport.report.schema import ExportResult, ReferenceResult, Report
+from segexport.report.schema import ExportResult, ReferenceResult, Report, ShownImage
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
@@ -76,6 +76,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
     ratio = ratio_to(base.timing, entry.timing) if base is not None else ratio_to_reference(reference, entry)
     against = base.export.name if base is not None else REFERENCE
     gated, figures = measured.judge.export(entry.counts, limits)
+    shown = _each_once(entry.shown)
     checks = [
         *gated,
         *_cost_checks(entry, base, ratio, against, measured),
@@ -93,8 +94,17 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
         latency_baseline="" if ratio is None else against,
         checks=tuple(checks),
         operators=entry.operators,
-        worst_images=entry.worst,
+        worst_images=tuple(one for one in shown if one.chosen == "worst"),
+        other_images=tuple(one for one in shown if one.chosen != "worst"),
     )
+
+
+def _each_once(images: Sequence[ShownImage]) -> tuple[ShownImage, ...]:
+    """An image that is shown for several reasons stays where it comes first."""
+    first: dict[str, ShownImage] = {}
+    for image in images:
+        first.setdefault(image.image, image)
+    return tuple(first.values())
 
 
 def _values_checks(entry: Measured) -> list[Check]:

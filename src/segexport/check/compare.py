@@ -13,8 +13,8 @@ from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
+from segexport.check.shown_images import draw_images
 from segexport.check.timing import time_models
-from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, capture_error
 from segexport.judge.results import Measurement
@@ -66,7 +66,7 @@ def measure(request: CheckRequest) -> Measurement:
         for export in running:
             counts = comparison.exports[export.model.name]
             export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
-            export.worst = draw_worst(request, export.model.name, counts, scorer)
+            export.shown = draw_images(request, export.model.name, counts, comparison.reference, scorer)
             _ask(request, export)
 
         def anew(model: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:

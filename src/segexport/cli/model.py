@@ -25,6 +25,10 @@ _DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="Device for MODEL: cpu, or gpu:N if the runtime supports it."
 )
 
+RUNTIME = click.option(
+    "--runtime", metavar="NAME", help="Runtime of MODEL, or fastest: measured once.  [default: first of its format]"
+)
+
 
 class Size(click.ParamType):
     """`512` or `1024x512` (width x height); optionally `-1`.
@@ -144,6 +148,7 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
 @click.argument("model", type=FILE)
 @click.argument("inputs", nargs=-1, required=True)
 @_DEVICE
+@RUNTIME
 @_running
 @click.option(
     "--score-threshold",
@@ -189,14 +194,17 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 
     INPUTS are image files, folders of images, URLs, video files or cameras (camera:0).
     """
+    from segexport.runtimes.ahead import start_ahead
+
+    start_ahead(model, device=device, threads=threads)
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
     from segexport.video.options import VideoOptions
 
     say = console()
     asked, saving, video = chosen(PredictOptions, options), chosen(SaveOptions, options), chosen(VideoOptions, options)
-    running = {"video": video, "device": device, "threads": threads, "feedback": say}
-    _show(say, predict(model, inputs, import_options(options), asked, saving, **running))
+    running = {"video": video, "device": device, "threads": threads, "runtime": options["runtime"] or ""}
+    _show(say, predict(model, inputs, import_options(options), asked, saving, **running, feedback=say))
 
 
 @click.command(
@@ -211,6 +219,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 @click.option("--input", "inputs", multiple=True, help="Image file, folder or URL. Repeatable.")
 @click.option("--model", type=FILE, help="Model to use instead of the one in PIPELINE.")
 @click.option("--device", help="Device to use instead of the one in PIPELINE: cpu or gpu:N.")
+@click.option(
+    "--runtime", metavar="NAME", help="Runtime to use instead of the one in PIPELINE; fastest: measured once."
+)
 @_running
 @click.option(
     "-o", "--output", type=FILE, help="Folder for the images; with --get-config the YAML file.  [default: none]"
@@ -237,7 +248,7 @@ def pipeline(
         return
     if pipeline is None or not inputs:
         raise click.UsageError("give PIPELINE and --input, or --get-config")
-    opening = {name: options[name] for name in ("model", "device", "threads")}
+    opening = {name: options[name] for name in ("model", "device", "runtime", "threads")}
     sizes = {name: options[name] for name in ("batch_size", "target_size", "slice_size")}
     with create_pipeline(pipeline, **opening) as opened:
         results = opened.predict(list(inputs), **sizes, score_map=False)

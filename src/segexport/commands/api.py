@@ -404,6 +404,7 @@ def predict(
     with_json: bool = False,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     importing: ImportOptions | None = None,
     feedback: Feedback = SILENCE,
     **options: Any,
@@ -419,6 +420,7 @@ def predict(
         output: Folder for the pictures, or the file of one video; None: nothing is saved.
         kind: `overlay`, `color`, or `mask` (a PNG of class ids).
         with_json: Whether to save each result as JSON too.
+        runtime: As in `load`.
         options: Further ones of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`, and
             for videos `smooth`, `flow`, `background`, `foreground`, `frames`.
 
@@ -437,8 +439,10 @@ def predict(
     names = [inputs] if isinstance(inputs, str | Path) else inputs
     of_videos = {name: options.pop(name) for name in vars(VideoOptions()) if name in options}
     given, saving = PredictOptions(**options), SaveOptions(_or_none(output), kind, with_json)
-    running = {"video": VideoOptions(**of_videos), "device": device, "threads": threads, "feedback": feedback}
-    found = run_prediction(Path(model), [str(one) for one in names], _importing(importing), given, saving, **running)
+    running = {"video": VideoOptions(**of_videos), "device": device, "threads": threads, "runtime": runtime}
+    found = run_prediction(
+        Path(model), [str(one) for one in names], _importing(importing), given, saving, **running, feedback=feedback
+    )
     return [saved.result for saved in found]
 
 

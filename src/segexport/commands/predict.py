@@ -64,6 +64,7 @@ def predict(
     video: VideoOptions | None = None,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     feedback: Feedback = SILENCE,
 ) -> Iterator[SavedResult]:
     """Segments images and videos one by one, and saves each result.
@@ -71,6 +72,7 @@ def predict(
     Args:
         inputs: Image files, folders of images, URLs, video files, cameras (see `video_source`).
         video: How videos are predicted.
+        runtime: As in `segexport.load`.
 
     Raises:
         SegexportError: The model or an input cannot be read, or an option does not fit the model's task.
@@ -83,7 +85,7 @@ def predict(
             hint="give a folder",
         )
     taken: set[str] = set()
-    with segexport.load(model, device=device, threads=threads, importing=importing) as opened:
+    with segexport.load(model, device=device, threads=threads, runtime=runtime, importing=importing) as opened:
         feedback.warn_of(opened.artifact)
         task = task_of(opened.artifact.manifest)
         for is_image, group in itertools.groupby(zip(inputs, sources, strict=True), lambda pair: pair[1] is None):

@@ -9,8 +9,8 @@ it. What is expected depends on the arithmetic:
   sound layer is 0.3 to 2.4; the limit is 4, or 8 times the model's own median where that is more.
 * w8: only the weights, at most 0.4 steps; the limit is 1.5, or 8 times the median.
 
-A wrong scale is told apart from the arithmetic: the reference's tensor is rounded with the export's scale and with
-with that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
+A wrong scale is distinguished from the arithmetic: the reference's tensor is rounded with the export's scale and with
+that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
 times, or 3 times the model's median.
 
 Measured on the sound exports of four nets, 54 to 203 layers each.

@@ -13,7 +13,7 @@ from segexport.measure.parity import Comparison, Counts
 from segexport.pipeline.registry import target_of
 from segexport.recipe.limits import Limits, limits_for
 from segexport.recipe.schema import LatencyPolicy
-from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
+from segexport.report.schema import DatasetInfo, Latency, Recorded, ShownImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Label, Precision
 from segexport.verdict import Check
@@ -66,7 +66,7 @@ class Measured:
 
     Attributes:
         info: What ran it; None where nothing could be opened.
-        worst: The images on which it agrees least, drawn.
+        shown: Images of the report, drawn: the worst, the best, and a random sample; one may be in all of these.
         operators: Precision -> operator -> how many ran so.
         more: Checks beyond those that follow from the counts and the times.
     """
@@ -75,7 +75,7 @@ class Measured:
     info: SessionInfo | None = None
     counts: Counts | None = None
     timing: latency.Timing | None = None
-    worst: tuple[WorstImage, ...] = ()
+    shown: tuple[ShownImage, ...] = ()
     operators: dict[str, dict[str, int]] = field(default_factory=dict)
     more: list[Check] = field(default_factory=list)
     error: SegexportError | None = None

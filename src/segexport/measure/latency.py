@@ -1,10 +1,10 @@
-"""Times programs in turn, in several sessions each, so that neither a busy machine nor one lucky process decides.
+"""Times programs in turn, in several sessions each, to reduce the effect of a busy machine and of single processes.
 
-Two processes that run the same file differ by a per cent or two for as long as they live (where their memory lies, what
-the libraries chose), which no number of runs inside one process can show. So every program is opened anew for each
-session, so sessions are the sample (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013:
-repeat at the highest level that varies at random). Within a session blocks run A B C C B A: each program meets the same
-drift. Times are taken inside the workers, around inference only. Each opening is a cold start, which is kept as well.
+Two processes that run the same file differ permanently by a per cent or two (memory layout, choices of libraries),
+which runs inside one process cannot show. So every program is opened again for each session, and sessions are the
+sample (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013: repeat at the highest level that
+varies at random). Within a session, blocks run A B C C B A, so that drift affects all programs equally. Times are taken
+inside the workers, around inference only. Each opening is a cold start, whose times are kept too.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 SESSIONS = 8
 ENOUGH = ((5, 2), (MIN_SESSIONS, 6))
-"""So many sessions, once they have taken so many times as long as was asked for."""
-BLOCKS = 3  # of one session
-AGAIN_WITHIN = 4  # times as long as was asked for
+"""(sessions, factor): stop after this many sessions if they took `factor` times the requested time."""
+BLOCKS = 3  # per session
+AGAIN_WITHIN = 4  # limit for repeated measurements, as a multiple of the requested time
 MOST_ROUNDS = 3
 WIDE = 0.10
-"""A ratio whose interval reaches further than this from it cannot detect an export that is a tenth slower."""
+"""A ratio with a wider interval, as a fraction of the ratio, cannot detect an export that is a tenth slower."""
 MOST_WARM_UP_RUNS = 30
-MOST_WARM_UP_MS = 2000.0  # of one session
-FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
+MOST_WARM_UP_MS = 2000.0  # per session
+FREQUENCY_CHANGE = 0.1  # largest relative change of the processor's clock within a measurement
 
 
 @dataclass(frozen=True)
 class TimedModel:
-    """What is timed: how to open it, and the tensors of one image."""
+    """A program to time: how to open it, and the tensors of one image."""
 
     open: Callable[[], Session]
     tensors: Sequence[np.ndarray]
@@ -53,12 +53,12 @@ class Timing:
 
     Attributes:
         sessions_ms: (sessions, blocks, runs) float64, in measuring order; a block's two halves are adjacent.
-        loads_ms: How long each session took to load the model.
-        firsts_ms: The first run of each session.
-        warm_up_runs: Runs that were thrown away before, in all sessions.
-        peak_rss_bytes: The most memory that one of its processes held; 0 if unknown.
+        loads_ms: Time to load the model, per session.
+        firsts_ms: Time of the first run, per session.
+        warm_up_runs: Number of discarded warm-up runs in all sessions.
+        peak_rss_bytes: Peak memory of one of its processes; 0 if unknown.
         mhz: The processor's frequency at the start of each block; empty if unknown.
-        info: What ran it.
+        info: Runtime and device.
     """
 
     sessions_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
@@ -72,12 +72,12 @@ class Timing:
 
     @property
     def samples_ms(self) -> np.ndarray:
-        """All runs, in the order taken."""
+        """All runs, in measuring order."""
         return self.sessions_ms.reshape(-1)
 
     @property
     def load_ms(self) -> float | None:
-        """Median over the sessions; None where there was none."""
+        """Median over the sessions; None without sessions."""
         return float(np.median(self.loads_ms)) if self.loads_ms else None
 
     @property
@@ -86,7 +86,7 @@ class Timing:
         return float(np.median(self.firsts_ms)) if self.firsts_ms else None
 
     def joined(self, more: Timing) -> Timing:
-        """With the sessions of a further measurement by the same plan."""
+        """Adds the sessions of a further measurement by the same plan."""
         return Timing(
             sessions_ms=np.concatenate([self.sessions_ms, more.sessions_ms])
             if more.error is None
@@ -102,7 +102,7 @@ class Timing:
 
     @property
     def drifted(self) -> bool:
-        """Whether the blocks show a trend (a machine that heats up, or gets another guest) or its clock changed."""
+        """Whether the blocks show a trend (heat, other load on the machine) or the clock changed."""
         if self.mhz and max(self.mhz) > (1 + FREQUENCY_CHANGE) * min(self.mhz):
             return True
         return bool(self.sessions_ms.size) and trend(np.median(self.sessions_ms, axis=2).reshape(-1)).exceeds()
@@ -116,12 +116,12 @@ def measure(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """Times all programs, interleaved. One that fails keeps its error and drops out; the others go on.
+    """Times all programs, interleaved. One that fails keeps its error and is skipped; the others continue.
 
     Args:
-        seconds: Time for all runs together, about; what it takes to open and to warm up comes on top, and a slow
-            program gets its two runs per session all the same.
-        sessions: Upper limit; fewer when they take much longer than `seconds` (`ENOUGH`).
+        seconds: Approximate time for all runs together, without opening and warm-up; a slow program still gets two
+            runs per session.
+        sessions: Upper limit; fewer if they take much longer than `seconds` (`ENOUGH`).
     """
     return _measured(programs, seconds, sessions, None, progress, clock)[0]
 
@@ -134,7 +134,7 @@ def _measured(
     progress: Progress,
     clock: Callable[[], float],
 ) -> tuple[dict[str, Timing], _Plan | None]:
-    """The times, and the plan that was followed; it is made in the first session where there is none."""
+    """Returns the times and the plan; without a plan, the first session makes one."""
     timings = {name: Timing() for name in programs}
     taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
     order, shuffle = list(programs), random.Random(0).shuffle
@@ -144,7 +144,7 @@ def _measured(
             order = [name for name in reversed(order) if timings[name].error is None]
             if not order:
                 break
-            if number % 2:  # the next session has the reverse order, so that no program is first more often
+            if number % 2:  # every second session has the reverse order, so that no program is first more often
                 shuffle(order)
             with ExitStack() as stack:
                 turn = _Turn(programs, order, timings, stack)
@@ -162,7 +162,7 @@ def _measured(
 
 
 def _enough(sessions: int, spent_s: float, seconds: float) -> bool:
-    """Programs that are slow, or slow to open, get fewer sessions; three are the fewest that have an interval."""
+    """The number of sessions: fewer for programs that run or open slowly; an interval needs at least three."""
     return any(sessions >= least and spent_s > factor * seconds for least, factor in ENOUGH)
 
 
@@ -173,12 +173,12 @@ def measure_steadily(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """`measure`, again where its result would decide nothing, as long as that takes at most `AGAIN_WITHIN` as long.
+    """Repeats `measure` while its result is undecided, up to `AGAIN_WITHIN` times the requested time.
 
-    A run in which the machine drifted is thrown away once. Where intervals are wide, since the machine is busy, a calm
-    run takes the place of the one before, and sessions of one that is not are added. What is looked at is the width and
-    not the ratio, so going on until it suffices does not bend the result (Chow and Robbins, "On the Asymptotic Theory
-    of Fixed-Width Sequential Confidence Intervals for the Mean", 1965).
+    A run with drift is discarded once. If intervals are wide because the machine is busy, a steady run replaces the
+    previous one, and the sessions of an unsteady run are added. The stopping rule uses the width and not the ratio, so
+    it does not bias the result (Chow and Robbins, "On the Asymptotic Theory of Fixed-Width Sequential Confidence
+    Intervals for the Mean", 1965).
     """
     start, rounds = clock(), 1
     timings, plan = _measured(programs, seconds, SESSIONS, None, progress, clock)
@@ -209,21 +209,21 @@ def _is_wide(timings: Mapping[str, Timing]) -> bool:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How many blocks a session has, and how often each program runs in half of one; the same for all sessions."""
+    """Number of blocks per session, and of each program's runs in half a block; the same for all sessions."""
 
     blocks: int
     runs: dict[str, int]
 
     @classmethod
     def of(cls, estimate_ms: Mapping[str, float], session_ms: float) -> _Plan:
-        """Slow programs get fewer blocks, so that no session takes much longer than its share of the time."""
+        """Plans fewer blocks for slow programs, so that no session takes much longer than its part of the time."""
         blocks = max(1, min(BLOCKS, int(session_ms / max(2 * sum(estimate_ms.values()), 1e-3))))
         share_ms = session_ms / blocks / max(len(estimate_ms), 1) / 2
         return cls(blocks, {name: max(1, int(share_ms / ms)) for name, ms in estimate_ms.items()})
 
 
 class _Turn:
-    """One session of every program, opened side by side in `stack` and warmed up."""
+    """One session of every program; all are opened in `stack` and warmed up."""
 
     def __init__(
         self, programs: Mapping[str, TimedModel], order: Sequence[str], timings: dict[str, Timing], stack: ExitStack
@@ -239,7 +239,7 @@ class _Turn:
                 self.estimate_ms[name] = _warm_up(session, programs[name].tensors, timings[name])
 
     def blocks(self, plan: _Plan) -> dict[str, np.ndarray]:
-        """(blocks, runs) of every program that got through."""
+        """(blocks, runs) of every program that did not fail."""
         found: dict[str, list[np.ndarray]] = {name: [] for name in self.estimate_ms}
         for _ in range(plan.blocks):
             order = [name for name in found if self._timings[name].error is None]
@@ -249,7 +249,7 @@ class _Turn:
             halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
             for name in (*order, *reversed(order)):
                 timing = self._timings[name]
-                if timing.error is not None:  # the second error would only report that it is gone
+                if timing.error is not None:  # a second error would only report that the process is gone
                     continue
                 with capture_error(timing):
                     halves[name].append(self._sessions[name].bench(self._programs[name].tensors, plan.runs[name]))
@@ -263,7 +263,7 @@ class _Turn:
 
 
 def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing) -> float:
-    """Runs until two medians in a row agree; returns milliseconds per run."""
+    """Runs until two consecutive medians agree; returns milliseconds per run."""
     first_ms = float(session.bench(tensors, 1)[0])
     samples: list[float] = []
     spent_ms = first_ms
