@@ -221,7 +221,7 @@ class Model(Opened):
         """Yields each sample with its mask at the image's size; the worker runs the next images meanwhile."""
         contract = self.artifact.manifest.preprocess
         session = in_tiles(self._session, self.artifact.manifest)
-        waiting: deque[list[Placed[Sample]]] = deque()  # what the worker is at, or will be next
+        waiting: deque[list[Placed[Sample]]] = deque()  # batches that the worker runs or will run next
 
         def answered(batch: list[Placed[Sample]], answer: np.ndarray) -> Iterator[tuple[Sample, np.ndarray]]:
             for one, mask in zip(batch, each_of(answer, len(batch)), strict=True):
@@ -250,7 +250,13 @@ class Model(Opened):
                 restored = preprocess.restore_mask(mask, one.placement)
                 yield SegmentationResult(one.of.name, as_rgb(one.of.image), restored, None, labels)
             return
-from segexport.spec import Preprocess, Tiles
+        for one, scores in zip(batch, self._scores(session, batch), strict=True):
+            mask = preprocess.restore_mask(_classes(scores), one.placement)  # equals the mask of `evaluate` and `check`
+            full = preprocess.restore_scores(scores, one.placement)
+            yield SegmentationResult(one.of.name, as_rgb(one.of.image), mask, full, labels)
+
+    def _scores(self, session: Session, batch: list[Placed]) -> list[np.ndarray]:
+        """Probabilities (h, w, C) float32 of each image, at the network's size."""
         place = self._scores_output
         assert place is not None, "asked of models that give scores"
         spec = self.artifact.manifest.outputs[place]
