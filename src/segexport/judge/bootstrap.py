@@ -128,7 +128,7 @@ class PairedDelta:
         return self.autocorrelation is not None and self.autocorrelation > autocorrelation_limit(self.units)
 
     def units_needed(self, margin: float) -> int | None:
-        """Approximate number of units to resolve `margin`: the smallest detectable difference falls as 1/sqrt(units)."""
+        """The number of units that resolve `margin`: the smallest detectable difference falls as 1/sqrt(units)."""
         if not self.smallest_detectable or margin <= 0:
             return None
         return math.ceil(self.units * (self.smallest_detectable / margin) ** 2)
