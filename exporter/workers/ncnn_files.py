@@ -13,7 +13,7 @@ FLOATS, HALVES, INTEGERS = 0, 0x01306B47, 0x000D4B38  # tags in front of weights
 _BYTES = {FLOATS: 4, HALVES: 2, INTEGERS: 1}
 
 
-class Layer:
+class NcnnLayer:
     """A line of a `.param` file.
 
     Attributes:
@@ -54,19 +54,19 @@ class _Asked(ncnn.ModelBin):
         return weights
 
 
-def read_layers(param: str) -> tuple[list[str], list[Layer]]:
+def read_layers(param: str) -> tuple[list[str], list[NcnnLayer]]:
     """Returns the two lines before the layers, and the layers."""
     with open(param) as stream:
         magic, counts, *lines = stream.read().splitlines()
-    return [magic, counts], [Layer(line) for line in lines if line.strip()]
+    return [magic, counts], [NcnnLayer(line) for line in lines if line.strip()]
 
 
-def write_layers(param: str, head: list[str], layers: list[Layer]) -> None:
+def write_layers(param: str, head: list[str], layers: list[NcnnLayer]) -> None:
     with open(param, "w") as stream:
         stream.write("\n".join([*head, *(layer.line() for layer in layers), ""]))
 
 
-def read_weights(param: str, file: str, layers: list[Layer]) -> None:
+def read_weights(param: str, file: str, layers: list[NcnnLayer]) -> None:
     """Gives each layer its weights."""
     net = ncnn.Net()
     if net.load_param(param) != 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ncnn
 import numpy as np
-from ncnn_files import INTEGERS, Layer, floats_of, loaded, read_layers, read_weights, write_layers
+from ncnn_files import INTEGERS, NcnnLayer, floats_of, loaded, read_layers, read_weights, write_layers
 from worker_host import WorkerFailure
 
 _SCALE_TERM = {"Convolution": 8, "ConvolutionDepthWise": 8, "InnerProduct": 8}  # the parameter int8_scale_term
@@ -101,7 +101,7 @@ def quantize(arguments, _arrays):
     return {"names": [layer.name for layer in products]}, []
 
 
-def _is_on_grid(layer: Layer, floats: np.ndarray, scales: list[float]) -> bool:
+def _is_on_grid(layer: NcnnLayer, floats: np.ndarray, scales: list[float]) -> bool:
     """Whether weights are whole multiples of these scales."""
     if len(scales) != len(floats):
         return False
@@ -120,7 +120,7 @@ def _integers(floats: np.ndarray, scales: list[float]) -> np.ndarray:
     return np.concatenate([part.view(np.uint8) for part in parts])
 
 
-def _scale_behind(layer: Layer, layers: list[Layer], products: dict[Layer, dict]) -> float:
+def _scale_behind(layer: NcnnLayer, layers: list[NcnnLayer], products: dict[NcnnLayer, dict]) -> float:
     """The input scale of the int8 convolutions behind a convolution, which then gives integers; 0: it gives floats."""
     readers, waiting = [], list(layer.outputs)
     while waiting:
@@ -139,7 +139,7 @@ def _scale_behind(layer: Layer, layers: list[Layer], products: dict[Layer, dict]
     return scales.pop()
 
 
-def _write_scales(layer: Layer, product: dict, scale_behind: float) -> None:
+def _write_scales(layer: NcnnLayer, product: dict, scale_behind: float) -> None:
     """Appends what ncnn reads behind the weights and the bias; its scales are steps per unit."""
     steps = [1 / np.array(product["scales"]), np.array([1 / product["input_scale"]])]
     if scale_behind:

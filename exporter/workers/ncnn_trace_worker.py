@@ -5,7 +5,7 @@ from __future__ import annotations
 import ncnn
 import numpy as np
 import subgraph_trace
-from ncnn_files import Layer, loaded, read_layers, read_weights
+from ncnn_files import NcnnLayer, loaded, read_layers, read_weights
 from worker_host import WorkerFailure
 
 # What ONNX calls ncnn's layers: the graph is matched with the reference's as an ONNX graph is.
@@ -63,7 +63,7 @@ def read_graph(arguments: dict) -> subgraph_trace.Graph:
     )
 
 
-def _kind(layer: Layer) -> str:
+def _kind(layer: NcnnLayer) -> str:
     if layer.kind == "BinaryOp":
         return _BINARY.get(layer.parameters.get("0", "0"), layer.kind)
     if layer.kind == "Pooling":
