@@ -54,7 +54,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "10"
+IMPORT_VERSION = "11"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # keys: kinds of `model_files`
 
 

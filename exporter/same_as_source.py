@@ -106,7 +106,7 @@ def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
 def outputs_of(
     artifact: ModelArtifact, runtime: Runtime, images: Sequence[Sequence[np.ndarray]], context: StepContext
 ) -> list[list[np.ndarray]]:
-    """Returns the runtime's outputs for each image.
+    """Returns the runtime's outputs for each image, scores as [N, C, H, W].
 
     Raises:
         WorkerError: The runtime crashes, hangs or fails.
@@ -115,9 +115,14 @@ def outputs_of(
     def run() -> list[list[np.ndarray]]:
         options = RunOptions(threads=context.threads, timeout_s=context.timeout_s)
         with runtime.open(artifact, options) as session:
-            return [session.outputs(_as_taken(artifact.manifest.inputs, tensors)) for tensors in images]
+            taken = [_as_taken(artifact.manifest.inputs, tensors) for tensors in images]
+            return [[*map(_channels_first, artifact.manifest.outputs, session.outputs(each))] for each in taken]
 
     return settled(run)
+
+
+def _channels_first(spec: TensorSpec, output: np.ndarray) -> np.ndarray:
+    return output.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and output.ndim == 4 else output
 
 
 def _as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
 from segexport.files.output_folder import new_folder, require_free
@@ -170,7 +170,7 @@ def compress(
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
         unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
         summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
-        _write(out, summary, goal, outcome, chosen, feedback)
+        _write(out, summary, goal, outcome, chosen)
     return Compressed(summary, checked)
 
 
@@ -352,16 +352,8 @@ def _summary(
     )
 
 
-def _write(
-    out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None, feedback: Feedback
-) -> None:
-    svg = ""
-    try:
-        svg, png = plot.draw(goal, outcome.points, chosen)
-        (out / "search.png").write_bytes(png)
-    except EnvironmentMissingError as error:
-        feedback.warn(f"{error.what}: {error.hint}")
-    (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen, svg), encoding="utf-8")
+def _write(out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None) -> None:
+    (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen), encoding="utf-8")
     text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (out / "search.json").write_text(text + "\n", encoding="utf-8")
     lines = (json.dumps(point.model_dump(mode="json"), ensure_ascii=False) for point in outcome.points)

@@ -12,7 +12,7 @@ from segexport.runtimes.objects import Objects
 from segexport.spec import Label
 from segexport.task.instance.data import Annotation, InstanceData
 from segexport.task.instance.detections import decoded
-from segexport.ui.pictures import default_labels, panel
+from segexport.ui.pictures import Panel, default_labels, panel
 
 _TINT = 0.5
 
@@ -78,7 +78,7 @@ def class_map(objects: Objects, classes: int) -> np.ndarray:
 
 def object_panel(
     sample: Sample, data: Dataset, reference: np.ndarray, export: np.ndarray, labels: Sequence[Label]
-) -> bytes:
+) -> Panel:
     """Image, annotated masks, reference, export and their difference side by side, as `show.pictures.panel`.
 
     Args:

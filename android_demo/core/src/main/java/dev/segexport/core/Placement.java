@@ -31,6 +31,16 @@ public final class Placement {
         return sizes[index + 1];
     }
 
+    /** An image of the tensor's size brought back to the picture's. */
+    FloatImage undone(FloatImage tensor) {
+        FloatImage image = tensor;
+        for (int op = padded.length - 1; op >= 0; op--) {
+            int[] size = sizes[op];
+            image = padded[op] ? image.cut(size[0], size[1]) : Matte.resized(image, size[0], size[1]);
+        }
+        return image;
+    }
+
     /** For each column of a picture of {@code width} columns, the column of a mask that is {@code maskWidth} wide. */
     int[] columns(int width, int maskWidth) {
         return indices(width, maskWidth, 0);
