@@ -27,7 +27,7 @@ _OPTIONS = {
     "RESIZE_BILINEAR": "ResizeBilinearOptions", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
     "SOFTMAX": "SoftmaxOptions", "SPLIT": "SplitOptions", "SPLIT_V": "SplitVOptions",
     "STRIDED_SLICE": "StridedSliceOptions", "SUB": "SubOptions", "SUM": "ReducerOptions",
-    "TRANSPOSE_CONV": "TransposeConvOptions",
+    "TOPK_V2": "TopKV2Options", "TRANSPOSE_CONV": "TransposeConvOptions",
 }  # fmt: skip
 ORDERS = "segexport.orders"
 """Metadata of a file: tensor -> its axes by ONNX's numbers, in the order stored, where it is not the `usual` one."""

@@ -81,6 +81,8 @@ class _Steps:
 
 def clip(graph: LiteRtGraph) -> None:
     node = graph.node
+    if any(name and graph.value(name) is None for name in node.inputs[1:3]):
+        return _clip_computed(graph)
     limits = [graph.attribute("min"), graph.attribute("max")]
     for place, name in enumerate(node.inputs[1:3]):
         if name:
@@ -105,6 +107,17 @@ def clip(graph: LiteRtGraph) -> None:
     if not parts:
         alias(graph)
     return None
+
+
+def _clip_computed(graph: LiteRtGraph) -> None:
+    """Limits that are computed, each a number."""
+    x, *limits = graph.node.inputs
+    order, rank = graph.order(x), len(graph.shape(x))
+    given, shape, dtype = graph.read(x, order), [graph.shape(x)[axis] for axis in order], graph.source.dtypes[x]
+    for kind, name in zip(("MAXIMUM", "MINIMUM"), limits, strict=False):
+        if name:
+            given = graph.temporary(kind, [given, graph.read(name, order, rank)], shape, dtype)
+    graph.same(given, order)
 
 
 def hard_sigmoid(graph: LiteRtGraph) -> None:
@@ -149,6 +162,30 @@ def reciprocal(graph: LiteRtGraph) -> None:
 def softsign(graph: LiteRtGraph) -> None:
     steps = _Steps(graph)
     steps("DIV", steps.x, steps("ADD", steps("ABS", steps.x), 1.0), last=True)
+
+
+def selu(graph: LiteRtGraph) -> None:
+    """gamma * (max(x, 0) + alpha * (exp(min(x, 0)) - 1))"""
+    steps = _Steps(graph)
+    alpha, gamma = graph.attribute("alpha", 1.6732632), graph.attribute("gamma", 1.0507010)
+    below = steps("SUB", steps("EXP", steps("MINIMUM", steps.x, 0.0)), 1.0)
+    steps("MUL", steps("ADD", steps("RELU", steps.x), steps("MUL", below, float(alpha))), float(gamma), last=True)
+
+
+def hyperbolic(kind: str) -> Rule:
+    """sinh, cosh: (exp(x) -+ exp(-x)) / 2"""
+
+    def rule(graph: LiteRtGraph) -> None:
+        steps = _Steps(graph)
+        both = steps(kind, steps("EXP", steps.x), steps("EXP", steps("NEG", steps.x)))
+        steps("MUL", both, 0.5, last=True)
+
+    return rule
+
+
+def tangent(graph: LiteRtGraph) -> None:
+    steps = _Steps(graph)
+    steps("DIV", steps("SIN", steps.x), steps("COS", steps.x), last=True)
 
 
 def elu(graph: LiteRtGraph) -> None:
@@ -462,6 +499,53 @@ def gather(graph: LiteRtGraph) -> None:
     graph.write("GATHER", [graph.read(x), places], axis=axis)
 
 
+def gather_nd(graph: LiteRtGraph) -> None:
+    x, index = graph.node.inputs
+    if graph.attribute("batch_dims", 0):
+        raise graph.unsupported("places within each image of a batch")
+    value = graph.value(index)
+    if value is None:
+        places = graph.read(index)
+    else:
+        sizes = np.array(graph.shape(x)[: value.shape[-1]])
+        places = graph.file.constant(index, np.where(value < 0, value + sizes, value).astype(np.int32))
+    graph.write("GATHER_ND", [graph.read(x), places])
+
+
+def top_k(graph: LiteRtGraph) -> None:
+    x, count = graph.node.inputs
+    rank = len(graph.shape(x))
+    axis, number = graph.attribute("axis", -1) % rank, int(graph.required(count, "number").item())
+    order = (*(one for one in graph.order(x) if one != axis), axis)
+    given, dtype = graph.read(x, order), graph.source.dtypes[x]
+    smallest = not graph.attribute("largest", 1)
+    if smallest and dtype != "float32":
+        raise graph.unsupported("the smallest of integers")
+    if smallest:
+        given = graph.temporary("NEG", [given], graph.file.shape(given))
+    shape = [graph.shape(graph.node.outputs[0])[one] for one in order]
+    values = graph.file.tensor(f"{graph.node.outputs[0]}.values", tuple(shape), dtype)
+    places = graph.output(order, 1)
+    graph.file.operator("TOPK_V2", [given, graph.file.constant("count", np.int32(number))], [values, places])
+    if smallest:
+        graph.write("NEG", [values], order)
+    else:
+        graph.same(values, order)
+
+
+def log_sum_exp(graph: LiteRtGraph) -> None:
+    """The largest is taken out first, so that no exponent is above zero."""
+    steps, axes, keeps = _Steps(graph), _axes(graph), bool(graph.attribute("keepdims", 1))
+    where = graph.integers(*(steps.order.index(axis) for axis in axes))
+    few = [1 if axis in axes else graph.shape(graph.node.inputs[0])[axis] for axis in steps.order]
+    largest = graph.temporary("REDUCE_MAX", [steps.x, where], few, keepDims=True)
+    total = graph.temporary("SUM", [steps("EXP", steps("SUB", steps.x, largest)), where], few, keepDims=True)
+    found = graph.temporary("ADD", [graph.temporary("LOG", [total], few), largest], few)
+    order = steps.order if keeps else _left(steps.order, axes)
+    shape = [graph.shape(graph.node.outputs[0])[axis] for axis in order]
+    graph.same(graph.reshaped(found, tuple(shape), graph.node.outputs[0], False), order)
+
+
 def tile(graph: LiteRtGraph) -> None:
     x, order = graph.node.inputs[0], graph.order(graph.node.inputs[0])
     counts = graph.required(graph.node.inputs[1], "number of repeats").tolist()
@@ -588,6 +672,8 @@ RULES: dict[str, Rule] = {
             "Mean": "MEAN", "Sum": "SUM", "Max": "REDUCE_MAX", "Min": "REDUCE_MIN", "Prod": "REDUCE_PROD",
         }.items()
     },
+    "Cosh": hyperbolic("ADD"), "GatherND": gather_nd, "ReduceLogSumExp": log_sum_exp, "Selu": selu,
+    "Sinh": hyperbolic("SUB"), "Tan": tangent, "TopK": top_k, "Xor": elements("NOT_EQUAL"),
     "ArgMax": arg("ARG_MAX"), "ArgMin": arg("ARG_MIN"), "BatchNormalization": batch_norm, "Cast": cast, "Clip": clip,
     "Concat": concat, "CumSum": cumsum, "DepthToSpace": depth_to_space, "Dropout": alias, "Elu": elu, "Erf": erf,
     "Expand": expand, "Flatten": reshape, "Gather": gather, "GlobalAveragePool": global_pool("MEAN"),
