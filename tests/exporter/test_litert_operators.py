@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,14 @@ CASES: dict[str, Case] = {
     "cosh": ("Cosh", [], {}),
     "sinh": ("Sinh", [], {}),
     "log of summed exponents": ("ReduceLogSumExp", [], {"axes": [1], "keepdims": 0}),
+    "gather along an axis": ("GatherElements", [RANDOM.integers(-4, 4, (1, 3, 6, 8))], {"axis": 1}),
+    "scatter along an axis": ("ScatterElements", [integers(1, -1).reshape(1, 2, 1, 1), noise(1, 2, 1, 1)], {"axis": 1}),
+    "scatter": ("ScatterND", [integers(0, 3, 0, -3).reshape(2, 2), noise(2, 6, 8)], {}),
+    "shrink": ("Shrink", [], {"lambd": 0.3, "bias": 0.2}),
+    "thresholded relu": ("ThresholdedRelu", [], {"alpha": 0.4}),
+    "upper triangle": ("Trilu", [np.array(1, np.int64)], {"upper": 1}),
+    "unit length": ("LpNormalization", [], {"axis": 1}),
+    "unit sum": ("LpNormalization", [], {"axis": -1, "p": 1}),
     "gather elements": ("GatherND", [integers(0, 3, 0, -1).reshape(2, 2)], {}),
     "batch norm": ("BatchNormalization", [noise(4), noise(4), noise(4), np.abs(noise(4))], {"epsilon": 1e-3}),
     "instance norm": ("InstanceNormalization", [noise(4), noise(4)], {}),
@@ -211,7 +219,11 @@ class LiteRt:
 
 
 def model_of(
-    folder: Path, nodes: list, constants: dict[str, np.ndarray], outputs: tuple[str, ...] = ("y",), opset: int = 16
+    folder: Path,
+    nodes: list,
+    constants: Mapping[str, np.ndarray | np.generic],
+    outputs: tuple[str, ...] = ("y",),
+    opset: int = 16,
 ) -> Path:
     """An ONNX file; the outputs' types and shapes are inferred."""
     import onnx
