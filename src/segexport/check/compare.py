@@ -1,4 +1,4 @@
-"""Runs exports beside their reference on the same images, and hands what was measured to `conclude`."""
+"""Runs exports and their reference on the same images, and passes the measurements to `conclude`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def check(request: CheckRequest) -> Report:
     """Runs the whole check.
 
     Raises:
-        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+        SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
     """
     return conclude(measure(request))
 
 
 def measure(request: CheckRequest) -> Measurement:
-    """The part of `check` that runs models; its results are not judged yet.
+    """The part of `check` that runs models; it does not decide verdicts.
 
     Raises:
         SegexportError: As `check`.
@@ -119,7 +119,7 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
 def _try_reference(
     task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
 ) -> None:
-    """Checks the reference if exports contradict it; the outcome is added to their checks."""
+    """Checks the reference if exports contradict it; adds the result to their checks."""
     required = {one.model.name: RequiredAgreement.of(one.export, task) for one in running}
     if contradiction := contradiction_of(comparison, required):
         checks = reference.recheck(contradiction, comparison, anew)
@@ -129,7 +129,7 @@ def _try_reference(
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:
-    """Puts the probes' questions, in their order; the first error ends it."""
+    """Runs the probes in order, up to the first error."""
     if export.error is None:
         with capture_error(export):
             for probe in request.probes:

@@ -214,7 +214,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     type=float,
     default=10.0,
     show_default=True,
-    help="Duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
+    help="Longest duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
 @click.option(
     "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
