@@ -2,6 +2,7 @@
 # Fetches the tools of the Android build, by package name, into a cache; nothing is installed, root is not needed.
 #   fetch_tools.sh GROUP...     junit: JUnit and Android's org.json     ort: ONNX Runtime's AAR     zig: a C compiler
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
+#                               count: qemu with plugins, a Python and ONNX Runtime for arm64 (`segexport bench --count`)
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
 # is opened, also one that lies there already, and what was changed after it was unpacked is fetched again.
@@ -41,8 +42,10 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
             }
             rm -f apt.log ;;
         npm) npm pack --silent "$2@$3" > /dev/null || fail "npm cannot fetch $2@$3" ;;
-        wheel-*)
-            "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform "${1#wheel-}" \
+        wheel-* | wheel311-*) # wheel311: for CPython 3.11, whichever Python downloads it
+            local python=
+            [ "${1%%-*}" = wheel ] || python="--python-version 311 --implementation cp --abi cp311"
+            "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform "${1#wheel*-}" $python \
                 "$2==$3" > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch $2==$3"; }
             rm -f pip.log ;;
         *) fail "tools.lock: unknown kind $1" ;;
@@ -89,7 +92,8 @@ unpack() { # GROUP FILE
             mkdir -p "$root/aar" && unzip -qo "$root/onnxruntime.aar" -d "$root/aar" ;;
         *.tgz) tar -xzf "$2" -C "$root" ;;
         *mobsf*.whl) unzip -qoj "$2" '*/bundletool-all-*.jar' -d "$root" && mv "$root"/bundletool-all-*.jar "$root/d8.jar" ;;
-        *.whl) unzip -qo "$2" -d "$root" && chmod +x "$root"/ziglang/zig ;;
+        *ziglang*.whl) unzip -qo "$2" -d "$root" && chmod +x "$root"/ziglang/zig ;;
+        *.whl) unzip -qo "$2" -d "$root/site" ;;
     esac
 }
 
@@ -112,7 +116,7 @@ if [ "${1:-}" = --lock ]; then
     exit
 fi
 
-[ $# -gt 0 ] || { sed -n '2,5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 for wanted in "$@"; do
     stamp=$TOOLS/$wanted/.complete
     lines=$(grep "^$wanted " "$lock") || fail "no group $wanted; there are: $(cut -d' ' -f1 "$lock" | sort -u | xargs)"

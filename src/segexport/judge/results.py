@@ -8,6 +8,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.judge.base import Judge
 from segexport.measure import latency
+from segexport.measure.instructions import Instructions
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, Counts
 from segexport.pipeline.registry import target_of
@@ -66,6 +67,7 @@ class Measured:
 
     Attributes:
         info: What ran it; None where nothing could be opened.
+        instructions: None where they were not to be counted.
         worst: The images on which it agrees least, drawn.
         operators: Precision -> operator -> how many ran so.
         more: Checks beyond those that follow from the counts and the times.
@@ -75,6 +77,7 @@ class Measured:
     info: SessionInfo | None = None
     counts: Counts | None = None
     timing: latency.Timing | None = None
+    instructions: Instructions | None = None
     worst: tuple[WorstImage, ...] = ()
     operators: dict[str, dict[str, int]] = field(default_factory=dict)
     more: list[Check] = field(default_factory=list)

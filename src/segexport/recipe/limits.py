@@ -35,6 +35,8 @@ class Limits(Frozen):
         size_ratio_max: Bytes of the export over those of the baseline.
         latency_ratio_max: Latency over that of the baseline, on the same device: of each process the lower quartile of
             its runs, of the processes the geometric mean (`measure.latency_statistics`).
+        instructions_ratio_max: Instructions of one inference over those of the fp32 export, on each processor that is
+            counted.
         latency_drift_max: Relative trend during the timing beyond which it decides nothing.
         min_images_per_class: Images with a class, below which its IoU is not gated.
     """
@@ -53,6 +55,7 @@ class Limits(Frozen):
     agreement_masks_min: float | None = Field(default=None, ge=0, le=1)
     size_ratio_max: float | None = Field(default=None, gt=0)
     latency_ratio_max: float | None = Field(default=None, gt=0)
+    instructions_ratio_max: float | None = Field(default=None, gt=0)
     latency_drift_max: float = Field(default=DRIFT_LIMIT, gt=0)
     min_images_per_class: int = Field(default=10, ge=2)
 

@@ -49,6 +49,17 @@ class Latency(Frozen):
     device: str = ""
 
 
+class InstructionCount(Frozen):
+    """Instructions of one inference on one thread, in user mode; a cost, not a speed.
+
+    Attributes:
+        counted_by: The runtime and the counter, with versions. Counts of different ones are not comparable.
+    """
+
+    instructions: int = Field(ge=0)
+    counted_by: str
+
+
 class WorstImage(Frozen):
     """An image on which export and reference differ most. `picture` is a PNG path relative to the report."""
 
@@ -127,6 +138,7 @@ class ExportResult(Frozen):
     latency_ratio: float | None = None  # this export / latency_baseline; below 1 is faster
     latency_ratio_interval: tuple[float, float] | None = None
     latency_baseline: str = ""
+    instructions: dict[str, InstructionCount] = Field(default_factory=dict)  # by processor
     checks: tuple[Check, ...] = ()
     worst_images: tuple[WorstImage, ...] = ()
     operators: dict[str, dict[str, int]] = Field(default_factory=dict)  # precision -> operator type -> count
