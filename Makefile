@@ -1,5 +1,5 @@
 # Everything runs in .venv, which is made on first use from CPython 3.10 to 3.14; `make PYTHON=/path/to/python ...` names
-# one. 3.10 holds all toolchains at once; what another one has no wheels for gets an environment of its own.
+# one. 3.10 can install all toolchains; on another Python, a toolchain without wheels gets a separate environment.
 
 VENV := .venv
 PY   := $(VENV)/bin/python

@@ -66,7 +66,7 @@ print(time.perf_counter() - start)
 
 
 def bare_seconds(artifact, tensors: Path) -> float:
-    """Seconds of a plain loop over the tensors, in a process of its own."""
+    """Seconds of a plain loop over the tensors, in a separate process."""
     files = [str(artifact.file("model"))]
     files.append(str(artifact.file("params")) if artifact.manifest.format == "paddle" else "-")
     script = _BARE[artifact.manifest.format]

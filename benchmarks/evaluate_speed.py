@@ -2,12 +2,12 @@
 
     python benchmarks/evaluate_speed.py ONNX_ARTIFACT DATA [-o benchmarks/results/evaluate_speed.json]
 
-The bare loop is ONNX Runtime alone: one thread, tensors that lie ready in memory, nothing done with the outputs. Beside
-it stands the loop that people write: decode, resize, normalize, run, argmax, one after the other. `evaluate` decodes,
-preprocesses, runs, brings masks back to the images' size and counts. The three are measured in turns.
+Compares three programs, measured in turns. The bare loop is ONNX Runtime alone: one thread, tensors in memory, outputs
+not used. The sequential loop decodes, resizes, normalizes, runs and takes the argmax. `evaluate` decodes, preprocesses,
+runs, restores masks to the images' size and counts.
 
-Wall time means something on a quiet machine only, so processor time stands beside it: where two cores are free, the
-busier of `evaluate`'s two processes sets its speed, and `ratio_to_bare_by_processor_time` is what that allows.
+Wall time is meaningful only on a quiet machine, so processor time is recorded too: with two free cores, the busier of
+`evaluate`'s two processes sets its speed, and `ratio_to_bare_by_processor_time` is the speed that this allows.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)  # in a separate process
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     data = Dataset.open(arguments.data, "val")

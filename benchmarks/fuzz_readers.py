@@ -2,7 +2,7 @@
 
     python benchmarks/fuzz_readers.py [--inputs N] [--number N] [--only NAME ...] [--json FILE]
 
-Each reader works in a process of its own, under a limit of memory. A process that says nothing for a minute hangs, one
+Each reader works in a separate process, under a limit of memory. A process that says nothing for a minute hangs, one
 that ends by a signal crashed; both count, and the next series goes on. The last input of such a process is kept in
 --keep.
 """

@@ -137,7 +137,7 @@ def all_cells(*, free: bool = True) -> list[Cell]:
 
 
 class Paddle:
-    """Builds cells in a process of its own; a new one after Paddle has ended it. What it built stays in `kept`."""
+    """Builds cells in a separate process; a new one after Paddle has ended it. What it built stays in `kept`."""
 
     def __init__(self, folder: Path, kept: Path) -> None:
         self._folder, self._kept, self._worker = folder, kept, None

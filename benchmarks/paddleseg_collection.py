@@ -119,7 +119,7 @@ def exported(
     context = StepContext(timeout_s=options.timeout_s)
     try:
         artifact = PlanRunner(store, context).build(to, source, planned(steps_of(recipe), source))
-    except (WorkerTimeout, Interrupted) as error:  # nobody knows
+    except (WorkerTimeout, Interrupted) as error:  # no result
         return {"outcome": "too slow", "reason": _said(error)}
     except SegexportError as error:
         return {"outcome": "refused", "reason": _said(error)}

@@ -20,7 +20,7 @@ DILATED = {"output_stride": 8}
 LAST, ALL = [2, 3], [0, 1, 2, 3]
 SWIN = "SwinTransformer_tiny_patch4_window7_224"
 VIT = ("ViT_small_patch16_224", {"img_size": "size", "pretrained": "nothing"})
-# model -> its arguments; `backbone` is a name with arguments. `size` stands for the image's longer side.
+# model -> its arguments; `backbone` is a name with arguments. `size` is replaced by the image's longer side.
 MODELS: dict[str, dict[str, Any]] = {
     "ANN": {"backbone": ("ResNet50_vd", DILATED)},
     "AttentionUNet": {},
@@ -171,7 +171,7 @@ def with_statistics(net: Any, height: int, width: int) -> None:
 
 
 def with_head(net: Any, head: str, height: int, width: int) -> Any:
-    """The network whose first output is what PaddleSeg's `export.py --output_op` makes of it.
+    """The network whose first output equals that of PaddleSeg's `export.py --output_op`.
 
     Scores are scaled so that every class wins somewhere, as it does in a trained network: else one class is everywhere,
     and masks say nothing.

@@ -5,8 +5,8 @@
 For each model its fp32 exports to ONNX and Paddle-Lite are checked without timing, the reference run in three ways that
 take turns: `optimized` alone (what a check did before 0.2), `plain` alone (what it does with --latency-seconds 0), and
 `watched`, both and every mask compared (what it does when it times). Seconds on the clock depend on how busy the
-machine is, so those of the processors, of all processes together, stand beside them; medians. The verdicts are those of
-the watched run and say whether the exports are judged right; `optimized` says what the other reference would have had.
+machine is, so the processor seconds of all processes are recorded too; all are medians. The verdicts come from the
+watched run and show whether the exports get the right verdict; `optimized` gives those of the other reference.
 """
 
 from __future__ import annotations

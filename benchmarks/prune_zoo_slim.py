@@ -20,7 +20,7 @@ TIMEOUT_S = 600
 
 
 def prune_one(prefix: Path, ratio: float) -> dict:
-    """Runs in a process of its own."""
+    """Runs in a separate process."""
     import zlib  # noqa: F401 - before paddle
 
     import numpy as np

@@ -29,7 +29,7 @@ KEPT += ("latency_ms", "latency_ratio", "latency_ratio_interval", "latency_basel
 
 
 def exports(methods: list[str], calibration: dict) -> list[dict]:
-    """fp32, then every calibrator with and without either mend."""
+    """fp32, then every calibrator with and without each correction."""
     found = [{"to": "onnx", "precision": "fp32", "name": "fp32"}]
     for method, bias, equalize in itertools.product(methods, (False, True), (False, True)):
         name = "-".join([method, *(["bias"] if bias else []), *(["cle"] if equalize else [])])

@@ -4,7 +4,7 @@
 
 MODEL is a graph without weights (`GRAPH.pdmodel`; `tests/exporter/zoo.py` fills it) or the folder of an export with its
 weights. *plain* runs operator by operator, *passes* rewrites the graph first and stays without oneDNN, *oneDNN* does
-both, which is what Paddle Inference does unasked. Each runs in a process of its own, on three images one after the
+both, which is what Paddle Inference does unasked. Each runs in a separate process, on three images one after the
 other. `agreement` is the part of the pixels with the plain program's class (of detections: numbers that are the same),
 image by image. `nudged` is what the plain program agrees with itself on when its input is multiplied by 1 + 2e-7, a
 change of the last bit: random weights amplify rounding, and what differs by as little is not wrong. With an existing
@@ -87,7 +87,7 @@ def _agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def run(name: str, files: tuple[Path, Path], feeds: list[list[np.ndarray]], folder: Path, limit_s: float) -> dict:
-    """One program on all images, in a process of its own."""
+    """One program on all images, in a separate process."""
     given, out = folder / "feeds.npz", folder / f"{name}.npz"
     out.unlink(missing_ok=True)
     np.savez(given, **{f"{i}_{j}": array for i, feed in enumerate(feeds) for j, array in enumerate(feed)})

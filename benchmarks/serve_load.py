@@ -5,7 +5,7 @@
 MODEL is of any format; IMAGES is a folder, its files are sent as they are, as Base64. The parts:
 
 - sustained: as many clients as fill the pipeline, each with the next request as soon as it has its answer, in turn with
-  the bare runtime: the same tensor again and again in a process of its own, nothing sent and nothing done with outputs.
+  the bare runtime: the same tensor again and again in a separate process, nothing sent and nothing done with outputs.
 - open: requests at random moments (Poisson), at 0.7 of the sustained speed, whether earlier ones are answered or not;
   times are from the moment when the request was due, so a stall of the server counts for all that it delays.
 - overload: the same at 10 times the sustained speed. Each request is answered, with 200 or 503; the figures say how

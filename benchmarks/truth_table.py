@@ -6,7 +6,7 @@
 
 The models are those of `real_models.py`, PP-HumanSeg-Lite (on CamVid's images without labels, so by agreement alone)
 and the demo; a recipe adds its model and data. The targets are all that are installed, each with all its precisions. A
-row that is in the results already is measured again with `--again` only; each row is kept as soon as it is there, and
+row that is in the results already is measured again with `--again` only; each row is saved once it is measured, and
 several machines can each do a shard. `--page` writes docs/truth-table.md from the results.
 
 Times are those of one thread, each export in turn with the fp32 ONNX export in ONNX Runtime, in several sessions.
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--export", type=json.loads, action="append", default=[], help="a further one, as in a recipe")
     parser.add_argument("--limit", type=int, default=24, help="images of the check")
     parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts of the rows")
-    parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    parser.add_argument("--again", action="store_true", help="measure existing rows again")
     parser.add_argument("--page", action="store_true", help="only write the page")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     given = parser.parse_args()

@@ -353,7 +353,7 @@ def _rows(file: Path | None) -> dict[str, dict]:
 
 
 def networks(folder: Path, names: list[str] | None) -> list[Path]:
-    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a process of its own."""
+    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a separate process."""
     if names is None:
         return []
     script = REPOSITORY / "tests" / "exporter" / "networks.py"

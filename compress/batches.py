@@ -85,7 +85,7 @@ class Batches:
             first, other = views[0], next(view for view in views if view[0].shape != images[0].shape)
             raise InputError(
                 f"{first[2]} and {other[2]} become tensors of different sizes",
-                cause=f"{first[0].shape[2:]} and {other[0].shape[2:]}; a batch holds images of one size",
+                cause=f"{first[0].shape[2:]} and {other[0].shape[2:]}; all images of a batch have the same size",
                 hint="train with batch size 1, or on a model whose preprocessing resizes to one size",
             )
         labels = [label for _, label, _ in views]

@@ -233,11 +233,11 @@ class Finetune:
         elif self.worker is processes.WORKER:
             answers = processes.several(job, self.params.processes, out_dir, **limits)
         else:
-            raise InputError(f"step {self.kind} trains in one process, {self.params.processes} are asked for")
+            raise InputError(f"step {self.kind} trains in one process, not in {self.params.processes}")
         try:
             first = next(answers)
             if step := first["step"]:
-                context.say(f"fine-tuning goes on from step {step}")
+                context.say(f"fine-tuning resumes from step {step}")
             with context.progress("fine-tuning", max(1, job.options.steps - step)) as bar:
                 for answer in chain([first], answers):
                     bar.advance(answer["step"] - step)
@@ -246,7 +246,7 @@ class Finetune:
                         context.say(_told_evaluation(event))
         except (Exception, KeyboardInterrupt):
             if (Path(job.folder) / checkpoint.NAME).is_file():
-                context.say(f"the training so far is kept in {job.folder}; the same command goes on from there")
+                context.say(f"the training so far is kept in {job.folder}; the same command resumes it")
             raise
         context.say(f"{step} steps, {answer['waited_s'] / max(answer['worked_s'], 1e-9):.1%} of the time for data")
         return _told_course(step, job.options.steps, Path(job.folder))
@@ -259,7 +259,7 @@ def _teacher(path: str) -> dict[str, str]:
     artifact = import_model(Path(path), ImportOptions(), Store())
     if artifact.manifest.format != Format.PADDLE:
         raise InputError(
-            f"{path}: a {artifact.manifest.format} model cannot teach",
+            f"{path}: a {artifact.manifest.format} model cannot be the teacher",
             hint="give the Paddle export that it was made from",
         )
     return {role: str(artifact.file(role)) for role in ("model", "params")}
@@ -273,7 +273,7 @@ def _require_same_classes(data: Dataset, validation: Dataset) -> None:
     if not validation.labelled:
         raise InputError(f"{validation.root}: the images of {validation.split} have no labels to measure with")
     if validation.labels != data.labels:
-        raise InputError(f"{validation.root} and {data.root} have other classes")
+        raise InputError(f"{validation.root} and {data.root} have different classes")
 
 
 def _told_head(before: int, labels: tuple[Label, ...], origin: tuple[int | None, ...]) -> str:
@@ -296,8 +296,6 @@ def _told_course(step: int, steps: int, folder: Path) -> tuple[str, ...]:
     evaluations = [json.loads(line) for line in lines]
     notes = [f"{step} of {steps} steps"]
     if best := [entry for entry in evaluations if entry["best"] and entry["miou"] is not None]:
-        when = (
-            f"epoch {best[-1]['epoch']:g}" if best[-1]["step"] else "the weights from before, which training made worse"
-        )
+        when = f"epoch {best[-1]['epoch']:g}" if best[-1]["step"] else "the initial weights, which training made worse"
         notes.append(f"kept: {when}, mIoU {best[-1]['miou']:.4f}")
     return tuple(notes)

@@ -180,7 +180,7 @@ def _float_reader(names: list[str]) -> Callable[[Tensors], list[float]]:
     return lambda tensors: [float(item) for name in names for item in tensors[name].numpy().reshape(-1)]
 
 
-# -- operators with a form of their own ----------------------------------------------------------------------------
+# -- operators with another signature ------------------------------------------------------------------------------
 
 
 def _batch_norm(op: Op) -> Run:

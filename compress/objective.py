@@ -37,7 +37,7 @@ class Objective:
         if heads > len(student.fetch_names):
             raise InputError(
                 f"multi_loss_weight has {heads} weights, the model has {len(student.fetch_names)} outputs",
-                cause="each one is that of an output: the segmentation, then its auxiliary heads",
+                cause="each output has one weight: the segmentation, then the auxiliary heads",
             )
         self._logits, *self._auxiliary = (where(student, output) for output in range(heads))
         self._teacher: LiveProgram | None = None
@@ -46,7 +46,7 @@ class Objective:
         if options.losses.needs_teacher:
             if teacher is None:
                 raise InputError(
-                    "a distillation loss has a weight, and there is no teacher", hint="name one, or set it to 0"
+                    "a distillation loss has a weight, and there is no teacher", hint="name a teacher, or set it to 0"
                 )
             self._teacher, self._teacher_logits = LiveProgram(teacher), where(teacher)
             self._teacher.eval()
@@ -79,7 +79,7 @@ class Objective:
                 found["attention"] = sum(pairs) / len(pairs)
         if not found:
             raise InputError(
-                "there is nothing to learn from: the images have no labels, and no distillation loss has a weight",
+                "no loss can be computed: the images have no labels, and no distillation loss has a weight",
                 hint="set losses.kl or losses.cwd, and name a teacher",
             )
         return found
@@ -169,7 +169,7 @@ def _require_fit(student: Program, own: tuple[str, int], teacher: Program, other
     classes, known = student.shape(own[0])[own[1]], teacher.shape(other[0])[other[1]]
     if classes != known:
         raise InputError(
-            f"the student has {classes} classes, its teacher {known}", hint="choose a teacher of this task"
+            f"the student has {classes} classes, its teacher {known}", hint="choose a teacher with the same classes"
         )
     mine, its = student.shape(student.feed_names[0]), teacher.shape(teacher.feed_names[0])
     if any(a != b and a > 0 and b > 0 for a, b in zip(mine[1:], its[1:], strict=False)):

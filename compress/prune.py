@@ -205,9 +205,9 @@ def _require_ratios(ratio: float | Mapping[str, float], graph: ChannelGraph) -> 
             of = f" of {name}" if name else ""
             raise InputError(
                 f"the pruning ratio{of} is {value}",
-                cause="a ratio is the fraction of channels that go: at least 0, below 1",
+                cause="a ratio is the fraction of channels to remove: at least 0, below 1",
             )
         if name and name not in known:
             raise InputError(
-                f"{name!r} makes no channels that can be cut", hint="`segexport inspect` lists those that can"
+                f"{name!r} has no channels that can be cut", hint="`segexport inspect` lists those that can"
             )

@@ -74,10 +74,10 @@ class Prune:
                     "`sensitivities_file`: one of them"
                 )
             if self.widths == "global" and (self.criterion != "fisher" or not ways[1]):
-                raise ValueError("`widths: global` goes with `criterion: fisher` and one of the keep_ targets")
+                raise ValueError("`widths: global` needs `criterion: fisher` and one of the keep_ targets")
             if self.stages > 1 and (not ways[1] or self.criterion not in ("fisher", "saliency")):
                 raise ValueError(
-                    "`stages` go with a criterion that is measured anew (fisher, saliency) and a keep_ target"
+                    "`stages` need a criterion that is measured for each stage (fisher, saliency) and a keep_ target"
                 )
             return self
 
@@ -191,7 +191,7 @@ class _FromImages(_Pruning):
     """Prunes in a worker that uses images."""
 
     def __enter__(self) -> _FromImages:
-        data, manifest, context = self.context.images("pruning by what images show"), self.source.manifest, self.context
+        data, manifest, context = self.context.images("pruning by images"), self.source.manifest, self.context
         same = data.labelled and data.num_classes == manifest.num_classes
         classes = manifest.num_classes if same else None
         job = PruneJob(
@@ -236,9 +236,9 @@ class _FromImages(_Pruning):
         names = {name for group in analyze(self.before).groups for name, _ in group.sources}
         if not names & ratios.keys():
             raise InputError(
-                f"{file}: the sensitivities of another model",
-                cause=f"it names {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}; of this model's channels none",
-                hint="name a file that is not there yet: it is measured then",
+                f"{file}: sensitivities of another model",
+                cause=f"it lists {', '.join(sorted(ratios)[:_LISTED]) or 'nothing'}, but no channels of this model",
+                hint="name a new file: the sensitivities are then measured",
             )
         return {name: ratio for name, ratio in ratios.items() if name in names}
 

@@ -159,7 +159,7 @@ def _read(file: Path) -> dict[str, dict[str, float]]:
     if not all(
         isinstance(loss, int | float) and math.isfinite(loss) and 0 <= float(ratio) < 1 for ratio, loss in losses
     ):
-        raise InputError(f"{file}: not a file of sensitivities", cause="ratios lie in [0, 1) and losses are finite")
+        raise InputError(f"{file}: not a file of sensitivities", cause="ratios are in [0, 1) and losses are finite")
     return found
 
 

@@ -76,7 +76,7 @@ class LearningOptions(Frozen):
     @model_validator(mode="after")
     def _features_where_they_are_compared(self) -> LearningOptions:
         if bool(self.losses.attention) != bool(self.features):
-            raise ValueError("the attention loss and `features` go together: give both or neither")
+            raise ValueError("the attention loss needs `features`, and the reverse: give both or neither")
         return self
 
 

@@ -90,7 +90,7 @@ class Running:
         if self.trainer.state.setdefault("data", job.data_digest) != job.data_digest:
             raise InputError(
                 f"{job.folder}: the checkpoint of a training on other images, batches or classes",
-                hint="give another folder, or train on what it began with",
+                hint="give another folder, or train on the original images, batches and classes",
             )
 
 
@@ -106,10 +106,10 @@ def _use(device: str) -> None:
     if kind == "gpu":
         there = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
         if not there:
-            hint = "--device cpu, or pip install paddlepaddle-gpu==2.6.2 in its place"
+            hint = "--device cpu, or replace it by paddlepaddle-gpu==2.6.2"
             raise InputError(f"device {device!r}: this paddlepaddle {paddle.__version__} has no GPU here", hint=hint)
         if int(index or 0) >= there:
-            raise InputError(f"device {device!r}: {there} GPUs are here", hint="--device gpu:0")
+            raise InputError(f"device {device!r}: this machine has {there} GPUs", hint="--device gpu:0")
     if kind == "gpu" and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:  # the launcher assigns one per process
         device = f"gpu:{paddle.distributed.ParallelEnv().device_id}"
     paddle.set_device(device)

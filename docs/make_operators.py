@@ -19,7 +19,7 @@ export names the rewrites that it took.
 
 ## Is anything else silently wrong?
 
-`benchmarks/operator_sweep.py` builds every operator that a converter accepts as a small program of its own, with each
+`benchmarks/operator_sweep.py` builds every operator that a converter accepts as a separate small program, with each
 combination of its attributes (the pairs, where they are many), with fixed and with dynamic sizes, exports it with
 segexport's own steps, and compares ONNX Runtime and Paddle-Lite's x86 twin with Paddle; here is
 [the table](../benchmarks/results/operator_sweep.md). A new operator or attribute is a line in `benchmarks/operators/`.

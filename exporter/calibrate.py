@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from segexport.artifact import Manifest, ModelArtifact, file_entry, is_warning, write_artifact
 from segexport.errors import UnsupportedModelError
 from segexport.exporter import program
-from segexport.exporter.onnx_quantize import quantize
+from segexport.exporter.onnx_quantize import QuantizeOnnx, quantize
 from segexport.exporter.quantization_ranges import Ranges, onnx_convolutions, onnx_to_program
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import ToOnnx, onnx_nodes
@@ -87,7 +87,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
     with tempfile.TemporaryDirectory(prefix="segexport-ranges-") as scratch:
         folder = Path(scratch)
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, context))
-        done = quantize(fp32, folder / "int8.onnx", plain, context)
+        done = quantize(fp32, folder / "int8.onnx", QuantizeOnnx.Params(**dict(plain)), context)
         nodes = onnx_nodes(folder / "model.onnx", context)
     graph = program.read(source.file("model"), source.file("params"))
     names, convolutions = onnx_to_program(graph, nodes), onnx_convolutions(graph, nodes)
@@ -97,7 +97,7 @@ def where_it_rounds(source: ModelArtifact, calibration: Calibration, context: St
         raise UnsupportedModelError(
             f"{len(ranges.tensors)} tensors and {len(weights)} convolutions of this program are int8 in its export",
             cause="the export computes in float, or its names are not those of the program",
-            hint="leave steps calibrate and qat out: onnx_int8 quantizes by itself",
+            hint="leave steps calibrate and qat out: onnx_int8 calibrates without them",
         )
     whole = {convolutions[name]: value for name, value in done.whole.items() if name in convolutions}
     notes = [f"{len(ranges.tensors)} tensors and the weights of {len(weights)} convolutions are rounded to int8"]

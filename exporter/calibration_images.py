@@ -35,7 +35,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
             raise InputError(
                 f"{sample.name}: the preprocessed image contains NaN or infinity",
                 cause=f"mean {source.manifest.preprocess.mean}, std {source.manifest.preprocess.std}",
-                hint="a std of 0 divides by zero: mend the preprocessing (deploy.yaml, model.preprocess in a recipe)",
+                hint="a std of 0 divides by zero: fix the preprocessing (deploy.yaml, model.preprocess in a recipe)",
             )
         if (sample.image == sample.image[:1, :1]).all():
             flat.append(sample.name)

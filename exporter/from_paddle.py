@@ -54,7 +54,7 @@ from segexport.spec import (
 )
 from segexport.ui.pictures import default_labels
 
-IMPORT_VERSION = "10"
+IMPORT_VERSION = "11"
 _READERS = {"paddle": program.read, "paddle-pir": pir.read_program}  # keys: kinds of `model_files`
 
 
@@ -154,7 +154,7 @@ def _export(files: ModelFiles, options: ImportOptions) -> _Found:
             f"{files.model}: a model for {files.kind}, not a Paddle export",
             hint="give the PaddleSeg or PaddleX export that it was made from",
         )
-    assert files.params is not None, "a program lies in two files"
+    assert files.params is not None, "a program has two files"
     model, params = files.model, files.params
     return _Found(
         path=model,

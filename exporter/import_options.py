@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
-from segexport.files.yaml_reader import read_yaml
 from segexport.spec import Color, Frozen, PerChannel, Preprocess
 
 
@@ -91,6 +90,8 @@ def _names(file: Path) -> tuple[str, ...]:
 
 
 def _preprocess(file: Path) -> Preprocess:
+    from segexport.files.yaml_reader import read_yaml
+
     try:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
+from segexport.exporter.unquantized_onnx import unquantized_onnx
 from segexport.pipeline.step import StepContext
-from segexport.process.worker import Worker
 
 _PRODUCTS = ("Conv",)  # MNN 3.6.1 cannot read the int8 matrix products that it writes
 # On x86, MNN 3.6.1 ignores the sign in int8 max pooling, and computes int8 averages wrongly.
@@ -22,16 +21,14 @@ _FLOAT_OPERATORS = ("MaxPool", "AveragePool", "GlobalAveragePool")
 _LOWEST, _HIGHEST = -128, 127
 
 
-def unquantized_onnx(onnx: Path, folder: Path, context: StepContext) -> tuple[Path, Path, str]:
+def for_mnn(onnx: Path, folder: Path, context: StepContext) -> tuple[Path, Path, str]:
     """Splits an int8 ONNX model for MNN's converter: the float model, the compression parameters, and a note."""
     floats, told = folder / "float.onnx", folder / "int8.json"
-    arguments = {"onnx": str(onnx), "out": str(floats), "float_operators": _FLOAT_OPERATORS}
-    with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
-        answer, _ = worker.call("unquantize", arguments, timeout_s=context.timeout_s)
-    layers = compression(answer["tensors"], answer["products"])
+    rounded = unquantized_onnx(onnx, floats, context, float_operators=_FLOAT_OPERATORS)
+    layers = compression(rounded.tensors, rounded.products)
     content = {"version": "3.6.1", "algo": [{"type": "QUANTIZE", "quantParams": {"layer": layers}}]}
     told.write_text(json.dumps(content), encoding="utf-8")
-    return floats, told, f"int8: {len(layers)} of {len(answer['products'])} quantized products keep weights and scales"
+    return floats, told, f"int8: {len(layers)} of {len(rounded.products)} quantized products keep weights and scales"
 
 
 def compression(tensors: Mapping[str, Sequence[Any]], products: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

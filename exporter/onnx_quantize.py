@@ -64,9 +64,17 @@ class QuantizeOnnx:
     uses_data = True
 
     class Params(Calibration):
-        """Calibration settings and bits per weight; `ends` sets the bits of the first and the last layer."""
+        """Calibration settings and what the runtime's integers hold.
+
+        Attributes:
+            weight_bits: Bits per weight; `ends` sets those of the first and the last layer.
+            symmetric: Activations are signed and have no zero point.
+            inputs_only: Only what convolutions and matrix products read is rounded, no operator's output.
+        """
 
         weight_bits: Literal[4, 8] = 8
+        symmetric: bool = False
+        inputs_only: bool = False
 
     def __init__(self, params: Calibration | None = None) -> None:
         self.params = self.Params(**dict(params)) if params else self.Params()
@@ -81,10 +89,10 @@ class QuantizeOnnx:
             require_float(source, "w4a8")
         if source.manifest.target.precision is Precision.INT8:
             return _as_it_is(self, source, out_dir, context)
-        bits = self.params.weight_bits
-        done = quantize(source, out_dir / "model.onnx", self.params, context, weight_bits=bits)
+        done = quantize(source, out_dir / "model.onnx", self.params, context)
         lineage = lineage_entry(self, context.key, done.notes)
-        return onnx_manifest(source, out_dir, done.answer, Precision.INT8 if bits == 8 else Precision.W4A8, lineage)
+        precision = Precision.INT8 if self.params.weight_bits == 8 else Precision.W4A8
+        return onnx_manifest(source, out_dir, done.answer, precision, lineage)
 
 
 def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
@@ -93,21 +101,19 @@ def _as_it_is(step: QuantizeOnnx, source: ModelArtifact, out_dir: Path, context:
     return source.manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
 
-def quantize(
-    source: ModelArtifact, out: Path, params: Calibration, context: StepContext, *, weight_bits: int = 8
-) -> QuantizationResult:
+def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, context: StepContext) -> QuantizationResult:
     """Calibrates and quantizes an fp32 ONNX artifact into the file `out`; raises as `QuantizeOnnx.run`."""
     data = context.images("int8 calibration").subset(params.images, context.seed).read_for(source.manifest.preprocess)
     notes = list(checked_images(data, source))
     trained = Ranges.of(source)
-    options = params.model_dump(mode="json") | {"images": len(data), "weight_bits": weight_bits}
-    if weight_bits == 4:
+    options = params.model_dump(mode="json") | {"images": len(data)}
+    if params.weight_bits == 4:
         options["per_channel"] = True  # a common scale for all channels would round some of them to zero
     if trained:
         if params.equalize or params.bias_correction:
             notes.append("neither equalized nor bias-corrected: the weights were trained for the ranges that they have")
         options |= {"equalize": False, "bias_correction": False}
-        if weight_bits == 8:
+        if params.weight_bits == 8:
             options["rounding"] = "nearest"  # as in training
     every = max(1, len(data) // _CORRECTED_ON)
     with (

@@ -71,5 +71,5 @@ def require_float(source: ModelArtifact, what: str) -> None:
         raise UnsupportedModelError(
             f"{source.manifest.name} is quantized to int8 already: {what} takes float models",
             cause="its weights are integers, which no training moves and no rounding improves",
-            hint="give the float model that it was quantized from, or export it as it is: --precision int8",
+            hint="give the float model that it was quantized from, or export it unchanged: --precision int8",
         )

@@ -25,7 +25,8 @@ from segexport.spec import Precision, TensorSpec
 _IMAGES = 2
 _FREE_SIDE = 256  # image side for a network of dynamic size
 _PATCHES = 8  # patches per side of a generated image: shapes and edges instead of pure noise
-_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.INT8: 0.1, Precision.W8: 0.5}  # int8 from int8
+_LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.BF16: 0.5, Precision.INT8: 0.1, Precision.W8: 0.5}
+"""Difference that is tolerated, relative to the outputs' spread; of int8 to the int8 source."""
 _OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # a score near the threshold changes the list
 
 
@@ -105,7 +106,7 @@ def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
 def outputs_of(
     artifact: ModelArtifact, runtime: Runtime, images: Sequence[Sequence[np.ndarray]], context: StepContext
 ) -> list[list[np.ndarray]]:
-    """Returns the runtime's outputs for each image.
+    """Returns the runtime's outputs for each image, scores as [N, C, H, W].
 
     Raises:
         WorkerError: The runtime crashes, hangs or fails.
@@ -114,9 +115,14 @@ def outputs_of(
     def run() -> list[list[np.ndarray]]:
         options = RunOptions(threads=context.threads, timeout_s=context.timeout_s)
         with runtime.open(artifact, options) as session:
-            return [session.outputs(_as_taken(artifact.manifest.inputs, tensors)) for tensors in images]
+            taken = [_as_taken(artifact.manifest.inputs, tensors) for tensors in images]
+            return [[*map(_channels_first, artifact.manifest.outputs, session.outputs(each))] for each in taken]
 
     return settled(run)
+
+
+def _channels_first(spec: TensorSpec, output: np.ndarray) -> np.ndarray:
+    return output.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and output.ndim == 4 else output
 
 
 def _as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list[np.ndarray]:

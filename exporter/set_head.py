@@ -184,7 +184,7 @@ def _scores(program: Program, fetch: Op, name: str, scores: _Scores, head: HeadK
     if scores.blocked is not None:
         raise UnsupportedModelError(
             f"the head of output {name!r} cannot become {head}",
-            cause=f"operator {scores.blocked.type} stands between its scores and the output",
+            cause=f"operator {scores.blocked.type} is between its scores and the output",
         )
     if head == "logits":
         return (scores.name, ["logits"]) if scores.taken_off else (name, ["the output holds logits already"])

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
-from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
-from segexport.exporter.mnn_int8 import unquantized_onnx
+from segexport.exporter.converted import converted
+from segexport.exporter.mnn_int8 import for_mnn
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import WORKERS
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.runtimes.mnn import MnnRuntime
 from segexport.spec import Format, Frozen, Precision
@@ -71,7 +70,7 @@ class ToMnn:
                 require_float(source, precision.value)
             precision = Precision.INT8
             with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
-                floats, told, note = unquantized_onnx(source.file("model"), Path(scratch), context)
+                floats, told, note = for_mnn(source.file("model"), Path(scratch), context)
                 convert(floats, out, ("--compressionParamsFile", str(told)), context)
             notes = (note,)
         else:
@@ -102,12 +101,7 @@ def convert(onnx: Path, out: Path, options: tuple[str, ...], context: StepContex
         with Worker(WORKERS / "mnn_convert_worker.py", needs="MNN", name="MNN's converter") as worker:
             worker.call("convert", arguments, timeout_s=context.timeout_s)
 
-    try:
-        settled(run, out=out.parent)
-    except (WorkerCrashed, WorkerFailed) as error:
-        raise UnsupportedModelError(
-            "MNN cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
-        ) from error
+    converted(run, "MNN", (out,))
 
 
 def operators(model: Path, timeout_s: float) -> list[tuple[str, str, int]]:

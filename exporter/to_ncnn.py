@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
 from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.exporter.converted import converted
+from segexport.exporter.ncnn_int8 import write_int8
 from segexport.exporter.quantized_program import require_float
-from segexport.exporter.same_as_source import require_same
+from segexport.exporter.same_as_source import made_inputs, require_same
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_nodes
+from segexport.exporter.unquantized_onnx import unquantized_onnx
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.runtimes.ncnn import NcnnRuntime
 from segexport.spec import Format, Frozen, Precision
@@ -27,16 +30,19 @@ class ToNcnn:
     """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
-    version = "1"
+    version = "3"
     accepts = Format.ONNX
     produces = Format.NCNN
     needs = ("ncnn", "pnnx")
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp16 stores the weights in fp16, and phones compute in it."""
+        """`precision`: fp16 and bf16 store the weights in fp16; the runtime computes in the one or the other.
 
-        precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
+        An int8 source stays int8, with its ranges and weights.
+        """
+
+        precision: Literal[Precision.FP32, Precision.FP16, Precision.BF16] = Precision.FP32
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
@@ -46,14 +52,15 @@ class ToNcnn:
 
         Raises:
             InputError: The input size is dynamic; an ncnn model has one fixed size.
-            UnsupportedModelError: pnnx rejects the model, its result crashes or computes something else, or the source
-                is in int8.
+            UnsupportedModelError: pnnx rejects the model, or its result crashes or computes something else; or fp16 or
+                bf16 is requested for an int8 source.
             Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
-        require_float(source, "ncnn")
+        if self.params.precision is not Precision.FP32:
+            require_float(source, self.params.precision.value)
         _require_sizes(source)
         _require_layers(source, context)
-        manifest, left_out = self._convert(source, out_dir, context)
+        manifest, left_out, notes = self._convert(source, out_dir, context)
         made = ModelArtifact(out_dir, manifest)
         try:
             same = require_same(
@@ -65,13 +72,29 @@ class ToNcnn:
             raise UnsupportedModelError(
                 error.what, cause=f"pnnx left out of {', '.join(left_out[:4])}; {error.cause}"
             ) from error
-        lineage = lineage_entry(self, context.key, (same,))
+        lineage = lineage_entry(self, context.key, (*notes, same))
         return manifest.model_copy(update={"lineage": (*source.manifest.lineage, lineage)})
 
-    def _convert(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> tuple[Manifest, list[str]]:
-        """Writes the files; returns their manifest and the operators that pnnx reports as omitted."""
-        precision, before = self.params.precision, source.manifest
-        answer = _convert(source, out_dir, precision, context)
+    def _convert(
+        self, source: ModelArtifact, out_dir: Path, context: StepContext
+    ) -> tuple[Manifest, list[str], tuple[str, ...]]:
+        """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes."""
+        precision, before, notes = self.params.precision, source.manifest, ()
+        files = {role: out_dir / name for role, name in _FILES.items()}
+        half = precision is not Precision.FP32
+        if before.target.precision is Precision.INT8:
+            precision = Precision.INT8
+            with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
+                floats = Path(scratch) / "float.onnx"
+                rounded = unquantized_onnx(source.file("model"), floats, context)
+                left_out = _pnnx(floats, before, files, context, half=False)
+                _name_tensors(floats, before, files, context)
+            notes = (write_int8(files, rounded, context),)
+        else:
+            left_out = _pnnx(source.file("model"), before, files, context, half=half)
+            _name_tensors(source.file("model"), before, files, context)
+        if precision is Precision.BF16:
+            notes = ("weights in fp16; the runtime switches use_bf16_storage on",)
         manifest = before.model_copy(
             update={
                 "format": Format.NCNN,
@@ -81,33 +104,37 @@ class ToNcnn:
                 "sample": None,
             }
         )
-        return manifest, answer["left_out"]
+        return manifest, left_out, notes
 
 
-def _convert(source: ModelArtifact, out_dir: Path, precision: Precision, context: StepContext) -> dict:
-    sizes = ",".join(f"[{','.join(map(str, spec.shape))}]{_NUMPY[spec.dtype]}" for spec in source.manifest.inputs)
-    options = [f"inputshape={sizes}", f"fp16={int(precision is Precision.FP16)}"]
-    with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
+def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext, *, half: bool) -> list[str]:
+    """Writes `param` and `bin`; returns the operators that pnnx reports as omitted."""
+    sizes = ",".join(f"[{','.join(map(str, spec.shape))}]{_NUMPY[spec.dtype]}" for spec in manifest.inputs)
+    options = [f"inputshape={sizes}", f"fp16={int(half)}"]
+    with tempfile.TemporaryDirectory(dir=files["param"].parent) as scratch:
         prepared = str(Path(scratch) / "model.onnx")
         with Worker(WORKERS / "onnx_for_pnnx_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
-            given = {"onnx": str(source.file("model")), "out": prepared}
-            worker.call("prepare", given, timeout_s=context.timeout_s)
-        arguments = {
-            "model": prepared,
-            "options": options,
-            **{role: str(out_dir / name) for role, name in _FILES.items()},
-        }
+            worker.call("prepare", {"onnx": str(onnx), "out": prepared}, timeout_s=context.timeout_s)
+        arguments = {"model": prepared, "options": options, **{role: str(path) for role, path in files.items()}}
 
         def run() -> dict:
             with Worker(WORKERS / "pnnx_worker.py", needs=("ncnn", "pnnx"), name="pnnx") as worker:
                 return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]
 
-        try:
-            return settled(run, out=out_dir)
-        except (WorkerCrashed, WorkerFailed) as error:
-            raise UnsupportedModelError(
-                "pnnx cannot convert this model", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
-            ) from error
+        return converted(run, "pnnx", files.values())["left_out"]
+
+
+def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext) -> None:
+    """Gives tensors their names back, by which a diagnosis finds them; files that cannot run stay as they are."""
+    inputs, timeout_s = made_inputs(manifest, context.seed), context.timeout_s
+    with Worker(WORKERS / "onnx_sample_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
+        answer, _ = worker.call("samples", {"onnx": str(onnx)}, inputs, timeout_s=timeout_s)
+    arguments = {role: str(path) for role, path in files.items()} | {"samples": answer["samples"]}
+    try:
+        with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
+            worker.call("name_tensors", arguments, inputs, timeout_s=timeout_s)
+    except (WorkerCrashed, WorkerFailed):  # the proof of the conversion will say why
+        return
 
 
 def _require_sizes(source: ModelArtifact) -> None:
@@ -124,5 +151,6 @@ def _require_layers(source: ModelArtifact, context: StepContext) -> None:
     if lacking:
         raise UnsupportedModelError(
             f"ncnn has no layer for {', '.join(lacking)}",
-            hint="export the scores, `--head logits`, and take the largest outside",
+            cause="it stands inside the network, or decides at a smaller size than the mask's",
+            hint="export the scores, `--head logits`, or another target",
         )

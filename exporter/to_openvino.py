@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segexport.artifact import LineageEntry, Manifest, ModelArtifact, file_entry
+from segexport.exporter.converted import converted
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.to_onnx import WORKERS
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -37,8 +38,8 @@ class ToOpenVino:
         """Writes `model.xml` and `model.bin`.
 
         Raises:
-            UnsupportedModelError: The source is in int8 and fp16 was requested.
-            WorkerError: OpenVINO cannot convert the model.
+            UnsupportedModelError: OpenVINO rejects the model or crashes on it; or fp16 is requested for an int8 source.
+            Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
         if self.params.half:
             require_float(source, "fp16")
@@ -48,10 +49,14 @@ class ToOpenVino:
             "half": self.params.half,
             "names": [spec.name for spec in (*source.manifest.inputs, *source.manifest.outputs)],
         }
-        with Worker(WORKERS / "openvino_worker.py", needs=OPENVINO_TOOLS, threads=context.threads) as worker:
-            answer, _ = worker.call("convert", arguments, timeout_s=context.timeout_s)
+
+        def convert() -> str:
+            with Worker(WORKERS / "openvino_worker.py", needs=OPENVINO_TOOLS, threads=context.threads) as worker:
+                return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]["version"]
+
+        version = converted(convert, "OpenVINO", (out_dir / MODEL, out_dir / WEIGHTS))
         precision = Precision.FP16 if self.params.half else source.manifest.target.precision
-        return openvino_manifest(source, out_dir, precision, answer["version"], lineage_entry(self, context.key))
+        return openvino_manifest(source, out_dir, precision, version, lineage_entry(self, context.key))
 
 
 def openvino_manifest(

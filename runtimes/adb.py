@@ -136,8 +136,8 @@ class AdbSession:
             result = read_result(folder / RESULT_NAME)
             if result.id != job_id or len(result.items) != len(items):
                 raise WorkerFailed(
-                    f"{self.info.device}: the result is that of another job",
-                    cause=f"asked for {job_id} with {len(items)} inputs, got {result.id!r} with {len(result.items)}",
+                    f"{self.info.device}: the result belongs to another job",
+                    cause=f"sent {job_id} with {len(items)} inputs, got {result.id!r} with {len(result.items)}",
                 )
             require_same_model(result, self._artifact)
             masks = []
@@ -178,7 +178,7 @@ class AdbSession:
         )
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        raise WorkerFailed(f"{self.info.device}: the app answers with masks, not with a model's raw outputs")
+        raise WorkerFailed(f"{self.info.device}: the app returns masks, not the model's raw outputs")
 
     def bench(self, tensors: Sequence[np.ndarray], runs: int) -> np.ndarray:
         """Milliseconds of `runs` inferences on the same input, (runs,) float64, timed on the phone."""
@@ -228,7 +228,7 @@ class AdbSession:
             missing = 0 if process.strip() else missing + 1
             if missing >= 2:
                 raise WorkerCrashed(
-                    f"{self.info.device}: the app ended without an answer",
+                    f"{self.info.device}: the app ended without a result",
                     cause=self._last_words(),
                     hint="adb logcat -d -s segexport AndroidRuntime libc DEBUG",
                 )

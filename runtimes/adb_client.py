@@ -90,7 +90,7 @@ class AdbClient:
             )
         except (FileNotFoundError, PermissionError) as error:
             raise EnvironmentMissingError(
-                f"{self._executable}: adb is not there",
+                f"{self._executable}: adb was not found",
                 cause=str(error),
                 hint="apt install adb, or the platform-tools of Android Studio; "
                 "or run the app's self-test by hand and give its result.json",
@@ -118,15 +118,15 @@ class AdbClient:
             return self._not_ready("offline")
         if "no devices" in said or re.search(r"device '.*' not found", said) or "error: closed" in said:
             return EnvironmentMissingError(
-                f"{self.serial or 'the phone'}: the phone is gone",
+                f"{self.serial or 'the phone'}: the phone was disconnected",
                 cause=cause,
                 hint="check the cable, then run it again",
             )
         if "Permission denied" in said or "Read-only file system" in said:
             return StorageError(
-                f"{self.serial}: the phone does not let adb write there",
+                f"{self.serial}: the phone does not let adb write to the app's folder",
                 cause=cause,
-                hint="open the app once so that its folder is made; some phones keep it closed to adb: use the app's "
+                hint="open the app once, which creates its folder; some phones deny adb access to it: use the app's "
                 "self-test and share its result.json",
             )
         return WorkerFailed(f"adb {' '.join(arguments)[:100]}: exit {code}", cause=cause)

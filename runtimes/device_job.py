@@ -76,7 +76,7 @@ class DeviceItem(Frozen):
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if Path(value).name != value:
-            raise ValueError(f"the mask lies beside the result, this one does not: {value!r}")
+            raise ValueError(f"the mask must be in the result's folder, this one is not: {value!r}")
         return value
 
 
@@ -206,7 +206,7 @@ def read_result(file: Path) -> DeviceResult:
         raise InputError(f"{file}: nothing was run", hint=hint)
     times = [ms for item in result.items for ms in (*item.preprocess_ms, *item.inference_ms, *item.postprocess_ms)]
     if not all(math.isfinite(ms) and ms >= 0 for ms in times):
-        raise InputError(f"{file}: it has times that are none", hint=hint)
+        raise InputError(f"{file}: it contains invalid times", hint=hint)
     return result
 
 
@@ -217,7 +217,7 @@ def require_same_model(result: DeviceResult, artifact: ModelArtifact) -> None:
     if theirs != ours.sha256:
         raise InputError(
             f"{result.device_name} ran another model than {artifact.path}",
-            cause=f"sha256 of its model: {theirs[:12] or 'not known'}..., of the export: {ours.sha256[:12]}...",
+            cause=f"sha256 of its model: {theirs[:12] or 'unknown'}..., of the export: {ours.sha256[:12]}...",
             hint="put the export into the app again and repeat the self-test",
         )
 
@@ -235,7 +235,7 @@ def read_mask(folder: Path, item: DeviceItem) -> np.ndarray:
     if len(data) != 2 * item.width * item.height:
         raise InputError(
             f"{file}: {len(data)} bytes are not a mask of {item.width}x{item.height}",
-            cause="two bytes for each pixel are expected; the file was cut off on the way",
+            cause="two bytes per pixel are expected; the file is truncated",
         )
     mask = np.frombuffer(data, "<u2").reshape(item.height, item.width)
     return mask.astype(np.uint8 if mask.max() <= 255 else np.uint16)

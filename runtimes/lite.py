@@ -35,7 +35,7 @@ def _in_place_of_arm(precision: Precision) -> str:
     """Returns what the x86 twin shows of an ARM file."""
     found = "the x86 twin of the program ran; the ARM file was compiled only"
     if precision is Precision.FP16:
-        return f"{found}, and its fp16 kernels exist on ARM alone: the twin has fp16 weights and computes in fp32"
+        return f"{found}, and fp16 kernels exist only on ARM: the twin has fp16 weights and computes in fp32"
     if precision is Precision.INT8:
         return f"{found}, and the twin rounds as its int8 kernels do"
     return found
@@ -49,10 +49,10 @@ def twin_of(artifact: ModelArtifact) -> Path:
     """
     if not any(entry.role == "host_model" for entry in artifact.manifest.files):
         notes = [note for entry in artifact.manifest.lineage for note in entry.notes]
-        why = next((note for note in notes if "no x86 twin" in note), "it contains a program for ARM alone")
+        why = next((note for note in notes if "no x86 twin" in note), "it contains a program for ARM only")
         raise UnsupportedModelError(
-            f"{artifact.path}: its values cannot be run on {platform.machine()}",
+            f"{artifact.path}: it cannot be run on {platform.machine()}",
             cause=why.removeprefix("warning: "),
-            hint="check it where its kernels are, on a phone: segexport check … --adb",
+            hint="check it on a phone: segexport check … --adb",
         )
     return artifact.file("host_model")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from segexport.artifact import ModelArtifact
+from segexport.measure.audit import Ran
 from segexport.runtimes.base import RunOptions, WorkerRuntime, WorkerSession, on_arm
-from segexport.spec import Format, Precision
-
-_WIDENED = "ncnn has no fp16 arithmetic for this CPU: weights are fp16, the arithmetic here is fp32"
+from segexport.spec import Format
 
 
 class NcnnRuntime(WorkerRuntime):
-    """Runs `.param` and `.bin` file pairs."""
+    """Runs `.param` and `.bin` file pairs; keeps floats in fp16 or bf16 if the manifest's precision is that."""
 
     name = "ncnn"
     title = "ncnn"
     runs = (Format.NCNN,)
+    profiles = True
     worker = "ncnn_worker.py"
     needs = "ncnn"
 
@@ -25,8 +26,10 @@ class NcnnRuntime(WorkerRuntime):
         return {"model": artifact.file("model"), "params": artifact.file("params")}
 
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
-        half = artifact.manifest.target.precision is Precision.FP16
-        session = super().open(artifact, replace(options, options={**options.options, "half": half}))
-        if half and not on_arm():
-            session.info = replace(session.info, not_run=_WIDENED)
-        return session
+        precision = {"precision": artifact.manifest.target.precision.value}
+        return super().open(artifact, replace(options, options={**options.options, **precision}))
+
+    def no_fp16(self, ran: Sequence[Ran]) -> str:
+        if on_arm():
+            return ""
+        return "ncnn has no fp16 kernels for this processor: weights are fp16, the arithmetic here is fp32"

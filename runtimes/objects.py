@@ -58,7 +58,7 @@ class Objects:
     def mask(self, index: int) -> np.ndarray:
         """Returns the mask of one object, (height, width) bool."""
         if self.bits is None:
-            raise ValueError("of these objects only boxes are known")
+            raise ValueError("these objects have boxes only, no masks")
         return np.unpackbits(self.bits[index], axis=1, count=self.size[0]).view(bool)
 
     def take(self, which: np.ndarray) -> Objects:

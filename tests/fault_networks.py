@@ -1,6 +1,6 @@
 """Small networks that Paddle 2.6.2's graph optimization gets wrong, each in its own way, and a sound one.
 
-A script, in a process of its own because Paddle can abort; `faults.make_networks` runs it:
+A script, in a separate process because Paddle can abort; `faults.make_networks` runs it:
 
     python tests/fault_networks.py OUT_DIR
 """

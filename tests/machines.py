@@ -1,4 +1,4 @@
-"""A machine of a test's own: no other Python than the test's, no toolchain, nothing that was installed before."""
+"""A simulated machine: only the test's Python, no toolchain, nothing installed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Machine:
         pythons: tuple[str, ...] = (HERE,),
         prove: Callable[[Path], None] = lambda _python: None,
     ) -> Toolchain:
-        """A toolchain of a package that is installed; `lock` is what the fake uv takes: `name==version`, `# code`."""
+        """A toolchain of an installed package; `lock` is the fake uv's lock file: `name==version`, `# code`."""
         file = self.folder / f"{name}.txt"
         file.write_text(lock)
         made = Toolchain(name, f"does {name}", modules, pythons, file, prove)

@@ -36,9 +36,9 @@ NATIVE = {
 IN_PROCESS = {"segexport.compress"}
 
 # Each layer may import those before it in this list, and its own. A room is named whole; a module of a room that others
-# need earlier is named by itself.
+# need earlier is listed separately.
 LAYERS = (
-    {"errors", "pipeline.entry_points"},
+    {"errors", "pipeline.entry_points", "files.model_format"},
     {"spec", "verdict"},
     {"artifact", "files.external_data", "files.foreign", "files.json_reader", "files.wire_format"}
     | {"data.images", "data.stored_pixels", "data.array_files"}
@@ -48,7 +48,7 @@ LAYERS = (
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
-    {"importers", "report.schema", "runtimes.base"},
+    {"importers", "report.schema", "runtimes.base", "runtimes.ahead"},
     {"measure"},
     {"runtimes", "pipeline.step"},
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}
@@ -59,7 +59,7 @@ LAYERS = (
     {"exporter.targets.base", "exporter.targets.layers", "exporter.targets.profile"},
     {"pipeline.registry"},
     {"exporter.targets", "exporter.paddle_audit", "judge"},
-    {"predict", "report", "task"},
+    {"predict", "report", "task", "video"},
     {"pipeline"},
     {"compress", "android"},
     {"references"},
@@ -86,7 +86,7 @@ def is_worker(name: str) -> bool:
 
 
 def is_title(name: str) -> bool:
-    """Whether the module is a package's docstring only, or the package that all others lie in."""
+    """Whether the module is a package's docstring only, or the package that contains all others."""
     return name == "segexport" or not imports(MODULES[name])
 
 
@@ -165,7 +165,7 @@ def test_no_import_goes_in_a_circle():
 
 
 def test_class_names_are_unique():
-    """A class is found by its name: nobody has to ask which of two `Result`s is meant."""
+    """Class names are unique: there are no two `Result`s."""
     places: dict[str, list[str]] = {}
     for name, path in MODULES.items():
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

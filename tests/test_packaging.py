@@ -42,6 +42,7 @@ def test_every_file_is_in_the_wheel_and_no_other(wheel):
         ".py",
         ".j2",
         ".css.j2",
+        ".js",
         ".pdmodel",
         ".pdiparams",
         ".png",

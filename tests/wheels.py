@@ -17,17 +17,21 @@ HOMES = {"src/segexport": "segexport", "exporter": "segexport/exporter", "compre
     "runtimes": "segexport/runtimes"
 }
 
+COPIED = "runtimes/cpp/"  # sources that a person copies into a program; they are not installed
+
 
 def tracked() -> list[str]:
     """What git knows, or what is there where there is no git (an unpacked archive)."""
     done = subprocess.run(["git", "ls-files", *HOMES], cwd=REPOSITORY, capture_output=True, text=True)
     if done.returncode == 0 and done.stdout:
-        return [name for name in done.stdout.splitlines() if (REPOSITORY / name).is_file()]
+        names = [name for name in done.stdout.splitlines() if not name.startswith(COPIED)]
+        return [name for name in names if (REPOSITORY / name).is_file()]
     return [
         str(path.relative_to(REPOSITORY))
         for home in HOMES
         for path in (REPOSITORY / home).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and not any(p.endswith(".egg-info") for p in path.parts)
+        if not str(path.relative_to(REPOSITORY)).startswith(COPIED)
     ]
 
 

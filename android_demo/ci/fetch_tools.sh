@@ -3,6 +3,7 @@
 #   fetch_tools.sh GROUP...     junit: JUnit and Android's org.json     ort: ONNX Runtime's AAR     zig: a C compiler
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
 #                               count: qemu with plugins, a Python and ONNX Runtime for arm64 (`segexport bench --count`)
+#                               cpp: a JSON header for runtimes/cpp     cpp-arm64: its libraries for arm64
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
 # is opened, also one that lies there already, and what was changed after it was unpacked is fetched again.
@@ -42,11 +43,11 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
             }
             rm -f apt.log ;;
         npm) npm pack --silent "$2@$3" > /dev/null || fail "npm cannot fetch $2@$3" ;;
-        wheel-* | wheel311-*) # wheel311: for CPython 3.11, whichever Python downloads it
-            local python=
-            [ "${1%%-*}" = wheel ] || python="--python-version 311 --implementation cp --abi cp311"
-            "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform "${1#wheel*-}" $python \
-                "$2==$3" > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch $2==$3"; }
+        wheel-*|cp3*-*) # cp310: a wheel of CPython 3.10, whatever this Python is
+            local python=() abi=${1%%-*}
+            [ "$abi" = wheel ] || python=(--python-version "3.${abi#cp3}" --implementation cp --abi "$abi")
+            "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform "${1#*-}" \
+                "${python[@]}" "$2==$3" > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch $2==$3"; }
             rm -f pip.log ;;
         *) fail "tools.lock: unknown kind $1" ;;
     esac
@@ -85,6 +86,7 @@ state() { # GROUP LINES: a digest of what tools.lock asks for and of everything 
 unpack() { # GROUP FILE
     local root=$TOOLS/$1
     mkdir -p "$root"
+    case $1:$2 in count:*.whl) unzip -qo "$2" -d "$root/site"; return ;; esac # whole, for the Python of this group
     case $2 in
         *.deb) dpkg-deb -x "$2" "$root" ;;
         *onnxruntime*.tgz)
@@ -92,8 +94,10 @@ unpack() { # GROUP FILE
             mkdir -p "$root/aar" && unzip -qo "$root/onnxruntime.aar" -d "$root/aar" ;;
         *.tgz) tar -xzf "$2" -C "$root" ;;
         *mobsf*.whl) unzip -qoj "$2" '*/bundletool-all-*.jar' -d "$root" && mv "$root"/bundletool-all-*.jar "$root/d8.jar" ;;
-        *ziglang*.whl) unzip -qo "$2" -d "$root" && chmod +x "$root"/ziglang/zig ;;
-        *.whl) unzip -qo "$2" -d "$root/site" ;;
+        *onnxruntime*.whl)
+            unzip -qoj "$2" 'onnxruntime/capi/libonnxruntime.so.*' -d "$root/onnxruntime"
+            ln -sf "$(cd "$root/onnxruntime" && ls)" "$root/onnxruntime/libonnxruntime.so.1" ;;
+        *.whl) unzip -qo "$2" -d "$root" && chmod +x "$root"/ziglang/zig ;;
     esac
 }
 
@@ -116,7 +120,7 @@ if [ "${1:-}" = --lock ]; then
     exit
 fi
 
-[ $# -gt 0 ] || { sed -n '2,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 for wanted in "$@"; do
     stamp=$TOOLS/$wanted/.complete
     lines=$(grep "^$wanted " "$lock") || fail "no group $wanted; there are: $(cut -d' ' -f1 "$lock" | sort -u | xargs)"

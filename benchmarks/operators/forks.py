@@ -1,9 +1,9 @@
 """A Python that starts workers in a few milliseconds: each is forked from a process that has loaded the worker's file.
 
 The sweep starts some ten thousand workers, most of which live shorter than their imports take. `quick_workers` puts a
-stand-in for the interpreter into $SEGEXPORT_PYTHON. Asked to run a worker that is served, the stand-in hands its
-streams to the process that serves it and ends as the forked worker ends, by a signal if need be; asked for anything
-else, it becomes the real interpreter.
+replacement of the interpreter into $SEGEXPORT_PYTHON. For a worker that is served, the replacement passes its streams
+to the process that serves it and exits as the forked worker does, by a signal if necessary; for anything else, it
+becomes the real interpreter.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def quick_workers(host: Path, scripts: Sequence[Path]) -> Iterator[None]:
         host: `worker_host.py`, the program that every worker runs.
         scripts: Files of workers whose modules the running interpreter has.
     """
-    from segexport.process.interpreter import forget_interpreters  # the stand-in runs this file without it
+    from segexport.process.interpreter import forget_interpreters  # the replacement runs this file without it
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
         python = Path(folder) / "python"
@@ -129,7 +129,7 @@ def _watch(connection: socket.socket, worker_host) -> None:
 
 
 def _out_of_the_way(streams: list[int], numbers: list[int]) -> list[tuple[int, int]]:
-    """Descriptors and the numbers that they are to have; none lies on a number that another one is to have."""
+    """Descriptors and the numbers that they must get; no descriptor has a number that another one must get."""
     high = max(*streams, *numbers) + 1
     return [
         (os.dup2(stream, high + place), number)
@@ -137,7 +137,7 @@ def _out_of_the_way(streams: list[int], numbers: list[int]) -> list[tuple[int, i
     ]
 
 
-# -- the stand-in for the interpreter ------------------------------------------------------------------------------
+# -- the replacement of the interpreter ----------------------------------------------------------------------------
 
 
 def stand_in(folder: str, python: str, arguments: list[str]) -> None:

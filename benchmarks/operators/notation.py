@@ -48,7 +48,7 @@ class Tensor:
         return " ".join([*said, "parameter"] if self.held else said)
 
     def values(self, random: np.random.Generator) -> np.ndarray:
-        """float32 where it is fed, its own type where it is held."""
+        """float32 for an input, its own type for a parameter."""
         if isinstance(self.draw, np.ndarray):
             drawn = self.draw
         elif isinstance(self.draw, tuple):

@@ -1,6 +1,6 @@
 """Builds small static programs in Paddle and runs them there, plainly. Command: build.
 
-Paddle itself infers shapes and writes the default attributes, so a program here is what a model's export holds.
+Paddle itself infers shapes and writes the default attributes, so a program here equals one in a model's export.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _main_type(inputs: dict):
 
 
 def _last_line(error: Exception) -> str:
-    """Paddle's messages are a page long; what went wrong stands in the last part."""
+    """Paddle's messages are a page long; the last part states the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "[operator <" not in line]
     telling = [line for line in lines if "Error:" in line] or lines
     return (telling[-1] if telling else type(error).__name__)[:300]

@@ -1,7 +1,7 @@
 """Trains a program as one of several: Paddle's launcher starts `finetune_process.py FOLDER OUT PARENT`.
 
-FOLDER/job.json is the job. The first process writes its progress to progress.jsonl, a line of JSON each time; one
-that cannot go on writes the reason to error.N.json.
+FOLDER/job.json is the job. The first process appends its progress to progress.jsonl as lines of JSON; a process that
+fails writes the reason to error.N.json.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from segexport.errors import SegexportError
 
 
 def _end_with(parent: int) -> None:
-    """The launcher lives on when the process that started it is killed; nothing else would end this one."""
+    """Exits when the process that started the launcher is gone: the launcher survives it and would not end this one."""
 
     def watch() -> None:
         while Path(f"/proc/{parent}").exists():

@@ -1,6 +1,6 @@
-"""Trains a program in a process of its own. Commands: begin, advance, finish.
+"""Trains a program in a separate process. Commands: begin, advance, finish.
 
-Unlike other workers this one imports segexport: the replay, the data set and the preprocessing are its own.
+Unlike most workers, this one imports segexport, for the trainable program, the data set and the preprocessing.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from segexport.compress.training_job import Job
 from segexport.compress.training_session import Running
 from segexport.errors import SegexportError
 
-LIVE = LiveProgram  # the student's trainable form; a worker that trains another one sets it
+LIVE = LiveProgram  # the student's trainable form; other workers replace it
 _state: dict = {}
 
 
 def says_why(command):
-    """A command that answers with segexport's own errors as the caller should see them."""
+    """Decorates a command so that the caller gets segexport's errors unchanged."""
 
     @wraps(command)
     def run(arguments, arrays):
@@ -40,14 +40,14 @@ def trainer() -> Trainer:
 
 @says_why
 def begin(arguments, _arrays) -> dict:
-    """Opens student, teacher and data; goes on from the folder's checkpoint where there is one."""
+    """Opens student, teacher and data; resumes from the folder's checkpoint if it has one."""
     _state["running"] = Running(Job.model_validate_json(arguments["job"]), live=LIVE)
     return _state["running"].advance(0)
 
 
 @says_why
 def advance(arguments, _arrays) -> dict:
-    """Trains up to a step; answers what happened on the way."""
+    """Trains up to a step; returns events and progress."""
     return _state["running"].advance(arguments["until"])
 
 

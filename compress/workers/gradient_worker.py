@@ -1,6 +1,6 @@
-"""Takes one gradient of a program, to show that training works here. Command: gradient.
+"""Computes one gradient of a program, to test that training works on this machine. Command: gradient.
 
-Unlike most workers this one imports segexport: the replay is its own.
+Unlike most workers, this one imports segexport, for the trainable program.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Prunes a program with a look at images, in a process of its own. Commands: begin, cut, prune, sensitivities.
+"""Prunes a program by criteria that need images, in a separate process. Commands: begin, cut, prune, sensitivities.
 
-Unlike other workers this one imports segexport: the replay, the data set and the preprocessing are its own.
+Unlike most workers, this one imports segexport, for the trainable program, the data set and the preprocessing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def begin(arguments) -> dict:
 
 
 def _shown(batch: Batch, classes: int | None) -> Batch:
-    """Labels of other classes than the model's cannot be used."""
+    """Returns the number of classes if the labels have the model's classes, else None: then labels are not used."""
     return batch if classes is not None else Batch(batch.images, None)
 
 
@@ -61,14 +61,14 @@ def _scored() -> Scored:
 
 @_says_why
 def cut(arguments) -> dict:
-    """Writes the program as cut to budgets, not reconstructed, for timing."""
+    """Writes the program cut to budgets, without reconstruction, to time it."""
     _write(_scored().to_budgets(arguments["budgets"]).program, arguments["out"])
     return {}
 
 
 @_says_why
 def prune(arguments) -> dict:
-    """Writes the pruned program; answers what each stage did, and the widths."""
+    """Writes the pruned program; returns the result of each stage, and the widths."""
     pruned, stages = prune_in_stages(
         _state["program"],
         _state["job"].options,
@@ -83,7 +83,7 @@ def prune(arguments) -> dict:
 
 @_says_why
 def sensitivities(arguments) -> dict:
-    """Measures the next groups of a file of sensitivities; answers how many are left."""
+    """Measures the next groups of a sensitivities file; returns how many remain."""
     if "metric" not in _state:
         _state["metric"] = MaskMetric(_state["program"], _state["batches"], _state["job"].classes)
     left = sensitivity.measure_some(

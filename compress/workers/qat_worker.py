@@ -22,7 +22,7 @@ def begin(arguments, arrays):
 
 
 def finish(arguments, arrays):
-    """Writes the trained program, and the ranges beside it."""
+    """Writes the trained program and its ranges."""
     answer = training.finish(arguments, arrays)
     with training.trainer().kept_weights() as net:
         net.ranges().write(Path(arguments["out"]))

@@ -1,6 +1,6 @@
 """Repairs programs at import that neither runtimes nor exporters support unchanged.
 
-A mend preserves the results as far as they are deterministic; the artifact, and so the reference of every check, is the
+A repair ("mend") preserves deterministic results; the artifact, and so the reference of every check, is the
 repaired program. `rewrites` handle limits of a single exporter.
 """
 
@@ -23,7 +23,7 @@ Mend = Callable[[Program], list[str]]
 
 AS_READ: tuple[Mend, ...] = (widen_halves, compute_written_parameters, unify_quantization)
 OF_ITS_SIZE: tuple[Mend, ...] = (mend_free_unpool, keep_random_draws)
-"""Mends that depend on whether the input size is dynamic; they run after the option that fixes it."""
+"""Repairs that depend on whether the input size is dynamic; they run after the option that fixes it."""
 
 
 def mend(program: Program, mends: tuple[Mend, ...]) -> list[str]:

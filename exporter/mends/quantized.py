@@ -47,7 +47,7 @@ def unify_quantization(program: Program) -> list[str]:
     _Unified(program).run()
     rounded = sum(op.type == "quantize_linear" for op in program.ops)
     held = sum(op.type == "dequantize_linear" and op.input("X") in program.params for op in program.ops)
-    return [f"quantized already: {rounded} tensors are rounded to 8 bits, {held} weights are held in int8"]
+    return [f"quantized already: {rounded} tensors are rounded to 8 bits, {held} weights are stored in int8"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class _Unified:
         else:
             self._renamed[out] = source
 
-    # -- the form as it is ---------------------------------------------------------------------------------------
+    # -- the newest form -----------------------------------------------------------------------------------------
 
     def _linear(self, op: Op) -> None:
         source, params = op.input("X") or "", self._program.params
@@ -197,7 +197,7 @@ class _Unified:
         return floats
 
     def _pair(self, op: Op, source: str, out: str, grid: _Grid) -> list[Op]:
-        self._require(op, grid.limits.size == 1, "it rounds each channel of an activation in a way of its own")
+        self._require(op, grid.limits.size == 1, "it rounds each channel of an activation differently")
         if not grid.limits.all():  # only zeros were observed: there is nothing to round
             return [Op("assign", {"X": [source]}, {"Out": [out]})]
         steps = self._program.add_var(f"{source}.int8", self._program.shape(source))

@@ -126,7 +126,7 @@ def keep_random_draws(program: Program) -> list[str]:
     if seeded:
         for op, value in zip(seeded, _as_paddle_draws(program, seeded), strict=True):
             _make_parameter(program, op, value)
-        notes.append(f"{_named(program, seeded)} drew with a seed of its own: the numbers are part of the model now")
+        notes.append(f"{_named(program, seeded)} drew with a fixed seed: the numbers are now part of the model")
     return notes
 
 
@@ -158,7 +158,7 @@ def _named(program: Program, ops: list[Op]) -> str:
 
 
 def _number(program: Program, op: Op, number: int) -> np.ndarray:
-    """A draw of its own for the `number`-th operator."""
+    """The random generator of the `number`-th operator."""
     return _DRAWS[op.type](op, _dims(program, op), np.random.default_rng([SEED, number]))
 
 

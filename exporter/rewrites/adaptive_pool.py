@@ -65,7 +65,7 @@ def _change(program: Program, op: Op) -> None:
         raise UnsupportedModelError(
             f"pool2d ({op.attr('pooling_type')}) into {bins[0]}x{bins[1]} adaptive bins of {dims} cannot be exported "
             "to ONNX",
-            cause="Paddle itself takes these bins for windows of that size; its API writes max_pool2d_with_index",
+            cause="Paddle itself treats these bins as windows of that size; its API writes max_pool2d_with_index",
             hint="write this layer with adaptive_max_pool2d",
         )
     height, width = _spatial(program, op)

@@ -233,21 +233,21 @@ _WITH_FILTER = (
     *("conv2d", "depthwise_conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d_transpose"),
     *("deformable_conv", "deformable_conv_v1"),
 )
-_KEPT = "Paddle-Lite keeps the filter that the first image gives"
+_KEPT = "Paddle-Lite keeps the filter of the first image"
 _REDUCED = ("sum", "mean", "max", "min", "prod")
-_SAME = "exporters take the padding SAME from the size of what comes out"
-_UNHEEDED = "Paddle ignores these attributes, exporters follow them"
+_SAME = "exporters compute the padding SAME from the output size"
+_UNHEEDED = "Paddle ignores these attributes, exporters do not"
 _STRIDED = ("StartsTensor", "StartsTensorList", "EndsTensor", "EndsTensorList", "StridesTensor", "StridesTensorList")
 
-_FAR = 1 << 30  # an end without effect: no axis is that long
+_FAR = 1 << 30  # a slice end without effect: no axis is that long
 
 _BOUNDS = ("StartsTensorList", "EndsTensorList", "StepsTensorList")
 
 _FAULTS = (
-    _Fault("pool2d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
-    _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime leaves out a last window that has no pixel"),
-    _Fault("pool2d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
-    _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around an image"),
+    _Fault("pool2d", frozenset({ONNX}), has_empty_window, "ONNX Runtime omits a last window without pixels"),
+    _Fault("pool3d", frozenset({ONNX}), has_empty_window, "ONNX Runtime omits a last window without pixels"),
+    _Fault("pool2d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around the image"),
+    _Fault("pool3d", frozenset({ONNX}), _counts_other_zeros, "ONNX Runtime counts other zeros around the image"),
     _Fault("conv2d_transpose", EVERY, _pads_by_size, _SAME),
     _Fault("depthwise_conv2d_transpose", EVERY, _pads_by_size, _SAME),
     *(_Fault(kind, LITE, has_computed_filter, _KEPT) for kind in _WITH_FILTER),
@@ -257,86 +257,80 @@ _FAULTS = (
     _Fault("linear_interp_v2", LITE, keeps_factor, _PLACED),
     _Fault("bilinear_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
     _Fault("nearest_interp", frozenset({ONNX}), resizes_by_fraction, _PLACED),
-    _Fault("arg_max", LITE, _is_flat, "Paddle-Lite looks along an axis only"),
+    _Fault("arg_max", LITE, _is_flat, "Paddle-Lite searches along one axis only"),
     _Fault("p_norm", LITE, _has_large_epsilon, "Paddle-Lite adds its epsilon to the norm"),
-    _Fault("matmul_v2", LITE, _widens_batches, "Paddle-Lite multiplies lists of one length only"),
-    _Fault("instance_norm", LITE, _is_no_image, "Paddle-Lite normalizes images only, and reads beyond other tensors"),
+    _Fault("matmul_v2", LITE, _widens_batches, "Paddle-Lite multiplies batches of equal size only"),
+    _Fault("instance_norm", LITE, _is_no_image, "Paddle-Lite reads out of bounds unless it is an image"),
     _Fault("norm", frozenset({ONNX}), _has_large_epsilon, "paddle2onnx drops its epsilon"),
-    _Fault("group_norm", EVERY, _is_no_image, "exporters take it of images only"),
+    _Fault("group_norm", EVERY, _is_no_image, "exporters support images only"),
     *(_Fault(f"reduce_{kind}", LITE, _is_deep, "Paddle-Lite reduces four axes at most") for kind in _REDUCED),
-    _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself takes these bins for windows"),
+    _Fault("pool3d", frozenset({ONNX}), _is_adaptive_maximum, "Paddle itself treats these bins as windows"),
     _Fault("atan2", frozenset({ONNX}), _always, "paddle2onnx writes angles of the wrong quadrant"),
     _Fault("softplus", frozenset({ONNX}), _is_low, "paddle2onnx drops its threshold"),
-    _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx takes its bins for equal windows"),
+    _Fault("max_pool2d_with_index", frozenset({ONNX}), _is_adaptive, "paddle2onnx treats its bins as equal windows"),
     _Fault("max_pool2d_with_index", LITE, reads_indices, "on ARM, Paddle-Lite writes no indices"),
     _Fault("max_pool2d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
     _Fault("max_pool3d_with_index", frozenset({ONNX}), reads_indices, "paddle2onnx writes no indices"),
-    _Fault("unfold", frozenset({ONNX}), _pads_one_side_more, "paddle2onnx takes equal paddings on both sides only"),
-    _Fault("pad3d", frozenset({ONNX}), _goes_around, "ONNX of these opsets has no circular padding"),
-    _Fault("flip", frozenset({ONNX}), _turns_a_free_axis, "paddle2onnx turns axes of known size only"),
+    _Fault("unfold", frozenset({ONNX}), _pads_one_side_more, "paddle2onnx supports equal padding on both sides only"),
+    _Fault("pad3d", frozenset({ONNX}), _goes_around, "these ONNX opsets have no circular padding"),
+    _Fault("flip", frozenset({ONNX}), _turns_a_free_axis, "paddle2onnx flips axes of known size only"),
     *(
-        _Fault(f"bitwise_{kind}", frozenset({ONNX}), _is_number, "ONNX of these opsets has it for masks only")
+        _Fault(f"bitwise_{kind}", frozenset({ONNX}), _is_number, "these ONNX opsets support boolean tensors only")
         for kind in ("and", "or", "xor", "not")
     ),
     *(
-        _Fault(f"logical_{kind}", EVERY, _is_number, "exporters take masks only")
+        _Fault(f"logical_{kind}", EVERY, _is_number, "exporters support boolean tensors only")
         for kind in ("and", "or", "xor", "not")
     ),
-    _Fault("exp", frozenset({ONNX}), _is_whole, "ONNX has it for fractions only"),
-    _Fault("equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
-    _Fault("not_equal", LITE, _is_of_masks, "Paddle-Lite compares numbers only"),
-    _Fault("scale", LITE, _computed("ScaleTensor"), "Paddle-Lite takes a constant scale only"),
-    _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx takes one axis only"),
-    _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx takes constant bounds and counts only"),
+    _Fault("exp", frozenset({ONNX}), _is_whole, "ONNX supports floats only"),
+    _Fault("equal", LITE, _is_of_masks, "Paddle-Lite does not compare boolean tensors"),
+    _Fault("not_equal", LITE, _is_of_masks, "Paddle-Lite does not compare boolean tensors"),
+    _Fault("scale", LITE, _computed("ScaleTensor"), "Paddle-Lite supports a constant scale only"),
+    _Fault("set_value", frozenset({ONNX}), _has_axes, "paddle2onnx supports one axis only"),
+    _Fault("linspace", frozenset({ONNX}), _is_computed, "paddle2onnx supports constant bounds and counts only"),
     _Fault("reduce_any", LITE, _always, "Paddle-Lite's Opt aborts on it"),
     _Fault("reduce_all", LITE, _always, "Paddle-Lite's Opt aborts on it"),
-    _Fault("elementwise_mod", LITE, _is_fraction, "Paddle-Lite gives remainders of fractions as integers"),
-    _Fault("logical_and", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
-    _Fault("logical_or", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
-    _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite takes two masks of one shape only"),
-    _Fault(
-        "cast", LITE, _is_narrow_or_double, "Paddle-Lite has no cast to numbers of 8 or 16 bits or double precision"
-    ),
-    _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts when it runs"),
-    _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx takes constant powers only"),
+    _Fault("elementwise_mod", LITE, _is_fraction, "Paddle-Lite returns remainders of floats as integers"),
+    _Fault("logical_and", LITE, _has_two_shapes, "Paddle-Lite supports two boolean tensors of equal shape only"),
+    _Fault("logical_or", LITE, _has_two_shapes, "Paddle-Lite supports two boolean tensors of equal shape only"),
+    _Fault("logical_xor", LITE, _has_two_shapes, "Paddle-Lite supports two boolean tensors of equal shape only"),
+    _Fault("cast", LITE, _is_narrow_or_double, "Paddle-Lite has no cast to 8 or 16 bits or to float64"),
+    _Fault("cast", LITE, _is_long_to_mask, "Paddle-Lite has no cast from int64 to bool, and aborts at run time"),
+    _Fault("pow", frozenset({ONNX}), _computed("FactorTensor"), "paddle2onnx supports constant exponents only"),
     _Fault("hard_swish", EVERY, _is_other(threshold=6.0, scale=6.0, offset=3.0), _UNHEEDED),
     _Fault("relu6", EVERY, _is_other(threshold=6.0), _UNHEEDED),
     _Fault("swish", EVERY, _is_other(beta=1.0), _UNHEEDED),
     _Fault("mish", EVERY, _is_low, "exporters drop its threshold"),
     _Fault("deformable_conv", frozenset({ONNX}), _always, "ONNX Runtime has no kernel for its DeformConv"),
-    _Fault(
-        "deformable_conv", LITE, has_unlike_groups, "Paddle-Lite takes a filter of as many groups as the offsets only"
-    ),
-    _Fault("rnn", EVERY, _is_plain, "exporters take LSTM and GRU only"),
-    _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters do not stop at a sequence's own length"),
+    _Fault("deformable_conv", LITE, has_unlike_groups, "Paddle-Lite needs as many groups in the filter as offsets"),
+    _Fault("rnn", EVERY, _is_plain, "exporters support LSTM and GRU only"),
+    _Fault("rnn", EVERY, _computed("SequenceLength"), "exporters ignore the length of each sequence"),
     _Fault("rnn", LITE, _hands_on_its_state, "Paddle-Lite does not write its last state, which is read"),
-    _Fault("rnn", frozenset({ONNX}), _hands_on_several_states, "paddle2onnx gives the state of its last layer alone"),
-    _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters take constant axes only"),
-    _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite takes constant paddings only"),
-    _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite takes constant bounds only"),
-    _Fault("strided_slice", LITE, _leaves_nothing, "Paddle-Lite aborts where nothing is left of an axis"),
-    _Fault("strided_slice", LITE, _goes_backwards, "Paddle-Lite gives other values backwards"),
-    _Fault(
-        "strided_slice", frozenset({ONNX}), _ends_before_the_first, "backwards, ONNX takes its end for another place"
-    ),
-    _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that a volume is padded with"),
-    _Fault("slice", LITE, _leaves_nothing, "Paddle-Lite ends where nothing is left of an axis"),
+    _Fault("rnn", frozenset({ONNX}), _hands_on_several_states, "paddle2onnx returns the state of the last layer only"),
+    _Fault("unsqueeze2", EVERY, _computed("AxesTensor", "AxesTensorList"), "exporters support constant axes only"),
+    _Fault("pad3d", LITE, _computed("Paddings"), "Paddle-Lite supports constant paddings only"),
+    _Fault("strided_slice", LITE, _computed(*_STRIDED), "Paddle-Lite supports constant bounds only"),
+    _Fault("strided_slice", LITE, _leaves_nothing, "Paddle-Lite aborts if the result is empty"),
+    _Fault("strided_slice", LITE, _goes_backwards, "Paddle-Lite returns wrong values for negative strides"),
+    _Fault("strided_slice", frozenset({ONNX}), _ends_before_the_first, "ONNX reads a backward end differently"),
+    _Fault("pad3d", LITE, _is_filled, "Paddle-Lite drops the value that pads a volume"),
+    _Fault("slice", LITE, _leaves_nothing, "Paddle-Lite exits if the result is empty"),
     _Fault("grid_sampler", LITE, _is_no_image, "Paddle-Lite samples images only"),
-    _Fault("assign_value", EVERY, _gives_mask, "exporters write numbers only, not masks"),
-    _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx takes all boxes for those of the first image"),
-    _Fault("top_k_v2", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
-    _Fault("top_k", LITE, _is_whole, "Paddle-Lite sorts fractions only"),
-    _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and takes 0.25"),
-    _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite takes a size of -1 for the whole axis"),
-    _Fault("roll", LITE, _is_a_line, "Paddle-Lite rolls along axes only"),
-    _Fault("set_value", EVERY, _is_mask, "exporters write numbers only, not into masks"),
+    _Fault("assign_value", EVERY, _gives_mask, "exporters write no boolean constants"),
+    _Fault("roi_align", frozenset({ONNX}), _has_images, "paddle2onnx assigns all boxes to the first image"),
+    _Fault("top_k_v2", LITE, _is_whole, "Paddle-Lite sorts floats only"),
+    _Fault("top_k", LITE, _is_whole, "Paddle-Lite sorts floats only"),
+    _Fault("temporal_shift", LITE, _is_other(shift_ratio=0.25), "Paddle-Lite drops its ratio and uses 0.25"),
+    _Fault("crop_tensor", LITE, _is_rest, "Paddle-Lite reads a size of -1 as the whole axis"),
+    _Fault("roll", LITE, _is_a_line, "Paddle-Lite does not roll the flattened tensor"),
+    _Fault("set_value", EVERY, _is_mask, "exporters do not write into boolean tensors"),
     _Fault("set_value", frozenset({ONNX}), _writes_from_the_end, "paddle2onnx counts dynamic axes from the front only"),
-    _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx takes a value of as many axes only"),
-    _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx takes a tensor without new axes only"),
-    _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite takes constant bounds only"),
-    _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite takes constant sections only"),
+    _Fault("set_value", frozenset({ONNX}), _is_narrow, "paddle2onnx needs a value with the tensor's number of axes"),
+    _Fault("set_value", frozenset({ONNX}), _has_new_axes, "paddle2onnx does not support new axes"),
+    _Fault("set_value", LITE, _computed(*_BOUNDS), "Paddle-Lite supports constant bounds only"),
+    _Fault("split", LITE, _computed("SectionsTensorList"), "Paddle-Lite supports constant sections only"),
     _Fault("tile", frozenset({ONNX}), _is_short, "paddle2onnx needs a number for each axis"),
-    _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx takes constant shifts only"),
+    _Fault("roll", frozenset({ONNX}), _computed("ShiftsTensor"), "paddle2onnx supports constant shifts only"),
 )
 
 

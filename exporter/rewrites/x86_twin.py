@@ -22,7 +22,7 @@ class TwinOperators(EachOperator):
         _CHANGES[op.type](program, op)
 
     def notes(self, changed: list[Op]) -> list[str]:
-        return [f"{count(len(changed), 'that x86 has not')} written with others"]
+        return [f"{count(len(changed), 'that x86 lacks')} written with others"]
 
 
 def _grouped(_program: Program, op: Op) -> None:

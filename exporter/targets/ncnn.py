@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import Field
+
 from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.ncnn_int8 import FLOAT_OPERATORS
 from segexport.exporter.targets.base import ExportTarget
 from segexport.pipeline.registry import make_step
+from segexport.recipe.calibration import Calibration
 from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
 
 
-_LACKING = {"arg_max": "ncnn has no layer for it: export the scores (head: logits), and take the largest outside"}
+_LACKING = {"arg_max": "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"}
 
 
 class NcnnExport(ExportRecipe):
     """Recipe entry of an ncnn export."""
 
     to: Literal["ncnn"]
-    precision: Literal[Precision.FP32, Precision.FP16] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.BF16, Precision.INT8] = Precision.FP32
+    calibration: Calibration = Field(default_factory=Calibration)
 
 
 class NcnnTarget(ExportTarget):
@@ -36,16 +48,26 @@ class NcnnTarget(ExportTarget):
     runtimes = ("ncnn",)
     toolchains = ("onnx", "ncnn")
     converters = (PADDLE2ONNX,)
-    searched = (Precision.FP32, Precision.FP16)
+    searched = (Precision.FP32, Precision.FP16, Precision.INT8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
-        return [make_step("to_onnx", {}), make_step("to_ncnn", {"precision": recipe.precision})]
+        onnx = [make_step("to_onnx", {})]
+        if recipe.head != "argmax_small":  # whose masks are not the scores' at full size
+            onnx.insert(0, make_step("argmax_outside", {}))
+        if recipe.precision is not Precision.INT8:
+            return [*onnx, make_step("to_ncnn", {"precision": recipe.precision})]
+        calibration = recipe.calibration
+        floats = tuple(dict.fromkeys((*calibration.float_operators, *FLOAT_OPERATORS)))
+        given = {**calibration.model_dump(), "float_operators": floats, "symmetric": True, "inputs_only": True}
+        return [*onnx, make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
         """Extends the base class's report with the operators that ncnn has no layer for."""
+        from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
 
+        program = scores_of(program)
         (found,) = super().verdict_before(program)
         lacking = tuple(
             Obstacle(operator=op.type, number=number, reason=_LACKING[op.type])
@@ -55,3 +77,16 @@ class NcnnTarget(ExportTarget):
         if not lacking:
             return (found,)
         return (found.model_copy(update={"support": "no", "obstacles": (*found.obstacles, *lacking)}),)
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.ncnn_probe import NcnnSide
+
+        return NcnnSide(artifact, trace, tensors, threads, timeout_s)

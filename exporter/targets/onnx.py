@@ -54,7 +54,7 @@ class OnnxTarget(ExportTarget):
     suffix = ".onnx"
     packed = ("model", "params")  # a large model stores its weights in separate files
     as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
-    searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+    searched = (Precision.FP32, Precision.INT8, Precision.FP16, Precision.W4A8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, OnnxExport)

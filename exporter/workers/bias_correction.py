@@ -1,8 +1,8 @@
 """Bias correction: subtracts the mean output error of quantization from each convolution's bias.
 
 Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), section 4.2 and
-appendix D: the shift of each output channel's mean is measured on calibration images and taken off, layer by layer, so
-that each one is corrected for inputs that come from corrected layers.
+appendix D: the shift of each output channel's mean is measured on calibration images and subtracted, layer by layer, so
+that each layer is corrected for inputs that come from corrected layers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CORRECTED = frozenset({"Conv", "ConvTranspose"})
 
 
 def add_missing_biases(model: onnx.ModelProto, chosen: set[str]) -> None:
-    """Gives convolutions that have no bias one of zeros: a place for the correction."""
+    """Adds a bias of zeros to convolutions without one; the correction changes it."""
     shapes = {value.name: tuple(value.dims) for value in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type in CORRECTED and node.name in chosen and len(node.input) == 2 and node.input[1] in shapes:
@@ -28,7 +28,7 @@ def add_missing_biases(model: onnx.ModelProto, chosen: set[str]) -> None:
 
 
 def channel_means(value: np.ndarray) -> np.ndarray:
-    """Means of (batch, channels, ...) over everything but the channels, in double precision."""
+    """The mean of each channel of (batch, channels, ...), in double precision."""
     return value.mean(axis=(0, *range(2, value.ndim)), dtype=np.float64)
 
 
@@ -36,8 +36,8 @@ class BiasCorrector:
     """Corrects the int32 biases of a quantized model in place.
 
     Args:
-        model: In QDQ form. Its convolutions have the names that they had in the float model.
-        means: Convolution's name -> mean of each output channel in the float model, on the same images.
+        model: The model in QDQ form. Its convolutions have the same names as in the float model.
+        means: Convolution's name -> the mean of each output channel in the float model, on the same images.
     """
 
     def __init__(self, model: onnx.ModelProto, means: dict[str, np.ndarray]) -> None:
@@ -47,8 +47,8 @@ class BiasCorrector:
         self.levels = self._by_depth()
 
     def _by_depth(self) -> list[list[onnx.NodeProto]]:
-        """The convolutions in groups, each of which is fed by earlier groups alone."""
-        depths: dict[str, int] = {}  # tensor -> corrected convolutions on the longest way to it
+        """The convolutions in groups; each group reads only earlier groups."""
+        depths: dict[str, int] = {}  # tensor -> number of corrected convolutions on the longest path to it
         levels: list[list[onnx.NodeProto]] = []
         for node in self._model.graph.node:  # in topological order
             depth = max((depths.get(name, 0) for name in node.input), default=0)
@@ -60,12 +60,12 @@ class BiasCorrector:
         return [level for level in levels if level]
 
     def _bias(self, node: onnx.NodeProto) -> onnx.NodeProto | None:
-        """What makes a float of the node's int32 bias; None where the bias is not quantized."""
+        """The node that dequantizes the node's int32 bias; None if the bias is not quantized."""
         found = self._producers.get(node.input[2]) if len(node.input) > 2 else None
         return found if found is not None and found.op_type == "DequantizeLinear" else None
 
     def until(self, level: int) -> onnx.ModelProto:
-        """The part of the model that a level needs; its convolutions' outputs, in their order, are its outputs."""
+        """The part of the model that a level needs; its outputs are the level's convolutions, in order."""
         wanted = [node.output[0] for node in self.levels[level]]
         needed = set(wanted)
         part = onnx.ModelProto()
@@ -84,13 +84,13 @@ class BiasCorrector:
         return part
 
     def correct(self, level: int, means: list[np.ndarray]) -> float:
-        """Takes the shift of a level's means off its biases.
+        """Subtracts the shift of a level's means from its biases.
 
         Args:
-            means: Of each convolution of the level, each output channel's mean in the quantized model.
+            means: For each convolution of the level, the mean of each output channel in the quantized model.
 
         Returns:
-            The largest shift among them.
+            The largest shift.
         """
         largest = 0.0
         for node, mean in zip(self.levels[level], means, strict=True):

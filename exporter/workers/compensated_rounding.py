@@ -1,8 +1,8 @@
 """Rounds a layer's weights one input at a time; the remaining weights compensate each rounding error.
 
 Frantar et al.: GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers (ICLR 2023), section
-3: weights are rounded input by input; after each, the error that it makes in the layer's output is taken out of the
-ones left, by the inverse Hessian of the squared output error. No labels, no training. NumPy only.
+3: weights are rounded input by input; after each, the remaining weights are updated by the inverse Hessian of the
+squared output error, so that they compensate the error. No labels, no training. NumPy only.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-_DAMPING = 0.01  # of the mean of the Hessian's diagonal, section 3.3: what few images say is not taken at its word
+_DAMPING = 0.01  # of the mean of the Hessian's diagonal, section 3.3: a Hessian of few images is inexact
 _BLOCK = 128  # columns whose updates of all later columns are done at once, section 3.3, "lazy batch updates"
-_SHARES = np.linspace(1.0, 0.4, 13)  # of the largest magnitude: what the search tries as the end of a channel's steps
+_SHARES = np.linspace(1.0, 0.4, 13)  # of the largest magnitude: ranges that the search tries
 _AT_END = 1e-4  # steps
-_VALUES = 1 << 22  # numbers that the search holds at once
+_VALUES = 1 << 22  # numbers that the search has in memory at a time
 
 
 class Rounded(NamedTuple):
-    """What weights became.
+    """The rounded weights and their error.
 
     Attributes:
         whole: (groups, outputs, inputs), int8.
-        error: (groups, outputs): the squared error of each output, over the Hessian's places.
-        nearest: The same for rounding to the nearest.
+        error: (groups, outputs): the squared error of each output, summed over the Hessian's positions.
+        nearest: The same for rounding to the nearest integer.
     """
 
     whole: np.ndarray
@@ -34,13 +34,13 @@ class Rounded(NamedTuple):
 
 
 class Compensation:
-    """The rounding of one layer. Its groups are layers of their own that are done side by side.
+    """Rounds one layer. Its groups are separate layers that are computed together.
 
-    Inputs that vary most are rounded first ("act-order" in the authors' code), while most others can still make up for
-    them.
+    Inputs that vary most are rounded first ("act-order" in the authors' code), while most others can still compensate
+    their error.
 
     Args:
-        hessian: (groups, inputs, inputs): the sum of the products of what goes in, over many places of the output.
+        hessian: (groups, inputs, inputs): the sum of the products of the inputs, over many output positions.
     """
 
     def __init__(self, hessian: np.ndarray) -> None:
@@ -50,12 +50,12 @@ class Compensation:
         self._upper = _inverse_root(_damped(ordered))
 
     def round(self, weights: np.ndarray, steps: np.ndarray, top: int) -> Rounded:
-        """The whole numbers that the weights become; those nearest to them for an output where these err less.
+        """Rounds the weights to integers; an output for which the nearest integers have the smaller error gets those.
 
         Args:
             weights: (groups, outputs, inputs).
             steps: (groups, outputs): the step of each output's weights.
-            top: The largest magnitude of a whole number.
+            top: The largest magnitude of an integer.
         """
         found, _ = self._compensated(weights, steps, top)
         nearest = np.clip(np.rint(weights / steps[:, :, None]), -top, top)
@@ -65,9 +65,9 @@ class Compensation:
         return Rounded(whole, np.minimum(*errors), errors[1])
 
     def _compensated(self, weights: np.ndarray, steps: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """The compensated whole numbers, and each output's squared error by the damped Hessian.
+        """The compensated integers, and each output's squared error by the damped Hessian.
 
-        A weight that is `top` steps itself stays so: whoever finds the steps by the largest weight finds these again.
+        A weight of exactly `top` steps does not change, so that steps computed from the largest weight are the same.
         """
         ends = _columns(np.abs(weights) >= (top - _AT_END) * steps[:, :, None], self._order)
         original = _columns(weights, self._order)
@@ -90,14 +90,14 @@ class Compensation:
         return _columns(found, np.argsort(self._order, axis=1)), loss
 
     def best_steps(self, weights: np.ndarray, top: int, parts: int = 1) -> np.ndarray:
-        """Each output's step, of those tried, with which its rounding errs least.
+        """Searches the step of each output that gives the smallest rounding error.
 
-        Where steps are few it pays to clip the largest weights: what is clipped is compensated like what is rounded.
+        With few steps, clipping the largest weights reduces the error: the clipped part is compensated too.
 
         Args:
             weights: (groups, outputs, inputs).
             top: As in `round`.
-            parts: So many groups after each other share the steps of their outputs.
+            parts: This many consecutive groups share the steps of their outputs.
 
         Returns:
             (groups, outputs).
@@ -117,13 +117,13 @@ class Compensation:
 
 
 def whole_range(weights: np.ndarray, top: int) -> np.ndarray:
-    """The step with which each output's largest weight becomes `top`; (groups, outputs), never 0."""
+    """The step that rounds each output's largest weight to `top`; (groups, outputs), never 0."""
     largest = np.abs(weights).max(axis=2)
     return np.where(largest > 0, largest, 1.0) / top
 
 
 def output_error(difference: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """The squared error of each output, summed over the Hessian's places, of weights that differ by so much.
+    """The squared error of each output that a difference of the weights causes, summed over the Hessian's positions.
 
     Args:
         difference: (groups, outputs, inputs).
@@ -136,23 +136,23 @@ def output_error(difference: np.ndarray, hessian: np.ndarray) -> np.ndarray:
 
 
 def _shared(values: np.ndarray, parts: int, how: Callable[..., np.ndarray]) -> np.ndarray:
-    """Every `parts` groups' values, as what `how` makes of them."""
+    """Reduces the values of every `parts` consecutive groups by `how`; each of the groups gets the result."""
     split = values.reshape(-1, parts, *values.shape[1:])
     return np.repeat(how(split, axis=1), parts, axis=0)
 
 
 def _damped(hessian: np.ndarray) -> np.ndarray:
     mean = np.einsum("gkk->gk", hessian).mean(axis=1, keepdims=True)
-    more = np.where(mean > 0, _DAMPING * mean, 1.0)  # a group that saw nothing but zeros rounds to the nearest
+    more = np.where(mean > 0, _DAMPING * mean, 1.0)  # a group with only zeros as inputs rounds to the nearest
     return hessian + more[:, :, None] * np.eye(hessian.shape[1])
 
 
 def _inverse_root(hessian: np.ndarray) -> np.ndarray:
-    """Upper U with inverse(H) = transposed(U) U: its rows are the updates of section 3.3, step 3."""
+    """The upper triangular U with inverse(H) = transposed(U) U: its rows are the updates of section 3.3, step 3."""
     lower = np.linalg.cholesky(hessian[:, ::-1, ::-1])
     return np.triu(np.linalg.inv(lower[:, ::-1, ::-1]))
 
 
 def _columns(values: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Each group's last axis in its own order."""
+    """Reorders the last axis of each group by the group's order."""
     return np.take_along_axis(values, order[:, None, :], axis=2)

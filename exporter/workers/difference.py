@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-_AT_ONCE = 1 << 22  # values that are compared at the same time; float64 of a whole tensor would take its memory 8-fold
+_AT_ONCE = 1 << 22  # values compared at a time; float64 copies of a whole tensor would need 8 times its memory
 
 
 def difference(expected: np.ndarray, found: np.ndarray) -> dict:
     """The difference of two tensors, as plain numbers.
 
     Returns:
-        shape, found_shape: Sizes; when they differ in more than axes of size 1, nothing else is compared.
-        max_abs, rms: Of found - expected.
-        low, high, expected_rms: Of the expected tensor.
-        differing: Share of the elements that are not the same, for integers and booleans.
+        shape, found_shape: Sizes; if they differ in more than axes of size 1, nothing else is compared.
+        max_abs, rms: The largest magnitude and the root mean square of found - expected.
+        low, high, expected_rms: Minimum, maximum and root mean square of the expected tensor.
+        differing: Fraction of different elements, for integers and booleans.
         worst: Index of the largest difference, with `worst_expected` and `worst_found`.
-        finite: Whether all found values are finite, where the expected ones are.
+        finite: Whether every found value is finite if the expected one is.
     """
     shape, found_shape = list(expected.shape), list(found.shape)
     if [size for size in shape if size != 1] != [size for size in found_shape if size != 1]:
@@ -33,7 +33,7 @@ def difference(expected: np.ndarray, found: np.ndarray) -> dict:
             answer["finite"] = answer["finite"] and not np.isfinite(one[~np.isfinite(other)]).any()
         with np.errstate(invalid="ignore"):
             delta = np.abs(other - one)
-        delta[~np.isfinite(delta)] = 0.0  # reported by `finite`; where both are infinite there is no difference
+        delta[~np.isfinite(delta)] = 0.0  # `finite` reports it; two infinite values do not differ
         index = int(delta.argmax())
         if delta[index] > largest:
             largest, at = float(delta[index]), start + index

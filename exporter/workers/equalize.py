@@ -1,8 +1,8 @@
 """Cross-layer equalization: equalizes channel ranges between two convolutions, so that one scale fits all channels.
 
 Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), section 4.1. The
-factors are rounded to powers of two: then every product and sum is the same but for its exponent, and the float model
-gives the same outputs to the last bit.
+factors are rounded to powers of two: then only the exponents of products and sums change, and the float model's outputs
+are equal bit by bit.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-# f(s x) = s f(x) for every s > 0 and each channel by itself, so a factor passes through.
+# f(s x) = s f(x) for every s > 0 in each channel, so a factor passes through.
 _PASSES = frozenset(
     {"Relu", "PRelu", "LeakyRelu", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
 )
-_ROUNDS = 20  # a chain of convolutions settles in a few
+_ROUNDS = 20  # a chain of convolutions converges in a few
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two convolutions with nothing between them but what a positive factor passes through."""
+    """Two convolutions; every operator between them passes a positive factor through."""
 
     first: onnx.NodeProto
     second: onnx.NodeProto
 
 
 def equalize(model: onnx.ModelProto) -> list[tuple[str, str]]:
-    """Equalizes in place every pair where it changes no output.
+    """Equalizes, in place, every pair whose equalization changes no output.
 
     Returns:
         The names of each pair whose weights changed.
@@ -53,7 +53,7 @@ def equalize(model: onnx.ModelProto) -> list[tuple[str, str]]:
 
 
 def find_pairs(model: onnx.ModelProto, weights: set[str]) -> list[Pair]:
-    """Convolutions that feed one convolution alone, both with weights of their own."""
+    """Pairs of convolutions: only the second reads the first, and neither shares its weights."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -97,11 +97,11 @@ def scale_pair(pair: Pair, weights: dict[str, np.ndarray]) -> bool:
 
 
 def power_of_two_factors(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """sqrt(r1 / r2), as section 4.1 has it, to the nearest power of two; 1 where a channel is all zeros.
+    """sqrt(r1 / r2) of section 4.1, rounded to the nearest power of two; 1 for a channel of zeros.
 
     Args:
         first: Largest magnitude of each output channel's weights in the first convolution.
-        second: The same of each input channel of the second.
+        second: Largest magnitude of each input channel's weights in the second convolution.
     """
     alive = (first > 0) & (second > 0)
     ratio = np.divide(first, second, out=np.ones_like(first), where=alive)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 Cost = Callable[[np.ndarray, np.ndarray, float, float], float]
-"""Of a range (bottom, top), given the centres of the bins that hold anything, and their counts."""
+"""(centres of the bins that are not empty, their counts, bottom, top) -> the cost of the range from bottom to top."""
 
 _BINS = 4096  # on each side of zero
-_SAMPLE = 1 << 16  # values of one tensor and image that enter the histogram; its extremes always do
+_SAMPLE = 1 << 16  # values of one tensor and image that are counted; minimum and maximum always are
 _LEVELS = 256
-_SHRINKS = np.linspace(1.0, 0.3, 15)  # what the search tries on each side of zero
+_SHRINKS = np.linspace(1.0, 0.3, 15)  # factors that the search tries on each side of zero
 
 
 class Histogram:
@@ -24,14 +24,14 @@ class Histogram:
         self._counts = np.zeros(2 * _BINS, np.int64)
 
     def add(self, values: np.ndarray) -> bool:
-        """Counts `values`; False when one of them is NaN or infinite (then nothing is counted)."""
+        """Counts `values`; False if one of them is NaN or infinite (then nothing is counted)."""
         flat = values.reshape(-1)
         low, high = float(flat.min()), float(flat.max())
         if not (np.isfinite(low) and np.isfinite(high)):
             return False
         self.low, self.high = min(self.low, low), max(self.high, high)
         self._widen(max(abs(low), abs(high)))
-        # A stride that shares no factor with common widths visits all columns and channels.
+        # A stride without a common factor with usual widths visits all columns and channels.
         stride = max(1, flat.size // _SAMPLE) | 1
         sample = flat[::stride]
         if self._limit:
@@ -49,7 +49,7 @@ class Histogram:
 
     @classmethod
     def merged(cls, one: Histogram, other: Histogram) -> Histogram:
-        """What one histogram of all values would be."""
+        """The histogram of both histograms' values."""
         both = cls()
         both.low, both.high = min(one.low, other.low), max(one.high, other.high)
         both._widen(max(one._limit, other._limit))
@@ -60,9 +60,16 @@ class Histogram:
             both._counts += counts
         return both
 
-    def range(self, method: str, percentile: float) -> tuple[float, float]:
-        """(lowest, highest) value that the quantized tensor is to hold; 0 always lies inside."""
+    def range(self, method: str, percentile: float, *, symmetric: bool = False) -> tuple[float, float]:
+        """The range (lowest, highest) that the quantized tensor represents; it always contains 0.
+
+        Args:
+            symmetric: The lowest value is the negative of the highest, for runtimes without a zero point.
+        """
         low, high = min(self.low, 0.0), max(self.high, 0.0)
+        if symmetric:
+            high = max(-low, high)
+            low = -high
         if method == "minmax" or not self._limit:
             return low, high
         if method == "percentile":
@@ -71,20 +78,23 @@ class Histogram:
             edges = np.linspace(-self._limit, self._limit, 2 * _BINS + 1)
             inner_low = edges[np.searchsorted(share, tail, side="right")]
             inner_high = edges[min(np.searchsorted(share, 1.0 - tail, side="left") + 1, 2 * _BINS)]
+            if symmetric:
+                high = min(high, max(-inner_low, inner_high, 0.0))
+                return -high, high
             return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
         cost = self._divergence if method == "entropy" else self._squared_error
-        return self._searched(low, high, cost)
+        return self._searched(low, high, cost, symmetric)
 
-    def _searched(self, low: float, high: float, cost: Cost) -> tuple[float, float]:
-        """The shrunken range of least cost; the wider one where two cost the same."""
+    def _searched(self, low: float, high: float, cost: Cost, symmetric: bool) -> tuple[float, float]:
+        """The shrunken range with the smallest cost; the wider of two with the same cost."""
         centres = (np.arange(2 * _BINS) + 0.5) / _BINS * self._limit - self._limit
         used = self._counts > 0
         if cost == self._divergence:
-            used[_BINS] = False  # 0 is a level of every range; ReLU's many zeros would ask for the finest step
+            used[_BINS] = False  # every range represents 0 exactly; ReLU's many zeros would force the finest step
         values, weights = centres[used], self._counts[used].astype(np.float64)
         best, least = (low, high), np.inf
         for shrink_low in _SHRINKS if low < 0 else (1.0,):
-            for shrink_high in _SHRINKS if high > 0 else (1.0,):
+            for shrink_high in (shrink_low,) if symmetric else _SHRINKS if high > 0 else (1.0,):
                 bottom, top = low * shrink_low, high * shrink_high
                 found = cost(values, weights, bottom, top)
                 if found < least:
@@ -102,8 +112,8 @@ class Histogram:
     def _divergence(values: np.ndarray, weights: np.ndarray, bottom: float, top: float) -> float:
         """KL(P || Q) of the values clipped to a range (P) and of their 256 levels (Q), each spread over its own bins.
 
-        Migacz: 8-bit Inference with TensorRT (GTC 2017), "Entropy Calibration": what lies outside counts in P at the
-        range's ends and is missing in Q, so that clipping costs as well as coarse levels do. Here for both ends.
+        Migacz: 8-bit Inference with TensorRT (GTC 2017), "Entropy Calibration": values outside the range count in P at
+        its ends and are missing in Q, so that clipping has a cost as coarse levels do. Here for both ends.
         """
         inside = (values >= bottom) & (values <= top)
         if not inside.any():
@@ -119,7 +129,7 @@ class Histogram:
 
 
 def _halved(counts: np.ndarray) -> np.ndarray:
-    """The same counts on a grid of twice the width."""
+    """The counts on a grid of twice the width."""
     wide = np.zeros_like(counts)
     wide[_BINS // 2 : _BINS // 2 + _BINS] = counts.reshape(-1, 2).sum(axis=1)
     return wide

@@ -1,7 +1,7 @@
 """Extracts the inputs of a convolution or matrix product as a matrix with one row per output position.
 
 Grouped, depthwise, dilated, strided and transposed convolutions of any number of dimensions, and products with a
-constant second operand. NumPy only, but for the node itself.
+constant second operand. NumPy only, except for the node.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 KINDS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-_WIDEST = 2304  # inputs that stay together: work on them grows with the cube of their number
+_WIDEST = 2304  # most inputs of one part: the work grows with the cube of their number
 
 
 @dataclass(frozen=True)
 class Layer:
     """A product whose second operand is constant.
 
-    Its groups, each with outputs and inputs of its own, are layers that are looked at side by side.
+    Its groups have separate outputs and inputs and are treated as separate layers.
 
     Attributes:
-        node: In the float or the quantized graph; its first input is what the weights are multiplied with.
-        shape: Of the weights, as ONNX keeps them.
+        node: The node in the float or the quantized graph; its first input is multiplied by the weights.
+        shape: Shape of the weights in ONNX.
     """
 
     node: NodeProto
@@ -37,13 +37,13 @@ class Layer:
 
     @property
     def axis(self) -> int:
-        """Which axis of the weights counts outputs."""
+        """The weights' axis of outputs."""
         kind = self.node.op_type
         return 0 if kind == "Conv" or (kind == "Gemm" and self._attribute("transB", 0)) else 1
 
     @property
     def parts(self) -> int:
-        """A group with very many inputs falls into so many parts of as many inputs each."""
+        """Number of equal parts into which a group with very many inputs is split."""
         inputs = math.prod(self.shape) // self.shape[self.axis]
         if self.node.op_type == "ConvTranspose":
             inputs //= self.groups
@@ -62,7 +62,7 @@ class Layer:
         return self._apart(found)
 
     def weights(self, matrices: np.ndarray) -> np.ndarray:
-        """The weights as ONNX keeps them: the way back from `matrices`."""
+        """The weights in ONNX's shape: the inverse of `matrices`."""
         kind, groups = self.node.op_type, self.groups
         whole = np.swapaxes(matrices.reshape(groups, self.parts, *matrices.shape[1:]), 1, 2)
         whole = whole.reshape(groups, matrices.shape[1], -1)  # (groups, outputs, inputs)
@@ -74,26 +74,26 @@ class Layer:
         return np.ascontiguousarray(whole[0] if self.axis == 0 else whole[0].T)
 
     def spread(self, steps: np.ndarray) -> np.ndarray:
-        """Steps as a model keeps them, one or one for each output, as (groups * parts, outputs)."""
+        """A model's steps, one for all outputs or one per output, as (groups * parts, outputs)."""
         outputs = self.shape[self.axis] // (self.groups if self.node.op_type == "Conv" else 1)
         flat = np.broadcast_to(steps.reshape(-1), self.shape[self.axis]) if steps.size == 1 else steps.reshape(-1)
         own = flat.reshape(-1, outputs) if self.node.op_type == "Conv" else np.tile(flat, (self.groups, 1))
         return np.repeat(own, self.parts, axis=0)
 
     def gathered(self, steps: np.ndarray) -> np.ndarray:
-        """The way back from `spread`, of one step for each output; groups of a transposed convolution share theirs."""
+        """The inverse of `spread`, one step per output; groups of a transposed convolution share their steps."""
         own = steps[:: self.parts]
         return own.reshape(-1) if self.node.op_type == "Conv" else own.max(axis=0)
 
     def rows(self, value: np.ndarray, most: int, random: np.random.Generator) -> np.ndarray:
-        """What goes in at places of the output that are drawn.
+        """The inputs of randomly drawn output positions.
 
         Args:
             value: The layer's first input.
-            most: Places that are drawn; all of them where there are fewer.
+            most: Number of positions to draw; all if there are fewer.
 
         Returns:
-            (groups * parts, places, inputs).
+            (groups * parts, positions, inputs).
         """
         if self.node.op_type in ("Gemm", "MatMul"):
             flat = value.T if self._attribute("transA", 0) else value.reshape(-1, value.shape[-1])
@@ -112,12 +112,12 @@ class Layer:
         return self._apart(np.swapaxes(split, 1, 2).reshape(self.groups, len(images), -1))
 
     def _apart(self, values: np.ndarray) -> np.ndarray:
-        """(groups, rows, inputs) as (groups * parts, rows, inputs)."""
+        """Splits (groups, rows, inputs) into (groups * parts, rows, inputs)."""
         groups, rows, _ = values.shape
         return np.swapaxes(values.reshape(groups, rows, self.parts, -1), 1, 2).reshape(groups * self.parts, rows, -1)
 
     def _index(self, axis: int, size: int, place: np.ndarray, tap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where along an axis a tap reads for a place of the output, and whether it reads anything there."""
+        """The index along an axis that a tap reads for an output position, and whether it reads a value there."""
         stride, dilation = self._per_axis("strides", axis), self._per_axis("dilations", axis)
         before, _ = self._pads(axis, size)
         if self.node.op_type == "Conv":
@@ -135,7 +135,7 @@ class Layer:
         return (size - 1) * stride + more + reach + 1 - padding
 
     def _pads(self, axis: int, size: int) -> tuple[int, int]:
-        """Before and behind an axis of a size; those that a convolution leaves to the runtime follow from the size."""
+        """The padding (before, after) of an axis of this size; automatic padding depends on the size."""
         automatic = self._attribute("auto_pad", b"NOTSET")
         if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
             stride = self._per_axis("strides", axis)
@@ -154,9 +154,9 @@ class Layer:
 
 
 def find_layers(model: ModelProto, chosen: set[str]) -> dict[str, list[Layer]]:
-    """Weight -> the layers that it belongs to, for the chosen products whose inputs `rows` can tell.
+    """Weight -> the layers that use it, for the chosen products whose inputs `rows` can extract.
 
-    Left out are weights that are used in more than one way, and transposed convolutions without paddings of their own.
+    Weights that are used in several ways, and transposed convolutions without explicit padding, are left out.
     """
     shapes = {v.name: tuple(v.dims) for v in model.graph.initializer if v.data_type == TensorProto.FLOAT}
     readers: dict[str, list[NodeProto]] = {}

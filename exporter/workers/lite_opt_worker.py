@@ -1,4 +1,4 @@
-"""Compiles a Paddle program to a .nb with Paddle-Lite's Opt. Command: compile. Aborts on what it does not know."""
+"""Compiles a Paddle program to a .nb with Paddle-Lite's Opt. Command: compile. Aborts on unknown operators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def compile_nb(arguments, _arrays):
     opt.set_model_file(arguments["model"])
     opt.set_param_file(arguments["params"])
     if arguments["fp16"]:
-        opt.enable_fp16()  # before set_valid_places, or it silently does nothing
+        opt.enable_fp16()  # after set_valid_places it silently has no effect
     opt.set_valid_places(arguments["places"])
     opt.set_model_type("naive_buffer")
     if arguments["weight_int8"]:
@@ -30,7 +30,7 @@ def compile_nb(arguments, _arrays):
 
 
 def _settle_header(file: str) -> None:
-    """Opt writes its version into 16 bytes of a file's 18-byte header, and whatever lay in memory behind the text."""
+    """Zeroes the header's bytes after Opt's version: Opt fills these 16 bytes from uninitialized memory."""
     with open(file, "r+b") as stream:
         stream.seek(2)
         text = stream.read(16).split(b"\0")[0]

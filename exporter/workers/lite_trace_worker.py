@@ -1,4 +1,4 @@
-"""Runs a .nb on tensors from files and compares what comes out. Command: compare."""
+"""Runs a .nb on tensors from files and compares its outputs. Command: compare."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def _run(model: str, feed: list[np.ndarray], outputs: int) -> list[np.ndarray]:
     for index, array in enumerate(feed):
         predictor.get_input(index).from_numpy(np.ascontiguousarray(array))
     predictor.run()
-    # numpy() shows the predictor's own memory, which ends with it.
+    # numpy() is a view of the predictor's memory, which is freed with it.
     return [np.array(predictor.get_output(index).numpy()) for index in range(outputs)]
 
 
 def compare(arguments, arrays):
-    """`feeds` and `expected` are files of tensors, in the program's order; without feeds, the arrays are fed."""
+    """`feeds` and `expected` are files of tensors, in the program's order; without feeds, the arrays are the inputs."""
     feed = [np.load(file) for file in arguments["feeds"]] or list(arrays)
     files = arguments["expected"]
     values = _run(arguments["model"], feed, len(files))

@@ -1,7 +1,7 @@
 """Converts an ONNX model to MNN's format, and reads one. Commands: convert, describe.
 
-MNN's console scripts install a telemetry package with pip and send what they did; the converter itself does neither, so
-it is called here as the function that it is.
+MNN's console scripts install a telemetry package with pip and report what they did; the converter function does
+neither, so it is called directly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INTEGER_WEIGHTS = (1, 2, 4)  # IDSTQuan's types: dense, sparse, plain; 3 is fp1
 
 
 def convert(arguments, _arrays):
-    """Writes `out`; `options` are the converter's own."""
+    """Writes `out`; `options` are passed to the converter."""
     out = arguments["out"]
     ends = ["-f", arguments["source_format"], "--modelFile", arguments["model"], "--MNNModel", out]
     _tools.mnnconvert(["mnnconvert", *ends, "--bizCode", "segexport", *arguments["options"]])
@@ -30,16 +30,21 @@ def convert(arguments, _arrays):
 
 
 def describe(arguments, _arrays):
-    """Each operator of a model: its type, its name, and the bits of the weights that it contains as integers, or 0."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = os.path.join(folder, "model.json")
-        _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])
-        if not os.path.isfile(text):
-            raise WorkerFailure(f"MNN cannot read {arguments['model']}")
-        with open(text) as stream:
-            model = json.load(stream)
+    """Each operator of a model: its type, its name, and the bits of its integer weights, or 0."""
+    model = as_json(arguments["model"])
     operators = [[op["type"], op.get("name", ""), _weight_bits(op.get("main", {}))] for op in model["oplists"]]
     return {"operators": operators}, []
+
+
+def as_json(file: str) -> dict:
+    """The whole model, as MNN writes it in JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = os.path.join(folder, "model.json")
+        _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", file, "--JsonFile", text])
+        if not os.path.isfile(text):
+            raise WorkerFailure(f"MNN cannot read {file}")
+        with open(text) as stream:
+            return json.load(stream)
 
 
 def _weight_bits(parameters: dict) -> int:
@@ -48,7 +53,7 @@ def _weight_bits(parameters: dict) -> int:
 
 
 def _settle_uuid(file: str) -> None:
-    """Every conversion draws another id at random; the same bytes get the same one here."""
+    """Replaces the random id of each conversion by one that depends on the bytes only."""
     drawn = MNN.get_model_uuid(file).encode()
     with open(file, "rb") as stream:
         content = stream.read()

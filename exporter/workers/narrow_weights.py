@@ -1,7 +1,7 @@
-"""Weights in 4 bits: two in a byte of the file, widened to 8 bits while the model is loaded.
+"""4-bit weights: two per byte in the file, widened to 8 bits when the model is loaded.
 
-INT4 -> Cast to int8 -> DequantizeLinear: ONNX Runtime computes the Cast of a constant once, and then fuses what it sees
-into the same int8 kernels as of a model with 8-bit weights. DequantizeLinear takes INT4 itself, but then nothing fuses.
+INT4 -> Cast to int8 -> DequantizeLinear: ONNX Runtime folds the Cast of a constant and then uses the same int8 kernels
+as for 8-bit weights. DequantizeLinear accepts INT4 directly, but ONNX Runtime does not fuse that.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from worker_host import WorkerFailure
 
-OPSET, IR_VERSION = 21, 10  # the first that have 4-bit tensors
+OPSET, IR_VERSION = 21, 10  # the first with 4-bit tensors
 _INT4 = TensorProto.INT4
 
 
 def as_new(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in the first opset that has 4-bit tensors.
+    """The model in the first opset with 4-bit tensors.
 
     Raises:
         WorkerFailure: onnx cannot convert it.
@@ -38,7 +38,7 @@ def as_new(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def narrow(model: onnx.ModelProto, names: list[str]) -> None:
-    """Packs int8 constants, whose values 4 bits hold, two into a byte; a Cast widens each."""
+    """Packs int8 constants whose values fit into 4 bits, two per byte; a Cast widens each."""
     held = {value.name: value for value in model.graph.initializer}
     for name in reversed(names):
         value, wide = numpy_helper.to_array(held[name]), f"{name}_wide"
@@ -50,7 +50,7 @@ def narrow(model: onnx.ModelProto, names: list[str]) -> None:
 
 
 def packed(value: np.ndarray, name: str) -> TensorProto:
-    """An INT4 tensor: the first of two values in the low half of a byte, as the ONNX specification has it."""
+    """An INT4 tensor by the ONNX specification: the low half of a byte is the first of its two values."""
     halves = value.reshape(-1).astype(np.int8).view(np.uint8) & 15
     halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
     found = TensorProto(name=name, data_type=_INT4, dims=list(value.shape))
@@ -59,7 +59,7 @@ def packed(value: np.ndarray, name: str) -> TensorProto:
 
 
 def narrow_products(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions and matrix products whose weights the file holds in 4 bits."""
+    """Names of the convolutions and matrix products with 4-bit weights in the file."""
     kinds = {value.name: value.data_type for value in model.graph.initializer}
     producers = {name: node for node in model.graph.node for name in node.output}
 

@@ -21,7 +21,7 @@ def begin(arguments, _arrays):
 
 
 def observe(_arguments, arrays):
-    """Keeps one image's tensors: NNCF goes over them several times."""
+    """Keeps one image's tensors: NNCF reads them several times."""
     path = os.path.join(_state["scratch"], f"{len(_state['files'])}.npz")
     np.savez(path, **{f"a{index}": array for index, array in enumerate(arrays)})
     _state["files"].append(path)
@@ -29,7 +29,7 @@ def observe(_arguments, arrays):
 
 
 def quantize(arguments, _arrays):
-    """Calibrates on all images, corrects biases, and writes the model; answers how many operators were quantized."""
+    """Calibrates on all images, corrects biases, and writes the model; returns how many operators were quantized."""
     files, names = _state["files"], [port.any_name for port in _state["model"].inputs]
 
     def tensors(path: str) -> dict:

@@ -9,11 +9,11 @@ _state: dict = {}
 
 
 def ends(arguments, _arrays):
-    """Opens a model; the tensors at which it can be cut, in the graph's order.
+    """Opens a model and lists the tensors at which it can be cut, in the graph's order.
 
     Returns:
-        ends: Of each float tensor of a known size: the operator that makes it, its name, its shape, and the names of
-            what the operator reads.
+        ends: For each float tensor of a known size: the operator that computes it, its name, its shape, and the names
+            of the operator's inputs.
     """
     model = onnx.load(arguments["onnx"])
     inferred = shape_inference.infer_shapes(model).graph

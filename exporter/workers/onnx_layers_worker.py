@@ -13,15 +13,15 @@ import onnxruntime as ort
 from onnx_quantize_worker import PRODUCTS, choose_nodes
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-_SUFFIX = re.compile(r"(_nchwc|_token_\d+|_quant|/duplicated)+$")  # what ONNX Runtime's optimizer puts behind a name
+_SUFFIX = re.compile(r"(_nchwc|_token_\d+|_quant|/duplicated)+$")  # suffixes that ONNX Runtime's optimizer appends
 _FOLDED = ("Relu", "Clip")  # part of the product before them
 _state: dict = {}
 
 
 def layers(arguments, _arrays):
-    """The products, as the quantizer will call them, and the types of other operators that it turns into int8.
+    """The products by the names that the quantizer uses, and the types of other operators that it quantizes to int8.
 
-    `folded` is written: the model with BatchNorm folded, as the quantizer sees it.
+    Writes `folded`: the model with BatchNorm folded, which is the quantizer's input.
     """
     quant_pre_process(arguments["fp32"], arguments["folded"], skip_symbolic_shape=True)
     model = onnx.load(arguments["folded"])
@@ -36,9 +36,9 @@ def layers(arguments, _arrays):
 
 
 def profile(arguments, arrays):
-    """Milliseconds of each product in ONNX Runtime's optimized graph, with the conversions to and from int8 around it.
+    """Milliseconds of each product in ONNX Runtime's optimized graph, including conversions to and from int8.
 
-    The median of `runs`. A product that the optimizer has renamed beyond recognition is left out.
+    Each is the median of `runs`. A product that cannot be identified after the optimizer renamed it is left out.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -64,7 +64,7 @@ def profile(arguments, arrays):
 
 
 def _taken(node, ms: dict[str, float]) -> float | None:
-    """A fused operator is called after the tensor that comes out of it."""
+    """Milliseconds of a product and its conversions, None if not found; a fused one is named after its output."""
     own = next((ms[name] for name in (node.name, *node.output) if name in ms), None)
     if own is None:
         return None

@@ -28,13 +28,13 @@ from weight_rounding import WeightRounding
 from worker_host import WorkerFailure
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-# Normalizations and softmax lose more in 8 bits than they save; what only looks at a shape has nothing to save.
+# Normalizations and softmax lose more in 8 bits than they save; operators that only read a shape save nothing.
 _NEVER = frozenset(
     {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "Softmax", "ArgMax"}
     | {"Where", "EmbedLayerNormalization", "Gather", "Unsqueeze", "Squeeze"}
 )
 METHODS = ("mse", "minmax", "percentile", "entropy")
-_COMPARED = 8  # images that the quantized outputs are compared on
+_COMPARED = 8  # images on which the quantized outputs are compared
 _WHY_FLOAT = "ONNX Runtime takes no scales per channel of a grouped transposed convolution"
 _state: dict = {}
 
@@ -52,14 +52,18 @@ def begin(arguments, _arrays):
     unknown = set(arguments["float_nodes"]) - {node.name for node in model.graph.node}
     if unknown:
         raise WorkerFailure(f"float_nodes names operators that the model does not have: {', '.join(sorted(unknown))}")
-    chosen = choose_nodes(model, set(arguments["float_operators"]), set(arguments["float_nodes"]))
+    float_operators = set(arguments["float_operators"])
+    if arguments["inputs_only"]:
+        float_operators |= {node.op_type for node in model.graph.node} - PRODUCTS
+    chosen = choose_nodes(model, float_operators, set(arguments["float_nodes"]))
     notes = [f"float: {name}; {_WHY_FLOAT}" for name in sorted(_grouped_transposed(model))]
     if arguments["equalize"]:
         pairs = equalize(model)
         notes.append(f"equalized {len(pairs)} pairs of convolutions by powers of two: the float outputs are the same")
     if arguments["bias_correction"]:
         add_missing_biases(model, chosen)
-    names = [name for name in _activations(model, chosen) if name not in arguments["ranges"]]
+    with_outputs = not arguments["inputs_only"]
+    names = [name for name in _activations(model, chosen, with_outputs=with_outputs) if name not in arguments["ranges"]]
     images = arguments["images"] if arguments["rounding"] == "compensated" else 0
     bits, ends = arguments["weight_bits"], arguments["ends"]
     rounding = WeightRounding(model, chosen, images, bits, ends) if images or bits < 8 else None
@@ -97,10 +101,10 @@ def _open(model):
 
 
 def _grouped_transposed(model) -> set[str]:
-    """Transposed convolutions in groups.
+    """Names of the grouped transposed convolutions, which stay float.
 
-    Their weights are [in, out / groups, ...]: ONNX Runtime makes a scale for each of the second axis, where the bias
-    has `out` elements. It computes them in float in any case, so only a few bytes of weights are lost.
+    Their weights are [in, out / groups, ...]: ONNX Runtime makes one scale per index of the second axis, but the bias
+    has `out` elements. ONNX Runtime computes them in float anyway, so only a few bytes of weights are not saved.
     """
     return {
         node.name
@@ -113,9 +117,9 @@ def _grouped_transposed(model) -> set[str]:
 def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set[str]:
     """Names of the operators that will compute in int8.
 
-    Products (convolutions, matrix products) always gain. What only moves or adds numbers gains nothing of its own and
-    costs a rounding, so it is int8 only inside an int8 island: all its inputs come from int8 operators and all its
-    consumers are int8 again. Relu and Clip right behind a product cost nothing, they are folded into it.
+    Products (convolutions, matrix products) always become faster. Operators that only move or add numbers do not, and
+    they add a rounding error. So they are int8 only between int8 operators: all producers of their inputs and all their
+    consumers are int8. A Relu or Clip right after a product has no cost, because it is folded into the product.
     """
     producers = {name: node for node in model.graph.node for name in node.output}
     consumers: dict[str, list] = {}
@@ -158,8 +162,8 @@ def choose_nodes(model, float_operators: set[str], float_nodes: set[str]) -> set
         chosen -= dropped
 
 
-def _activations(model, chosen: set[str]) -> list[str]:
-    """Float tensors that flow into or out of an operator that is quantized, in graph order."""
+def _activations(model, chosen: set[str], *, with_outputs: bool) -> list[str]:
+    """Float inputs (and, if `with_outputs`, outputs) of quantized operators, in graph order."""
     inferred = onnx.shape_inference.infer_shapes(model)
     kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
     kinds |= {v.name: v.type.tensor_type.elem_type for v in (*model.graph.input, *model.graph.output)}
@@ -167,16 +171,16 @@ def _activations(model, chosen: set[str]) -> list[str]:
     names: dict[str, None] = {}
     for node in model.graph.node:
         if node.name in chosen:
-            for name in (*node.input, *node.output):
+            for name in (*node.input, *(node.output if with_outputs else ())):
                 if name and name not in constants and kinds.get(name) == TensorProto.FLOAT:
                     names[name] = None
     return list(names)
 
 
 def observe(arguments, arrays):
-    """Counts one image's values, in each draw's histograms in turn; may keep it for `correct`.
+    """Counts one image's values in the histograms of the next draw; keeps the image for `correct` if asked to.
 
-    The first of the weights' turns gathers from it as well.
+    The first turn of the weights' rounding collects its inputs in the same run.
     """
     histograms = {name: parts[_state["seen"] % len(parts)] for name, parts in _state["parts"].items()}
     rounding = _state["rounding"]
@@ -199,7 +203,7 @@ def observe(arguments, arrays):
 
 
 def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Tensor of the float model -> its value for one image; the inputs are among them."""
+    """Tensor of the float model -> its value for one image; includes the inputs."""
     session = _state["session"]
     feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
     names = [name for name in names if name not in feed]
@@ -207,9 +211,9 @@ def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]
 
 
 def quantize(_arguments, _arrays):
-    """Quantizes; answers how many turns `round` and how many levels `correct` are to be called for.
+    """Quantizes; returns the number of turns for `round` and of levels for `correct`.
 
-    With `fallback`, an output that is far off on the kept images lets the other ways to find ranges be tried.
+    With `fallback`, tries the other calibration methods if an output is far off on the kept images.
     """
     given, model = _state["arguments"], _state["model"]
     _state["nodes"] = [(node.name, node.op_type) for node in model.graph.node]
@@ -239,13 +243,14 @@ def quantize(_arguments, _arrays):
 
 
 def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
-    """The model in int8, with the ranges that a method finds on all images, or on those of one draw."""
+    """The model in int8, with ranges by this method from all images, or from those of one draw."""
     given, chosen = _state["arguments"], _state["chosen"]
     model = onnx.ModelProto()
     model.CopyFrom(_state["model"])
     seen = {name: parts if draw is None else [parts[draw]] for name, parts in _state["parts"].items()}
     found = {name: reduce(Histogram.merged, parts) for name, parts in seen.items()}
-    ranges = {name: histogram.range(method, given["percentile"]) for name, histogram in found.items()}
+    percentile, symmetric = given["percentile"], given["symmetric"]
+    ranges = {name: histogram.range(method, percentile, symmetric=symmetric) for name, histogram in found.items()}
     if ranges and all(low == high for low, high in ranges.values()):
         raise WorkerFailure(
             "every activation is constant on the calibration images",
@@ -259,12 +264,15 @@ def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
         per_channel=given["per_channel"],
         reduce_range=False,
         weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, tensors),
         nodes_to_quantize=sorted(chosen),
         nodes_to_exclude=[],
         op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
-        extra_options={},
+        extra_options={
+            "ActivationSymmetric": symmetric,
+            "OpTypesToExcludeOutputQuantization": sorted(PRODUCTS) if given["inputs_only"] else [],
+        },
     )
     try:
         quantizer.quantize_model()
@@ -279,7 +287,7 @@ def _quantized(method: str, draw: int | None = None) -> onnx.ModelProto:
 
 
 def _error_of(quantized: onnx.ModelProto) -> float:
-    """How far its outputs are from the float model's, on some of the kept images."""
+    """The error of a quantized model's outputs on some of the kept images; see `output_error`."""
     kept = _state["kept"][:: max(1, len(_state["kept"]) // _COMPARED)]
     outputs = [value.name for value in _state["model"].graph.output]
     session = _open(quantized)
@@ -300,19 +308,19 @@ def _stored(path: str) -> list[np.ndarray]:
 
 
 def gather(arguments, arrays):
-    """Shows one of the calibration images, in their order, to the layers of a turn after the first."""
+    """Adds the next calibration image to the Hessians of a turn after the first."""
     rounding, turn = _state["rounding"], arguments["turn"]
     rounding.gather(turn, arguments["image"], _values(rounding.wanted(turn), arrays))
     return {}, []
 
 
 def round_weights(arguments, _arrays):
-    """Rounds the weights of a turn; answers each one's error over that of rounding to the nearest."""
+    """Rounds the weights of a turn; returns each weight's error relative to that of rounding to the nearest."""
     return {"gains": _state["rounding"].round(arguments["turn"], _state["int8"])}, []
 
 
 def _quantized_ranges(model) -> dict[str, dict[str, float]]:
-    """Scale and zero point of every activation that the quantized model rounds."""
+    """Activation -> scale and zero point, for every one that the quantized model rounds."""
     constants = {value.name: value for value in model.graph.initializer}
     found = {}
     for node in model.graph.node:
@@ -323,13 +331,13 @@ def _quantized_ranges(model) -> dict[str, dict[str, float]]:
 
 
 def weights(_arguments, _arrays):
-    """What `round` has made: the operators' names, and as many arrays of whole numbers."""
+    """The result of `round`: the operators' names, and an array of integers for each."""
     found = _state["rounding"].whole
     return {"names": list(found)}, list(found.values())
 
 
 def correct(arguments, _arrays):
-    """Corrects the biases of one level of convolutions; answers the largest shift that was found."""
+    """Corrects the biases of one level of convolutions; returns the largest shift."""
     corrector, kept = _state["corrector"], _state["kept"]
     session, means = _open(corrector.until(arguments["level"])), None
     for path in kept:
@@ -358,12 +366,12 @@ def save(arguments, _arrays):
 
 
 def _scale(histogram: Histogram, method: str, given: dict) -> float:
-    low, high = histogram.range(method, given["percentile"])
+    low, high = histogram.range(method, given["percentile"], symmetric=given["symmetric"])
     return float(high - low) / 255.0
 
 
 def _summary(nodes: list[tuple[str, str]], chosen: set[str]) -> str:
-    """How many operators of each type compute in int8, out of how many."""
+    """Text with the number of int8 operators of each type, and the number of all."""
     all_types, int8_types = Counter(kind for _, kind in nodes), Counter(kind for name, kind in nodes if name in chosen)
     return "int8: " + ", ".join(f"{kind} {count} of {all_types[kind]}" for kind, count in sorted(int8_types.items()))
 

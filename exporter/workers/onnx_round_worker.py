@@ -1,7 +1,7 @@
-"""Writes the roundings of a program that was quantized before into its float ONNX model. Command: round.
+"""Adds the rounding of an already quantized program to its float ONNX model. Command: round.
 
-In pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into int8 kernels: around what goes into a
-convolution or product, its weight, and its bias, which is added to integers.
+Adds pairs of QuantizeLinear and DequantizeLinear, which ONNX Runtime fuses into int8 kernels, to the input, the weight
+and the bias of each convolution or product; the bias is added to integers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from onnx_worker import _io, _session
 from worker_host import WorkerFailure
 
 _STEPS = 127
-_MIDDLE = 128  # uint8 with this zero point holds what int8 holds, and has the faster kernels
-_ON_GRID = 1e-3  # of a step: weights that BatchNorm was folded into are a float's rounding off
-# Which axis of a constant second operand counts output channels.
+_MIDDLE = 128  # uint8 with this zero point represents the same values as int8, and has faster kernels
+_ON_GRID = 1e-3  # of a step: folding BatchNorm into weights adds a rounding error of float
+# Operator -> axis of output channels in its constant second operand.
 _CHANNELS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 
 def round_model(arguments, _arrays):
-    """`limits`: tensor -> the largest magnitude, whose 127 steps it is rounded to."""
+    """`limits`: tensor -> its largest magnitude, which is 127 steps."""
     model = onnx.load(arguments["onnx"])
     graph, rounded = model.graph, 0
     writer = _Writer(graph, arguments["limits"])
@@ -37,7 +37,7 @@ def round_model(arguments, _arrays):
 
 
 class _Writer:
-    """Puts the pairs in front of the operators that need them."""
+    """Inserts the pairs before the operators that need them."""
 
     def __init__(self, graph, limits: dict[str, float]) -> None:
         self._graph, self._limits = graph, limits
@@ -47,7 +47,7 @@ class _Writer:
         self._nodes: list = []
 
     def round(self, node) -> bool:
-        """Takes the next node over; whether it is a product that was rounded."""
+        """Copies the next node; returns whether it is a product that was rounded."""
         steps = self._weight_steps(node)
         if steps is not None:
             step = np.float32(self._limits[node.input[0]] / _STEPS)
@@ -60,7 +60,7 @@ class _Writer:
         return steps is not None
 
     def finish(self) -> None:
-        """Writes the nodes, and drops constants that are in no use any more."""
+        """Writes the nodes and removes unused constants."""
         read = {name for node in self._nodes for name in node.input}
         nodes, kept = list(self._nodes), [value for value in self._graph.initializer if value.name in read]
         del self._graph.node[:], self._graph.initializer[:]
@@ -68,7 +68,7 @@ class _Writer:
         self._graph.initializer.extend(kept)
 
     def _weight_steps(self, node) -> np.ndarray | None:
-        """The steps of a product's weight, None where it is none or was not rounded."""
+        """The steps of a product's weight; None if the node is no product or the weight was not rounded."""
         if node.op_type not in _CHANNELS or node.input[0] not in self._limits or _is_turned(node):
             return None
         if any(name not in self._constants for name in node.input[1:]):
@@ -77,12 +77,12 @@ class _Writer:
         return _steps(weight, _CHANNELS[node.op_type])
 
     def _activation(self, source: str, step: np.float32) -> str:
-        """What comes out of a tensor that is rounded, which is done once however many read it."""
+        """The name of the rounded tensor; a tensor with several readers is rounded once."""
         if source not in self._rounded:
             out = self._rounded[source] = f"{source}.rounded"
             before = self._producers.get(source)
-            # Behind a ReLU there is nothing below 0, and only so does ONNX Runtime fuse it into the product before it.
-            # The steps are the same; those beyond the range, which PaddleSlim clips, are kept.
+            # After a ReLU no value is below 0, and ONNX Runtime fuses the ReLU only with a zero point of 0. The step is
+            # the same; values above PaddleSlim's range, which PaddleSlim clips, are kept.
             zero = 0 if before is not None and before.op_type == "Relu" else _MIDDLE
             scale, zero = self._add(f"{out}.scale", np.array(step)), self._add(f"{out}.zero", np.array(zero, np.uint8))
             whole = f"{out}.uint8"
@@ -91,7 +91,7 @@ class _Writer:
         return self._rounded[source]
 
     def _constant(self, name: str, steps: np.ndarray, axis: int, dtype) -> str:
-        """Holds a constant as integers; the name of the floats that are made of them."""
+        """Stores a constant as integers; returns the name of its dequantized values."""
         value, out = numpy_helper.to_array(self._constants[name]), f"{name}.floats.{len(self._nodes)}"
         limits = np.iinfo(dtype)
         spread = steps.reshape([-1 if index == axis else 1 for index in range(value.ndim)])
@@ -107,7 +107,7 @@ class _Writer:
 
 
 def _is_turned(node) -> bool:
-    """Whether its weight's channels lie along another axis."""
+    """Whether the weight's output channels are on another axis than `_CHANNELS` says."""
     given = {attribute.name: attribute.i for attribute in node.attribute}
     return any(given.get(name) for name in ("transA", "transB")) or (
         node.op_type == "ConvTranspose" and given.get("group", 1) > 1
@@ -115,14 +115,14 @@ def _is_turned(node) -> bool:
 
 
 def _steps(weight: np.ndarray, axis: int) -> np.ndarray | None:
-    """Each channel's step, where whole numbers of it, up to 127, make up its weights; None: it was never rounded."""
+    """The step of each channel: its weights are multiples of it, at most 127. None: the weight was never rounded."""
     channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).astype(np.float64)
     found = [_step(channel) for channel in channels]
     return None if 0.0 in found else np.array(found, np.float32)
 
 
 def _step(channel: np.ndarray) -> float:
-    """0 where there is none. One scale for all channels leaves some of them fewer than 127 steps."""
+    """A channel's step; 0 if there is none. With one scale for all channels, some have fewer than 127 steps."""
     top = np.abs(channel).max()
     if not top:
         return 1e-8

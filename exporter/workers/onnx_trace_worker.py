@@ -1,6 +1,6 @@
 """Compares intermediate tensors of an ONNX model with the reference's. Commands: read, whole, accumulated, local, save.
 
-Tensors that are compared lie in .npy files: the reference's values by the name of the model's tensor.
+The reference's values are in .npy files, named after the model's tensors.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def read(arguments, _arrays):
 
 
 def whole(arguments, arrays):
-    """The model as it is shipped, against the reference's outputs."""
+    """Compares the unchanged model's outputs with the reference's."""
     session = _session(_state["model"])
     feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
     values = session.run(None, feed)
@@ -61,7 +61,7 @@ def whole(arguments, arrays):
 
 
 def accumulated(arguments, arrays):
-    """The whole model on the image, with the tensors of `files` as further outputs."""
+    """Runs the whole model on the image, with the tensors of `files` as further outputs."""
     model, taps = onnx.ModelProto(), {name: _state["observed"].get(name, name) for name in arguments["files"]}
     model.CopyFrom(_state["model"])
     present = {output.name for output in model.graph.output}
@@ -73,7 +73,7 @@ def accumulated(arguments, arrays):
 
 
 def local(arguments, _arrays):
-    """Each target alone: the nodes between it and the stops before it, fed with the reference's own tensors."""
+    """Runs each target alone: the nodes between it and the stops before it, fed with the reference's tensors."""
     targets, files = arguments["targets"], arguments["files"]
     model, feeds, outputs = _isolated(targets, set(arguments["stops"]), files)
     session = _session(model)
@@ -84,7 +84,7 @@ def local(arguments, _arrays):
 
 
 def save(arguments, _arrays):
-    """Writes the nodes of one target as a model of its own; answers its inputs, in order."""
+    """Writes the nodes of one target as a separate model; returns its inputs, in order."""
     model, feeds, outputs = _isolated([arguments["target"]], set(arguments["stops"]), arguments["files"])
     onnx.save(model, arguments["out"])
     return {"inputs": feeds, "outputs": outputs}, []
@@ -98,7 +98,7 @@ def _compared(names, values, files) -> dict:
 
 
 def _isolated(targets: list[str], stops: set[str], files: dict[str, str]):
-    """A model of the targets' own nodes, copied per target so that they do not touch; inputs sized as the files."""
+    """A model of the targets' nodes, copied per target so that targets are independent; inputs sized as the files."""
     graph, producers, constants = _state["model"].graph, _state["producers"], _state["constants"]
     types, order = _state["types"], {id(node): index for index, node in enumerate(graph.node)}
     nodes, feeds, used, outputs = [], {}, set(), []
@@ -156,7 +156,7 @@ def _types(model) -> dict[str, int]:
 
 
 def _observed(graph) -> dict[str, str]:
-    """Tensor -> what its readers see of it, for the tensors that are read through 8 bits."""
+    """Tensor -> the dequantized tensor that its readers read, for tensors that are read in 8 bits."""
     readers: dict[str, list] = {}
     for node in graph.node:
         for name in node.input:
@@ -172,7 +172,7 @@ def _observed(graph) -> dict[str, str]:
 
 
 def _quantized(graph, constants) -> dict[str, dict]:
-    """Tensor -> scale, zero point, and the values that it can hold."""
+    """Tensor -> scale, zero point, and the lowest and highest value that it can represent."""
     found = {}
     for node in graph.node:
         if node.op_type == "QuantizeLinear" and all(name in constants for name in node.input[1:]):

@@ -1,7 +1,7 @@
 """Removes the rounding operators from a quantized ONNX model and returns their parameters. Command: unquantize.
 
-Other formats hold scales beside the tensors, not as operators between them; their converters read the float model, with
-the weights where rounding has put them, and the scales are written into what they made.
+Other formats store scales as attributes of tensors, not as operators between them. Their converters read the float
+model with rounded weights, and the scales are added to the converted file.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def unquantize(arguments, _arrays):
 
     Args:
         onnx, out: Files.
-        float_operators: Types of operators that must neither read nor write integers: a `Max` stands on either side.
+        float_operators: Types of operators that must neither read nor write integers: a `Max` is added on either side.
 
     Returns:
-        tensors: Of each activation that was rounded: its scale, its zero point, and the bounds of its integers.
+        tensors: For each rounded activation: its scale, its zero point, and the bounds of its integers.
         products: Operators with rounded weights; see `_products`.
     """
     model = onnx.load(arguments["onnx"])
@@ -78,7 +78,7 @@ def unquantize(arguments, _arrays):
 
 
 def _clamped(name: str, rounded: list, makers: dict, nodes: list, positive: set[str], constants: dict) -> str:
-    """The tensor that takes a rounded one's place: a rounding from zero on is a ReLU, which quantizers leave out."""
+    """The tensor that replaces a rounded one: a range that begins at 0 acts as a ReLU, which quantizers omit."""
     _, zero, low, _ = rounded
     if zero != low or _never_negative(name, makers, positive):
         return name
@@ -92,7 +92,7 @@ def _clamped(name: str, rounded: list, makers: dict, nodes: list, positive: set[
 
 
 def _copied(name: str, rounded: list, constants: dict, nodes: list) -> str:
-    """A copy of a tensor: the larger of it and the lowest value that its rounding can hold."""
+    """A copy of a tensor: its maximum with the lowest value that its rounding can represent, which changes nothing."""
     scale, zero, low, _ = rounded
     copy, lowest = f"{name}.copy", f"{name}.lowest"
     constants[lowest] = np.array((low - zero) * scale, np.float32)
@@ -102,7 +102,7 @@ def _copied(name: str, rounded: list, constants: dict, nodes: list) -> str:
 
 
 def _never_negative(name: str, makers: dict, positive: set[str]) -> bool:
-    """Whether a tensor cannot be below zero; `positive`: tensors of which that is known."""
+    """Whether a tensor cannot be below zero; `positive`: tensors for which that is known."""
     node = makers.get(name)
     if name in positive or node is None:
         return name in positive
@@ -113,7 +113,7 @@ def _never_negative(name: str, makers: dict, positive: set[str]) -> bool:
 
 
 def _dequantized(node, constants: dict) -> tuple[np.ndarray, np.ndarray]:
-    """A constant as floats, and its scales."""
+    """The dequantized values of a constant, and its scales."""
     held, scale = constants[node.input[0]], constants[node.input[1]]
     zero = constants[node.input[2]] if len(node.input) > 2 else np.zeros((), held.dtype)
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
@@ -127,7 +127,7 @@ def _dequantized(node, constants: dict) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _restore_outputs(graph, nodes: list, renamed: dict, tensors: dict) -> None:
-    """An output that was a rounding is the tensor that was rounded, under its own name."""
+    """Gives the outputs that were rounded tensors their names back."""
     for output in graph.output:
         inner = renamed.get(output.name)
         if inner is None:
@@ -142,13 +142,13 @@ def _restore_outputs(graph, nodes: list, renamed: dict, tensors: dict) -> None:
 
 
 def _products(nodes: list, tensors: dict, floats: dict, scales: dict) -> list[dict]:
-    """Every operator whose weights were rounded.
+    """Lists every operator with rounded weights.
 
     Returns:
-        operator, input, output: Its type, and the tensors that it reads and makes.
-        end: The tensor that is rounded behind it: its output, or what the ReLU makes that alone reads it.
-        scales: Of its weights, one for each channel of the output.
-        is_last: Whether no other product comes behind it.
+        operator, input, output: Its type, and the tensors that it reads and writes.
+        end: The tensor that is rounded after it: its output, or that of the ReLU that is its only reader.
+        scales: Scales of its weights, one per output channel.
+        is_last: Whether no other product follows it.
     """
     readers: dict[str, list] = {}
     for node in nodes:

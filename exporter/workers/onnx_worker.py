@@ -16,8 +16,8 @@ from worker_host import WorkerFailure, exhausted
 
 # First ONNX Runtime release that reads an opset of the default domain.
 _RUNTIME_OF_OPSET = {11: "1.0.0", 12: "1.2.0", 13: "1.6.0", 14: "1.7.0", 15: "1.8.0", 16: "1.11.0", 17: "1.12.0"}
-_RUNTIME_OF_OPSET |= {18: "1.14.0", 19: "1.15.0", 20: "1.17.0", 21: "1.20.0"}  # 21 is read before, without its INT4
-_SMALL_BYTES = 1024  # sizes and axes are below, weights that matter above; ONNX's own tools part them here
+_RUNTIME_OF_OPSET |= {18: "1.14.0", 19: "1.15.0", 20: "1.17.0", 21: "1.20.0"}  # earlier ones read 21, without INT4
+_SMALL_BYTES = 1024  # sizes and axes are smaller, large weights are not; ONNX's tools use the same limit
 # A normalization as arithmetic: (x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon) * scale + shift.
 _ABOVE_ROOT = (("Add",), ("ReduceMean",), ("Pow", "Mul"), ("Sub",), ("ReduceMean",))
 _BELOW_ROOT = (("Div", "Reciprocal"), ("Mul",), ("Add", "Mul"), ("Add",))
@@ -37,14 +37,14 @@ def finish(arguments, _arrays):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.checker.check_model(model, full_check=True)
-    _session(model)  # a model that ONNX's checker takes may still be one that the runtime refuses
+    _session(model)  # the runtime refuses some models that ONNX's checker accepts
     with open(arguments["out"], "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
     return {**_io(model), "notes": notes}, []
 
 
 def describe(arguments, _arrays):
-    """The inputs, outputs and precision of a file that somebody else made."""
+    """The inputs, outputs and precision of a file that segexport did not write."""
     try:
         model = onnx.load(arguments["onnx"])
         onnx.checker.check_model(model)
@@ -60,9 +60,9 @@ def describe(arguments, _arrays):
 
 
 def small_inside(arguments, _arrays):
-    """Writes a model whose small tensors lie in itself; what else lies in files beside it stays there.
+    """Writes a model that contains its small tensors; larger external tensors stay in their files.
 
-    ONNX Runtime infers shapes before it reads such files, and cannot load a model that keeps its sizes in one.
+    ONNX Runtime infers shapes before it reads external files, and cannot load a model whose sizes are in one.
     """
     path, moved = arguments["onnx"], 0
     model = onnx.load(path, load_external_data=False)
@@ -87,7 +87,7 @@ def nodes(arguments, _arrays):
 
 
 def narrow_products(arguments, _arrays):
-    """Names of the products whose weights the file holds in 4 bits."""
+    """Names of the products with 4-bit weights in the file."""
     import narrow_weights
 
     return {"names": narrow_weights.narrow_products(onnx.load(arguments["onnx"]))}, []
@@ -102,7 +102,7 @@ def half(arguments, _arrays):
         node.name = node.name or f"{node.op_type}_{index}"
     float_nodes = _normalizations(model.graph)
     model = convert_float_to_float16(model, keep_io_types=True, node_block_list=float_nodes)
-    OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts last
+    OnnxModel.graph_topological_sort(model.graph)  # the converter appends its casts
     _strip(model, keep_metadata=True)
     onnx.checker.check_model(model)
     _session(model)
@@ -114,8 +114,8 @@ def half(arguments, _arrays):
 def _normalizations(graph) -> list[str]:
     """Names of the nodes of normalizations that are written as arithmetic, as layer normalization is before opset 17.
 
-    They stay in fp32: a square above 65504 is infinite in fp16, and ONNX Runtime 1.23.2, which fuses them after it has
-    put casts around them, looks for an input that they no longer have and refuses the model.
+    They stay in fp32: a square above 65504 is infinite in fp16. ONNX Runtime 1.23.2 also adds casts around them before
+    it fuses them, then looks for an input that no longer exists and refuses the model.
     """
     before = {name: [node] for node in graph.node for name in node.output}
     after: dict[str, list] = defaultdict(list)
@@ -126,14 +126,14 @@ def _normalizations(graph) -> list[str]:
     for root in graph.node:
         if root.op_type == "Sqrt":
             above = _chain(root, _ABOVE_ROOT, lambda node: [n for name in node.input for n in before.get(name, ())])
-            if above[-1:] and above[-1].op_type != "Add":  # it is the root of a mean of squares
+            if above[-1:] and above[-1].op_type != "Add":  # the square root of a mean of squares
                 below = _chain(root, _BELOW_ROOT, lambda node: [n for name in node.output for n in after[name]])
                 found |= {node.name: None for node in (*above, root, *below)}
     return list(found)
 
 
 def _chain(root, kinds, beside) -> list:
-    """The nodes from `root` on: beside each one those of the next kind."""
+    """Follows nodes of these kinds from `root`, one step per kind."""
     found, ends = [], [root]
     for types in kinds:
         ends = [node for end in ends for node in beside(end) if node.op_type in types]
@@ -142,7 +142,7 @@ def _chain(root, kinds, beside) -> list:
 
 
 def _simplified(model, seed: int, meanings=()):
-    """The simplified model when it gives the same outputs on a random input, else the model as it was."""
+    """The simplified model if it gives the same outputs on a random input, else the unchanged model."""
     try:
         import onnxslim
     except ImportError:
@@ -155,7 +155,7 @@ def _simplified(model, seed: int, meanings=()):
         before, after = _session(model).run(None, feed), _session(slim).run(None, feed)
         difference = max(_relative(a, b) for a, b in zip(before, after, strict=True))
     except Exception as error:
-        if exhausted(error):  # no property of the model
+        if exhausted(error):  # the machine's fault, not the model's
             raise
         return model, f"not simplified: {type(error).__name__}: {' '.join(str(error).split())[:160]}"
     if difference > _SAME:
@@ -172,7 +172,7 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _random_feed(model, seed: int, meanings=()) -> dict[str, np.ndarray]:
-    """Noise; an input that means an image's size or its scale holds the size of the noise, and 1."""
+    """Random inputs; an input for the image's size gets the size of the noise, one for its scale gets 1."""
     generator = np.random.default_rng(seed)
     feed, inputs = {}, _true_inputs(model)
     shapes = {
@@ -201,7 +201,7 @@ def _session(model):
 
 
 def _empty_resize_inputs_left_out(model) -> None:
-    """Resize's unused inputs become "": an empty constant counts as given as soon as a pass wraps it in a Cast."""
+    """Sets Resize's unused inputs to "": an empty constant counts as given once a pass wraps it in a Cast."""
     empty = {value.name for value in model.graph.initializer if 0 in value.dims}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value" and 0 in node.attribute[0].t.dims:
@@ -214,7 +214,7 @@ def _empty_resize_inputs_left_out(model) -> None:
 
 
 def _one_box_stays_a_list(model) -> None:
-    """paddle2onnx squeezes a suppression's column of boxes without saying which axis: a single box becomes a scalar."""
+    """Adds the axis that paddle2onnx omits when it squeezes a column of selected boxes: one box became a scalar."""
     producers = {name: node for node in model.graph.node for name in node.output}
     opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     for node in model.graph.node:
@@ -233,7 +233,7 @@ def _one_box_stays_a_list(model) -> None:
 
 
 def _strip(model, *, keep_metadata: bool = False) -> None:
-    """Removes what records where the model was made; what it computes stays."""
+    """Removes the records of how the model was made; its computation does not change."""
     model.producer_name, model.producer_version, model.doc_string = "segexport", "", ""
     model.graph.doc_string = ""
     if not keep_metadata:

@@ -1,6 +1,7 @@
-"""Looks inside an OpenVINO model as it runs. Commands: read, whole, accumulated, local, save.
+"""Compares intermediate tensors of an OpenVINO model with the reference's.
 
-Tensors that are compared lie in .npy files: the reference's values by the name of the model's tensor.
+Commands: read, whole, accumulated, local, save.
+The reference's values are in .npy files, named after the model's tensors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from openvino import opset8
 from openvino_worker import save as save_files
 from worker_host import WorkerFailure
 
-# What ONNX calls OpenVINO's operators: the graph is matched with the reference's as an ONNX graph is.
+# OpenVINO's operator -> ONNX's: the graph is matched with the reference's as an ONNX graph is.
 _KINDS = {
     "Convolution": "Conv",
     "GroupConvolution": "Conv",
@@ -39,11 +40,11 @@ _state: dict = {}
 
 
 def read(arguments, _arrays):
-    """Opens a model and tells its graph: nodes, constants, ends, and the scale of every quantized tensor."""
+    """Opens a model and returns its graph: nodes, constants, ends, and the scale of every quantized tensor."""
     model = ov.Core().read_model(arguments["model"])
     _state.update(model=model)
     nodes, constants, quantized, kinds = [], [], {}, {}
-    rounded, observed = {}, {}  # tensor -> what was rounded to it; what was rounded -> what its readers see of it
+    rounded, observed = {}, {}  # rounded tensor -> its source; source -> the rounded tensor that its readers read
     for node in model.get_ordered_ops():
         kind = node.get_type_name()
         given = [_name(value.get_source_output()) for value in node.inputs()]
@@ -88,7 +89,7 @@ def read(arguments, _arrays):
 
 
 def whole(arguments, arrays):
-    """The model as it is shipped, against the reference's outputs."""
+    """Compares the unchanged model's outputs with the reference's."""
     model = _state["model"]
     names = [_name(value.get_node().input(0).get_source_output()) for value in model.outputs]
     values = _run(model, arrays)
@@ -100,7 +101,7 @@ def whole(arguments, arrays):
 
 
 def accumulated(arguments, arrays):
-    """The whole model on the image, with the tensors of `files` as the outputs."""
+    """Runs the whole model on the image, with the tensors of `files` as outputs."""
     model = _state["model"].clone()
     ports = _ports(model)
     ends = [opset8.result(ports[_seen(name)]) for name in arguments["files"]]
@@ -109,7 +110,7 @@ def accumulated(arguments, arrays):
 
 
 def local(arguments, _arrays):
-    """Each target alone: the operators between it and the stops before it, fed with the reference's own tensors."""
+    """Runs each target alone: the operators between it and the stops before it, fed with the reference's tensors."""
     files = arguments["files"]
     model, feeds = _isolated(arguments["targets"], arguments["stops"], files)
     values = _run(model, [np.load(files[name]) for name in feeds])
@@ -120,16 +121,16 @@ def local(arguments, _arrays):
 
 
 def save(arguments, _arrays):
-    """Writes the operators of one target as a model of their own; answers its inputs, in order."""
+    """Writes the operators of one target as a separate model; returns its inputs, in order."""
     model, feeds = _isolated([arguments["target"]], arguments["stops"], arguments["files"])
     save_files(model, arguments["out"], half=False)
     return {"inputs": feeds, "outputs": [arguments["target"]]}, []
 
 
 def _isolated(targets: list[str], stops: list[str], files: dict[str, str]):
-    """A model of the targets' own operators, copied per target so that they do not touch, and its inputs' names.
+    """A model of the targets' operators, copied for each target so that targets are independent, and its inputs' names.
 
-    Inputs are sized as the files. What rounds a tensor to 8 bits belongs to the tensor.
+    Inputs are sized as the files. The operators that round a tensor to 8 bits are part of the tensor.
     """
     feeds, ends = {}, []
     for target in targets:
@@ -155,7 +156,7 @@ def _isolated(targets: list[str], stops: list[str], files: dict[str, str]):
 def _reached(ends) -> set[str]:
     """Names of the parameters that these results depend on."""
     found = set()
-    for end in ends:  # each a graph of its own, whose names the others have too
+    for end in ends:  # separate graphs, whose names may be the same
         seen, waiting = set(), [end]
         while waiting:
             node = waiting.pop()
@@ -168,7 +169,7 @@ def _reached(ends) -> set[str]:
 
 
 def _seen(tensor: str) -> str:
-    """What the readers of a tensor see of it, where they read it through 8 bits."""
+    """The rounded tensor that the readers of a tensor read, if they read it in 8 bits."""
     return _state["observed"].get(tensor, tensor)
 
 
@@ -191,7 +192,7 @@ def _compared(files: dict[str, str], values) -> dict:
 
 
 def _ports(model) -> dict:
-    """Every output of an operator, by each of its names."""
+    """Name -> output of an operator; an output may have several names."""
     found = {}
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Result":
@@ -201,12 +202,12 @@ def _ports(model) -> dict:
 
 
 def _name(port) -> str:
-    """The tensor's name; of one without, its operator's and its place."""
+    """The tensor's name; without one, its operator's name and the output's index."""
     return min(port.get_names(), default=f"{port.get_node().get_friendly_name()}.{port.get_index()}")
 
 
 def _note(quantized: dict, tensor: str, node) -> None:
-    """Scale, zero point, and the values that a tensor of 256 levels can hold."""
+    """Records scale, zero point, lowest and highest value of a tensor with 256 levels."""
     low, high = (node.input(index).get_source_output().get_node().get_data() for index in (1, 2))
     if low.size == high.size == 1 and node.get_attributes().get("levels") == 256:
         low, high = float(low.reshape(-1)[0]), float(high.reshape(-1)[0])

@@ -1,4 +1,4 @@
-"""Makes OpenVINO models. Commands: convert, describe."""
+"""Converts models to OpenVINO and describes them. Commands: convert, describe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker_host import WorkerFailure
 
 
 def convert(arguments, _arrays):
-    """An ONNX file, or a Paddle program, as `.xml` and `.bin`; the tensors of `names` are found by them again."""
+    """Converts an ONNX file or a Paddle program to `.xml` and `.bin`; the tensors of `names` keep their names."""
     model = read(arguments["model"])
     for name in arguments["names"]:
         if not any(name in port.get_names() for port in (*model.inputs, *model.outputs)):
@@ -21,7 +21,7 @@ def convert(arguments, _arrays):
 
 
 def describe(arguments, _arrays):
-    """Inputs, outputs and precision of a model that somebody else made; tensors of `names` are called so."""
+    """Inputs, outputs and precision of a model that segexport did not write; `names` are preferred for its tensors."""
     try:
         model = ov.Core().read_model(arguments["model"])
     except Exception as error:
@@ -46,7 +46,7 @@ def _described(port, known: list[str]) -> dict:
 
 
 def read(file: str):
-    """The model with fewer and larger operators: what follows from constants becomes one."""
+    """Reads a model; folds its constants and fuses its operators."""
     try:
         model = ov.Core().read_model(file)
         apply_moc_transformations(model, cf=True)
@@ -57,7 +57,7 @@ def read(file: str):
 
 
 def _write_hard_swish(model) -> None:
-    """`x * HardSigmoid(x)`, as int8 ONNX models have it, in one operator: OpenVINO has no quick kernel for two."""
+    """Fuses `x * HardSigmoid(x)`, as in int8 ONNX models, into one operator: OpenVINO has no fast kernel for two."""
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Multiply":
             continue
@@ -75,7 +75,7 @@ def _write_hard_swish(model) -> None:
 
 
 def save(model, out: str, *, half: bool) -> None:
-    """Writes the `.xml`, without the white space that is a third of it, and the `.bin` beside it."""
+    """Writes the `.xml` without white space, which takes a third of it, and the `.bin`."""
     _fold_biases(model)
     _share_limits(model)
     ov.save_model(model, out, half)
@@ -86,7 +86,7 @@ def save(model, out: str, *, half: bool) -> None:
 
 
 def _fold_biases(model) -> None:
-    """A bias in 32 bits with its scale becomes one constant in fp32, as OpenVINO computes it at each loading."""
+    """Replaces an int32 bias and its scale by one fp32 constant, which OpenVINO otherwise computes at each loading."""
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Add":
             for given in node.inputs():
@@ -97,7 +97,7 @@ def _fold_biases(model) -> None:
 
 
 def _constant(node):
-    """What a node of a bias gives; None where that is not known before it runs, or is 8 bits in the file."""
+    """The constant value of a bias's node; None if it is unknown before the run, or has 8 bits in the file."""
     kind = node.get_type_name()
     if kind == "Constant":
         return None if node.get_element_type() in (ov.Type.i8, ov.Type.u8) else node.get_data()
@@ -112,7 +112,7 @@ def _constant(node):
 
 
 def _share_limits(model) -> None:
-    """A rounding's limits, which are the same before and after it, are two constants and not four."""
+    """Shares a rounding's limits, which are equal before and after it: two constants instead of four."""
     for node in model.get_ordered_ops():
         if node.get_type_name() == "FakeQuantize":
             before, after = [[node.input(place) for place in pair] for pair in ((1, 2), (3, 4))]

@@ -1,4 +1,4 @@
-"""How far the outputs of a quantized model are from the float model's, on images that both see."""
+"""Measures the error of a quantized model's outputs relative to the float model's, on the same images."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-# What counts as far off. Sound int8 models of four networks: at most a tenth of the one, 0.036 of the other.
-_FLOATS = 0.01  # squared error over variance
-_INTEGERS = 0.05  # share that differs
+# Limits of a sound model. Sound int8 models of four networks reach at most a tenth of the first, 0.036 of the second.
+_FLOATS = 0.01  # squared error / variance
+_INTEGERS = 0.05  # fraction of different elements
 
 
 def output_error(pairs: Iterable[tuple[list[np.ndarray], list[np.ndarray]]]) -> float:
-    """The worst output's error over all images, over what counts as far off.
+    """The worst output's error over all images, relative to its limit: above 1, the output is far off.
 
-    An output of floats is far off by a squared error of 1 % of its variance, one of integers when 5 % of them differ.
+    The limit for floats is a squared error of 1 % of the variance; for integers, 5 % different elements.
 
     Args:
         pairs: For each image, the float model's outputs and the quantized model's.
@@ -31,7 +31,7 @@ def _terms(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
     if expected.shape != found.shape:
         return float(expected.size), float(
             expected.size
-        ) * _INTEGERS  # sizes that follow from the values: not one is the same
+        ) * _INTEGERS  # sizes that depend on the values differ: all elements count as different
     if expected.dtype.kind != "f":
         return float(np.count_nonzero(expected != found)), float(expected.size) * _INTEGERS
     difference = np.square(expected.astype(np.float64) - found)

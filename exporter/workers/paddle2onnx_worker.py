@@ -1,4 +1,4 @@
-"""Converts a Paddle program to ONNX with paddle2onnx. Command: convert. Aborts on operators that it does not know."""
+"""Converts a Paddle program to ONNX with paddle2onnx. Command: convert. Aborts on unknown operators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BACKEND, _CUSTOM_OPERATORS, _NO_FILE = "onnxruntime", {}, ""
 
 
 def _converter():
-    """The extension that converts. Its package imports Paddle, 4 s long, for its tracing; the extension needs none."""
+    """Loads the converter's extension alone: its package imports Paddle for tracing, which takes 4 s."""
     package = importlib.util.find_spec("paddle2onnx")
     if package is None:
         raise ModuleNotFoundError("No module named 'paddle2onnx'", name="paddle2onnx")

@@ -1,4 +1,4 @@
-"""Runs a program operator by operator and keeps its tensors in files. Command: trace."""
+"""Runs a program operator by operator and writes its tensors to files. Command: trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker_host import WorkerFailure
 
 
 def trace(arguments, arrays):
-    """Writes `<number>.npy` for each variable; each of the groups is held in memory at once."""
+    """Writes `<number>.npy` for each variable; one group of variables is in memory at a time."""
     paddle.enable_static()
     executor, scope = paddle.static.Executor(paddle.CPUPlace()), paddle.static.Scope()
     found = {}

@@ -1,7 +1,7 @@
 """Builds a network of PaddleSeg and writes it as a Paddle program. Commands: build, write.
 
-The network begins with random weights and gets those that the caller sends: nothing is downloaded, and no pickle is
-loaded. A checkout of the user's own is run as the Python that it is.
+The network begins with random weights and gets the caller's: nothing is downloaded, and no pickle is loaded. The code
+of a user's checkout is executed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sys.addaudithook(_refuse_network)
 
 
 def _import_paddleseg(checkout):
-    """Paddle and PaddleSeg, which find nothing where they would load pretrained weights."""
+    """Imports Paddle and PaddleSeg with downloads of pretrained weights disabled."""
     if checkout:
         sys.path.insert(0, checkout)
     import paddle
@@ -44,7 +44,7 @@ def _import_paddleseg(checkout):
 
 
 def _components(manager, names):
-    """What configurations can name, by kind of component; older versions have fewer kinds."""
+    """The components that configurations can name, by kind; older versions have fewer kinds."""
     found = {}
     for name in names:
         if hasattr(manager, name):
@@ -53,7 +53,7 @@ def _components(manager, names):
 
 
 def _make(section, known, where):
-    """A component and, first, those in its parameters: `paddleseg.cvlibs.Builder.build_component`."""
+    """Builds a component after those in its parameters, as `paddleseg.cvlibs.Builder.build_component` does."""
     kind = section["type"]
     if kind not in known:
         near = difflib.get_close_matches(kind, known, n=1)
@@ -71,7 +71,7 @@ def _make(section, known, where):
         if name == "type":
             continue
         place = f"{where}.{name}"
-        if name == "pretrained" and value is not None:  # some networks look whether it exists
+        if name == "pretrained" and value is not None:  # some networks check that it exists
             value = os.devnull
         is_list = isinstance(value, list)
         params[name] = [made(each, place) for each in value] if is_list else made(value, place)
@@ -89,7 +89,7 @@ def _make(section, known, where):
 
 
 def _of_dataset(dataset, known, where, name):
-    """Classes or channels that a data set's class states, compared with those of the model."""
+    """Compares the classes or channels that a data set's class states with the model's."""
     value = getattr(known[dataset], name, None)
     if value is None:
         return where
@@ -99,7 +99,7 @@ def _of_dataset(dataset, known, where, name):
 
 
 def build(arguments, _arrays):
-    """Builds the network; the answer tells its weights, classes and channels."""
+    """Builds the network; returns its weights, classes and channels."""
     paddle, paddleseg = _import_paddleseg(arguments["checkout"])
     from paddleseg.cvlibs import manager
 
@@ -134,10 +134,10 @@ def _name_of(dtype):
 
 
 def write(arguments, arrays):
-    """Gives the network its weights, in the order of `names`, and writes `model.pdmodel` and `model.pdiparams`.
+    """Loads the weights, in the order of `names`, and writes `model.pdmodel` and `model.pdiparams`.
 
-    `heads` is 0: the argmax of the first output, as PaddleSeg's `export.py` writes it; an output of one channel, or one
-    that is a mask, is written as it is. Else: the scores of so many of the heads that PaddleSeg trains.
+    `heads` 0 writes the argmax of the first output, as PaddleSeg's `export.py` does; an output of one channel, or one
+    that is a mask, is not changed. Otherwise writes the scores of this many of the heads that PaddleSeg trains.
     """
     import paddle
 
@@ -166,7 +166,7 @@ def write(arguments, arrays):
 
     exported = Scores() if heads else Mask()
     exported.eval()
-    network.training = heads > 1  # it alone, not its layers: it decides which heads there are
+    network.training = heads > 1  # only the network, not its layers: this selects the heads that it returns
     height, width = arguments["sides"] or (None, None)
     spec = paddle.static.InputSpec([1 if height else None, channels, height, width], "float32", name="x")
     try:

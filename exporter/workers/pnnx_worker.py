@@ -1,6 +1,6 @@
-"""Converts an ONNX model to ncnn by pnnx's program. Command: convert.
+"""Converts an ONNX model to ncnn with pnnx's program. Command: convert.
 
-pnnx's Python package imports torch to trace modules; its program converts files and needs nothing.
+pnnx's Python package imports torch to trace modules; its program converts files without it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LEFT_OUT = re.compile(r"^ignore (\S+ \S+) param (\S+)=", re.MULTILINE)
 
 
 def convert(arguments, _arrays):
-    """Writes `param` and `bin`; `options` are pnnx's own."""
+    """Writes `param` and `bin`; `options` are passed to pnnx."""
     (package,) = importlib.util.find_spec("pnnx").submodule_search_locations
     with tempfile.TemporaryDirectory() as folder:  # it writes ten files beside the model
         shutil.copyfile(arguments["model"], os.path.join(folder, "model.onnx"))
         command = [os.path.join(package, "pnnx"), "model.onnx", *arguments["options"]]
         done = _run(command, folder)
-        if done.returncode:  # once it could not write a file on a busy machine: that says nothing about the model
+        if done.returncode:  # a busy machine can be the cause: once, pnnx could not write a file
             done = _run(command, folder)
         log = done.stdout + done.stderr
         if done.returncode < 0:

@@ -1,8 +1,8 @@
-"""The weights of a quantized model, rounded with compensation for what goes into each layer of the float model.
+"""Rounds the weights of a quantized model; the rounding errors are compensated for each layer's inputs.
 
-What a layer sees is gathered while images go through the float model: a Hessian for each weight, in turns of as many
-layers as fit into a bound on memory. With the inputs that earlier, rounded layers give instead, as the paper has it
-(see `compensated_rounding`), nothing was better by measurement, and every layer would wait for the one before it.
+The float model runs on images, and a Hessian of each layer's inputs is accumulated per weight; each turn takes as many
+layers as fit into a memory limit. The paper (see `compensated_rounding`) uses the inputs that earlier, rounded layers
+give: that measured no better, and each layer would have to wait for the one before.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from compensated_rounding import Compensation
 from layer_inputs import find_layers
 from onnx import numpy_helper
 
-_PLACES = 1 << 14  # of a layer's output, over all images
-_BOUND_BYTES = 512 << 20  # of all Hessians of a turn
+_PLACES = 1 << 14  # output positions per layer, over all images
+_BOUND_BYTES = 512 << 20  # limit for all Hessians of a turn
 _TOPS = {8: 127, 4: 7}
 
 
 class WeightRounding:
-    """Gathers what layers see, and rounds their weights.
+    """Accumulates the layers' inputs and rounds their weights.
 
     Args:
         model: The float model.
         chosen: Names of the operators whose weights are rounded.
-        images: How many will be gathered from; 0: none, each weight is rounded to the nearest.
-        bits: Of the weights: 8, in the steps that the quantized model has; 4, in steps that are searched for.
-        ends: Bits of the first and the last layer's weights.
+        images: Number of images to gather from; 0: each weight is rounded to the nearest.
+        bits: Bits of the weights: 8, with the quantized model's steps; 4, with steps found by a search.
+        ends: Bits of the weights of the first and the last layer.
     """
 
     def __init__(self, model: onnx.ModelProto, chosen: set[str], images: int, bits: int = 8, ends: int = 8) -> None:
@@ -36,13 +36,13 @@ class WeightRounding:
         names = list(self._layers)
         self._bits = dict.fromkeys(names, bits) | (dict.fromkeys((names[0], names[-1]), ends) if names else {})
         self._places = max(1, _PLACES // images) if images else 0
-        self.narrow: list[str] = []  # constants of the quantized model whose values 4 bits hold
+        self.narrow: list[str] = []  # constants of the quantized model whose values fit into 4 bits
         self._hessians: dict[str, np.ndarray] = {}
-        self.whole: dict[str, np.ndarray] = {}  # operator's name -> its weights as whole numbers, of what was rounded
+        self.whole: dict[str, np.ndarray] = {}  # operator's name -> its rounded weights as integers
         self.turns = self._in_turns()
 
     def _in_turns(self) -> list[list[str]]:
-        """The weights, in groups whose Hessians fit into the bound."""
+        """The weights, in groups whose Hessians fit into the memory limit."""
         turns: list[list[str]] = [[]]
         room = _BOUND_BYTES
         for name, layers in self._layers.items():
@@ -60,7 +60,7 @@ class WeightRounding:
         return list(dict.fromkeys(layer.node.input[0] for name in self.turns[turn] for layer in self._layers[name]))
 
     def gather(self, turn: int, image: int, values: dict[str, np.ndarray]) -> None:
-        """Adds what the turn's layers see in one image to their Hessians.
+        """Adds the inputs of the turn's layers for one image to their Hessians.
 
         Args:
             values: Tensor -> its value.
@@ -72,13 +72,13 @@ class WeightRounding:
                 self._hessians[name] = self._hessians.get(name, 0) + np.swapaxes(rows, 1, 2) @ rows
 
     def round(self, turn: int, quantized: onnx.ModelProto) -> list[float]:
-        """Writes the turn's weights into the quantized model, in the steps that it has, and forgets what was gathered.
+        """Writes the turn's rounded weights into the quantized model, with its steps, and frees the Hessians.
 
         Args:
-            quantized: In QDQ form, with 8-bit weights; its operators have the names that they have in the float model.
+            quantized: The model in QDQ form with 8-bit weights; its operators have the same names as in the float one.
 
         Returns:
-            For each weight, the squared error that it puts into the layer's output, over the nearest rounding's.
+            For each weight, the squared error of the layer's output relative to that of rounding to the nearest.
         """
         nodes = {node.name: node for node in quantized.graph.node}
         producers = {name: node for node in quantized.graph.node for name in node.output}
@@ -106,14 +106,14 @@ class WeightRounding:
         return gains
 
     def _hessian(self, name: str, weights: np.ndarray) -> np.ndarray:
-        """What was gathered; where nothing was, the one of inputs that have nothing to do with each other."""
+        """The accumulated Hessian; without images, the identity: that of uncorrelated inputs."""
         if self._places:
             return self._hessians.pop(name).astype(np.float64)
         groups, _, inputs = weights.shape
         return np.broadcast_to(np.eye(inputs), (groups, inputs, inputs))
 
     def _bias_of(self, name: str, nodes: dict[str, onnx.NodeProto], producers: dict[str, onnx.NodeProto]) -> list[str]:
-        """Constants of whole numbers and scales of the int32 biases of a weight's layers, in pairs, each once."""
+        """Names of the integers and scale of each int32 bias of a weight's layers, in pairs, without duplicates."""
         found: dict[str, str] = {}
         for layer in self._layers[name]:
             given = nodes[layer.node.name].input
@@ -124,12 +124,12 @@ class WeightRounding:
 
 
 def rescale(step: onnx.TensorProto, new: np.ndarray, biases: list[onnx.TensorProto]) -> None:
-    """Gives weights other steps, and the biases that are added to their products as well.
+    """Changes the steps of weights, and of the biases that are added to their products.
 
     Args:
         step: The weights' scale, changed in place.
-        new: The steps that it gets; the largest where it has one alone.
-        biases: Whole numbers and scale of each bias in turn, changed in place.
+        new: The new steps; a scale with one element gets the largest.
+        biases: Integers and scale of each bias in turn, changed in place.
     """
     old = numpy_helper.to_array(step).astype(np.float64)
     wanted = np.float64(new.max()).reshape(old.shape) if old.size == 1 else new.reshape(old.shape)

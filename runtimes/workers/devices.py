@@ -24,7 +24,7 @@ def absent(device: str, runtime: str, why: str, package: str, gpu_package: str) 
     return WorkerFailure(
         f"device {device!r}: {runtime} here runs on the CPU only",
         cause=f"{why}; {nvidia()}",
-        hint=f"on a machine with an NVIDIA GPU: pip uninstall {package}, pip install {gpu_package}; here: ask for cpu",
+        hint=f"on a machine with an NVIDIA GPU: pip uninstall {package}, pip install {gpu_package}; here: use cpu",
     )
 
 

@@ -27,7 +27,7 @@ def objects(outputs: list[np.ndarray], specs: list[dict]) -> tuple[np.ndarray, n
         rows = rows.reshape(0, 6) if rows.size < 6 else _refuse(f"rows of objects have the shape {list(rows.shape)}")
     counts = by_meaning.get("box_count", np.array([len(rows)])).reshape(-1)
     if counts.size != 1:
-        raise WorkerFailure(f"objects of {counts.size} images at once; one is run at a time")
+        raise WorkerFailure(f"objects of {counts.size} images at once; a run has one image")
     number = min(len(rows), max(int(counts[0]), 0))
     if masks.ndim != 3 or len(masks) < number:
         raise WorkerFailure(

@@ -59,7 +59,7 @@ def _scores(output: np.ndarray, layout: str) -> np.ndarray:
     """Returns the scores as (C, H, W) float32."""
     if output.ndim == 4:
         if output.shape[0] != 1:
-            raise WorkerFailure(f"scores of shape {list(output.shape)} are those of several images")
+            raise WorkerFailure(f"scores of shape {list(output.shape)} belong to several images")
         output = output[0]
     if output.ndim != 3:
         raise WorkerFailure(f"scores of shape {list(output.shape)} are not those of one image")
@@ -76,8 +76,8 @@ def to_masks(
         return to_mask(output, spec, want_margin)
     if output.ndim < 3 or len(output) != count:
         raise WorkerFailure(
-            f"{count} images went in, and the output {spec['name']!r} is {list(output.shape)}",
-            cause="the network takes batches of any size and gives no batch back",
+            f"the output {spec['name']!r} for {count} images has the shape {list(output.shape)}",
+            cause="the network accepts batches of any size but returns no batch",
             hint="run it with batch size 1",
         )
     each = [to_mask(output[index : index + 1], spec, want_margin) for index in range(count)]

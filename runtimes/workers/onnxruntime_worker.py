@@ -51,8 +51,8 @@ def open_model(arguments, _arrays):
     used = session.get_providers()[0]
     if used != provider:  # ONNX Runtime falls back to the CPU with only a line on stderr
         raise WorkerFailure(
-            f"device {arguments['device']!r} was asked for, ONNX Runtime would use {used}",
-            cause=f"the provider is listed, but could not start; {devices.nvidia()}",
+            f"device {arguments['device']!r}: ONNX Runtime would use {used} instead",
+            cause=f"the provider is installed, but could not start; {devices.nvidia()}",
             hint="check the driver, and the CUDA and cuDNN that this onnxruntime-gpu needs; here: --device cpu",
         )
     _state.update(session=session, specs=arguments["outputs"], names=[i.name for i in session.get_inputs()])

@@ -28,7 +28,7 @@ def open_model(arguments, _arrays):
         raise WorkerFailure(
             f"device {arguments['device']!r}: OpenVINO sees {', '.join(available)} here",
             cause="its GPUs are Intel's, by Intel's compute runtime",
-            hint="ask for cpu, or install the driver of an Intel GPU",
+            hint="use cpu, or install the driver of an Intel GPU",
         )
     file, threads = arguments["files"]["model"], arguments["threads"]
     half = arguments["options"].get("precision") == "fp16"

@@ -160,7 +160,8 @@ def create_pipeline(pipeline: str, **options: Any) -> SegmentationPipeline:
 
     Args:
         pipeline: Path of the file, or the name of a pipeline, with `model`.
-        options: `model`, `device`, `batch_size` and `target_size`, which override the file; `threads`.
+        options: `model`, `device`, `runtime`, `batch_size` and `target_size`, which override the file; `threads`;
+            `enable_hpi=True` is PaddleX's name for `runtime="fastest"`.
 
     Raises:
         SegexportError: The file is not valid, or its model cannot be read or run.

@@ -217,7 +217,7 @@ def file_entry(root: Path, path: str, role: str = "model") -> FileEntry:
 
 
 def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
-    """Writes `manifest.json` into `root`; the files must lie there already."""
+    """Writes `manifest.json` into `root`; the files must exist already."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (root / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return ModelArtifact(root, manifest)

@@ -66,7 +66,7 @@ class StorageError(SegexportError):
 
 
 class WorkerError(SegexportError):
-    """A process of its own did not do its job; native code stays out of ours, so this is all that it can do to us."""
+    """A separate process failed. Native code runs in separate processes only, so it cannot crash this one."""
 
 
 class WorkerCrashed(WorkerError):

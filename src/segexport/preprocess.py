@@ -47,7 +47,7 @@ _AT_ONCE = 4  # channels that OpenCV resizes together
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in its tensor: its size before and after each geometry operation.
+    """The position of an image in its tensor: its size before and after each geometry operation.
 
     Attributes:
         sizes: (width, height) of the decoded image, then after each operation; the last is the tensor's.
@@ -161,7 +161,7 @@ def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement
 
 
 def _order(preprocess: Preprocess) -> tuple[int, ...]:
-    """Where each of the contract's channels lies in the image."""
+    """The index in the image of each of the contract's channels."""
     return _SWAPPED.get(preprocess.color) or tuple(range(preprocess.channels))
 
 
@@ -182,6 +182,28 @@ def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
         np.subtract(plane, np.float32(preprocess.mean[channel]), out=plane)
         np.divide(plane, np.float32(preprocess.std[channel]), out=plane)
     return tensor
+
+
+def grey_of(preprocess: Preprocess, tensor: np.ndarray) -> np.ndarray:
+    """The image in a tensor as grey, by the weights of the contract's `gray`: what the network sees, paddings too.
+
+    Args:
+        preprocess: A contract of red, green and blue, or of grey.
+        tensor: float32 (1, channels, height, width) that `apply` returned.
+
+    Returns:
+        uint8 (height, width).
+    """
+    planes = [
+        (plane * np.float32(std) + np.float32(mean)) / np.float32(preprocess.scale)
+        for plane, mean, std in zip(tensor[0], preprocess.mean, preprocess.std, strict=True)
+    ]
+    weights = (1.0,)
+    if len(planes) == 3:
+        weights = tuple(weight / 32768 for weight in (9798, 19235, 3735))
+        planes = [planes[_order(preprocess)[channel]] for channel in range(3)]
+    grey = sum((plane * np.float32(weight) for plane, weight in zip(planes, weights, strict=True)), np.float32(0))
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> None:
@@ -274,7 +296,7 @@ def resized(image: np.ndarray, size: Size, interpolation: int = cv2.INTER_LINEAR
 
 
 def _nearest(index: np.ndarray, size: int, new_size: int) -> np.ndarray:
-    """The pixel of a side of `new_size` that lies under the centre of pixel `index` of a side of `size`."""
+    """The pixel of a side of `new_size` that contains the centre of pixel `index` of a side of `size`."""
     return index if size == new_size else (2 * index + 1) * new_size // (2 * size)
 
 

@@ -6,10 +6,11 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
-from pydantic_core import PydanticCustomError, core_schema
+
+from segexport.files.model_format import Format as Format
 
 
 class Frozen(BaseModel):
@@ -24,44 +25,6 @@ class Finite(Frozen):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class Format(str):
-    """The form of a model's files: `paddle`, or what an installed target makes or an installed runtime runs.
-
-    Attributes:
-        PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.
-        ONNX: .onnx.
-        PADDLE_LITE: .nb.
-        MNN: .mnn.
-        NCNN: .param with a .bin.
-        OPENVINO: .xml with a .bin.
-    """
-
-    PADDLE: ClassVar[Format]
-    ONNX: ClassVar[Format]
-    PADDLE_LITE: ClassVar[Format]
-    MNN: ClassVar[Format]
-    NCNN: ClassVar[Format]
-    OPENVINO: ClassVar[Format]
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(cls._known, core_schema.str_schema())
-
-    @classmethod
-    def _known(cls, value: str) -> Format:
-        from segexport.pipeline.entry_points import formats
-
-        if value not in (known := formats()):
-            *some, last = (repr(str(name)) for name in known)
-            raise PydanticCustomError("format", "Input should be {known}", {"known": f"{', '.join(some)} or {last}"})
-        return cls(value)
-
-
-Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
-Format.MNN, Format.NCNN = Format("mnn"), Format("ncnn")
-Format.OPENVINO = Format("openvino")
-
-
 class Precision(str, Enum):
     """Arithmetic that an export asks of its runtime.
 
@@ -70,6 +33,7 @@ class Precision(str, Enum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
     INT8 = "int8"
     W8 = "w8"
     W4A8 = "w4a8"
@@ -103,6 +67,22 @@ class TensorSpec(Frozen):
     shape: tuple[int, ...]
     layout: str = ""  # NCHW, NHW, NHWC; empty when unknown
     semantics: Semantics = "other"
+
+    @property
+    def channels_first(self) -> TensorSpec:
+        """The tensor in the order that the contract gives and sessions take; another layout than NHWC is kept."""
+        return self._ordered("NHWC", "NCHW")
+
+    @property
+    def channels_last(self) -> TensorSpec:
+        """The tensor in the order of a runtime that has the channels last; another layout than NCHW is kept."""
+        return self._ordered("NCHW", "NHWC")
+
+    def _ordered(self, before: str, after: str) -> TensorSpec:
+        if self.layout != before:
+            return self
+        sizes = dict(zip(before, self.shape, strict=True))
+        return self.model_copy(update={"shape": tuple(sizes[axis] for axis in after), "layout": after})
 
     def in_32_bits(self) -> TensorSpec:
         """The tensor in a runtime that has neither int64 nor bool."""

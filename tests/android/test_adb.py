@@ -140,11 +140,11 @@ def test_the_real_code_behind_a_fake_cable(phone: Phone, jvm: Jvm, model: ModelA
         ({"installed": False}, EnvironmentMissingError, "dev.segexport.demo is not installed", "adb install"),
         ({"full": 100}, StorageError, "R58M: the phone's storage is full", "free some space"),
         ({"app": "old"}, EnvironmentMissingError, "the app cannot be started", "an older one"),
-        ({"app": "crashes"}, WorkerCrashed, "the app ended without an answer", "logcat"),
+        ({"app": "crashes"}, WorkerCrashed, "the app ended without a result", "logcat"),
         ({"app": "refuses"}, WorkerFailed, "the app could not run the model", ""),
         ({"app": "cuts"}, InputError, "bytes are not a mask of 32x24", ""),
-        ({"app": "stale"}, WorkerFailed, "the result is that of another job", ""),
-        ({"unplug_after": 6}, EnvironmentMissingError, "R58M: the phone is gone", "cable"),
+        ({"app": "stale"}, WorkerFailed, "the result belongs to another job", ""),
+        ({"unplug_after": 6}, EnvironmentMissingError, "R58M: the phone was disconnected", "cable"),
     ],
 )
 def test_failures(
@@ -189,7 +189,7 @@ def test_no_adb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANDROID_SERIAL", raising=False)
     found = Adb(executable=str(tmp_path / "absent")).probe()
     assert not found.ok
-    assert "adb is not there" in found.reason
+    assert "adb was not found" in found.reason
     assert "apt install adb" in found.hint
 
 
@@ -226,4 +226,4 @@ def test_a_result_that_points_elsewhere(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps({"schema_version": 1, "device": {}, "items": [item]}))
     with pytest.raises(InputError, match="not a device result") as caught:
         read_result(tmp_path / "result.json")
-    assert "lies beside the result" in caught.value.cause
+    assert "must be in the result's folder" in caught.value.cause

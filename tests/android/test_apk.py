@@ -1,4 +1,4 @@
-"""The APKs: built, signed, aligned, and what is in them; the stubs and the Gradle files that stand behind them."""
+"""The APKs are built, signed and aligned, and contain the right files; also the stubs and the Gradle files."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_contents(apk: Path) -> None:
         for name in libraries:
             assert package.getinfo(name).compress_type == zipfile.ZIP_STORED
             assert _data_offset(apk, package.getinfo(name)) % ALIGNMENT == 0, name
-            # These bytes are what the arm64 suite runs.
+            # The arm64 suite runs these bytes.
             assert package.read(name) == (require_tools("ort") / "ort/aar/jni" / name.removeprefix("lib/")).read_bytes()
     expected = {"libonnxruntime.so", "libonnxruntime4j_jni.so"} if flavour == "ort" else set()
     assert libraries == {f"lib/arm64-v8a/{name}" for name in expected}
@@ -130,7 +130,7 @@ def _defines(dex: bytes, prefix: bytes) -> bool:
     return False
 
 
-# --- what stands behind the build; needs no tools -------------------------------------------------------------------
+# --- the build's inputs; needs no tools -----------------------------------------------------------------------------
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What is put into the app is what the app reads: packs are written in Python and run in Java."""
+"""The app reads the packs that segexport writes: they are written in Python and run in Java."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in the cache of the Android tools is compared with tools.lock, not trusted. npm is this test's own."""
+"""Files in the cache of the Android tools are compared with tools.lock, not trusted. npm is a fake."""
 
 from __future__ import annotations
 

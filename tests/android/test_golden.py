@@ -47,6 +47,6 @@ def test_java_reads_the_pack_and_python_reads_its_answer(jvm: Jvm, tmp_path: Pat
     assert all(item["agreement"] >= 0.999 for item in json.loads(file.read_text())["items"])
 
     expected = made / "expected-1.png"
-    shutil.copyfile(made / "expected-0.png", expected)  # the app reads what lies there; segexport refuses it
+    shutil.copyfile(made / "expected-0.png", expected)  # the app reads the file; segexport refuses it
     jvm("-Xmx600m", "dev.segexport.ort.RunJob", made, timeout_s=100)
     assert min(item["agreement"] for item in json.loads(file.read_text())["items"]) < 0.9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib  # noqa: F401  (before paddle: it brings a zlib of its own)
+import zlib  # noqa: F401  (before paddle, which bundles another zlib)
 from pathlib import Path
 
 import numpy as np

@@ -154,7 +154,7 @@ def test_weights_that_training_made_worse_are_not_kept(artifact, data, tmp_path)
     before = read(good.file("model"), good.file("params")).params
     after = read(kept.file("model"), kept.file("params")).params
     assert all(np.array_equal(value, after[name]) for name, value in before.items())
-    assert kept.manifest.lineage[-1].notes[-1].startswith("kept: the weights from before, which training made worse")
+    assert kept.manifest.lineage[-1].notes[-1].startswith("kept: the initial weights, which training made worse")
 
 
 def test_without_validation_the_last_weights_are_kept(artifact, data, tmp_path):
@@ -169,7 +169,7 @@ def test_save_dir_keeps_all_and_a_run_goes_on_from_there(artifact, data, tmp_pat
     assert {file.name for file in (tmp_path / "kept").iterdir()} >= {"checkpoint.npz", "best.npz", "training.jsonl"}
     said = []
     again = tune(artifact, tmp_path / "again", context(data, validation=data, say=said.append), **same)
-    assert said[0] == "fine-tuning goes on from step 6"
+    assert said[0] == "fine-tuning resumes from step 6"
     assert (again.path / "model.pdiparams").read_bytes() == (first.path / "model.pdiparams").read_bytes()
     with pytest.raises(SegexportError, match="the checkpoint of a training on other images, batches or classes"):
         tune(artifact, tmp_path / "other", context(data.subset(3)), steps=6, save_dir=same["save_dir"])

@@ -146,7 +146,7 @@ class GroupNormed(nn.Layer):
 
 
 class Sorted(nn.Layer):
-    """An operator that nobody follows, between two convolutions; a third one that is free."""
+    """An operator without a channel rule between two convolutions; the third convolution can be cut."""
 
     def __init__(self):
         super().__init__()
@@ -332,7 +332,7 @@ def test_ratio_that_leaves_nothing_is_refused(ratio, tmp_path):
 
 def test_name_that_makes_no_channels_is_refused(tmp_path):
     program = export(GroupNormed(), tmp_path, [1, 3, 8, 8])
-    with pytest.raises(InputError, match="'nowhere' makes no channels"):
+    with pytest.raises(InputError, match="'nowhere' has no channels"):
         prune(program, {"nowhere": 0.5})
 
 

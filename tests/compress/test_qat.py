@@ -73,7 +73,7 @@ def test_a_norm_behind_is_folded_before_rounding_and_taken_out_again():
     factor = tensor(-2.0, 0.0)
     rounded = round_weight(weight, axis=1, factor=factor).numpy()
     np.testing.assert_allclose(rounded[:, 0], [1.0, 64 / 127], rtol=1e-6)  # steps of 2 / 127: 63.5 rounds to 64
-    np.testing.assert_allclose(rounded[:, 1], [38 / 127, 1.0], rtol=1e-6)  # a dead channel is rounded as it is
+    np.testing.assert_allclose(rounded[:, 1], [38 / 127, 1.0], rtol=1e-6)  # the channel whose factor is 0
 
 
 # -- the program -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Workplaces for commands: with a cache that all tests share, or with one of their own."""
+"""Workplaces for commands, with a shared or a separate cache."""
 
 from __future__ import annotations
 

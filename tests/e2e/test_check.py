@@ -89,7 +89,7 @@ def test_files_that_are_no_onnx(workplace, exported, content, message):
 
 
 def with_weights_beside(model: Path, target: Path, weights: str) -> Path:
-    """The model again, with its weights in a file of its own."""
+    """The model again, with its weights in a separate file."""
     onnx = pytest.importorskip("onnx")
     whole = onnx.load(str(model))
     (target.parent / weights).parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import yaml
+from installed import require_worker
 from PIL import Image
 
 import segexport
@@ -202,6 +203,38 @@ def test_settings_of_the_file_and_over_it(inside):
     segexport.create_pipeline("p.yaml", device="cpu").close()
     with pytest.raises(InputError, match="device 'gpu:x'"):
         segexport.create_pipeline(write(), device="gpu:x")
+
+
+def test_a_runtime_by_option_file_and_enable_hpi(inside, monkeypatch):
+    require_worker("openvino")
+    assert inside.segexport("export", "model", "--to", "onnx", "-o", "export").code == 0
+    measured = []
+
+    def fastest(artifact, _options) -> str:
+        measured.append(artifact.path.name)
+        return "openvino"
+
+    monkeypatch.setattr("segexport.predict.model_session.fastest_runtime", fastest)
+
+    def runtime_of(*, named: str | None = None, **options) -> str:
+        settings = {"model": "export", "runtime": named}
+        (inside.root / "p.yaml").write_text(yaml.safe_dump({"Pipeline": settings}))
+        with segexport.create_pipeline("p.yaml", **options) as pipeline:
+            assert len(list(pipeline.predict(IMAGE))) == 1
+            return repr(pipeline.model).split(" in ")[1].split()[0]
+
+    assert runtime_of() == "onnxruntime"
+    assert runtime_of(named="openvino") == "openvino"
+    assert runtime_of(named="openvino", runtime="onnxruntime", enable_hpi=True) == "onnxruntime"
+    assert measured == []
+    assert runtime_of(enable_hpi=True) == "openvino"
+    assert measured == ["export"]
+    done = inside.segexport("predict", "export", IMAGE, "--runtime", "openvino")
+    assert (done.code, "tile_00.png" in done.stdout) == (0, True), done.stderr
+    for arguments in (("predict", "export", IMAGE), ("pipeline", "p.yaml", "--input", IMAGE), ("serve", "export")):
+        refused = inside.segexport(*arguments, "--runtime", "ncnn")
+        assert refused.code == 2
+        assert "onnxruntime, openvino" in refused.stderr
 
 
 @pytest.mark.parametrize(

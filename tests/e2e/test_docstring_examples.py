@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the Python API run as they are written, on the built-in model."""
+"""The examples in the docstrings of the Python API run unchanged, on the built-in model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NAMES = [name for name in segexport.__all__ if name not in ("ImportOptions", "Se
 def test_the_example_runs(name: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "train":
         require_worker("paddleseg", optional=True)
-    for path in folder.iterdir():  # each example writes into a folder of its own
+    for path in folder.iterdir():  # each example writes into a separate folder
         (tmp_path / path.name).symlink_to(path)
     if name == "export":
         (tmp_path / "my-int8").unlink()

@@ -354,7 +354,7 @@ def broken_copy(tmp_path: Path, name: str, content: bytes) -> Path:
 
 
 def test_after_an_error_the_model_gives_the_right_answers(demo, tmp_path):
-    """The worker was at another image when the broken one was met; its answer is nobody's."""
+    """The worker was running another image when the broken one was read; its result is dropped."""
     entries = Dataset.open(DEMO / "data", "all").entries
     data = broken_copy(tmp_path, entries[3].image, b"broken")
     (before,) = demo.predict(IMAGE)

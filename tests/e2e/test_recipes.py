@@ -16,7 +16,7 @@ RUN = [pytest.param(name, marks=pytest.mark.slow) if name in TRAINING else name 
 
 
 def shortened(path: Path, place: Workplace) -> dict:
-    """The recipe as it stands there, but for how long it takes."""
+    """The recipe as in the file, with shorter times."""
     content = yaml.safe_load(path.read_text())
     for step in content.get("steps", []):
         if "steps" in step["params"]:

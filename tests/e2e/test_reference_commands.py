@@ -65,7 +65,7 @@ class TestRecorded:
         assert check(place, *DATA, "--reference", "any name").code in (0, 1)
 
     def test_one_made_on_a_gpu(self, done):
-        """The file as a GPU would have written it: its times stand in the GPU's column, and gate nothing here."""
+        """The file as a GPU would have written it: its times are in the GPU's column and no gate uses them."""
         import zipfile
 
         from segexport.artifact import digest_of

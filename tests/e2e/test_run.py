@@ -256,7 +256,7 @@ def test_an_interrupted_run_says_nothing_is_passed_and_leaves_nothing(fresh):
 
 
 def test_images_without_labels_are_compared_with_the_reference(workplace):
-    """A folder of images is a data set; agreement is what can be said."""
+    """A folder of images is a data set; the check measures agreement only."""
     import shutil
 
     for name in ("labels", "labels.txt", "all.txt", "train.txt", "val.txt", "test.txt"):

@@ -1,4 +1,4 @@
-"""The command line as a person meets it: on a copy of the built-in example, with a cache of its own."""
+"""The command line as a user runs it: on a copy of the built-in example, with a separate cache."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Small networks with branches and loops, written as people write them, exported by Paddle.
 
-Run as a script, in a process of its own: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
+Run as a script, in a separate process: `python tests/exporter/branching.py OUT_DIR` writes each with a fixed input
 size and, as `NAME-free`, with a dynamic one.
 """
 
@@ -35,7 +35,7 @@ class LoopUntilItFits(Network):
     """The image is halved as often as the features were (as in ESPNetV2)."""
 
     def between(self, x, image):
-        small = image * 1.0  # Paddle declares an input that is overwritten in a loop as it is behind the loop
+        small = image * 1.0  # Paddle declares an input that a loop overwrites with its shape after the loop
         while paddle.shape(small)[2] != paddle.shape(x)[2]:
             small = F.avg_pool2d(small, 3, 2, 1)
         return x + small.mean(1, keepdim=True)
@@ -54,7 +54,7 @@ class PadIfUneven(Network):
 
 
 class BranchOnValues(Network):
-    """Either side has weights of its own."""
+    """Each side has separate weights."""
 
     def between(self, x, image):
         if image.mean() > 0.1:
@@ -120,7 +120,7 @@ class CollectedInALoop(Network):
 
 
 class LoopOnValues(Network):
-    """Refused: nobody knows before how often it runs."""
+    """Refused: the number of iterations depends on the image."""
 
     def between(self, x, image):
         while x.max() > 0.5:

@@ -1,6 +1,6 @@
 """Networks of which no export is available, written from their papers with small widths.
 
-Run as a script it writes them as inference programs, in a process of its own, because Paddle can abort:
+Run as a script it writes them as inference programs, in a separate process, because Paddle can abort:
 
     python tests/exporter/networks.py OUT_DIR HEIGHTxWIDTH|free [NAME ... | every]
 
@@ -139,7 +139,7 @@ class Up(nn.Layer):
 
 
 class Branch(nn.Layer):
-    """The third stage and the decoder, which each task has of its own (section II-A)."""
+    """The third stage and the decoder, which are separate for each task (section II-A)."""
 
     def __init__(self, width: int, outs: int) -> None:
         super().__init__()

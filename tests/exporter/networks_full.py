@@ -42,7 +42,7 @@ class Attention(nn.Layer):
 
 
 class MixFFN(nn.Layer):
-    """Two linear layers with a depthwise convolution between them, which stands for positional encodings."""
+    """Two linear layers with a depthwise convolution between them, which replaces positional encodings."""
 
     def __init__(self, width: int, ratio: int = 4) -> None:
         super().__init__()

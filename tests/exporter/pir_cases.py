@@ -2,7 +2,7 @@
 
     python tests/exporter/pir_cases.py tests/golden/pir/cases.zip FOLDER ...
 
-FOLDER is what `pir_models.py` wrote; one called `NAME@VERSION` is of another Paddle.
+`pir_models.py` wrote FOLDER; a name `NAME@VERSION` means another version of Paddle.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def onnx_format() -> Program:
 
 
 def as_declared(program: Program) -> bytes:
-    """The graph of a program in the newest form as PaddleSlim writes it: not what lies in the file of parameters."""
+    """The graph of a program in PaddleSlim's newest form, without the parameter file."""
     changed = program.copy()
     for op in changed.ops:
         if op.type in ("quantize_linear", "dequantize_linear"):

@@ -119,5 +119,5 @@ def test_what_has_no_other_form_is_refused(what: str, target: str) -> None:
     program = convolved(REFUSED[what])
     with pytest.raises(UnsupportedModelError, match=rf"^conv2d.* cannot be exported to {target}") as caught:
         rewrites.rewrite_for(target, program)
-    assert caught.value.cause == "Paddle-Lite keeps the filter that the first image gives"
+    assert caught.value.cause == "Paddle-Lite keeps the filter of the first image"
     assert [obstacle.operator for obstacle in support_for(target, program).obstacles] == [REFUSED[what].type]

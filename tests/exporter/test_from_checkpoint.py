@@ -59,7 +59,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run([python, "-I", script, folder], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     for name, section in NETWORKS.items():
-        # Where it began is not loaded: nobody can.
+        # The pretrained weights are not downloaded.
         model = {**section, "pretrained": "https://example.invalid/model.pdparams"}
         (folder / f"{name}.yml").write_text(yaml.safe_dump({"model": model, **DATA}))
     return folder

@@ -87,7 +87,7 @@ def test_a_refusal_of_a_rewrite_is_a_verdict() -> None:
     program = graph.program(graph.op("pool2d", {"X": graph.feed(1, 2, -1, -1)}, (1, 2, 6, 6), ksize=[6, 6], **attrs))
     found = support_for("onnx", program)
     assert (found.support, found.obstacles[0].operator) == ("no", "pool2d")
-    assert "Paddle itself takes these bins for windows" in found.obstacles[0].reason
+    assert "Paddle itself treats these bins as windows" in found.obstacles[0].reason
 
 
 @pytest.mark.shared

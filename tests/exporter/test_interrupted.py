@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from graphs import Graph
+from installed import require_worker
 from workshop import SIDE, Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import Interrupted, UnsupportedModelError
-from segexport.exporter import to_onnx, to_paddle_lite
+from segexport.exporter import to_mnn, to_ncnn, to_onnx, to_openvino, to_paddle_lite
 from segexport.files.store import Store
 from segexport.pipeline.plan import PlanRunner, planned
+from segexport.pipeline.registry import make_step
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
 PLANTED = """
-import json, os, signal, sys
+import json, os, signal, sys, time
 from pathlib import Path
 sys.path.insert(0, {workers!r})
 import {name} as real
@@ -27,10 +30,14 @@ PLAN = Path({plan!r})
 
 def planted(arguments, arrays):
     plan = json.loads(PLAN.read_text())
-    what = str(arguments[{argument!r}])
+    what = str(arguments.get({argument!r}, "any"))
     plan["asked"].append(what)
     end = plan[what].pop(0) if plan.get(what) else ""
     PLAN.write_text(json.dumps(plan))
+    if end == "NOTHING":
+        return {{"version": "1", "left_out": []}}, []
+    if end == "HANG":
+        time.sleep(60)
     if end:
         os.kill(os.getpid(), getattr(signal, end))
     return real.COMMANDS[{command!r}](arguments, arrays)
@@ -53,7 +60,10 @@ class Planted:
         self.ends()
 
     def ends(self, **ways: list[str]) -> None:
-        """By what is asked (an opset, a place): the signals, one for each time."""
+        """By what is asked (an opset, a place; `any`): the signals, one for each time.
+
+        NOTHING: success without a file. HANG: no answer.
+        """
         self.plan.write_text(json.dumps({"asked": [], **ways}))
 
     @property
@@ -86,8 +96,22 @@ def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
     return planted
 
 
-def built(store: Store, source: ModelArtifact, step) -> ModelArtifact:
-    return PlanRunner(store, StepContext(timeout_s=60)).build("export", source, planned([step], source))
+@pytest.fixture(params=["openvino", "mnn", "ncnn"])
+def converter(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Planted]:
+    """A target's name, and the worker that converts for it."""
+    module, name, needs = {
+        "openvino": (to_openvino, "openvino_worker", ("openvino",)),
+        "mnn": (to_mnn, "mnn_convert_worker", ("MNN",)),
+        "ncnn": (to_ncnn, "pnnx_worker", ("ncnn", "pnnx")),
+    }[request.param]
+    require_worker(*needs)
+    planted = Planted(tmp_path / "workers", name, "convert", "")
+    monkeypatch.setattr(module, "WORKERS", planted.folder)
+    return request.param, planted
+
+
+def built(store: Store, source: ModelArtifact, step, timeout_s: float = 60) -> ModelArtifact:
+    return PlanRunner(store, StepContext(timeout_s=timeout_s)).build("export", source, planned([step], source))
 
 
 def opset_of(made: ModelArtifact) -> str:
@@ -150,3 +174,30 @@ def test_the_planted_worker_is_the_real_one(paddle2onnx):
         paddle2onnx.ends(**{"16": []})
         with pytest.raises(Exception, match="model"):
             worker.call("convert", {"model": "no model", "params": "", "onnx": "", "opset": 16}, timeout_s=60)
+
+
+def test_each_converter_from_onnx_is_judged_by_how_it_ends(source, converter, tmp_path):
+    """Killed by the machine, hung, crashed, or done without a file: an error each time, and never a kept result."""
+    target, planted = converter
+    store = Store(tmp_path / "kept")
+    onnx = built(store, source, to_onnx.ToOnnx())
+    kept, step = len(list(store.entries())), make_step(f"to_{target}", {})
+    for ends in (["SIGKILL", "SIGKILL"], ["SIGTERM", "SIGKILL"]):
+        planted.ends(any=ends)
+        with pytest.raises(Interrupted, match=r"was killed by SIGKILL during 'convert'"):
+            built(store, onnx, step)
+    for ends, cause in (
+        (["SIGSEGV"] * 2, "killed by SIGSEGV"),
+        (["NOTHING"], r"reported success and wrote no model\."),
+    ):
+        planted.ends(any=ends)
+        with pytest.raises(UnsupportedModelError, match="cannot convert this model") as caught:
+            built(store, onnx, step)
+        assert re.search(cause, caught.value.cause)
+    planted.ends(any=["HANG", "HANG"])
+    with pytest.raises(Interrupted, match="convert"):
+        built(store, onnx, step, timeout_s=1)
+    assert len(list(store.entries())) == kept
+    planted.ends(any=["SIGKILL"])
+    assert built(store, onnx, step).manifest.format == target
+    assert planted.asked == ["any", "any"]

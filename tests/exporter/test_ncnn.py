@@ -14,11 +14,14 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
 from segexport.exporter.same_as_source import made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
+from segexport.measure.audit import NOT_RUN, Audit
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions, on_arm
 from segexport.runtimes.ncnn import NcnnRuntime
 from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Precision
+from segexport.verdict import Verdict
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,15 +45,66 @@ def outputs(artifact: ModelArtifact, runtime) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 1e-2)])
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 1e-2), ("bf16", 3e-2)])
 def test_an_export_computes_what_its_source_does(workshop, source, precision, limit):
     made = workshop.made(make_step("to_ncnn", {"precision": precision}), source)
     expected, found = outputs(source, OnnxRuntime()), outputs(made, NcnnRuntime())
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
     assert made.manifest.target.precision == precision
-    with NcnnRuntime().open(made, RunOptions()) as session:
-        assert ("arithmetic here is fp32" in session.info.not_run) == (precision == "fp16" and not on_arm())
+    named = [line.split()[5] for line in made.file("model").read_text().splitlines() if line.startswith("Convolution")]
+    assert not any(name.isdecimal() for name in named), named  # the network's own names of its tensors
+    found = audit(made)
+    assert found.check.verdict is Verdict.PASS, found.check.message
+    if precision == "fp32":
+        assert found.operators == {"fp32": {"Convolution": 3, "Interp": 1, "Pooling": 1}}
+    not_run = found.check.details.get(NOT_RUN, "")
+    assert ("arithmetic here is fp32" in not_run) == (precision == "fp16" and not on_arm())
+
+
+def audit(artifact: ModelArtifact) -> Audit:
+    return target_named("ncnn").audit(artifact, [made_inputs(artifact.manifest, 3)], RunOptions(), NcnnRuntime())
+
+
+@pytest.fixture(scope="module")
+def int8(workshop, source) -> tuple[ModelArtifact, ModelArtifact]:
+    """The int8 ONNX model as the target makes it, and ncnn's files of it."""
+    target = target_named("ncnn")
+    quantize, convert = target.steps(target.Recipe(to="ncnn", precision="int8"))[-2:]
+    quantized = workshop.made(quantize, source)
+    return quantized, workshop.made(convert, quantized)
+
+
+def test_int8_computes_with_our_ranges_and_weights(source, int8):
+    quantized, made = int8
+    exact, ours, found = outputs(source, OnnxRuntime()), outputs(quantized, OnnxRuntime()), outputs(made, NcnnRuntime())
+    assert np.abs(found - ours).mean() < 0.2 * np.abs(ours - exact).mean()
+    assert made.manifest.target.precision == "int8"
+    assert "int8: 3 of 3 quantized products keep weights and scales" in made.manifest.lineage[-1].notes
+    assert audit(made).operators == {"int8": {"Convolution": 3}, "fp32": {"Interp": 1, "Pooling": 1}}
+    lines = [line.split() for line in made.file("model").read_text().splitlines() if line.startswith("Convolution")]
+    terms = [word for line in lines for word in line if word.startswith("8=")]
+    assert terms == ["8=1", "8=101", "8=1"]  # 101: gives integers to the next one; 1: floats, to a pool or out
+
+
+def test_floats_that_call_themselves_int8_fail_the_audit(workshop, source):
+    floats = workshop.made(make_step("to_ncnn", {}), source)
+    target = floats.manifest.target.model_copy(update={"precision": Precision.INT8})
+    found = audit(ModelArtifact(floats.path, floats.manifest.model_copy(update={"target": target})))
+    assert found.check.verdict is Verdict.FAIL
+    assert "3 in fp32; int8 was asked for, and nothing runs in it" in found.check.message
+
+
+def test_zero_points_are_refused(workshop, source):
+    with_zero_points = workshop.made(make_step("onnx_int8", {}), source)
+    with pytest.raises(UnsupportedModelError, match="ncnn has no zero points, and the int8 model has some"):
+        workshop.made(ToNcnn(), with_zero_points)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_what_is_int8_is_no_other_precision(workshop, int8, precision):
+    with pytest.raises(UnsupportedModelError, match=precision):
+        workshop.made(make_step("to_ncnn", {"precision": precision}), int8[0])
 
 
 def with_a_split(source: ModelArtifact, folder: Path) -> ModelArtifact:
@@ -83,8 +137,8 @@ def test_a_crash_of_the_result_is_a_refusal(workshop, source, tmp_path, monkeypa
     workers = Path(tmp_path / "workers")
     workers.mkdir()
     real = Path(__file__).resolve().parents[2] / "exporter" / "workers"
-    for name in ("pnnx_worker.py", "onnx_for_pnnx_worker.py"):
-        (workers / name).write_text((real / name).read_text().replace('!= "Split"', '!= "NoSuchOperator"'))
+    for file in real.glob("*.py"):
+        (workers / file.name).write_text(file.read_text().replace('!= "Split"', '!= "NoSuchOperator"'))
     monkeypatch.setattr("segexport.exporter.to_ncnn.WORKERS", workers)
     with pytest.raises(
         UnsupportedModelError, match=r"ncnn converts this model and cannot run the result, from Split \(first\) on"
@@ -100,11 +154,29 @@ def test_a_free_size_is_refused(workshop, source):
         workshop.made(ToNcnn(), ModelArtifact(source.path, manifest))
 
 
-def test_a_mask_is_refused_before_anything_is_converted(workshop, source):
-    program = network(head="argmax")
-    (verdict,) = target_named("ncnn").verdict_before(program)
-    assert (verdict.support, [found.operator for found in verdict.obstacles]) == ("no", ["arg_max"])
-    masks = workshop.made(make_step("to_onnx", {}), workshop.imported(program, "mask"))
+def test_the_argmax_of_a_mask_is_taken_outside(workshop):
+    program, target = network(head="argmax"), target_named("ncnn")
+    (verdict,) = target.verdict_before(program)
+    assert verdict.support != "no"
+    imported = workshop.imported(program, "mask")
+    made = imported
+    for step in target.steps(target.Recipe(to="ncnn")):
+        made = workshop.made(step, made)
+    assert [spec.semantics for spec in made.manifest.outputs] == ["logits"]
+    assert made.manifest.lineage[-3].params["head"] == "logits"
+    inputs = made_inputs(made.manifest, 3)
+    with OnnxRuntime().open(workshop.made(make_step("to_onnx", {}), imported), RunOptions()) as session:
+        expected = session.infer(inputs)
+    with NcnnRuntime().open(made, RunOptions()) as session:
+        found = session.infer(inputs)
+    assert (found.mask == expected.mask).mean() > 0.999
+    assert len(np.unique(found.mask)) > 1
+
+
+def test_an_argmax_that_stays_is_refused_before_anything_is_converted(workshop):
+    masks = workshop.made(make_step("to_onnx", {}), workshop.imported(network(head="argmax"), "small_mask"))
     with pytest.raises(UnsupportedModelError, match="ncnn has no layer for ArgMax") as caught:
         workshop.made(ToNcnn(), masks)
     assert "--head logits" in caught.value.hint
+    target = target_named("ncnn")
+    assert "argmax_outside" not in [step.kind for step in target.steps(target.Recipe(to="ncnn", head="argmax_small"))]

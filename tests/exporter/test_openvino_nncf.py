@@ -1,4 +1,4 @@
-"""int8 by NNCF: computes in int8, is the same each time, and tells nobody about it."""
+"""int8 by NNCF: computes in int8, is deterministic, and sends no telemetry."""
 
 from __future__ import annotations
 

@@ -230,7 +230,7 @@ def upsampled(graph: Graph, image: str) -> str:
 
 
 def halves(graph: Graph, image: str) -> str:
-    """Every other value lies in the middle between two integers."""
+    """Every other value is the middle of two integers."""
     wide = graph.op("scale", {"X": image}, DIMS, scale=8.0, bias=0.0, bias_after_scale=True)
     whole = graph.op("floor", {"X": wide}, DIMS)
     half = graph.op("scale", {"X": whole}, DIMS, scale=0.5, bias=0.0, bias_after_scale=True)

@@ -143,7 +143,7 @@ def test_parameters_are_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_constants_become_attributes(tmp_path: Path) -> None:
-    """Sizes and axes are operands in Paddle 3; none is left as an operator of its own."""
+    """Sizes and axes are operands in Paddle 3; none stays a separate operator."""
     program = pir.read_program(*CASES["segmentation"].write(tmp_path))
     assert {op.type for op in program.ops} == {
         "feed", "fetch", "conv2d", "depthwise_conv2d", "batch_norm", "relu", "hard_swish", "reshape2",
@@ -176,7 +176,7 @@ def test_the_zoo_is_what_a_legacy_export_has(shared_dir: Path) -> None:
         assert all(re.fullmatch(r"(/\w+)+/", path) for path in paths)
 
 
-# -- operators that the cases do not hold as they are ------------------------------------------------------------
+# -- operators that the cases do not contain ---------------------------------------------------------------------
 
 
 def test_sync_batch_norm_is_batch_norm(translated) -> None:
@@ -320,7 +320,7 @@ def test_a_computed_axis_is_refused(translated) -> None:
 
 
 def test_a_value_that_was_overwritten_is_not_read(translated) -> None:
-    """In place and nobody reads the old value: the same program; else its readers would meet another value."""
+    """In place, and no operator reads the old value: the same program; otherwise readers would get a wrong value."""
     program = content("segmentation")
     expected = [op.type for op in translated(program).ops]
     relu, hardswish = find(program, "1.relu"), find(program, "1.hardswish")

@@ -53,6 +53,16 @@ def test_entropy_of_bins_that_share_a_level():
     assert Histogram._divergence(values, counts, 0.0, 255.0) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy"])
+def test_a_symmetric_range_has_no_zero_point(method):
+    values = np.random.default_rng(0).normal(1.0, 1.0, 60_000)
+    low, high = histogram(values).range(method, 99.9, symmetric=True)
+    assert low == -high
+    assert 0.6 * values.max() < high <= np.float32(values.max()) + 1e-6
+    plain_low, plain_high = histogram(values).range(method, 99.9)
+    assert -plain_low < 0.9 * plain_high
+
+
 def test_entropy_clips_a_lone_outlier_and_minmax_does_not():
     random = np.random.default_rng(0)
     values = np.append(np.abs(random.normal(size=60_000)), 12.0)
@@ -303,7 +313,7 @@ def test_a_model_with_a_grouped_transposed_convolution_is_quantized_around_it(tm
     image = random.normal(size=(1, 3, 8, 8)).astype("f4")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": True, "ranges": {}}
     given |= {"method": "minmax", "percentile": 99.9, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "ends": 8, "draws": 1, "fallback": False}
+    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": 1, "fallback": False}
     worker.begin({"fp32": str(tmp_path / "float.onnx"), "scratch": str(tmp_path), **given}, [])
     worker.observe({"keep": True}, [image])
     worker.quantize({}, [])
@@ -346,7 +356,7 @@ def calibrated(tmp_path, method, *images, draws=1):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "f.onnx")
     given = {"float_operators": [], "float_nodes": [], "equalize": False, "bias_correction": False, "ranges": {}}
     given |= {"method": method, "percentile": 99.0, "per_channel": True, "rounding": "nearest", "images": 1}
-    given |= {"weight_bits": 8, "ends": 8, "draws": draws, "fallback": True}
+    given |= {"weight_bits": 8, "symmetric": False, "inputs_only": False, "ends": 8, "draws": draws, "fallback": True}
     worker.begin({"fp32": str(tmp_path / "f.onnx"), "scratch": str(tmp_path), **given}, [])
     for image in images:
         worker.observe({"keep": True}, [image])

@@ -23,7 +23,7 @@ from segexport.spec import Precision
 from segexport.verdict import Verdict
 
 IMAGE = [np.random.default_rng(1).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)]
-NOTE = "quantized already: 2 tensors are rounded to 8 bits, 2 weights are held in int8"
+NOTE = "quantized already: 2 tensors are rounded to 8 bits, 2 weights are stored in int8"
 
 
 def ops(program: Program, type: str) -> int:

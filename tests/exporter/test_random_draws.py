@@ -122,9 +122,7 @@ def test_a_seed_of_its_own_gives_paddles_own_numbers(tools: Toolchain, workshop:
     np.testing.assert_array_equal(tools.paddle(program, feed())[0], before[0])  # the same at each run
     source = workshop.imported(program)
     assert not [text for text in source.manifest.warnings if "random" in text]
-    assert "drew with a seed of its own: the numbers are part of the model now" in " ".join(
-        source.manifest.lineage[0].notes
-    )
+    assert "drew with a fixed seed: the numbers are now part of the model" in " ".join(source.manifest.lineage[0].notes)
     after = tools.paddle(read(source.file("model"), source.file("params")), feed())
     np.testing.assert_array_equal(after[0], before[0])
 

@@ -148,8 +148,8 @@ def test_keep_keeps() -> None:
 
 REFUSED = [
     (("relu",), "argmax_small", "come out of relu, not of an interpolation"),
-    (("argmax", "unsqueeze"), "softmax", "operator unsqueeze2 stands between its scores and the output"),
-    (("softmax", "interp"), "logits", "operator bilinear_interp_v2 stands between its scores and the output"),
+    (("argmax", "unsqueeze"), "softmax", "operator unsqueeze2 is between its scores and the output"),
+    (("softmax", "interp"), "logits", "operator bilinear_interp_v2 is between its scores and the output"),
 ]
 
 

@@ -248,6 +248,8 @@ def quantized(tmp_path, name, **options):
         "per_channel": True,
         "images": 4,
         "weight_bits": 8,
+        "symmetric": False,
+        "inputs_only": False,
         "ends": 8,
         "draws": 1,
         "fallback": False,

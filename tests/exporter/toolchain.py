@@ -1,4 +1,4 @@
-"""The real tools, each in a process of its own, on a program in memory."""
+"""The real tools, each in a separate process, on a program in memory."""
 
 from __future__ import annotations
 

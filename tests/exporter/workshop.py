@@ -33,7 +33,7 @@ Deploy:
 
 
 class Workshop:
-    """Everything lies in one folder of the test."""
+    """Everything is in one folder of the test."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._store = folder, Store(folder / "store")

@@ -3,7 +3,7 @@
 Weights are seeded and He-normal; then one pass over a seeded image with every BatchNorm in training mode makes the
 statistics those of the activations, layer by layer, so that values stay in range and a comparison means something.
 
-Run as a script it does this for one graph, in a process of its own, because Paddle can abort:
+Run as a script it does this for one graph, in a separate process, because Paddle can abort:
 
     python tests/exporter/zoo.py GRAPH.pdmodel OUT_DIR [seed]
 """

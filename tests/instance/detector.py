@@ -4,7 +4,7 @@ It has the stages of real ones, as their operators: anchors, proposals with supp
 regions, suppression per class, masks that are pasted into the image. Feeds and fetches are those of PaddleDetection's
 exports: (im_shape, image, scale_factor) to (boxes [n, 6], their number, masks [n, height, width]).
 
-Run as a script it writes an inference program, in a process of its own, because Paddle can abort:
+Run as a script it writes an inference program, in a separate process, because Paddle can abort:
 
     python tests/instance/detector.py OUT_DIR HEIGHTxWIDTH|free [boxes]
 """

@@ -103,7 +103,7 @@ def test_coco_is_pycocotools(seed: int, kind: str) -> None:
 
 
 def test_a_weight_is_a_repeated_image() -> None:
-    """Without equal scores, an image that counts twice is an image that is there twice."""
+    """Without equal scores, an image with weight 2 counts as two equal images."""
     truth, found = noisy(5)
     random = np.random.default_rng(0)
     found = [Detections(d.classes, random.random(len(d)).astype(np.float32), d.boxes, d.masks) for d in found]

@@ -72,7 +72,7 @@ def test_predict_gives_paddlexs_dicts(model: InstanceModel, coco: Path) -> None:
 
 
 def test_what_is_found_is_what_is_there(model: InstanceModel, coco: Path) -> None:
-    """The best object of each image lies on an annotated one of its class."""
+    """The best object of each image overlaps an annotated one of its class."""
     data = open_data(coco)
     for sample in data:
         best = model.predict(sample.image[:, :, ::-1].copy())[0]
@@ -133,7 +133,7 @@ def test_saved_as_picture_and_json(model: InstanceModel, coco: Path, tmp_path: P
     assert (np.asarray(Image.open(picture)) != found.image).any()
     numbers = np.asarray(Image.open(found.save_to_img(tmp_path / "n.png", kind="mask", threshold=0.0)))
     assert set(np.unique(numbers)) <= set(range(len(found) + 1))
-    assert ((numbers == 1) == (found[0]["mask"] == 1)).all()  # the best one lies on top
+    assert ((numbers == 1) == (found[0]["mask"] == 1)).all()  # the best one is on top
     with pytest.raises(InputError, match="this is the image itself"):
         found.save_to_img(coco / "images/001.png")
     with pytest.raises(InputError, match="not a kind of picture"):

@@ -163,6 +163,17 @@ def make_mnn(head: Head, folder: Path) -> ModelArtifact:
     return _artifact(head, folder, Format.MNN, (file_entry(folder, "model.mnn"),), "x", "y")
 
 
+def make_litert(head: Head, folder: Path) -> ModelArtifact:
+    require("onnx")
+    (source := folder / "source").mkdir()
+    arguments = {"onnx": str(make_onnx(head, source).file("model")), "precision": "fp32", "channels_last": ["x"]}
+    with Worker(WORKERS / "litert_convert_worker.py", needs=("ai_edge_litert", "onnx")) as worker:
+        worker.call("convert", {**arguments, "out": str(folder / "model.tflite")}, timeout_s=60)
+    made = _artifact(head, folder, Format.LITERT, (file_entry(folder, "model.tflite"),), "x", "y")
+    (image,) = made.manifest.inputs
+    return write_artifact(folder, made.manifest.model_copy(update={"inputs": (image.channels_last,)}))
+
+
 def make_ncnn(head: Head, folder: Path) -> ModelArtifact:
     require("onnx")
     (source := folder / "source").mkdir()

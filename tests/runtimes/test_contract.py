@@ -15,6 +15,7 @@ from heads import (
     HEIGHT,
     WIDTH,
     Head,
+    make_litert,
     make_mnn,
     make_ncnn,
     make_onnx,
@@ -214,6 +215,12 @@ class TestOnnxRuntime(RuntimeContract):
 
 class TestPaddleLite(RuntimeContract):
     format, module, make = Format.PADDLE_LITE, "paddlelite", staticmethod(make_paddle_lite)
+
+
+class TestLiteRt(RuntimeContract):
+    """Its images have the channels last; the session takes them as every other."""
+
+    format, module, make = Format.LITERT, "ai_edge_litert", staticmethod(make_litert)
 
 
 class TestMnn(RuntimeContract):

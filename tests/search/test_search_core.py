@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from worlds import INT8, World, best_subset
 
 from segexport.errors import InputError, Interrupted, SegexportError
-from segexport.search.candidate import Candidate
+from segexport.search.candidate import Candidate, Trial
 from segexport.search.journal import Journal
-from segexport.search.loop import search, spent_s
+from segexport.search.loop import search
 from segexport.search.objective import Goal, finalists, ranked
 from segexport.search.pareto import front
 from segexport.search.propose import propose
 from segexport.search.rejection_reasons import reason, slow_layers
+from segexport.search.time_budget import spent_s
 from segexport.spec import Precision
 
 NAMES = [f"conv{index}" for index in range(8)]
@@ -23,7 +25,9 @@ NAMES = [f"conv{index}" for index in range(8)]
 def run(world: World, goal: Goal, folder: Path, *, budget_s: float = 1e6, training: bool = False):
     journal = Journal(folder / "journal.jsonl")
     said: list[str] = []
-    outcome = search(world.space(training=training), goal, journal, world, budget_s=budget_s, say=said.append)
+    outcome = search(
+        world.space(training=training), goal, journal, world, budget=world.budget(budget_s), say=said.append
+    )
     return outcome, said
 
 
@@ -48,7 +52,7 @@ def test_layers_that_int8_makes_slower_stay_float_although_they_lose_nothing(tmp
     goal = Goal(max_miou_drop=0.005)
     outcome, _ = run(world, goal, tmp_path)
     assert set(best_of(goal, outcome).float_nodes) == {"conv1", "conv2"} == best_subset(world, NAMES, 0.005)[1]
-    assert not any(point.attempt.stage == "layers" for point in outcome.points)  # nobody needed to know
+    assert not any(point.attempt.stage == "layers" for point in outcome.points)  # it was not needed
     in_all, slow = slow_layers(world.space())
     assert in_all.startswith("8 of 8 layers were timed in both profiles: 80.00 ms in float, 59.00 ms in int8 ")
     assert slow == "int8 brings 2 layers no time: conv1 (10.00 -> 18.00 ms), conv2 (10.00 -> 11.00 ms)"
@@ -117,7 +121,7 @@ def test_training_with_the_rounding_is_the_last_resort(tmp_path):
     assert not any(attempt.candidate.steps for attempt in cheap.tried)
 
 
-@pytest.mark.parametrize(("objective", "precision"), [("latency", None), ("size", "int8"), ("flops", None)])
+@pytest.mark.parametrize(("objective", "precision"), [("latency", None), ("size", "w4a8"), ("flops", None)])
 def test_int8_that_brings_no_time_is_chosen_for_its_size_alone(tmp_path, objective, precision):
     world = World(dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 0.0))
     goal = Goal(max_miou_drop=0.005, objective=objective)
@@ -204,7 +208,9 @@ def test_a_search_that_was_killed_goes_on_and_repeats_nothing(tmp_path):
 
         journal = Journal(tmp_path / "killed" / "journal.jsonl")
         try:
-            outcome = search(part.space(training=True), goal, journal, until, budget_s=1e6, say=lambda _line: None)
+            outcome = search(
+                part.space(training=True), goal, journal, until, budget=part.budget(1e6), say=lambda _line: None
+            )
         except Killed:
             with journal.path.open("ab") as file:  # as far as the line had got
                 file.write(b'{"attempt":{"candid')
@@ -219,16 +225,147 @@ def test_a_search_that_was_killed_goes_on_and_repeats_nothing(tmp_path):
 
 
 def test_the_budget_holds_and_says_what_it_left_out(tmp_path):
-    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0), pruned={0.5: 0.01}, seconds=2.0)
+    """A screening takes 2 s, a full measurement 10 s."""
+    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0), pruned={0.5: 0.01}, image_s=0.2)
     goal = Goal(max_miou_drop=0.005)
-    outcome, said = run(world, goal, tmp_path, budget_s=40.0, training=True)
-    assert spent_s(outcome.points) <= 40.0
+    outcome, said = run(world, goal, tmp_path, budget_s=80.0, training=True)
+    assert spent_s(outcome.points) <= 80.0
     assert any(point.attempt.rung == "full" for point in outcome.points)  # time was kept for it
     assert "prune: 1 of 1 tries left out, about 1.7 min of work" in outcome.left_out
+    words = "1.3 min of 1.3 min left; reserved: 20 s to measure the best on all 50 images, 20 s for the verdict"
+    assert words in said
     assert any(line.startswith("layers: 8 tries, about 16 s; ") for line in said)
     richer, _ = run(world, goal, tmp_path, budget_s=1e4, training=True)
     assert richer.found == len(outcome.points)
     assert any(point.candidate.steps for point in richer.points)
+
+
+def slow_world(**changes) -> World:
+    """512x1024 pixels: a screening takes 40 s, a full measurement 2.8 min, int8 100 s to make; fp16 is slower."""
+    given = {"image_s": 2.0, "timing_s": 20.0, "making_s": 100.0, **changes}
+    return World(dict.fromkeys(NAMES, 0.0002), dict.fromkeys(NAMES, 5.0), **given)
+
+
+@pytest.mark.parametrize("image_s", [1.0, 2.0, 5.0, 10.0])
+def test_a_slow_network_ships_int8_within_its_budget_verdict_included(tmp_path, image_s):
+    world, goal = slow_world(image_s=image_s), Goal(max_miou_drop=0.005)
+    budget = world.budget(900.0, verdict_timing_s=20.0)
+    outcome = search(world.space(), goal, Journal(tmp_path / "j"), world, budget=budget, say=lambda _line: None)
+    assert [attempt.idea for attempt in world.tried[:2]] == ["fp32 as exported", "all int8"]
+    bold = finalists(goal, outcome.points)[0]
+    assert bold.candidate.precision is Precision.INT8
+    assert budget.left_s >= min(budget.verdict_s(outcome.points), 450.0)
+    confirmed = bold.attempt.rung == "full"
+    assert confirmed == (image_s < 5)  # 4 minutes and more: the verdict follows the screening
+
+
+def test_the_time_before_the_first_attempt_counts(tmp_path):
+    goal, tried = Goal(max_miou_drop=0.005), []
+    for earlier_s in (0.0, 600.0):
+        world = slow_world(image_s=0.5)
+        budget = world.budget(900.0, earlier_s=earlier_s)
+        search(world.space(), goal, Journal(tmp_path / f"{earlier_s}"), world, budget=budget, say=lambda _line: None)
+        assert budget.left_s >= 0
+        tried.append(len(world.tried))
+    assert tried[1] < tried[0]
+
+
+def test_the_reserve_is_bounded_and_said(tmp_path):
+    world, said = slow_world(image_s=20.0), []
+    budget = world.budget(900.0, verdict_timing_s=20.0)
+    outcome = search(
+        world.space(), Goal(max_miou_drop=0.005), Journal(tmp_path / "j"), world, budget=budget, say=said.append
+    )
+    reserve = budget.reserve("precision", outcome.points)
+    assert (reserve.confirm_s, reserve.verdict_s) == (225.0, 450.0)  # a quarter and a half, not 150 minutes
+    words = "11.3 min of 15.0 min left; reserved: 3.8 min to measure the best on all 50 images, 7.5 min for the verdict"
+    assert said[0] == "  fp32 as exported: mIoU -0.0000, 100.00% agree at 1.00x the time (10 images, 220 s)"
+    assert said[1] == words
+
+
+def test_no_stage_is_announced_that_does_not_fit(tmp_path):
+    world, said = slow_world(image_s=3.0), []
+    search(
+        world.space(),
+        Goal(max_miou_drop=0.005),
+        Journal(tmp_path / "j"),
+        world,
+        budget=world.budget(600.0),
+        say=said.append,
+    )
+    announced = [index for index, line in enumerate(said) if re.match(r"\w+: .* left$", line)]
+    assert announced
+    assert all(said[index + 1].startswith("  ") for index in announced)  # a result follows
+    assert any(line.startswith("parts: 3 of 3 tries left out") for line in said)
+    for index in announced:
+        estimate, left = re.match(r".* about (\S+ \S+); (\S+ \S+) left$", said[index]).groups()
+        assert seconds_of(estimate) <= seconds_of(left)
+
+
+def seconds_of(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"s": 1, "min": 60}[unit]
+
+
+def test_the_sensitivity_of_some_of_the_layers_is_not_measured(tmp_path):
+    """Every layer alone in int8 takes 8 times 10 s; they are left out as a whole, since half of them say nothing."""
+    world = World(dict.fromkeys(NAMES, 0.002), dict.fromkeys(NAMES, 5.0), image_s=1.0)
+    outcome, said = run(world, Goal(max_miou_drop=0.005), tmp_path, budget_s=130.0)
+    assert not any(point.attempt.stage == "layers" for point in outcome.points)
+    assert "layers: 8 of 8 tries left out, about 1.3 min of work" in said
+
+
+def test_equal_cost_is_decided_by_accuracy(tmp_path):
+    """Of two times that differ by less than their intervals, the lower one is noise."""
+    goal = Goal(max_miou_drop=0.01)
+    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0), calibrations={"mse": 1.0, "minmax": 0.5})
+    outcome, _ = run(world, goal, tmp_path)
+    base = next(p for p in outcome.points if p.attempt.stage == "baseline")
+    plain = next(p for p in outcome.points if p.candidate.precision is Precision.INT8)
+
+    def timed(method: str, ratio: float, half: float, agreement: float) -> Trial:
+        attempt = plain.attempt.model_copy(update={"candidate": Candidate(export=INT8).calibrated(method=method)})
+        times = {"latency_ratio": ratio, "latency_interval": (ratio - half, ratio + half)}
+        return plain.model_copy(update={"attempt": attempt, "agreement": agreement, **times})
+
+    lucky, accurate = timed("mse", 0.60, 0.05, 0.97), timed("minmax", 0.64, 0.05, 0.99)
+    assert ranked(goal, [base, lucky, accurate]) == [accurate, lucky]
+    words = "costs as much as the chosen one: 0.60x against 0.64x; accuracy decided"
+    assert reason(lucky, goal, [base, lucky, accurate], accurate) == words
+    surely = timed("mse", 0.60, 0.01, 0.97)
+    assert ranked(goal, [base, surely, timed("minmax", 0.64, 0.01, 0.99)])[0] == surely
+    far = timed("minmax", 0.75, 0.3, 0.99)  # more than a tenth slower, however uncertain
+    assert ranked(goal, [base, lucky, far])[0] == lucky
+
+
+def test_files_of_equal_size_are_decided_by_accuracy(tmp_path):
+    """Equalization makes a file a few bytes smaller."""
+    goal = Goal(max_miou_drop=0.01, objective="size")
+    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0))
+    outcome, _ = run(world, goal, tmp_path)
+    base = next(p for p in outcome.points if p.attempt.stage == "baseline")
+    plain = next(p for p in outcome.points if p.candidate.precision is Precision.INT8)
+    smaller = plain.model_copy(
+        update={
+            "attempt": plain.attempt.model_copy(update={"candidate": Candidate(export=INT8).calibrated(equalize=True)}),
+            "size_bytes": plain.size_bytes - 40,
+            "agreement": plain.agreement - 0.01,
+        }
+    )
+    assert ranked(goal, [base, smaller, plain]) == [plain, smaller]
+
+
+def test_4_bit_weights_are_tried_with_the_best_int8_settings_where_size_counts(tmp_path):
+    harm = dict.fromkeys(NAMES, 0.0) | {"conv3": 0.02}
+    tried = {}
+    for objective in ("size", "latency"):
+        world = World(harm, dict.fromkeys(NAMES, 5.0))
+        outcome, _ = run(world, Goal(max_miou_drop=0.005, objective=objective), tmp_path / objective)
+        tried[objective] = [p for p in outcome.points if p.candidate.precision is Precision.W4A8]
+        best = finalists(Goal(max_miou_drop=0.005, objective=objective), outcome.points)[0].candidate
+        assert (best.precision.value, best.float_nodes) == ({"size": "w4a8", "latency": "int8"}[objective], ("conv3",))
+    assert not tried["latency"]
+    assert {p.candidate.calibrated_by.ends for p in tried["size"]} == {4, 8}
 
 
 def test_equal_points_give_equal_proposals(tmp_path):
@@ -246,7 +383,7 @@ def test_many_layers_are_tried_in_groups(tmp_path):
     world = World(dict.fromkeys(names, 0.0) | {"c17": 0.02}, dict.fromkeys(names, 0.5))
     goal = Goal(max_miou_drop=0.005)
     journal = Journal(tmp_path / "j.jsonl")
-    outcome = search(world.space(groups=8), goal, journal, world, budget_s=1e6, say=lambda _line: None)
+    outcome = search(world.space(groups=8), goal, journal, world, budget=world.budget(1e6), say=lambda _line: None)
     assert sum(point.attempt.stage == "layers" for point in outcome.points) == 8
     best = finalists(goal, outcome.points)[0].candidate
     assert "c17" in best.float_nodes
@@ -299,7 +436,7 @@ def test_what_the_machine_ended_is_no_result_and_is_tried_again(tmp_path, stage)
         return inner(attempt)
 
     journal, said = Journal(tmp_path / "journal.jsonl"), []
-    outcome = search(inner.space(), goal, journal, disturbed, budget_s=1e6, say=said.append)
+    outcome = search(inner.space(), goal, journal, disturbed, budget=inner.budget(1e6), say=said.append)
     (attempt,) = ended
     words = (
         f"{attempt.idea}: onnxruntime: the process was killed by SIGKILL during 'infer'; the next run tries it again"
@@ -322,5 +459,7 @@ def test_a_baseline_that_the_machine_ended_ends_the_search(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     world = World({"a": 0.0}, {"a": 1.0})
     with pytest.raises(Interrupted, match="no answer in 300 s"):
-        search(world.space(), Goal(max_miou_drop=0.005), journal, ended, budget_s=1e6, say=lambda _line: None)
+        search(
+            world.space(), Goal(max_miou_drop=0.005), journal, ended, budget=world.budget(1e6), say=lambda _line: None
+        )
     assert not journal.path.exists()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from worlds import FP32, INT8, World
 
-from segexport.errors import EnvironmentMissingError
 from segexport.recipe.reader import read_recipe
 from segexport.recipe.schema import DataRecipe, ModelRecipe, StepRecipe
 from segexport.search import plot, report
@@ -32,7 +30,9 @@ def ended(tmp_path):
         dict.fromkeys(NAMES, 0.0002) | {"conv3": 0.04}, gains, calibrations={"mse": 1.0, "minmax": 2.0},
         broken=frozenset({Precision.FP16}),
     )  # fmt: skip
-    outcome = search(world.space(), GOAL, Journal(tmp_path / "j.jsonl"), world, budget_s=1e6, say=lambda _line: None)
+    outcome = search(
+        world.space(), GOAL, Journal(tmp_path / "j.jsonl"), world, budget=world.budget(1e6), say=lambda _line: None
+    )
     return outcome.points, world.space(), finalists(GOAL, outcome.points)[0]
 
 
@@ -54,10 +54,10 @@ def summary(points, space, chosen) -> report.Summary:
 
 def test_the_page_holds_everything_and_needs_nothing(ended):
     points, space, chosen = ended
-    svg, png = plot.draw(GOAL, points, chosen)
-    page = report.html(summary(points, space, chosen), GOAL, points, chosen, svg)
-    assert png.startswith(b"\x89PNG")
-    assert re.findall(r"(?:src|href)=\"(?!#|report\.html)", page.replace("xlink:", "")) == []
+    page = report.html(summary(points, space, chosen), GOAL, points, chosen)
+    assert re.findall(r"(?:src|href)=\"(?!#|report\.html)", page) == []
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\(|@import|https?:", page)
     assert "<script" not in page
     assert "it &lt;held&gt;" in page
     assert "<b>conv</b>" not in page
@@ -65,6 +65,8 @@ def test_the_page_holds_everything_and_needs_nothing(ended):
     assert "prune: 3 of 3 tries left out" in page
     rows = report.rows(GOAL, points, chosen)
     assert len(rows) == page.count("<tr class=")
+    assert page.count('class="front-mark"') == sum(row.is_on_front for row in rows) > 0
+    assert page.count('<svg class="mark') - 4 == len(plot.shown(points))  # four of them are the key
     by_idea = {row.idea: row for row in rows}
     assert by_idea["fp32 as exported"].reason == "what everything is compared with"
     assert by_idea["all fp16"].reason == "failed: no fp16 here"
@@ -75,19 +77,21 @@ def test_the_page_holds_everything_and_needs_nothing(ended):
     assert {"conv3", "<b>conv</b>"} == set(chosen.candidate.float_nodes)
 
 
-def test_equal_searches_give_equal_plots(ended):
+def test_the_plot_places_cost_and_loss(ended):
     points, _, chosen = ended
-    assert plot.draw(GOAL, points, chosen) == plot.draw(GOAL, points, chosen)
+    drawn = plot.draw(GOAL, points, chosen)
+    marks = {mark.point.name: mark for mark in drawn.marks}
+    base, best = marks["fp32 as exported: +0.0000"], next(mark for mark in drawn.marks if mark.point.remark)
+    assert (base.point.shape, base.y) == ("square", drawn.zero)
+    assert best.x < base.x
+    assert drawn.zero < drawn.limit  # downwards
+    lost = next(mark for name, mark in marks.items() if name.startswith("all int8"))
+    assert lost.is_below
+    assert lost.y > drawn.limit
+    assert (best.x, best.y) in drawn.front
     for objective in ("size", "flops"):
-        assert plot.draw(Goal(max_miou_drop=0.005, objective=objective), points, None)[0].startswith("<svg")
-
-
-def test_without_matplotlib_the_error_says_what_to_install(ended, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    points, _, chosen = ended
-    with pytest.raises(EnvironmentMissingError) as caught:
-        plot.draw(GOAL, points, chosen)
-    assert caught.value.hint == "pip install 'segexport[plot]'"
+        assert plot.draw(Goal(max_miou_drop=0.005, objective=objective), points, None).marks
+    assert plot.draw(GOAL, (), None) is None
 
 
 @pytest.mark.parametrize("trained", [False, True])

@@ -1,4 +1,4 @@
-"""Real servers in processes of their own, on free ports."""
+"""Real servers in separate processes, on free ports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def net(needed, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(net, tmp_path_factory) -> Iterator[Server]:
-    """A server that the tests of a module share; at the end it has to stop by itself, and may not have met a bug."""
+    """A server that the tests of a module share; it has to stop when asked, without an internal error."""
     found = Server(tmp_path_factory.mktemp("server"), net, "--max-body-mib", "4", "--receive-timeout", "1.5")
     yield found
     assert found.stop() == 0

@@ -1,4 +1,4 @@
-"""`segexport serve` in a process of its own, and what is sent to it."""
+"""`segexport serve` in a separate process, and what is sent to it."""
 
 from __future__ import annotations
 

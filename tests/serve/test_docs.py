@@ -1,4 +1,4 @@
-"""The examples of docs/serving.md, run as they stand there; only the address is another."""
+"""The examples of docs/serving.md, run unchanged except for the address."""
 
 from __future__ import annotations
 

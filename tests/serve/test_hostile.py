@@ -36,7 +36,7 @@ def png_head(width: int, height: int) -> bytes:
 
 
 def many_scans() -> bytes:
-    """A progressive JPEG whose last scan stands there a thousand times."""
+    """A progressive JPEG whose last scan is repeated a thousand times."""
     data = picture("JPEG", (64, 64), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * 1000 + data[-2:]

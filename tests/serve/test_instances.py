@@ -96,4 +96,4 @@ def test_no_target_size(detector):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "target_size" in done.stderr
-    assert "instance segmentation models have the input size of their export" in done.stderr
+    assert "the export of an instance segmentation model fixes its input size" in done.stderr

@@ -78,7 +78,7 @@ def test_this_machine_by_any_name(server, web, host):
 
 
 def test_a_redirect_is_looked_at_too(web):
-    """127.0.0.1 stands for the internet here, and 127.0.0.2 for what lies behind."""
+    """127.0.0.1 represents the internet here, and 127.0.0.2 a private network."""
 
     def allowed(address) -> bool:
         return str(address) == "127.0.0.1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from segexport.judge.gates import values_check
-from segexport.report.schema import DatasetInfo, ExportResult, Latency, Percentiles, ReferenceResult, Report, WorstImage
+from segexport.report.schema import DatasetInfo, ExportResult, Latency, Percentiles, ReferenceResult, Report, ShownImage
 from segexport.spec import Label
 from segexport.verdict import Check, Verdict
 
@@ -120,8 +120,12 @@ def _passed() -> ExportResult:
             ),
         ),
         worst_images=(
-            WorstImage(image="images/0001.jpg", agreement=0.99951, miou=0.61, miou_reference=0.6101),
-            WorstImage(image=SCRIPT, agreement=0.9998, picture="../outside.png"),
+            ShownImage(image="images/0001.jpg", agreement=0.99951, miou=0.61, miou_reference=0.6101),
+            ShownImage(image=SCRIPT, agreement=0.9998, picture="../outside.png"),
+        ),
+        other_images=(
+            ShownImage(image="images/0007.jpg", agreement=1.0, chosen="best"),
+            ShownImage(image="images/0042.jpg", agreement=0.99997, chosen="random"),
         ),
         operators={"float32": {"Conv": 40, "Resize": 2}},
     )

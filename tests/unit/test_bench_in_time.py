@@ -16,7 +16,7 @@ RUN_S = 0.1
 
 @dataclass
 class Slow:
-    """A worker that takes `RUN_S` for each run, by a clock of its own."""
+    """A worker that takes `RUN_S` for each run, by a fake clock."""
 
     asked: list[int] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Images of any number of channels, of 8, 16 and 32 bits: what a model asks for is what it gets, or an error."""
+"""Images of any number of channels, of 8, 16 and 32 bits: a model gets the channels that it needs, or an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training checkpoint is read without running it, and each way to give a wrong one has an error of its own."""
+"""A training checkpoint is read without executing it, and each kind of wrong file has a specific error."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_an_export_needs_no_configuration(tmp_path, name):
 @pytest.mark.parametrize("key", ["model", "state_dict"])
 def test_nested_weights_are_named_with_the_line_that_takes_them_out(tmp_path, key):
     error = refused(written(tmp_path / "model.pdparams", {key: WEIGHTS, "epoch": 3}))
-    assert error.what.endswith(f"the checkpoint is nested: its weights lie under {key!r}")
+    assert error.what.endswith(f"the checkpoint is nested: its weights are under {key!r}")
     assert error.cause == f"it contains {key}, epoch"
     assert f'paddle.load("model.pdparams")["{key}"]' in error.hint
 

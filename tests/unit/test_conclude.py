@@ -165,7 +165,7 @@ class TestLatencyPolicy:
 
     @pytest.mark.parametrize(("policy", "gated"), [(None, False), ("warn", False), ("gate", True)])
     def test_whether_a_file_that_is_not_smaller_is_faster(self, policy, gated):
-        """Nobody timed it: told, and only where times decide undecided."""
+        """It was not timed: the report says so, and it is undecided only if times decide."""
         large = measured("fp16", 4.0, precision=Precision.FP16)
         large.timing = None
         found = report(measured("fp32", 5.0), large, latency=policy).exports[1]

@@ -16,7 +16,7 @@ onnx = pytest.importorskip("onnx")
 
 
 def outside(name: str, location: str) -> onnx.TensorProto:
-    """A tensor of four floats that lie in a file."""
+    """A tensor of four floats in a file."""
     tensor = onnx.numpy_helper.from_array(np.arange(4, dtype=np.float32), name)
     tensor.ClearField("raw_data")
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -35,7 +35,7 @@ def constant(location: str) -> onnx.NodeProto:
 
 
 def saved(path: Path, *locations: str) -> Path:
-    """A model whose initializers lie in these files."""
+    """A model whose initializers are in these files."""
     tensors = [outside(f"w{index}", location) for index, location in enumerate(locations)]
     path.write_bytes(onnx.helper.make_model(graph("g", initializer=tensors)).SerializeToString())
     return path

@@ -92,7 +92,7 @@ def test_the_fastest_is_measured_once(engines, artifact, tmp_path):
     assert opened > 3  # once for its masks, and once for each session that was timed
     assert fastest_runtime(artifact, RunOptions(), store=store) == "quick"
     assert quick.opened == opened
-    slow.ms = 1.0  # nobody looks
+    slow.ms = 1.0  # unnoticed: the stored choice is used
     assert fastest_runtime(artifact, RunOptions(), store=store) == "quick"
     slow.installed = "1.1"
     assert fastest_runtime(artifact, RunOptions(), store=store) == "onnxruntime"

@@ -154,7 +154,7 @@ class TestDamage:
         images = json.loads((copy / "pack.json").read_text())["images"]
         images[0]["name"] = "../../etc/passwd"
         self.edit(copy, images=images)
-        assert "lies in its folder" in self.refused(copy, "not a valid golden pack").cause
+        assert "must be in its folder" in self.refused(copy, "not a valid golden pack").cause
 
     @pytest.mark.parametrize("content", [b"", b"[1, 2", b"{}", b"\xff\xfe", b"[" * 100_000])
     def test_no_json(self, copy, content):

@@ -72,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle(self):
         try:
             super().handle()
-        except OSError:  # the other side left, which is what these tests are about
+        except OSError:  # the other side left, as these tests intend
             self.close_connection = True
 
     def log_message(self, *_):

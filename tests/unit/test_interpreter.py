@@ -173,7 +173,7 @@ def test_where_no_python_can_hold_it_the_error_says_which_one_and_how_to_get_it(
         "it needs CPython 3.5, and none is here: `pip install uv` (it brings one), or `pyenv install 3.5`, or "
         "`apt-get install python3.5-venv`; then `segexport toolchain install lite`"
     )
-    machine.add_uv()  # which brings a Python by itself
+    machine.add_uv()  # which installs a Python
     with pytest.raises(EnvironmentMissingError) as caught:
         interpreter_for("lite_like")
     assert caught.value.hint == "segexport toolchain install lite"

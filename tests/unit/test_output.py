@@ -1,4 +1,4 @@
-"""Output folders: whole or not at all, and nobody else's files are touched."""
+"""Output folders are complete or not written at all, and other files are not touched."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from recordings import manifest
 
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, WorkerCrashed
-from segexport.measure.parity import ModelUnderTest, compare
+from segexport.measure.parity import RANDOM_IMAGES, ModelUnderTest, compare, drawn_number
 from segexport.spec import Label, Preprocess, Resize
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.certainty import decided_pixels
@@ -87,8 +87,8 @@ def test_differences_are_counted_against_the_truth_and_the_reference(data):
     assert tally.confusion.tolist() == [[4 * 20 - 3 - 4, 4], [0, 4 * 4 - 1]]
     # Against the reference's masks nothing is ignored: pixel (0, 0) is 1 in image 0 only.
     assert tally.mask_confusion.tolist() == [[80 - 4 - 3, 4 + 3], [1, 16 - 1]]
-    assert len(tally.worst) == 2
-    assert sorted(-index for _, index, *_ in tally.worst) == [0, 1]  # of equally bad images, the first ones
+    assert len(tally.shown["worst"]) == 2
+    assert sorted(-index for _, index, *_ in tally.shown["worst"]) == [0, 1]  # of equally bad images, the first ones
 
 
 def test_the_worst_images_are_kept_in_constant_number(data):
@@ -98,8 +98,22 @@ def test_the_worst_images_are_kept_in_constant_number(data):
         return mask
 
     tally = run(data, contender("e", worse_to_the_right), worst_images=2).exports["e"]
-    assert sorted(-index for _, index, *_ in tally.worst) == [2, 3]
-    assert run(data, contender("e", worse_to_the_right), worst_images=0).exports["e"].worst == []
+    assert sorted(-index for _, index, *_ in tally.shown["worst"]) == [2, 3]
+    assert run(data, contender("e", worse_to_the_right), worst_images=0).exports["e"].shown == {}
+
+
+def test_the_best_and_a_random_sample_are_kept_too(data):
+    def worse_to_the_right(tensor: np.ndarray) -> np.ndarray:
+        mask = bright(tensor)
+        mask.reshape(-1)[-int(np.flatnonzero(mask[0])[0]) - 1 :] ^= 1
+        return mask
+
+    shown = run(data, contender("e", worse_to_the_right), worst_images=1).exports["e"].shown
+    indices = {why: sorted(-image.negative_index for image in images) for why, images in shown.items()}
+    assert (indices["worst"], indices["best"]) == ([3], [0, 1])
+    by_name = sorted(range(4), key=lambda index: drawn_number(f"{index}.png"))
+    assert indices["random"] == sorted(by_name[:RANDOM_IMAGES])
+    assert drawn_number("0.png") == pytest.approx(0.42979, abs=1e-5)  # the same on every machine
 
 
 def test_without_labels_the_reference_is_the_truth(data, tmp_path):
@@ -157,7 +171,7 @@ def test_a_reference_that_dies_ends_it_and_its_workers(data):
     other = contender("other")
     with pytest.raises(WorkerCrashed, match="killed by SIGKILL"):
         run(data, other, reference=contender("reference", dying))
-    assert other.session.closed  # it has an answer that nobody will read
+    assert other.session.closed  # it has a result that is not read
 
 
 def test_a_reference_with_another_class_ends_it(data):

@@ -45,8 +45,8 @@ def test_json():
 def test_img_is_the_image_under_the_colours():
     picture = result().img["res"]
     assert picture.size == (3, 2)
-    # 0.4 * 100 + 0.6 * (128, 0, 0), the colour of class 1
-    assert picture.getpixel((1, 0)) == (117, 40, 40)
+    # 0.4 * 100 + 0.6 * (230, 159, 0), the colour of class 1
+    assert picture.getpixel((1, 0)) == (178, 135, 40)
 
 
 def test_shares():
@@ -96,7 +96,7 @@ def test_kinds_of_pictures(tmp_path):
     mask = np.asarray(Image.open(result().save_to_img(tmp_path / "mask.png", kind="mask")))
     assert mask.tolist() == MASK.tolist()
     color = np.asarray(Image.open(result().save_to_img(tmp_path / "color.png", kind="color")))
-    assert color[:, 0].tolist() == [[0, 0, 0], [0, 128, 0]]
+    assert color[:, 0].tolist() == [[0, 0, 0], [86, 180, 233]]
     with pytest.raises(InputError, match="'heat': not a kind of picture") as caught:
         result().save_to_img(tmp_path / "x.png", kind="heat")
     assert caught.value.cause == "it is overlay, color or mask"

@@ -109,7 +109,7 @@ def test_linear_resize_is_half_pixel_interpolation_without_rounding(size, to):
 def test_nearest_resize_reads_the_pixel_under_the_centre():
     image = np.arange(5, dtype=np.uint8)[None, :, None].repeat(3, 2)
     preprocess = contract({"op": "resize", "width": 3, "height": 1, "interpolation": "nearest"})
-    # centres 0.5, 1.5, 2.5 of 3 lie at 0.83, 2.5, 4.17 of 5
+    # centres 0.5, 1.5, 2.5 of 3 are at 0.83, 2.5, 4.17 of 5
     assert run_geometry(preprocess, image, place(preprocess, 5, 1))[0, :, 0].tolist() == [0, 2, 4]
 
 

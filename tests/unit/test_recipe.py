@@ -231,17 +231,17 @@ def test_the_built_in_recipe_is_valid():
     [
         (
             "[{step: qat, params: {steps: 1}}, {step: prune, params: {ratio: 0.5}}]",
-            "'prune' stands after 'qat': pruning takes away the weights whose ranges quantization-aware training has "
+            "'prune' comes after 'qat': pruning takes away the weights whose ranges quantization-aware training has "
             "learned; put it before",
         ),
         (
             "[{step: qat}, {step: finetune}]",
-            "'finetune' stands after 'qat': fine-tuning moves the weights away from the ranges that quantization-aware "
+            "'finetune' comes after 'qat': fine-tuning moves the weights away from the ranges that quantization-aware "
             "training learned; put it before",
         ),
         (
             "[{step: set_head, params: {head: argmax}}, {step: finetune}]",
-            "'finetune' stands after 'set_head', whose argmax has no gradient to train with; put it before",
+            "'finetune' comes after 'set_head', whose argmax has no gradient to train with; put it before",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from segexport.measure.parity import ModelUnderTest
 from segexport.references.merge import merge
 from segexport.references.shard import parse_shard, write_part
 from segexport.report import render
-from segexport.report.schema import DatasetInfo, WorstImage
+from segexport.report.schema import DatasetInfo, ShownImage
 from segexport.runtimes.base import Prediction, SessionInfo
 from segexport.spec import Precision
 from segexport.task.base import ScoredClasses
@@ -86,18 +86,19 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
     entries = []
     for name in sessions:
         tally = comparison.exports[name]
-        worst = []
-        for negative, index, *_ in sorted(tally.worst, key=lambda item: item[:2], reverse=True):
-            sample = share.read(-index)
-            if negative == -1:
-                continue
-            picture = f"images/{name}-{data.entries.index(share.entries[-index]):05d}.png"
-            (folder / "images").mkdir(parents=True, exist_ok=True)
-            (folder / picture).write_bytes(f"picture of {sample.name}".encode())
-            worst.append(WorstImage(image=sample.name, agreement=-negative, picture=picture))
+        shown = []
+        for why, images in tally.shown.items():
+            for image in sorted(images, key=lambda image: image[:2], reverse=True):
+                sample = share.read(-image.negative_index)
+                if why == "worst" and image.agreement == 1:
+                    continue
+                picture = f"images/{name}-{data.entries.index(share.entries[sample.index]):05d}.png"
+                (folder / "images").mkdir(parents=True, exist_ok=True)
+                (folder / picture).write_bytes(f"picture of {sample.name}".encode())
+                shown.append(ShownImage(image=sample.name, agreement=image.agreement, chosen=why, picture=picture))
         more = [Check(name="audit.precision", verdict=Verdict.PASS, message="all fp32")]
         info = replace(INFO, version=version)
-        entries.append(Measured(subject(name), info, tally, None, tuple(worst), {"fp32": {"Conv": 3}}, more))
+        entries.append(Measured(subject(name), info, tally, None, tuple(shown), {"fp32": {"Conv": 3}}, more))
     broken = subject("broken", precision=Precision.INT8)
     error = WorkerCrashed("the process was killed by SIGABRT", cause="op <x>", hint="update")
     entries.append(Measured(broken, None, None, error=error))
@@ -140,7 +141,10 @@ def test_the_merged_report_is_that_of_one_run(setting, tmp_path, count):
         assert render(merged, form) == render(whole, form), form
     pictures = {file.name: file.read_bytes() for file in (tmp_path / "whole" / "images").iterdir()}
     assert {file.name: file.read_bytes() for file in (tmp_path / "merged" / "images").iterdir()} == pictures
-    assert len(pictures) == 2 * WORST
+    shown = [image for export in merged.exports for image in (*export.worst_images, *export.other_images)]
+    assert sorted(image.picture for image in shown) == sorted(f"images/{name}" for name in pictures)
+    assert [image.chosen for image in shown].count("worst") == 2 * WORST
+    assert {image.chosen for image in shown} == {"worst", "best", "random"}
     poor = next(export for export in merged.exports if export.name == "poor")
     assert "2 of 17 images" in next(check.message for check in poor.checks if check.name == "tripwire.finite")
     broken = next(export for export in merged.exports if export.name == "broken")
@@ -204,7 +208,7 @@ class TestRefused:
         (path,) = write_parts(setting, tmp_path, 1)
         with zipfile.ZipFile(path) as file:
             header = json.loads(file.read("header.json"))
-        header["contestants"][1]["worst"][0]["picture"] = "images/../../outside.png"
+        header["contestants"][1]["shown"][0]["picture"] = "images/../../outside.png"
         recordings.rewrite(path, header={"contestants": header["contestants"]})
         with pytest.raises(InputError, match="not a valid part"):
             merge([path], tmp_path / "merged")

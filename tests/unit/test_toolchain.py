@@ -61,7 +61,7 @@ def test_every_requirement_is_pinned_and_hashed_and_names_no_index(name):
 
 @pytest.mark.parametrize("name", ["onnx", "paddle", "paddle-lite", "paddleseg"])
 def test_the_lock_holds_what_was_asked_for(name):
-    """The file that it is made from lies beside it, and was not changed without it."""
+    """The lock file matches the file beside it that it was made from."""
     lock = catalog.toolchain(name).lock
     asked = [line.split("#")[0].strip() for line in lock.with_suffix(".in").read_text().splitlines()]
     for requirement in filter(None, asked):

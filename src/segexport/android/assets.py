@@ -135,7 +135,7 @@ def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, byt
     found = SAMPLE_INPUT, encode_image(pixels)[0]
     if not contract.takes_bitmaps:
         tensor, _ = preprocess.apply(contract, pixels, input_spec=artifact.manifest.inputs[0])
-        if tensor.shape != artifact.manifest.inputs[0].shape:
+        if tensor.shape != artifact.manifest.inputs[0].channels_first.shape:
             return None  # the app takes the tensor's size from the manifest
         found = SAMPLE_TENSOR, tensor.astype("<f4").tobytes()
     return found, (SAMPLE_MASK, encode_image(mask[:, :, None])[0])

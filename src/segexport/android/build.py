@@ -16,7 +16,7 @@ _TIMEOUT_S = 1800.0
 
 
 def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
-    """Builds a signed APK for arm64-v8a, with the models that lie in the demo's assets.
+    """Builds a signed APK for arm64-v8a, with the models in the demo's assets.
 
     Args:
         demo: The folder `android_demo` of a clone; it is not part of the installed package.

@@ -1,4 +1,4 @@
-"""Runs exports beside their reference on the same images, and hands what was measured to `conclude`."""
+"""Runs exports and their reference on the same images, and passes the measurements to `conclude`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from segexport.check.build_report import conclude
 from segexport.check.counting import count_exports
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
+from segexport.check.shown_images import draw_images
 from segexport.check.timing import time_models
-from segexport.check.worst_images import draw_worst
 from segexport.data.dataset import Dataset
 from segexport.errors import InputError, capture_error
 from segexport.judge.results import Measurement
@@ -33,13 +33,13 @@ def check(request: CheckRequest) -> Report:
     """Runs the whole check.
 
     Raises:
-        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+        SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
     """
     return conclude(measure(request))
 
 
 def measure(request: CheckRequest) -> Measurement:
-    """The part of `check` that runs models; its results are not judged yet.
+    """The part of `check` that runs models; it does not decide verdicts.
 
     Raises:
         SegexportError: As `check`.
@@ -67,7 +67,7 @@ def measure(request: CheckRequest) -> Measurement:
         for export in running:
             counts = comparison.exports[export.model.name]
             export.counts, export.error, export.info = counts, counts.error, export.opened.session.info
-            export.worst = draw_worst(request, export.model.name, counts, scorer)
+            export.shown = draw_images(request, export.model.name, counts, comparison.reference, scorer)
             _ask(request, export)
 
         def anew(model: ModelUnderTest, images: Sequence[int]) -> parity.Comparison:
@@ -121,7 +121,7 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
 def _try_reference(
     task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
 ) -> None:
-    """Checks the reference if exports contradict it; the outcome is added to their checks."""
+    """Checks the reference if exports contradict it; adds the result to their checks."""
     required = {one.model.name: RequiredAgreement.of(one.export, task) for one in running}
     if contradiction := contradiction_of(comparison, required):
         checks = reference.recheck(contradiction, comparison, anew)
@@ -131,7 +131,7 @@ def _try_reference(
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:
-    """Puts the probes' questions, in their order; the first error ends it."""
+    """Runs the probes in order, up to the first error."""
     if export.error is None:
         with capture_error(export):
             for probe in request.probes:

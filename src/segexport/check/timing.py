@@ -14,13 +14,13 @@ from segexport.measure.parity import ModelUnderTest
 def time_models(
     request: CheckRequest, reference: ModelUnderTest, exports: Sequence[RunningExport]
 ) -> latency.Timing | None:
-    """Times what ran without an error, in sessions of their own; each export keeps its times.
+    """Times the exports that ran without an error, in separate sessions; each export keeps its times.
 
     Args:
-        reference: As it was compared.
+        reference: The reference of the comparison.
 
     Returns:
-        The reference's times; None where it was not timed.
+        The reference's times; None if it was not timed.
     """
     seconds = request.options.timing_seconds
     if not seconds:

@@ -39,7 +39,7 @@ from segexport.cli.options import FILE, LABEL_MAP, THREADS, TargetName, chosen, 
     type=click.FloatRange(0, min_open=True),
     default=30.0,
     show_default=True,
-    help="Time limit of the search, in minutes.",
+    help="Time limit of search and verdict, in minutes.",
 )
 @click.option("--to", type=TargetName(), default="onnx", show_default=True, help="Export target.")
 @click.option(

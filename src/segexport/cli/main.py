@@ -131,7 +131,10 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @click.argument("model", type=_FILE)
 @click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, fp16, int8, w8 or w4a8, if the target supports it."
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, fp16, bf16, int8, w8 or w4a8, if the target supports it.",
 )
 @_HEAD
 @click.option(
@@ -211,7 +214,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     type=float,
     default=10.0,
     show_default=True,
-    help="Duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
+    help="Longest duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
 @click.option("--count", is_flag=True, help="Count the instructions of one inference of ONNX exports, as bench does.")
 @click.option(
@@ -314,7 +317,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
 
-    A folder of exports stands for all of them.
+    A folder of exports means all exports in it.
     """
     from segexport.commands import bench_count
     from segexport.commands.bench import bench, render

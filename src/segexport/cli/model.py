@@ -25,6 +25,10 @@ _DEVICE = click.option(
     "--device", default="cpu", show_default=True, help="Device for MODEL: cpu, or gpu:N if the runtime supports it."
 )
 
+RUNTIME = click.option(
+    "--runtime", metavar="NAME", help="Runtime of MODEL, or fastest: measured once.  [default: first of its format]"
+)
+
 
 class Size(click.ParamType):
     """`512` or `1024x512` (width x height); optionally `-1`.
@@ -137,32 +141,70 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
     examples=[
         "segexport predict out/onnx-int8 photo.jpg -o out/pictures",
         "segexport predict inference_model/ images/ --kind mask -o out/masks",
+        "segexport predict portrait_model/ clip.mp4 --background blur -o out",
+        "segexport predict portrait_model/ camera:0 --background office.jpg --frames 300 -o call.mp4",
     ],
 )
 @click.argument("model", type=FILE)
 @click.argument("inputs", nargs=-1, required=True)
 @_DEVICE
+@RUNTIME
 @_running
 @click.option(
     "--score-threshold",
     type=click.FloatRange(0, 1),
     help="Minimum score of an object, in instance segmentation.  [default: 0.5]",
 )
+@click.option(
+    "--smooth/--no-smooth",
+    default=True,
+    show_default=True,
+    help="Smooth the masks of a video along the optical flow.",
+)
+@click.option(
+    "--flow",
+    type=click.Choice(["dis", "blocks"]),
+    default="dis",
+    show_default=True,
+    help="Optical flow of --smooth; blocks: block matching, as on Android.",
+)
+@click.option(
+    "--background",
+    metavar="WHAT",
+    help="Behind the foreground of a video: blur, #rrggbb or an image file; or matte: the opacity as grey; cutout: PNG "
+    "files with the opacity.  [default: the mask over the frames]",
+)
+@click.option(
+    "--foreground",
+    multiple=True,
+    metavar="CLASS",
+    help="Class in front, for --background. Repeatable.  [default: all but class 0]",
+)
+@click.option("--frames", type=click.IntRange(1), help="Most frames of a video.  [default: all]")
 @importing
-@click.option("-o", "--output", type=FILE, help="Folder for the images.  [default: print the classes only]")
+@click.option(
+    "-o",
+    "--output",
+    type=FILE,
+    help="Folder for images and videos, or the file of one video.  [default: print the classes only]",
+)
 @click.pass_obj
 def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, threads: int, **options: Any) -> None:
-    """Segment images with MODEL.
+    """Segment images and videos with MODEL.
 
-    INPUTS are image files, folders of images or URLs.
+    INPUTS are image files, folders of images, URLs, video files or cameras (camera:0).
     """
+    from segexport.runtimes.ahead import start_ahead
+
+    start_ahead(model, device=device, threads=threads)
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
+    from segexport.video.options import VideoOptions
 
     say = console()
-    asked, saving = chosen(PredictOptions, options), chosen(SaveOptions, options)
-    running = {"device": device, "threads": threads, "feedback": say}
-    _show(say, predict(model, inputs, import_options(options), asked, saving, **running))
+    asked, saving, video = chosen(PredictOptions, options), chosen(SaveOptions, options), chosen(VideoOptions, options)
+    running = {"video": video, "device": device, "threads": threads, "runtime": options["runtime"] or ""}
+    _show(say, predict(model, inputs, import_options(options), asked, saving, **running, feedback=say))
 
 
 @click.command(
@@ -177,6 +219,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 @click.option("--input", "inputs", multiple=True, help="Image file, folder or URL. Repeatable.")
 @click.option("--model", type=FILE, help="Model to use instead of the one in PIPELINE.")
 @click.option("--device", help="Device to use instead of the one in PIPELINE: cpu or gpu:N.")
+@click.option(
+    "--runtime", metavar="NAME", help="Runtime to use instead of the one in PIPELINE; fastest: measured once."
+)
 @_running
 @click.option(
     "-o", "--output", type=FILE, help="Folder for the images; with --get-config the YAML file.  [default: none]"
@@ -203,7 +248,7 @@ def pipeline(
         return
     if pipeline is None or not inputs:
         raise click.UsageError("give PIPELINE and --input, or --get-config")
-    opening = {name: options[name] for name in ("model", "device", "threads")}
+    opening = {name: options[name] for name in ("model", "device", "runtime", "threads")}
     sizes = {name: options[name] for name in ("batch_size", "target_size", "slice_size")}
     with create_pipeline(pipeline, **opening) as opened:
         results = opened.predict(list(inputs), **sizes, score_map=False)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from segexport.cli.command import Command
-from segexport.cli.model import Size
+from segexport.cli.model import RUNTIME, Size
 from segexport.cli.options import FILE, THREADS, chosen
 
 
@@ -17,7 +17,7 @@ from segexport.cli.options import FILE, THREADS, chosen
     examples=["segexport serve out/onnx-int8", "segexport serve --pipeline pipeline.yaml --host 0.0.0.0 --workers 2"],
 )
 @click.argument("model", type=FILE, required=False)
-@click.option("--pipeline", type=FILE, help="YAML file with model, device and target_size, instead of MODEL.")
+@click.option("--pipeline", type=FILE, help="YAML file with model, device, runtime and target_size, instead of MODEL.")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -26,6 +26,7 @@ from segexport.cli.options import FILE, THREADS, chosen
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0: a free port.")
 @click.option("--device", help="cpu, or gpu:N if the runtime supports it.  [default: cpu]")
+@RUNTIME
 @THREADS
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that run the model."

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from segexport.report.schema import Report
     from segexport.spec import HeadKind
     from segexport.task.base import PredictionResult
+    from segexport.video.run import VideoResult
 
 AnyPath = str | Path
 _TRAINING_PATHS = ("data", "augmentation", "save_dir", "resume_checkpoint", "log_dir", "teacher")
@@ -70,7 +71,7 @@ def export(
 
     Args:
         to: The target, by name: `onnx`, `paddle-lite`, ...
-        precision: One that the target has: `fp32`, `fp16`, `int8`, `w8`, `w4a8`.
+        precision: One that the target has: `fp32`, `fp16`, `bf16`, `int8`, `w8`, `w4a8`.
         calibration: Images for int8: a data folder, or a folder of images.
         importing: As in `import_model`.
         options: Further ones of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...
@@ -426,21 +427,25 @@ def predict(
     with_json: bool = False,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     importing: ImportOptions | None = None,
     feedback: Feedback = SILENCE,
     **options: Any,
-) -> list[PredictionResult]:
-    """Segments images, and saves a picture of each result.
+) -> list[PredictionResult | VideoResult]:
+    """Segments images and videos, and saves a picture of each result.
 
-    All results stay in memory. `load(model).predict(inputs)` gives them one by one, and takes arrays too.
+    All results stay in memory, of a video its last frame. `load(model).predict(inputs)` gives them one by one, and
+    takes arrays too; `load(model).stream()` takes a video frame by frame.
 
     Args:
         model: A Paddle export, or an artifact in any format.
-        inputs: Image file, folder of images or URL; one or several.
-        output: Folder for the pictures; None: nothing is saved.
+        inputs: Image file, folder of images, URL, video file or camera; one or several.
+        output: Folder for the pictures, or the file of one video; None: nothing is saved.
         kind: `overlay`, `color`, or `mask` (a PNG of class ids).
         with_json: Whether to save each result as JSON too.
-        options: Further ones of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`.
+        runtime: As in `load`.
+        options: Further ones of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`, and
+            for videos `smooth`, `flow`, `background`, `foreground`, `frames`.
 
     Raises:
         SegexportError: The model or an image cannot be read, or an option does not fit the model's task.
@@ -452,11 +457,15 @@ def predict(
     from segexport.commands.predict import SaveOptions
     from segexport.commands.predict import predict as run_prediction
     from segexport.predict.options import PredictOptions
+    from segexport.video.options import VideoOptions
 
     names = [inputs] if isinstance(inputs, str | Path) else inputs
+    of_videos = {name: options.pop(name) for name in vars(VideoOptions()) if name in options}
     given, saving = PredictOptions(**options), SaveOptions(_or_none(output), kind, with_json)
-    running = {"device": device, "threads": threads, "feedback": feedback}
-    found = run_prediction(Path(model), [str(one) for one in names], _importing(importing), given, saving, **running)
+    running = {"video": VideoOptions(**of_videos), "device": device, "threads": threads, "runtime": runtime}
+    found = run_prediction(
+        Path(model), [str(one) for one in names], _importing(importing), given, saving, **running, feedback=feedback
+    )
     return [saved.result for saved in found]
 
 

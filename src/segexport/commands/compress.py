@@ -12,7 +12,7 @@ from segexport.commands.check import read_label_map
 from segexport.commands.run import run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
-from segexport.errors import EnvironmentMissingError, InputError
+from segexport.errors import InputError
 from segexport.exporter.from_paddle import ImportOptions, fix_input_size, import_model
 from segexport.exporter.quantized_program import require_float
 from segexport.files.output_folder import new_folder, require_free
@@ -27,10 +27,11 @@ from segexport.search import selected_recipe as winner
 from segexport.search.candidate import Trial
 from segexport.search.evaluate import Evaluator, Workbench
 from segexport.search.journal import Journal
-from segexport.search.loop import Outcome, search, spent_s
+from segexport.search.loop import Outcome, search
 from segexport.search.objective import Goal, Objective, carefully, finalists
 from segexport.search.search_space_builder import space_key, survey
 from segexport.search.space import Space
+from segexport.search.time_budget import ImageCounts, TimeBudget, duration, spent_s
 from segexport.task.registry import TASKS, require_feature, task_of
 from segexport.verdict import Verdict
 
@@ -143,27 +144,33 @@ def compress(
         screened=options.screen_images,
         progress=feedback.progress,
     )
+    counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
+    budget = TimeBudget(
+        options.budget_minutes * 60,
+        ImageCounts(len(bench.shown("screen")), counts["search"], counts["verdict"]),
+        verdict_timing_s=options.latency_seconds,
+    )
     to, train = options.to, options.train
     folder = default_root() / "searches" / space_key(bench, to, train)
     with new_folder(output, replace=True) as out:
-        space = survey(bench, to, teacher=str(model.resolve()), train=train, file=folder / "space.json")
+        file = folder / "space.json"
+        surveyed = file.is_file()
+        space = survey(bench, to, teacher=str(model.resolve()), train=train, file=file)
         journal = Journal(folder / f"{digest_of(goal.model_dump(mode='json'))[:16]}.jsonl")
         if journal.points:
             feedback.say(f"{len(journal.points)} measurements of an earlier run reused")
         evaluate = Evaluator(bench, space.baseline)
         for point in journal.points:
             evaluate.know(point.candidate)
-        budget_s = options.budget_minutes * 60
-        ratio = max(2.0, len(images.search) / bench.screened)
-        outcome = search(space, goal, journal, evaluate, budget_s=budget_s, say=feedback.say, full_ratio=ratio)
+        budget.earlier_s = spent_s(journal.points) + (space.seconds if surveyed else 0.0)
+        outcome = search(space, goal, journal, evaluate, budget=budget, say=feedback.say)
         described = _described(model, importing, source)
-        judge = _Judge(described, images.recipe, options, goal, space, store, feedback)
+        judge = _Judge(described, images.recipe, options, goal, space, budget, store, feedback)
         chosen, checked, sentence = judge.verdict(outcome, out)
-        counts = {"search": len(images.search), "verdict": len(images.verdict), "learning": len(learning)}
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
         unproven = tuple(f"not confirmed by the verdict: {one}" for one in judge.failed)
         summary = summary.model_copy(update={"notes": (*summary.notes, *unproven)})
-        _write(out, summary, goal, outcome, chosen, feedback)
+        _write(out, summary, goal, outcome, chosen)
     return Compressed(summary, checked)
 
 
@@ -229,10 +236,11 @@ class _Judge:
         options: CompressOptions,
         goal: Goal,
         space: Space,
+        budget: TimeBudget,
         store: Store,
         feedback: Feedback,
     ) -> None:
-        self._model, self._data, self._goal, self._space = model, data, goal, space
+        self._model, self._data, self._goal, self._space, self._budget = model, data, goal, space, budget
         self._check = {
             "device": options.device,
             "threads": options.threads,
@@ -244,7 +252,13 @@ class _Judge:
     def verdict(self, outcome: Outcome, out: Path) -> tuple[Trial | None, Report, str]:
         """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
         failed = self.failed
-        for point in finalists(self._goal, outcome.points):
+        for number, point in enumerate(finalists(self._goal, outcome.points)):
+            needed_s = self._budget.verdict_s(outcome.points)
+            if number and needed_s > self._budget.left_s:
+                text = f"verdict: {point.attempt.idea} left out, about {duration(needed_s)} of work"
+                outcome.left_out.append(text)
+                self._feedback.say(text)
+                break
             self._feedback.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
             result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
@@ -338,16 +352,8 @@ def _summary(
     )
 
 
-def _write(
-    out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None, feedback: Feedback
-) -> None:
-    svg = ""
-    try:
-        svg, png = plot.draw(goal, outcome.points, chosen)
-        (out / "search.png").write_bytes(png)
-    except EnvironmentMissingError as error:
-        feedback.warn(f"{error.what}: {error.hint}")
-    (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen, svg), encoding="utf-8")
+def _write(out: Path, summary: report.Summary, goal: Goal, outcome: Outcome, chosen: Trial | None) -> None:
+    (out / "search.html").write_text(report.html(summary, goal, outcome.points, chosen), encoding="utf-8")
     text = json.dumps(summary.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (out / "search.json").write_text(text + "\n", encoding="utf-8")
     lines = (json.dumps(point.model_dump(mode="json"), ensure_ascii=False) for point in outcome.points)

@@ -81,7 +81,7 @@ def export(
 
 
 def _asked(given: Mapping[str, Any]) -> str:
-    """What was asked of an export as options, without those that stay as they are."""
+    """An export's options, without those that have their default."""
     asked = {
         key: value for key, value in given.items() if (key, value) not in {("head", "keep"), ("mask_dtype", "int32")}
     }

@@ -15,7 +15,7 @@ from segexport.spec import HeadKind
 
 
 def import_to(model: Path, output: Path, options: ImportOptions, head: HeadKind = "keep") -> ModelArtifact:
-    """Imports a model into a folder of its own.
+    """Imports a model into a separate folder.
 
     Args:
         head: What leaves the network; see `exporter.set_head`.

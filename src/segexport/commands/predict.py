@@ -1,18 +1,26 @@
-"""`segexport predict` and `pipeline`: masks or objects of a model on images, as pictures and JSON."""
+"""`segexport predict` and `pipeline`: masks or objects of a model on images and videos, as pictures and JSON."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import segexport
+from segexport.errors import InputError
 from segexport.exporter.import_options import ImportOptions
+from segexport.predict.model import Model
+from segexport.predict.model_session import Opened
 from segexport.predict.options import PredictOptions
 from segexport.progress import SILENCE, Feedback, Progress, silent
 from segexport.task.base import PredictionResult
 from segexport.task.registry import task_of
+from segexport.video.options import VideoOptions
+from segexport.video.output import CODECS
+from segexport.video.run import VideoResult, predict_video, video_name
+from segexport.video.source import VideoSource, video_source
 
 PictureKind = Literal["overlay", "color", "mask"]
 
@@ -22,7 +30,7 @@ class SaveOptions:
     """Where and how results are saved.
 
     Attributes:
-        output: Folder; None: nothing is saved.
+        output: Folder, or the file of a single video; None: nothing is saved.
         kind: The picture: overlay, color, or mask (a PNG of class ids).
         with_json: Whether to write each result as JSON too.
     """
@@ -35,7 +43,7 @@ class SaveOptions:
 class SavedResult(NamedTuple):
     """A result and its picture's path; None where nothing was saved."""
 
-    result: PredictionResult
+    result: PredictionResult | VideoResult
     path: Path | None
 
     @property
@@ -53,29 +61,56 @@ def predict(
     options: PredictOptions,
     saving: SaveOptions,
     *,
+    video: VideoOptions | None = None,
     device: str = "cpu",
     threads: int = 1,
+    runtime: str = "",
     feedback: Feedback = SILENCE,
 ) -> Iterator[SavedResult]:
-    """Segments images one by one, and saves each result.
+    """Segments images and videos one by one, and saves each result.
 
     Args:
-        inputs: Image files, folders of images, URLs.
+        inputs: Image files, folders of images, URLs, video files, cameras (see `video_source`).
+        video: How videos are predicted.
+        runtime: As in `segexport.load`.
 
     Raises:
-        SegexportError: The model or an image cannot be read, or an option does not fit the model's task.
+        SegexportError: The model or an input cannot be read, or an option does not fit the model's task.
     """
-    with segexport.load(model, device=device, threads=threads, importing=importing) as opened:
+    sources = [video_source(name) for name in inputs]
+    if saving.output is not None and saving.output.suffix.lower() in CODECS and (len(inputs) > 1 or None in sources):
+        raise InputError(
+            f"-o {saving.output}: this is the name of one video",
+            cause=f"there are {len(inputs)} inputs" if len(inputs) > 1 else f"{inputs[0]} is not a video",
+            hint="give a folder",
+        )
+    taken: set[str] = set()
+    with segexport.load(model, device=device, threads=threads, runtime=runtime, importing=importing) as opened:
         feedback.warn_of(opened.artifact)
-        results = task_of(opened.artifact.manifest).predictions(opened, list(inputs), options)
-        yield from save(results, saving, progress=feedback.progress)
+        task = task_of(opened.artifact.manifest)
+        for is_image, group in itertools.groupby(zip(inputs, sources, strict=True), lambda pair: pair[1] is None):
+            if is_image:
+                results = task.predictions(opened, [name for name, _ in group], options)
+                yield from save(results, saving, progress=feedback.progress, taken=taken)
+                continue
+            for _, source in group:
+                assert source is not None, "grouped so"
+                yield _video(opened, source, options, saving, video or VideoOptions(), taken, feedback)
 
 
 def save(
-    results: Iterable[PredictionResult], options: SaveOptions, *, progress: Progress = silent
+    results: Iterable[PredictionResult],
+    options: SaveOptions,
+    *,
+    progress: Progress = silent,
+    taken: set[str] | None = None,
 ) -> Iterator[SavedResult]:
-    """Saves results one by one; a name that was used before gets a number, so no picture replaces another."""
-    taken: set[str] = set()
+    """Saves results one by one; a name that was used before gets a number, so no picture replaces another.
+
+    Args:
+        taken: Stems that were used before, in lower case; the new ones are added.
+    """
+    taken = set() if taken is None else taken
     with progress("predicting", None) as bar:
         for result in results:
             path = None
@@ -86,6 +121,34 @@ def save(
                     result.save_to_json(path.with_suffix(".json"))
             bar.advance()
             yield SavedResult(result, path)
+
+
+def _video(
+    model: Opened,
+    source: VideoSource,
+    options: PredictOptions,
+    saving: SaveOptions,
+    video: VideoOptions,
+    taken: set[str],
+    feedback: Feedback,
+) -> SavedResult:
+    if not isinstance(model, Model):
+        raise InputError(f"{source}: a video needs a model that gives the class of each pixel, this one finds objects")
+    if options.slice_size is not None:
+        raise InputError(f"{source}: --slice-size is for images")
+    stream = model.stream(
+        smooth=video.smooth, flow=video.flow, foreground=video.foreground, target_size=options.target_size
+    )
+    path = saving.output
+    if path is not None and path.suffix.lower() not in CODECS:
+        path = path / _free(video_name(source, saving.kind, video.background), taken)
+    if path is not None and isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: this is the video itself", hint="save to another folder")
+    labels = model.artifact.manifest.labels
+    found = predict_video(stream, source, labels, video, path, kind=saving.kind, feedback=feedback)
+    if path is not None and saving.with_json:
+        found.save_to_json(path.with_suffix(".json"))
+    return SavedResult(found, path)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -26,7 +26,8 @@ class ServeOptions:
     """Options of `segexport serve`; `serve.server.Settings` and `serve.limits.ServerLimits` describe each.
 
     Attributes:
-        device, target_size: None: from the pipeline's file, else `cpu` and the model's size.
+        device, runtime, target_size: None: from the pipeline's file, else `cpu`, the first runtime of the format and
+            the model's size.
         request_timeout, receive_timeout: In seconds.
         access_log: A line for each request.
     """
@@ -34,6 +35,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8080
     device: str | None = None
+    runtime: str | None = None
     threads: int = 1
     workers: int = 1
     target_size: TargetSize = None
@@ -69,11 +71,12 @@ def serve(
     from segexport.serve.server import Settings
     from segexport.serve.server import serve as run_server
 
-    device, target_size = options.device, options.target_size
+    device, runtime, target_size = options.device, options.runtime, options.target_size
     if pipeline is not None:
         config = read_config(pipeline).Pipeline
         model = pipeline.parent / config.model
         device = config.device if device is None else device
+        runtime = config.runtime if runtime is None else runtime
         target_size = config.target_size if target_size is None else target_size
     if model is None:
         raise InputError("nothing to serve", hint="name a model, or the YAML file of a pipeline")
@@ -84,6 +87,7 @@ def serve(
         host=options.host,
         port=options.port,
         device="cpu" if device is None else device,
+        runtime=runtime or "",
         threads=options.threads,
         workers=options.workers,
         target_size=target_size,

@@ -151,7 +151,7 @@ def _input_size(config: TrainingConfig, data: Dataset) -> tuple[int, int]:
         some: Sequence[tuple[int, int]] = sorted(sizes)[:3]
         raise InputError(
             f"{data.root}/{data.split}.txt: its images become tensors of {len(sizes)} sizes",
-            cause=f"{', '.join(f'{width}x{height}' for width, height in some)}, ...; a batch holds images of one size",
+            cause=f"{', '.join(f'{width}x{height}' for width, height in some)}, ...; a batch needs one size",
             hint="resize them: --image-size WxH",
         )
     return sizes.pop()

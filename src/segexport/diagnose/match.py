@@ -1,7 +1,7 @@
-"""Which tensor of an ONNX graph is which variable of the program that it was made from.
+"""Matches the tensors of an ONNX graph with the variables of the program that it was made from.
 
-paddle2onnx keeps most names, and what simplifies or quantizes a graph keeps most of those. The others follow from the
-structure: what stands between two tensors that are known, and what a known operator reads.
+paddle2onnx keeps most names, and tools that simplify or quantize a graph keep most of those. The others follow from the
+structure: the operators between two known tensors, and the inputs of a known operator.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 from segexport.exporter.program import Op, Program
 
 CONVERSIONS = frozenset({"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"})
-# ONNX operator -> the Paddle operators that it can stand for.
+# ONNX operator -> the Paddle operators that it can be made from.
 _KINDS = {
     "Conv": {"conv2d", "depthwise_conv2d"},
     "ConvTranspose": {"conv2d_transpose", "depthwise_conv2d_transpose"},
@@ -55,7 +55,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Match:
-    """The tensor that a variable has become."""
+    """The tensor that corresponds to a variable."""
 
     tensor: str
     by: Literal["name", "structure"]
@@ -103,7 +103,7 @@ def match(program: Program, shapes: Mapping[str, Sequence[int]], graph: OnnxGrap
 
     Args:
         program: The reference.
-        shapes: Sizes of its variables as they were observed.
+        shapes: Observed sizes of its variables.
     """
     found = _Matching(program, shapes, graph)
     found.by_name()
@@ -113,9 +113,9 @@ def match(program: Program, shapes: Mapping[str, Sequence[int]], graph: OnnxGrap
 
 
 def folded(program: Program, matches: Mapping[str, Match], variable: str) -> list[str]:
-    """The variables that `variable`'s tensor may be instead: an operator that was folded in keeps the first one's name.
+    """Other variables that `variable`'s tensor may be: the result of a folded operator keeps the first one's name.
 
-    They follow one another, each read by one operator only, up to the next variable that has a tensor of its own.
+    They are consecutive, each read by one operator only, up to the next variable with a tensor.
     """
     readers, found = program.consumers(), []
     while True:
@@ -154,7 +154,7 @@ class _Matching:
                     self._learn(biased or name, name, "structure" if biased else "name")
 
     def _biased(self, node: Node, name: str) -> str:
-        """The sum that a product has taken in as its bias, under the product's name."""
+        """Matches a sum that was folded into a product as its bias, under the product's name."""
         op = self.writer[name]
         if node.kind not in _FOLDS or node.arity < 3 or op.type not in _KINDS[node.kind] or op.input("Bias"):
             return ""
@@ -165,7 +165,7 @@ class _Matching:
         return total if total not in self.graph.producer else ""
 
     def forward(self) -> int:
-        """An operator whose inputs are known is the only one of its kind in the program with these inputs."""
+        """Matches an operator with known inputs to the only one of its kind in the program with these inputs."""
         open_ops: dict[frozenset[str], list[Op]] = {}
         for op in self.ops:
             main = _main_output(op, self.shapes)
@@ -187,7 +187,7 @@ class _Matching:
         return learnt
 
     def backward(self) -> int:
-        """What a known operator reads is what its counterpart reads."""
+        """Matches the inputs of a known operator with those of its counterpart."""
         learnt = 0
         for node in reversed(self.graph.nodes):
             variable = next((self.variable[name] for name in node.outputs if name in self.variable), None)
@@ -205,7 +205,7 @@ class _Matching:
         return learnt
 
     def _counterpart(self, node: Node, variable: str) -> Op | None:
-        """The operator behind `variable` that the node stands for; what was folded into it lies in between."""
+        """The operator after `variable` that the node was made from; operators folded into it are between."""
         op = self.writer.get(variable)
         while op is not None and op.type not in _KINDS[node.kind]:
             sources = self.reads[id(op)]
@@ -214,18 +214,18 @@ class _Matching:
 
 
 def _fits(node: Node, op: Op) -> bool:
-    """Whether the two can be the same; kinds that are not in the table may be anything."""
+    """Whether the two can correspond; kinds that are not in the table can be anything."""
     others = {kind for kinds in _KINDS.values() for kind in kinds}
     return op.type in _KINDS.get(node.kind, ()) or node.kind not in _KINDS or op.type not in others
 
 
 def _data(op: Op, program: Program, shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    """What an operator reads of the image's data."""
+    """The inputs of an operator that depend on the image."""
     return [name for name in dict.fromkeys(op.input_names()) if name not in program.params and name in shapes]
 
 
 def _main_output(op: Op, shapes: Mapping[str, Sequence[int]]) -> str:
-    """The output that carries the data."""
+    """The output with the data."""
     for slot in ("Out", "Y", "Output"):
         names = op.outputs.get(slot)
         if names and len(names) == 1 and names[0] in shapes:

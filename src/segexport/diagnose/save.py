@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SCRIPT = '''"""Runs the layer in the export's runtime and in Paddle, and prints how far apart they are.
 
-Needs numpy, {module}, and paddlepaddle for --paddle; `expected.npy` is what Paddle gave.
+Needs numpy, {module}, and paddlepaddle for --paddle; `expected.npy` is Paddle's output.
 """
 import sys
 from pathlib import Path

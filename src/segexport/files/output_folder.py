@@ -1,4 +1,4 @@
-"""Output folders: they appear whole or not at all, and what somebody else put there is never touched."""
+"""Output folders: written atomically; other files are never replaced."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
 from segexport.errors import InputError
 from segexport.files.atomic import whole_folder
 
-# What a finished run leaves; a folder with nothing else may be replaced by the next run.
+# Files of a finished run; a folder with only these may be replaced by the next run.
 _OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
-_OURS |= {"search.json", "search.html", "search.png", "journal.jsonl"}
+_OURS |= {"search.json", "search.html", "journal.jsonl"}
 
 
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """An empty folder beside `path` that takes its place when the block ends well.
+    """An empty temporary folder that becomes `path` if the block ends without an error.
 
     Args:
-        replace: Whether the result of an earlier run may be replaced; anything else never is.
+        replace: Whether the result of an earlier run may be replaced; other files never are.
 
     Raises:
-        InputError: `path` exists and is not ours to replace.
-        StorageError: The disk is full, or the place cannot be written.
+        InputError: `path` exists and must not be replaced.
+        StorageError: The disk is full, or the parent folder cannot be written.
     """
     require_free(path, replace=replace)
     with whole_folder(path) as work:
@@ -34,7 +34,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def require_free(path: Path, *, replace: bool = False) -> None:
-    """Raises InputError when `path` contains something that must not be replaced."""
+    """Raises InputError if `path` contains files that must not be replaced."""
     if not path.exists():
         return
     if not path.is_dir():
@@ -62,7 +62,7 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def place_artifact(artifact: ModelArtifact, output: Path) -> ModelArtifact:
-    """Copies an artifact out of the store into the user's folder."""
+    """Copies an artifact from the store into the user's folder."""
     with new_folder(output) as folder:
         copy_tree(artifact.path, folder)
     return read_artifact(output)

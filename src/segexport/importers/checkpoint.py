@@ -128,12 +128,12 @@ def _array(value: Any) -> np.ndarray | None:
 
 
 def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputError:
-    """Weights in a dictionary of their own, or values that are not weights."""
+    """Refuses weights in a nested dictionary, and values that are not weights."""
     for name, value in content.items():
         if isinstance(value, dict) and any(_array(each) is not None for each in value.values()):
             keep = f'paddle.save(paddle.load("{path.name}")["{name}"], "weights.pdparams")'
             return InputError(
-                f"{path}: the checkpoint is nested: its weights lie under {name!r}",
+                f"{path}: the checkpoint is nested: its weights are under {name!r}",
                 cause=f"it contains {_listed([str(key) for key in content])}",
                 hint=f"keep the weights alone: {keep}",
             )

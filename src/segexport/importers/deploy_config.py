@@ -271,7 +271,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _tuples_to_lists(node: yaml.Node) -> None:
-    """PaddleX writes Python's tuples with a tag of their own; they are lists to everyone else."""
+    """Reads Python's tuples, which PaddleX writes with a special tag, as lists."""
     if isinstance(node, yaml.SequenceNode):
         if node.tag == "tag:yaml.org,2002:python/tuple":
             node.tag = "tag:yaml.org,2002:seq"

@@ -129,7 +129,7 @@ def _resize(state: PreprocessBuilder, params: Params) -> None:
         state.notes.append(
             warning(
                 f"Resize with keep_ratio to {width}x{height}: {dialect.name} turns the target by 90 degrees for images "
-                "whose longer side is the target's shorter one; here every image fits into the target as it is"
+                "whose longer side is the target's shorter one; here every image fits into the target without it"
             )
         )
     state.geometry.append(

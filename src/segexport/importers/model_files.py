@@ -7,7 +7,6 @@ from pathlib import Path
 from segexport.artifact import MANIFEST_NAME, read_artifact
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
-from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen
 
@@ -36,7 +35,7 @@ class ModelFiles(Frozen):
             with a `manifest.json`, which says all else.
         folder: Where they lie.
         model: The program; of an artifact, its manifest.
-        params: The parameters, where they are a file of their own.
+        params: The parameters, if they are in a separate file.
         config: `deploy.yaml`, `inference.yml` or `model.yml`, where there is one.
     """
 
@@ -132,7 +131,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether what a format's file needs beside it is there; an `.xml` by itself is no model."""
+    """Whether the file beside it that the format needs exists; an `.xml` without it is no model."""
     beside = next(
         (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
     )
@@ -150,6 +149,8 @@ def _named_by_config(folder: Path) -> tuple[Path | None, Path | None]:
     config = _config(folder)
     if config is None or config.name.startswith("model."):
         return None, None
+    from segexport.files.yaml_reader import read_yaml
+
     content = read_yaml(config)
     content = content if isinstance(content, dict) else {}
     found = []

@@ -1,21 +1,19 @@
-"""A loaded model: `predict` gives masks and score maps, `evaluate` gives metrics. `segexport.load` opens one."""
+"""A loaded model: `predict` returns masks and score maps, `evaluate` returns metrics. `segexport.load` opens one."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
-from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError
-from segexport.measure import metrics
 from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model_session import Opened
@@ -23,24 +21,29 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess
-from segexport.task.semantic.classes import scored_classes
 from segexport.ui.pictures import as_rgb
+from segexport.video.flow import FlowName, flow_named
+from segexport.video.smoother import VideoSmoother
+from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
+
+if TYPE_CHECKING:
+    from segexport.data.dataset import Dataset, Sample
 
 _SCORES = ("logits", "probability")
 
 
 class Model(Opened):
-    """A model in a process of its own. Use it in a `with` block, or call `close`.
+    """A model in a separate process. Use it in a `with` block, or call `close`.
 
     Args:
-        artifact: Any format.
-        device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
-        threads: Threads of one inference.
+        artifact: The model, in any format.
+        device: `cpu`, `gpu:0`, ...; a device of the format's runtime on this machine.
+        threads: Threads for one inference.
         runtime: As in `Opened`.
-        target_size: Default of `predict`.
+        target_size: Default for `predict`.
 
     Raises:
-        InputError: A target_size that is none, or a device that the runtime does not have; those that it has are named.
+        InputError: The target_size is invalid, or the runtime lacks the device; the error lists the available ones.
     """
 
     def __init__(
@@ -68,22 +71,22 @@ class Model(Opened):
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[SegmentationResult]:
-        """Segments images, one after the other.
+        """Segments images; returns a generator of results in input order.
 
         Args:
-            input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as OpenCV reads it), or a
-                list of these. Where the model takes another number of channels, an array has those in their order.
-            batch_size: Images of one run, where the export was made for batches of any size and neighbours have one
-                size; else images run one at a time, as on a phone.
+            input: A path, a folder, an http(s) URL, an array (H, W, 3) uint8 in BGR order (as in OpenCV), or a list of
+                these. For a model with another number of channels, an array has those channels in their order.
+            batch_size: Images per run, if the export has a dynamic batch size and consecutive images have equal sizes;
+                else images run one at a time, as on a phone.
             target_size: Input size of the network. None: that of `load`, else the model's; -1: the image's size;
                 a number: both sides; (width, height).
-            slice_size: Side, or (width, height), of windows that a large image is cut into. They overlap, and their
-                scores are averaged there.
-            score_map: Whether results carry the classes' probabilities; without, prediction is quicker. The masks are
+            slice_size: Side, or (width, height), of windows into which a large image is cut. Scores are averaged where
+                windows overlap.
+            score_map: Whether results contain the classes' probabilities; prediction is faster without. The masks are
                 the same.
 
         Raises:
-            InputError: An input that cannot be read, or a size that the model does not take.
+            InputError: An input cannot be read, or the model does not support the size.
         """
         limit = batch_limit(self.artifact.manifest, batch_size)
         size = checked_size(target_size)
@@ -109,19 +112,23 @@ class Model(Opened):
         label_map: Mapping[str, str] | None = None,
         progress: Progress = silent,
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics over a labelled dataset, with PaddleX's names: miou, category_iou, macc, category_acc, kappa.
+        """Computes metrics over a labelled dataset, named as in PaddleX: miou, category_iou, macc, category_acc, kappa.
 
         Args:
-            dataset: A dataset, or the folder of one.
+            dataset: A dataset or its folder.
             batch_size: As in `predict`; the metrics are the same.
             return_details: Whether to return the confusion matrix too, as ({...}, {"confusion_matrix": [[...]]}).
-            split: Where a folder is given.
-            label_map: Class of the model -> class of the data, by name or by id, where the two differ. A class of the
-                model without a counterpart is a further column of the confusion matrix, and counts as wrong.
+            split: The split, if a folder is given.
+            label_map: Class of the model -> class of the data, by name or by id, if they differ. A class of the model
+                without a counterpart is an additional column of the confusion matrix, and counts as wrong.
 
         Raises:
-            InputError: No labels, or classes that are not the model's.
+            InputError: There are no labels, or their classes are not the model's.
         """
+        from segexport.data.dataset import Dataset
+        from segexport.measure import metrics
+        from segexport.task.semantic.classes import scored_classes
+
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
         data = data.read_for(manifest.preprocess)
@@ -151,11 +158,42 @@ class Model(Opened):
         }
         return (values, {"confusion_matrix": total.tolist()}) if return_details else values
 
+    def stream(
+        self,
+        *,
+        smooth: bool = True,
+        flow: FlowName = "dis",
+        foreground: Iterable[str | int] = (),
+        target_size: TargetSize = None,
+    ) -> MaskStream:
+        """Segments a video frame by frame: `next(frame)` returns mask and opacity, `reset()` begins another video.
+
+        Args:
+            smooth: Whether scores are smoothed along the optical flow; if the model outputs classes, scores are 0 and
+                1.
+            flow: `dis`: OpenCV's dense inverse search; `blocks`: block matching, as in the Java core.
+            foreground: Names or ids of the classes in front; empty: all but class 0.
+            target_size: As in `predict`.
+
+        Raises:
+            InputError: The model lacks a class, or its input is neither colour nor grey.
+        """
+        manifest = self.artifact.manifest
+        if not manifest.preprocess.takes_bitmaps:
+            raise InputError(
+                f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
+            )
+        size = checked_size(target_size)
+        contract = with_size(manifest.preprocess, self._target_size if size is None else size)
+        smoother = VideoSmoother(flow_named(flow)) if smooth else None
+        front = foreground_ids(manifest.labels, foreground)
+        return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
+
     # -- parts -------------------------------------------------------------------------------------------------
 
     @property
     def _scores_output(self) -> int | None:
-        """Which output holds scores; None where the head gives classes only."""
+        """The index of the output with scores; None if the model outputs classes only."""
         found = (i for i, spec in enumerate(self.artifact.manifest.outputs) if spec.semantics in _SCORES)
         return next(found, None)
 
@@ -163,10 +201,25 @@ class Model(Opened):
         tensor, placement = preprocess.apply(contract, image, input_spec=self.artifact.manifest.inputs[0])
         return Placed(of, tensor, placement)
 
+    def _look(self, frame: np.ndarray, contract: Preprocess) -> NetworkFrame:
+        image = next(pictures(frame, contract.pixels)).image
+        placed = self._placed(None, image, contract)
+        if self._scores_output is None:
+            mask = self._session.infer([placed.tensor]).mask
+            classes = max(self.artifact.manifest.num_classes, int(mask.max()) + 1)
+            scores = (mask[..., None] == np.arange(classes)).astype(np.float32)
+        else:
+            scores = self._scores([placed])[0]
+        grey = preprocess.grey_of(contract, placed.tensor)
+        if grey.shape != scores.shape[:2]:
+            grey = preprocess.resized(grey[..., None], (scores.shape[1], scores.shape[0]))[..., 0]
+        shown = image if image.shape[2] == 3 else np.ascontiguousarray(frame[..., ::-1])
+        return NetworkFrame(as_rgb(shown), scores, grey, placed.placement)
+
     def _masks(self, data: Dataset, limit: int) -> Generator[tuple[Sample, np.ndarray]]:
-        """Each sample with the model's mask at the image's size; the worker is never idle while they are looked at."""
+        """Yields each sample with its mask at the image's size; the worker runs the next images meanwhile."""
         contract = self.artifact.manifest.preprocess
-        waiting: deque[list[Placed[Sample]]] = deque()  # what the worker is at, or will be next
+        waiting: deque[list[Placed[Sample]]] = deque()  # batches that the worker runs or will run next
 
         def answered(batch: list[Placed[Sample]], answer: np.ndarray) -> Iterator[tuple[Sample, np.ndarray]]:
             for one, mask in zip(batch, each_of(answer, len(batch)), strict=True):
@@ -183,7 +236,7 @@ class Model(Opened):
             while waiting:
                 yield from answered(waiting.popleft(), self._session.result().mask)
         finally:
-            for _ in waiting:  # an error or a break: the next call must not get these answers
+            for _ in waiting:  # after an error or a break, the next call must not get these results
                 with suppress(SegexportError):
                     self._session.result()
 
@@ -196,7 +249,7 @@ class Model(Opened):
                 yield SegmentationResult(one.of.name, as_rgb(one.of.image), restored, None, labels)
             return
         for one, scores in zip(batch, self._scores(batch), strict=True):
-            mask = preprocess.restore_mask(_classes(scores), one.placement)  # as `evaluate` and `check` see it
+            mask = preprocess.restore_mask(_classes(scores), one.placement)  # equals the mask of `evaluate` and `check`
             full = preprocess.restore_scores(scores, one.placement)
             yield SegmentationResult(one.of.name, as_rgb(one.of.image), mask, full, labels)
 
@@ -211,7 +264,7 @@ class Model(Opened):
         return SegmentationResult(picture.name, as_rgb(image), _classes(scores), scores if score_map else None, labels)
 
     def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
-        """Probabilities (h, w, C) float32 of the network's size of each image."""
+        """Probabilities (h, w, C) float32 of each image, at the network's size."""
         place = self._scores_output
         assert place is not None, "asked of models that give scores"
         spec = self.artifact.manifest.outputs[place]
@@ -220,7 +273,7 @@ class Model(Opened):
         return [_probabilities(scores.astype(np.float32), spec.semantics) for scores in each]
 
     def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray:
-        """Scores of overlapping windows, averaged where they overlap."""
+        """The scores of overlapping windows, averaged where they overlap."""
         width, height = min(size[0], image.shape[1]), min(size[1], image.shape[0])
         total: np.ndarray | None = None
         times = np.zeros((*image.shape[:2], 1), np.float32)
@@ -237,7 +290,7 @@ class Model(Opened):
 
 
 def _starts(length: int, window: int) -> list[int]:
-    """Where windows begin so that they cover `length` and overlap by about a quarter."""
+    """The starts of windows that cover `length` and overlap by about a quarter."""
     count = max(1, math.ceil((length - window) / (window * 0.75)) + 1)
     return [round(index * (length - window) / max(count - 1, 1)) for index in range(count)]
 
@@ -247,7 +300,7 @@ def _classes(scores: np.ndarray) -> np.ndarray:
 
 
 def _probabilities(scores: np.ndarray, semantics: str) -> np.ndarray:
-    """(H, W, C) probabilities of all classes; a single channel is that of class 1."""
+    """(H, W, C) probabilities of all classes; a single channel is the probability of class 1."""
     if scores.shape[2] == 1:
         second = scores if semantics == "probability" else 1.0 / (1.0 + np.exp(-scores))
         return np.concatenate([1.0 - second, second], axis=2)

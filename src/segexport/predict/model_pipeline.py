@@ -1,4 +1,4 @@
-"""PaddleX's pipelines: a YAML file that names a model, its device, batch size and input size; `predict` runs it."""
+"""PaddleX's pipelines: a YAML file with a model, its device, batch size and input size; `predict` runs it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import segexport
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.yaml_reader import read_yaml
 from segexport.predict.model import Model, TargetSize
+from segexport.predict.model_session import FASTEST
 from segexport.predict.prediction import SegmentationResult
 from segexport.spec import Frozen
 from segexport.task.registry import require_feature
@@ -24,7 +25,8 @@ Global:
 
 Pipeline:
   model: model        # an artifact, an export, or a PaddleSeg or PaddleX folder; relative to this file
-  device: cpu         # cpu, or gpu:0 where the model's runtime has one
+  device: cpu         # cpu, or gpu:0 if the model's runtime supports it
+  runtime: null       # a runtime's name from `segexport doctor`, or fastest. null: the format's first runtime
   batch_size: 1
   target_size: null   # input size of the network. null: the model's; -1: the image's size; 512; [1024, 512] (w, h)
 """
@@ -38,12 +40,13 @@ class _Global(Frozen):
 class _Settings(Frozen):
     model: str
     device: str = "cpu"
+    runtime: str | None = None
     batch_size: int = Field(default=1, ge=1)
     target_size: int | tuple[int, int] | None = None
 
 
 class PipelineConfig(Frozen):
-    """The file, with the keys of PaddleX's. `Global.input` is read and left unused: inputs are given to `predict`."""
+    """The file, with PaddleX's keys. `Global.input` is ignored: `predict` takes the inputs."""
 
     Global: _Global = _Global()
     Pipeline: _Settings
@@ -58,7 +61,7 @@ class SegmentationPipeline:
     def predict(
         self, input: Any, batch_size: int | None = None, target_size: TargetSize = None, **options: Any
     ) -> Iterator[SegmentationResult]:
-        """Segments images as `Model.predict` does; what is not given is taken from the file."""
+        """Segments images like `Model.predict`; the file gives the defaults."""
         size = self.batch_size if batch_size is None else batch_size
         return self.model.predict(input, size, target_size, **options)
 
@@ -74,10 +77,10 @@ class SegmentationPipeline:
 
 
 def config_text(name: str) -> str:
-    """The YAML of a pipeline, to be filled in.
+    """The template of a pipeline's YAML.
 
     Raises:
-        InputError: No such pipeline.
+        InputError: The pipeline is unknown.
     """
     if name not in NAMES:
         raise InputError(f"there is no pipeline {name!r}", hint=f"there is {', '.join(NAMES)}")
@@ -89,6 +92,8 @@ def create_pipeline(
     *,
     model: str | Path | None = None,
     device: str | None = None,
+    runtime: str | None = None,
+    enable_hpi: bool = False,
     batch_size: int | None = None,
     target_size: TargetSize = None,
     threads: int = 1,
@@ -97,7 +102,8 @@ def create_pipeline(
 
     Args:
         pipeline: The path of its YAML file; or a pipeline's name, with `model`.
-        model, device, batch_size, target_size: Override the file.
+        model, device, runtime, batch_size, target_size: Override the file.
+        enable_hpi: PaddleX's name for `runtime="fastest"`, where no runtime is named.
         threads: Threads of one inference.
 
     Raises:
@@ -114,9 +120,12 @@ def create_pipeline(
     else:
         settings = read_config(Path(pipeline)).Pipeline
     named = Path(pipeline).parent / settings.model if model is None else Path(model)
+    if runtime is None:
+        runtime = settings.runtime or (FASTEST if enable_hpi else "")
     opened = segexport.load(
         str(named),
         device=settings.device if device is None else device,
+        runtime=runtime,
         threads=threads,
         target_size=settings.target_size if target_size is None else target_size,
     )

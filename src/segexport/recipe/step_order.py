@@ -13,11 +13,11 @@ _NEVER_AFTER = {
 
 
 def fault_in(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty where there is none."""
+    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty if there is none."""
     for place, (later, _) in enumerate(steps):
         for earlier, params in steps[:place]:
             if cause := _NEVER_AFTER.get((later, earlier)):
-                return f"{later!r} stands after {earlier!r}: {cause}; put it before"
+                return f"{later!r} comes after {earlier!r}: {cause}; put it before"
             if later in _TRAINING and earlier == "set_head" and str(params.get("head", "")).startswith("argmax"):
-                return f"{later!r} stands after 'set_head', whose argmax has no gradient to train with; put it before"
+                return f"{later!r} comes after 'set_head', whose argmax has no gradient to train with; put it before"
     return ""

@@ -32,8 +32,8 @@ from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_
 from segexport.spec import Precision
 
 LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
-"""Root mean square difference of scores, in standard deviations of them. int8 and w8 are only reported: their scores
-move by tenths while the masks stay."""
+"""Root mean square difference of scores, in standard deviations of the scores. For int8 and w8 it is only reported:
+their scores change by tenths although the masks do not."""
 
 
 def make_pack(
@@ -46,14 +46,14 @@ def make_pack(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Path:
-    """Runs the model on some images, spread over the data, and packs what has to come out.
+    """Runs the model on some images, spread over the data, and packs images and expected results.
 
     Args:
-        source: The trained model, or an export: then the pack holds it, and a phone can run it as it is.
+        source: The trained model, or an export: the pack then contains it, and a phone can run it.
         output: A folder, or a file that ends in `.zip`.
 
     Raises:
-        InputError: More than 256 classes, or masks of one class only, which a dead model gives as well.
+        InputError: There are more than 256 classes, or the masks have one class only, as those of a broken model.
     """
     require_new(output)
     manifest = source.manifest
@@ -135,7 +135,7 @@ def _write_image(
 
 
 def _as_sent(image: Path, source: ModelArtifact) -> Path | np.ndarray:
-    """What a phone gets: the picture, or the tensor where its decoder does not give what the model takes."""
+    """The phone's input: the picture, or the tensor if the phone's decoder cannot give the model's pixels."""
     contract = source.manifest.preprocess
     if contract.takes_bitmaps:
         return image
@@ -151,7 +151,7 @@ def _write_header(pack: Pack, folder: Path) -> str:
 
 
 def _write_job(folder: Path, source: ModelArtifact, items: list[JobItem], digest: str, threads: int) -> None:
-    """job.json beside the files that it names; with the model, where the pack is of an export."""
+    """Writes job.json and the files that it lists; with the model, if the pack was made from an export."""
     scratch = folder / "job"
     scratch.mkdir()
     target = target_of(source.manifest.format)
@@ -181,7 +181,7 @@ def _tolerances() -> dict[Precision, Tolerance]:
 
 @contextmanager
 def _place(output: Path) -> Iterator[Path]:
-    """A folder that becomes `output`, or the zip of that name, when the block ends well."""
+    """A folder that becomes `output`, or the zip of that name, if the block ends without an error."""
     if output.suffix != ".zip":
         with new_folder(output) as work:
             yield work

@@ -1,9 +1,9 @@
-"""Puts the parts of a sharded check together; `shard` defines their content."""
+"""Merges the parts of a sharded check; `shard` defines their content."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from segexport.artifact import ModelArtifact, digest_of
 from segexport.errors import InputError, SegexportError, one_line
 from segexport.files.foreign import guarded
 from segexport.judge.results import Export, Measured, Measurement, ReferenceRun
-from segexport.measure.parity import Comparison
+from segexport.measure.parity import BEST_IMAGES, RANDOM_IMAGES, Comparison, drawn_number
 from segexport.references import recheck
 from segexport.references.archive import Archive, npy_array, open_archive
 from segexport.references.shard import (
@@ -28,7 +28,7 @@ from segexport.references.shard import (
     RecordedError,
     StableSessionInfo,
 )
-from segexport.report.schema import WorstImage
+from segexport.report.schema import Chosen, ShownImage
 from segexport.runtimes.base import SessionInfo
 from segexport.task.semantic.counts import PixelCounts
 from segexport.task.semantic.judge import PixelJudge
@@ -52,14 +52,14 @@ class _Read:
 
 @guarded("parts of one sharded check")
 def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
-    """Puts the parts of one run together, ready for `conclude`.
+    """Merges the parts of one run for `conclude`.
 
     Args:
         paths: The parts, in any order.
-        pictures: Folder for the worst images of all parts.
+        pictures: Folder for the images that the report shows.
 
     Raises:
-        InputError: Parts that are missing, doubled, damaged, of another run, or measured by other runtimes.
+        InputError: Parts are missing, duplicate, damaged, of different runs, or measured by different runtimes.
     """
     parts = sorted((_read(path) for path in paths), key=lambda read: read.part.index)
     _require_whole(parts)
@@ -71,7 +71,7 @@ def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
     if len(machines) > 1:
         notes = (*notes, f"the parts were measured on {len(machines)} different machines; the first one is described")
     for entry in exports:
-        entry.worst = _worst(parts, entry.export.name, order, pictures)
+        entry.shown = _shown(parts, entry.export.name, order, pictures)
     names = [name for read in parts for name in read.part.names]
     groups = [group for read in parts for group in read.part.groups or ()]
     grouped = tuple(groups[place] for place in order) if groups else None
@@ -103,9 +103,9 @@ def _read(path: Path) -> _Read:
         part = Part.model_validate(archive.header)
     except ValidationError as error:
         raise InputError(f"{path}: not a valid part", cause=one_line(error)[:800], hint=_HINT) from error
-    worst = [one for contestant in part.contestants for one in contestant.worst]
-    outside = [one.picture for one in worst if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
-    unknown = [one.image for one in worst if one.image not in part.names]
+    shown = [one for contestant in part.contestants for one in contestant.shown]
+    outside = [one.picture for one in shown if not re.fullmatch(r"images/[^/\\]+\.(png|jpg)", one.picture or "")]
+    unknown = [one.image for one in shown if one.image not in part.names]
     if outside or unknown:
         raise InputError(f"{path}: not a valid part", cause=f"a picture of {(unknown or outside)[0]!r}", hint=_HINT)
     return _Read(path, part, archive)
@@ -160,7 +160,7 @@ def _program(runner: StableSessionInfo) -> tuple[str, str, str]:
 
 
 def _order(parts: list[_Read]) -> list[int]:
-    """Places in the concatenated parts, in the order of the whole data: shard i has every count-th image from i on."""
+    """Indices into the concatenated parts in the order of the data; shard i has every count-th image from i on."""
     starts = np.cumsum([0, *(len(read.part.names) for read in parts)])
     rounds = max(len(read.part.names) for read in parts)
     return [
@@ -204,13 +204,13 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
 
 
 def _info(shares: list[Contestant]) -> SessionInfo | None:
-    """What ran a model; None where nothing did."""
+    """The session's runtime and device; None if the model was not run."""
     runner = next((one.runner for one in shares if one.runner is not None), None)
     return None if runner is None else SessionInfo(**runner.model_dump(), load_ms=0.0)
 
 
 def _more(shares: list[Contestant]) -> list[Check]:
-    """The first part's further checks. A reference that is wrong in one part is wrong in all."""
+    """The first part's further checks; if the reference is wrong in one part, it is wrong in all."""
     trials = [check for one in shares for check in one.more if check.name == recheck.NAME]
     others = [check for check in shares[0].more if check.name != recheck.NAME]
     verdict = overall(check.verdict for check in trials)
@@ -222,7 +222,7 @@ def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
     rows = {name: [_rows(read, place, name) for read in parts] for name in ARRAYS}
     pooled = {name: [read.array(place, name) for read in parts] for name in POOLED}
     joined = {name: np.concatenate(arrays) for name, arrays in rows.items()}
-    # Images whose mask had a wrong shape have no agreement; then the rest is in the order of the parts.
+    # Images whose mask had a wrong shape have no agreement; then the others are in the order of the parts.
     ordered = {name: array[order] if len(array) == len(order) else array for name, array in joined.items()}
     names = [name for read in parts for name in read.part.names]
     bad = {name for one in shares for name in one.not_finite}
@@ -241,7 +241,7 @@ def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
 
 
 def _rows(read: _Read, place: int, name: str) -> np.ndarray:
-    """An array with a row for each image of the part; of agreement, for each image that has one."""
+    """An array with a row per image of the part; the agreement has a row per image with an agreement."""
     rows = read.array(place, name)
     if rows is None or (name == "counts" and len(rows) != len(read.part.names)):
         who = read.part.contestants[place].name or "the reference"
@@ -261,21 +261,28 @@ def _error(failure: RecordedError) -> SegexportError:
     return kind(failure.what, cause=failure.cause, hint=failure.hint)
 
 
-def _worst(parts: list[_Read], export: str, order: list[int], pictures: Path) -> tuple[WorstImage, ...]:
+def _shown(parts: list[_Read], export: str, order: list[int], pictures: Path) -> tuple[ShownImage, ...]:
+    """The images that a check of the whole data shows, chosen among those of the parts."""
     names = [name for read in parts for name in read.part.names]
     turn = {names[place]: index for index, place in enumerate(order)}
-    found = [
-        (worst.agreement, turn[worst.image], worst, worst.picture, read)
-        for read in parts
-        for one in read.part.contestants
-        if one.name == export
-        for worst in one.worst
-        if worst.picture is not None  # `_read` has refused a part with such
-    ]
-    found.sort(key=lambda entry: entry[:2])
-    kept = found[: parts[0].part.worst_images]
+    ranks: dict[Chosen, tuple[Callable[[ShownImage], float], int]] = {
+        "worst": (lambda image: image.agreement, parts[0].part.worst_images),
+        "best": (lambda image: -image.agreement, BEST_IMAGES),
+        "random": (lambda image: drawn_number(image.image), RANDOM_IMAGES),
+    }
+    kept = []
+    for chosen, (rank, most) in ranks.items():
+        found = [
+            (rank(image), turn[image.image], image, image.picture, read)
+            for read in parts
+            for one in read.part.contestants
+            if one.name == export
+            for image in one.shown
+            if image.chosen == chosen and image.picture is not None  # `_read` refuses a part without it
+        ]
+        kept += sorted(found, key=lambda entry: entry[:2])[:most]
     for *_, picture, read in kept:
         place = pictures / picture
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(read.archive.read(picture))
-    return tuple(worst for _, _, worst, *_ in kept)
+    return tuple(image for _, _, image, *_ in kept)

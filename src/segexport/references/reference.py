@@ -1,4 +1,4 @@
-"""Records the original model on the device where it is at home, once, so that any machine can check against it."""
+"""Records the original model once, on its device, so that any machine can compare exports with it."""
 
 from __future__ import annotations
 
@@ -52,18 +52,19 @@ def record(
 ) -> ReferenceFile:
     """Runs the model on all images, twice in two processes, and writes the results to one file.
 
-    A third process runs Paddle's optimized program beside them, for the proof that goes with the masks, and for times.
+    A third process runs Paddle's optimized program, for the proof of the masks and for times.
 
     Args:
         source: The trained model.
-        data: The images; all of them are recorded.
-        device: `cpu`, `gpu:0`, ...; what is asked for is what is used, or it is an error.
-        latency_seconds: For timing it; 0 leaves that out.
+        data: The images; all are recorded.
+        device: `cpu`, `gpu:0`, ...; another device is never used instead: that is an error.
+        latency_seconds: Time for timing it; 0: it is not timed.
         label_map: Class of the model -> class of the data, by name; for the recorded confusions.
 
     Raises:
-        InputError: Too few images, no labelled pixel, a model that gives one class only; or `output` exists.
-        EnvironmentMissingError: The device is not there for any runtime that could run the model.
+        InputError: There are too few images or no labelled pixels, the model predicts one class only, or `output`
+            exists.
+        EnvironmentMissingError: No runtime that could run the model has the device.
     """
     require_new(output)
     if len(data) < MIN_IMAGES:
@@ -123,7 +124,7 @@ def _runner(engine: Engine, session: Session) -> RuntimeRecord:
 
 
 class _Run:
-    """One image after the other through both sessions, and what is counted on the way."""
+    """Runs the images in both sessions and counts the results."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Run:
         )
 
     def noise(self) -> Noise:
-        """What the second run differed by.
+        """The differences of the second run.
 
         Raises:
             InputError: The recorded results cannot distinguish exports.
@@ -234,7 +235,7 @@ class _Run:
         )
 
     def described(self) -> Data:
-        """The data set."""
+        """Describes the data set for the header."""
         data = self._data
         return Data(
             path=data.root.name,

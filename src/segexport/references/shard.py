@@ -1,7 +1,7 @@
-"""A check spread over machines: each measures its share of the images, `merge` judges all of them at once.
+"""A check on several machines: each measures a part of the images, `merge` combines them and decides.
 
-What is kept per image is counts, and whatever is computed from them is computed after the merge from the images in
-their own order. So the merged report is that of one run without times, byte for byte, but for `created`.
+Parts contain counts per image; all figures are computed after the merge, from the images in their original order. So
+the merged report equals that of one run without times, byte for byte, except for `created`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Counts
 from segexport.recipe.limits import Limits
 from segexport.references.archive import ArchiveWriter, new_archive, npy_bytes
-from segexport.report.schema import DatasetInfo, Latency, Recorded, WorstImage
+from segexport.report.schema import DatasetInfo, Latency, Recorded, ShownImage
 from segexport.runtimes.base import SessionInfo
 from segexport.spec import Format, Frozen, Label, Precision
 from segexport.task.semantic.counts import PixelCounts
@@ -34,7 +34,7 @@ POOLED = ("confusion", "mask_confusion")
 
 
 class StableSessionInfo(Frozen):
-    """`SessionInfo` without what differs from start to start."""
+    """`SessionInfo` without the fields that differ between starts."""
 
     runtime: str
     version: str
@@ -46,7 +46,7 @@ class StableSessionInfo(Frozen):
 
 
 class RecordedError(Frozen):
-    """A `SegexportError`."""
+    """A `SegexportError` in a file."""
 
     kind: str
     what: str
@@ -70,18 +70,18 @@ class Contestant(Frozen):
     repeatable: bool = True
     operators: dict[str, dict[str, int]] = Field(default_factory=dict)
     more: tuple[Check, ...] = ()
-    worst: tuple[WorstImage, ...] = ()
+    shown: tuple[ShownImage, ...] = ()
 
 
 class Part(Frozen):
     """header.json of a part.
 
     Attributes:
-        run: Digest of all that the parts of one run share.
-        index: From 1.
-        names: The images of this part, in their order.
-        groups: The group of each image; None where each stands for itself.
-        total: Images of all parts together.
+        run: Digest of everything that the parts of a run have in common.
+        index: Index of the part, from 1.
+        names: The images of this part, in order.
+        groups: The group of each image; None: each image is a separate group.
+        total: Number of images of all parts.
     """
 
     segexport_version: str
@@ -109,7 +109,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """`2/8` -> (2, 8).
 
     Raises:
-        InputError: Not such a pair, or beyond it.
+        InputError: The text is not `INDEX/COUNT`, or the index is above the count.
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     index, count = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -122,11 +122,11 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int, count: int, worst_images: int) -> None:
-    """Keeps what one shard measured.
+    """Writes the measurements of a shard.
 
     Args:
-        measured: Of the shard's images; its `dataset` is that of the whole.
-        pictures: The folder that the worst images were drawn into.
+        measured: The measurements of the shard's images; its `dataset` is the whole data set.
+        pictures: The folder that the images of the report were drawn into.
     """
     reference, comparison = measured.reference, measured.comparison
     entries = [
@@ -171,8 +171,8 @@ def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int,
         for place, (contestant, counts) in enumerate(entries):
             if counts is not None and contestant.error is None:
                 _write_counts(writer, place, counts)
-            for worst in contestant.worst:
-                writer.add(worst.picture, (pictures / worst.picture).read_bytes())
+            for picture in dict.fromkeys(image.picture for image in contestant.shown if image.picture):
+                writer.add(picture, (pictures / picture).read_bytes())
         writer.finish(KIND, SCHEMA_VERSION, part.model_dump(mode="json"))
 
 
@@ -207,7 +207,7 @@ def _contestant(entry: Measured) -> tuple[Contestant, PixelCounts | None]:
         error=failure or None,
         operators=entry.operators,
         more=tuple(entry.more),
-        worst=entry.worst,
+        shown=entry.shown,
         **scalars,
     )
     return contestant, counts
@@ -221,7 +221,7 @@ def _runner(info: SessionInfo) -> StableSessionInfo:
 
 
 def _pixels(counts: Counts) -> PixelCounts:
-    """Parts are written of models that give the class of each pixel, and of no others (`task.features`)."""
+    """Refuses models that do not output the class of each pixel (`task.features`)."""
     if not isinstance(counts, PixelCounts):
         raise TypeError(f"{type(counts).__name__}: a part holds pixels")
     return counts

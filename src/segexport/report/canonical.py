@@ -21,7 +21,7 @@ def render(report: Report, folder: Path | None = None) -> str:
     A non-finite number becomes null, which readers interpret as "not measured".
 
     Raises:
-        pydantic.ValidationError: A required number is not finite; a check must not write such a report.
+        pydantic.ValidationError: A required number is not finite; a check must not write that report.
     """
     plain = _plain(report)
     Report.model_validate(plain)

@@ -1,4 +1,4 @@
-"""Computes the marks of the latency plot. Horizontal positions are per cent, so that a page can stretch the plot."""
+"""Computes the marks of the plots: latency, and size against accuracy. Positions are per cent of the plot."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from segexport.report.numbers import milliseconds
+from segexport.report.numbers import delta, milliseconds, size
 from segexport.report.schema import Latency, Percentiles, Report
 from segexport.report.table import percentiles
-
-# Above this spread, a linear axis would squeeze most rows against its left end.
-LOG_FROM_RATIO = 6.0
+from segexport.task.registry import TASKS
+from segexport.ui.axis import LOG_FROM_RATIO, Axis, Tick
+from segexport.ui.scatter import Point, Scatter, scatter
 
 _DOTS_SHOWN = 240  # per row; more would overlap
-_MARGIN_PERCENT = 2.0
 _GOLDEN = 0.6180339887498949  # its multiples modulo 1 fill an interval evenly: a reproducible jitter
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A mark of the axis at `x` per cent."""
-
-    x: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ def latency_chart(report: Report) -> LatencyChart | None:
     low = min([*medians, *(row[0] for row in samples if row)])
     high = max(max(found.p50, found.p99 if _positive(found.p99) else 0.0) for _, _, _, found, _ in sources)
     is_log = max(medians) / min(medians) > LOG_FROM_RATIO
-    axis = _Axis(low if is_log else 0.0, high * 1.02, is_log)
+    axis = Axis(low if is_log else 0.0, high * 1.02, is_log)
     strips = tuple(
         _strip(name, where, is_reference, found.p50, row, axis)
         for (name, where, is_reference, found, _), row in zip(sources, samples, strict=True)
@@ -79,21 +70,30 @@ def latency_chart(report: Report) -> LatencyChart | None:
     return LatencyChart(strips, axis.ticks(), is_log)
 
 
-class _Axis:
-    def __init__(self, low: float, high: float, is_log: bool) -> None:
-        self.low, self.high, self.is_log = low, high, is_log
-
-    def place(self, value: float) -> float:
-        value = min(max(value, self.low), self.high)
-        if self.is_log:
-            share = math.log(value / self.low) / max(math.log(self.high / self.low), 1e-9)
-        else:
-            share = (value - self.low) / max(self.high - self.low, 1e-9)
-        return round(_MARGIN_PERCENT + share * (100.0 - 2 * _MARGIN_PERCENT), 2)
-
-    def ticks(self) -> tuple[Tick, ...]:
-        values = _log_ticks(self.low, self.high) if self.is_log else _linear_ticks(self.high)
-        return tuple(Tick(self.place(value), f"{value:g}") for value in values)
+def size_accuracy(report: Report) -> Scatter | None:
+    """Plots the size of each export against its change in accuracy; None with fewer than two exports that have both."""
+    words = TASKS[report.task].words
+    points = []
+    for number, export in enumerate(report.exports, 1):
+        accuracy = words.accuracy(export)
+        if export.size_bytes and accuracy.delta is not None:
+            points.append(
+                Point(
+                    export.size_bytes / 1e6,
+                    accuracy.delta,
+                    f"{export.name}: {size(export.size_bytes)}, {delta(accuracy.delta)}, {export.verdict.value}",
+                    accuracy.interval,
+                    str(number),
+                    style=export.verdict.value,
+                )
+            )
+    if len(points) < 2:
+        return None
+    reference = report.reference
+    if reference.size_bytes:
+        name = f"{reference.name} (reference): {size(reference.size_bytes)}"
+        points.append(Point(reference.size_bytes / 1e6, 0.0, name, shape="diamond", style="base", remark="reference"))
+    return scatter(points, x_title="size, MB", y_title=f"Δ {words.metric_name(report)}")
 
 
 def _sources(report: Report) -> list[tuple[str, str, bool, Percentiles, Sequence[float]]]:
@@ -113,7 +113,7 @@ def _sources(report: Report) -> list[tuple[str, str, bool, Percentiles, Sequence
     return found
 
 
-def _strip(name: str, where: str, is_reference: bool, median: float, row: list[float], axis: _Axis) -> Strip:
+def _strip(name: str, where: str, is_reference: bool, median: float, row: list[float], axis: Axis) -> Strip:
     step = max(len(row) / _DOTS_SHOWN, 1.0)
     shown = [row[int(index * step)] for index in range(min(len(row), _DOTS_SHOWN))]
     return Strip(
@@ -138,21 +138,6 @@ def _quantile(ordered: list[float], share: float) -> float:
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (ordered[above] - ordered[below]) * (position - below)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Returns 1, 2 and 5 times the powers of ten; only the powers if that gives too many ticks."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if len(decades) <= 4 else (1,)
-    return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
-
-
-def _linear_ticks(high: float) -> list[float]:
-    """Returns about five round values from 0."""
-    rough = high / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    return [round(index * step, 12) for index in range(int(high / step) + 1)]
 
 
 def _positive(value: float) -> bool:

@@ -1,24 +1,25 @@
-"""Renders the report as one self-contained HTML page: no network, no script, embedded pictures."""
+"""Renders the report as one self-contained HTML page: no network, embedded pictures, and the script of its sliders."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from markupsafe import Markup
 
 from segexport.report import numbers, table, wording
-from segexport.report.charts import latency_chart
-from segexport.report.schema import NOT_RUN_HERE, ExportResult, Report, WorstImage
+from segexport.report.charts import latency_chart, size_accuracy
+from segexport.report.schema import NOT_RUN_HERE, Chosen, ExportResult, Report, ShownImage
 from segexport.task.registry import TASKS
-from segexport.ui.console import printable
-from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, suffix
+from segexport.ui.page import page_template
+from segexport.ui.pictures import BOTH_WRONG_RGB, DIFFERS_RGB, Tile, suffix
 from segexport.verdict import Verdict
-
-if TYPE_CHECKING:
-    import jinja2
 
 # Shown in addition to the word, never instead of it.
 _MARKS = {
@@ -49,11 +50,43 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Figure:
-    """A worst image; `source` is the picture's data URI, or empty with the reason in `absent`."""
+    """An image of the report.
 
-    image: WorstImage
+    Attributes:
+        source: The picture's data URI; empty with the reason in `absent`.
+        tiles: What the picture shows -> the CSS that shows this part of it alone.
+    """
+
+    image: ShownImage
     source: str
     absent: str
+    tiles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> bool:
+        """Whether the page can lay reference and export over each other."""
+        return {"reference", "export"} <= set(self.tiles)
+
+
+_TITLES: dict[Chosen, str] = {
+    "worst": "Images on which it differs most from the reference",
+    "best": "Images on which it differs least",
+    "random": "Images drawn at random",
+}
+_REMARKS: dict[Chosen, str] = {
+    "worst": "",
+    "best": "",
+    "random": "Chosen by a hash of the file names (seed 0), whatever the result. Images shown above are left out.",
+}
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The images of an export that are shown for one reason."""
+
+    title: str
+    remark: str
+    figures: tuple[Figure, ...]
 
 
 def render(report: Report, folder: Path | None = None) -> str:
@@ -64,18 +97,24 @@ def render(report: Report, folder: Path | None = None) -> str:
         folder: Folder of the report's pictures; None omits them.
     """
     budget = _Budget(_PICTURES_MAX_BYTES)
-    return _template().render(
+    shown = table.rows(report)
+    findings = [finding for export in report.exports for finding in wording.findings(export)]
+    return page_template("segexport.report", "report.html.j2").render(
         report=report,
         headline=wording.headline(report),
         compared=wording.compared(report),
         ratios=wording.ratios(report),
-        rows=table.rows(report),
+        rows=shown,
+        times_shown=table.times_shown(shown),
         metric=TASKS[report.task].words.metric_name(report),
-        findings=[finding for export in report.exports for finding in wording.findings(export)],
+        findings=findings,
+        findings_title=wording.findings_title(findings),
         chart=latency_chart(report),
+        trade_off=size_accuracy(report),
+        unoptimized=wording.unoptimized(report),
         times=table.times_rows(report),
         classes=[_classes(report, export) for export in report.exports],
-        figures=[[_figure(image, folder, budget) for image in export.worst_images] for export in report.exports],
+        galleries=[_galleries(export, folder, budget) for export in report.exports],
         legend=[(label.name, _css(label.rgb)) for label in report.labels],
         differs=_css(DIFFERS_RGB),
         both_wrong=_css(BOTH_WRONG_RGB),
@@ -85,27 +124,15 @@ def render(report: Report, folder: Path | None = None) -> str:
         not_run_here=NOT_RUN_HERE,
         fmt=numbers,
         times_columns=table.TIMES_COLUMNS,
+        script=Markup(_script()),
+        script_digest=base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode(),
     )
 
 
 @lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("segexport", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_shown,
-    )
-    return environment.get_template("report.html.j2")
-
-
-def _shown(value: Any) -> Any:
-    """Neutralizes characters that reorder or hide text; leaves our own markup (a subtype of str) unchanged."""
-    return printable(value) if type(value) is str else value
+def _script() -> str:
+    """The page's script; its digest in the page's content security policy allows this one alone."""
+    return files("segexport.report").joinpath("slider.js").read_text(encoding="utf-8")
 
 
 def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
@@ -133,15 +160,25 @@ def _classes(report: Report, export: ExportResult) -> list[ClassRow]:
     return found if one.classes else []
 
 
-def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:
+def _galleries(export: ExportResult, folder: Path | None, budget: _Budget) -> list[Gallery]:
+    images = (*export.worst_images, *export.other_images)
+    found = []
+    for chosen, title in _TITLES.items():
+        figures = tuple(_figure(image, folder, budget) for image in images if image.chosen == chosen)
+        if figures:
+            found.append(Gallery(title, _REMARKS[chosen], figures))
+    return found
+
+
+def _figure(image: ShownImage, folder: Path | None, budget: _Budget) -> Figure:
     if image.picture is None:
         return Figure(image, "", "no picture was drawn")
     if folder is None:
-        return Figure(image, "", f"the picture lies beside the report: {image.picture}")
+        return Figure(image, "", f"the picture is stored beside the report: {image.picture}")
     try:
         path = (folder / image.picture).resolve()
         if not path.is_relative_to(folder.resolve()):
-            return Figure(image, "", "its picture lies outside the folder of the report, and is not shown")
+            return Figure(image, "", "its picture is outside the folder of the report and is not shown")
         if not path.is_file():  # reading a pipe would block
             return Figure(image, "", f"there is no such picture: {image.picture}")
         if path.stat().st_size > budget.left:
@@ -153,7 +190,28 @@ def _figure(image: WorstImage, folder: Path | None, budget: _Budget) -> Figure:
     if kind is None:
         return Figure(image, "", f"neither a PNG nor a JPEG: {image.picture}")
     budget.left -= len(data)
-    return Figure(image, f"data:{_MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}", "")
+    source = f"data:{_MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode()}"
+    return Figure(image, source, "", _tiles(image))
+
+
+def _tiles(image: ShownImage) -> dict[str, str]:
+    """Tiles of a size and place that cannot be are left out."""
+    width, height = image.picture_size or (0, 0)
+    return {
+        tile.shows: _part_of(tile, width, height)
+        for tile in image.tiles
+        if 0 < tile.width < width - tile.left and 0 < tile.height < height - tile.top and min(tile.left, tile.top) >= 0
+    }
+
+
+def _part_of(tile: Tile, width: int, height: int) -> str:
+    """CSS that shows one part of the picture `--strip`, of (width, height) pixels, as a background."""
+    across, down = 100 * tile.left / (width - tile.width), 100 * tile.top / (height - tile.height)
+    return (
+        f"--ratio: {tile.width / tile.height:.4f}; "
+        f"background-size: {100 * width / tile.width:.3f}% {100 * height / tile.height:.3f}%; "
+        f"background-position: {across:.3f}% {down:.3f}%"
+    )
 
 
 @dataclass

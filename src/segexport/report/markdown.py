@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from segexport.report.numbers import NOTHING
 from segexport.report.schema import Report
 from segexport.report.table import TIMES_COLUMNS, ReportRow, rows, times_rows
-from segexport.report.wording import compared, findings, headline, not_run, recorded, unoptimized
+from segexport.report.wording import compared, findings, findings_title, headline, not_run, recorded, unoptimized
 from segexport.task.registry import TASKS
 from segexport.ui.console import printable
 from segexport.verdict import Verdict
@@ -21,16 +22,17 @@ _MARKS = {
     Verdict.SKIPPED: "⏭️",
 }
 
-_COLUMNS = (
-    "Model",
-    "{metric}",
-    "Δ {metric} (95 %)",
-    "agreement",
-    "GPU ms",
-    "CPU ms",
-    "latency ratio (95 %)",
-    "size",
-    "verdict",
+# The verdict comes first, because a phone shows the first columns only.
+_COLUMNS: tuple[tuple[str, Callable[[ReportRow], str]], ...] = (
+    ("Model", lambda row: escape(row.name)),
+    ("verdict", lambda row: f"{_MARKS[row.verdict]} {row.outcome}" if row.verdict else ""),
+    ("Δ {metric} (95 %)", lambda row: _with_interval(row.miou_delta, row.miou_delta_interval)),
+    ("latency ratio (95 %)", lambda row: _with_interval(row.latency_ratio, row.latency_ratio_interval) + _to(row)),
+    ("size", lambda row: row.size),
+    ("agreement", lambda row: row.agreement),
+    ("{metric}", lambda row: row.miou),
+    ("GPU ms", lambda row: row.gpu_ms),
+    ("CPU ms", lambda row: row.cpu_ms),
 )
 
 _SPECIAL = re.compile(r"[\\`*_\[\]|~$]|^[-+=]|^\d+(?=[.)]\s)")
@@ -69,9 +71,11 @@ def _defused(match: re.Match[str]) -> str:
 
 def _table(report: Report) -> str:
     metric = TASKS[report.task].words.metric_name(report)
-    titles = tuple(title.format(metric=metric) for title in _COLUMNS)
-    lines = [_line(titles), "|:--|" + "--:|" * (len(_COLUMNS) - 2) + ":--|"]
-    lines += [_line(_cells(row)) for row in rows(report)]
+    shown = rows(report)
+    columns = [(title, cell) for title, cell in _COLUMNS if any(cell(row) not in ("", NOTHING) for row in shown)]
+    lines = [_line(title.format(metric=metric) for title, _ in columns)]
+    lines.append("|" + "".join(":--|" if title in ("Model", "verdict") else "--:|" for title, _ in columns))
+    lines += [_line(cell(row) for _, cell in columns) for row in shown]
     return "\n".join(lines)
 
 
@@ -85,26 +89,11 @@ def _times(report: Report) -> str:
     return _behind_a_fold("Times in milliseconds, memory of the process", "\n".join(lines))
 
 
-def _cells(row: ReportRow) -> tuple[str, ...]:
-    verdict = f"{_MARKS[row.verdict]} {row.outcome}" if row.verdict else ""
-    return (
-        escape(row.name),
-        row.miou,
-        _with_interval(row.miou_delta, row.miou_delta_interval),
-        row.agreement,
-        row.gpu_ms,
-        row.cpu_ms,
-        _with_interval(row.latency_ratio, row.latency_ratio_interval) + _to(row),
-        row.size,
-        verdict,
-    )
-
-
 def _to(row: ReportRow) -> str:
     return f" to {escape(row.latency_baseline)}" if row.latency_baseline else ""
 
 
-def _line(cells: tuple[str, ...]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
@@ -113,13 +102,13 @@ def _with_interval(value: str, interval: str) -> str:
 
 
 def _findings(report: Report) -> str:
+    found = [finding for export in report.exports for finding in findings(export)]
     lines = []
-    for export in report.exports:
-        for finding in findings(export):
-            mark = f"{_MARKS[finding.verdict]} {finding.verdict.value}" if finding.gated else "note, not gated:"
-            check = f" {escape(finding.check)}" if finding.check else ""
-            lines.append(f"- {mark} **{escape(finding.export)}**{check}: {escape(finding.message)}")
-    return "### What did not pass\n\n" + "\n".join(lines) if lines else ""
+    for finding in found:
+        mark = f"{_MARKS[finding.verdict]} {finding.verdict.value}" if finding.gated else "note, not gated:"
+        check = f" {escape(finding.check)}" if finding.check else ""
+        lines.append(f"- {mark} **{escape(finding.export)}**{check}: {escape(finding.message)}")
+    return f"### {findings_title(found)}\n\n" + "\n".join(lines) if lines else ""
 
 
 def _not_run(report: Report) -> str:

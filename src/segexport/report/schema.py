@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from segexport.measure.mask_proof import MaskProof
 from segexport.spec import Frozen, Label, TaskName
+from segexport.ui.pictures import Tile
 from segexport.verdict import Check, Verdict
 
 REPORT_SCHEMA_VERSION = 1
@@ -16,7 +17,9 @@ REPORT_SCHEMA_VERSION = 1
 VALUES_RUN = "values.run"
 """The check of an export whose own file, or own arithmetic, no runtime of this check ran."""
 NOT_RUN_HERE = "values not run here"
-"""The mark of such an export beside its verdict, in every form of the report."""
+"""The mark beside the verdict of an export that was not run itself, in every form of the report."""
+
+Chosen = Literal["worst", "best", "random"]
 
 
 class Percentiles(Frozen):
@@ -34,7 +37,7 @@ class Latency(Frozen):
         samples_ms: Raw inference times, in measurement order.
         sessions_ms: Time for one image in each process; latency ratios use these.
         load_ms, first_ms: Cold start: time to load the model, and time of the first run; medians over the sessions.
-        peak_rss_bytes: Peak memory of such a process, including interpreter and runtime.
+        peak_rss_bytes: Peak memory of a session's process, including interpreter and runtime.
     """
 
     inference_ms: Percentiles
@@ -60,14 +63,23 @@ class InstructionCount(Frozen):
     counted_by: str
 
 
-class WorstImage(Frozen):
-    """An image on which export and reference differ most. `picture` is a PNG path relative to the report."""
+class ShownImage(Frozen):
+    """An image that the report shows.
+
+    Attributes:
+        chosen: Why: export and reference differ most on it, or least, or it was drawn at random (`measure.parity`).
+        picture: Path of a PNG or JPEG, relative to the report: image, truth, both masks and their difference.
+        picture_size, tiles: Size of the picture in pixels, and where its parts are; empty in older reports.
+    """
 
     image: str
     agreement: float
     miou: float | None = None
     miou_reference: float | None = None
+    chosen: Chosen = "worst"
     picture: str | None = None
+    picture_size: tuple[int, int] | None = None
+    tiles: tuple[Tile, ...] = ()
 
 
 class ObjectScores(Frozen):
@@ -140,7 +152,8 @@ class ExportResult(Frozen):
     latency_baseline: str = ""
     instructions: dict[str, InstructionCount] = Field(default_factory=dict)  # by processor
     checks: tuple[Check, ...] = ()
-    worst_images: tuple[WorstImage, ...] = ()
+    worst_images: tuple[ShownImage, ...] = ()
+    other_images: tuple[ShownImage, ...] = ()  # the best, and some drawn at random
     operators: dict[str, dict[str, int]] = Field(default_factory=dict)  # precision -> operator type -> count
     notes: tuple[str, ...] = ()
     error: str | None = None

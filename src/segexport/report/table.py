@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 
@@ -70,6 +71,12 @@ def rows(report: Report) -> tuple[ReportRow, ...]:
         _reference_row(report.reference, words.accuracy(report.reference)),
         *(_export_row(export, words.accuracy(export), marks) for export in report.exports),
     )
+
+
+def times_shown(shown: Sequence[ReportRow]) -> dict[str, bool]:
+    """Which of the columns `gpu_ms`, `cpu_ms` and `latency_ratio` have a number in any row."""
+    names = ("gpu_ms", "cpu_ms", "latency_ratio")
+    return {name: any(getattr(row, name) != NOTHING for row in shown) for name in names}
 
 
 def baseline_marks(report: Report) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +97,11 @@ def findings(export: ExportResult) -> tuple[Issue, ...]:
             Issue(export.name, "", export.verdict, "no check has a reason" if asked else "nothing was checked")
         )
     return tuple(sorted(found, key=lambda finding: (not finding.gated, _BAD.index(finding.verdict))))
+
+
+def findings_title(found: Sequence[Issue]) -> str:
+    """Returns the title of a list of findings: a list without a gated one names nothing that did not pass."""
+    return "What did not pass" if any(finding.gated for finding in found) else "Remarks"
 
 
 def compared(report: Report) -> str:
@@ -258,4 +263,4 @@ def _times(report: Report) -> str:
     )
     if not baseline_marks(report):
         return taken
-    return f"{taken} A latency ratio is the quotient of two times in the table, {ratios(report)}; below 1 is faster."
+    return f"{taken} A latency ratio is the quotient of two of these, and its row says to which; below 1 is faster."

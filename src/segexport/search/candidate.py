@@ -92,7 +92,10 @@ class Trial(Frozen):
         latency_ratio: Median time over the fp32 export's, timed alternately, with its 95 % interval.
         against_ratio: The same ratio to the best candidate at that time (`attempt.against`).
         macs: Multiply-accumulates of one run.
-        seconds: Time spent on the measurement.
+        seconds: Time spent on the attempt.
+        making_seconds: Of these, to make the export; nearly 0 where it was made before.
+        original_seconds: Of these, to run the original on images that it had not run on.
+        timing_seconds: Of these, to measure the latency; the rest went into the images.
     """
 
     attempt: Attempt
@@ -109,6 +112,9 @@ class Trial(Frozen):
     size_bytes: int | None = None
     macs: int | None = None
     seconds: float = Field(default=0.0, ge=0)
+    making_seconds: float = Field(default=0.0, ge=0)
+    original_seconds: float = Field(default=0.0, ge=0)
+    timing_seconds: float = Field(default=0.0, ge=0)
     notes: tuple[str, ...] = ()
     error: str | None = None
 

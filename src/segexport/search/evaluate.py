@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,7 +113,7 @@ class Evaluator:
     def __init__(self, bench: Workbench, baseline: Candidate) -> None:
         self._bench, self._baseline = bench, baseline
         self._classes = scored_classes(bench.source.manifest, bench.images, bench.label_map)
-        self._reference = remember(bench)
+        self._original: dict[Fidelity, Remembered] = {}
         self._candidates: dict[str, Candidate] = {baseline.key: baseline}
 
     def know(self, candidate: Candidate) -> None:
@@ -134,20 +134,33 @@ class Evaluator:
 
     def _measured(self, attempt: Attempt) -> dict[str, Any]:
         bench = self._bench
+        start = time.monotonic()
         artifact = bench.make(attempt.candidate)
-        found = {
+        found: dict[str, Any] = {
+            "making_seconds": round(time.monotonic() - start, 2),
             "size_bytes": artifact.size_bytes,
             "macs": bench.program_macs(attempt.candidate),
             "notes": artifact.manifest.lineage[-1].notes,
         }
-        found |= self._accuracy(artifact, bench.shown(attempt.rung))
+        start = time.monotonic()
+        original = self._remembered(attempt.rung)
+        found["original_seconds"] = round(time.monotonic() - start, 2)
+        found |= self._accuracy(artifact, bench.shown(attempt.rung), original)
         if attempt.timed:
+            start = time.monotonic()
             found |= self._times(artifact, attempt)
+            found["timing_seconds"] = round(time.monotonic() - start, 2)
         return found
 
-    def _accuracy(self, artifact: ModelArtifact, images: Dataset) -> dict[str, object]:
+    def _remembered(self, rung: Fidelity) -> Remembered:
+        if rung not in self._original:
+            known = self._original.get("screen")
+            self._original[rung] = remember(self._bench, self._bench.shown(rung), known)
+        return self._original[rung]
+
+    def _accuracy(self, artifact: ModelArtifact, images: Dataset, original: Remembered) -> dict[str, object]:
         manifest, classes = self._bench.source.manifest, self._classes
-        played = RecordedSession(self._reference.info, self._reference.predict)
+        played = RecordedSession(original.info, original.predict)
         own = ModelUnderTest(_REFERENCE, played, manifest, manifest.preprocess, choose=played.choose)
         model = LiveModel("export", artifact, self._bench.options).open()
         with model.session:
@@ -214,7 +227,7 @@ def _macs(artifact: ModelArtifact) -> int | None:
 
 @dataclass(frozen=True)
 class Remembered:
-    """The original model's results on every search image."""
+    """The original model's results on images, by their names."""
 
     info: SessionInfo
     masks: dict[str, np.ndarray]
@@ -224,31 +237,47 @@ class Remembered:
         return Prediction(self.masks[name], None, True, 0.0, 0.0, self.decided.get(name))
 
 
-def remember(bench: Workbench) -> Remembered:
-    """Runs the original on the search images, or loads the results of an earlier run."""
-    key = digest_of({"search reference": 2, "model": bench.source.digest, "data": bench.images.fingerprint})
+def remember(bench: Workbench, images: Dataset, known: Remembered | None = None) -> Remembered:
+    """Runs the original on images that are not `known`, or loads the results of an earlier run."""
+    key = digest_of({"search reference": 3, "model": bench.source.digest, "data": images.fingerprint})
+    names = [entry.image for entry in images.entries]
 
     def run(folder: Path) -> None:
-        arrays, manifest = {}, bench.source.manifest
-        options = RunOptions(threads=bench.threads, timeout_s=bench.timeout_s)
-        with (
-            runtime_for(Format.PADDLE).open(bench.source, options) as session,
-            bench.progress("running the original", len(bench.images)) as bar,
-        ):
-            for sample in bench.images:
-                tensor, _ = preprocess.apply(manifest.preprocess, sample.image, input_spec=manifest.inputs[0])
-                found = session.infer([tensor], margin=True)
-                arrays[f"mask/{sample.index}"] = found.mask
-                if (decided := decided_pixels(found.margin)) is not None:
-                    arrays[f"decided/{sample.index}"] = decided
-                bar.advance()
+        arrays: dict[str, Any] = {}
+        new = []
+        for index, name in enumerate(names):
+            if known is None or name not in known.masks:
+                new.append(index)
+                continue
+            arrays[f"mask/{index}"] = known.masks[name]
+            if name in known.decided:
+                arrays[f"decided/{index}"] = known.decided[name]
+        arrays |= _run(bench, images, new)
         np.savez_compressed(folder / "reference.npz", **arrays)
 
     path = (bench.store.find(key) or bench.store.keep(key, run)) / "reference.npz"
     kinds: dict[str, dict[str, np.ndarray]] = {"mask": {}, "decided": {}}
     with np.load(path, allow_pickle=False) as found:
-        for name in found.files:
-            kind, _, index = name.partition("/")
-            kinds[kind][bench.images.entries[int(index)].image] = found[name]
+        for member in found.files:
+            kind, _, index = member.partition("/")
+            kinds[kind][names[int(index)]] = found[member]
     info = SessionInfo("paddle", "", "", "cpu", bench.threads, 0.0)
     return Remembered(info, kinds["mask"], kinds["decided"])
+
+
+def _run(bench: Workbench, images: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
+    """Masks, and the pixels that the original is sure of, of some of the images."""
+    manifest, arrays = bench.source.manifest, {}
+    options = RunOptions(threads=bench.threads, timeout_s=bench.timeout_s)
+    with (
+        runtime_for(Format.PADDLE).open(bench.source, options) as session,
+        bench.progress("running the original", len(indices)) as bar,
+    ):
+        for index in indices:
+            tensor, _ = preprocess.apply(manifest.preprocess, images.read(index).image, input_spec=manifest.inputs[0])
+            found = session.infer([tensor], margin=True)
+            arrays[f"mask/{index}"] = found.mask
+            if (decided := decided_pixels(found.margin)) is not None:
+                arrays[f"decided/{index}"] = decided
+            bar.advance()
+    return arrays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -14,6 +14,8 @@ Objective = Literal["latency", "size", "flops"]
 OBJECTIVES: tuple[Objective, ...] = ("latency", "size", "flops")
 WORTH_RATIO = 0.98
 """Improvements below 2 % are ignored: two builds of one program differ as much."""
+_MOST_NOISE = 0.10
+"""Times that differ by more than 10 % are different, however uncertain they are."""
 
 
 class Goal(Frozen):
@@ -56,17 +58,21 @@ class Goal(Frozen):
         if self.objective == "latency":
             return interval is None or interval[1] < 1
         slower = interval is not None and interval[0] > 1
-        return not (slower and point.candidate.precision is Precision.INT8)
+        return not (slower and point.candidate.precision.arithmetic == Precision.INT8.value)
 
-    def better(self, point: Trial, other: Trial) -> bool:
-        """Whether `point` costs less than `other` by more than the noise; ties are decided by the secondary costs."""
-        for name, own, others in zip(self._order, self.cost(point), self.cost(other), strict=True):
-            noise = WORTH_RATIO if name == "latency" else 1.0
-            if own < noise * others:
-                return True
-            if others < noise * own:
-                return False
-        return False
+    def cheaper(self, point: Trial, other: Trial) -> bool:
+        """Whether `point` costs less than `other`, in the objective, by more than the noise of both."""
+        own, others = self.cost(point)[0], self.cost(other)[0]
+        noise = max(_noise(point), _noise(other)) if self.objective == "latency" else 0.0
+        return own < others * min(WORTH_RATIO, 1 - noise)
+
+
+def _noise(point: Trial) -> float:
+    """Half the width of the interval of its latency ratio, relative to the ratio."""
+    if point.latency_interval is None or not point.latency_ratio:
+        return 0.0
+    low, high = point.latency_interval
+    return min(_MOST_NOISE, (high - low) / 2 / point.latency_ratio)
 
 
 def carefully(points: Iterable[Trial]) -> list[Trial]:
@@ -97,30 +103,48 @@ def baseline_of(points: Sequence[Trial]) -> Trial | None:
 def ranked(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
     """Returns candidates that are within the budget and beat the baseline, cheapest first.
 
-    Among candidates of equal cost within the noise, the one with the smallest loss comes first.
+    Among candidates of equal cost within the noise, the most accurate one comes first; of equally accurate ones, the
+    cheapest by the other costs.
     """
     base = baseline_of(points)
     if base is None:
         return []
     left = [p for p in carefully(points) if p.key != base.key and goal.holds(p) and goal.pays(p, base)]
+    screened = screened_agreement(points)
     found = []
     while left:
         least = min(left, key=goal.cost)
-        equals = [p for p in left if not goal.better(least, p)]
-        best = max(equals, key=lambda p: (goal.surely_holds(p), p.agreement or 0.0))
+        equals = [p for p in left if not goal.cheaper(least, p)]
+        agreement = _full_agreement if all(p.attempt.rung == "full" for p in equals) else screened
+        order = {p.key: (not goal.surely_holds(p), -agreement(p), goal.cost(p)[1:]) for p in equals}
+        best = min(equals, key=lambda p: order[p.key])
         left.remove(best)
         found.append(best)
     return found
 
 
+def _full_agreement(point: Trial) -> float:
+    return point.agreement or 0.0
+
+
+def screened_agreement(points: Sequence[Trial]) -> Callable[[Trial], float]:
+    """Returns agreement on the screening images, which all candidates share."""
+    screened = {p.key: p.agreement for p in points if p.attempt.rung == "screen" and p.agreement is not None}
+    return lambda point: screened.get(point.key, -1.0)
+
+
 def finalists(goal: Goal, points: Sequence[Trial]) -> list[Trial]:
     """Returns the bold and the safe candidate: the cheapest whose loss on all search images is within the budget, then
-    the cheapest whose whole interval is.
+    the cheapest whose whole interval is. Where the time sufficed for no measurement on all images, screenings count:
+    the verdict uses other images in any case.
 
     Two candidates, because each verdict errs in at most 2.5 % of cases (the lower end of a two-sided 95 % interval), so
     both together stay within 5 %.
     """
-    full = [point for point in ranked(goal, points) if point.attempt.rung == "full"]
+    every = ranked(goal, points)
+    full = [point for point in every if point.attempt.rung == "full"]
+    if not any(p.attempt.rung == "full" for p in points):
+        full = every
     bold = full[:1]
     safe = [point for point in full if goal.surely_holds(point) and point not in bold][:1]
     return bold + (safe or full[1:2])

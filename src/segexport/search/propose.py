@@ -14,12 +14,13 @@ from collections.abc import Callable, Collection, Sequence
 
 from segexport.search import training
 from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
-from segexport.search.objective import Goal, baseline_of, carefully, ranked
+from segexport.search.objective import Goal, baseline_of, carefully, ranked, screened_agreement
 from segexport.search.space import Space
 from segexport.spec import Precision
 
 MOST_CONFIRMED = 3  # top-ranked candidates that are measured on all images
 MOST_REFINED = 18
+WHOLE_STAGES = frozenset({"layers"})  # whose results are worth nothing in parts
 
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 
@@ -28,24 +29,20 @@ def propose(
     space: Space,
     goal: Goal,
     points: Sequence[Trial],
-    closed: Collection[str] = (),
-    unsettled: Collection[tuple[str, Fidelity]] = (),
+    put_off: Collection[tuple[str, Fidelity]] = (),
 ) -> list[Attempt]:
     """Returns the next attempts, all of one stage; empty at the end of the search.
 
     Args:
-        closed: Stages that the budget no longer allows.
-        unsettled: Attempts without a result in this run, which are left to the next run.
+        put_off: Attempts that this run leaves to the next one.
     """
     best = next(iter(ranked(goal, points)), None)
-    for name, stage in STAGES.items():
-        if name in closed:
-            continue
+    for stage in STAGES.values():
         wanted = {attempt.id: attempt for attempt in reversed(stage(space, goal, points))}
         new = [
             attempt
             for attempt in reversed(wanted.values())
-            if attempt.id not in unsettled and not _measured(attempt, points)
+            if attempt.id not in put_off and not _measured(attempt, points)
         ]
         if new:
             against = "" if best is None else best.key
@@ -65,10 +62,16 @@ def baseline(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]
 
 
 def precisions(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
+    """Proposes int8 first: it gains most almost everywhere, and most stages start from it."""
     if baseline_of(points) is None:
         return []
     candidates = [*(Candidate(export=export) for export in space.precisions[1:]), *space.more]
-    return [Attempt(candidate=one, stage="precision", idea=f"all {one.precision.value}") for one in candidates]
+    candidates.sort(key=lambda one: one.precision is not Precision.INT8)
+    return [
+        Attempt(candidate=one, stage="precision", idea=f"all {one.precision.value}")
+        for one in candidates
+        if one.precision is not Precision.W4A8 or goal.objective == "size"  # as fast as int8
+    ]
 
 
 def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
@@ -96,15 +99,33 @@ def calibration(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attem
         )
         for switch in space.switches
     ]
+    singles += [
+        Attempt(
+            candidate=start.candidate.calibrated(rounding=rounding),
+            stage="calibration",
+            idea=f"weights rounded: {rounding}",
+            subject=f"rounding={rounding}",
+            timed=False,
+        )
+        for rounding in space.roundings
+    ]
     found = {point.key: point for point in carefully(points)}
     if not all(attempt.candidate.key in found for attempt in singles):
         return singles
-    best = _best_calibration(points)
-    method = (best or start).candidate.calibrated_by.method
-    helped = [t.subject for t in singles if t.subject in space.switches and _agrees(found[t.candidate.key], start)]
-    if helped:
-        together = start.candidate.calibrated(method=method, **dict.fromkeys(helped, True))
-        words = ", ".join([f"ranges by {method}", *(name.replace("_", " ") for name in helped)])
+    helpful = [single for single in singles if _agrees(found[single.candidate.key], start)]
+    by_range = [single for single in helpful if single.subject.startswith("method=")]
+    method = start.candidate.calibrated_by.method
+    if by_range:
+        best = max(by_range, key=lambda single: found[single.candidate.key].agreement or 0.0)
+        method = best.candidate.calibrated_by.method
+    others = [single for single in helpful if single not in by_range]
+    if others:
+        changes: dict[str, object] = {"method": method}
+        for single in others:
+            name, _, value = single.subject.partition("=")
+            changes[name] = value or True
+        together = start.candidate.calibrated(**changes)
+        words = ", ".join([f"ranges by {method}", *(single.idea for single in others)])
         singles.append(Attempt(candidate=together, stage="calibration", idea=words, subject="together", timed=False))
     return singles
 
@@ -192,6 +213,22 @@ def refine(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     return [_mixed(space, best.candidate, chosen, "refine", words) for chosen, words in changed]
 
 
+def narrow(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
+    """Proposes 4-bit weights with the best int8 settings; smaller, but no faster."""
+    export = next((export for export in space.precisions if export.precision is Precision.W4A8), None)
+    best = _incumbent(goal, _int8(points), points)
+    if goal.objective != "size" or export is None or best is None:
+        return []
+    calibration = best.candidate.calibrated_by
+    wanted = []
+    for ends in (8, 4):
+        settings = calibration.model_copy(update={"ends": ends})
+        candidate = Candidate(export=export.model_copy(update={"calibration": settings}))
+        idea = f"all w4a8, {ends}-bit ends: {best.attempt.idea}"
+        wanted.append(Attempt(candidate=candidate, stage="narrow", idea=idea))
+    return wanted
+
+
 def confirm(space: Space, goal: Goal, points: Sequence[Trial]) -> list[Attempt]:
     """Proposes full measurements of the top-ranked candidates: all search images and longer timing."""
     return [
@@ -223,20 +260,14 @@ def _best_calibration(points: Sequence[Trial]) -> Trial | None:
     plain = _plain_int8(points)
     others = [p for p in _int8(points) if p.attempt.stage == "calibration"]
     pool = others if plain is None else [plain, *others]
-    return max(pool, key=_screened_agreement(points), default=None)
-
-
-def _screened_agreement(points: Sequence[Trial]) -> Callable[[Trial], float]:
-    """Returns agreement on the screening images, which all candidates share."""
-    screened = {p.key: p.agreement for p in points if p.attempt.rung == "screen" and p.agreement is not None}
-    return lambda point: screened.get(point.key, -1.0)
+    return max(pool, key=screened_agreement(points), default=None)
 
 
 def _incumbent(goal: Goal, pool: Sequence[Trial], points: Sequence[Trial]) -> Trial | None:
     """Returns the cheapest candidate within the budget; else the one with the best agreement."""
     keys = {point.key for point in pool}
     held = [point for point in ranked(goal, points) if point.key in keys]
-    return held[0] if held else max(pool, key=_screened_agreement(points), default=None)
+    return held[0] if held else max(pool, key=screened_agreement(points), default=None)
 
 
 def _mixed_start(goal: Goal, points: Sequence[Trial]) -> Trial | None:
@@ -310,6 +341,7 @@ STAGES: dict[str, Stage] = {
     "layers": layers,
     "mix": mix,
     "refine": refine,
+    "narrow": narrow,
     "confirm": confirm,
     "qat": training.qat,
     "prune": training.prune,

@@ -28,13 +28,13 @@ def reason(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | No
         return f"no better calibration: {point.agreement:.3%} agree"
     if base is not None and not goal.pays(point, base):
         return _does_not_pay(point, goal, base)
-    if chosen is None:
-        return _unproven(point, goal)
-    if goal.better(point, chosen):
+    if chosen is None or goal.cheaper(point, chosen):
         return _unproven(point, goal)
     if point.against_interval is not None and point.against_interval[0] <= 1 <= point.against_interval[1]:
         low, high = point.against_interval
         return f"no gain over the best at the time: {point.against_ratio:.2f}x its time ({low:.2f} to {high:.2f})"
+    if not goal.cheaper(chosen, point):
+        return f"costs as much as the chosen one: {_cost(point, goal)} against {_cost(chosen, goal)}; accuracy decided"
     return f"the chosen one is {_NAMES[goal.objective]}: {_cost(chosen, goal)} against {_cost(point, goal)}"
 
 

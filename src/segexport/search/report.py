@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from segexport.report import numbers
+from segexport.search import plot
 from segexport.search.candidate import Trial
 from segexport.search.objective import Goal, carefully
-from segexport.search.plot import pareto
 from segexport.search.rejection_reasons import reason, slow_layers
 from segexport.search.space import Space
 from segexport.spec import Frozen
-from segexport.ui.console import printable
-
-if TYPE_CHECKING:
-    import jinja2
+from segexport.ui.page import page_template
 
 
 class Summary(Frozen):
@@ -59,12 +56,13 @@ class TrialRow:
     operations: str
     images: str
     reason: str
-    kind: str  # chosen, front, base, failed or nothing
+    kind: str  # chosen, failed or nothing
+    is_on_front: bool
 
 
 def rows(goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> list[TrialRow]:
     """Returns the table rows in order of attempt."""
-    best = {point.key for point in pareto(goal, points)}
+    best = {point.key for point in plot.pareto(goal, points)}
     return [_row(point, goal, points, chosen, best) for point in carefully(points)]
 
 
@@ -88,43 +86,34 @@ def notes(space: Space) -> tuple[str, ...]:
     return tuple(slow_layers(space))
 
 
-def html(summary: Summary, goal: Goal, points: Sequence[Trial], chosen: Trial | None, svg: str) -> str:
+def html(summary: Summary, goal: Goal, points: Sequence[Trial], chosen: Trial | None) -> str:
     """Renders a self-contained page: no network, no script."""
-    return _template().render(summary=summary, goal=goal, rows=rows(goal, points, chosen), svg=svg)
+    return page_template("segexport.search", "search.html.j2").render(
+        summary=summary,
+        goal=goal,
+        rows=rows(goal, points, chosen),
+        plot=plot.draw(goal, points, chosen),
+        families=plot.FAMILIES,
+    )
 
 
 def _row(point: Trial, goal: Goal, points: Sequence[Trial], chosen: Trial | None, best: set[str]) -> TrialRow:
     kind = "chosen" if chosen is not None and chosen.key == point.key else "failed" if point.error else ""
-    interval = point.miou_interval
     return TrialRow(
         stage=point.attempt.stage,
         idea=point.attempt.idea,
-        miou=_text(point.miou_delta, "{:+.4f}"),
-        interval="–" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}",
+        miou=numbers.delta(point.miou_delta),
+        interval=numbers.interval(point.miou_interval),
         agreement=_text(point.agreement, "{:.2%}"),
         time=_text(point.latency_ratio, "{:.2f}x"),
         size=_text(point.size_bytes and point.size_bytes / 1e6, "{:.2f} MB"),
         operations=_text(point.macs and point.macs / 1e6, "{:.0f} M"),
         images=str(point.images or "–"),
         reason=reason(point, goal, points, chosen),
-        kind=kind or ("front" if point.key in best else ""),
+        kind=kind,
+        is_on_front=point.key in best,
     )
 
 
 def _text(value: float | None, form: str) -> str:
-    return "–" if value is None else form.format(value)
-
-
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("segexport", "search"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    return environment.get_template("search.html.j2")
+    return numbers.NOTHING if value is None else form.format(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,7 +31,9 @@ def survey(bench: Workbench, to: str, *, teacher: str, train: bool, file: Path) 
             return _with_teacher(Space.model_validate_json(file.read_bytes()), teacher)
         except ValueError:
             file.unlink()
+    start = time.monotonic()
     found = _looked_at(bench, to, teacher, train)
+    found = found.model_copy(update={"seconds": round(time.monotonic() - start, 2)})
     write_file(file, json.dumps(found.model_dump(mode="json"), indent=1).encode())
     return found
 
@@ -48,7 +51,7 @@ def space_key(bench: Workbench, to: str, train: bool) -> str:
     chain = bench.chain(Candidate(export=exports(to)[-1]))
     return digest_of(
         {
-            "search": 3,
+            "search": 4,
             "model": bench.source.digest,
             "images": [bench.images.fingerprint, bench.screened],
             "learning": learning,
@@ -79,7 +82,8 @@ def _looked_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
     )
     layers = _layers(bench, to)
     if layers is not None:
-        found |= {"methods": calibration_methods(), "switches": calibration_switches(), **layers}
+        found |= {"methods": _others("method"), "roundings": _others("rounding")}
+        found |= {"switches": calibration_switches(), **layers}
     if train:
         found |= {"training": _training(bench, teacher), "qat": layers is not None}
         if _prunable(bench.source):
@@ -87,10 +91,10 @@ def _looked_at(bench: Workbench, to: str, teacher: str, train: bool) -> Space:
     return Space(**found)
 
 
-def calibration_methods() -> tuple[str, ...]:
-    """Returns the calibration methods other than the default."""
-    field = Calibration.model_fields["method"]
-    return tuple(method for method in get_args(field.annotation) if method != field.default)
+def _others(setting: str) -> tuple[str, ...]:
+    """Returns the values of a calibration setting other than the default."""
+    field = Calibration.model_fields[setting]
+    return tuple(value for value in get_args(field.annotation) if value != field.default)
 
 
 def calibration_switches() -> tuple[str, ...]:
@@ -100,22 +104,29 @@ def calibration_switches() -> tuple[str, ...]:
 
 def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
     """Returns the graph's products with float and int8 times; None if the target cannot separate them."""
-    made = {export.precision: Candidate(export=export) for export in exports(to)}
-    if Precision.INT8 not in made:
+    candidates = {export.precision: Candidate(export=export) for export in exports(to)}
+    if Precision.INT8 not in candidates:
         return None
-    fp32, timed = bench.make(made[Precision.FP32]), bench.device == "cpu"
-    tensor, _ = preprocess.apply(fp32.manifest.preprocess, bench.images.read(0).image)
+    fp32, int8, timed = candidates[Precision.FP32], candidates[Precision.INT8], bench.device == "cpu"
+    artifact = bench.make(fp32)
+    tensor, _ = preprocess.apply(artifact.manifest.preprocess, bench.images.read(0).image)
+    quantization_s = 0.0
+
+    def quantized() -> ModelArtifact:
+        nonlocal quantization_s
+        start = time.monotonic()
+        made = bench.make(int8)
+        quantization_s = round(time.monotonic() - start, 2)
+        return made
+
     found = target_named(to).layers(
-        fp32,
-        (lambda: bench.make(made[Precision.INT8])) if timed else None,
-        [tensor],
-        threads=bench.threads,
-        timeout_s=bench.timeout_s,
+        artifact, quantized if timed else None, [tensor], threads=bench.threads, timeout_s=bench.timeout_s
     )
     if found is None:
         return None
     layers, operators = found
-    return {"layers": layers, "operators": operators, "groups": grouped(layers, MOST_GROUPS)}
+    made = {"made": (fp32.key, int8.key) if quantization_s else (fp32.key,), "quantization_seconds": quantization_s}
+    return {"layers": layers, "operators": operators, "groups": grouped(layers, MOST_GROUPS), **made}
 
 
 def _training(bench: Workbench, teacher: str) -> Training:

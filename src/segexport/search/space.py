@@ -35,24 +35,32 @@ class Space(Frozen):
         more: Candidates of the first stage that need an additional step.
         methods: Calibration methods.
         switches: Calibration settings that are off by default.
+        roundings: Ways to round weights.
         operators: Operator types besides products that the exporter quantizes and that may stay float.
         layers: Layers in graph order.
         groups: Layers that are tried together if there are too many single ones.
         kept_macs: Cost fractions for pruning; empty if the model cannot be pruned.
         training: None if nothing can be trained.
         qat: Whether quantization-aware training is available.
+        made: Keys of the candidates whose exports were made to look at their layers.
+        quantization_seconds: Time to make the int8 export among them.
+        seconds: Time to determine all this.
     """
 
     precisions: tuple[AnyExport, ...]
     more: tuple[Candidate, ...] = ()
     methods: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    roundings: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     layers: tuple[QuantizableLayer, ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
     kept_macs: tuple[float, ...] = ()
     training: Training | None = None
     qat: bool = False
+    made: tuple[str, ...] = ()
+    quantization_seconds: float = 0.0
+    seconds: float = 0.0
 
     @property
     def baseline(self) -> Candidate:

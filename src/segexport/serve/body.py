@@ -17,8 +17,8 @@ _LINGER_BYTES = 64 << 20
 
 
 async def receive_body(scope: Scope, receive: Receive, limits: ServerLimits, held: Held) -> bytes:
-    """All of a body. What its length says is held before a byte is read: were many taken at once, each a little, then
-    none would come to its end.
+    """Receives a request's body. Reserves memory for its whole length first: if many bodies were received in parts, the
+    memory could run out before any of them is complete.
 
     Raises:
         Refused: The body is too large (413), too slow (408), or exceeds the memory limit (503).

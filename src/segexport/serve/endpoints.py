@@ -1,4 +1,4 @@
-"""The endpoint of each task."""
+"""Maps each task to its endpoint."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ class Instances:
     """The endpoint of an instance segmentation model.
 
     Args:
-        manifest: The model's.
-        target_size: None; the size is that of the export.
-        limits: `image_pixels` and `network_pixels` count.
+        manifest: The model's manifest.
+        target_size: Must be None: the export fixes the size.
+        limits: Uses `image_pixels` and `network_pixels`.
 
     Raises:
-        InputError: A target_size.
-        EnvironmentMissingError: No pycocotools, whose form of masks the answers have.
+        InputError: There is a target_size.
+        EnvironmentMissingError: pycocotools is missing, which encodes the masks of answers.
     """
 
     path = "/instance-segmentation"
@@ -39,8 +39,8 @@ class Instances:
     def __init__(self, manifest: Manifest, target_size: TargetSize, limits: ServerLimits) -> None:
         if target_size is not None:
             raise InputError(
-                f"{manifest.name}: target_size",
-                cause="instance segmentation models have the input size of their export",
+                f"{manifest.name}: target_size cannot be set",
+                cause="the export of an instance segmentation model fixes its input size",
             )
         try:
             import pycocotools.mask

@@ -7,22 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerLimits:
-    """Beyond each of these a request is refused, or its connection is closed.
+    """Limits of one server. A request above a limit is refused with the status in brackets.
 
     Attributes:
-        queue: Requests that were accepted and not answered yet; 503 beyond.
-        connections: Open at a time; 503 beyond.
-        head_bytes: Request line and headers; 431 beyond.
-        body_bytes: One request's body; 413 beyond.
-        held_bytes: Bodies and answers of all requests together; 503 beyond.
-        image_pixels: Width times height of an image, read from its header before a pixel is decoded; 413 beyond.
-        network_pixels: The same of the network's input, which `targetSize` lets the client choose; 413 beyond.
-        receive_s: For a request's head, and again for its body: a byte now and then does not extend it; 408 beyond.
-        send_s: For a client to take its answer; then the connection is cut.
-        request_s: From acceptance to answer; 504 beyond.
-        keep_alive_s: For the next request on a connection.
-        downloads: Images that are being downloaded at a time; 503 beyond.
-        download_s: For one of them; 422 beyond. It may be as large as `body_bytes`.
+        queue: Accepted requests without an answer (503).
+        connections: Open connections (503).
+        head_bytes: Size of the request line and headers (431).
+        body_bytes: Size of a request's body (413); also the largest download.
+        held_bytes: Size of all bodies and answers in memory (503).
+        image_pixels: Width times height of an image, read from its header before decoding (413).
+        network_pixels: Width times height of the network's input, which the client may set by `targetSize` (413).
+        receive_s: Time to receive a request's head, and again its body, however many bytes arrive (408).
+        send_s: Time for a client to receive its answer; then the connection is closed.
+        request_s: Time from acceptance to answer (504).
+        keep_alive_s: Time to wait for the next request on a connection.
+        downloads: Concurrent downloads of images (503).
+        download_s: Time for one download (422).
     """
 
     queue: int = 64

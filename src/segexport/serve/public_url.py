@@ -27,7 +27,7 @@ _TIMEOUT_S = 30.0  # where the caller names none
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address lies in the public internet; of an IPv6 address that carries an IPv4 one, both have to."""
+    """Whether an address is public; if an IPv6 address contains an IPv4 one, both have to be."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)

@@ -15,15 +15,15 @@ from segexport.ui.pictures import overlay
 
 
 class Segmentation:
-    """The endpoint of a model whose output are masks.
+    """The endpoint of a semantic segmentation model.
 
     Args:
-        manifest: The model's.
-        target_size: Where a request names none.
-        limits: `image_pixels` and `network_pixels` count.
+        manifest: The model's manifest.
+        target_size: Default for requests without a size.
+        limits: Uses `image_pixels` and `network_pixels`.
 
     Raises:
-        InputError: A target_size that is none.
+        InputError: The target_size is invalid.
     """
 
     path = "/semantic-segmentation"

@@ -6,7 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 from urllib.request import urlopen
@@ -17,7 +17,8 @@ import uvicorn
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, WorkerFailed
 from segexport.pipeline.registry import runtime_for
-from segexport.predict.model_session import require_device
+from segexport.predict.fastest_runtime import fastest_runtime
+from segexport.predict.model_session import FASTEST, require_device
 from segexport.predict.target_size import TargetSize
 from segexport.runtimes.base import RunOptions, WorkerSession
 from segexport.serve.app import make_app
@@ -42,7 +43,7 @@ class Settings:
 
     Attributes:
         host, port: Listening address; port 0 selects a free port.
-        device: As in `segexport.load`.
+        device, runtime: As in `segexport.load`; the fastest runtime is measured before the server listens.
         threads: Threads for one inference.
         workers: Processes that run the model, each with `threads`.
         target_size: Default if a request gives none.
@@ -53,6 +54,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     device: str = "cpu"
+    runtime: str = ""
     threads: int = 1
     workers: int = 1
     target_size: TargetSize = None
@@ -71,6 +73,9 @@ def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str],
         SegexportError: The model's process cannot be started.
     """
     limits = settings.limits
+    if settings.runtime == FASTEST:
+        options = RunOptions(settings.device, settings.threads)
+        settings = replace(settings, runtime=fastest_runtime(artifact, options))
     endpoint = ENDPOINTS[artifact.manifest.task](artifact.manifest, settings.target_size, limits)
     with _listen(settings.host, settings.port) as listener:
         cv2.setNumThreads(1)  # leaves the cores to the model
@@ -127,7 +132,7 @@ class _Server(uvicorn.Server):
 def _open(artifact: ModelArtifact, settings: Settings) -> WorkerSession:
     """Starts a process and runs the model once: the first run is slow, and a model that cannot run should not wait for
     a request to say so."""
-    runtime = runtime_for(artifact.manifest.format, settings.device)
+    runtime = runtime_for(artifact.manifest.format, settings.device, settings.runtime)
     require_device(runtime, settings.device)
     session = runtime.open(artifact, RunOptions(settings.device, settings.threads, timeout_s=_OPEN_S))
     try:

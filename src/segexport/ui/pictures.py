@@ -5,33 +5,54 @@ All pictures are uint8 arrays of shape (height, width, 3) in RGB order; masks ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from segexport.spec import Label
+from segexport.spec import Frozen, Label
+from segexport.ui.palette import color_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-DIFFERS_RGB = (255, 45, 146)  # the export differs from the reference
-BOTH_WRONG_RGB = (255, 196, 0)  # they agree and differ from the truth
+DIFFERS_RGB = (240, 228, 66)  # solid: the export differs from the reference
+BOTH_WRONG_RGB = (86, 180, 233)  # hatched: they agree and differ from the truth
 IGNORED_RGB = ((96, 96, 96), (150, 150, 150))  # stripes: no class, whatever the palette
 UNKNOWN_RGB = (255, 255, 255)  # a value that no label names
 
-PICTURE_MAX_BYTES = 150_000
+PICTURE_MAX_BYTES = 180_000
 
 _FRAME_RGB, _TITLE_RGB = (40, 46, 58), (236, 239, 244)
 _GAP, _TITLE_HEIGHT = 6, 30
 _TILE_MIN_WIDTH = 160  # below that the titles do not fit
+_HATCH_PX = 6  # from one stripe to the next
+
+
+Shows = Literal["image", "truth", "reference", "export", "difference"]
+
+
+class Tile(Frozen):
+    """Where one picture is in a panel, in pixels."""
+
+    shows: Shows
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Pictures side by side. `data` is a PNG or a JPEG (see `suffix`), `size` its (width, height) in pixels."""
+
+    data: bytes
+    size: tuple[int, int]
+    tiles: tuple[Tile, ...]
 
 
 def default_labels(names: Sequence[str]) -> tuple[Label, ...]:
-    """Labels with the colours of PASCAL VOC: the bits of the class index, spread over the three channels.
-
-    The first bit of each group of three goes to red's highest bit, the second to green's, the third to blue's, and so
-    on downwards (VOC2012 development kit, `VOClabelcolormap`).
-    """
-    return tuple(Label(id=index, name=name, rgb=_voc_color(index)) for index, name in enumerate(names))
+    """Labels with the colours of `palette`."""
+    return tuple(Label(id=index, name=name, rgb=color_of(index)) for index, name in enumerate(names))
 
 
 def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None = None) -> np.ndarray:
@@ -41,7 +62,7 @@ def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None
     size = max([label.id for label in labels], default=0) + 2
     if mask.dtype in (np.uint8, np.uint16):  # the table has an entry for whatever a pixel can be: four times as quick
         size, index = max(size, 2 ** (8 * mask.itemsize)), mask
-    else:  # the last entry stands for everything that has no label
+    else:  # the last entry is for pixels without a label
         index = np.where((mask >= 0) & (mask < size - 1), mask, size - 1)
     table = np.full((size, 3), UNKNOWN_RGB, np.uint8)
     for label in labels:
@@ -85,13 +106,13 @@ def panel(
     export: np.ndarray,
     labels: Sequence[Label],
     ignore_index: int | None = 255,
-    max_width: int = 1600,
-) -> bytes:
+    max_width: int = 2000,
+) -> Panel:
     """Image, truth, reference, export and their difference side by side; without a truth, the other four.
 
-    In the difference the image is dimmed, and the pixels are marked where the export differs from the reference
-    (`DIFFERS_RGB`) and where both agree on what is wrong (`BOTH_WRONG_RGB`). A single pixel stays visible however small
-    the picture is drawn.
+    In the difference the image is dimmed. Solid marks show where the export differs from the reference
+    (`DIFFERS_RGB`), hatched ones where both agree and differ from the truth (`BOTH_WRONG_RGB`). A single pixel stays
+    visible however small the picture is drawn.
 
     Args:
         image: (height, width, channels), see `as_rgb`.
@@ -103,7 +124,7 @@ def panel(
         max_width: Of the whole strip, in pixels.
 
     Returns:
-        A PNG or a JPEG, whichever is smaller (see `suffix`), of at most about `PICTURE_MAX_BYTES`.
+        The panel, as a PNG or a JPEG, whichever is smaller, of at most about `PICTURE_MAX_BYTES`.
 
     Raises:
         ValueError: The image and the masks are not of one size.
@@ -115,9 +136,10 @@ def panel(
     image = as_rgb(image)
     while True:
         width = max((max_width - (count + 1) * _GAP) // count, _TILE_MIN_WIDTH)
-        data = _encoded(_strip(image, truth, reference, export, labels, ignore_index, width))
+        picture, tiles = _strip(image, truth, reference, export, labels, ignore_index, width)
+        data = _encoded(picture)
         if len(data) <= PICTURE_MAX_BYTES or width == _TILE_MIN_WIDTH:
-            return data
+            return Panel(data, (picture.shape[1], picture.shape[0]), tiles)
         max_width = int(max_width * 0.8)
 
 
@@ -128,16 +150,6 @@ def suffix(data: bytes) -> str | None:
     return ".jpg" if data.startswith(b"\xff\xd8\xff") else None
 
 
-def _voc_color(index: int) -> tuple[int, int, int]:
-    red = green = blue = 0
-    for bit in range(7, -1, -1):
-        red |= (index & 1) << bit
-        green |= (index >> 1 & 1) << bit
-        blue |= (index >> 2 & 1) << bit
-        index >>= 3
-    return red, green, blue
-
-
 def _strip(
     image: np.ndarray,
     truth: np.ndarray | None,
@@ -146,17 +158,18 @@ def _strip(
     labels: Sequence[Label],
     ignore_index: int | None,
     width: int,
-) -> np.ndarray:
+) -> tuple[np.ndarray, tuple[Tile, ...]]:
     size = _tile_size((image.shape[0], image.shape[1]), width)
     differs = export != reference
     wrong = differs & False if truth is None else (export != truth) & ~differs & (truth != ignore_index)
-    tiles = [("image", _fit(image, size))]
+    shown = _fit(image, size)
+    pictures: dict[Shows, np.ndarray] = {"image": shown}
     if truth is not None:
-        tiles.append(("truth", colorize(_fit(truth, size), labels, ignore_index)))
-    tiles.append(("reference", colorize(_fit(reference, size), labels)))
-    tiles.append(("export", colorize(_fit(export, size), labels)))
-    tiles.append((f"differs: {_percent(differs)}", _difference(tiles[0][1], differs, wrong)))
-    return _side_by_side(tiles, width)
+        pictures["truth"] = colorize(_fit(truth, size), labels, ignore_index)
+    pictures["reference"] = colorize(_fit(reference, size), labels)
+    pictures["export"] = colorize(_fit(export, size), labels)
+    pictures["difference"] = _difference(shown, differs, wrong)
+    return _side_by_side(pictures, {"difference": f"differs: {_percent(differs)}"}, width)
 
 
 def _tile_size(shape: tuple[int, int], width: int) -> tuple[int, int]:
@@ -184,7 +197,7 @@ def _difference(image: np.ndarray, differs: np.ndarray, wrong: np.ndarray) -> np
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     picture = np.repeat((grey * 0.4 + 20.0)[..., None], 3, axis=2)
-    for pixels, color, opacity in ((wrong, BOTH_WRONG_RGB, 0.6), (differs, DIFFERS_RGB, 1.0)):
+    for pixels, color, opacity in ((wrong, BOTH_WRONG_RGB, 0.9), (differs, DIFFERS_RGB, 1.0)):
         # The share of each tile pixel that is marked; enlarging with INTER_AREA would blur, so that is left to NEAREST.
         shrinks = picture.shape[1] < pixels.shape[1]
         share = cv2.resize(
@@ -195,6 +208,9 @@ def _difference(image: np.ndarray, differs: np.ndarray, wrong: np.ndarray) -> np
         alpha = np.where(share > 1e-6, 0.5 + 0.5 * share, 0.0).astype(np.float32) * opacity
         if (share > 1e-6).mean() < 1e-3:
             alpha = cv2.dilate(alpha, np.ones((3, 3), np.uint8))  # a lone pixel would be overlooked
+        if pixels is wrong:
+            rows, columns = np.indices(alpha.shape)
+            alpha = np.where((rows + columns) % _HATCH_PX < _HATCH_PX // 2, alpha, alpha * 0.3)
         picture += (np.asarray(color, np.float32) - picture) * alpha[..., None]
     return picture.round().astype(np.uint8)
 
@@ -212,20 +228,26 @@ def _percent(pixels: np.ndarray) -> str:
     )
 
 
-def _side_by_side(tiles: list[tuple[str, np.ndarray]], width: int) -> np.ndarray:
+def _side_by_side(
+    pictures: Mapping[Shows, np.ndarray], titles: Mapping[Shows, str], width: int
+) -> tuple[np.ndarray, tuple[Tile, ...]]:
+    """The canvas and its tiles. `titles`: those that are not the name of what is shown."""
     import cv2
     import numpy as np
 
-    height = max(picture.shape[0] for _, picture in tiles)
-    canvas = np.full((height + _TITLE_HEIGHT + _GAP, len(tiles) * (width + _GAP) + _GAP, 3), _FRAME_RGB, np.uint8)
-    for index, (title, picture) in enumerate(tiles):
-        left = _GAP + index * (width + _GAP)
+    height = max(picture.shape[0] for picture in pictures.values())
+    canvas = np.full((height + _TITLE_HEIGHT + _GAP, len(pictures) * (width + _GAP) + _GAP, 3), _FRAME_RGB, np.uint8)
+    tiles = []
+    for index, (shows, picture) in enumerate(pictures.items()):
+        left, title = _GAP + index * (width + _GAP), titles.get(shows, shows)
         cv2.putText(
             canvas, title, (left + 2, _TITLE_HEIGHT - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.52, _TITLE_RGB, 1, cv2.LINE_AA
         )
         left += (width - picture.shape[1]) // 2
-        canvas[_TITLE_HEIGHT : _TITLE_HEIGHT + picture.shape[0], left : left + picture.shape[1]] = picture
-    return canvas
+        high, wide = picture.shape[:2]
+        canvas[_TITLE_HEIGHT : _TITLE_HEIGHT + high, left : left + wide] = picture
+        tiles.append(Tile(shows=shows, left=left, top=_TITLE_HEIGHT, width=wide, height=high))
+    return canvas, tuple(tiles)
 
 
 def _encoded(picture: np.ndarray) -> bytes:

@@ -19,7 +19,7 @@ class ClassMatches:
 
     Attributes:
         images: (D,) int, the image of each.
-        right, wrong: (T, D) bool: matched to an annotation at this IoU threshold, or not; neither where it lies in a
+        right, wrong: (T, D) bool: matched to an annotation at this IoU threshold, or not; neither if it is in a
             crowd.
         positives: (N,) int, annotations to be found in each image.
     """
@@ -68,7 +68,7 @@ def class_ap(found: ClassMatches, weights: np.ndarray) -> np.ndarray:
 def _ap(found: ClassMatches, weights: np.ndarray, positives: np.ndarray) -> np.ndarray:
     if not found.images.size:
         return np.zeros(len(weights))
-    exact = len(weights) == 1  # a figure of its own; of resamples only their spread is read, so those are quick
+    exact = len(weights) == 1  # of resamples only the spread is used, so a faster method suffices
     own = weights[:, None, found.images].astype(np.float64 if exact else np.float32)  # (B, 1, D)
     hits = np.cumsum(own * found.right, axis=2)
     counted = np.cumsum(own * found.wrong, axis=2)

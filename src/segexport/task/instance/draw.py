@@ -1,4 +1,4 @@
-"""Objects as pictures: over the image, each in a colour of its own, or as numbers."""
+"""Objects as pictures: over the image, each in a different colour, or as numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segexport.runtimes.objects import Objects
 from segexport.spec import Label
 from segexport.task.instance.data import Annotation, InstanceData
 from segexport.task.instance.detections import decoded
-from segexport.ui.pictures import default_labels, panel
+from segexport.ui.pictures import Panel, default_labels, panel
 
 _TINT = 0.5
 
@@ -44,7 +44,7 @@ def overlay(image: np.ndarray, objects: Objects, labels: Sequence[Label]) -> np.
 
 
 def colored(objects: Objects, *, classes: Sequence[Label] | None = None) -> np.ndarray:
-    """Masks on black: each object in a colour of its own, or with `classes` in that of its class."""
+    """Masks on black: each object in a different colour, or with `classes` in that of its class."""
     numbers = numbered(objects)
     if classes is None:
         colors = [label.rgb for label in default_labels([str(index) for index in range(len(objects) + 1)])]
@@ -78,7 +78,7 @@ def class_map(objects: Objects, classes: int) -> np.ndarray:
 
 def object_panel(
     sample: Sample, data: Dataset, reference: np.ndarray, export: np.ndarray, labels: Sequence[Label]
-) -> bytes:
+) -> Panel:
     """Image, annotated masks, reference, export and their difference side by side, as `show.pictures.panel`.
 
     Args:

@@ -24,14 +24,14 @@ from segexport.ui.pictures import as_rgb
 
 
 class InstanceModel(Opened):
-    """A model in a process of its own. Use it in a `with` block, or call `close`."""
+    """A model in a separate process. Use it in a `with` block, or call `close`."""
 
     def predict(self, img_file: Any, *, score_threshold: float = 0.0) -> InstanceResult:
         """The objects of one image, best score first.
 
         Args:
             img_file: A path, an http(s) URL, or an array (H, W, 3) uint8 in BGR order, as OpenCV reads it.
-            score_threshold: Objects below it are left out; the model has a threshold of its own before that.
+            score_threshold: Objects below it are left out; the model applies its threshold before that.
 
         Raises:
             InputError: It cannot be read, or is more than one image.

@@ -86,7 +86,7 @@ class InstanceResult(Sequence):
         """The objects as a picture.
 
         Args:
-            kind: `overlay`: over the image; `color`: each in a colour of its own, on black; `mask`: their numbers, 1
+            kind: `overlay`: over the image; `color`: each in a different colour, on black; `mask`: their numbers, 1
                 for the first of the result, 0 for none.
             threshold: Score below which objects are left out; None: `draw_threshold`.
 

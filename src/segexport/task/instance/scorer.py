@@ -20,6 +20,7 @@ from segexport.task.instance.data import Annotation, InstanceData
 from segexport.task.instance.detections import Detections, mask_tools
 from segexport.task.instance.judge import ObjectJudge
 from segexport.task.instance.model import checked
+from segexport.ui.pictures import Panel
 
 
 class ObjectScorer:
@@ -65,11 +66,11 @@ class ObjectScorer:
         counts.pairs.append(same)
         counts.agreement.append(same.share)
         if self._keep:
-            maps = (draw.class_map(one.at_least(SURE), self._manifest.num_classes) for one in (expected, objects))
-            counts.add_worst(RankedImage(-_likeness(same), -sample.index, *maps), self._keep)
+            own, other = (draw.class_map(one.at_least(SURE), self._manifest.num_classes) for one in (expected, objects))
+            counts.consider(sample, _likeness(same), (own, other), self._keep)
 
-    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
-        return draw.object_panel(sample, self._data, worst.reference, worst.export, self._manifest.labels)
+    def draw(self, sample: Sample, shown: RankedImage) -> Panel:
+        return draw.object_panel(sample, self._data, shown.reference, shown.export, self._manifest.labels)
 
     def judge(self, comparison: Comparison[ObjectCounts]) -> ObjectJudge:
         return ObjectJudge(comparison, self._truth, self._sizes, len(self._classes.labels), self._data.image_groups)

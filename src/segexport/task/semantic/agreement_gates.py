@@ -12,7 +12,7 @@ from segexport.recipe.limits import Limits
 from segexport.verdict import Check, Verdict
 
 COMMON_CLASS_SHARE = 0.01
-"""A class below this share of the reference's pixels is too small for an agreement of its own."""
+"""A class below this fraction of the reference's pixels is too small for a separate agreement."""
 
 
 def agreement_checks(

@@ -21,7 +21,7 @@ from segexport.task.base import ScoredClasses
 from segexport.task.semantic.certainty import decided_pixels
 from segexport.task.semantic.counts import PixelCounts
 from segexport.task.semantic.judge import PixelJudge
-from segexport.ui.pictures import panel
+from segexport.ui.pictures import Panel, panel
 
 
 class PixelScorer:
@@ -68,12 +68,12 @@ class PixelScorer:
             counts.decided_agreement.append(sure)
             if agreement < LEAST_AGREEMENT:
                 differing[model.name] = enlarged
-            counts.add_worst(RankedImage(-agreement, -sample.index, own_mask, mask), self._keep)
+            counts.consider(sample, agreement, (own_mask, mask), self._keep)
         _add_in_common(exports, differing, prediction.mask)
 
-    def draw(self, sample: Sample, worst: RankedImage) -> bytes:
+    def draw(self, sample: Sample, shown: RankedImage) -> Panel:
         labels, ignore_index = self._classes.labels, self._data.ignore_index
-        return panel(sample.image, sample.label, worst.reference, worst.export, labels, ignore_index)
+        return panel(sample.image, sample.label, shown.reference, shown.export, labels, ignore_index)
 
     def judge(self, comparison: Comparison[PixelCounts]) -> PixelJudge:
         return PixelJudge(comparison, self._classes.labels, self._manifest.labels, self._data.image_groups)

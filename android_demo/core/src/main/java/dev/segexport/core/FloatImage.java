@@ -46,6 +46,15 @@ public final class FloatImage {
         return image;
     }
 
+    /** The upper left part. */
+    FloatImage cut(int newWidth, int newHeight) {
+        FloatImage part = new FloatImage(newWidth, newHeight, channels);
+        for (int y = 0; y < newHeight; y++) {
+            System.arraycopy(data, channels * y * width, part.data, channels * y * newWidth, channels * newWidth);
+        }
+        return part;
+    }
+
     /** A copy whose first and third channel have changed places. */
     FloatImage swapped() {
         float[] swapped = data.clone();

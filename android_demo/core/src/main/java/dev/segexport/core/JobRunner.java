@@ -34,7 +34,7 @@ public final class JobRunner {
 
     /**
      * Opens the pack's model with the backend of its format, runs everything and writes the answer into {@code folder}.
-     * A failure is an answer too: it lies in the result's "error".
+     * A failure is a result too: it is in the result's "error".
      *
      * @param job null: the job.json of the pack
      * @param cache where the model is copied to

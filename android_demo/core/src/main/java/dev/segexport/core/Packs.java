@@ -27,7 +27,7 @@ public final class Packs {
     }
 
     /**
-     * Copies the pack's model into {@code folder}, where a runtime can map it, unless it lies there already. The file
+     * Copies the pack's model into {@code folder}, where a runtime can map it, unless it is there already. The file
      * is named by its digest and takes its name only when it is complete; a model with weights beside it gets a folder.
      *
      * @throws SegmentationException MODEL_MISSING; MODEL_REFUSED where the bytes are not those of the manifest

@@ -1,6 +1,6 @@
 package dev.segexport.core;
 
-/** Where an image lies in its tensor: its sizes before and after each geometry operation. The way back for masks. */
+/** The position of an image in its tensor: its sizes before and after each geometry operation. Maps masks back. */
 public final class Placement {
     private final int[][] sizes;
     private final boolean[] padded;
@@ -29,6 +29,16 @@ public final class Placement {
     /** The {width, height} after operation {@code index}. */
     int[] sizeAfter(int index) {
         return sizes[index + 1];
+    }
+
+    /** An image of the tensor's size brought back to the picture's. */
+    FloatImage undone(FloatImage tensor) {
+        FloatImage image = tensor;
+        for (int op = padded.length - 1; op >= 0; op--) {
+            int[] size = sizes[op];
+            image = padded[op] ? image.cut(size[0], size[1]) : Matte.resized(image, size[0], size[1]);
+        }
+        return image;
     }
 
     /** For each column of a picture of {@code width} columns, the column of a mask that is {@code maskWidth} wide. */

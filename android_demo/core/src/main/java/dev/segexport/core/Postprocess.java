@@ -33,6 +33,62 @@ public final class Postprocess {
         return new Mask(width, height, ids);
     }
 
+    /**
+     * The probability of each class, at the size of the model's answer; 0 and 1 where it answers with classes.
+     *
+     * @param classes as many classes as there are labels
+     * @throws SegmentationException as {@link #mask}
+     */
+    static Scores scores(OutputTensor output, TensorSpec spec, int classes) throws SegmentationException {
+        Mask mask = mask(output, spec); // refuses what is not the answer for one image
+        int plane = mask.width * mask.height;
+        if (spec.semantics.equals("class_index")) {
+            float[][] planes = new float[classes][plane];
+            for (int i = 0; i < plane; i++) {
+                if (mask.ids[i] < classes) {
+                    planes[mask.ids[i]][i] = 1f;
+                }
+            }
+            return new Scores(mask.width, mask.height, planes);
+        }
+        float[] data = (float[]) output.data();
+        int channels = data.length / plane;
+        boolean last = spec.layout.endsWith("HWC");
+        float[][] planes = new float[Math.max(channels, 2)][plane];
+        for (int c = 0; c < channels; c++) {
+            float[] to = planes[channels == 1 ? 1 : c];
+            for (int i = 0; i < plane; i++) {
+                to[i] = data[last ? i * channels + c : c * plane + i];
+            }
+        }
+        boolean logits = !spec.semantics.equals("probability");
+        for (int i = 0; i < plane; i++) {
+            if (channels == 1) {
+                float second = planes[1][i];
+                planes[1][i] = logits ? (float) (1 / (1 + Math.exp(-second))) : second;
+                planes[0][i] = 1f - planes[1][i];
+            } else if (logits) {
+                softmax(planes, i);
+            }
+        }
+        return new Scores(mask.width, mask.height, planes);
+    }
+
+    private static void softmax(float[][] planes, int i) {
+        float highest = planes[0][i];
+        for (float[] plane : planes) {
+            highest = Math.max(highest, plane[i]);
+        }
+        double sum = 0;
+        for (float[] plane : planes) {
+            plane[i] = (float) Math.exp(plane[i] - highest);
+            sum += plane[i];
+        }
+        for (float[] plane : planes) {
+            plane[i] /= (float) sum;
+        }
+    }
+
     private static Mask best(OutputTensor output, TensorSpec spec) throws SegmentationException {
         long[] shape = output.shape;
         int axes = shape.length;

@@ -142,7 +142,7 @@ public final class Preprocess {
         return finish(order.swaps ? image.swapped() : image, placement, 0);
     }
 
-    /** Carries out the operations from {@code next} on. */
+    /** Runs the operations from {@code next} on. */
     private float[] finish(FloatImage image, Placement placement, int next) {
         FloatImage current = image;
         for (int i = next; i < geometry.size(); i++) {
@@ -157,6 +157,30 @@ public final class Preprocess {
             }
         }
         return normalize(current);
+    }
+
+    /**
+     * The image in a tensor as grey levels: what the network sees, paddings too.
+     *
+     * @throws SegmentationException UNSUPPORTED: the network takes neither colours nor grey
+     */
+    FloatImage grey(float[] tensor, int width, int height) throws SegmentationException {
+        if (!takesPictures()) {
+            throw new SegmentationException(
+                    SegmentationException.Kind.UNSUPPORTED, "a video has colours, this model takes other channels");
+        }
+        int plane = width * height;
+        float[] weights = order == ChannelOrder.GRAY
+                ? new float[] {1f} : new float[] {9798f / 32768, 19235f / 32768, 3735f / 32768};
+        FloatImage grey = new FloatImage(width, height, 1);
+        for (int colour = 0; colour < weights.length; colour++) {
+            int channel = order.swaps ? 2 - colour : colour;
+            for (int i = 0; i < plane; i++) {
+                float level = (tensor[channel * plane + i] * std[channel] + mean[channel]) / scale;
+                grey.data[i] += level * weights[colour];
+            }
+        }
+        return grey;
     }
 
     private static FloatImage clip(FloatImage image, float[] low, float[] high) {

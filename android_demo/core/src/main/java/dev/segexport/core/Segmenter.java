@@ -9,7 +9,7 @@ import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 
 /**
- * Owns a model. It is opened, run and closed on one thread of its own, so that a caller may use this class from any
+ * Owns a model. It is opened, run and closed on a separate thread, so that a caller may use this class from any
  * thread and close it at any time: a run that is under way ends first, and every call after it says CLOSED.
  */
 public final class Segmenter implements AutoCloseable {
@@ -97,6 +97,31 @@ public final class Segmenter implements AutoCloseable {
             @Override
             public Segmentation call() throws SegmentationException {
                 return run(nchw, height, width, null, System.nanoTime());
+            }
+        });
+    }
+
+    /**
+     * Finds the foreground of the next frame of a video, and waits for it.
+     *
+     * @param smoother of this video; null: the frame for itself
+     * @param foreground the classes in front; none: all but class 0
+     */
+    public Matte follow(final Pixels frame, final VideoSmoother smoother, final int... foreground)
+            throws SegmentationException {
+        return call(new Callable<Matte>() {
+            @Override
+            public Matte call() throws SegmentationException {
+                Placement placement = placed(frame.width(), frame.height());
+                int width = placement.tensorWidth();
+                int height = placement.tensorHeight();
+                float[] tensor = manifest.preprocess.apply(frame, placement);
+                FloatImage grey = manifest.preprocess.grey(tensor, width, height);
+                long fed = System.nanoTime();
+                OutputTensor output = session.run(tensor, height, width);
+                double inferenceMs = (System.nanoTime() - fed) / 1e6;
+                Scores scores = Postprocess.scores(output, manifest.mask(), manifest.labels.size());
+                return scores.matte(grey, placement, smoother, foreground, inferenceMs);
             }
         });
     }

@@ -1,0 +1,133 @@
+"""Every graph of the zoo to OpenVINO, MNN and ncnn in fp32: what fails, and whether `inspect` said so before.
+
+    python benchmarks/runtime_zoo.py GRAPH.pdmodel ... --work DIR [--side 128] [--to NAME ...] [--again] [-o FILE]
+
+Graphs come without weights; `tests/exporter/zoo.py` fills them. They are converted at a small size where their size can
+be changed, so that the proof of each conversion is quick. A conversion counts when its result computes what the ONNX
+model does (`exporter.same_as_source`, for OpenVINO here). Rows that are there already are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from free_size import SizeIsFixed, free_size
+from stamped import REPOSITORY, RESULTS, load, save
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
+import zoo
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import SegexportError
+from segexport.exporter import program as programs
+from segexport.exporter.from_paddle import ImportOptions, import_model
+from segexport.exporter.program import Program, read_graph
+from segexport.exporter.same_as_source import require_same
+from segexport.exporter.shapes import fix_input_shape
+from segexport.files.store import Store
+from segexport.pipeline.plan import PlanRunner, planned
+from segexport.pipeline.registry import runtime_for, target_named
+from segexport.pipeline.step import StepContext
+from segexport.spec import Preprocess, Resize
+
+RESULT = RESULTS / "runtime_zoo.json"
+TARGETS = ("openvino", "mnn", "ncnn")
+TIMEOUT_S = 240.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("graphs", type=Path, nargs="+")
+    parser.add_argument("--work", type=Path, required=True, help="filled graphs, kept between runs")
+    parser.add_argument("--side", type=int, default=128)
+    parser.add_argument("--to", nargs="+", default=list(TARGETS))
+    parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    parser.add_argument("-o", "--output", type=Path, default=RESULT)
+    given = parser.parse_args()
+    found: dict[str, Any] = load(given.output) if given.output.is_file() else {}
+    rows: dict[str, dict] = found.get("rows", {})
+    for graph in given.graphs:
+        todo = [name for name in given.to if given.again or f"{graph.stem} {name}" not in rows]
+        if not todo:
+            continue
+        with tempfile.TemporaryDirectory(dir=given.work) as scratch:
+            store = Store(Path(scratch))
+            source, side = filled(graph, given.work, given.side, store)
+            for name in todo:
+                row = {"side": side, **measured(name, source, store)}
+                rows[f"{graph.stem} {name}"] = row
+                save(given.output, {"summary": summary(rows), "rows": dict(sorted(rows.items()))})
+                print(graph.stem, name, row, flush=True)
+    print(summary(rows))
+
+
+def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtifact, int]:
+    """The graph with weights, at a side where its size can be changed; and its side."""
+    folder = work / graph.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        small = folder / "graph.pdmodel"
+        small.write_bytes(smaller(read_graph(graph), side).to_bytes())
+        ready = zoo.fill(small, folder / f"filled{side}")
+    except RuntimeError:  # a size is part of the network, in an operator that `free_size` does not know
+        ready = zoo.fill(graph, folder / "filled")
+    image = next(one for one in ready.feed if one.ndim == 4)
+    height, width = image.shape[2:]
+    contract = Preprocess(geometry=(Resize(width=width, height=height),))
+    classes = max(2, next((one.shape[1] for one in ready.outputs if one.ndim == 4), 2))
+    labels = tuple(f"class_{index}" for index in range(classes))
+    options = ImportOptions(preprocess=contract, labels=labels, mask_output="")
+    return import_model(ready.model.parent, options, store), max(height, width)
+
+
+def smaller(program: Program, side: int) -> Program:
+    """The same network for smaller images; itself where the size is part of the network."""
+    try:
+        freed = free_size(program)
+        (name,) = freed.feed_names
+        return fix_input_shape(freed, {name: (1, freed.shape(name)[1], side, side)})
+    except (SizeIsFixed, SegexportError, ValueError):
+        return program
+
+
+def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
+    """What `inspect` says, and what the conversion does."""
+    target, start = target_named(name), time.monotonic()
+    program = programs.read(source.file("model"), source.file("params"))
+    obstacles = [one for found in target.verdict_before(program) for one in found.obstacles]
+    row: dict[str, Any] = {"foreseen": sorted({one.operator for one in obstacles})}
+    context = StepContext(timeout_s=TIMEOUT_S)
+    runner = PlanRunner(store, context)
+    steps = target.steps(target.Recipe(to=name))
+    try:
+        made = runner.build(name, source, planned(steps, source))
+        if name == "openvino":  # the others prove it themselves
+            onnx = runner.build("onnx", source, planned(steps[:-1], source))
+            require_same(onnx, made, runtime_for(made.manifest.format), context, lambda _cut, _folder: made.manifest)
+        row["result"] = "converted"
+    except SegexportError as error:
+        row |= {"result": "failed", "error": type(error).__name__, "what": error.what, "cause": error.cause}
+    return {**row, "seconds": round(time.monotonic() - start, 1)}
+
+
+def summary(rows: dict[str, dict]) -> dict[str, dict[str, int]]:
+    """By target: how many converted, failed, and failed with a word before."""
+    found: dict[str, dict[str, int]] = {}
+    for key, row in sorted(rows.items()):
+        counts = found.setdefault(
+            key.split()[1], {"graphs": 0, "converted": 0, "failed": 0, "foreseen": 0, "wrongly": 0}
+        )
+        counts["graphs"] += 1
+        counts[row["result"]] += 1
+        counts["foreseen"] += row["result"] == "failed" and bool(row["foreseen"])
+        counts["wrongly"] += row["result"] == "converted" and bool(row["foreseen"])
+    return found
+
+
+if __name__ == "__main__":
+    main()

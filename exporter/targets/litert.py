@@ -1,0 +1,80 @@
+"""The LiteRT (TensorFlow Lite) export target, for Android."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.targets.base import ExportTarget
+from segexport.measure.audit import Audit, precision_check
+from segexport.pipeline.registry import make_step
+from segexport.recipe.calibration import Calibration
+from segexport.recipe.export import ExportRecipe
+from segexport.spec import Format, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
+    from segexport.pipeline.step import Step
+    from segexport.runtimes.base import RunOptions, Runtime
+
+
+class LiteRtExport(ExportRecipe):
+    """Recipe entry of a LiteRT export; see `exporter.to_litert`."""
+
+    to: Literal["litert"]
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8] = Precision.FP32
+    calibration: Calibration = Field(default_factory=Calibration)
+
+
+class LiteRtTarget(ExportTarget):
+    """Writes the ONNX export in LiteRT's format; int8 keeps that export's ranges and weights."""
+
+    name = "litert"
+    title = "LiteRT"
+    format = Format.LITERT
+    Recipe = LiteRtExport
+    runtimes = ("litert",)
+    toolchains = ("onnx", "litert")
+    converters = (PADDLE2ONNX,)
+    suffix = ".tflite"
+    searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
+
+    def steps(self, recipe: ExportRecipe) -> list[Step]:
+        assert isinstance(recipe, LiteRtExport)
+        if recipe.precision is Precision.INT8:
+            int8 = make_step("onnx_int8", recipe.calibration.model_dump())
+            return [make_step("to_onnx", {}), int8, make_step("to_litert", {})]
+        return [make_step("to_onnx", {}), make_step("to_litert", {"precision": recipe.precision})]
+
+    def audit(
+        self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime
+    ) -> Audit:
+        """Lists the operators that ran, and whether XNNPACK or LiteRT's own kernel ran each."""
+        from segexport.exporter.targets.profile import profiled
+
+        ran, asked = profiled(artifact, inputs[0], options, runtime), artifact.manifest.target.precision
+        held = sum(one.precision == "int8" and one.is_product for one in ran)
+        source = f"{runtime.title}'s interpreter"
+        check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
+        return Audit(ran, (check,))
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.litert_probe import LiteRtSide
+
+        return LiteRtSide(artifact, trace, tensors, threads, timeout_s)

@@ -1,0 +1,32 @@
+"""Splits an int8 ONNX model for formats that store scales beside the tensors: a float model, and what was rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
+from segexport.pipeline.step import StepContext
+from segexport.process.worker import Worker
+
+
+class RoundedParts(NamedTuple):
+    """What the int8 model rounds; see `onnx_unquantize_worker.unquantize`."""
+
+    tensors: dict[str, Sequence[Any]]
+    products: list[dict[str, Any]]
+
+
+def unquantized_onnx(
+    onnx: Path, floats: Path, context: StepContext, *, float_operators: Sequence[str] = ()
+) -> RoundedParts:
+    """Writes the int8 model `onnx` without its rounding operators to `floats`; weights keep their rounded values.
+
+    Args:
+        float_operators: Types of operators that must neither read nor write integers.
+    """
+    arguments = {"onnx": str(onnx), "out": str(floats), "float_operators": list(float_operators)}
+    with Worker(WORKERS / "onnx_unquantize_worker.py", needs=ONNX_TOOLS, name="onnx") as worker:
+        answer, _ = worker.call("unquantize", arguments, timeout_s=context.timeout_s)
+    return RoundedParts(answer["tensors"], answer["products"])

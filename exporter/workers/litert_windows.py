@@ -1,0 +1,372 @@
+"""LiteRT's form of ONNX's convolutions, pools, resizes and matrix products. Each function writes `graph.node`."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from litert_file import TensorRounding
+from litert_graph import LiteRtGraph, channels_last
+
+_SAME, _VALID = 0, 1
+_LOWEST = np.float32(np.finfo(np.float32).min)
+_SMALLEST_ROUNDED = 1024  # elements of a weight that is worth 8 bits of its own
+_LARGEST = 127
+_LAST = channels_last(4)
+
+
+def conv(graph: LiteRtGraph) -> None:
+    x, weight = graph.node.inputs[:2]
+    if len(graph.shape(x)) != 4:
+        raise graph.unsupported(f"a convolution over {len(graph.shape(x)) - 2} axes, not two")
+    graph.required(weight, "weight")
+    (outputs, per_group, *kernel), channels = graph.shape(weight), graph.shape(x)[1]
+    groups, strides = graph.attribute("group", 1), graph.attribute("strides", [1, 1])
+    dilations = graph.attribute("dilations", [1, 1])
+    pads = _pads(graph, x, kernel, strides, dilations)
+    given, padding = _padded(graph, x, pads, kernel, strides, dilations)
+    options = {"padding": padding, "strideH": strides[0], "strideW": strides[1]}
+    options |= {"dilationHFactor": dilations[0], "dilationWFactor": dilations[1]}
+    if groups == channels and per_group == 1:
+        kind, order, axis = "DEPTHWISE_CONV_2D", (1, 2, 3, 0), 3
+        options["depthMultiplier"] = outputs // channels
+    else:
+        kind, order, axis = "CONV_2D", (0, 2, 3, 1), 0
+    held = weight_of(graph, weight, order, axis, outputs)
+    graph.write(kind, [given, held, _bias(graph, x, outputs)], _LAST, **options)
+
+
+def conv_transpose(graph: LiteRtGraph) -> None:
+    node, (x, weight) = graph.node, graph.node.inputs[:2]
+    if len(graph.shape(x)) != 4:
+        raise graph.unsupported(f"a transposed convolution over {len(graph.shape(x)) - 2} axes, not two")
+    if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
+        raise graph.unsupported("a transposed convolution with dilation")
+    graph.required(weight, "weight")
+    kernel = graph.shape(weight)[2:]
+    groups, strides = graph.attribute("group", 1), graph.attribute("strides", [1, 1])
+    batch, outputs, height, width = graph.shape(node.outputs[0])
+    sizes = graph.shape(x)[2:]
+    begin = graph.attribute("pads", [0, 0, 0, 0])[:2]
+    full = [(size - 1) * step + length for size, step, length in zip(sizes, strides, kernel, strict=True)]
+    same = [max(whole - size, 0) // 2 == pad for whole, size, pad in zip(full, (height, width), begin, strict=True)]
+    ends = all(-(-size // step) == given for size, step, given in zip((height, width), strides, sizes, strict=True))
+    order, held = (1, 2, 3, 0), None
+    if groups == 1:
+        held = weight_of(graph, weight, order, 0, outputs, hybrid=False)
+    else:
+        held = graph.constant(_ungrouped(graph.value(weight), groups).transpose(order), weight)
+    bias = _bias(graph, x, outputs)
+    options = {"strideH": strides[0], "strideW": strides[1]}
+    if ends and all(same):
+        size = graph.integers(batch, height, width, outputs)
+        graph.write("TRANSPOSE_CONV", [size, held, graph.read(x, _LAST), bias], _LAST, padding=_SAME, **options)
+        return
+    whole = [max(full[axis], begin[axis] + (height, width)[axis]) for axis in (0, 1)]
+    shape = (batch, *whole, outputs)
+    rounding = graph.source.roundings[node.outputs[0]] if node.integer else None
+    made = graph.temporary(
+        "TRANSPOSE_CONV", [graph.integers(*shape), held, graph.read(x, _LAST), bias], shape,
+        "int8" if node.integer else "float32", rounding=rounding, padding=_VALID, **options,
+    )  # fmt: skip
+    if shape == (batch, height, width, outputs):
+        graph.same(made, _LAST)
+        return
+    cut = [graph.integers(0, *begin, 0), graph.integers(batch, height, width, outputs)]
+    graph.write("SLICE", [made, *cut], _LAST)
+
+
+def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
+    """The weights of a convolution over all channels that computes what one in groups does."""
+    inputs, per_group, *kernel = weight.shape
+    whole, size = np.zeros((inputs, per_group * groups, *kernel), weight.dtype), inputs // groups
+    for group in range(groups):
+        rows = slice(group * size, (group + 1) * size)
+        whole[rows, group * per_group : (group + 1) * per_group] = weight[rows]
+    return whole
+
+
+def weight_of(graph: LiteRtGraph, name: str, order, axis: int, outputs: int, *, hybrid: bool = True) -> int:
+    """A product's weight in the order that LiteRT has it; in int8 with a scale for each output channel.
+
+    Args:
+        axis: Of the output channels, in that order.
+        hybrid: Whether LiteRT takes this weight in int8 beside float inputs.
+    """
+    value, held = graph.value(name), graph.source.held.get(name)
+    if graph.node.integer and held is not None:
+        scales = np.broadcast_to(held.scales, outputs)
+        return graph.constant(held.integers.transpose(order), name, TensorRounding(tuple(map(float, scales)), 0, axis))
+    value = value.transpose(order)
+    if graph.precision != "w8" or not hybrid or value.size < _SMALLEST_ROUNDED:
+        return graph.constant(value, name)
+    others = tuple(one for one in range(value.ndim) if one != axis)
+    scales = np.maximum(np.abs(value).max(axis=others, keepdims=True) / _LARGEST, 1e-12).astype(np.float32)
+    integers = np.clip(np.rint(value / scales), -_LARGEST, _LARGEST).astype(np.int8)
+    return graph.constant(integers, name, TensorRounding(tuple(map(float, scales.reshape(-1))), 0, axis))
+
+
+def _bias(graph: LiteRtGraph, x: str, outputs: int) -> int:
+    node = graph.node
+    name = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] else ""
+    value = graph.required(name, "bias").reshape(-1) if name else np.zeros(outputs, np.float32)
+    return bias_of(graph, value, name, x, outputs)
+
+
+def bias_of(graph: LiteRtGraph, value: np.ndarray, name: str, x: str, outputs: int) -> int:
+    """A bias of float32; of an int8 product, of int32 in the scale of its sums."""
+    node = graph.node
+    if not node.integer:
+        return graph.constant(value.astype(np.float32), name or f"{node.outputs[0]}.bias")
+    weights = np.broadcast_to(graph.source.held[node.inputs[1]].scales, outputs)
+    scales = (weights * np.float32(graph.source.roundings[x].scales[0])).astype(np.float32)
+    held = graph.source.held.get(name)
+    if held is not None and held.integers.dtype == np.int32 and np.allclose(held.scales, scales, rtol=1e-5):
+        integers = held.integers.reshape(-1)
+    else:
+        limits = np.iinfo(np.int32)
+        integers = np.clip(np.rint(value.astype(np.float64) / scales), limits.min, limits.max).astype(np.int32)
+    return graph.constant(integers, name or f"{node.outputs[0]}.bias", TensorRounding(tuple(map(float, scales))))
+
+
+def _pads(graph: LiteRtGraph, x: str, kernel, strides, dilations) -> list[int]:
+    """[top, left, bottom, right]."""
+    how = graph.attribute("auto_pad", b"NOTSET")
+    if how in (b"NOTSET", b""):
+        return list(graph.attribute("pads", [0, 0, 0, 0]))
+    if how == b"VALID":
+        return [0, 0, 0, 0]
+    totals = []
+    for size, length, step, apart in zip(graph.shape(x)[2:], kernel, strides, dilations, strict=True):
+        totals.append(max((-(-size // step) - 1) * step + (length - 1) * apart + 1 - size, 0))
+    small = [total // 2 for total in totals]
+    large = [total - less for total, less in zip(totals, small, strict=True)]
+    return small + large if how == b"SAME_UPPER" else large + small
+
+
+def _is_same(sizes, pads, kernel, strides, dilations) -> bool:
+    """Whether LiteRT's SAME pads so."""
+    for axis in (0, 1):
+        size, step = sizes[axis], strides[axis]
+        total = max((-(-size // step) - 1) * step + (kernel[axis] - 1) * dilations[axis] + 1 - size, 0)
+        if (pads[axis], pads[axis + 2]) != (total // 2, total - total // 2):
+            return False
+    return True
+
+
+def _padded(
+    graph: LiteRtGraph, x: str, pads, kernel, strides, dilations, lowest: float | None = None
+) -> tuple[int, int]:
+    """The input with what LiteRT does not pad itself, and how it pads the rest.
+
+    Args:
+        lowest: What to pad with, where it is not zero.
+    """
+    given, shape = graph.read(x, _LAST), graph.shape(x)
+    if _is_same(shape[2:], pads, kernel, strides, dilations):
+        return given, _SAME
+    if not any(pads):
+        return given, _VALID
+    top, left, bottom, right = pads
+    sides = graph.file.constant("pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
+    made = (shape[0], shape[2] + top + bottom, shape[3] + left + right, shape[1])
+    rounding = graph.source.roundings[x] if graph.node.integer else None
+    kind = "int8" if graph.node.integer else "float32"
+    if lowest is None:
+        return graph.temporary("PAD", [given, sides], made, kind, x, rounding), _VALID
+    fill = np.array([-128], np.int8) if graph.node.integer else np.array([lowest], np.float32)
+    filled = graph.file.constant("lowest", fill, rounding)
+    return graph.temporary("PADV2", [given, sides, filled], made, kind, x, rounding), _VALID
+
+
+def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
+    """A pool's kernel, strides and pads; with `ceil_mode` the pads reach to the last window's end."""
+    x, made = graph.shape(graph.node.inputs[0]), graph.shape(graph.node.outputs[0])
+    if len(x) != 4:
+        raise graph.unsupported(f"a pool over {len(x) - 2} axes, not two")
+    kernel, strides = graph.attribute("kernel_shape"), graph.attribute("strides", [1, 1])
+    pads = _pads(graph, graph.node.inputs[0], kernel, strides, [1, 1])
+    for axis in (0, 1):
+        reach = (made[axis + 2] - 1) * strides[axis] + kernel[axis]
+        if graph.attribute("ceil_mode", 0):
+            pads[axis + 2] = max(reach - x[axis + 2] - pads[axis], pads[axis + 2])
+    return kernel, strides, pads
+
+
+def max_pool(graph: LiteRtGraph) -> None:
+    if len([name for name in graph.node.outputs if name]) > 1:
+        raise graph.unsupported("a pool that gives the places of what it takes")
+    if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
+        raise graph.unsupported("a pool with dilation")
+    (kernel, strides, pads), x = _window(graph), graph.node.inputs[0]
+    given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=_LOWEST)
+    graph.write_unscaled("MAX_POOL_2D", [given], x, _LAST, **_pool(kernel, strides, padding))
+
+
+def average_pool(graph: LiteRtGraph) -> None:
+    (kernel, strides, pads), node = _window(graph), graph.node
+    x, (height, width) = node.inputs[0], graph.shape(node.outputs[0])[2:]
+    options = _pool(kernel, strides, _VALID)
+    counted = bool(graph.attribute("count_include_pad", 0))
+    sizes = graph.shape(x)[2:]
+    if not any(pads) or (_is_same(sizes, pads, kernel, strides, [1, 1]) and not counted):
+        given, padding = graph.read(x, _LAST), _VALID if not any(pads) else _SAME
+        graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **{**options, "padding": padding})
+        return
+    given, _ = _padded(graph, x, pads, kernel, strides, [1, 1]) if any(pads) else (graph.read(x, _LAST), 0)
+    if _is_same(sizes, pads, kernel, strides, [1, 1]):  # `_padded` left it to LiteRT, which would not count the pads
+        sides = np.array([[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]], np.int32)
+        shape = (graph.shape(x)[0], sizes[0] + pads[0] + pads[2], sizes[1] + pads[1] + pads[3], graph.shape(x)[1])
+        rounding = graph.source.roundings[x] if node.integer else None
+        kind = "int8" if node.integer else "float32"
+        given = graph.temporary("PAD", [given, graph.file.constant("pads", sides)], shape, kind, x, rounding)
+    stated = graph.attribute("pads", [0, 0, 0, 0]) if counted else [0, 0, 0, 0]
+    counts = [
+        _counts((height, width)[axis], sizes[axis], kernel[axis], strides[axis], pads[axis], stated[axis + 2], counted)
+        for axis in (0, 1)
+    ]
+    weight = (kernel[0] * kernel[1] / np.outer(*counts)).astype(np.float32)
+    if (weight == 1).all():
+        graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **options)
+        return
+    if node.integer:
+        graph.write_in_float(average_pool)
+        return
+    shape = graph.shape(node.outputs[0])
+    mean = graph.temporary("AVERAGE_POOL_2D", [given], [shape[axis] for axis in _LAST], **options)
+    graph.write("MUL", [mean, graph.constant(weight[None, :, :, None], "counts")], _LAST)
+
+
+def _counts(made: int, size: int, kernel: int, step: int, begin: int, end: int, counted: bool) -> np.ndarray:
+    """How many elements each window along one axis averages."""
+    starts = np.arange(made) * step - begin
+    low, high = (-begin, size + end) if counted else (0, size)
+    return np.maximum(np.minimum(starts + kernel, high) - np.maximum(starts, low), 1)
+
+
+def _pool(kernel, strides, padding: int) -> dict:
+    options = {"padding": padding, "strideH": strides[0], "strideW": strides[1]}
+    return {**options, "filterHeight": kernel[0], "filterWidth": kernel[1]}
+
+
+def resize(graph: LiteRtGraph) -> None:
+    node, x = graph.node, graph.node.inputs[0]
+    before, after = graph.shape(x), graph.shape(node.outputs[0])
+    if len(before) != 4 or before[:2] != after[:2]:
+        raise graph.unsupported(f"a resize from {list(before)} to {list(after)}, not of height and width")
+    mode = graph.attribute("mode", b"nearest").decode()
+    where = graph.attribute("coordinate_transformation_mode", b"half_pixel").decode()
+    if where == "pytorch_half_pixel" and min(after[2:]) > 1:
+        where = "half_pixel"
+    scales = _scales(graph, before, after)
+    size = graph.integers(*after[2:])
+    if mode == "linear" and where in ("half_pixel", "align_corners", "asymmetric"):
+        whole = all(
+            abs(scale * old - new) < 1e-3 for scale, old, new in zip(scales, before[2:], after[2:], strict=True)
+        )
+        if not whole and where != "align_corners":
+            raise graph.unsupported(f"a resize by {list(scales)} whose sizes are rounded")
+        options = {"alignCorners": where == "align_corners", "halfPixelCenters": where == "half_pixel"}
+        graph.write_unscaled("RESIZE_BILINEAR", [graph.read(x, _LAST), size], x, _LAST, **options)
+        return
+    if mode != "nearest":
+        raise graph.unsupported(f"a resize of mode {mode}, {where}")
+    rounding = graph.attribute("nearest_mode", b"round_prefer_floor").decode()
+    taken = [_nearest(after[2 + axis], before[2 + axis], scales[axis], where, rounding) for axis in (0, 1)]
+    if any(one is None for one in taken):
+        raise graph.unsupported(f"a resize of mode {mode}, {where}")
+    for corners, centers in itertools.product((False, True), repeat=2):
+        if not (corners and centers) and all(
+            np.array_equal(_lite_nearest(after[2 + axis], before[2 + axis], corners, centers), taken[axis])
+            for axis in (0, 1)
+        ):
+            options = {"alignCorners": corners, "halfPixelCenters": centers}
+            graph.write_unscaled("RESIZE_NEAREST_NEIGHBOR", [graph.read(x, _LAST), size], x, _LAST, **options)
+            return
+    rows, columns = (graph.file.constant("places", one.astype(np.int32)) for one in taken)
+    between = (before[0], after[2], before[3], before[1])
+    kind, held = ("int8", graph.source.roundings[x]) if node.integer else ("float32", None)
+    made = graph.temporary("GATHER", [graph.read(x, _LAST), rows], between, kind, rounding=held, axis=1)
+    graph.write_unscaled("GATHER", [made, columns], x, _LAST, axis=2)
+
+
+def _scales(graph: LiteRtGraph, before, after) -> list[float]:
+    given = graph.node.inputs
+    if len(given) > 2 and given[2] and graph.required(given[2], "scale").size:
+        return [float(one) for one in graph.value(given[2])[2:]]
+    return [new / old for new, old in zip(after[2:], before[2:], strict=True)]
+
+
+def _nearest(made: int, size: int, scale: float, where: str, rounding: str) -> np.ndarray | None:
+    """Where ONNX takes each element of an axis from."""
+    places = np.arange(made, dtype=np.float64)
+    if where == "half_pixel":
+        places = (places + 0.5) / scale - 0.5
+    elif where == "asymmetric":
+        places = places / scale
+    elif where == "align_corners":
+        places = places * (size - 1) / max(made - 1, 1)
+    else:
+        return None
+    rounds = {
+        "floor": np.floor,
+        "ceil": np.ceil,
+        "round_prefer_floor": lambda one: np.ceil(one - 0.5),
+        "round_prefer_ceil": lambda one: np.floor(one + 0.5),
+    }
+    return np.clip(rounds[rounding](places), 0, size - 1).astype(np.int64)
+
+
+def _lite_nearest(made: int, size: int, corners: bool, centers: bool) -> np.ndarray:
+    """Where LiteRT's resize takes each element of an axis from."""
+    scale = np.float32((size - 1) / (made - 1) if corners and made > 1 else size / made)
+    places = (np.arange(made, dtype=np.float32) + np.float32(0.5 if centers else 0)) * scale
+    places = np.floor(places + np.float32(0.5)) if corners else np.floor(places)
+    return np.clip(places, 0, size - 1).astype(np.int64)
+
+
+def gemm(graph: LiteRtGraph) -> None:
+    node, (x, weight) = graph.node, graph.node.inputs[:2]
+    alpha, beta = graph.attribute("alpha", 1.0), graph.attribute("beta", 1.0)
+    value = graph.required(weight, "weight")
+    if graph.attribute("transA", 0) or alpha != 1.0 or value.ndim != 2:
+        raise graph.unsupported("a product with a transposed or scaled input")
+    transposed = bool(graph.attribute("transB", 0))
+    outputs = value.shape[0 if transposed else 1]
+    held = weight_of(graph, weight, (0, 1) if transposed else (1, 0), 0, outputs)
+    name = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2] else ""
+    bias = np.zeros(outputs, np.float32)
+    if name:
+        bias = np.broadcast_to(graph.required(name, "bias").reshape(-1) * np.float32(beta), outputs)
+    graph.write("FULLY_CONNECTED", [graph.read(x), held, bias_of(graph, bias, name, x, outputs)], keepNumDims=True)
+
+
+def mat_mul(graph: LiteRtGraph) -> None:
+    x, other = graph.node.inputs
+    value, shape = graph.value(other), graph.shape(x)
+    if value is not None and value.ndim == 2 and len(shape) >= 2:
+        held = weight_of(graph, other, (1, 0), 0, value.shape[1])
+        bias = bias_of(graph, np.zeros(value.shape[1], np.float32), "", x, value.shape[1])
+        graph.write("FULLY_CONNECTED", [graph.read(x), held, bias], keepNumDims=True)
+        return
+    rank = max(len(shape), len(graph.shape(other)))
+    if min(len(shape), len(graph.shape(other))) < 2 or rank > 5:
+        raise graph.unsupported(f"a product of {list(shape)} and {list(graph.shape(other))}")
+    swapped = (*range(rank - 2), rank - 1, rank - 2)
+    inputs, options = [], {}
+    for name, option in ((x, "adjX"), (other, "adjY")):
+        full = len(graph.shape(name)) == rank
+        options[option] = full and graph.value(name) is None and swapped in graph.stored(name)
+        inputs.append(graph.read(name, swapped if options[option] else None, rank))
+    graph.write("BATCH_MATMUL", inputs, **options)
+
+
+RULES = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "MaxPool": max_pool,
+    "AveragePool": average_pool,
+    "Resize": resize,
+    "Gemm": gemm,
+    "MatMul": mat_mul,
+}

@@ -1,0 +1,178 @@
+"""The time of a search: what an attempt will take, what is reserved for the end, and what is left."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from segexport.search.candidate import Attempt, Candidate, Fidelity, Trial
+from segexport.search.propose import MOST_CONFIRMED
+from segexport.search.space import Space
+from segexport.spec import Precision
+
+_CONFIRM_SHARE, _VERDICT_SHARE = 0.25, 0.5
+"""Most of the budget that is reserved for measuring the best candidates on all images, and for the verdict."""
+_FULL_TIMING_RATIO = 2.5
+"""Time of the longer timing of a full measurement relative to that of a screening, until one is measured."""
+_TIMED_PROGRAMS = 2
+"""Programs that are timed in a screening; the fp32 export's own has one."""
+_VERDICT_TIMINGS = 2.0
+"""Times `--latency-seconds` that the timing of the verdict takes, with the opening of its sessions."""
+
+
+@dataclass(frozen=True)
+class ImageCounts:
+    """Numbers of images of a screening, of a full measurement, and of the verdict."""
+
+    screen: int
+    full: int
+    verdict: int = 0
+
+    def of(self, rung: Fidelity) -> int:
+        return self.full if rung == "full" else self.screen
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Seconds that attempts have to leave: to measure the best candidates on all images, and for the verdict."""
+
+    confirm_s: float = 0.0
+    verdict_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.confirm_s + self.verdict_s
+
+
+@dataclass
+class TimeBudget:
+    """The budget of a search, its clock, and the estimates that it is spent by.
+
+    Everything counts: the survey, running the original, all attempts, and the verdict.
+
+    Attributes:
+        seconds: For everything.
+        images: What the attempts and the verdict are measured on.
+        earlier_s: What earlier runs of the same search spent.
+        verdict_timing_s: Asked for the timing of the verdict.
+        clock: Seconds.
+    """
+
+    seconds: float
+    images: ImageCounts
+    earlier_s: float = 0.0
+    verdict_timing_s: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    _start: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._start = self.clock()
+
+    @property
+    def left_s(self) -> float:
+        return self.seconds - self.earlier_s - (self.clock() - self._start)
+
+    def fits(self, space: Space, attempt: Attempt, points: Sequence[Trial], before_s: float = 0.0) -> bool:
+        """Whether an attempt ends in time if others of `before_s` seconds run before it.
+
+        The fp32 export always does, since everything is compared with it. The first attempt after it has to leave
+        nothing: without a candidate there is nothing to reserve time for.
+        """
+        if not points:
+            return True
+        kept_s = 0.0 if _is_first(points) and not before_s else self.reserve(attempt.stage, points).seconds
+        return before_s + self.expected_s(space, attempt, points) <= self.left_s - kept_s
+
+    def reserve(self, stage: str, points: Sequence[Trial]) -> Reserve:
+        """Returns what attempts of a stage have to leave; no more than fixed shares of the budget."""
+        if stage == "baseline":
+            return Reserve()
+        verdict_s = min(self.verdict_s(points), _VERDICT_SHARE * self.seconds)
+        if stage == "confirm":
+            return Reserve(0.0, verdict_s)
+        confirm_s = MOST_CONFIRMED * (self.images.full * _image_s(points) + _timing_s("full", points))
+        confirm_s += self._original_s("full", points)
+        return Reserve(min(confirm_s, _CONFIRM_SHARE * self.seconds), verdict_s)
+
+    def verdict_s(self, points: Sequence[Trial]) -> float:
+        """Estimates the time of one verdict: the original, the fp32 export and the candidate on its images."""
+        image_s = _original_image_s(points) + 2 * _image_s(points)
+        return self.images.verdict * image_s + _VERDICT_TIMINGS * self.verdict_timing_s
+
+    def expected_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:
+        """Estimates the time of an attempt from those that were measured."""
+        own = [p for p in points if p.key == attempt.candidate.key and p.error is None]
+        seconds = self.images.of(attempt.rung) * _image_s(own or points)
+        if attempt.timed:
+            seconds += _timing_s(attempt.rung, points)
+        seconds += self._original_s(attempt.rung, points)
+        return seconds + (0.0 if own else _making_s(space, attempt.candidate, points))
+
+    def _original_s(self, rung: Fidelity, points: Sequence[Trial]) -> float:
+        """Estimates the time of the original on the images of a full measurement, which the first one pays."""
+        if rung == "screen" or any(p.attempt.rung == "full" for p in points):
+            return 0.0
+        return max(0, self.images.full - self.images.screen) * _original_image_s(points)
+
+
+def spent_s(points: Sequence[Trial]) -> float:
+    return sum(point.seconds for point in points)
+
+
+def _is_first(points: Sequence[Trial]) -> bool:
+    return all(point.attempt.stage == "baseline" for point in points)
+
+
+def _image_s(points: Sequence[Trial]) -> float:
+    """Seconds that an image takes, by the median trial."""
+    found = [
+        (p.seconds - p.making_seconds - p.original_seconds - p.timing_seconds) / p.images for p in points if p.images
+    ]
+    return statistics.median(found) if found else 0.0
+
+
+def _original_image_s(points: Sequence[Trial]) -> float:
+    return max((p.original_seconds / p.images for p in points if p.images and p.attempt.rung == "screen"), default=0.0)
+
+
+def _timing_s(rung: Fidelity, points: Sequence[Trial]) -> float:
+    timed = [p for p in points if p.attempt.timed and p.error is None]
+    alike = [p.timing_seconds for p in timed if p.attempt.rung == rung and p.attempt.stage != "baseline"]
+    if alike:
+        return statistics.fmean(alike)
+    if rung == "full":
+        return _FULL_TIMING_RATIO * _timing_s("screen", points)
+    alone = [p.timing_seconds for p in timed if p.attempt.stage == "baseline"]
+    return _TIMED_PROGRAMS * alone[0] if alone else 0.0
+
+
+def _making_s(space: Space, candidate: Candidate, points: Sequence[Trial]) -> float:
+    """Estimates the time to make an export: its training, if it is new, and its quantization."""
+    seconds = 0.0
+    if steps := training_steps(candidate):
+        trained = [p for p in points if training_steps(p.candidate) and p.error is None]
+        if not any(p.candidate.steps == candidate.steps for p in trained):
+            per_step = [p.making_seconds / training_steps(p.candidate) for p in trained]
+            seconds = steps * (per_step[-1] if per_step else space.training.step_seconds if space.training else 0.0)
+    elif candidate.key in space.made:
+        return 0.0
+    alike = [
+        p.making_seconds
+        for p in points
+        if p.candidate.precision is candidate.precision and not p.candidate.steps and p.key not in space.made
+    ]
+    if alike:
+        return seconds + statistics.fmean(alike)
+    quantized = candidate.precision.arithmetic == Precision.INT8.value
+    return seconds + (space.quantization_seconds if quantized else 0.0)
+
+
+def training_steps(candidate: Candidate) -> int:
+    return sum(int(step.params.get("steps", 0)) for step in candidate.steps)
+
+
+def duration(seconds: float) -> str:
+    """For people: in minutes from one minute on."""
+    return f"{max(seconds, 0) / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 0):.0f} s"

@@ -1,0 +1,109 @@
+"""Optical flow between two grey frames: where each pixel moves."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+
+MIN_SIDE_PIXELS = 16
+FlowName = Literal["dis", "blocks"]
+
+_BLOCK = 8  # pixels of a block's side
+_REACH = 7  # pixels that a block is looked for in each direction, in the frame of half the size
+_PER_PIXEL = 32  # cost of a pixel of motion: half of a grey level per pixel of the block
+
+
+class Flow(Protocol):
+    """Computes optical flow."""
+
+    def __call__(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """Returns float32 (h, w, 2): where each pixel of `previous` moves to in `current`, (x, y) in pixels.
+
+        Args:
+            previous, current: uint8 (h, w).
+        """
+        ...
+
+
+def flow_named(name: str) -> Flow:
+    """The flow of a name."""
+    return DisFlow() if name == "dis" else BlockFlow()
+
+
+class DisFlow:
+    """Dense inverse search (Kroeger et al., ECCV 2016) of OpenCV, with the preset and scales of PaddleSeg's HumanSeg.
+
+    The preset is ULTRAFAST. The finest scale is 1 for frames of at most 64 pixels on a side, 2 for at most 160, else 3.
+    """
+
+    def __init__(self) -> None:
+        self._by_scale: dict[int, cv2.DISOpticalFlow] = {}
+
+    def __call__(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+        side = min(previous.shape)
+        scale = 1 if side <= 64 else 2 if side <= 160 else 3
+        if scale not in self._by_scale:
+            made = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+            made.setFinestScale(scale)
+            self._by_scale[scale] = made
+        flow = np.zeros((*previous.shape, 2), np.float32)
+        return self._by_scale[scale].calc(np.ascontiguousarray(previous), np.ascontiguousarray(current), flow)
+
+
+class BlockFlow:
+    """Block matching in whole numbers: the Java core has the same, equal in every pixel.
+
+    Blocks of 8x8 pixels are compared by the sum of absolute differences: in frames of half the size within 7 pixels in
+    each direction, then in the full frames within 1 pixel of twice the result. A pixel of motion costs half a grey
+    level per pixel of the block, so that noise in flat areas does not move. Of equal costs, the motion nearest to where
+    the search began wins. Blocks that reach beyond the frame repeat its last pixel.
+    """
+
+    def __call__(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+        height, width = previous.shape
+        half_previous, half_current = _halved(previous), _halved(current)
+        rows, columns = (-(-side // _BLOCK) for side in half_previous.shape)
+        coarse = _matched(half_previous, half_current, np.zeros((rows, columns, 2), np.int64), _REACH)
+        rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
+        parents = 2 * coarse[np.arange(rows) // 2][:, np.arange(columns) // 2]
+        blocks = _matched(previous, current, parents, 1)
+        flow = blocks.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)[:height, :width]
+        return flow.astype(np.float32)
+
+
+def _halved(frame: np.ndarray) -> np.ndarray:
+    """Means of 2x2 pixels, rounded; an odd last row or column is repeated."""
+    height, width = frame.shape
+    even = np.pad(frame, ((0, height % 2), (0, width % 2)), "edge").astype(np.int64)
+    return ((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2] + 2) >> 2).astype(np.uint8)
+
+
+def _matched(previous: np.ndarray, current: np.ndarray, around: np.ndarray, reach: int) -> np.ndarray:
+    """The best motion of each block near `around`, (rows, columns, 2) whole pixels (x, y)."""
+    height, width = previous.shape
+    rows, columns = around.shape[:2]
+    ys = np.minimum(np.arange(rows * _BLOCK), height - 1)
+    xs = np.minimum(np.arange(columns * _BLOCK), width - 1)
+    source = previous[np.ix_(ys, xs)].astype(np.int16)
+    by_pixel = around.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
+    best = np.full((rows, columns), np.iinfo(np.int64).max)
+    found = around.copy()
+    for dx, dy in _motions(reach):
+        x = np.clip(xs[None, :] + by_pixel[..., 0] + dx, 0, width - 1)
+        y = np.clip(ys[:, None] + by_pixel[..., 1] + dy, 0, height - 1)
+        differences = np.abs(source - current[y, x])
+        cost = differences.reshape(rows, _BLOCK, columns, _BLOCK).sum(axis=(1, 3), dtype=np.int64)
+        motion = around + np.array((dx, dy))
+        cost += _PER_PIXEL * np.abs(motion).sum(axis=2)
+        better = cost < best
+        best = np.where(better, cost, best)
+        found[better] = motion[better]
+    return found
+
+
+def _motions(reach: int) -> list[tuple[int, int]]:
+    """(x, y) of at most `reach`, small ones first."""
+    span = range(-reach, reach + 1)
+    return sorted(((dx, dy) for dy in span for dx in span), key=lambda motion: abs(motion[0]) + abs(motion[1]))

@@ -1,0 +1,26 @@
+"""How a video is predicted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from segexport.video.flow import FlowName
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Options of `predict` for videos.
+
+    Attributes:
+        smooth: Whether scores are smoothed along the optical flow.
+        flow: `dis`: OpenCV's dense inverse search; `blocks`: block matching, as in the Java core.
+        background: `blur`, `matte`, `cutout`, `#rrggbb` or an image file; None: the picture of the mask.
+        foreground: Names or ids of the classes in front; empty: all but class 0.
+        frames: Most frames to read; None: all, of a camera until Ctrl-C.
+    """
+
+    smooth: bool = True
+    flow: FlowName = "dis"
+    background: str | None = None
+    foreground: tuple[str, ...] = ()
+    frames: int | None = None

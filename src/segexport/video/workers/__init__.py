@@ -1,0 +1,1 @@
+"""Worker files; see `process.worker_host`."""

@@ -1,0 +1,137 @@
+"""Exports to LiteRT: they compute what their source does, and what was converted wrongly is no success."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed import require, require_worker
+from test_mnn import network
+from workshop import Workshop
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter import to_litert
+from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.pipeline.registry import make_step, target_named
+from segexport.pipeline.step import StepContext
+from segexport.runtimes.base import RunOptions
+from segexport.runtimes.litert import LiteRtRuntime
+from segexport.runtimes.ort import OnnxRuntime
+from segexport.spec import Precision
+from segexport.verdict import Verdict
+
+WEIGHTS_IN_8_BITS = {"fp32": {}, "fp16": {}, "w8": {"Conv2d": 1}}  # the others are too small to be worth it
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tools() -> None:
+    require("paddle2onnx", "onnx", "onnxruntime")
+    require_worker("ai_edge_litert", "onnx")
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(scope="module")
+def source(workshop) -> ModelArtifact:
+    return workshop.made(make_step("to_onnx", {}), workshop.imported(network()))
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("fp16", 1e-2), ("w8", 5e-2)])
+def test_an_export_computes_what_its_source_does(workshop, source, precision, limit):
+    made = workshop.made(make_step("to_litert", {"precision": precision}), source)
+    inputs = [made_inputs(source.manifest, 3)]
+    ((expected,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((source, OnnxRuntime()), (made, LiteRtRuntime()))
+    )
+    assert np.abs(found - expected).max() <= limit * np.abs(expected).max()
+    (image,), (scores,) = made.manifest.inputs, made.manifest.outputs
+    assert (image.shape, image.layout) == ((1, 32, 32, 3), "NHWC")
+    assert (scores.shape, scores.layout) == ((1, 32, 32, 4), "NHWC")
+    audit = target_named("litert").audit(made, inputs, RunOptions(), LiteRtRuntime())
+    assert audit.check.verdict is Verdict.PASS, audit.check.message
+    assert audit.operators.get("int8", {}) == WEIGHTS_IN_8_BITS[precision]
+    assert {one.provider for one in audit.ran} == {"XNNPACK"}
+
+
+def test_int8_computes_with_our_ranges_and_weights(workshop, source):
+    quantized = workshop.made(make_step("onnx_int8", {}), source)
+    made = workshop.made(make_step("to_litert", {}), quantized)
+    inputs = [made_inputs(source.manifest, 3)]
+    ((exact,),), ((ours,),), ((found,),) = (
+        outputs_of(one, runtime, inputs, StepContext())
+        for one, runtime in ((source, OnnxRuntime()), (quantized, OnnxRuntime()), (made, LiteRtRuntime()))
+    )
+    assert np.abs(found - ours).mean() < 0.005 * np.abs(exact).max()
+    assert np.abs(found - exact).mean() <= 1.1 * np.abs(ours - exact).mean()
+    assert made.manifest.target.precision == "int8"
+    audit = target_named("litert").audit(made, inputs, RunOptions(), LiteRtRuntime())
+    assert audit.operators["int8"] == {"Conv2d": 3, "MaxPool2d": 1}
+
+
+def test_what_is_int8_is_no_other_precision(workshop, source):
+    quantized = workshop.made(make_step("onnx_int8", {}), source)
+    with pytest.raises(UnsupportedModelError, match="fp16"):
+        workshop.made(make_step("to_litert", {"precision": "fp16"}), quantized)
+
+
+def test_the_same_model_gives_the_same_bytes(workshop, source):
+    files = [workshop.made(make_step("to_litert", {}), source).file("model") for _ in range(2)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_mask_as_output(workshop):
+    source = workshop.made(make_step("to_onnx", {}), workshop.imported(network(head="argmax"), "mask"))
+    made = workshop.made(make_step("to_litert", {}), source)
+    assert (made.manifest.outputs[0].dtype, made.manifest.outputs[0].shape) == ("int32", (1, 32, 32))
+    tensors = made_inputs(source.manifest, 3)
+    with LiteRtRuntime().open(made, RunOptions()) as session, OnnxRuntime().open(source, RunOptions()) as other:
+        np.testing.assert_array_equal(session.infer(tensors).mask, other.infer(tensors).mask)
+
+
+def test_a_size_that_is_free_is_asked_for(source, tmp_path):
+    (image,) = source.manifest.inputs
+    free = image.model_copy(update={"shape": (1, 3, -1, -1)})
+    manifest = source.manifest.model_copy(update={"inputs": (free,)})
+    with pytest.raises(InputError, match="LiteRT's files hold one size") as caught:
+        to_litert.ToLiteRt().run(ModelArtifact(source.path, manifest), tmp_path, StepContext())
+    assert "--input-size" in caught.value.hint
+
+
+def test_a_fault_of_the_writer_is_found_and_named(workshop, source, tmp_path, monkeypatch):
+    """It takes the mean where it should take the largest."""
+    import onnx
+
+    right = to_litert.convert
+
+    def faulty(file: Path, *others) -> str:
+        model = onnx.load(file)
+        for node in model.graph.node:
+            node.op_type = "AveragePool" if node.op_type == "MaxPool" else node.op_type
+        onnx.save(model, tmp_path / "faulty.onnx")
+        return right(tmp_path / "faulty.onnx", *others)
+
+    monkeypatch.setattr(to_litert, "convert", faulty)
+    with pytest.raises(UnsupportedModelError, match=r"LiteRT converts this model into another one, from MaxPool \("):
+        workshop.made(make_step("to_litert", {}), source)
+
+
+def test_an_operator_that_litert_has_not_is_refused_by_name(workshop, source, tmp_path):
+    content = source.file("model").read_bytes().replace(b"MaxPool", b"NoSuchP")
+    (broken := tmp_path / "broken").mkdir()
+    (broken / "model.onnx").write_bytes(content)
+    with pytest.raises(UnsupportedModelError, match="this model cannot be written for LiteRT") as caught:
+        workshop.made(make_step("to_litert", {}), ModelArtifact(broken, source.manifest))
+    assert "NoSuchP" in caught.value.cause
+
+
+def test_every_precision_of_the_target_has_its_steps():
+    target = target_named("litert")
+    for precision in target.searched:
+        assert target.steps(target.Recipe(to="litert", precision=precision))[-1].produces == "litert"
+    assert Precision.FP32 in target.searched
