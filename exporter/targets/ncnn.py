@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
@@ -42,6 +44,7 @@ class NcnnTarget(ExportTarget):
     toolchains = ("onnx", "ncnn")
     converters = (PADDLE2ONNX,)
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP16,)}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
