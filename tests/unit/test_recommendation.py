@@ -60,8 +60,8 @@ def test_the_smallest_that_passed_and_that_the_app_runs():
     assert found.why == (
         "onnx-int8 is recommended for an Android app. Its masks agree with the original's on 99.500 % of the pixels "
         "(20 images). It takes 600 kB, 0.30x of the original. 3 of 4 candidates passed every gate, and it is the "
-        "smallest that `segexport android assets` takes, or the most accurate of those about equal. Smaller, but not recommended: "
-        "mnn-int8 (passed, but needs an integration of MNN of your own). "
+        "smallest that `segexport android assets` takes, or the most accurate of those about equal. Smaller, but not "
+        "recommended: mnn-int8 (passed, but needs an integration of MNN of your own). "
         f"{PURPOSES['android'].remark} Without labels it is not known how good the original is."
     )
 

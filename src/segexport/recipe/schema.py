@@ -1,4 +1,4 @@
-"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe.reader` reads it from a file."""
+"""The recipe: how exports are made from a model and checked. Plain data; `recipe.reader` reads it from a file."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ class CheckRecipe(Frozen):
         latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
             reported, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is
             gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
-        latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
-            eight times, and warming up, comes on top.
+        latency_seconds: Longest time for the timed runs of all exports together; 0 leaves them out. Each is opened
+            three to eight times, which comes on top; it ends as soon as every interval is within 3 % of its ratio.
         worst_images: How many of the worst images are drawn.
         runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
             run one format, each export of it gets a row for each.

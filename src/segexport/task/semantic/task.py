@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from segexport.artifact import Manifest, ModelArtifact
-from segexport.data.dataset import Dataset
-from segexport.data.label_scan import look
 from segexport.errors import InputError
-from segexport.predict.options import PredictOptions
-from segexport.predict.target_size import TargetSize
-from segexport.progress import Progress
-from segexport.recipe.limits import Limits
-from segexport.spec import TaskName
 from segexport.task.base import Feature, ScoredClasses
-from segexport.task.instance.data import InstanceData
 from segexport.task.semantic.words import SemanticWords
 
 if TYPE_CHECKING:
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.data.dataset import Dataset
     from segexport.predict.model import Model
+    from segexport.predict.options import PredictOptions
     from segexport.predict.prediction import SegmentationResult
+    from segexport.predict.target_size import TargetSize
+    from segexport.progress import Progress
+    from segexport.recipe.limits import Limits
+    from segexport.spec import TaskName
     from segexport.task.semantic.scorer import PixelScorer
 
 
@@ -33,6 +31,8 @@ class SemanticTask:
     words = SemanticWords()
 
     def require_data(self, data: Dataset) -> None:
+        from segexport.task.instance.data import InstanceData
+
         if isinstance(data, InstanceData):
             raise InputError(
                 f"{data.source}: annotated objects, and the model gives the class of each pixel",
@@ -53,6 +53,8 @@ class SemanticTask:
         return limits.agreement_min or 0.0, limits.agreement_worst_image_min or 0.0
 
     def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        from segexport.data.label_scan import look
+
         suspicion = look(data, classes)
         return (suspicion,) if suspicion else ()
 
