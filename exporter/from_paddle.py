@@ -92,7 +92,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     else:
         files = find_model(path)
         if files.kind == "artifact":
-            return read_artifact(files.folder)
+            return read_artifact(files.folder).with_tiles(options.tiles)
         found = _export(files, options)
     return _kept(_name(path), found, options, store)
 
@@ -138,7 +138,7 @@ def new_model(
 
 
 def _kept(name: str, found: _Found, options: ImportOptions, store: Store) -> ModelArtifact:
-    told = options.model_dump(mode="json", exclude={"config", "paddleseg"})
+    told = options.model_dump(mode="json", exclude={"config", "paddleseg", *(() if options.tiles else ("tiles",))})
     made_of = {**found.params, "deploy": found.deploy, "options": told}
     key = digest_of({"import": IMPORT_VERSION, "name": name, **made_of})
     kept = store.find_artifact(key)
@@ -383,7 +383,9 @@ def _name(path: Path) -> str:
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
     """Returns the export's preprocessing, overridden by the user's values."""
-    stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
+    stated = {
+        name: value for name in ("color", "mean", "std", "tiles") if (value := getattr(options, name)) is not None
+    }
     whole = (options.preprocess or config.preprocess).model_dump() | stated
     try:
         return Preprocess.model_validate(whole)

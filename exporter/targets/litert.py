@@ -45,6 +45,7 @@ class LiteRtTarget(ExportTarget):
     toolchains = ("onnx", "litert")
     converters = (PADDLE2ONNX,)
     suffix = ".tflite"
+    packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:

@@ -107,6 +107,12 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
         raise InputError(
             f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
         )
+    if export.manifest.preprocess.tiles != reference.manifest.preprocess.tiles:
+        raise InputError(
+            f"{export.path}: it is run in {_tiles(export)}, the reference in {_tiles(reference)}",
+            cause="the masks would differ by the tiles, and not by the export",
+            hint="--tile-size runs both in the same tiles",
+        )
     own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
     if other != own:
         raise InputError(
@@ -114,6 +120,14 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
             f"the reference {own.channels} ({own.color}, {own.depth})",
             hint="check it against the model that it was made from",
         )
+
+
+def _tiles(artifact: ModelArtifact) -> str:
+    tiles = artifact.manifest.preprocess.tiles
+    if tiles is None:
+        return "whole images"
+    (width, height), (across, down) = tiles.size, tiles.overlap
+    return f"tiles of {width}x{height} that overlap by {across}x{down} ({tiles.blend})"
 
 
 def _try_reference(

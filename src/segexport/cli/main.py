@@ -32,6 +32,7 @@ from segexport.cli.options import format_option as _format
 from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
+from segexport.cli.options import tiling as _tiling
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
@@ -219,6 +220,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 @click.option(
     "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
 )
+@_tiling
 @click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @_against_baseline
 @_format(_FORMS)
@@ -227,9 +229,11 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with their original model on real images."""
     from segexport.commands.check import CheckOptions, check, check_shard, places_of
+    from segexport.exporter.import_options import tiles_from_strings
 
     say = console()
-    asked = chosen(CheckOptions, options)
+    tiles = tiles_from_strings(*(options[f"tile_{name}"] for name in ("size", "overlap", "blend")))
+    asked = chosen(CheckOptions, {**options, "tiles": tiles})
     if asked.shard is not None:
         say.say(check_shard(exports, output, asked, feedback=say))
     else:

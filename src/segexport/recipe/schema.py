@@ -1,4 +1,4 @@
-"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe.reader` reads it from a file."""
+"""The recipe: how exports are made from a model and checked. Plain data; `recipe.reader` reads it from a file."""
 
 from __future__ import annotations
 
