@@ -114,9 +114,7 @@ class Histogram:
         return clipped + inside * ((tops - bottoms) / (_LEVELS - 1)) ** 2 / 12.0
 
     @classmethod
-    def _divergences(
-        cls, values: np.ndarray, weights: np.ndarray, bottoms: np.ndarray, tops: np.ndarray
-    ) -> np.ndarray:
+    def _divergences(cls, values: np.ndarray, weights: np.ndarray, bottoms: np.ndarray, tops: np.ndarray) -> np.ndarray:
         found = (cls._divergence(values, weights, *limits) for limits in zip(bottoms, tops, strict=True))
         return np.fromiter(found, np.float64)
 
