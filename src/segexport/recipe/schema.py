@@ -49,6 +49,7 @@ class DataRecipe(Frozen):
         split: Images of the check.
         calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
+        calibration_part: The same of the calibration split; for images without lists.
         label_map: Class of the model -> class of the data, by name or by id, where the two differ.
         limit: At most so many images for the check, spread over the split.
         groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
@@ -61,6 +62,7 @@ class DataRecipe(Frozen):
     calibration_split: str = "train"
     groups: str | None = None
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
+    calibration_part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
 
