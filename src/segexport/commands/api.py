@@ -15,11 +15,13 @@ from segexport.progress import SILENCE, Feedback
 if TYPE_CHECKING:
     from segexport.artifact import ModelArtifact
     from segexport.commands.bench import BenchRow
+    from segexport.commands.bench_count import CountRow
     from segexport.commands.compress import Compressed
     from segexport.commands.doctor import ComponentStatus
     from segexport.commands.evaluate import Evaluation
     from segexport.commands.inspect import ModelDescription
     from segexport.commands.predict import PictureKind
+    from segexport.commands.recommend import Recommendation
     from segexport.diagnose.schema import Diagnosis
     from segexport.exporter.import_options import ImportOptions
     from segexport.references.reference_file import ReferenceFile
@@ -88,6 +90,42 @@ def export(
     images = None if calibration is None else Path(calibration)
     given = ExportOptions(to=to, precision=precision, calibration=images, **options)
     return run_export(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def recommend(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    purpose: str,
+    data: AnyPath,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> Recommendation:
+    """Makes the exports that fit a purpose, checks them on images, and recommends one: `segexport export --for`.
+
+    Args:
+        output: Folder for the exports, the report and recommendation.json.
+        purpose: `android` or `server`.
+        data: A folder of photos, or a data set with labels.
+        importing: As in `import_model`.
+        options: Further ones: `split`, `limit`, `device`, `threads`, `latency_seconds`.
+
+    Returns:
+        The recommendation; `recommended` is the name of an export, empty if none passed.
+
+    Raises:
+        SegexportError: The model or the images cannot be used, or no target for the purpose is installed.
+
+    Example:
+        >>> segexport.recommend("export", "out", purpose="android", data="photos").recommended  # doctest: +SKIP
+        'onnx-int8'
+    """
+    from segexport.commands.recommend import RecommendOptions
+    from segexport.commands.recommend import recommend as run_recommend
+
+    given = RecommendOptions(purpose=purpose, data=Path(data), **options)
+    return run_recommend(Path(model), Path(output), _importing(importing), given, feedback=feedback)
 
 
 def check(
@@ -312,6 +350,28 @@ def bench(
     paths = [Path(one) for one in names]
     options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
     return run_bench(paths, **options, runtime=tuple(runtime), all_runtimes=all_runtimes, feedback=feedback)
+
+
+def count_instructions(exports: AnyPath | Iterable[AnyPath], *, feedback: Feedback = SILENCE) -> list[CountRow]:
+    """Counts the instructions of one inference of ONNX exports, by processor: a cost that repeats, not a speed.
+
+    Args:
+        exports: Exports, or folders of exports.
+
+    Returns:
+        A row for each export and processor; `skipped` says why one was not counted.
+
+    Raises:
+        SegexportError: An export does not run where it is counted.
+
+    Example:
+        >>> [row.instructions for row in segexport.count_instructions("int8")]  # doctest: +SKIP
+        [82375104, 165704192, None]
+    """
+    from segexport.commands.bench_count import bench_count
+
+    names = [exports] if isinstance(exports, str | Path) else exports
+    return bench_count([Path(one) for one in names], feedback=feedback)
 
 
 def record_reference(
