@@ -62,7 +62,7 @@ def portrait() -> tuple[np.ndarray, np.ndarray]:
     mask[(ys < 0.04 * height) | ((ys < 0.5 * height) & (np.abs(xs - 0.52 * width) > 0.3 * width))] = cv2.GC_BGD
     mask[(ys < 0.64 * height) & (xs < 0.31 * width)] = cv2.GC_BGD  # a flag
     mask[xs < np.where(ys < 0.9 * height, 0.13, 0.07) * width] = cv2.GC_BGD
-    cv2.grabCut(image, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(image, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 6, cv2.GC_INIT_WITH_MASK)
     found = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(found)
     person = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
@@ -117,22 +117,28 @@ def video(scene: Scene) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np
         yield np.clip(np.rint(frame), 0, 255).astype(np.uint8), truth, motion, seen
 
 
-def measure(model, scene: Scene, flow: str | None) -> dict[str, float]:
-    """Metrics over all frames of a scene but the first five, in which smoothing begins; milliseconds are medians."""
+def measure(model, scene: Scene, flow: str | None) -> dict[str, float | None]:
+    """Metrics over all frames of a scene but the first five, in which smoothing begins.
+
+    Times are medians of the processor time of this process, which other work on the machine hardly lengthens; the
+    network runs in another one.
+    """
     stream = model.stream(smooth=flow is not None, flow=flow or "dis")
-    steadiness, matrix, previous = Steadiness(2), np.zeros((2, 2), np.int64), None
-    blur, times = background_named("blur"), {"network_ms": [], "smoothing_ms": [], "blur_ms": []}
+    steadiness, matrix = Steadiness(2), np.zeros((2, 2), np.int64)
+    previous: np.ndarray | None = None
+    blur, times = background_named("blur"), {"preprocess_ms": [], "smoothing_ms": [], "blur_ms": []}
     for index, (frame, truth, motion, seen) in enumerate(video(scene)):
-        start = time.perf_counter()
+        ticks = [time.process_time()]
         looked = stream.look(frame)
-        middle = time.perf_counter()
+        ticks.append(time.process_time())
         found = stream.smoothed(looked)
-        end = time.perf_counter()
+        ticks.append(time.process_time())
         blur(frame, found.alpha)
-        for name, taken in zip(times, (middle - start, end - middle, time.perf_counter() - end), strict=True):
+        ticks.append(time.process_time())
+        for name, taken in zip(times, np.diff(ticks), strict=True):
             times[name].append(taken * 1e3)
         mask = (found.mask > 0).astype(np.uint8)
-        if index >= 5:
+        if previous is not None and index >= 5:
             matrix += confusion_matrix(truth, mask, 2, None)
             steadiness.add(previous, mask, motion, seen)
         previous = mask
@@ -149,6 +155,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--output", type=Path, default=RESULTS / "portrait_video.json")
     arguments = parser.parse_args()
+    cv2.setNumThreads(1)
     rows = []
     with segexport.load(arguments.model) as model:
         for name, scene in SCENES.items():
