@@ -70,6 +70,11 @@ def importing(command: Any) -> Any:
             type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
             help="Channel order of the network input; channels: the order of the image file.",
         ),
+        click.option(
+            "--postprocess",
+            metavar="KIND|FILE",
+            help="Make lanes or instances of embeddings: lanes, spatial_embedding, or a YAML file; also multi_scale.",
+        ),
         PREPROCESS,
         LABELS,
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
@@ -112,7 +117,7 @@ def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.import_options import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
-    known += ("config", "paddleseg")
+    known += ("config", "paddleseg", "postprocess")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 

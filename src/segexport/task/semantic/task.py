@@ -14,13 +14,12 @@ from segexport.predict.target_size import TargetSize
 from segexport.progress import Progress
 from segexport.recipe.limits import Limits
 from segexport.spec import TaskName
-from segexport.task.base import Feature, ScoredClasses
+from segexport.task.base import Feature, PredictionResult, ScoredClasses
 from segexport.task.instance.data import InstanceData
 from segexport.task.semantic.words import SemanticWords
 
 if TYPE_CHECKING:
     from segexport.predict.model import Model
-    from segexport.predict.prediction import SegmentationResult
     from segexport.task.semantic.scorer import PixelScorer
 
 
@@ -65,11 +64,21 @@ class SemanticTask:
         runtime: str = "",
         target_size: TargetSize = None,
     ) -> Model:
+        from segexport.clusters.models import MODELS
         from segexport.predict.model import Model
 
-        return Model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
+        rule = artifact.manifest.postprocess
+        kind = Model if rule is None else MODELS[rule.kind]
+        return kind(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
-    def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[SegmentationResult]:
+    def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
+        from segexport.clusters.models import EmbeddingModel
+
+        if isinstance(model, EmbeddingModel):
+            least = options.score_threshold or 0.0
+            return model.predict(
+                inputs, target_size=options.target_size, slice_size=options.slice_size, score_threshold=least
+            )
         if options.score_threshold is not None:
             raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
         return model.predict(
