@@ -52,7 +52,7 @@ def lane_pixels(binary: np.ndarray, embedding: np.ndarray, rule: Lanes) -> np.nd
     _, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] > rule.min_area
     large[0] = False
-    rows, columns = np.nonzero(large[parts])
+    rows, columns = np.nonzero(large[parts.astype(np.intp)])
     labels = _clustered(embedding[rows, columns].astype(np.float64), rule)
     found = np.zeros(binary.shape, np.int64)
     order = sorted(range(labels.max(initial=-1) + 1), key=lambda cluster: _foot(rows, columns, labels == cluster))
