@@ -1,9 +1,11 @@
 """`segexport compress` on real models: what the search chose, what it left, and what did not pay.
 
     nice python benchmarks/compress_search.py MODELS CAMVID -o results.json [--only NAME] [--minutes 30] [--train]
+        [--input-size 1024x512]
 
 MODELS holds `espnet_cityscapes` and `camvid_small`, CAMVID the data in PaddleSeg's form: train calibrates, the first
-half of val is searched with, the second half is for the verdict. Run it on a machine that does nothing else: latencies
+half of val is searched with, the second half is for the verdict. ESPNet takes any size: `--input-size` resizes the
+images to it, which makes a slow network of it. Run it on a machine that does nothing else: latencies
 choose.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import yaml
@@ -20,6 +23,7 @@ from stamped import save
 
 from segexport.commands.compress import CompressOptions, compress
 from segexport.exporter.from_paddle import ImportOptions
+from segexport.spec import Preprocess, Resize
 from segexport.ui.console import Console
 
 MODELS = {  # where it lies, what it may lose, whether its classes are Cityscapes'
@@ -42,6 +46,16 @@ def options(given: argparse.Namespace, drop: float, label_map: Path | None) -> C
     )
 
 
+def imported(input_size: str | None, cityscapes: bool) -> ImportOptions:
+    if not cityscapes:
+        return ImportOptions()
+    if not input_size:
+        return ImportOptions(labels=tuple(TO_CAMVID))
+    width, height = map(int, input_size.split("x"))
+    contract = Preprocess(geometry=(Resize(width=width, height=height),))
+    return ImportOptions(labels=tuple(TO_CAMVID), input_size=(width, height), preprocess=contract)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
@@ -50,6 +64,7 @@ def main() -> None:
     parser.add_argument("--objective", default="latency")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--train", action="store_true", help="also prune, fine-tune and train with int8's rounding")
+    parser.add_argument("--input-size", help="Of ESPNet, WIDTHxHEIGHT.")
     parser.add_argument("--keep", type=Path, help="folder for the whole outputs")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
@@ -59,9 +74,10 @@ def main() -> None:
         label_map.write_text(yaml.safe_dump(TO_CAMVID))
         for name, (place, drop, cityscapes) in MODELS.items():
             if given.only in (None, name):
-                importing = ImportOptions(labels=tuple(TO_CAMVID) if cityscapes else None)
+                importing = imported(given.input_size, cityscapes)
                 folder = (given.keep or Path(scratch)) / name
                 arguments = options(given, drop, label_map if cityscapes else None)
+                start = time.monotonic()
                 done = compress(given.models / place, folder, importing, arguments, feedback=Console())
                 summary, report = done.summary, done.report
                 rows = [export.model_dump(mode="json") for export in report.exports]
@@ -72,7 +88,9 @@ def main() -> None:
                     "objective": given.objective,
                     "sentence": summary.sentence,
                     "images": summary.images,
+                    "budget_minutes": given.minutes,
                     "search_minutes": round(summary.spent_seconds / 60, 1),
+                    "whole_minutes": round((time.monotonic() - start) / 60, 1),
                     "verdict": [{key: row[key] for key in kept} for row in rows],
                     "notes": summary.notes,
                     "left_out": summary.left_out,

@@ -70,10 +70,12 @@ def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtif
     """The graph with weights, at a side where its size can be changed; and its side."""
     folder = work / graph.stem
     folder.mkdir(parents=True, exist_ok=True)
-    small = folder / "graph.pdmodel"
-    if not small.is_file():
+    try:
+        small = folder / "graph.pdmodel"
         small.write_bytes(smaller(read_graph(graph), side).to_bytes())
-    ready = zoo.fill(small, folder / f"filled{side}")
+        ready = zoo.fill(small, folder / f"filled{side}")
+    except RuntimeError:  # a size is part of the network, in an operator that `free_size` does not know
+        ready = zoo.fill(graph, folder / "filled")
     image = next(one for one in ready.feed if one.ndim == 4)
     height, width = image.shape[2:]
     contract = Preprocess(geometry=(Resize(width=width, height=height),))

@@ -93,7 +93,7 @@ def import_model(path: Path, options: ImportOptions, store: Store) -> ModelArtif
     else:
         files = find_model(path)
         if files.kind == "artifact":
-            return read_artifact(files.folder)
+            return read_artifact(files.folder).with_tiles(options.tiles)
         found = _export(files, options)
     return _kept(_name(path), found, options, store)
 
@@ -139,9 +139,8 @@ def new_model(
 
 
 def _kept(name: str, found: _Found, options: ImportOptions, store: Store) -> ModelArtifact:
-    told = options.model_dump(mode="json", exclude={"config", "paddleseg"})
-    if options.postprocess is None:  # an import without one has the key that it had before there were any
-        del told["postprocess"]
+    unset = {name for name in ("tiles", "postprocess") if getattr(options, name) is None}  # keys are those from before
+    told = options.model_dump(mode="json", exclude={"config", "paddleseg", *unset})
     made_of = {**found.params, "deploy": found.deploy, "options": told}
     key = digest_of({"import": IMPORT_VERSION, "name": name, **made_of})
     kept = store.find_artifact(key)
@@ -389,7 +388,9 @@ def _name(path: Path) -> str:
 
 def _stated(options: ImportOptions, config: DeployConfig) -> Preprocess:
     """Returns the export's preprocessing, overridden by the user's values."""
-    stated = {name: value for name in ("color", "mean", "std") if (value := getattr(options, name)) is not None}
+    stated = {
+        name: value for name in ("color", "mean", "std", "tiles") if (value := getattr(options, name)) is not None
+    }
     whole = (options.preprocess or config.preprocess).model_dump() | stated
     try:
         return Preprocess.model_validate(whole)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
 from segexport.files.yaml_reader import read_yaml
-from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding
+from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
 class ImportOptions(Frozen):
@@ -25,6 +25,7 @@ class ImportOptions(Frozen):
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
         postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
+        tiles: Tiles that larger images are run in. Also of an artifact, in place of its manifest's.
     """
 
     preprocess: Preprocess | None = None
@@ -39,6 +40,7 @@ class ImportOptions(Frozen):
     config: Path | None = None
     paddleseg: Path | None = None
     postprocess: Postprocess | None = None
+    tiles: Tiles | None = None
 
     @classmethod
     def from_strings(
@@ -54,13 +56,16 @@ class ImportOptions(Frozen):
         config: Path | None = None,
         paddleseg: Path | None = None,
         postprocess: str | None = None,
+        tile_size: str | None = None,
+        tile_overlap: str | None = None,
+        tile_blend: str | None = None,
     ) -> ImportOptions:
         """Parses command-line values: `640x480`, a file of names, a YAML preprocessing file, `0.5,0.5,0.5`."""
         return cls(
             color=color,
             mean=_per_channel(mean, "--mean") if mean else None,
             std=_per_channel(std, "--std") if std else None,
-            input_size=_size(input_size) if input_size else None,
+            input_size=_size("--input-size", input_size) if input_size else None,
             labels=_names(labels) if labels else None,
             preprocess=_preprocess(preprocess) if preprocess else None,
             mask_output=mask_output,
@@ -68,7 +73,28 @@ class ImportOptions(Frozen):
             config=config,
             paddleseg=paddleseg,
             postprocess=_postprocess(postprocess) if postprocess else None,
+            tiles=tiles_from_strings(tile_size, tile_overlap, tile_blend),
         )
+
+
+def tiles_from_strings(size: str | None, overlap: str | None, blend: str | None) -> Tiles | None:
+    """Parses `--tile-size`, `--tile-overlap` and `--tile-blend`. Tiles overlap by a quarter if nothing else is said.
+
+    Raises:
+        InputError: No sizes, an overlap that is no part of a tile, or one of the others without a size.
+    """
+    if size is None:
+        if overlap is not None or blend is not None:
+            option = "--tile-overlap" if overlap is not None else "--tile-blend"
+            raise InputError(f"{option} without --tile-size", hint="--tile-size 512, or WIDTHxHEIGHT, in pixels")
+        return None
+    sides = _size("--tile-size", size)
+    quarter = (sides[0] // 8 * 2, sides[1] // 8 * 2)
+    shared = quarter if overlap is None else _size("--tile-overlap", overlap, least=0)
+    try:
+        return Tiles.model_validate({"size": sides, "overlap": shared, "blend": blend or "center"})
+    except ValidationError as error:
+        raise InputError("the tiles cannot be cut", cause=one_line(error)) from None
 
 
 def _per_channel(text: str, option: str) -> tuple[float, ...]:
@@ -80,10 +106,13 @@ def _per_channel(text: str, option: str) -> tuple[float, ...]:
         ) from None
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"--input-size {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
+def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
+    """(width, height) of `640x480`; of tiles also `512`, both sides."""
+    width, by, height = text.lower().partition("x")
+    if not by and option.startswith("--tile"):
+        height = width
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= least):
+        raise InputError(f"{option} {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
     return int(width), int(height)
 
 
@@ -95,6 +124,8 @@ def _names(file: Path) -> tuple[str, ...]:
 
 
 def _preprocess(file: Path) -> Preprocess:
+    from segexport.files.yaml_reader import read_yaml
+
     try:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:

@@ -38,7 +38,7 @@ def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepCo
         if product["input"] in rounded.tensors
     ]
     arguments = {role: str(path) for role, path in files.items()} | {"products": products}
-    with Worker(WORKERS / "ncnn_int8_worker.py", needs="ncnn", name="ncnn's files") as worker:
+    with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
         names = worker.call("quantize", arguments, timeout_s=context.timeout_s)[0]["names"]
     if not names:
         raise UnsupportedModelError(

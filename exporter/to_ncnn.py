@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter.converted import converted
 from segexport.exporter.ncnn_int8 import write_int8
 from segexport.exporter.quantized_program import require_float
-from segexport.exporter.same_as_source import require_same
+from segexport.exporter.same_as_source import made_inputs, require_same
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS, onnx_nodes
 from segexport.exporter.unquantized_onnx import unquantized_onnx
 from segexport.pipeline.step import StepContext, lineage_entry
@@ -30,7 +30,7 @@ class ToNcnn:
     """Converts ONNX to `model.ncnn.param` and `model.ncnn.bin` with pnnx."""
 
     kind = "to_ncnn"
-    version = "2"
+    version = "3"
     accepts = Format.ONNX
     produces = Format.NCNN
     needs = ("ncnn", "pnnx")
@@ -81,16 +81,18 @@ class ToNcnn:
         """Writes the files; returns their manifest, the operators that pnnx reports as omitted, and notes."""
         precision, before, notes = self.params.precision, source.manifest, ()
         files = {role: out_dir / name for role, name in _FILES.items()}
+        half = precision is not Precision.FP32
         if before.target.precision is Precision.INT8:
             precision = Precision.INT8
             with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
                 floats = Path(scratch) / "float.onnx"
                 rounded = unquantized_onnx(source.file("model"), floats, context)
                 left_out = _pnnx(floats, before, files, context, half=False)
+                _name_tensors(floats, before, files, context)
             notes = (write_int8(files, rounded, context),)
         else:
-            half = precision is not Precision.FP32
             left_out = _pnnx(source.file("model"), before, files, context, half=half)
+            _name_tensors(source.file("model"), before, files, context)
         if precision is Precision.BF16:
             notes = ("weights in fp16; the runtime switches use_bf16_storage on",)
         manifest = before.model_copy(
@@ -120,6 +122,19 @@ def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: St
                 return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]
 
         return converted(run, "pnnx", files.values())["left_out"]
+
+
+def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext) -> None:
+    """Gives tensors their names back, by which a diagnosis finds them; files that cannot run stay as they are."""
+    inputs, timeout_s = made_inputs(manifest, context.seed), context.timeout_s
+    with Worker(WORKERS / "onnx_sample_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
+        answer, _ = worker.call("samples", {"onnx": str(onnx)}, inputs, timeout_s=timeout_s)
+    arguments = {role: str(path) for role, path in files.items()} | {"samples": answer["samples"]}
+    try:
+        with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
+            worker.call("name_tensors", arguments, inputs, timeout_s=timeout_s)
+    except (WorkerCrashed, WorkerFailed):  # the proof of the conversion will say why
+        return
 
 
 def _require_sizes(source: ModelArtifact) -> None:

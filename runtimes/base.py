@@ -6,18 +6,22 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
-
-from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, InputError, WorkerError
-from segexport.measure.audit import Ran
 from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
-from segexport.runtimes.objects import Objects
-from segexport.spec import Format, TensorSpec
+from segexport.runtimes import ahead
+
+if TYPE_CHECKING:  # a process is started before these are imported, which takes as long as its start
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.files.model_format import Format
+    from segexport.measure.audit import Ran
+    from segexport.runtimes.objects import Objects
+    from segexport.spec import TensorSpec
 
 WORKERS = Path(__file__).parent / "workers"
 _TIMES_SLOWER = 4
@@ -80,6 +84,8 @@ class Prediction:
         """Whether mask or objects are bitwise equal."""
         if self.objects is not None and other.objects is not None:
             return self.objects.same_as(other.objects)
+        import numpy as np
+
         return np.array_equal(self.mask, other.mask)
 
 
@@ -175,6 +181,10 @@ class WorkerRuntime(Runtime):
     def open(self, artifact: ModelArtifact, options: RunOptions) -> WorkerSession:
         return open_worker_session(self.name, self.worker, self.needs, artifact, options, self.files(artifact))
 
+    def start(self, threads: int) -> Worker:
+        """Starts a worker that has opened nothing yet."""
+        return start_worker(self.name, self.worker, self.needs, threads)
+
     def files(self, artifact: ModelArtifact) -> dict[str, Path]:
         """Returns the files that the worker opens, by role.
 
@@ -262,6 +272,8 @@ class WorkerSession:
 
         Each call to the worker requests only as many runs as safely fit the timeout, so that slow runs do not time out.
         """
+        import numpy as np
+
         given = as_taken(self._inputs, tensors)
         parts: list[np.ndarray] = []
         while (left := runs - sum(len(part) for part in parts)) > 0:
@@ -306,6 +318,10 @@ class WorkerSession:
 
 
 def _objects(answer: dict, arrays: list[np.ndarray], size: tuple[int, int]) -> Prediction:
+    import numpy as np
+
+    from segexport.runtimes.objects import Objects
+
     rows, bits = arrays
     return Prediction(
         mask=np.zeros((0, 0), np.uint8),
@@ -326,8 +342,13 @@ def open_worker_session(
     files: dict[str, Path],
 ) -> WorkerSession:
     """Starts `workers/<script>` and opens the artifact in it."""
-    worker = Worker(WORKERS / script, needs=needs, threads=options.threads, name=runtime, shared=True)
+    worker = ahead.taken(runtime, options.threads) or start_worker(runtime, script, needs, options.threads)
     return WorkerSession(runtime, worker, artifact, options, files)
+
+
+def start_worker(runtime: str, script: str | Path, needs: str | tuple[str, ...], threads: int) -> Worker:
+    """Starts `workers/<script>`."""
+    return Worker(WORKERS / script, needs=needs, threads=threads, name=runtime, shared=True)
 
 
 def probe_worker(script: str | Path, needs: str | tuple[str, ...]) -> Availability:
@@ -355,6 +376,8 @@ def as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list
     Raises:
         InputError: The tensors do not match the inputs.
     """
+    import numpy as np
+
     check_tensors([spec.channels_first for spec in specs], tensors)
     return [
         np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from segexport.measure.audit import Ran
+from segexport.files.model_format import Format
 from segexport.runtimes.base import WorkerRuntime
-from segexport.spec import Format
+
+if TYPE_CHECKING:
+    from segexport.measure.audit import Ran
 
 
 class OnnxRuntime(WorkerRuntime):

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
-from segexport.runtimes.base import Availability, RunOptions, Runtime, Session, open_worker_session, probe_worker
+from segexport.process.worker import Worker
+from segexport.runtimes.base import (
+    Availability,
+    RunOptions,
+    Runtime,
+    Session,
+    WorkerSession,
+    probe_worker,
+    start_worker,
+)
 from segexport.runtimes.watched import WatchedSession, with_graph
 from segexport.spec import Format
 
@@ -26,11 +35,19 @@ class PaddleRuntime(Runtime):
     def open(self, artifact: ModelArtifact, options: RunOptions) -> Session:
         files = {"model": artifact.file("model"), "params": artifact.file("params")}
 
-        def opened(graph: str) -> Session:
-            how = with_graph(options, graph)
-            return open_worker_session(self.name, "paddle_worker.py", "paddle", artifact, how, files)
+        def started() -> Worker:
+            return start_worker(self.name, "paddle_worker.py", "paddle", options.threads)
+
+        def opened(graph: str, worker: Worker) -> Session:
+            return WorkerSession(self.name, worker, artifact, with_graph(options, graph), files)
 
         graph = str(options.options.get("graph", "plain"))
-        if graph == "watched":
-            return WatchedSession(opened("plain"), lambda: opened("optimized"))
-        return opened(graph)
+        if graph != "watched":
+            return opened(graph, started())
+        plain, twin = started(), started()  # both import Paddle at the same time
+        try:
+            session = opened("plain", plain)
+        except Exception:
+            twin.close()
+            raise
+        return WatchedSession(session, lambda: opened("optimized", twin))

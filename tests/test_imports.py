@@ -38,7 +38,7 @@ IN_PROCESS = {"segexport.compress"}
 # Each layer may import those before it in this list, and its own. A room is named whole; a module of a room that others
 # need earlier is listed separately.
 LAYERS = (
-    {"errors", "pipeline.entry_points"},
+    {"errors", "pipeline.entry_points", "files.model_format"},
     {"spec", "verdict"},
     {"artifact", "files.external_data", "files.foreign", "files.json_reader", "files.wire_format"}
     | {"data.images", "data.stored_pixels", "data.array_files"}
@@ -48,7 +48,7 @@ LAYERS = (
     {"files", "recipe"},
     {"process", "preprocess", "ui", "toolchain"},
     {"data"},
-    {"importers", "report.schema", "runtimes.base"},
+    {"importers", "report.schema", "runtimes.base", "runtimes.ahead"},
     {"measure"},
     {"runtimes", "pipeline.step"},
     {"exporter.framework_proto", "exporter.graph", "exporter.program"}

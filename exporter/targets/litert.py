@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
 
@@ -42,7 +45,9 @@ class LiteRtTarget(ExportTarget):
     toolchains = ("onnx", "litert")
     converters = (PADDLE2ONNX,)
     suffix = ".tflite"
+    packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, LiteRtExport)
@@ -62,3 +67,16 @@ class LiteRtTarget(ExportTarget):
         source = f"{runtime.title}'s interpreter"
         check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
         return Audit(ran, (check,))
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.litert_probe import LiteRtSide
+
+        return LiteRtSide(artifact, trace, tensors, threads, timeout_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,13 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.graph_probe import Side
+    from segexport.diagnose.trace import Trace
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
     from segexport.pipeline.step import Step
@@ -42,6 +49,7 @@ class NcnnTarget(ExportTarget):
     toolchains = ("onnx", "ncnn")
     converters = (PADDLE2ONNX,)
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP16,)}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
@@ -70,3 +78,16 @@ class NcnnTarget(ExportTarget):
         if not lacking:
             return (found,)
         return (found.model_copy(update={"support": "no", "obstacles": (*found.obstacles, *lacking)}),)
+
+    def graph_probe(
+        self,
+        artifact: ModelArtifact,
+        trace: Trace,
+        tensors: Sequence[np.ndarray],
+        source: Program,
+        threads: int,
+        timeout_s: float,
+    ) -> Side:
+        from segexport.exporter.targets.ncnn_probe import NcnnSide
+
+        return NcnnSide(artifact, trace, tensors, threads, timeout_s)

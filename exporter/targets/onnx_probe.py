@@ -48,12 +48,19 @@ class OnnxSide:
         self._trace, self._tensors, self._timeout_s, self._threads = trace, tensors, timeout_s, threads
         self.notes: list[str] = []
         self._worker: Worker | None = None
-        answer = self._call("read", {"model": str(self.file)})
+        self._opened = self.opening(artifact)
+        answer = self._call("read", self._opened)
         self._graph = OnnxGraph(answer["nodes"], answer["constants"], answer["inputs"])
         self._quantized = answer["quantized"]
         self.matches: dict[str, Match] = match(trace.program, trace.shapes, self._graph)
-        outputs = trace.program.fetch_names
+        # An export may give another variable than the program does, e.g. scores in place of their argmax.
+        given = zip(artifact.manifest.outputs, trace.program.fetch_names, strict=False)
+        outputs = [spec.name if spec.name in trace.files else name for spec, name in given]
         self._outputs = dict(zip(answer["outputs"], outputs, strict=False))
+
+    def opening(self, artifact: ModelArtifact) -> dict:
+        """What the worker's command `read` is given."""
+        return {"model": str(artifact.file("model"))}
 
     def whole(self) -> dict[str, Difference]:
         """Compares the outputs of the unmodified export; keys are the reference's output names."""
@@ -147,7 +154,7 @@ class OnnxSide:
         if self._worker is None:
             self._worker = Worker(WORKERS / self.worker, needs=self.needs, threads=self._threads, name="probe")
             if command != "read":
-                self._worker.call("read", {"model": str(self.file)}, timeout_s=self._timeout_s)
+                self._worker.call("read", self._opened, timeout_s=self._timeout_s)
         try:
             return self._worker.call(command, arguments, list(tensors), timeout_s=self._timeout_s)[0]
         except (WorkerCrashed, WorkerTimeout):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-_IDENTIFIER, _SCHEMA_VERSION, _ALIGNMENT_BYTES = b"TFL3", 3, 16
+IDENTIFIER, _SCHEMA_VERSION, _ALIGNMENT_BYTES = b"TFL3", 3, 16
 # LiteRT computes few operators on 64-bit integers; sizes, positions and classes fit into 32 bits.
 _TYPES = {
     "float32": "FLOAT32", "float64": "FLOAT32", "float16": "FLOAT16", "int64": "INT32", "int32": "INT32",
@@ -22,13 +23,21 @@ _OPTIONS = {
     "DIV": "DivOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "GATHER": "GatherOptions",
     "GELU": "GeluOptions", "LEAKY_RELU": "LeakyReluOptions", "MAX_POOL_2D": "Pool2DOptions", "MEAN": "ReducerOptions",
     "MIRROR_PAD": "MirrorPadOptions", "MUL": "MulOptions", "REDUCE_MAX": "ReducerOptions",
-    "REDUCE_MIN": "ReducerOptions", "REDUCE_PROD": "ReducerOptions", "RESHAPE": "ReshapeOptions",
+    "ONE_HOT": "OneHotOptions", "REDUCE_MIN": "ReducerOptions", "REDUCE_PROD": "ReducerOptions",
+    "RESHAPE": "ReshapeOptions",
     "RESIZE_BILINEAR": "ResizeBilinearOptions", "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
     "SOFTMAX": "SoftmaxOptions", "SPLIT": "SplitOptions", "SPLIT_V": "SplitVOptions",
     "STRIDED_SLICE": "StridedSliceOptions", "SUB": "SubOptions", "SUM": "ReducerOptions",
-    "TRANSPOSE_CONV": "TransposeConvOptions",
+    "TOPK_V2": "TopKV2Options", "TRANSPOSE_CONV": "TransposeConvOptions",
 }  # fmt: skip
+ORDERS = "segexport.orders"
+"""Metadata of a file: tensor -> its axes by ONNX's numbers, in the order stored, where it is not the `usual` one."""
 _VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no version 1
+
+
+def usual(rank: int) -> tuple[int, ...]:
+    """The order in which most tensors of so many axes are stored: of four, [N, H, W, C]."""
+    return (0, 2, 3, 1) if rank == 4 else tuple(range(rank))
 
 
 @dataclass(frozen=True)
@@ -70,10 +79,21 @@ class LiteRtFile:
         self._codes: dict[str, int] = {}
         self._constants: dict[tuple, int] = {}
         self._names: dict[str, int] = {}
+        self._orders: dict[str, tuple[int, ...]] = {}
 
-    def tensor(self, name: str, shape: tuple[int, ...], dtype: str, rounding: TensorRounding | None = None) -> int:
+    def tensor(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        rounding: TensorRounding | None = None,
+        order: tuple[int, ...] | None = None,
+    ) -> int:
         """Adds a tensor that an operator writes or that is an input; returns its index."""
-        return self._add(name, tuple(shape), _TYPES[dtype], rounding, 0)
+        index = self._add(name, tuple(shape), _TYPES[dtype], rounding, 0)
+        if order is not None and order != usual(len(order)):
+            self._orders[self.name(index)] = order
+        return index
 
     def constant(self, name: str, value: np.ndarray, rounding: TensorRounding | None = None) -> int:
         """Adds a constant, or finds the equal one that is there already."""
@@ -119,8 +139,12 @@ class LiteRtFile:
             schema.SignatureDefT(inputs=ends[0], outputs=ends[1], signatureKey="serving_default")
         ]
         self._model.subgraphs = [self._graph]
+        orders = _Buffer()
+        orders.data = json.dumps(self._orders).encode()
+        self._model.buffers.append(orders)
+        self._model.metadata = [schema.MetadataT(name=ORDERS, buffer=len(self._model.buffers) - 1)]
         builder = flatbuffers.Builder(1 << 20)
-        builder.Finish(self._model.Pack(builder), _IDENTIFIER)
+        builder.Finish(self._model.Pack(builder), IDENTIFIER)
         with open(path, "wb") as stream:
             stream.write(builder.Output())
 

@@ -175,7 +175,8 @@ class LiteRtGraph:
         order = plain(len(shape)) if order is None else order
         dtype = "int8" if self.node.integer else self.source.dtypes[name]
         rounding = self.source.roundings[name] if self.node.integer else None
-        index = self.file.tensor(name, tuple(shape[axis] for axis in order), dtype, rounding)
+        called, stored = self.source.rounded.get(name, name), tuple(shape[axis] for axis in order)
+        index = self.file.tensor(called, stored, dtype, rounding, order)
         self._stored[name, self.node.integer] = {order: index}
         return index
 

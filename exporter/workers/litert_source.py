@@ -56,6 +56,7 @@ class OnnxSource:
         constants: Of floats, integers and booleans; held ones as floats.
         held: Those of `constants` that are integers with a scale.
         roundings: Tensors of integers that an operator writes.
+        rounded: Those tensors -> the tensor of floats that was rounded to it.
     """
 
     nodes: list[SourceNode]
@@ -66,6 +67,7 @@ class OnnxSource:
     constants: dict[str, np.ndarray]
     held: dict[str, HeldConstant] = field(default_factory=dict)
     roundings: dict[str, TensorRounding] = field(default_factory=dict)
+    rounded: dict[str, str] = field(default_factory=dict)
 
     def readers(self) -> dict[str, list[SourceNode]]:
         found: dict[str, list[SourceNode]] = {}
@@ -216,6 +218,7 @@ def _settle_roundings(source: OnnxSource, integer_kinds: frozenset[str]) -> None
         node.inputs = [renamed.get(name, name) for name in node.inputs]
         if node.kind == "QuantizeLinear":
             source.roundings[node.outputs[0]] = _rounding(node, source)
+            source.rounded[node.outputs[0]] = node.inputs[0]
             source.dtypes[node.outputs[0]] = "int8"
         elif node.kind == "DequantizeLinear" and node.inputs[0] in source.constants:
             _hold(node, source)

@@ -31,15 +31,20 @@ def convert(arguments, _arrays):
 
 def describe(arguments, _arrays):
     """Each operator of a model: its type, its name, and the bits of its integer weights, or 0."""
-    with tempfile.TemporaryDirectory() as folder:
-        text = os.path.join(folder, "model.json")
-        _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", arguments["model"], "--JsonFile", text])
-        if not os.path.isfile(text):
-            raise WorkerFailure(f"MNN cannot read {arguments['model']}")
-        with open(text) as stream:
-            model = json.load(stream)
+    model = as_json(arguments["model"])
     operators = [[op["type"], op.get("name", ""), _weight_bits(op.get("main", {}))] for op in model["oplists"]]
     return {"operators": operators}, []
+
+
+def as_json(file: str) -> dict:
+    """The whole model, as MNN writes it in JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        text = os.path.join(folder, "model.json")
+        _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", file, "--JsonFile", text])
+        if not os.path.isfile(text):
+            raise WorkerFailure(f"MNN cannot read {file}")
+        with open(text) as stream:
+            return json.load(stream)
 
 
 def _weight_bits(parameters: dict) -> int:

@@ -29,8 +29,23 @@ def prepare(arguments, _arrays):
             if node.attribute[index].name == "num_outputs":
                 del node.attribute[index]
         changed += 1
+    for node in model.graph.node:
+        if node.op_type == "Resize":
+            _drop_idle(node)
     onnx.save(model, arguments["out"])
     return {"changed": changed}, []
+
+
+def _drop_idle(node) -> None:
+    """Removes the attributes of a resize that its mode does not use; with them, pnnx leaves it as it is."""
+    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    mode, grid = values.get("mode", b"nearest"), values.get("coordinate_transformation_mode", b"half_pixel")
+    idle = set() if mode == b"nearest" else {"nearest_mode"}
+    idle |= set() if mode == b"cubic" else {"cubic_coeff_a", "exclude_outside"}
+    idle |= set() if grid == b"tf_crop_and_resize" else {"extrapolation_value"}
+    kept = [attribute for attribute in node.attribute if attribute.name not in idle]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 COMMANDS = {"prepare": prepare}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +14,7 @@ from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
-from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec
+from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec, Tiles
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -172,6 +172,13 @@ class ModelArtifact:
     def digest(self) -> str:
         """sha256 over the files' digests and everything of the manifest that changes what the model computes."""
         return digest_of(self.manifest.model_dump(mode="json", include=_IDENTITY))
+
+    def with_tiles(self, tiles: Tiles | None) -> ModelArtifact:
+        """The same files, whose images are cut into other tiles; None: into those of the manifest."""
+        if tiles is None:
+            return self
+        contract = self.manifest.preprocess.with_tiles(tiles)
+        return replace(self, manifest=self.manifest.model_copy(update={"preprocess": contract}))
 
     def file(self, role: str) -> Path:
         """The path of the file with this role.

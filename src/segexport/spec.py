@@ -5,8 +5,9 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,7 +19,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+
+from segexport.files.model_format import Format as Format
 
 
 class Frozen(BaseModel):
@@ -31,46 +33,6 @@ class Finite(Frozen):
     """Frozen, and no number in it is NaN or infinite."""
 
     model_config = ConfigDict(allow_inf_nan=False)
-
-
-class Format(str):
-    """The form of a model's files: `paddle`, or what an installed target makes or an installed runtime runs.
-
-    Attributes:
-        PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.
-        ONNX: .onnx.
-        PADDLE_LITE: .nb.
-        MNN: .mnn.
-        NCNN: .param with a .bin.
-        LITERT: .tflite.
-        OPENVINO: .xml with a .bin.
-    """
-
-    PADDLE: ClassVar[Format]
-    ONNX: ClassVar[Format]
-    PADDLE_LITE: ClassVar[Format]
-    MNN: ClassVar[Format]
-    NCNN: ClassVar[Format]
-    LITERT: ClassVar[Format]
-    OPENVINO: ClassVar[Format]
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(cls._known, core_schema.str_schema())
-
-    @classmethod
-    def _known(cls, value: str) -> Format:
-        from segexport.pipeline.entry_points import formats
-
-        if value not in (known := formats()):
-            *some, last = (repr(str(name)) for name in known)
-            raise PydanticCustomError("format", "Input should be {known}", {"known": f"{', '.join(some)} or {last}"})
-        return cls(value)
-
-
-Format.PADDLE, Format.ONNX, Format.PADDLE_LITE = Format("paddle"), Format("onnx"), Format("paddle-lite")
-Format.MNN, Format.NCNN, Format.LITERT = Format("mnn"), Format("ncnn"), Format("litert")
-Format.OPENVINO = Format("openvino")
 
 
 class Precision(str, Enum):
@@ -135,6 +97,14 @@ class TensorSpec(Frozen):
     def in_32_bits(self) -> TensorSpec:
         """The tensor in a runtime that has neither int64 nor bool."""
         return self.model_copy(update={"dtype": "int32"}) if self.dtype in ("int64", "bool") else self
+
+
+def score_output(specs: Sequence[TensorSpec]) -> int | None:
+    """Index of the output that is the segmentation, if it contains scores; None for one that holds classes only."""
+    for index, spec in enumerate(specs):
+        if spec.semantics in ("logits", "probability", "class_index"):
+            return None if spec.semantics == "class_index" else index
+    return None
 
 
 class Label(Frozen):
@@ -274,6 +244,38 @@ _STORED_AS: dict[Color, Literal["rgb", "gray", "channels"]] = {
 }
 
 
+class Tiles(Frozen):
+    """How an image that is larger than a tile is cut into tiles, and how their answers are joined.
+
+    Each tile is preprocessed and run by itself; an image that is not larger is run whole.
+
+    Attributes:
+        size: (width, height) of a tile, in pixels of the decoded image.
+        overlap: (width, height) of what neighbours share, in the same pixels.
+        blend: `center`: each tile decides its part of the image, half an overlap away from its edges; beyond the image
+            its pixels are mirrored. PaddleX's `overlap_tile_predict` with tile_size = size - overlap and
+            pad_size = overlap / 2. `average`: tiles stay inside the image and the output's scores are averaged where
+            tiles overlap. PaddleSeg's `slide_inference` with crop_size = size and stride = size - overlap.
+    """
+
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    overlap: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
+    blend: Literal["center", "average"] = "center"
+
+    @model_validator(mode="after")
+    def _overlap_is_a_part(self) -> Tiles:
+        for size, overlap in zip(self.size, self.overlap, strict=True):
+            if overlap >= size:
+                raise ValueError(f"tiles of {size} pixels cannot overlap by {overlap}")
+            if self.blend == "center" and overlap % 2:
+                raise ValueError(f"an overlap of {overlap} pixels has no half; center needs an even one")
+        return self
+
+    def covers(self, width: int, height: int) -> bool:
+        """Whether an image is not larger than a tile."""
+        return width <= self.size[0] and height <= self.size[1]
+
+
 class Pixels(Frozen):
     """What an image file is decoded to: (height, width, channels).
 
@@ -282,11 +284,13 @@ class Pixels(Frozen):
             own channels in its own order, and it has to have as many.
         depth: `uint8`: of 16 bits the upper 8. `stored`: the values as the file stores them; 8 and 16 bits stay uint8
             and uint16, all else becomes float32.
+        in_tiles: Whether the image is run in tiles, so that it may be larger than one that is run whole.
     """
 
     color: Literal["rgb", "gray", "channels"] = "rgb"
     channels: int = 3
     depth: Depth = "uint8"
+    in_tiles: bool = False
 
 
 class Preprocess(Finite):
@@ -299,6 +303,8 @@ class Preprocess(Finite):
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
     3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
     4. HWC becomes NCHW with a batch of 1.
+
+    With `tiles`, steps 2 to 4 are those of each tile.
     """
 
     color: Color = "rgb"
@@ -307,6 +313,7 @@ class Preprocess(Finite):
     scale: float = 1.0 / 255.0
     mean: PerChannel = (0.5, 0.5, 0.5)
     std: PerChannel = (0.5, 0.5, 0.5)
+    tiles: Tiles | None = None
 
     @property
     def channels(self) -> int:
@@ -321,7 +328,21 @@ class Preprocess(Finite):
     @property
     def pixels(self) -> Pixels:
         """What an image has to be decoded to."""
-        return Pixels(color=_STORED_AS[self.color], channels=self.channels, depth=self.depth)
+        return Pixels(
+            color=_STORED_AS[self.color],
+            channels=self.channels,
+            depth=self.depth,
+            in_tiles=self.tiles is not None,
+        )
+
+    @property
+    def of_a_tile(self) -> Preprocess:
+        """The contract of one tile, which is that of an image that is run whole."""
+        return self.with_tiles(None)
+
+    def with_tiles(self, tiles: Tiles | None) -> Preprocess:
+        """The same contract, of an image that is cut otherwise."""
+        return self if tiles == self.tiles else self.model_copy(update={"tiles": tiles})
 
     @model_validator(mode="after")
     def _std_is_a_divisor(self) -> Preprocess:
@@ -343,11 +364,13 @@ class Preprocess(Finite):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_the_usual_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """8 bits go without saying, so that a manifest from before there was a choice is the same today."""
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """8 bits and whole images go without saying, so that a manifest from before there was a choice is the same."""
         content = handler(self)
         if self.depth == "uint8":
             del content["depth"]
+        if self.tiles is None:
+            del content["tiles"]
         return content
 
 

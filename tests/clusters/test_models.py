@@ -68,7 +68,7 @@ def test_an_image_without_lanes(saved, tmp_path):
         (found,) = model.predict(np.full((64, 80, 3), 20, np.uint8))
         assert (found.summary, found.lanes, found.label_map.max()) == ("no lane", (), 0)
         assert json.loads(found.save_to_json(tmp_path).read_text())["lanes"] == []
-        with pytest.raises(InputError, match="slice_size: the outputs of this model"):
+        with pytest.raises(InputError, match="tiles: the outputs of this model"):
             model.predict(np.zeros((8, 8, 3), np.uint8), slice_size=4)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from typing import Literal
 
 import pytest
@@ -40,17 +40,16 @@ def with_entries(monkeypatch):
     own = importlib.metadata.entry_points
 
     def add(*more: tuple[str, str, str]) -> None:
-        def found(*, group: str):
-            return [*own(group=group), *(EntryPoint(name, value, of) for of, name, value in more if of == group)]
+        def found():
+            kept = (entry for group in entry_points._GROUPS.values() for entry in own(group=group))
+            return EntryPoints([*kept, *(EntryPoint(name, value, group) for group, name, value in more)])
 
         monkeypatch.setattr(importlib.metadata, "entry_points", found)
-        entry_points._installed.cache_clear()
-        entry_points.instances.cache_clear()
+        entry_points.forget()
 
     yield add
     monkeypatch.undo()
-    entry_points._installed.cache_clear()
-    entry_points.instances.cache_clear()
+    entry_points.forget()
 
 
 @pytest.mark.parametrize("kind", list(entry_points._GROUPS))
@@ -149,10 +148,10 @@ def test_a_target_that_is_not_whole_spoils_nothing_but_itself(with_entries):
 def test_without_an_installation_there_are_segexports_own(monkeypatch):
     """As in a worker that imports segexport in another Python."""
     own = {target.name for target in registry.targets().values() if type(target).__module__.startswith("segexport.")}
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [])
-    entry_points._installed.cache_clear()
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda: EntryPoints([]))
+    entry_points.forget()
     try:
         assert set(entry_points.names("target")) == own
         assert {"prune", "to_onnx"} < set(entry_points.names("step"))
     finally:
-        entry_points._installed.cache_clear()
+        entry_points.forget()

@@ -1,4 +1,4 @@
-"""Runs exports beside their reference on the same images."""
+"""Runs exports and their reference on the same images."""
 
 import segexport
 

@@ -1,4 +1,4 @@
-"""Reads back what really ran in an export, on the first images."""
+"""Reads which operators of an export ran, on the first images."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def audit_export(request: CheckRequest, export: RunningExport) -> None:
     data, model = request.all_data, export.model
     manifest = model.artifact.manifest
     images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
-    inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
+    inputs = [preprocess.feed(manifest.inputs, *preprocess.example(manifest.preprocess, image)) for image in images]
     options = with_graph(model.options, timed_graph(export.opened.session))
     export.operators, checks = audited(model.artifact, inputs, options)
     export.more += checks
 
 
 def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions) -> Audit:
-    """What ran, as the export's target reports; for a Paddle program, as Paddle Inference does.
+    """The operators that ran, from the export's target; for a Paddle program, from Paddle Inference.
 
     Args:
-        inputs: The tensors of some images, one at least for an export.
+        inputs: The tensors of some images; an export needs at least one image.
         options: As in the check.
 
     Raises:
-        SegexportError: It could not be read back.
+        SegexportError: The operators could not be read.
     """
     target = target_of(artifact.manifest.format)
     if target is None:
@@ -52,7 +52,7 @@ def audit(artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], optio
 def audited(
     artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions
 ) -> tuple[dict[str, dict[str, int]], list[Check]]:
-    """The audit as the check takes it: precision -> operator -> count, and the checks; a failure becomes an ERROR."""
+    """Returns precision -> operator -> count, and the checks; a failure becomes an ERROR."""
     try:
         found = audit(artifact, inputs, options)
         return found.operators, list(found.checks)

@@ -18,7 +18,7 @@ from segexport.report.schema import ExportResult, ReferenceResult, Report, Shown
 from segexport.spec import Precision
 from segexport.verdict import Check, Verdict, overall
 
-_CHANGING = frozenset({"prune", "finetune", "qat"})  # steps after which the weights are others
+_CHANGING = frozenset({"prune", "finetune", "qat"})  # steps that change the weights
 
 
 def conclude(measured: Measurement) -> Report:
@@ -41,7 +41,7 @@ def conclude(measured: Measurement) -> Report:
 
 
 def _notes(lineage: Sequence[LineageEntry]) -> tuple[str, ...]:
-    """Those of the last step, and the warnings of the steps before it."""
+    """The notes of the last step, and the warnings of the steps before it."""
     before = [note for entry in lineage[:-1] for note in entry.notes if is_warning(note)]
     return tuple(dict.fromkeys((*before, *lineage[-1].notes))) if lineage else ()
 
@@ -108,18 +108,16 @@ def _each_once(images: Sequence[ShownImage]) -> tuple[ShownImage, ...]:
 
 
 def _values_checks(entry: Measured) -> list[Check]:
-    """Says so if another file, or other arithmetic, ran in place of the export's own."""
+    """Reports if another file or other arithmetic ran instead of the export's."""
     not_run = entry.info.not_run if entry.info is not None else ""
     not_run = not_run or next((check.details[NOT_RUN] for check in entry.more if NOT_RUN in check.details), "")
     return [values_check(not_run)] if not_run else []
 
 
 def _fp32_of_same_format(entry: Measured, others: list[Measured]) -> Measured | None:
-    """The export in the same runtime that a smaller precision has to beat, and one whose weights were changed.
+    """The baseline for size and latency of a smaller precision, or of changed weights: an export in the same runtime.
 
-    One with the same head, if there is any.
-
-    None for an fp32 export of the model as it was.
+    Prefers one with the same head. None for an fp32 export of the unchanged model.
     """
     if entry.export.precision is Precision.FP32 and not _changed(entry):
         return None
@@ -142,7 +140,7 @@ def _changed(entry: Measured) -> bool:
 
 
 def _head(entry: Measured) -> dict[str, Any]:
-    """What was asked of the head; empty where it was kept."""
+    """The export's head option; empty if the head was kept."""
     lineage = entry.export.made.manifest.lineage
     return next((step.params for step in reversed(lineage) if step.step == "set_head"), {})
 
@@ -158,7 +156,7 @@ def _cost_checks(
     common = {"against": against, "on_target": artifact.manifest.target.arch == "any"}
     effect = cost_gates.compression_check(size_ratio, ratio, export.precision, limits, **common)
     decides = export.latency_decides(measured.latency)
-    if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # for want of times
+    if effect.verdict is Verdict.INCONCLUSIVE and not decides:  # because there are no times
         effect = _told(effect)
     name = base.export.name if base is not None else REFERENCE
     checks = [cost_gates.size_check(artifact.size_bytes, baseline.size_bytes, limits, against=name)]

@@ -1,4 +1,4 @@
-"""A check whose report is kept by the content of all that decides it, as the outputs of steps are."""
+"""Caches a check's report by the digest of its inputs, like the outputs of steps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from segexport.verdict import Verdict
 
 
 def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
-    """The check's report, and whether it was found in the store; its pictures are put into the request's folder."""
+    """The check's report, and whether it was in the store; writes its pictures into the request's folder."""
     key = _key(request)
     found = store.find(key)
     if found is not None:
@@ -28,17 +28,17 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
             known = reports.read(found)
             copy_tree(found, request.folder)
             return known, True
-        except InputError:  # damaged since: checked again
+        except InputError:  # damaged: checked again
             store.discard(key)
     report = check(request)
-    if report.verdict is Verdict.ERROR:  # it may be gone the next time
+    if report.verdict is Verdict.ERROR:  # the error may be temporary
         return report, False
 
     def keep(place: Path) -> None:
         copy_tree(request.folder, place)
         (place / reports.REPORT_NAME).write_text(reports.render(report, "json"), encoding="utf-8")
 
-    return reports.read(store.keep(key, keep)), False  # as the next run will read it, so that the forms are equal
+    return reports.read(store.keep(key, keep)), False  # read back, so that this run and the next return equal reports
 
 
 def _key(request: CheckRequest) -> str:

@@ -1,4 +1,4 @@
-"""Runs exports beside their reference on the same images, and hands what was measured to `conclude`."""
+"""Runs exports and their reference on the same images, and passes the measurements to `conclude`."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def check(request: CheckRequest) -> Report:
     """Runs the whole check.
 
     Raises:
-        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+        SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
     """
     return conclude(measure(request))
 
 
 def measure(request: CheckRequest) -> Measurement:
-    """The part of `check` that runs models; its results are not judged yet.
+    """The part of `check` that runs models; it does not decide verdicts.
 
     Raises:
         SegexportError: As `check`.
@@ -107,6 +107,12 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
         raise InputError(
             f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
         )
+    if export.manifest.preprocess.tiles != reference.manifest.preprocess.tiles:
+        raise InputError(
+            f"{export.path}: it is run in {_tiles(export)}, the reference in {_tiles(reference)}",
+            cause="the masks would differ by the tiles, and not by the export",
+            hint="--tile-size runs both in the same tiles",
+        )
     own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
     if other != own:
         raise InputError(
@@ -116,10 +122,18 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
         )
 
 
+def _tiles(artifact: ModelArtifact) -> str:
+    tiles = artifact.manifest.preprocess.tiles
+    if tiles is None:
+        return "whole images"
+    (width, height), (across, down) = tiles.size, tiles.overlap
+    return f"tiles of {width}x{height} that overlap by {across}x{down} ({tiles.blend})"
+
+
 def _try_reference(
     task: Task[Any], reference: Reference, running: list[RunningExport], comparison: parity.Comparison, anew: Anew
 ) -> None:
-    """Checks the reference if exports contradict it; the outcome is added to their checks."""
+    """Checks the reference if exports contradict it; adds the result to their checks."""
     required = {one.model.name: RequiredAgreement.of(one.export, task) for one in running}
     if contradiction := contradiction_of(comparison, required):
         checks = reference.recheck(contradiction, comparison, anew)
@@ -129,7 +143,7 @@ def _try_reference(
 
 
 def _ask(request: CheckRequest, export: RunningExport) -> None:
-    """Puts the probes' questions, in their order; the first error ends it."""
+    """Runs the probes in order, up to the first error."""
     if export.error is None:
         with capture_error(export):
             for probe in request.probes:

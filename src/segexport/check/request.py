@@ -1,4 +1,4 @@
-"""What a check is asked to do."""
+"""The request of a check."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from segexport.runtimes.base import Session
 from segexport.verdict import Check
 
 Probe = Callable[[Export, Session], list[Check]]
-"""Asks an opened export something more; what it answers becomes part of the export's checks."""
+"""Runs an additional test on an opened export; its results become checks of the export."""
 
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Exports, what they are compared with, and on which images.
+    """Exports, their reference, and the images.
 
     Attributes:
         data: The images of this check.
-        folder: Gets the pictures of the worst images, in `images/`.
-        options: How the exports run, and for how long they are timed.
+        folder: Output folder; pictures are written into `images/`.
+        options: Options of the runs and of timing.
         label_map: Class of the model -> class of the data, by name.
-        notes: Remarks for the report about how it was made.
-        probes: More questions to every export.
-        full_dataset: What `data` is a share of; pictures are numbered, and audits are made, as of all of it.
+        notes: Notes for the report on how it was made.
+        probes: Additional tests of every export.
+        full_dataset: The whole data set of which `data` is a part; numbers of pictures and audits refer to it.
     """
 
     reference: Reference
@@ -45,12 +45,12 @@ class CheckRequest:
     progress: Progress = silent
 
     def read_for_reference(self) -> CheckRequest:
-        """The same request with its images decoded as the reference needs them."""
+        """The same request with its images decoded in the reference's form."""
         contract = self.reference.artifact.manifest.preprocess
         whole = None if self.full_dataset is None else self.full_dataset.read_for(contract)
         return replace(self, data=self.data.read_for(contract), full_dataset=whole)
 
     @property
     def all_data(self) -> Dataset:
-        """The data set that pictures are numbered by."""
+        """The data set whose indices number the pictures."""
         return self.full_dataset or self.data

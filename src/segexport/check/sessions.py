@@ -20,10 +20,10 @@ from segexport.runtimes.watched import with_graph
 
 @dataclass(kw_only=True)
 class RunningExport(Measured):
-    """An export whose model answers.
+    """An export whose model was opened.
 
     Attributes:
-        model: How it is run.
+        model: The model and its options.
         opened: Its session.
     """
 
@@ -32,14 +32,14 @@ class RunningExport(Measured):
 
 
 def open_model(model: LiveModel | Reference, stack: ExitStack) -> ModelUnderTest:
-    """Opens a model until `stack` is left; raises SegexportError where it cannot be run."""
+    """Opens a model until `stack` closes; raises SegexportError if it cannot be run."""
     opened = model.open()
     stack.callback(opened.session.close)
     return opened
 
 
 def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
-    """Raises InputError for a runtime that does not exist, and for one that runs none of the exports."""
+    """Raises InputError for an unknown runtime, and for one that runs none of the exports."""
     for name in wanted:
         require_known("runtime", name, runtimes())
         runs = runtimes()[name].runs
@@ -49,9 +49,9 @@ def require_runtimes(wanted: Sequence[str], exports: Sequence[Export]) -> None:
 
 
 def in_each_runtime(exports: Sequence[Export], wanted: Sequence[str]) -> tuple[Export, ...]:
-    """The exports, one for each runtime that is asked for: `name@runtime` where those are several.
+    """The exports, one per requested runtime, named `name@runtime` if there are several.
 
-    An export that none of them runs is run by its format's first runtime.
+    An export that no requested runtime supports is run by its format's first runtime.
 
     Raises:
         InputError: As `require_runtimes`.
@@ -68,7 +68,7 @@ def in_each_runtime(exports: Sequence[Export], wanted: Sequence[str]) -> tuple[E
 
 
 def open_exports(exports: Sequence[Export], options: CheckRecipe, stack: ExitStack) -> list[Measured]:
-    """Opens what can be opened; the others have an error."""
+    """Opens all exports; those that fail keep their error."""
     return [_opened(export, run_options(options), stack) for export in exports]
 
 
@@ -82,9 +82,9 @@ def _opened(export: Export, options: RunOptions, stack: ExitStack) -> Measured:
 
 
 def run_options(options: CheckRecipe) -> RunOptions:
-    """How the exports of a check run.
+    """The options of the runs of a check's exports.
 
-    What is timed is watched: times are those of Paddle's optimized program where it gives the plain one's masks.
+    For timing, Paddle programs are watched: the optimized program is timed if it gives the plain program's masks.
     """
     found = RunOptions(options.device, options.threads, options.timeout_s)
     return with_graph(found, "watched" if options.timing_seconds else "plain")

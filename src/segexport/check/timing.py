@@ -17,10 +17,10 @@ def time_models(
     """Times the exports that ran without an error, in separate sessions; each export keeps its times.
 
     Args:
-        reference: As it was compared.
+        reference: The reference of the comparison.
 
     Returns:
-        The reference's times; None where it was not timed.
+        The reference's times; None if it was not timed.
     """
     seconds = request.options.timing_seconds
     if not seconds:

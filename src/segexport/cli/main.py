@@ -32,6 +32,7 @@ from segexport.cli.options import format_option as _format
 from segexport.cli.options import grouping as _grouping
 from segexport.cli.options import import_options as _import_options
 from segexport.cli.options import importing as _importing
+from segexport.cli.options import tiling as _tiling
 from segexport.cli.reference import golden, reference
 from segexport.cli.serve import serve
 from segexport.cli.toolchain import toolchain
@@ -126,10 +127,28 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
     examples=[
         "segexport export inference_model/ --to onnx -o out/onnx-fp32",
         "segexport export inference_model/ --to onnx --precision int8 --calibration data/ -o out/onnx-int8",
+        "segexport export inference_model/ --for android --data photos/ -o out/android",
     ],
 )
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
+@click.option("--to", "to", type=TargetName(), help="Export target.")
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["android", "server"]),
+    help="Make and check the exports that fit this purpose, and recommend one; replaces --to.",
+)
+@click.option("--data", type=_FILE, help="For --for: a folder of photos, or a data folder with labels.")
+@_LIMIT
+@_SPLIT
+@click.option("--device", default="cpu", help="For --for: device for the exports: cpu or adb[:SERIAL].  [default: cpu]")
+@click.option(
+    "--latency-seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="For --for: time for the timed runs of all exports together.",
+)
 @click.option(
     "--precision",
     default="fp32",
@@ -168,13 +187,52 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
-def export(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Export MODEL to ONNX, Paddle-Lite or another installed target."""
+def export(console: Any, model: Path, output: Path, to: str | None, purpose: str | None, **options: Any) -> None:
+    """Export MODEL to ONNX, Paddle-Lite or another installed target, or to what fits a purpose.
+
+    With --for, exit code 1: no export passed.
+    """
     from segexport.commands.export import ExportOptions, export
 
     say = console()
+    if (to is None) == (purpose is None):
+        raise click.UsageError("give either --to TARGET, or --for PURPOSE --data DIR")
+    if purpose is not None:
+        _recommend(say, model, output, purpose, options)
+        return
+    if options["data"] is not None:
+        raise click.UsageError("--data goes with --for; images for int8 are --calibration")
+    options["to"] = to
     artifact = export(model, output, _import_options(options), chosen(ExportOptions, options), feedback=say)
     say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
+
+
+def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[str, Any]) -> None:
+    """`export --for`."""
+    from segexport.commands.recommend import RecommendOptions, recommend
+    from segexport.report import terminal
+
+    unused = {
+        "precision": "fp32",
+        "head": "keep",
+        "mask_dtype": "int32",
+        "calibration": None,
+        "opset": None,
+        "option": (),
+    }
+    given = [f"--{name.replace('_', '-')}" for name, default in unused.items() if options[name] != default]
+    if given:
+        raise click.UsageError(f"{given[0]} goes with --to; --for chooses it")
+    if options["data"] is None:
+        raise click.UsageError("--for needs images: --data DIR")
+    asked = chosen(RecommendOptions, {**options, "purpose": purpose})
+    found = recommend(model, output, _import_options(options), asked, feedback=say)
+    say.data(terminal.render(found.report, width=say.stdout_width, color=say.stdout_color))
+    say.data(found.why)
+    for step in found.next_steps:
+        say.data(f"next: {step}")
+    say.say(f"report: {output / 'report.html'}")
+    sys.exit(0 if found.recommended else 1)
 
 
 @cli.command(
@@ -214,11 +272,12 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     type=float,
     default=10.0,
     show_default=True,
-    help="Duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
+    help="Longest duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
 @click.option(
     "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
 )
+@_tiling
 @click.option("--shard", metavar="I/N", help="Measure only part I of N of the images and write it to the file -o.")
 @_against_baseline
 @_format(_FORMS)
@@ -227,9 +286,11 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
 def check(console: Any, exports: tuple[Path, ...], form: str, output: Path | None, **options: Any) -> None:
     """Compare EXPORTS with their original model on real images."""
     from segexport.commands.check import CheckOptions, check, check_shard, places_of
+    from segexport.exporter.import_options import tiles_from_strings
 
     say = console()
-    asked = chosen(CheckOptions, options)
+    tiles = tiles_from_strings(*(options[f"tile_{name}"] for name in ("size", "overlap", "blend")))
+    asked = chosen(CheckOptions, {**options, "tiles": tiles})
     if asked.shard is not None:
         say.say(check_shard(exports, output, asked, feedback=say))
     else:

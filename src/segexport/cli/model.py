@@ -194,6 +194,9 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
 
     INPUTS are image files, folders of images, URLs, video files or cameras (camera:0).
     """
+    from segexport.runtimes.ahead import start_ahead
+
+    start_ahead(model, device=device, threads=threads)
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
     from segexport.video.options import VideoOptions

@@ -27,6 +27,27 @@ PREPROCESS = click.option("--preprocess", type=FILE, help="YAML file with the co
 LABELS = click.option("--labels", type=FILE, help="Text file with one class name per line.")
 
 
+_TILING = (
+    click.option(
+        "--tile-blend",
+        type=click.Choice(["center", "average"]),
+        help="center: each tile decides its inner part; average: scores are averaged where tiles overlap.  "
+        "[default: center]",
+    ),
+    click.option(
+        "--tile-overlap", metavar="WxH", help="Pixels that neighbouring tiles share.  [default: a quarter of a tile]"
+    ),
+    click.option("--tile-size", metavar="WxH", help="Run larger images in tiles of this size, in pixels."),
+)
+
+
+def tiling(command: Any) -> Any:
+    """The options of a command that runs large images in tiles."""
+    for option in _TILING:
+        command = option(command)
+    return command
+
+
 def format_option(choices: click.Choice) -> Any:
     """`--format`, the form of what goes to stdout."""
     return click.option(
@@ -58,6 +79,7 @@ class TargetName(click.ParamType):
 def importing(command: Any) -> Any:
     """The options of commands that read a model: what its files do not state, or state wrongly."""
     for option in (
+        *_TILING,
         click.option(
             "--ignore-index", type=int, default=255, show_default=True, help="Label id to leave out of the metrics."
         ),
@@ -117,7 +139,7 @@ def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.import_options import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
-    known += ("config", "paddleseg", "postprocess")
+    known += ("config", "paddleseg", "postprocess", "tile_size", "tile_overlap", "tile_blend")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 

@@ -19,7 +19,7 @@ from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize
 from segexport.preprocess import Placement
 from segexport.runtimes.objects import Objects
-from segexport.spec import Label, Lanes, MultiScale, Pad, Preprocess, Resize, SpatialEmbedding, TensorSpec
+from segexport.spec import Label, Lanes, MultiScale, Pad, Preprocess, Resize, SpatialEmbedding, TensorSpec, Tiles
 from segexport.task.instance.result import InstanceResult
 from segexport.ui.pictures import as_rgb
 
@@ -35,6 +35,7 @@ class LaneModel(Model):
         batch_size: int = 1,
         target_size: TargetSize = None,
         *,
+        tiles: Tiles | None = None,
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[LaneResult]:
@@ -46,10 +47,10 @@ class LaneModel(Model):
         Raises:
             InputError: An input that cannot be read, a size that the model does not take, or embeddings with NaN.
         """
-        _refuse_slices(slice_size)
         rule = self.artifact.manifest.postprocess
         assert isinstance(rule, Lanes), "the rule chose this class"
         contract = self.contract(target_size)
+        _refuse_tiles(tiles or contract.tiles, slice_size)
         binary, embedding = _lane_outputs(self, rule)
         return (self._lanes(one, contract, rule, binary, embedding) for one in pictures(input, contract.pixels))
 
@@ -79,6 +80,7 @@ class EmbeddingModel(Model):
         batch_size: int = 1,
         target_size: TargetSize = None,
         *,
+        tiles: Tiles | None = None,
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
         score_threshold: float = 0.0,
@@ -92,10 +94,10 @@ class EmbeddingModel(Model):
         Raises:
             InputError: An input that cannot be read, a size that the model does not take, or embeddings with NaN.
         """
-        _refuse_slices(slice_size)
         rule = self.artifact.manifest.postprocess
         assert isinstance(rule, SpatialEmbedding), "the rule chose this class"
         contract = self.contract(target_size)
+        _refuse_tiles(tiles or contract.tiles, slice_size)
         places = _embedding_outputs(self, rule)
         return (self._objects(one, contract, rule, places, score_threshold) for one in pictures(input, contract.pixels))
 
@@ -170,6 +172,7 @@ class MultiScaleModel(Model):
         batch_size: int = 1,
         target_size: TargetSize = None,
         *,
+        tiles: Tiles | None = None,
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[SegmentationResult]:
@@ -182,7 +185,7 @@ class MultiScaleModel(Model):
         Raises:
             InputError: An input that cannot be read, or sizes that the model does not take.
         """
-        _refuse_slices(slice_size)
+        _refuse_tiles(tiles or self.artifact.manifest.preprocess.tiles, slice_size)
         if target_size is not None:
             raise InputError("target_size: this model is predicted at the sizes of its postprocess")
         pixels = self.artifact.manifest.preprocess.pixels
@@ -244,9 +247,9 @@ def at_size(contract: Preprocess, size: tuple[int, int]) -> Preprocess:
     return contract.model_copy(update={"geometry": changed or (Resize(width=width, height=height),)})
 
 
-def _refuse_slices(slice_size: Any) -> None:
-    if slice_size is not None:
-        raise InputError("slice_size: the outputs of this model are clustered or averaged over the whole image")
+def _refuse_tiles(tiles: Tiles | None, slice_size: Any) -> None:
+    if tiles is not None or slice_size is not None:
+        raise InputError("tiles: the outputs of this model are clustered or averaged over the whole image")
 
 
 def _lane_outputs(model: Model, rule: Lanes) -> tuple[int, int]:

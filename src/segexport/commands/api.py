@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from segexport.commands.evaluate import Evaluation
     from segexport.commands.inspect import ModelDescription
     from segexport.commands.predict import PictureKind
+    from segexport.commands.recommend import Recommendation
     from segexport.diagnose.schema import Diagnosis
     from segexport.exporter.import_options import ImportOptions
     from segexport.references.reference_file import ReferenceFile
@@ -88,6 +89,42 @@ def export(
     images = None if calibration is None else Path(calibration)
     given = ExportOptions(to=to, precision=precision, calibration=images, **options)
     return run_export(Path(model), Path(output), _importing(importing), given, feedback=feedback)
+
+
+def recommend(
+    model: AnyPath,
+    output: AnyPath,
+    *,
+    purpose: str,
+    data: AnyPath,
+    importing: ImportOptions | None = None,
+    feedback: Feedback = SILENCE,
+    **options: Any,
+) -> Recommendation:
+    """Makes the exports that fit a purpose, checks them on images, and recommends one: `segexport export --for`.
+
+    Args:
+        output: Folder for the exports, the report and recommendation.json.
+        purpose: `android` or `server`.
+        data: A folder of photos, or a data set with labels.
+        importing: As in `import_model`.
+        options: Further ones: `split`, `limit`, `device`, `threads`, `latency_seconds`.
+
+    Returns:
+        The recommendation; `recommended` is the name of an export, empty if none passed.
+
+    Raises:
+        SegexportError: The model or the images cannot be used, or no target for the purpose is installed.
+
+    Example:
+        >>> segexport.recommend("export", "out", purpose="android", data="photos").recommended  # doctest: +SKIP
+        'onnx-int8'
+    """
+    from segexport.commands.recommend import RecommendOptions
+    from segexport.commands.recommend import recommend as run_recommend
+
+    given = RecommendOptions(purpose=purpose, data=Path(data), **options)
+    return run_recommend(Path(model), Path(output), _importing(importing), given, feedback=feedback)
 
 
 def check(

@@ -71,7 +71,7 @@ def bench(
         all_runtimes: In each installed runtime of its format. One that does not run an export is told and left out.
 
     Raises:
-        InputError: Two exports of the same folder name, a time that is none, or options that exclude each other.
+        InputError: Two exports have the same folder name, a time is invalid, or options exclude each other.
         SegexportError: An export cannot be opened or run.
     """
     if not 0 <= latency_seconds <= _MOST_SECONDS:  # NaN too

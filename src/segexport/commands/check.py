@@ -41,6 +41,7 @@ from segexport.references.merge import merge as merge_parts
 from segexport.references.reference_file import recording_for
 from segexport.references.shard import parse_shard, write_part
 from segexport.report.wording import Places
+from segexport.spec import Tiles
 from segexport.task.open_data import open_data
 from segexport.task.registry import require_feature
 
@@ -78,6 +79,7 @@ class CheckOptions(BaselineOptions):
         latency_seconds: For timing all exports together; 0: no times.
         device_result: result.json of phones, each one more row.
         shard: `I/N`: the I-th of N shares of the images.
+        tiles: Tiles that larger images are run in, by the reference and by every export; None: those of the manifests.
     """
 
     reference: Path | None = None
@@ -96,6 +98,7 @@ class CheckOptions(BaselineOptions):
     latency_seconds: float = 10.0
     device_result: tuple[Path, ...] = ()
     shard: str | None = None
+    tiles: Tiles | None = None
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,7 @@ def open_reference(
         InputError: Neither; a recording of other images, or one that is to be imported otherwise.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
-        if importing != ImportOptions():
+        if importing.model_copy(update={"tiles": None}) != ImportOptions():
             raise InputError(
                 f"{path}: a recorded reference, with --preprocess or --labels",
                 cause="a recording holds the model's own",
@@ -214,6 +217,8 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
     if golden is not None:
         if reference is not None or root is not None:
             raise InputError("--golden replaces --reference and --data: give one or the other")
+        if options.tiles is not None:
+            raise InputError("--golden and --tile-size cannot be combined", cause="a pack's images are run whole")
         if options.groups is not None:
             raise InputError("--golden and --groups cannot be combined", hint="a pack knows its groups")
         with open_pack(golden) as pack:
@@ -232,9 +237,10 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
     data = open_data(root, options.split, groups=options.groups)
     limited = data.at_most(options.limit)
     given = {name: file for name in ("preprocess", "labels") if (file := getattr(options, name)) is not None}
-    importing = ImportOptions.from_strings(**given)
+    importing = ImportOptions.from_strings(**given).model_copy(update={"tiles": options.tiles})
     original = open_reference(reference, data, limited, _check_recipe(options), importing)
-    yield _Job(original, _exports(exports, original.artifact), original.with_groups(limited))
+    tiled = tuple(_in_tiles(export, options.tiles) for export in _exports(exports, original.artifact))
+    yield _Job(original, tiled, original.with_groups(limited))
 
 
 def _finisher(options: BaselineOptions) -> Callable[[Report], Report]:
@@ -267,6 +273,10 @@ def _named(paths: Sequence[Path]) -> dict[str, Path]:
         names = (base if number == 1 else f"{base}-{number}" for number in itertools.count(1))
         named[next(name for name in names if name not in {*RESERVED_NAMES, *named})] = path
     return named
+
+
+def _in_tiles(export: Export, tiles: Tiles | None) -> Export:
+    return export if export.artifact is None else replace(export, artifact=export.artifact.with_tiles(tiles))
 
 
 def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, ...]:

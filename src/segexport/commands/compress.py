@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from segexport.artifact import ModelArtifact, digest_of
 from segexport.commands.check import read_label_map
-from segexport.commands.run import run_pipeline
+from segexport.commands.run import model_recipe, run_pipeline
 from segexport.data.dataset import Dataset
 from segexport.data.label_scan import look
 from segexport.errors import InputError
@@ -164,7 +164,7 @@ def compress(
             evaluate.know(point.candidate)
         budget.earlier_s = spent_s(journal.points) + (space.seconds if surveyed else 0.0)
         outcome = search(space, goal, journal, evaluate, budget=budget, say=feedback.say)
-        described = _described(model, importing, source)
+        described = model_recipe(model, importing, source)
         judge = _Judge(described, images.recipe, options, goal, space, budget, store, feedback)
         chosen, checked, sentence = judge.verdict(outcome, out)
         summary = _summary(sentence, goal, space, outcome, chosen, counts)
@@ -215,15 +215,6 @@ def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store
     source = import_model(model, options, store)
     require_float(source, "compress")
     return fix_input_size(model, options, source, data, store)
-
-
-def _described(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
-    """The recipe's entry for the model, with the user's import options."""
-    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
-    if (importing.color, importing.mean, importing.std) != (None, None, None):
-        given["preprocess"] = source.manifest.preprocess
-    given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
-    return ModelRecipe(path=str(model.resolve()), **given)
 
 
 class _Judge:

@@ -22,7 +22,7 @@ from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe
+from segexport.recipe.schema import ModelRecipe, Recipe
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
@@ -88,7 +88,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
-    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
+    calibration = _calibration(root, recipe) if _calibrates(recipe) else None
     source = _source(base, recipe, data, store)
     feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
@@ -122,6 +122,19 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     return report
 
 
+def model_recipe(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
+    """The recipe's entry for a model, with the user's import options.
+
+    Args:
+        source: The imported model.
+    """
+    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
+    if (importing.color, importing.mean, importing.std) != (None, None, None):
+        given["preprocess"] = source.manifest.preprocess
+    given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
+    return ModelRecipe(path=str(model.resolve()), **given)
+
+
 def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
     path = base / given.path
@@ -143,6 +156,12 @@ def _reference(base: Path, recipe: Recipe, source: ModelArtifact, full_dataset: 
     if recipe.check.reference is not None:
         return recording_for(base / recipe.check.reference, full_dataset, data)
     return LiveReference.of(source, recipe.check)
+
+
+def _calibration(root: Path, recipe: Recipe) -> Dataset:
+    found = open_data(root, recipe.data.calibration_split)
+    part = recipe.data.calibration_part
+    return found if part is None else found.part(*map(int, part.split("/")))
 
 
 def _calibrates(recipe: Recipe) -> bool:

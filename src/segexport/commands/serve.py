@@ -82,6 +82,10 @@ def serve(
         raise InputError("nothing to serve", hint="name a model, or the YAML file of a pipeline")
     artifact = import_model(model, ImportOptions(), Store())
     feedback.warn_of(artifact)
+    if artifact.manifest.preprocess.tiles is not None:
+        raise InputError(
+            f"{artifact.path}: its images are run in tiles", cause="a server runs whole images, within a time limit"
+        )
     _log_to_stderr(options.access_log)
     settings = Settings(
         host=options.host,

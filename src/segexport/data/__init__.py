@@ -1,1 +1,1 @@
-"""Datasets as people have them: read, looked through, converted into PaddleSeg's form, split."""
+"""Datasets: reading, checking, converting to PaddleSeg's form, splitting."""

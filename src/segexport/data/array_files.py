@@ -1,4 +1,4 @@
-"""Images as NumPy arrays in files: `.npy`, or `.npz` with one array in it."""
+"""Reads images from NumPy files: `.npy`, or `.npz` with one array."""
 
 from __future__ import annotations
 

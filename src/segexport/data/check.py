@@ -1,4 +1,4 @@
-"""`data check`: every file of a data set is read once; what is wrong with it, what is in it, and pictures of both."""
+"""`data check`: reads every file of a data set; reports faults and statistics, and draws samples."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _SPLITS = ("train", "val", "test")
 
 @dataclass
 class Split:
-    """What was found in one split.
+    """The result for one split.
 
     Attributes:
         images: Entries of the list.
         pixels: (classes,) labelled pixels of each class.
         images_with: (classes,) images that have the class.
-        ignored: Pixels that do not count.
-        sizes: How many images have each (width, height).
-        samples: Overlays that were drawn, as paths in the output folder.
+        ignored: Number of ignored pixels.
+        sizes: (width, height) -> number of images.
+        samples: Paths of the overlays in the output folder.
     """
 
     images: int = 0
@@ -71,10 +71,10 @@ class DataReport:
 
     Attributes:
         root: The data set.
-        labels: Class names; made up where there is no `labels.txt`.
-        splits: What was found in each.
-        faults: What makes the data unusable, one line each.
-        warnings: What is allowed, and seldom meant.
+        labels: Class names; generated if there is no `labels.txt`.
+        splits: The result for each split.
+        faults: Faults that make the data unusable, one line each.
+        warnings: Findings that are allowed but rarely intended.
     """
 
     root: Path
@@ -85,7 +85,7 @@ class DataReport:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong with the data."""
+        """Whether the data has no faults."""
         return not self.faults
 
     def to_json(self) -> dict[str, Any]:
@@ -134,18 +134,18 @@ def check(
     ignore_index: int = 255,
     progress: Progress = silent,
 ) -> DataReport:
-    """Reads every image and label. A broken file is a fault of the report, not an end of the check.
+    """Reads every image and label. A broken file is a fault in the report and does not end the check.
 
     Args:
         root: The data set.
         out: A new folder for `check_dataset_result.json`, `histogram.svg` and overlays; None writes nothing.
         splits: Lists to read; by default those of train, val and test that exist.
-        samples: Overlays of each split.
-        ignore_index: The label of pixels that do not count.
-        progress: Told of every image.
+        samples: Number of overlays per split.
+        ignore_index: Label of ignored pixels.
+        progress: Advances with every image.
 
     Raises:
-        InputError: No such folder, or no list in it.
+        InputError: The folder does not exist or has no list.
         StorageError: `out` cannot be written.
     """
     if out is None:
@@ -159,7 +159,7 @@ def check(
 
 
 def histogram(report: DataReport) -> str:
-    """An SVG of each class's share of the labelled pixels in each split; SVG, so that names of any script are drawn."""
+    """An SVG of each class's fraction of the labelled pixels per split; SVG shows names in every script."""
     names, row, left, width = list(report.splits), 18, 220, 480
     colors = ("#4c78a8", "#f58518", "#54a24b")
     totals = {name: max(1, int(found.pixels.sum())) for name, found in report.splits.items()}
@@ -222,15 +222,15 @@ def _check(
 
 
 def _with_own_pixels(data: Dataset) -> Dataset:
-    """Read as the first image is, since there is no model here that asks for channels; all have to be alike."""
+    """Reads images in the form of the first one, because no model defines the channels; all must have this form."""
     try:
         return replace(data, pixels=own_pixels(data.root / data.entries[0].image))
-    except InputError:  # told with all others
+    except InputError:  # reported with all others
         return data
 
 
 def _read_all(data: Dataset) -> Iterator[Sample | InputError]:
-    """Every sample in order, or what is wrong with it."""
+    """Yields every sample in order, or its fault."""
 
     def read(index: int) -> Sample | InputError:
         try:
@@ -263,7 +263,7 @@ def _warnings(
         absent = [label.name for label in labels if not _at(one.pixels, label.id)]
         if absent:
             found.append(f"{name}: no pixel of {', '.join(absent[:10])}{', ...' if len(absent) > 10 else ''}")
-        classes = np.pad(one.pixels, (0, max(0, 2 - one.pixels.size)))  # a mask has two classes at least
+        classes = np.pad(one.pixels, (0, max(0, 2 - one.pixels.size)))  # a mask has at least two classes
         if suspicion := LabelPixels(classes, one.ignored).suspicion(name, ignore_index):
             found.append(suspicion)
     digests = {name: {_digest(one, entry.image): entry.image for entry in one.entries} for name, one in data.items()}

@@ -38,7 +38,7 @@ _MASKS = ("gtFine", "gtCoarse")
 
 
 def masks_folder(root: Path) -> Path | None:
-    """The folder of masks, where this is a Cityscapes folder."""
+    """The folder of masks, if this is a Cityscapes folder."""
     found = [root / name for name in _MASKS if (root / name).is_dir()]
     return found[0] if found and (root / IMAGES).is_dir() else None
 
@@ -47,7 +47,7 @@ def read(root: Path) -> Source:
     """Lists images that have a mask; `test`, whose masks are empty, is left out.
 
     Raises:
-        InputError: No image with a mask.
+        InputError: No image has a mask.
     """
     masks = masks_folder(root)
     if masks is None:

@@ -1,4 +1,4 @@
-"""COCO's instances as label images: each object gets its category's class, smaller objects lie over larger ones."""
+"""COCO's instances as label images: each object gets its category's class, smaller objects cover larger ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEYS = ("images", "annotations", "categories")
 
 
 def find(root: Path) -> list[Path]:
-    """The COCO files of a folder: JSON at the top or in `annotations/` that has COCO's three keys."""
+    """The COCO files of a folder: JSON at the top or in `annotations/` with COCO's three keys."""
     files = sorted(root.glob("*.json")) + sorted((root / "annotations").glob("*.json"))
     return [path for path in files if path.is_file() and _looks_like(path)]
 
@@ -23,7 +23,7 @@ def read(root: Path) -> Source:
     """Reads every COCO file of a folder; each is a split, named after `train`, `val` or `test` in the file's name.
 
     Raises:
-        InputError: A file that is not COCO, other categories in another file, or an image that is missing.
+        InputError: A file is not COCO, files have different categories, or an image is missing.
     """
     splits: dict[str, tuple[Item, ...]] = {}
     categories: dict[int, str] = {}
@@ -44,14 +44,14 @@ def read(root: Path) -> Source:
 
 
 def decode_rle(counts: Any, width: int, height: int, what: str) -> np.ndarray:
-    """A run-length code, plain or compressed, as a bool mask (height, width).
+    """Decodes a run-length code, plain or compressed, to a bool mask (height, width).
 
-    Runs of 0 and 1 take turns, column after column. Compressed (cocoapi, `rleFrString`): each run in groups of 5 bits
+    Runs of 0 and 1 alternate, column by column. Compressed (cocoapi, `rleFrString`): each run in groups of 5 bits
     above the letter `0`, bit 5 says that more follow, the last group's bit 4 is the sign, and from the fourth run on
     the difference to the run before the last is written.
 
     Raises:
-        InputError: Runs that do not fill the image.
+        InputError: The runs do not fill the image.
     """
     runs = _uncompressed(counts, what) if isinstance(counts, str) else counts
     good = isinstance(runs, list) and all(isinstance(run, int) and run >= 0 for run in runs)
@@ -101,7 +101,7 @@ def _categories(path: Path, content: dict[str, Any]) -> dict[int, str]:
 
 
 def _ids(categories: dict[int, str]) -> dict[int, int]:
-    """From category to class id: in the order of the categories, from 1; a background among them is class 0."""
+    """Category -> class id: in the order of the categories, from 1; a category "background" is class 0."""
     background = [key for key, name in categories.items() if name.strip().lower() in BACKGROUND_NAMES][:1]
     others = [key for key in categories if key not in background]
     return dict.fromkeys(background, 0) | {key: index for index, key in enumerate(others, start=1)}

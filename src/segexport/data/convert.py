@@ -1,4 +1,4 @@
-"""`data convert`: LabelMe, COCO, Pascal VOC and Cityscapes to a data set in PaddleSeg's form."""
+"""`data convert`: converts LabelMe, COCO, Pascal VOC and Cityscapes to PaddleSeg's form."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ FORMS: tuple[Form, ...] = ("labelme", "coco", "voc", "cityscapes")
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
-        form: The form that was read.
+        form: The form of the source.
         labels: Class names in the order of the ids.
-        counts: Images of each split.
+        counts: Number of images per split.
         notes: Warnings about the conversion.
     """
 
@@ -58,13 +58,13 @@ def convert(
     Args:
         source: Folder of the data set.
         out: A folder that does not exist, or is empty.
-        form: The form of `source`; by default it is recognised.
+        form: The form of `source`; default: recognised.
         labels: Class names in the order of their ids, for LabelMe, which does not store them.
-        link: Hard links to the images instead of copies, where the file system can.
-        progress: Told of every image.
+        link: Whether to make hard links to the images instead of copies, if the file system supports them.
+        progress: Advances with every image.
 
     Raises:
-        InputError: A form that is not recognised, or anything in the data that cannot be used; nothing is written then.
+        InputError: The form is not recognised, or the data is invalid; nothing is written then.
         StorageError: The disk is full, or `out` cannot be written.
     """
     read = read_source(source, form, labels)
@@ -111,7 +111,7 @@ def recognise(source: Path) -> Form:
     """The form of a folder.
 
     Raises:
-        InputError: None that is known.
+        InputError: The form is not recognised.
     """
     if cityscapes.masks_folder(source):
         return "cityscapes"
@@ -130,9 +130,9 @@ def recognise(source: Path) -> Form:
 
 
 def _names(items: list[Item]) -> dict[int, str]:
-    """A file name for each item (by its id()): its last part where that is unique, else with its folders."""
+    """A file name for each item (by its id()): the last part of its name if unique, else with its folders."""
     short = [_clean(Path(item.name).name) for item in items]
-    counts = Counter(name.lower() for name in short)  # a file system may not tell upper from lower case
+    counts = Counter(name.lower() for name in short)  # a file system may ignore case
     names: dict[int, str] = {}
     taken: dict[str, Item] = {}
     for item, name in zip(items, short, strict=True):
@@ -145,7 +145,7 @@ def _names(items: list[Item]) -> dict[int, str]:
 
 
 def _clean(name: str) -> str:
-    """PaddleSeg separates by spaces, so names have none."""
+    """Removes spaces, with which PaddleSeg separates names."""
     return "_".join(name.split())
 
 

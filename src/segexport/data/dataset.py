@@ -1,8 +1,7 @@
-"""Images and labels on disk, in PaddleSeg's form, read as a stream that takes the same memory for 50 images and 50,000.
+"""Images and labels on disk, in PaddleSeg's form, read as a stream in constant memory.
 
-A data set is a folder with a list for each split (`train.txt`, `val.txt`: an image and its label in each line) and the
-class names in `labels.txt`, the name of class 0 first. A folder of images alone is one without
-labels.
+A data set is a folder with a list per split (`train.txt`, `val.txt`: an image and its label per line) and the class
+names in `labels.txt`, class 0 first. A folder that contains only images is a data set without labels.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ import numpy as np
 from segexport.artifact import file_digest
 from segexport.data.dataset_list import DatasetEntry, plain_folder, read_labels, read_list
 from segexport.data.groups import with_groups
-from segexport.data.images import COLORS, decode_image, decode_label, image_size
+from segexport.data.images import COLORS, MAX_PIXELS, MAX_PIXELS_IN_TILES, decode_image, decode_label, image_size
 from segexport.errors import InputError
 from segexport.recipe.groups import COLUMN
 from segexport.spec import Pixels, Preprocess
 
 _THREADS = 2
-_AHEAD = 2  # samples that wait, decoded, beside those that the threads work on
+_AHEAD = 2  # decoded samples that wait, besides those that the threads decode
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class Sample:
     """One image, decoded.
 
     Attributes:
-        index: Its place in the data set, from 0.
+        index: Its index in the data set, from 0.
         name: The image's path inside the data set.
-        image: uint8 (height, width, 3), RGB; or as in the data set's `pixels`.
-        label: uint8 or uint16 (height, width) of class ids, or None where the data set has no labels.
+        image: uint8 (height, width, 3), RGB; or in the form of the data set's `pixels`.
+        label: uint8 or uint16 (height, width) of class ids; None if the data set has no labels.
     """
 
     index: int
@@ -54,16 +53,16 @@ AnyDataset = TypeVar("AnyDataset", bound="Dataset")
 
 @dataclass(frozen=True)
 class Dataset:
-    """The images of one split. Iterating decodes them; its length and its files are known before.
+    """The images of one split. Iterating decodes them; length and files are known before.
 
     Attributes:
         root: The folder.
         split: The list's name without `.txt`.
         entries: The files, in the list's order.
-        labels: Class names, or None where there is no `labels.txt`.
-        num_classes: Label values from here on are errors, but for `ignore_index`; None leaves them unchecked.
-        ignore_index: The label of pixels that do not count.
-        pixels: What images are decoded to.
+        labels: Class names; None if there is no `labels.txt`.
+        num_classes: Labels of this value or more are errors, except `ignore_index`; None: not checked.
+        ignore_index: Label of ignored pixels.
+        pixels: The form of decoded images.
         groups: How images are grouped (`data.groups`); empty if each is independent.
     """
 
@@ -86,18 +85,18 @@ class Dataset:
         ignore_index: int = 255,
         groups: str | None = None,
     ) -> Dataset:
-        """Reads the list of a split and looks whether its files are there; decodes nothing.
+        """Reads the list of a split and checks that its files exist; decodes nothing.
 
         Args:
             root: Folder of the data set.
             split: Name of the list, without `.txt`.
-            num_classes: Classes that labels may hold; by default as many as `labels.txt` names.
-            ignore_index: The label of pixels that do not count.
+            num_classes: Number of classes in labels; default: the number of names in `labels.txt`.
+            ignore_index: Label of ignored pixels.
             groups: As in `grouped`.
 
         Raises:
-            InputError: No such folder or list; an empty list; a line that names a file that is missing, lies outside
-                of the folder or is listed twice; all faults of the list at once.
+            InputError: The folder or list is missing, the list is empty, or lines name files that are missing, outside
+                of the folder or listed twice; the error lists all faults.
         """
         if not root.is_dir():
             raise InputError(
@@ -111,7 +110,7 @@ class Dataset:
         return cls(root, split, entries, labels, num_classes, ignore_index).grouped(groups)
 
     def grouped(self, groups: str | None) -> Dataset:
-        """The same images, and which of them belong together.
+        """The same images with groups.
 
         Args:
             groups: `auto`, `column` or a pattern (`data.groups`); None: by the list's last column, if it has one.
@@ -125,7 +124,7 @@ class Dataset:
         return replace(self, entries=entries, groups=groups)
 
     def ungrouped(self) -> Dataset:
-        """The same images, each for itself."""
+        """The same images without groups."""
         return replace(self, groups="")
 
     @property
@@ -139,7 +138,7 @@ class Dataset:
         return tuple(entry.group for entry in self.entries) if self.groups else None
 
     def read_for(self: AnyDataset, contract: Preprocess) -> AnyDataset:
-        """The same images, decoded as a model needs them."""
+        """The same images, decoded in this form."""
         return replace(self, pixels=contract.pixels)
 
     @property
@@ -168,13 +167,14 @@ class Dataset:
         """Decodes one image and its label.
 
         Raises:
-            InputError: A file that cannot be decoded, sizes that differ, or label values out of range; the message
-                names the file, and the line of the list.
+            InputError: A file cannot be decoded, image and label differ in size, or label values are out of range; the
+                message names the file and the line of the list.
         """
         entry = self.entries[index]
         try:
             image = decode_image(self.root / entry.image, pixels=self.pixels)
-            label = None if entry.label is None else decode_label(self.root / entry.label)
+            limit = MAX_PIXELS_IN_TILES if self.pixels.in_tiles else MAX_PIXELS
+            label = None if entry.label is None else decode_label(self.root / entry.label, max_pixels=limit)
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         if label is not None:
@@ -182,10 +182,10 @@ class Dataset:
         return Sample(index, entry.image, image, label)
 
     def read_label(self, index: int) -> np.ndarray:
-        """Decodes a label alone; of its image only the header is read.
+        """Decodes a label; reads only the header of its image.
 
         Raises:
-            InputError: As `read`, as far as the image's header shows it; or the image has no label.
+            InputError: As `read`, for faults in the image's header; or the image has no label.
         """
         entry = self.entries[index]
         try:
@@ -204,29 +204,28 @@ class Dataset:
             raise InputError(f"a subset of {count} images", cause="at least one is needed")
         if count >= len(self):
             return self
-        edges = np.arange(count + 1) * len(self) // count  # whole numbers, so that no image is drawn for two parts
+        edges = np.arange(count + 1) * len(self) // count  # integers, so that no image is drawn for two parts
         drawn = np.random.default_rng(seed).random(count)
         places = edges[:-1] + np.floor(drawn * np.diff(edges)).astype(int)
         return replace(self, entries=tuple(self.entries[place] for place in places))
 
     def at_most(self, limit: int | None, seed: int = 0) -> Dataset:
-        """`subset`, or all of it where there is no limit."""
+        """`subset`, or the whole data set if there is no limit."""
         return self if limit is None else self.subset(limit, seed)
 
     def shard(self, index: int, count: int) -> Dataset:
-        """Every `count`-th image, from `index` on: together, the shards 0 to `count` - 1 are the data set."""
+        """Every `count`-th image, from `index` on; the shards 0 to `count` - 1 together are the data set."""
         if not 0 <= index < count:
             raise InputError(f"shard {index} of {count}", cause=f"shards of {count} are 0 to {count - 1}")
         return replace(self, entries=self.entries[index::count])
 
     def part(self, index: int, count: int) -> Dataset:
-        """The `index`-th of `count` equal runs of the list, from 1 on: neighbours, as in a video, stay together.
+        """The `index`-th (from 1) of `count` equal runs of the list, so that consecutive frames stay together.
 
-        No group is in two parts: with groups, the list is taken group by group, and a group is in the part that its
-        middle image falls into.
+        A group is not split: the list is ordered by groups, and a group belongs to the part with its middle image.
 
         Raises:
-            InputError: There is no such part, or no image in it.
+            InputError: The part does not exist or has no images.
         """
         names = self.image_groups or tuple(entry.image for entry in self.entries)
         sizes = Counter(names)
@@ -298,5 +297,5 @@ class Dataset:
 
 @lru_cache(maxsize=1 << 16)
 def _digest_of_version(path: Path, _size_bytes: int, _mtime_ns: int) -> str:
-    """A file's sha256; asked again in one process, an untouched file is not read again."""
+    """A file's sha256; cached in this process while the file does not change."""
     return file_digest(path)

@@ -1,4 +1,4 @@
-"""The text files of a data set: which image goes with which label, and what the classes are called."""
+"""Reads the text files of a data set: the lists of images and labels, and the class names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DatasetEntry:
     """An image and its label, as paths inside the data set.
 
     Attributes:
-        line: The line of the list that names them; 0: no list.
+        line: Their line in the list; 0: no list.
         group: The group of the image, if the data has groups: `data.groups`.
     """
 
@@ -34,16 +34,16 @@ class DatasetEntry:
 
 @guarded("a data set")
 def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
-    """Reads `<root>/<split>.txt`: `image label` or `image` in each line, with a group behind it or without.
+    """Reads `<root>/<split>.txt`: `image label` or `image` per line, optionally followed by a group.
 
-    A tab separates where there is one; else a space does, and a path may hold spaces as long as only one reading names
-    files that exist; else a comma, a semicolon or a bar, where both sides exist (PaddleSeg's `separator`). A list of
-    training images may repeat lines, which is how rare classes are seen more often. Empty lines and lines that start
-    with `#` are skipped; a byte-order mark, CRLF and `\\` in paths are understood. A third column is the image's group
-    (`data.groups`); without labels, the second column is `-`.
+    The separator is a tab if there is one; else a space (a path may contain spaces if only one reading names existing
+    files); else a comma, a semicolon or a bar if both sides exist (PaddleSeg's `separator`). A list of training images
+    may repeat lines, to train rare classes more often. Empty lines and lines that start with `#` are skipped; a
+    byte-order mark, CRLF and `\\` in paths are supported. A third column is the image's group (`data.groups`); without
+    labels, the second column is `-`.
 
     Raises:
-        InputError: As `Dataset.open`; it names the list and the lines.
+        InputError: As `Dataset.open`; the error names the list and the lines.
     """
     path = root / f"{split}.txt"
     if not split or PurePosixPath(split).name != split:
@@ -86,7 +86,7 @@ def read_list(root: Path, split: str) -> tuple[DatasetEntry, ...]:
 
 
 def plain_folder(root: Path, split: str) -> tuple[DatasetEntry, ...]:
-    """The images of a folder without lists (or of its `images` folder) in the order of their names; else nothing."""
+    """The images of a folder without lists (or of its `images` folder), sorted by name; else nothing."""
     if (root / f"{split}.txt").exists() or _lists(root):
         return ()
     for folder in ("", "images/"):
@@ -101,10 +101,10 @@ def plain_folder(root: Path, split: str) -> tuple[DatasetEntry, ...]:
 
 @guarded("a list of class names")
 def read_labels(path: Path) -> tuple[str, ...] | None:
-    """The class names of a `labels.txt`, the name of class 0 first; None where there is no such file.
+    """The class names of a `labels.txt`, class 0 first; None if the file does not exist.
 
     Raises:
-        InputError: No names, an empty line between names, or a name given twice.
+        InputError: There are no names, an empty line between names, or a name twice.
     """
     if not path.is_file():
         return None
@@ -124,7 +124,7 @@ def read_labels(path: Path) -> tuple[str, ...] | None:
 
 
 def _parse(root: Path, line: str, number: int) -> DatasetEntry:
-    """One line to an entry whose files exist; raises ValueError for a line that is wrong."""
+    """Parses a line to an entry whose files exist; raises ValueError for a wrong line."""
     if "\t" in line:
         return _of_columns(root, [field.strip() for field in line.split("\t") if field.strip()], number)
     words = line.split(" ")
@@ -156,7 +156,7 @@ def _of_columns(root: Path, columns: list[str], number: int) -> DatasetEntry:
 
 
 def _readings_before_a_group(root: Path, words: list[str]) -> list[DatasetEntry]:
-    """Every way to take the last word as a group, and those before it as an image and its label."""
+    """Every way to read the last word as a group, and the words before it as an image and its label."""
     if len(words) < 3 or _is_there(root, words[-1]):
         return []
     if words[-2] == NO_LABEL:
@@ -167,7 +167,7 @@ def _readings_before_a_group(root: Path, words: list[str]) -> list[DatasetEntry]
 
 
 def _readings(root: Path, words: list[str]) -> list[DatasetEntry]:
-    """Every way to take the words as one path or as two, such that the files exist."""
+    """Every way to read the words as one or two paths of existing files."""
     found = []
     for cut in range(1, len(words) + 1):
         image, label = " ".join(words[:cut]).strip(), " ".join(words[cut:]).strip()

@@ -1,4 +1,4 @@
-"""Which images of a data set belong together: frames of a video, slices of a patient, tiles of a scene."""
+"""Groups the images of a data set: frames of a video, slices of a patient, tiles of a scene."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _SHOWN = 3
 
 
 def with_groups(entries: Sequence[DatasetEntry], groups: str, where: str) -> tuple[DatasetEntry, ...]:
-    """The entries, each with the name of its group.
+    """The entries with the names of their groups.
 
     Args:
-        groups: `auto`: what is left of each name without the number that counts up. `column`: the list's last column,
-            which the entries have already. Else a regular expression, searched in the image's path.
+        groups: `auto`: each name without its counter. `column`: the list's last column, which the entries already
+            have. Else a regular expression that is searched in the image's path.
         where: The list, for messages.
 
     Raises:
-        InputError: None of the three; a list without the column; a pattern that does not fit every name.
+        InputError: The value is invalid, the list has no such column, or the pattern does not match every name.
     """
     if fault := fault_in_groups(groups):
         raise InputError(f"groups {groups!r}: {fault}", hint=f"give {HINT}")
@@ -51,9 +51,9 @@ def with_groups(entries: Sequence[DatasetEntry], groups: str, where: str) -> tup
 
 
 def names_without_counter(images: Sequence[str]) -> list[str]:
-    """The group of each image by its path, `#` in place of the number that counts the images of a group.
+    """The group of each image: its path with `#` instead of the counter of the group's images.
 
-    Among paths that are equal but for their numbers, the last number that varies is the counter: the frame in
+    Among paths that differ only in their numbers, the last number that varies is the counter: the frame in
     `0016E5_00390.png`, and in `seq_000012_8bit.png`. A path that resembles no other is a separate group.
     """
     alike: dict[tuple[str, ...], dict[int, list[str]]] = defaultdict(dict)

@@ -1,14 +1,15 @@
-"""From an image file to pixels, and from a label file to class ids; whatever is wrong with the file is an `InputError`.
+"""Decodes image files to pixels and label files to class ids; every fault of a file raises an `InputError`.
 
-8-bit colours and grey are decoded by Pillow, because it reads the size before any pixel (a decompression bomb is
-refused unopened) and because it refuses a truncated file; OpenCV returns one with its rest filled in. Its formats are
-named one by one: the others (PostScript, ...) start programs or are not photographs.
+Pillow decodes 8-bit colours and grey, because it reads the size before any pixel (a decompression bomb is refused) and
+refuses a truncated file, which OpenCV fills up. Only listed formats are enabled: others (PostScript, ...) start
+programs or are not photographs.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,13 +35,14 @@ from segexport.files.foreign import guarded
 from segexport.spec import Pixels
 
 MAX_PIXELS = 64_000_000
+MAX_PIXELS_IN_TILES = 175_000_000  # Pillow's own limit is 178 million
 MAX_SIDE_PIXELS = 20_000
-_MAX_VALUES_PER_PIXEL = 4  # on average over MAX_PIXELS: a smaller image may have more channels
+_MAX_VALUES_PER_PIXEL = 4  # for an image of MAX_PIXELS; a smaller image may have more channels
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 COLORS, GREY = Pixels(), Pixels(color="gray", channels=1)
 
-# Importing a plugin registers its format; Pillow would else import all sixty when it meets the first WebP.
+# Importing a plugin registers its format; otherwise Pillow imports all sixty plugins for the first WebP.
 _PLUGINS = (
     BmpImagePlugin,
     GifImagePlugin,
@@ -50,8 +52,10 @@ _PLUGINS = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+# Sizes are compared with the limits here, before any pixel is decoded; Pillow would warn above 89 million.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
-_LABEL_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # without loss: a class id is a name, not a brightness
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # lossless formats: class ids must not change
 _EXIF_ORIENTATION = 0x0112
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -79,29 +83,33 @@ def decode_image(
 ) -> np.ndarray:
     """Decodes a photograph: JPEG, PNG, BMP, WebP, TIFF, GIF (the first frame) or PNM; or a NumPy array.
 
-    The EXIF orientation is applied. An alpha channel is dropped, not blended: the colour under it stays. Grey is
-    repeated, a palette becomes its colours, CMYK becomes RGB, and of 16 bits the upper 8 stay; unless `pixels` asks
-    for something else.
+    The EXIF orientation is applied. An alpha channel is dropped, not blended. Grey is repeated, a palette becomes its
+    colours, CMYK becomes RGB, and 16 bits are reduced to the upper 8, unless `pixels` needs another form.
 
     Args:
         source: A file, or its bytes.
         order: The order of three channels in the result.
         pixels: The form that a model needs: colours, grey or the file's channels, in 8 bits or as stored.
         name: What to call `bytes` in an error.
-        max_pixels: Width times height above which the file is refused before it is decoded.
+        max_pixels: Width times height above which the file is refused before it is decoded; by default
+            `MAX_PIXELS`, or `MAX_PIXELS_IN_TILES` where `pixels` says so.
         max_side_pixels: The same for one side.
 
     Returns:
         uint8 (height, width, 3), read-only; with `pixels` (height, width, channels) uint8, uint16 or float32.
 
     Raises:
-        InputError: Missing, empty, truncated, corrupt, or no image; or not the channels that `pixels` asks for.
-        TooLargeError: More pixels than the limits.
+        InputError: The file is missing, empty, truncated, corrupt or no image, or lacks the channels of `pixels`.
+        TooLargeError: The image has more pixels than the limits.
     """
+    if pixels.in_tiles:
+        if max_pixels == MAX_PIXELS:
+            max_pixels = MAX_PIXELS_IN_TILES
+        pixels = pixels.model_copy(update={"in_tiles": False})
     if pixels != COLORS or (isinstance(source, Path) and source.suffix.lower() in ARRAY_SUFFIXES):
         return _decode_as(source, pixels, name, max_pixels, max_side_pixels)
     with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
-        image.load()  # before EXIF is looked for, which decodes a PNG too, and whose errors count for nothing
+        image.load()  # before reading EXIF, which also decodes a PNG, and whose errors are ignored
         orientation = _orientation(image)
         image = _to_rgb(image)
         if orientation in _TRANSPOSE:
@@ -114,7 +122,7 @@ def decode_image(
 
 
 def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_side_pixels: int) -> np.ndarray:
-    """What a model asks for that is not 8-bit colours, or from a file that Pillow does not read."""
+    """Decodes other forms than 8-bit colours, and files that Pillow does not read."""
     what = _what(source, name)
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
@@ -139,7 +147,7 @@ def _decode_as(source: Source, wanted: Pixels, name: str, max_pixels: int, max_s
 def _stored(
     data: bytes, wanted: Pixels, what: str, max_pixels: int, max_side_pixels: int
 ) -> tuple[stored_pixels.Stored, int]:
-    """The file's own channels, and the orientation that they are stored in."""
+    """The file's channels, and the orientation in which they are stored."""
     if stored_pixels.is_array(data):
         if wanted.color == "rgb":
             raise InputError(
@@ -175,7 +183,7 @@ def _read_only(pixels: np.ndarray) -> np.ndarray:
 
 @guarded("an image")
 def own_pixels(source: Source, *, name: str = "") -> Pixels:
-    """The default pixels of a file: 8-bit colours if Pillow reads it, else the file's own channels.
+    """The default pixels of a file: 8-bit colours if Pillow reads it, else the file's channels.
 
     Raises:
         InputError: As `image_size`.
@@ -191,7 +199,7 @@ def own_pixels(source: Source, *, name: str = "") -> Pixels:
 
 
 def encode_image(pixels: np.ndarray) -> tuple[bytes, str]:
-    """A file without loss, and its suffix: a PNG of whole numbers in grey or colours, a `.npy` of everything else."""
+    """Encodes an image losslessly; returns bytes and suffix: PNG for integers in grey or colours, else `.npy`."""
     if pixels.dtype == np.float32 or pixels.shape[2] not in (1, 3):
         stream = io.BytesIO()
         np.save(stream, pixels)
@@ -210,10 +218,10 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
     """Decodes a label image: one channel of class ids. The index into a palette is kept, not its colour.
 
     Returns:
-        uint8 (height, width), or uint16 where the file has 16 bits; read-only.
+        uint8 (height, width), or uint16 if the file has 16 bits; read-only.
 
     Raises:
-        InputError: As `decode_image`; and where the file is a colour picture, or one with losses (JPEG).
+        InputError: As `decode_image`; or the file is a colour picture or lossy (JPEG).
     """
     with _opened(source, name, _LABEL_FORMATS, max_pixels, MAX_SIDE_PIXELS) as image:
         label = _what(source, name)
@@ -237,15 +245,15 @@ def decode_label(source: Source, *, name: str = "", max_pixels: int = MAX_PIXELS
 
 @guarded("an image")
 def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
-    """Reads (width, height) of an image as `decode_image` would return it, from the file's header alone.
+    """Reads (width, height) of the result of `decode_image` from the file's header.
 
     Raises:
-        InputError: As `decode_image`, as far as the header shows it.
+        InputError: As `decode_image`, for faults in the header.
     """
     try:
         with _opened(source, name, _FORMATS, MAX_PIXELS, MAX_SIDE_PIXELS) as image:
             width, height = image.size
-            turned = _orientation(image) >= 5 and image.format != "TIFF"  # whose size Pillow gives rotated
+            turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow returns a TIFF's size rotated
             return (height, width) if turned else (width, height)
     except TooLargeError:
         raise
@@ -266,7 +274,7 @@ def image_size(source: Source, *, name: str = "") -> tuple[int, int]:
 def _opened(
     source: Source, name: str, formats: tuple[str, ...], max_pixels: int, max_side_pixels: int
 ) -> Iterator[Image.Image]:
-    """Opens an image of a fair size; every failure of the decoder in the block becomes an `InputError`."""
+    """Opens an image within the limits; every error of the decoder in the block becomes an `InputError`."""
     what = _what(source, name)
     if isinstance(source, Path) and not source.is_file():
         raise InputError(f"{what}: no such file" if not source.exists() else f"{what}: not a file")
@@ -298,12 +306,12 @@ def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_si
         raise TooLargeError(
             f"{what}: the image is too large, {width}x{height} pixels",
             cause=f"the limits are {max_pixels / 1e6:g} million pixels and {max_side_pixels} pixels on a side",
-            hint="make it smaller first, or cut it into tiles",
+            hint="make it smaller first, or run it in tiles: --tile-size",
         )
 
 
 def _identify(source: Source, formats: tuple[str, ...]) -> str:
-    """Says what a file that is not an image of these formats is instead."""
+    """Describes a file that is not an image of these formats."""
     if isinstance(source, bytes):
         size, head = len(source), source[:64]
     else:
@@ -321,16 +329,16 @@ def _identify(source: Source, formats: tuple[str, ...]) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or where the EXIF block is broken."""
+    """The EXIF orientation, 1 to 8; 1 if it is missing or the EXIF block is broken."""
     try:
         value = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a camera's broken EXIF block must not cost the picture
+    except Exception:  # a broken EXIF block must not make the image unreadable
         return 1
     return value if 1 <= value <= 8 else 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode of Pillow to 8-bit RGB, without blending."""
+    """Converts any mode of Pillow to 8-bit RGB, without blending."""
     if image.mode in _WIDE_GREY:
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 0xFFFF:

@@ -13,18 +13,18 @@ from segexport.errors import InputError
 from segexport.progress import Progress, silent
 
 SCANNED_IMAGES = 16
-"""Labels that `look` reads: what is wrong with a data set is wrong with all of it."""
+"""Number of labels that `look` reads: these faults affect all labels of a data set."""
 _THREADS = 2
 _SEE_VALUES = "segexport data check shows the values of each label"
 
 
 @dataclass(frozen=True)
 class LabelPixels:
-    """Numbers of pixels in the labels of a split.
+    """Pixel counts in the labels of a split.
 
     Attributes:
-        classes: int64 (classes,), of each class.
-        ignored: Of the data's `ignore_index`.
+        classes: int64 (classes,), pixels of each class.
+        ignored: Pixels with the data's `ignore_index`.
     """
 
     classes: np.ndarray
@@ -44,7 +44,7 @@ class LabelPixels:
 
 
 def look(data: Dataset, classes: int) -> str:
-    """The suspicion about some labels, spread over the data; empty if they look right, or there are none.
+    """Why some labels, spread over the data, are probably wrong; empty if they look right or there are none.
 
     Raises:
         InputError: As `count_pixels`.
@@ -55,10 +55,10 @@ def look(data: Dataset, classes: int) -> str:
 
 
 def count_pixels(data: Dataset, classes: int, progress: Progress = silent) -> LabelPixels:
-    """Counts the pixels of every label; of the images, only the headers are read.
+    """Counts the pixels of every label; reads only the headers of images.
 
     Raises:
-        InputError: A label that cannot be read, differs in size from its image, or has values that are not classes.
+        InputError: A label cannot be read, differs in size from its image, or has values that are not classes.
     """
 
     def count(index: int) -> np.ndarray:
@@ -81,7 +81,7 @@ def count_pixels(data: Dataset, classes: int, progress: Progress = silent) -> La
 
 
 def require_counted(data: Dataset, pixels: LabelPixels) -> None:
-    """Raises InputError where every pixel is ignored."""
+    """Raises InputError if every pixel is ignored."""
     if not pixels.classes.any():
         raise InputError(
             f"{data.root}: every pixel of {data.split}'s {len(data)} labels is ignored",
@@ -91,10 +91,10 @@ def require_counted(data: Dataset, pixels: LabelPixels) -> None:
 
 
 def require_trainable(data: Dataset, pixels: LabelPixels, names: Sequence[str]) -> None:
-    """Refuses labels that teach nothing.
+    """Refuses labels that cannot train a model.
 
     Raises:
-        InputError: Every pixel is ignored, or all that count are of one class.
+        InputError: Every pixel is ignored, or all others have one class.
     """
     require_counted(data, pixels)
     present = np.flatnonzero(pixels.classes)

@@ -1,7 +1,7 @@
-"""LabelMe's polygons as label images, pixel for pixel as LabelMe's own exporter draws them.
+"""Draws LabelMe's polygons as label images, equal pixel for pixel to LabelMe's exporter.
 
-LabelMe draws with Pillow: a polygon with its outline, so every pixel that an edge touches is in. OpenCV's `fillPoly`
-rounds the corners first and gives other masks. Later shapes cover earlier ones.
+LabelMe draws with Pillow: a polygon with its outline, so every pixel that an edge touches is inside. OpenCV's
+`fillPoly` rounds the corners first and gives different masks. Later shapes cover earlier ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from segexport.errors import InputError
 
 IGNORE = "__ignore__"
 _MAX_COORDINATE = 1e6
-_MOST_RADII = 10  # of a circle, in widths and heights of the image
+_MOST_RADII = 10  # largest radius of a circle, relative to the image's width plus height
 _LINE_WIDTH, _POINT_RADIUS = 10, 5  # LabelMe's
 _POINTS = {"rectangle": (2, 2), "circle": (2, 2), "line": (2, 2), "linestrip": (2, None), "point": (1, 1)}
 _POINTS |= {"polygon": (3, None), "oriented_rectangle": (4, 4), "mask": (2, 2)}
@@ -48,16 +48,16 @@ def find(root: Path) -> list[Path]:
 
 
 def read(root: Path, labels: Sequence[str] | None = None) -> Source:
-    """Reads the names in all files; the shapes are drawn when each item's label is asked for.
+    """Reads the names in all files; the shapes are drawn when an item's label is read.
 
     Args:
         root: A folder; `train_anno_list.txt` and `val_anno_list.txt` in it, if present, define the splits.
-        labels: The classes in the order of their ids, as LabelMe's `labels.txt` has them: `__ignore__` first counts as
-            -1. By default those of `labels.txt` in the folder if it is LabelMe's own, else `_background_`, then the
-            names in the files, sorted.
+        labels: The classes in the order of their ids, as in LabelMe's `labels.txt`: a first `__ignore__` counts as -1.
+            Default: those of LabelMe's `labels.txt` in the folder, else `_background_` and the names in the files,
+            sorted.
 
     Raises:
-        InputError: A file that is not LabelMe's, an image that is missing, or a class that is not in `labels`.
+        InputError: A file is not LabelMe's, an image is missing, or a class is not in `labels`.
     """
     files = {split: [_scan(root, path) for path in paths] for split, paths in _splits(root).items()}
     used = sorted({name for scanned in files.values() for one in scanned for name in one.classes})
@@ -73,7 +73,7 @@ def read(root: Path, labels: Sequence[str] | None = None) -> Source:
 
 
 def _own_labels(root: Path) -> tuple[str, ...] | None:
-    """The classes in LabelMe's own `labels.txt`, which begins with `__ignore__` or `_background_`."""
+    """The classes in LabelMe's `labels.txt`, which begins with `__ignore__` or `_background_`."""
     found = read_labels(root / "labels.txt")
     return found if found and found[0] in (IGNORE, BACKGROUND) else None
 
@@ -95,10 +95,10 @@ def _classes(labels: Sequence[str], root: Path) -> tuple[str, ...]:
 
 
 def draw(shapes: Sequence[dict[str, Any]], ids: dict[str, int], width: int, height: int, where: Path) -> np.ndarray:
-    """The shapes as class ids: uint8 (height, width), 0 where there is no shape.
+    """Draws the shapes as class ids: uint8 (height, width), 0 where there is no shape.
 
     Raises:
-        InputError: A shape that LabelMe does not write; it names the file and the shape.
+        InputError: A shape is invalid; the error names the file and the shape.
     """
     canvas = Image.new("L", (width, height), 0)
     pencil = ImageDraw.Draw(canvas)
@@ -144,11 +144,11 @@ def _splits(root: Path) -> dict[str, list[Path]]:
 
 @dataclass(frozen=True)
 class _Scanned:
-    """What has to be known of a file before any is drawn; the rest of it is read again then."""
+    """The parts of a file that are needed before drawing; shapes are read again for drawing."""
 
     path: Path
     classes: frozenset[str]
-    image: Path | None  # None: it is inside of the file
+    image: Path | None  # None: the file contains the image
 
 
 def _scan(root: Path, path: Path) -> _Scanned:

@@ -1,4 +1,4 @@
-"""A data set's check as text."""
+"""Formats the result of `data check`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from segexport.data.check import DataReport
 
 
 def render(report: DataReport, form: str, *, color: bool, width: int) -> str:
-    """The report as a table for people, or as JSON with the keys of `check_dataset_result.json`."""
+    """The report as a table, or as JSON with the keys of `check_dataset_result.json`."""
     if form == "json":
         return json.dumps(report.to_json(), indent=2, ensure_ascii=False)
     from segexport.ui.text_table import table

@@ -1,4 +1,4 @@
-"""A data set of another form, as `data convert` sees it: its classes, its splits, and how each label is made."""
+"""The source of `data convert`: classes, splits, and a function that makes each label."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Item:
 
     Attributes:
         origin: The file that describes it, for messages.
-        name: What its files will be called, without a suffix; folders in it serve where that alone is not unique.
-        image: The image file, or what reads its bytes.
-        label: From the image's (width, height) to class ids (height, width), uint8 or uint16.
+        name: The name of its output files, without a suffix; its folders are used if the last part is not unique.
+        image: The image file, or a function that returns its bytes.
+        label: Function of the image's (width, height) that returns class ids (height, width), uint8 or uint16.
     """
 
     origin: Path
@@ -42,7 +42,7 @@ class Source:
     """A data set of another form.
 
     Attributes:
-        form: Its name.
+        form: The name of the form.
         labels: Class names in the order of the ids.
         splits: The images of each split.
         notes: Warnings about the conversion.
@@ -56,10 +56,10 @@ class Source:
 
 @guarded("JSON")
 def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
-    """A JSON file's content.
+    """The content of a JSON file.
 
     Raises:
-        InputError: Missing, too large, or not JSON.
+        InputError: The file is missing, too large, or not JSON.
     """
     try:
         size = path.stat().st_size
@@ -73,15 +73,15 @@ def read_json(path: Path, max_bytes: int = 1 << 30) -> Any:
 
 
 def inside(root: Path, path: Path) -> bool:
-    """Whether a path, with its `..`, stays inside a folder."""
+    """Whether a path, after resolving `..`, is inside a folder."""
     return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
 
 
 def require_classes(labels: tuple[str, ...], where: Path) -> tuple[str, ...]:
-    """The class names, if `labels.txt` and 8-bit labels can hold them.
+    """The class names, if they fit `labels.txt` and 8-bit labels.
 
     Raises:
-        InputError: None, too many, a name twice, or one that a line of text cannot hold.
+        InputError: There are no names or too many, a name is duplicate, or does not fit into a line of text.
     """
     if not labels:
         raise InputError(f"{where}: no classes in it")

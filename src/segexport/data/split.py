@@ -1,4 +1,4 @@
-"""`data split`: a data set divided anew into train, val and test, the same way for the same seed."""
+"""`data split`: divides a data set into train, val and test; deterministic for a seed."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ def split(
     stratify: bool = False,
     ignore_index: int = 255,
 ) -> dict[str, int]:
-    """Writes `train.txt`, `val.txt` and, where it gets a part, `test.txt`; lists that were there become `.bak`.
+    """Writes `train.txt`, `val.txt` and, if its part is above 0, `test.txt`; existing lists are renamed to `.bak`.
 
-    All images that the lists name are divided; where there are none, those of `images/` that have a label of the same
-    name in `labels/` (or `annotations/`, `masks/`).
+    Divides all images of the lists; without lists, those of `images/` with a label of the same name in `labels/` (or
+    `annotations/`, `masks/`).
 
     Args:
         root: The data set.
-        train_percent: Part of the images; the three are 100 together.
-        val_percent: Part of the images.
-        test_percent: Part of the images.
-        seed: Other seeds give other divisions.
-        stratify: Give each split its part of the images of each class, rarest class first (Sechidis et al., "On the
-            Stratification of Multi-label Data", 2011); reads every label.
-        ignore_index: The label of pixels that do not count.
+        train_percent: Percent of the images; the three sum to 100.
+        val_percent: Percent of the images.
+        test_percent: Percent of the images.
+        seed: Seed of the division.
+        stratify: Whether each split gets its part of the images of each class, rarest class first (Sechidis et al.,
+            "On the Stratification of Multi-label Data", 2011); reads every label.
+        ignore_index: Label of ignored pixels.
 
     Returns:
-        Number of images of each split.
+        Split -> number of images.
 
     Raises:
-        InputError: Percentages that are not 100 together, no images, or too few for every split.
+        InputError: The percentages do not sum to 100, or there are no images or too few for every split.
         StorageError: The lists cannot be written.
     """
     percents = (train_percent, val_percent, test_percent)
@@ -57,7 +57,7 @@ def split(
             f"train {train_percent:g} %, val {val_percent:g} %, test {test_percent:g} %",
             cause="train and val get more than 0, and together they are 100",
         )
-    entries = sorted(_all_entries(root), key=lambda entry: entry.image)  # whatever the lists' order was
+    entries = sorted(_all_entries(root), key=lambda entry: entry.image)  # independent of the lists' order
     shares = [percent / 100 for percent in percents]
     rng = np.random.default_rng(seed)
     if stratify:
@@ -89,7 +89,7 @@ def _all_entries(root: Path) -> list[DatasetEntry]:
 
 
 def _pairs(root: Path) -> list[DatasetEntry]:
-    """Images in `images/` with the label of the same name."""
+    """Images in `images/` with labels of the same name."""
     if not (root / "images").is_dir():
         return []
     folder = next((name for name in _LABEL_FOLDERS if (root / name).is_dir()), None)
@@ -107,7 +107,7 @@ def _pairs(root: Path) -> list[DatasetEntry]:
 
 
 def _counts(total: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers with this sum, nearest to the shares; every share above 0 gets one where there are enough."""
+    """Integers with this sum, nearest to the shares; every share above 0 gets at least one if possible."""
     exact = np.array([total * share for share in shares])
     counts = np.maximum(np.floor(exact), exact > 0).astype(int)
     while counts.sum() != total:
@@ -117,7 +117,7 @@ def _counts(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def _classes(root: Path, entries: list[DatasetEntry], ignore_index: int) -> np.ndarray:
-    """(images, classes) bool: which classes are in which label."""
+    """(images, classes) bool: whether the image's label contains the class."""
     data = Dataset(root, "all", tuple(entries), ignore_index=ignore_index)
     if not data.labelled:
         raise InputError(f"{root}: there are no labels to stratify by", hint="leave out --stratify")
@@ -131,8 +131,8 @@ def _classes(root: Path, entries: list[DatasetEntry], ignore_index: int) -> np.n
 
 
 def _stratified(has: np.ndarray, shares: list[float], rng: np.random.Generator) -> np.ndarray:
-    """The split of each image, by iterative stratification: the class with the fewest images left goes first, and
-    each of its images to the split that lacks that class most, then to the one that lacks images most."""
+    """Assigns images to splits by iterative stratification: the class with the fewest remaining images is next; each of
+    its images is assigned to the split that lacks this class most, then to the one that lacks images most."""
     place = np.full(len(has), -1)
     wanted = np.outer(shares, has.sum(axis=0)).astype(float)
     room = np.array(_counts(len(has), shares), float)
@@ -151,7 +151,7 @@ def _stratified(has: np.ndarray, shares: list[float], rng: np.random.Generator) 
 
 
 def _write(root: Path, parts: dict[str, list[DatasetEntry]]) -> None:
-    """New lists beside the old ones first; then the old ones step aside, one rename each."""
+    """Writes the new lists under temporary names, then renames the old ones, then the new ones."""
     spaces = any(" " in path for part in parts.values() for e in part for path in (e.image, e.label or ""))
     separator = "\t" if spaces else " "
     with ExitStack() as lists:
@@ -165,7 +165,7 @@ def _write(root: Path, parts: dict[str, list[DatasetEntry]]) -> None:
 
 
 def _backup(path: Path) -> Path:
-    """`train.txt.bak`, or the first of `train.txt.bak2`, `.bak3`, ... that is free: no list is lost."""
+    """`train.txt.bak`, or the first unused of `train.txt.bak2`, `.bak3`, ..., so that no list is lost."""
     backup, number = path.with_name(f"{path.name}.bak"), 1
     while backup.exists():
         number += 1

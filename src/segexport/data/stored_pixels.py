@@ -1,4 +1,4 @@
-"""An image file's own channels and values, however many and of whatever type, as a `spec.Pixels` asks for them."""
+"""Reads an image file's channels and values, of any number and type, in the form of a `spec.Pixels`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Layout = Literal["gray", "gray+alpha", "rgb", "rgba", "channels"]
 
 _PNG_MAGIC, _PNG_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24
 _WIDE_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_EXACT = 1 << 24  # whole numbers up to here are exact in float32
-_LUMA = np.array([9798, 19235, 3735])  # of 32768, as OpenCV weighs red, green and blue
+_EXACT = 1 << 24  # integers up to here are exact in float32
+_LUMA = np.array([9798, 19235, 3735])  # OpenCV's weights of red, green and blue, times 32768
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def is_array(data: bytes) -> bool:
 
 
 def stored_size(data: bytes) -> tuple[int, int, int] | None:
-    """(width, height, channels) as stored of what Pillow does not read, an array or a TIFF; None for other files."""
+    """The stored (width, height, channels) of an array or a TIFF that Pillow does not read; None for other files."""
     if is_array(data):
         shape, _ = array_files.array_shape(data)
         if len(shape) not in (2, 3):
@@ -57,7 +57,7 @@ def read_array(data: bytes) -> Stored:
 
 
 def read_tiff(data: bytes, wanted: Pixels) -> Stored:
-    """A TIFF's own channels; the pages of one are channels if the model has as many.
+    """A TIFF's channels; its pages are channels if the model has as many channels.
 
     Raises:
         UnusualTiff: Pillow may read it.
@@ -75,7 +75,7 @@ def read_tiff(data: bytes, wanted: Pixels) -> Stored:
 
 
 def read_picture(image: Image.Image, data: bytes) -> Stored:
-    """What Pillow decodes, but for colours of 16 bits in a PNG, of which it keeps the upper 8."""
+    """Decodes with Pillow, or with OpenCV for a PNG with 16-bit colours, of which Pillow keeps the upper 8 bits."""
     if data.startswith(_PNG_MAGIC) and data[_PNG_DEPTH_AT] == 16 and image.mode not in _WIDE_GREY:
         return _wide_png(data)
     if image.mode in _WIDE_GREY or image.mode == "F":
@@ -99,16 +99,16 @@ def _wide_png(data: bytes) -> Stored:
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16:
         raise ValueError("a PNG of 16 bits that cannot be decoded")
-    if data[_PNG_DEPTH_AT + 1] == 4:  # grey and alpha, which OpenCV makes four channels
+    if data[_PNG_DEPTH_AT + 1] == 4:  # grey and alpha, which OpenCV converts to four channels
         return Stored(values[:, :, [0, 3]] if values.ndim == 3 else values[:, :, None], "gray+alpha")
     return Stored(values[:, :, [2, 1, 0, 3][: values.shape[2]]], "rgb" if values.shape[2] == 3 else "rgba")
 
 
 def as_wanted(stored: Stored, wanted: Pixels) -> np.ndarray:
-    """(height, width, channels) as in `wanted`.
+    """The pixels (height, width, channels) in the form `wanted`.
 
     Raises:
-        ValueError: The file has another number of channels, or values that do not go into 8 bits.
+        ValueError: The file has another number of channels, or values that do not fit 8 bits.
     """
     values = _in_depth(stored.values, wanted)
     count = values.shape[2]

@@ -1,9 +1,9 @@
-"""TIFF files of any number of channels, of 8, 16 and 32 bits: what satellites, scanners and microscopes write.
+"""Reads TIFF files with any number of channels and 8, 16 or 32 bits, as from satellites, scanners and microscopes.
 
-Pillow and OpenCV read at most four channels, and Pillow of 16-bit colours the upper 8 bits only. Here: TIFF 6.0 and
-BigTIFF; strips and tiles; channels pixel by pixel or plane by plane; uncompressed, LZW, Deflate, PackBits; predictors 2
-and 3 (TIFF 6.0, section 14; Adobe Photoshop TIFF Technical Note 3). A file of several pages of one channel each is one
-of as many channels.
+Pillow and OpenCV read at most four channels, and Pillow reads only the upper 8 bits of 16-bit colours. Supported here:
+TIFF 6.0 and BigTIFF; strips and tiles; interleaved and planar channels; uncompressed, LZW, Deflate, PackBits;
+predictors 2 and 3 (TIFF 6.0, section 14; Adobe Photoshop TIFF Technical Note 3). Pages with one channel each are read
+as channels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q", 18: "Q"}  # of a tag's whole numbers
+_TYPES = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q", 17: "q", 18: "Q"}  # integer tags
 _MAX_PAGES, _MAX_VALUES = 4096, 1 << 22
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 274, 277, 278, 279
@@ -30,20 +30,20 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
 
 class UnusualTiff(ValueError):
-    """A TIFF that this reader leaves to others: a palette, JPEG inside, bits that are not bytes."""
+    """A TIFF that this reader does not support: a palette, JPEG compression, or values that are not whole bytes."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """The first page of a TIFF, and how many of the same kind there are.
+    """The first page of a TIFF, and the number of equal pages.
 
     Attributes:
         size: (width, height) in pixels, as stored.
-        orientation: 1 to 8, as EXIF's.
+        orientation: 1 to 8, as in EXIF.
         samples: Channels of a page.
-        pages: Pages that can be stacked: of one channel, one size and one type each; else 1.
-        photometric: 0 white is zero, 1 black is zero, 2 RGB; others are left to Pillow.
-        alpha: Whether the last channel is one.
+        pages: Number of pages that can be stacked (one channel, equal size and type); else 1.
+        photometric: 0: white is zero; 1: black is zero; 2: RGB; others are left to Pillow.
+        alpha: Whether the last channel is alpha.
     """
 
     size: tuple[int, int]
@@ -62,10 +62,10 @@ class Page:
         return self.photometric == _RGB and self.samples in (3, 4)
 
     def pixels(self, *, pages: int = 1) -> np.ndarray:
-        """(height, width, channels) of the first page, or of so many stacked.
+        """(height, width, channels) of the first page, or of this many stacked pages.
 
         Raises:
-            UnusualTiff: Its values are stored in a way that is not read here.
+            UnusualTiff: Its storage form is not supported here.
             ValueError: The file is damaged or truncated.
         """
         found = [_pixels(self._data, self._order, tags) for tags in self._tags[:pages]]
@@ -73,7 +73,7 @@ class Page:
 
 
 def open_tiff(data: bytes) -> Page:
-    """Reads the header and the tags; raises ValueError for what is no TIFF."""
+    """Reads the header and the tags; raises ValueError if the file is no TIFF."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
     if not order or data[:4] not in MAGICS:
         raise ValueError("not a TIFF")
@@ -107,7 +107,7 @@ def open_tiff(data: bytes) -> Page:
 
 
 def _tags(data: bytes, order: str, at: int, big: bool) -> tuple[dict[int, tuple[int, ...]], int]:
-    """The whole numbers of one directory, by tag, and where the next directory is."""
+    """Tag -> integers of one directory, and the offset of the next directory."""
     (count,) = _unpack(order + ("Q" if big else "H"), data, at)
     at += 8 if big else 2
     if count > 4096:
@@ -180,7 +180,7 @@ def _dtype(tags: dict[int, tuple[int, ...]], order: str) -> np.dtype:
 
 
 def _decompressed(part: bytes, compression: int, rows: int, size: int) -> bytes:
-    """The `size` bytes of a strip or tile of so many rows."""
+    """The `size` bytes of a strip or tile with this many rows."""
     if compression in _DEFLATE:
         part = zlib.decompressobj().decompress(part, size)
     elif compression in _LZW + _PACKBITS:
@@ -193,7 +193,7 @@ def _decompressed(part: bytes, compression: int, rows: int, size: int) -> bytes:
 
 
 def _by_pillow(part: bytes, compression: int, width: int, rows: int) -> bytes:
-    """Decodes one part by Pillow's libtiff, as a grey picture whose pixels are the part's bytes."""
+    """Decodes one part with Pillow's libtiff, as a grey picture whose pixels are the part's bytes."""
     from PIL import Image
 
     tags = {_WIDTH: width, _HEIGHT: rows, _BITS: 8, _COMPRESSION: compression, _PHOTOMETRIC: _BLACK_IS_ZERO,
@@ -207,7 +207,7 @@ def _by_pillow(part: bytes, compression: int, width: int, rows: int) -> bytes:
 
 
 def _unpredicted(raw: bytes, predictor: int, dtype: np.dtype, shape: tuple[int, int, int]) -> np.ndarray:
-    """(rows, width, channels) of a part whose values are stored as such, or as differences to the pixel before."""
+    """(rows, width, channels) of a part with plain values, or with differences to the previous pixel."""
     if predictor == 1:
         return np.frombuffer(raw, dtype).reshape(shape)
     if predictor == 2 and dtype.kind in "ui":

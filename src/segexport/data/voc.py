@@ -20,19 +20,19 @@ _VOC = (
 
 
 def masks_folder(root: Path) -> Path | None:
-    """The folder of masks, where this is a VOC folder."""
+    """The folder of masks, if this is a VOC folder."""
     found = [root / name for name in _MASKS if (root / name).is_dir()]
     return found[0] if found and (root / IMAGES).is_dir() else None
 
 
 def read(root: Path) -> Source:
-    """Reads the lists; masks are read when each item's label is asked for.
+    """Reads the lists; masks are read when an item's label is read.
 
-    Class names: `labelmap.txt` (CVAT: `name:r,g,b::`, for colour masks), else `class_names.txt` (LabelMe's exporter) or
-    `labels.txt`, else the 20 of VOC.
+    Class names are those of `labelmap.txt` (CVAT: `name:r,g,b::`, for colour masks), else `class_names.txt` (LabelMe's
+    exporter) or `labels.txt`, else VOC's 20.
 
     Raises:
-        InputError: A list that names what is not there, or masks in colours without a `labelmap.txt`.
+        InputError: A list names missing files, or masks are in colours without a `labelmap.txt`.
     """
     folder = masks_folder(root)
     if folder is None:
@@ -50,7 +50,7 @@ def read(root: Path) -> Source:
 
 
 def _sets(root: Path, masks: Path) -> list[tuple[str, list[str]]]:
-    """Stems of each list in `ImageSets/Segmentation`, but for unions such as `trainval`; else all masks."""
+    """Stems of each list in `ImageSets/Segmentation`, without unions such as `trainval`; else all masks."""
     found = []
     for split in ("train", "val", "test"):
         path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -95,7 +95,7 @@ def _labelmap(path: Path) -> dict[str, tuple[int, int, int]] | None:
 
 
 def _from_colors(path: Path, colors: dict[str, tuple[int, int, int]]) -> np.ndarray:
-    """Class ids of a mask that is painted in its classes' colours; a palette's colours count, not its indices."""
+    """Class ids of a mask in its classes' colours; a palette's colours are used, not its indices."""
     image = decode_image(path).astype(np.uint32)
     packed = image[:, :, 0] << 16 | image[:, :, 1] << 8 | image[:, :, 2]
     result = np.full(packed.shape, IGNORE_INDEX, np.uint8)
@@ -103,7 +103,7 @@ def _from_colors(path: Path, colors: dict[str, tuple[int, int, int]]) -> np.ndar
     for index, (red, green, blue) in enumerate(colors.values()):
         here = packed == (red << 16 | green << 8 | blue)
         result[here], known = index, known | here
-    known |= packed == 0xE0E0C0  # VOC's own colour for borders, which are ignored
+    known |= packed == 0xE0E0C0  # VOC's colour for borders, which are ignored
     if not known.all():
         y, x = np.argwhere(~known)[0]
         raise InputError(f"{path}: the colour {tuple(map(int, image[y, x]))} at ({x}, {y}) is not in labelmap.txt")

@@ -1,4 +1,4 @@
-"""Which layer broke an export, by name: both graphs are walked on one image until they part."""
+"""Finds the layer that broke an export: compares both graphs on one image, up to the first difference."""
 
 import segexport
 

@@ -1,9 +1,8 @@
-"""Which layer broke an export: walks both graphs to the first operator whose output differs beyond its expected error.
+"""Finds the layer that broke an export: the first operator whose output differs by more than its expected error.
 
-Every layer has two errors. The accumulated one is the difference when both models run from the image on; it shows
-where a difference becomes visible. The local one is the layer's alone: it is fed with the reference's own tensors, so
-nothing upstream is in it; it shows which layer made the difference. The first layer whose local error is too large is
-reported.
+Every layer has two errors. The accumulated error is the difference if both models run from the image on; it shows where
+a difference becomes visible. The local error is that of the layer alone, with the reference's tensors as inputs; it
+shows which layer causes the difference. The first layer with a too large local error is reported.
 """
 
 from __future__ import annotations
@@ -46,15 +45,15 @@ def diagnose(
     """Compares an export with the program that it was made from, layer by layer, on one image.
 
     Args:
-        export: An artifact of a target that can be looked into.
+        export: An artifact of a target with a `graph_probe`.
         reference: The Paddle artifact that it was made from.
         image: uint8 (height, width, 3), RGB.
         out: Folder for a minimal model and input that reproduce the first fault; must exist.
-        source: For Paddle-Lite, whose file cannot be looked into: the program that was compiled, where that is not
-            the reference's own.
+        source: For Paddle-Lite, whose file does not give inner tensors: the program that was compiled, if it is not the
+            reference's.
 
     Raises:
-        SegexportError: One of the two cannot be read or run, or they take inputs of other sizes.
+        SegexportError: One of the two cannot be read or run, or their input sizes differ.
     """
     start = time.monotonic()
     if reference.manifest.format != Format.PADDLE:
@@ -66,7 +65,7 @@ def diagnose(
     findings = preprocess_findings(reference.manifest.preprocess, export.manifest.preprocess)
     graph = program.read(reference.file("model"), reference.file("params"))
     contract = _contract(reference, export)
-    tensor, _ = preprocess.apply(contract, image, input_spec=export.manifest.inputs[0])
+    tensor, _ = preprocess.example(contract, image, input_spec=export.manifest.inputs[0])
     precision = export.manifest.target.precision
     with tempfile.TemporaryDirectory() as folder, progress("looking into both models", 4) as bar:
         traced = trace(graph, [tensor], Path(folder), timeout_s)
@@ -105,7 +104,7 @@ def diagnose(
 
 
 def preprocess_findings(reference: Preprocess, export: Preprocess) -> list[Finding]:
-    """Differences of the two manifests' preprocessing, which affect everything after."""
+    """Differences of the two manifests' preprocessing, which affect all layers."""
     found = []
     for field in Preprocess.model_fields:
         own, other = getattr(reference, field), getattr(export, field)
@@ -130,7 +129,7 @@ def _plain(value: object) -> str:
 
 
 def _contract(reference: ModelArtifact, export: ModelArtifact) -> Preprocess:
-    """The reference's preprocessing; the export's geometry where only the reference takes any size."""
+    """The reference's preprocessing, with the export's geometry if only the reference's size is dynamic."""
     contract = reference.manifest.preprocess
     if -1 in reference.manifest.inputs[0].shape[2:] and -1 not in export.manifest.inputs[0].shape[2:]:
         return contract.model_copy(update={"geometry": export.manifest.preprocess.geometry})
@@ -214,10 +213,10 @@ def _layers(side: Side, traced: Trace, precision: Precision, bar) -> tuple[list[
 def _rematch(
     side: Side, graph: Program, suspects: Sequence[str], local: dict[str, Difference], precision: Precision
 ) -> dict[str, str]:
-    """Moves matches from an operator to the one that was folded into it, where the tensor is that one's result.
+    """Moves matches from an operator to one that was folded into it, if the tensor is the result of the latter.
 
-    A converter that folds a bias or a normalization into a convolution may leave the result the convolution's name.
-    The tensor is the later variable's if it agrees with that far better (10 times) than with its namesake.
+    A converter that folds a bias or a normalization into a convolution may give the result the convolution's name. The
+    tensor belongs to the later variable if it agrees with that 10 times better than with the one of its name.
     """
     moved = {}
     for name in suspects:
@@ -241,7 +240,7 @@ def _rematch(
 def _beyond_layers(
     side: Side, layers: list[LayerComparison], whole: dict[str, Difference], precision: Precision, median: float
 ) -> list[Finding]:
-    """What is wrong when every layer alone is right: only the fused graph is off, or the errors add up."""
+    """The finding if every layer alone is right: only the fused graph is wrong, or the errors add up."""
 
     def is_off(found: Difference | None) -> bool:
         return found is not None and diagnose_judge.is_off_as_a_whole(found, precision, median)
@@ -262,7 +261,7 @@ def _beyond_layers(
 
 
 def bisect(layers: Sequence[LayerComparison], is_off: Callable[[LayerComparison], bool]) -> LayerComparison | None:
-    """The first layer that is off, if the last one is; between the two, what is off stays off."""
+    """The first layer from which on all layers are wrong, if the last one is; found by bisection."""
     if not layers or not is_off(layers[-1]):
         return None
     low, high = 0, len(layers) - 1

@@ -1,4 +1,4 @@
-"""What a diagnosis asks of an export, whatever its format."""
+"""The interface of exports for a diagnosis, independent of the format."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class LayerScript:
     """Code for a script that runs one saved layer.
 
     Attributes:
-        title: What people call the runtime.
-        module: What the script imports, for its list of needs.
+        title: The runtime's display name.
+        module: The module that the script imports, for its list of requirements.
         code: The body of the script's `export()`: reads the arrays `load(name) for name in export_feeds` and the model
             `here / "export..."`, and returns the first output.
-        made: How the saved layer came about, where it is not simply cut out.
+        made: How the saved layer was made, if it was not cut out of the export.
     """
 
     title: str
@@ -30,12 +30,12 @@ class LayerScript:
 
 
 class Side(Protocol):
-    """An export that can be looked into.
+    """An export whose inner tensors can be read.
 
     Attributes:
         matches: Variable of the reference -> tensor of the export.
-        notes: What could not be looked at, and why.
-        runner: Of what `save` writes.
+        notes: Tensors that could not be read, and why.
+        runner: The script code for the files of `save`.
     """
 
     matches: dict[str, Match]

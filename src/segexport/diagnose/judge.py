@@ -1,16 +1,16 @@
-"""How large a layer's local error may be, and which findings follow from the errors of all layers.
+"""Limits for the local errors of layers, and the findings that follow from the errors of all layers.
 
-A layer is judged by its local error: it runs alone, on the reference's own tensors, so no other layer's error is in
-it. What is expected depends on the arithmetic:
+The local error is that of a layer alone, with the reference's tensors as inputs, so it contains no other layer's error.
+The expected error depends on the arithmetic:
 
-* fp32: another order of summation, at most 2e-6 of the tensor's range where it was measured; the limit is 1e-4.
+* fp32: another order of summation, measured at most 2e-6 of the tensor's range; the limit is 1e-4.
 * fp16: weights, input and output rounded to 11 bits, at most 8e-4 of the range; the limit is 2e-3.
 * int8: input, weights and output rounded to 8 bits. In steps of 1/255 of the range, the root-mean-square error of a
   sound layer is 0.3 to 2.4; the limit is 4, or 8 times the model's own median where that is more.
 * w8: only the weights, at most 0.4 steps; the limit is 1.5, or 8 times the median.
 
-A wrong scale is told apart from the arithmetic: the reference's tensor is rounded with the export's scale and with
-with that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
+A wrong scale is distinguished from the arithmetic: the reference's tensor is rounded with the export's scale and with
+that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
 times, or 3 times the model's median.
 
 Measured on the sound exports of four nets, 54 to 203 layers each.
@@ -31,26 +31,26 @@ _ROUNDING_RATIO_LIMIT = 4.5
 _ROUNDING_TIMES_MEDIAN = 3.0
 _INTEGERS_LIMIT = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 5e-2, Precision.W8: 5e-2}
 _INTEGERS_LIMIT[Precision.W4A8] = _INTEGERS_LIMIT[Precision.BF16] = _INTEGERS_LIMIT[Precision.INT8]
-# Accumulated error of the whole model's output that counts as off, in the same units, when no layer alone is.
+# Limit for the accumulated error of the model's output if no layer alone is wrong, in the same units.
 _WHOLE_TIMES = 20.0
 NOT_COMPARABLE = 1e30
-"""Score of a tensor of other sizes, or with NaN in it; infinity has no place in JSON."""
+"""Score of a tensor with other sizes, or with NaN; JSON has no infinity."""
 
 
 def unit(precision: Precision) -> str:
-    """What a layer's score counts."""
+    """The unit of a layer's score."""
     if precision in _RELATIVE_LIMIT:
         return "largest error / range of the tensor"
     return "root-mean-square error, in steps of 1/255 of the tensor's range"
 
 
 def score(found: Difference, precision: Precision) -> float:
-    """A tensor's error in the precision's unit; for integers the share of elements that are others."""
+    """A tensor's error in the precision's unit; for integers, the fraction of different elements."""
     return found.relative if precision in _RELATIVE_LIMIT else found.steps
 
 
 def limit(found: Difference, precision: Precision, median: float) -> float:
-    """What `score` may be."""
+    """The limit of `score`."""
     if found.differing is not None:
         return _INTEGERS_LIMIT[precision]
     if precision in _RELATIVE_LIMIT:
@@ -59,19 +59,19 @@ def limit(found: Difference, precision: Precision, median: float) -> float:
 
 
 def median_score(found: Iterable[Difference], precision: Precision) -> float:
-    """Of the layers that round at all; what only moves numbers would pull it down."""
+    """The median over layers that round; layers that only move numbers would lower it."""
     scores = [score(one, precision) for one in found if one.differing is None and one.fits]
     rounding = [value for value in scores if value > 0.05]
     return statistics.median(rounding) if rounding else 0.0
 
 
 def is_faulty(found: Difference, precision: Precision, median: float) -> bool:
-    """Whether a layer alone is off by more than its arithmetic explains."""
+    """Whether a layer's local error is larger than its arithmetic explains."""
     return not score(found, precision) <= limit(found, precision, median)
 
 
 def shifted(held: Mapping[str, QuantizedTensor | None]) -> dict[str, QuantizedTensor | None]:
-    """The same, with the tensors marked whose scale fits this image far worse than the other tensors' scales do."""
+    """Marks tensors whose scale fits this image much worse than the other tensors' scales do."""
     ratios = [one.rounding_ratio for one in held.values() if one is not None and one.rounding_ratio is not None]
     most = max(_ROUNDING_RATIO_LIMIT, _ROUNDING_TIMES_MEDIAN * statistics.median(ratios)) if ratios else 0.0
     return {
@@ -120,7 +120,7 @@ def _value(value: float | None) -> str:
 def accumulation_finding(
     layers: Sequence[LayerComparison], whole: dict[str, Difference], precision: Precision, median: float
 ) -> Finding | None:
-    """Where errors that are small one by one first add up to too much, if the model's output is off at all."""
+    """The layer where small errors first add up to more than the limit, if the model's output is wrong."""
     if not any(is_off_as_a_whole(found, precision, median) for found in whole.values()):
         return None
     for layer in layers:

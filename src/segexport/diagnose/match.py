@@ -55,7 +55,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Match:
-    """The tensor that a variable has become."""
+    """The tensor that corresponds to a variable."""
 
     tensor: str
     by: Literal["name", "structure"]
@@ -103,7 +103,7 @@ def match(program: Program, shapes: Mapping[str, Sequence[int]], graph: OnnxGrap
 
     Args:
         program: The reference.
-        shapes: Sizes of its variables as they were observed.
+        shapes: Observed sizes of its variables.
     """
     found = _Matching(program, shapes, graph)
     found.by_name()
@@ -113,9 +113,9 @@ def match(program: Program, shapes: Mapping[str, Sequence[int]], graph: OnnxGrap
 
 
 def folded(program: Program, matches: Mapping[str, Match], variable: str) -> list[str]:
-    """The variables that `variable`'s tensor may be instead: an operator that was folded in keeps the first one's name.
+    """Other variables that `variable`'s tensor may be: the result of a folded operator keeps the first one's name.
 
-    They follow one another, each read by one operator only, up to the next variable that has a tensor.
+    They are consecutive, each read by one operator only, up to the next variable with a tensor.
     """
     readers, found = program.consumers(), []
     while True:
@@ -154,7 +154,7 @@ class _Matching:
                     self._learn(biased or name, name, "structure" if biased else "name")
 
     def _biased(self, node: Node, name: str) -> str:
-        """The sum that a product has taken in as its bias, under the product's name."""
+        """Matches a sum that was folded into a product as its bias, under the product's name."""
         op = self.writer[name]
         if node.kind not in _FOLDS or node.arity < 3 or op.type not in _KINDS[node.kind] or op.input("Bias"):
             return ""
@@ -165,7 +165,7 @@ class _Matching:
         return total if total not in self.graph.producer else ""
 
     def forward(self) -> int:
-        """An operator whose inputs are known is the only one of its kind in the program with these inputs."""
+        """Matches an operator with known inputs to the only one of its kind in the program with these inputs."""
         open_ops: dict[frozenset[str], list[Op]] = {}
         for op in self.ops:
             main = _main_output(op, self.shapes)
@@ -214,13 +214,13 @@ class _Matching:
 
 
 def _fits(node: Node, op: Op) -> bool:
-    """Whether the two can be the same; kinds that are not in the table may be anything."""
+    """Whether the two can correspond; kinds that are not in the table can be anything."""
     others = {kind for kinds in _KINDS.values() for kind in kinds}
     return op.type in _KINDS.get(node.kind, ()) or node.kind not in _KINDS or op.type not in others
 
 
 def _data(op: Op, program: Program, shapes: Mapping[str, Sequence[int]]) -> list[str]:
-    """What an operator reads of the image's data."""
+    """The inputs of an operator that depend on the image."""
     return [name for name in dict.fromkeys(op.input_names()) if name not in program.params and name in shapes]
 
 

@@ -1,4 +1,4 @@
-"""The plot of a diagnosis: accumulated against local error, layer by layer, as an SVG that needs nothing else."""
+"""The plot of a diagnosis: accumulated against local error, layer by layer, as a self-contained SVG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A diagnosis for people: a table for the terminal, and a page with the plot."""
+"""Formats a diagnosis: a table for the terminal, and a page with the plot."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render(diagnosis: Diagnosis, form: str, *, width: int = 100, color: bool = F
 
 
 def verdict(diagnosis: Diagnosis) -> list[str]:
-    """The findings in words, the first one first."""
+    """The findings in words, most important first."""
     if not diagnosis.findings:
         return [f"nothing is off: all {len(diagnosis.layers)} layers are as exact as {diagnosis.precision} is"]
     first = diagnosis.findings[0]
@@ -73,7 +73,7 @@ def _row(index: int, layer: LayerComparison, diagnosis: Diagnosis) -> tuple[str,
 
 
 def number(value: float | None) -> str:
-    """Two significant digits; what cannot be compared has no number."""
+    """Two significant digits; a layer that cannot be compared has no number."""
     if value is None:
         return "–"
     return "not comparable" if value >= diagnose_judge.NOT_COMPARABLE else f"{value:.2g}"
@@ -89,7 +89,7 @@ _STYLE = (
 
 
 def html(diagnosis: Diagnosis) -> str:
-    """A page that needs nothing else: the findings, the plot, every layer."""
+    """A self-contained page: the findings, the plot, every layer."""
     say = escape
     found = "".join(f"<li>{say(line)}</li>" for line in verdict(diagnosis))
     notes = "".join(f"<li>{say(note)}</li>" for note in diagnosis.notes)

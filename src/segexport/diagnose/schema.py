@@ -12,15 +12,15 @@ DIAGNOSIS_SCHEMA_VERSION = 1
 
 
 class Difference(Frozen):
-    """A tensor of the export against the reference's.
+    """Comparison of a tensor of the export with the reference's.
 
     Attributes:
-        shape, found_shape: Sizes in the reference and in the export; where they do not fit, nothing else is known.
+        shape, found_shape: Sizes in the reference and in the export; if they differ, the other fields are unknown.
         max_abs, rms: Largest and root-mean-square difference.
-        low, high, expected_rms: Of the reference's tensor.
-        differing: Share of elements that are not the same, where the tensor is of integers.
-        worst: Index of the largest difference, with the two values there.
-        finite: False when the export has NaN or infinity where the reference has none.
+        low, high, expected_rms: Minimum, maximum and root mean square of the reference's tensor.
+        differing: Fraction of different elements, for integers.
+        worst: Index of the largest difference, with both values.
+        finite: False if the export has NaN or infinity where the reference has none.
     """
 
     shape: tuple[int, ...]
@@ -38,25 +38,25 @@ class Difference(Frozen):
 
     @property
     def fits(self) -> bool:
-        """Whether the tensors could be compared at all."""
+        """Whether the tensors could be compared."""
         return self.max_abs is not None
 
     @property
     def span(self) -> float:
-        """The reference tensor's range; its magnitude where it is constant."""
+        """The reference tensor's range; its magnitude if it is constant."""
         span = (self.high or 0.0) - (self.low or 0.0)
         return max(span, 1e-3 * max(abs(self.low or 0.0), abs(self.high or 0.0)), 1e-12)
 
     @property
     def relative(self) -> float:
-        """Largest difference over the range; the share of other elements for integers; infinity where nothing fits."""
+        """Largest difference / range; for integers, the fraction of different elements; infinity if sizes differ."""
         if not self.fits or not self.finite:
             return float("inf")
         return self.differing if self.differing is not None else (self.max_abs or 0.0) / self.span
 
     @property
     def steps(self) -> float:
-        """Root-mean-square difference in 8-bit steps of the range; the share of other elements for integers."""
+        """Root-mean-square difference in 8-bit steps of the range; for integers, the fraction of different elements."""
         if not self.fits or not self.finite:
             return float("inf")
         return self.differing if self.differing is not None else (self.rms or 0.0) / self.span * 255.0
@@ -66,9 +66,9 @@ class QuantizedTensor(Frozen):
     """An 8-bit tensor: the values from `low` to `high` in steps of `scale`.
 
     Attributes:
-        rounding_ratio: Root-mean-square error of the reference's tensor held so, over the error of the same tensor held
-            in the range that it has on this image.
-        is_shifted: The ratio is more than another image explains.
+        rounding_ratio: Root-mean-square error of rounding the reference's tensor to these steps, divided by that of
+            rounding it to 256 steps of its range on this image.
+        is_shifted: Whether the ratio is larger than another image explains.
     """
 
     scale: float
@@ -80,17 +80,17 @@ class QuantizedTensor(Frozen):
 
 
 class LayerComparison(Frozen):
-    """The operators that lead to one tensor that both graphs have.
+    """The operators that compute one tensor of both graphs from the previous ones.
 
     Attributes:
-        variable: The tensor, by the name that it has in the reference program.
-        operators: The reference's operators from the tensors before it to this one.
-        scope: Place in the network's source of the last of them, if the program records it.
+        variable: The tensor's name in the reference program.
+        operators: The reference's operators from the previous tensors to this one.
+        scope: Position of the last of them in the network's source, if the program records it.
         tensor, export_operators: The same in the export.
-        matched_by: `name`, or `structure` where the exporter has renamed the tensor.
-        accumulated: Error when both graphs run from the image on.
-        local: Error of this layer alone, fed with the reference's own tensors; None where it cannot run alone.
-        expected: What `score` may be.
+        matched_by: `name`, or `structure` if the exporter has renamed the tensor.
+        accumulated: Error if both graphs run from the image on.
+        local: Error of this layer alone, with the reference's tensors as inputs; None if it cannot run alone.
+        expected: The limit of `score`.
         score: The local error in the unit of `expected` (see `diagnose_judge`).
     """
 
@@ -110,13 +110,13 @@ class LayerComparison(Frozen):
 
 
 class Finding(Frozen):
-    """One thing that is wrong.
+    """A fault.
 
     Attributes:
-        kind: `preprocess`; `operator`: one layer alone is off; `fusion`: only the fused graph is off; `accumulation`:
-            every layer is as exact as it should be, and the errors add up; `file`: the export is not what its source
-            gives today.
-        layer: The layer's variable, where there is one.
+        kind: `preprocess`; `operator`: one layer alone is wrong; `fusion`: only the fused graph is wrong;
+            `accumulation`: every layer is within its limit, but the errors add up; `file`: the export differs from a
+            new conversion of its source.
+        layer: The layer's variable, if any.
     """
 
     kind: Literal["preprocess", "operator", "fusion", "accumulation", "file"]
@@ -129,9 +129,9 @@ class Diagnosis(Frozen):
     """The whole result.
 
     Attributes:
-        unit: What `LayerComparison.score` and `LayerComparison.expected` count.
+        unit: The unit of `LayerComparison.score` and `LayerComparison.expected`.
         whole: The unchanged export's outputs, by the reference's names.
-        findings: The first one is where to look first; empty when nothing is off.
+        findings: The faults, most important first; empty if there are none.
     """
 
     schema_version: int = DIAGNOSIS_SCHEMA_VERSION

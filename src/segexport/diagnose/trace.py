@@ -1,4 +1,4 @@
-"""The reference's tensors on one image, operator by operator, kept in files."""
+"""Writes the reference's tensors on one image to files, operator by operator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Trace:
     """The values of a program's variables on one image.
 
     Attributes:
-        files: Variable -> .npy file; the feeds are among them.
+        files: Variable -> .npy file; includes the inputs.
         shapes: Variable -> sizes.
     """
 
@@ -32,7 +32,7 @@ class Trace:
     sizes_bytes: dict[str, int]
 
     def groups(self, variables: Sequence[str]) -> Iterator[list[str]]:
-        """The variables in order, in groups whose tensors fit into memory together."""
+        """The variables in order, in groups whose tensors fit into memory."""
         group: list[str] = []
         total = 0
         for name in variables:
@@ -46,7 +46,7 @@ class Trace:
 
 
 def trace(program: Program, tensors: Sequence[np.ndarray], folder: Path, timeout_s: float) -> Trace:
-    """Runs the program without any fused passes and writes every tensor that depends on the image into `folder`.
+    """Runs the program without fusion and writes every tensor that depends on the image into `folder`.
 
     Raises:
         SegexportError: The program does not run on these tensors.
@@ -80,7 +80,7 @@ def _bytes(program: Program, name: str) -> int:
 
 
 def image_dependent(program: Program) -> list[str]:
-    """The variables that hold data of the image, in execution order; sizes and constants are left out."""
+    """The variables that depend on the image, in execution order; sizes and constants are left out."""
     known: dict[str, None] = dict.fromkeys(program.feed_names)
     found: dict[str, None] = {}
     for op in program.compute_ops():
@@ -92,5 +92,5 @@ def image_dependent(program: Program) -> list[str]:
 
 
 def main_outputs(op: Op) -> list[str]:
-    """What an operator computes, without what it keeps for its gradient."""
+    """The outputs of an operator, without those for its gradient."""
     return [name for slot, names in op.outputs.items() if slot not in _BOOKKEEPING for name in names]

@@ -1,1 +1,1 @@
-"""The build cache, output folders and files that appear whole or not at all."""
+"""The build cache, and atomic writes of files and folders."""

@@ -1,7 +1,7 @@
-"""The one way to write: files and folders appear whole or not at all, under a working name that no other run has.
+"""Atomic writes: files and folders are written under a unique temporary name and then renamed.
 
-A run that is killed leaves its working name behind. The name holds the machine and the process id, so the next run that
-writes to the same place knows that its owner is gone, and removes it.
+A killed run leaves its temporary file. The name contains the machine and the process id, so the next run that writes to
+the same folder knows that the process is gone, and removes the file.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from segexport.errors import InputError
 from segexport.files.disk import storage_error
 
 _MARK = ".unfinished-"
-_LONGEST_NAME_BYTES = 150  # a file system takes 255, and the mark needs its share
-_FOREIGN_AFTER_S = 86400.0  # another machine's process cannot be looked up; after a day its leftover is one
+_LONGEST_NAME_BYTES = 150  # file systems allow 255, and the temporary name has a suffix
+_FOREIGN_AFTER_S = 86400.0  # another machine's process cannot be looked up; after a day, its file is a leftover
 
 
 @contextmanager
 def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -> Iterator[Path]:
-    """A path to write to; the file takes its place at `path` when the block ends well. Folders are made.
+    """A temporary path to write to; renamed to `path` if the block ends without an error. Creates folders.
 
     Args:
         replace: Whether an existing file may be replaced.
-        keep_suffix: Whether the path ends as `path` does, for programs that choose a format by it.
+        keep_suffix: Whether the temporary path has the suffix of `path`, for programs that select a format by it.
 
     Raises:
-        InputError: There is one that must not be replaced, or a folder.
-        StorageError: The disk is full, or the place cannot be written.
+        InputError: `path` is a file that must not be replaced, or a folder.
+        StorageError: The disk is full, or the folder cannot be written.
     """
     _require_file_place(path, replace)
     work = working_name(path)
@@ -46,7 +46,7 @@ def whole_file(path: Path, *, replace: bool = True, keep_suffix: bool = False) -
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path)
         yield work
-        _require_file_place(path, replace)  # it took a while
+        _require_file_place(path, replace)  # checked again: writing may take long
         os.replace(work, path)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -63,10 +63,10 @@ def write_file(path: Path, data: bytes | str, *, replace: bool = True) -> Path:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`; it takes its place, and that of a folder there, when the block ends well.
+    """An empty temporary folder; it becomes or replaces the folder `path` if the block ends without an error.
 
     Raises:
-        StorageError: The disk is full, or the place cannot be written.
+        StorageError: The disk is full, or the parent folder cannot be written.
     """
     path = path.resolve()
     work = working_name(path)
@@ -85,7 +85,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_whole(path: Path, graves: Path | None = None) -> None:
-    """Renames a file or folder away, then deletes it: a half-deleted one is never visible.
+    """Renames a file or folder, then deletes it, so that a half-deleted one is never visible.
 
     Args:
         graves: Folder for files that are being deleted; default: the folder of `path`.
@@ -97,19 +97,19 @@ def remove_whole(path: Path, graves: Path | None = None) -> None:
 
 
 def working_name(path: Path, folder: Path | None = None) -> Path:
-    """A name for what will be `path`, in its folder or in another: no other process, here or elsewhere, has it."""
+    """A temporary name for `path`, in its folder or in another; unique among all processes and machines."""
     return (folder or path.parent) / f"{_prefix(path.name)}{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what runs that were killed have left beside `path`."""
+    """Removes what killed runs have left beside `path`."""
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path.name))}*"):
         if is_abandoned(leftover):
             _remove(leftover)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether `path` is a working name whose process is gone, or one of another machine that is old."""
+    """Whether `path` is a temporary name of an ended process, or an old one of another machine."""
     _, mark, owner = path.name.rpartition(_MARK)
     machine, _, rest = owner.partition("-")
     pid, _, token = rest.partition("-")
@@ -124,7 +124,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def is_own(path: Path) -> bool:
-    """Whether `path` is a working name of this process."""
+    """Whether `path` is a temporary name of this process."""
     return f"{_MARK}{_machine()}-{os.getpid()}-" in path.name
 
 

@@ -1,7 +1,7 @@
-"""The files beside an ONNX model with its weights ("external data"), found from the model's bytes alone.
+"""Finds the files with an ONNX model's weights ("external data") from the model's bytes alone.
 
-An ONNX file may name any path for its weights, and a runtime reads what it finds there. What is not in the model's
-folder is in no digest and no size, and another machine does not have it; so it is refused.
+An ONNX file may name any path for its weights, and a runtime reads that file. A file outside the model's folder is in
+no digest and no size, and is missing on another machine; so it is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from segexport.errors import InputError
 from segexport.files.foreign import guarded
 from segexport.files.wire_format import fields, varint
 
-# Field numbers of onnx.proto on the way to a tensor: message -> field -> message. They never change.
+# Field numbers of onnx.proto that lead to a tensor: message -> field -> message. They never change.
 _BELOW = {
     "Model": {7: "Graph", 25: "Function"},
     "Graph": {1: "Node", 5: "Tensor", 15: "SparseTensor"},
@@ -24,16 +24,16 @@ _BELOW = {
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "SparseTensor", 23: "SparseTensor"},
     "SparseTensor": {1: "Tensor", 2: "Tensor"},
 }
-_EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1  # of a tensor; the last is the value that means "external"
-_KEY, _VALUE = 1, 2  # of an entry of external_data
-_MAX_DEPTH = 100  # protobuf's own limit
+_EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 13, 14, 1  # fields of a tensor; the last is the value for "external"
+_KEY, _VALUE = 1, 2  # fields of an entry of external_data
+_MAX_DEPTH = 100  # protobuf's limit
 
 
 @guarded("an ONNX model")
 def external_data(model: Path) -> tuple[str, ...]:
-    """The paths that an ONNX file's tensors are read from, as it writes them, each once; none of them is looked at.
+    """The paths of an ONNX file's external tensors, as written in the file, without duplicates; not opened or checked.
 
-    A file that is not ONNX has none; the runtime reports what is wrong with it.
+    A file that is not ONNX has none; the runtime reports its fault.
     """
     if model.stat().st_size == 0:
         return ()
@@ -51,7 +51,7 @@ def require_inside(model: Path, location: str) -> str:
     """The path of a file of weights, relative to the model's folder, with `/`.
 
     Raises:
-        InputError: It is outside that folder (by its path, or as a link), or is missing.
+        InputError: The path is outside that folder (directly, or as a link), or the file is missing.
     """
     what = f"{model}: its weights are in {location!r}"
     path = PurePosixPath(location)

@@ -1,8 +1,7 @@
-"""The one door for files that somebody else wrote: whatever they provoke in a reader becomes an error with their path.
+"""Guards readers of files that segexport did not write: every error in a reader becomes an InputError with the path.
 
-A reader reports the faults that it expects. A file can always have an unexpected one, and no user should
-see a traceback for it, or an exit code that means something else. What is no file at all, such as a named pipe, would
-keep a reader waiting for ever, and does not get in.
+A reader reports the faults that it expects. A file can have others, and no user should see a traceback for them, or an
+exit code with another meaning. A named pipe, on which a reader would wait for ever, is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def guarded(what: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Ar
     """Makes a reader raise only SegexportError; its first argument is the file.
 
     Args:
-        what: What the file should be, as messages call it: `a deploy file`.
+        what: The expected kind of file, for messages: `a deploy file`.
     """
 
     def wrap(reader: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
@@ -43,15 +42,15 @@ def guarded(what: str) -> Callable[[Callable[_Arguments, _Result]], Callable[_Ar
 
 @contextmanager
 def reading(source: object, what: str) -> Iterator[None]:
-    """A block that reads something foreign.
+    """A block that reads a file that segexport did not write.
 
     Args:
-        source: Its path, several of them, or what else names it in messages.
-        what: What it should be.
+        source: Its path, several paths, or another name for messages.
+        what: The expected kind of file.
 
     Raises:
-        InputError: Anything but a SegexportError was raised inside; or the path is a pipe or a device, or its name is
-            not UTF-8, in which reports and manifests are written.
+        InputError: The block raised anything but a SegexportError; or the path is a pipe or a device, or its name is
+            not UTF-8, the encoding of reports and manifests.
     """
     for path in source if isinstance(source, list | tuple) else (source,):
         if isinstance(path, Path):
@@ -71,7 +70,7 @@ def reading(source: object, what: str) -> Iterator[None]:
 
 
 def _require_file_or_folder(path: Path) -> None:
-    """Raises InputError for what must not be opened; what is not there is the reader's to tell."""
+    """Raises InputError for a path that must not be opened; the reader reports a missing file."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
@@ -89,7 +88,7 @@ def _require_file_or_folder(path: Path) -> None:
 
 
 def _is_pipe_of_the_shell(path: Path) -> bool:
-    """Whether the path is one that a shell gives for `<(...)`, whose writer is there; a named pipe may have none."""
+    """Whether the path comes from a shell's `<(...)`, which has a writer; a named pipe may have none."""
     return os.path.realpath(path).startswith("/proc/")
 
 

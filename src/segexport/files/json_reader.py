@@ -1,4 +1,4 @@
-"""JSON from people and strangers: every fault is a ValueError with a sentence; what was read can be written again."""
+"""Reads JSON that segexport did not write: every fault is a ValueError; every value can be written again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ MAX_DEPTH = 64
 
 
 def parse_json(data: bytes | str, *, allow_nan: bool = False) -> Any:
-    """The value that a JSON text holds.
+    """The value of a JSON text.
 
     Args:
         data: UTF-8 bytes, with or without a byte order mark, or text.
-        allow_nan: Takes NaN and infinities, for a reader that can name the field which holds one.
+        allow_nan: Whether to accept NaN and infinities, for a reader that reports the field.
 
     Raises:
-        ValueError: Not UTF-8, not JSON, NaN or an infinity (without `allow_nan`), an integer of thousands of digits,
-            half a surrogate pair, or arrays and objects nested over `MAX_DEPTH` levels deep.
+        ValueError: The text is not UTF-8 or not JSON, or contains NaN or an infinity (without `allow_nan`), an integer
+            of thousands of digits, half a surrogate pair, or more than `MAX_DEPTH` nested levels.
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     try:
         value = json.loads(text, parse_constant=float if allow_nan else _refuse_constant)
-    except RecursionError:  # its words differ from one CPython to the next
+    except RecursionError:  # its text differs between versions of CPython
         raise ValueError(f"nested over {MAX_DEPTH} levels deep") from None
     _require_depth(value)
     if "\\ud" in text.lower():  # half a surrogate pair can be read, but never written
@@ -35,7 +35,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _require_depth(value: Any) -> None:
-    """Goes down level by level, so that the walk cannot overflow the stack itself."""
+    """Checks the depth level by level, without recursion, which could overflow the stack."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         nested = [each for each in level if isinstance(each, dict | list)]

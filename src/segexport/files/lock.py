@@ -1,4 +1,4 @@
-"""A folder that one process at a time may work in; the system frees it when the process ends, in whatever way."""
+"""Locks a folder for one process; the system releases the lock when the process ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAME = ".lock"
 
 @contextmanager
 def only_user(folder: Path, what: str) -> Iterator[None]:
-    """A block in which no other process is in a block of the same folder.
+    """A block that only one process at a time can be in, per folder.
 
     Args:
-        folder: Exists.
-        what: What is done there, for the message: `this training`.
+        folder: An existing folder.
+        what: The work in it, for the message: `this training`.
 
     Raises:
-        InputError: Another process is at it.
+        InputError: Another process has the lock.
     """
     with (folder / _NAME).open("w") as file:
         try:

@@ -1,4 +1,4 @@
-"""Output folders: they appear whole or not at all, and what somebody else put there is never touched."""
+"""Output folders: written atomically; other files are never replaced."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact, write_artifact
 from segexport.errors import InputError
 from segexport.files.atomic import whole_folder
 
-# What a finished run leaves; a folder with nothing else may be replaced by the next run.
+# Files of a finished run; a folder with only these may be replaced by the next run.
 _OURS = frozenset({"report.json", "report.md", "report.html", "junit.xml", "images", "exports", "recipe.yaml"})
 _OURS |= {"search.json", "search.html", "journal.jsonl"}
 
 
 @contextmanager
 def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """An empty folder beside `path` that takes its place when the block ends well.
+    """An empty temporary folder that becomes `path` if the block ends without an error.
 
     Args:
-        replace: Whether the result of an earlier run may be replaced; anything else never is.
+        replace: Whether the result of an earlier run may be replaced; other files never are.
 
     Raises:
-        InputError: `path` exists and is not ours to replace.
-        StorageError: The disk is full, or the place cannot be written.
+        InputError: `path` exists and must not be replaced.
+        StorageError: The disk is full, or the parent folder cannot be written.
     """
     require_free(path, replace=replace)
     with whole_folder(path) as work:
@@ -34,7 +34,7 @@ def new_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def require_free(path: Path, *, replace: bool = False) -> None:
-    """Raises InputError when `path` contains something that must not be replaced."""
+    """Raises InputError if `path` contains files that must not be replaced."""
     if not path.exists():
         return
     if not path.is_dir():
@@ -62,7 +62,9 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def place_artifact(artifact: ModelArtifact, output: Path) -> ModelArtifact:
-    """Copies an artifact out of the store into the user's folder."""
+    """Copies an artifact into the user's folder, with the manifest that it has now."""
     with new_folder(output) as folder:
         copy_tree(artifact.path, folder)
+        if read_artifact(folder, verify=False).manifest != artifact.manifest:  # its tiles were stated
+            write_artifact(folder, artifact.manifest)
     return read_artifact(output)

@@ -1,7 +1,7 @@
-"""Pickles of strangers as plain data. A pickle can name any function and have it called; here nothing of it is run.
+"""Reads pickles as plain data. A pickle can call any function; here nothing of it is executed.
 
-What comes out are dicts, lists, tuples, numbers, text and NumPy's arrays. NumPy's own classes are not used to read
-them: a crafted type could make an array of its bytes as pointers.
+The result contains dicts, lists, tuples, numbers, text and NumPy arrays. NumPy's classes are not used for reading: with
+a crafted type, an array could use its bytes as pointers.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def load(stream: IO[bytes]) -> Any:
     """The content of a pickle.
 
     Raises:
-        pickle.UnpicklingError: It is damaged, holds something else than plain data, which is named and was not run, or
-            asks for a memo of more objects than it has bytes, which would take all memory.
-        EOFError, ValueError, ...: Whatever else a damaged file makes of the reader.
+        pickle.UnpicklingError: It is damaged, contains other than plain data (the error names it; it was not run), or
+            its memo has more objects than the file has bytes, which would take all memory.
+        EOFError, ValueError, ...: Other errors of the reader for a damaged file.
     """
     size_bytes = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -50,7 +50,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _Dtype:
-    """A type of numbers, in place of `numpy.dtype`."""
+    """A numeric type that replaces `numpy.dtype`."""
 
     def __init__(self, code: str, *_flags: object) -> None:
         if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
@@ -62,7 +62,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array whose state is looked at before it is taken."""
+    """An array whose state is checked before use."""
 
     def __setstate__(self, state: tuple) -> None:  # type: ignore[override]
         _version, shape, dtype, fortran, content = state
@@ -109,7 +109,7 @@ def _lod_tensor(source: str, names: dict[str, Any]) -> Any:
 
 _BUILTINS, _MULTIARRAY = r"builtins|__builtin__", r"numpy\._?core\.multiarray"
 _STAND_INS: dict[str, tuple[str, Callable[..., Any] | str]] = {
-    "ndarray": ("numpy", "ndarray"),  # the class that `_reconstruct` is told; it cannot be called
+    "ndarray": ("numpy", "ndarray"),  # the class argument of `_reconstruct`; it cannot be called
     "dtype": ("numpy", _Dtype),
     "_reconstruct": (_MULTIARRAY, lambda *_: _Array((0,))),
     "scalar": (_MULTIARRAY, _scalar),

@@ -1,4 +1,4 @@
-"""Outputs of steps, by the key of all that made them: work is done once, and a killed run goes on where it stopped."""
+"""The build cache: stores outputs of steps by the digest of their inputs, so that a killed run resumes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from segexport.files.atomic import is_abandoned, is_own, remove_whole, working_n
 from segexport.files.disk import CACHE_VARIABLE, storage_error
 
 LAYOUT_VERSION = "1"  # in the path: another layout is another store, never a misread one
-TRAINING = "training"  # folder for what is trained and not finished, by content key
+TRAINING = "training"  # folder of unfinished trainings, by content key
 _DAY_S = 86400.0
-_CLOCK_S = 1.0  # a file system's clock ticks more slowly
+_CLOCK_S = 1.0  # resolution of a file system's clock
 _SIGNED_IN: set[Path] = set()
 
 
 @dataclass(frozen=True)
 class StoreEntry:
-    """A kept output. `used` is the time (seconds since the epoch) of its last use."""
+    """A stored output. `used` is the time of its last use, in seconds since the epoch."""
 
     key: str
     path: Path
@@ -42,7 +42,7 @@ def default_root() -> Path:
 
 
 class Store:
-    """A content-addressed folder. Only successes are kept, and each appears whole or not at all."""
+    """A content-addressed folder. Only complete outputs are stored, atomically."""
 
     def __init__(self, root: Path | None = None) -> None:
         base = (root or default_root()) / LAYOUT_VERSION
@@ -50,17 +50,17 @@ class Store:
         self._trainings, self._users = base.parent / TRAINING, base / "users"
 
     def find(self, key: str) -> Path | None:
-        """The folder kept under `key`; its time of use is renewed."""
+        """The folder stored under `key`; updates its time of use."""
         self._sign_in()
         path = self._place(key)
         if not path.is_dir():
             return None
-        with contextlib.suppress(OSError):  # a read-only store serves as well
+        with contextlib.suppress(OSError):  # a read-only store works too
             os.utime(path)
         return path
 
     def find_artifact(self, key: str) -> ModelArtifact | None:
-        """The artifact kept under `key`; one that was damaged since is forgotten, so that it is made again."""
+        """The artifact stored under `key`; a damaged one is removed, so that it is made again."""
         path = self.find(key)
         if path is None:
             return None
@@ -71,7 +71,7 @@ class Store:
             return None
 
     def keep(self, key: str, build: Callable[[Path], None]) -> Path:
-        """Lets `build` fill an empty folder and keeps it under `key`. Nothing is kept when `build` raises.
+        """Calls `build` with an empty folder and stores it under `key`, unless `build` raises.
 
         Raises:
             StorageError: The disk is full or the store cannot be written.
@@ -89,7 +89,7 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                os.utime(place)  # another run was quicker; equal keys mean equal bytes
+                os.utime(place)  # another run was faster; equal keys mean equal bytes
         except OSError as error:
             raise storage_error(error, work) from error
         finally:
@@ -97,24 +97,24 @@ class Store:
         return place
 
     def discard(self, key: str) -> None:
-        """Forgets what is kept under `key` (it was found damaged)."""
+        """Removes the output under `key`, which is damaged."""
         with contextlib.suppress(OSError):
             self._remove(self._place(key))
 
     def entries(self) -> Iterator[StoreEntry]:
-        """Everything that is kept."""
+        """All stored outputs."""
         for path in sorted(self.objects.glob("??/*")):
             try:
                 size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
                 used = path.stat().st_mtime
-            except FileNotFoundError:  # collected by another process in this moment
+            except FileNotFoundError:  # another process has just removed it
                 continue
             yield StoreEntry(path.name, path, size, used)
 
     def collect(self, *, older_than_days: float) -> tuple[int, int]:
-        """Removes entries that were not used for that long, and leftovers of ended runs: (entries, bytes).
+        """Removes entries that were not used for this long, and leftovers of ended runs; returns (entries, bytes).
 
-        Entries that a running process has used stay, whatever their age: it may read them at any moment.
+        Entries that a running process has used are kept at any age, because it may still read them.
         """
         limit = min([time.time() - older_than_days * _DAY_S, *self._running_since()])
         removed = freed = 0
@@ -128,9 +128,9 @@ class Store:
                     raise storage_error(error, entry.path) from error
                 removed, freed = removed + 1, freed + entry.size_bytes
         self._remove_leftovers("*")
-        # A training that was killed leaves its checkpoint; one that is under way writes now and then.
+        # A killed training leaves its checkpoint; a running one writes regularly.
         for folder in self._trainings.glob("*"):
-            with contextlib.suppress(FileNotFoundError):  # finished in this moment
+            with contextlib.suppress(FileNotFoundError):  # it has just finished
                 last = max(file.stat().st_mtime for file in (folder, *folder.glob("*")))
                 if last <= min(limit, time.time() - _DAY_S):
                     freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -139,30 +139,30 @@ class Store:
         return removed, freed
 
     def _sign_in(self) -> None:
-        """Leaves a file that says since when this process has used the store; it is gone with the process."""
+        """Writes a file with the time since which this process has used the store; removed with the process."""
         if self._users in _SIGNED_IN:
             return
         _SIGNED_IN.add(self._users)
         file = working_name(Path("user"), self._users)
-        with contextlib.suppress(OSError):  # a read-only store serves as well
+        with contextlib.suppress(OSError):  # a read-only store works too
             self._users.mkdir(parents=True, exist_ok=True)
             file.touch()
             atexit.register(file.unlink, missing_ok=True)
 
     def _running_since(self) -> Iterator[float]:
-        """When other processes that still run have begun to use the store, in seconds since the epoch."""
+        """When other running processes began to use the store, in seconds since the epoch."""
         for file in self._users.glob(".user.*"):
             if is_abandoned(file):
                 file.unlink(missing_ok=True)
             elif not is_own(file):
-                with contextlib.suppress(FileNotFoundError):  # it has ended in this moment
+                with contextlib.suppress(FileNotFoundError):  # it has just ended
                     yield file.stat().st_mtime - _CLOCK_S
 
     def _remove(self, path: Path) -> None:
         remove_whole(path, self.unfinished)
 
     def _remove_leftovers(self, key: str) -> None:
-        """Removes what killed runs left of one output, or of all (`*`)."""
+        """Removes leftovers of killed runs for one output, or for all (`*`)."""
         for leftover in self.unfinished.glob(f".{key}.*"):
             if is_abandoned(leftover):
                 shutil.rmtree(leftover, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Protobuf's wire format, walked without a schema: for what must be known before, or without, all of it in memory."""
+"""Parses Protobuf's wire format without a schema, and without reading a whole message into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]
     """(field number, first byte, byte after the last) of each value in a message.
 
     Raises:
-        ValueError, IndexError: No message, or one that is cut off.
+        ValueError, IndexError: The bytes are no message, or are truncated.
     """
     at = start
     while at < end:
@@ -27,7 +27,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]
             at = low + length
         elif kind == 5:
             at += 4
-        elif kind not in (3, 4):  # the two ends of a group, which has no length; what is in it is looked at as well
+        elif kind not in (3, 4):  # start and end of a group, which has no length; its fields are parsed too
             raise ValueError(f"wire type {kind}")
         if at > end:
             raise ValueError("a value is longer than its message")
@@ -35,7 +35,7 @@ def fields(data: Buffer, start: int, end: int) -> Iterator[tuple[int, int, int]]
 
 
 def varint(data: Buffer, at: int) -> tuple[int, int]:
-    """A number of variable length, and the place behind it; raises as `fields` does."""
+    """A number of variable length, and the offset after it; raises as `fields` does."""
     value = shift = 0
     while True:
         byte = data[at]

@@ -1,4 +1,4 @@
-"""YAML from people and strangers: plain data only, bounded, no duplicate keys, and lines for error messages."""
+"""Reads YAML that segexport did not write: plain data only, bounded, no duplicate keys, and lines for messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_yaml(path: Path) -> Any:
     """The file's content as dicts, lists and scalars.
 
     Raises:
-        InputError: Missing, too large, not YAML, duplicate keys, or more than `MAX_NODES` nodes.
+        InputError: The file is missing, too large or not YAML, or has duplicate keys or more than `MAX_NODES` nodes.
     """
     return to_data(compose(path), path)
 
@@ -51,19 +51,19 @@ def to_data(node: yaml.Node, path: Path) -> Any:
     """Plain data from checked nodes.
 
     Raises:
-        InputError: A tag that is not plain data (`!!python/...` and the like).
+        InputError: A tag is not plain data, such as `!!python/...`.
     """
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(node)
-    except Exception as error:  # a tag with an empty or wrong value raises whatever its constructor trips over
+    except Exception as error:  # constructors raise many types for empty or wrong values
         raise InputError(f"{path}: not plain YAML data", cause=_place_of(error)) from None
     finally:
         loader.dispose()
 
 
 def _place_of(error: Exception) -> str:
-    """Where and what, in one line."""
+    """The error's position and text, in one line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return " ".join(str(error).split())[:300]

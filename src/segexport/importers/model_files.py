@@ -7,7 +7,6 @@ from pathlib import Path
 from segexport.artifact import MANIFEST_NAME, read_artifact
 from segexport.errors import InputError
 from segexport.files.foreign import guarded
-from segexport.files.yaml_reader import read_yaml
 from segexport.pipeline.entry_points import instances
 from segexport.spec import Frozen
 
@@ -150,6 +149,8 @@ def _named_by_config(folder: Path) -> tuple[Path | None, Path | None]:
     config = _config(folder)
     if config is None or config.name.startswith("model."):
         return None, None
+    from segexport.files.yaml_reader import read_yaml
+
     content = read_yaml(config)
     content = content if isinstance(content, dict) else {}
     found = []

@@ -215,8 +215,19 @@ def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[s
     test = content.get("test_config")
     if isinstance(test, dict) and (test.get("is_slide") or test.get("aug_eval")):
         how = "in sliding windows" if test.get("is_slide") else "at several scales"
-        notes.append(warning(f"{path.name}: test_config evaluates {how}; an export sees the whole image, once"))
+        text = f"{path.name}: test_config evaluates {how}; an export sees the whole image, once"
+        notes.append(warning(text + (_as_tiles(test) if test.get("is_slide") else "")))
     return notes
+
+
+def _as_tiles(test: dict[str, Any]) -> str:
+    """The options that cut images as `test_config` does; empty where it does not say how."""
+    sides = [test.get("crop_size"), test.get("stride")]
+    if not all(isinstance(pair, list) and len(pair) == 2 and all(type(side) is int for side in pair) for pair in sides):
+        return ""
+    (width, height), (across, down) = sides
+    overlap = f"{max(0, width - across)}x{max(0, height - down)}"
+    return f", unless it is told: --tile-size {width}x{height} --tile-overlap {overlap} --tile-blend average"
 
 
 def _no_model(path: Path, content: dict[str, Any]) -> InputError:

@@ -1,1 +1,1 @@
-"""From measurements to a verdict: paired bootstrap, gates, limits for each precision."""
+"""Decides verdicts from measurements: paired bootstrap and gates."""

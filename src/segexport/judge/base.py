@@ -1,4 +1,4 @@
-"""What judges an export: the gates of one task, over what was counted in one run."""
+"""The interface of a task's gates, which decide from the counts of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Judged(NamedTuple):
 
 
 class Judge(Protocol):
-    """Holds what was counted in a run against limits.
+    """Compares the counts of a run with limits.
 
     Attributes:
         convention: How the metric is computed, in one sentence.
@@ -29,13 +29,13 @@ class Judge(Protocol):
     def convention(self) -> str: ...
 
     def export(self, counts: Any, limits: Limits) -> Judged:
-        """The gates of an export; `counts` are those of the task."""
+        """The gates of an export; `counts` are the task's."""
         ...
 
     def reference(self) -> dict[str, Any]:
-        """The reference's own figures (fields of `Reference`)."""
+        """The reference's figures (fields of `Reference`)."""
         ...
 
     def remarks(self) -> list[str]:
-        """What is odd about the data."""
+        """Warnings about the data."""
         ...

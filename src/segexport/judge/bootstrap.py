@@ -1,23 +1,23 @@
-"""How far an IoU delta can be trusted: a paired bootstrap over images, and what so many images can decide at all.
+"""Confidence intervals of an IoU delta by a paired bootstrap over images, and the smallest detectable difference.
 
-Both models see the same images, so what is resampled is the image with both results (Efron and Tibshirani 1993,
-chapter 10). The pooled mIoU needs three counts per image and class, so a resample is a row of multinomial weights and
-all resamples are one matrix product.
+Both models run on the same images, so images are resampled with both results (Efron and Tibshirani 1993, chapter 10).
+The pooled mIoU needs three counts per image and class, so a resample is a row of multinomial weights and all resamples
+are one matrix product.
 
 The interval is the outer hull of the bootstrap-t interval (Efron and Tibshirani 1993, section 12.5; standard errors by
 the infinitesimal jackknife) and the percentile interval with t-expanded levels (Hesterberg 2015, "What Teachers Should
 Know About the Bootstrap", section 5.3). `benchmarks/gate_simulation.py` is the reason: on real per-image confusions the
 plain percentile interval passes exports at the margin in up to 11 % of the runs with 10 images, since losses are skewed
 (a few images lose most), and BCa is hardly better; the hull stays under 5 %. No interval can see a loss in images that
-are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases. `gates.PASS_IMAGES`
-is the answer to that.
+are not in the sample: if one image in five loses, 10 images miss all of them in 11 % of the cases. Therefore
+`gates.PASS_IMAGES`.
 
-Frames of one video are not independent images: neighbours lose alike, and videos differ more than their frames do.
-What is resampled then is the group (the video, the patient, the scene) with all its images, the "pairs cluster
-bootstrap-t" of Cameron, Gelbach and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008,
-section III). So `groups` are summed first, and groups are then resampled instead of images; unequal groups count for
-fewer (`Grouping.freedom`). Runs of one video cannot replace videos: in `benchmarks/frame_simulation.py` they
-pass exports at the margin in up to 38 % of the cases, since one video cannot show how videos differ.
+Frames of one video are not independent: consecutive frames have similar losses, and videos differ more than their
+frames. Then whole groups (videos, patients, scenes) are resampled, the "pairs cluster bootstrap-t" of Cameron, Gelbach
+and Miller ("Bootstrap-Based Improvements for Inference with Clustered Errors", 2008, section III). So `groups` are
+summed first, and groups are then resampled instead of images; unequal groups count for fewer (`Grouping.freedom`).
+Runs of one video cannot replace videos: in `benchmarks/frame_simulation.py` they pass exports at the margin in up to
+38 % of the cases, since one video cannot show how videos differ.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class ClassDelta:
-    """IoU delta of one class, over the images that have it; None where it is not defined for both models.
+    """IoU delta of one class, over the images with it; None if it is not defined for both models.
 
     Attributes:
         index: Class id.
         images: Images with the class in the truth.
         interval: 95 % t interval with the infinitesimal jackknife's standard error; None under two units.
-        units: What the class's error was computed from: its images, or the groups that have it.
+        units: Number of units of the class's error: its images, or the groups with the class.
         freedom: Degrees of freedom of t.
     """
 
@@ -65,7 +65,7 @@ class ClassDelta:
     freedom: int
 
     def p_not_worse_than(self, margin: float) -> float | None:
-        """p value against "the class lost at most `margin`": small when it surely lost more."""
+        """p value of the hypothesis "the class lost at most `margin`": small if it lost more."""
         if self.delta is None or self.standard_error is None:
             return None
         if self.standard_error == 0:
@@ -78,11 +78,11 @@ class PairedDelta:
     """The pooled mIoU delta (export minus reference) and how well these images determine it. Fractions of 1.
 
     Attributes:
-        images: Images with at least one counted pixel; the others tell nothing and are left out.
+        images: Number of images with at least one counted pixel; others are left out.
         groups: Groups that these images form; None if each image is independent.
-        autocorrelation: Of neighbouring units' influences in the list's order (lag 1): near 0 where units are
-            independent; None where no unit differs, or there are too few (`MIN_IMAGES`).
-        miou_reference: By the convention of `metrics.MIOU_CONVENTION`; None when no class is there.
+        autocorrelation: Lag-1 autocorrelation of units' influences in the list's order: near 0 if units are
+            independent; None if no unit differs, or there are too few (`MIN_IMAGES`).
+        miou_reference: By the convention of `metrics.MIOU_CONVENTION`; None if no class is present.
         miou_export: The same.
         delta: Over the classes that are defined for both models. It is the difference of the two mIoU, except where a
             class that is nowhere in the truth is predicted by one model only (`one_sided_classes`): the convention
@@ -114,28 +114,28 @@ class PairedDelta:
 
     @property
     def units(self) -> int:
-        """What was resampled: groups, or images."""
+        """Number of resampled units: groups, or images."""
         return self.images if self.groups is None else self.groups
 
     @property
     def unit(self) -> str:
-        """What a unit is called."""
+        """The name of a unit: group or image."""
         return "image" if self.groups is None else "group"
 
     @property
     def neighbours_alike(self) -> bool:
-        """Whether neighbours lose alike beyond chance, which does so in about 2 % of the lists of independent units."""
+        """Whether consecutive units have similar losses; false positives: about 2 % of lists of independent units."""
         return self.autocorrelation is not None and self.autocorrelation > autocorrelation_limit(self.units)
 
     def units_needed(self, margin: float) -> int | None:
-        """About how many such units resolve `margin`: the smallest detectable difference falls with 1/sqrt(units)."""
+        """The number of units that resolve `margin`: the smallest detectable difference falls as 1/sqrt(units)."""
         if not self.smallest_detectable or margin <= 0:
             return None
         return math.ceil(self.units * (self.smallest_detectable / margin) ** 2)
 
 
 def autocorrelation_limit(units: int) -> float:
-    """Beyond it, a lag-1 autocorrelation of so many units is not chance (Box and Jenkins 1970, section 2.1.6)."""
+    """The limit above which a lag-1 autocorrelation of this many units is significant (Box and Jenkins 1970, 2.1.6)."""
     return 2 / math.sqrt(units)
 
 
@@ -153,10 +153,10 @@ def paired_delta(
     Args:
         reference: (N, 3, C) class counts of the reference (`metrics.class_counts`), or of its boundaries.
         export: The same images in the same order; the truth's counts may differ (label-free checks never do).
-        groups: The group of each image, where images of a group are not independent; None where every image is.
+        groups: The group of each image, if images of a group are not independent; None: all images are independent.
         resamples: Bootstrap resamples.
         seed: Equal seeds give equal intervals.
-        level: Of the two-sided interval.
+        level: Confidence level of the two-sided interval.
     """
     reference, export = np.asarray(reference, np.int64), np.asarray(export, np.int64)
     if reference.shape != export.shape or reference.ndim != 3:
@@ -221,7 +221,7 @@ def _features(reference: np.ndarray, export: np.ndarray) -> np.ndarray:
 
 
 def _differences(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """IoU of reference and of export and where both are defined, from (..., 4C) pooled features."""
+    """IoU of reference and export, and whether both are defined, from (..., 4C) pooled features."""
     hits_r, union_r, hits_e, union_e = np.split(sums, 4, axis=-1)
     both = (union_r > 0) & (union_e > 0)
     zero = np.zeros_like(hits_r)
@@ -255,7 +255,7 @@ def _standard_error(influences: np.ndarray) -> float | None:
 def _intervals(
     features: np.ndarray, delta: float, error: float, tails: Sequence[float], resamples: int, seed: int, freedom: int
 ) -> tuple[tuple[float, float], ...]:
-    """One interval for each probability that may lie outside on either side."""
+    """One interval per probability on either side."""
     units = len(features)
     if units < MIN_IMAGES:
         widths = [student_t_quantile(1 - tail, freedom) * error for tail in tails]
@@ -327,7 +327,7 @@ def _class_deltas(
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p values adjusted for being many (Holm 1979): those under 0.05 hold together with 95 % certainty."""
+    """p values adjusted for multiple tests (Holm 1979): those under 0.05 are significant together at 5 %."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
     running = 0.0

@@ -1,4 +1,4 @@
-"""Gates on what an export costs: size, latency, and whether its compression is real."""
+"""Gates on an export's costs: size, latency, and whether compression makes it smaller or faster."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from segexport.spec import Precision
 from segexport.verdict import Check, Verdict
 
 SMALLER_RATIO = 0.95
-"""A compressed file must shrink to this at least to count as smaller."""
+"""Largest size ratio of a compressed file that counts as smaller."""
 
 
 def size_check(size_bytes: int, baseline_bytes: int, limits: Limits, *, against: str) -> Check:
-    """Bytes that are shipped, against those of `against` (its name, for the message)."""
+    """Size in bytes relative to that of `against` (its name, for the message)."""
     if baseline_bytes <= 0:
         return Check(name="size.ratio", verdict=Verdict.ERROR, message=f"{against} has no bytes to compare with.")
     ratio = size_bytes / baseline_bytes
@@ -24,12 +24,12 @@ def size_check(size_bytes: int, baseline_bytes: int, limits: Limits, *, against:
 def latency_check(
     ratio: LatencyRatio, limits: Limits, *, against: str, on_target: bool = True, load: str = ""
 ) -> Check:
-    """Latency against that of `against`, measured in turn with it.
+    """Latency relative to that of `against`, measured in turn.
 
     Args:
-        load: How busy the machine was, for where that is the reason.
-        on_target: Whether it ran on the hardware that it is made for; the host's twin of an ARM export says nothing
-            about the phone, so then this only reports.
+        load: The machine's load, for the message.
+        on_target: Whether it ran on its target hardware; the x86 twin of an ARM export does not show the phone's
+            latency, so the gate then only reports.
     """
     found = f"latency {ratio.value:.3f} of {against}"
     if ratio.interval is not None:
@@ -58,7 +58,7 @@ def latency_check(
 
 
 def no_latency_baseline(limits: Limits) -> Check:
-    """Of an export whose only baseline is a reference that had to run without graph optimization."""
+    """The check of an export whose only baseline is a reference that had to run without graph optimization."""
     limit = limits.latency_ratio_max
     message = "no latency ratio: the reference had to run without graph optimization, which is slower than it could be."
     if limit is None:
@@ -75,7 +75,7 @@ def compression_check(
     against: str,
     on_target: bool = True,
 ) -> Check:
-    """A compressed export that is neither smaller nor faster than `against` is compressed in name only."""
+    """Fails a compressed export that is neither smaller nor faster than `against`."""
     name = "compression.effect"
     if precision is Precision.FP32:
         return skipped(name, "fp32 is not compressed.")
@@ -100,7 +100,7 @@ def compression_check(
 def _at_most(
     name: str, value: float, interval: tuple[float, float] | None, limit: float | None, found: str, load: str = ""
 ) -> Check:
-    """PASS or FAIL when the whole interval (or the exact value) is on one side of the limit."""
+    """PASS or FAIL if the whole interval (or the exact value) is on one side of the limit."""
     if limit is None:
         return skipped(name, f"{found}; not gated.", value=value, interval=interval)
     low, high = interval or (value, value)

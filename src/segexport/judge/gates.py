@@ -1,8 +1,8 @@
-"""Gates on what an export computes: each compares a measurement with a limit and returns a readable `Check`.
+"""Gates on an export's results: each compares a measurement with a limit and returns a `Check` with a message.
 
-Accuracy is estimated, so it must be proven: non-inferiority, PASS only when the whole interval is inside the margin.
-Classes are many and some are rare, so there the gate looks for proven harm. Agreement is counted, and cost is measured:
-`agreement_gates`, `cost_gates`.
+Accuracy is estimated, so it must be proven: non-inferiority, PASS only if the whole interval is inside the margin.
+There are many classes and some are rare, so the class gate looks for proven losses. Gates on agreement and cost are in
+`agreement_gates` and `cost_gates`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from segexport.report.schema import NOT_RUN_HERE, VALUES_RUN
 from segexport.verdict import Check, Verdict
 
 NEARLY_IDENTICAL = 0.999
-"""Agreement from which a t interval over fewer than `MIN_IMAGES` images is believed: what differs is a few pixels."""
+"""Smallest agreement for which a t interval over fewer than `MIN_IMAGES` images is used: few pixels differ."""
 
 SEEN_SHARE = 0.2
 PASS_IMAGES = 14
@@ -32,9 +32,9 @@ grouped, this applies to groups: 14 videos, not 14 frames.
 INDEPENDENT = "images.independent"
 
 FAMILY_LEVEL = 0.02
-"""Nominal error of the class gate over all classes. With tens of images t is somewhat too sure of rare classes:
-`benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %. At this it finds 6.6 % in one case of 45 (14 images,
-of which only the cars are damaged) and under 5 % in all others."""
+"""Nominal error of the class gate over all classes. With tens of images, t intervals of rare classes are too narrow:
+`benchmarks/gate_simulation.py` finds up to 8 % at a nominal 5 %. At this level it finds 6.6 % in one case of 45 (14
+images, only cars are damaged) and under 5 % in all others."""
 
 
 def tripwire_checks(
@@ -46,15 +46,15 @@ def tripwire_checks(
     wrong_shape: str = "",
     repeatable: bool | None = None,
 ) -> list[Check]:
-    """What makes every other figure meaningless.
+    """Checks for faults that make every other figure meaningless.
 
     Args:
         images: Images that were run.
         not_finite: Images on which the output contained NaN or infinity.
         constant_images: Images on which the export's mask is one class.
         reference_constant_images: The same for the reference.
-        wrong_shape: How shape or dtype differ from what was declared; empty when they do not.
-        repeatable: Whether a second run gave the same mask; None when there was none.
+        wrong_shape: How shape or dtype differ from the declared ones; empty if they do not.
+        repeatable: Whether a second run gave the same mask; None without a second run.
     """
     checks = [
         _yes_no(
@@ -103,10 +103,10 @@ def tripwire_checks(
 
 
 def values_check(not_run: str) -> Check:
-    """Reports why the values of an export are not those that were compared. It decides nothing.
+    """Reports why other values than the export's were compared. It does not affect the verdict.
 
     Args:
-        not_run: What ran in place of the export's own file or arithmetic, and why.
+        not_run: What ran instead of the export's file or arithmetic, and why.
     """
     return Check(name=VALUES_RUN, verdict=Verdict.SKIPPED, message=f"{NOT_RUN_HERE}: {not_run}.", gated=False)
 
@@ -115,9 +115,9 @@ def miou_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled
     """Non-inferiority of the pooled mIoU.
 
     Args:
-        delta: Of areas (`metrics.class_counts`).
-        agreement: Share of pixels with the reference's class: from `NEARLY_IDENTICAL` on, few images are enough.
-        labelled: Whether the truth is labels; without them it is the reference's own masks, and the mIoU is unknown.
+        delta: The delta of areas (`metrics.class_counts`).
+        agreement: Fraction of pixels with the reference's class; from `NEARLY_IDENTICAL` on, few images suffice.
+        labelled: Whether the truth is labels; otherwise it is the reference's masks, and the mIoU is unknown.
     """
     return _non_inferiority("miou.delta", "mIoU", delta, limits.miou_margin, agreement, labelled)
 
@@ -128,12 +128,12 @@ def box_ap_check(delta: PairedDelta, limits: Limits, *, agreement: float, labell
 
 
 def mask_ap_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
-    """The same of the masks."""
+    """Non-inferiority of the masks' average precision."""
     return _non_inferiority("segm_ap.delta", "mask AP", delta, limits.ap_margin, agreement, labelled)
 
 
 def boundary_check(delta: PairedDelta, limits: Limits, *, agreement: float, labelled: bool = True) -> Check:
-    """The same for boundary IoU (`boundary.boundary_counts`), which a shifted resize cannot hide from."""
+    """Non-inferiority of the boundary IoU (`boundary.boundary_counts`), which detects a shifted resize."""
     return _non_inferiority("boundary.delta", "boundary IoU", delta, limits.boundary_iou_margin, agreement, labelled)
 
 
@@ -212,7 +212,7 @@ def _decide(delta: PairedDelta, margin: float, agreement: float) -> tuple[Verdic
 
 
 def _one_unit(delta: PairedDelta, margin: float, identical: bool) -> tuple[Verdict, str]:
-    """One image, or one group of them: how much units differ is unknown."""
+    """The result for a single image or group: the variance between units is unknown."""
     if delta.groups is None:
         return Verdict.INCONCLUSIVE, f"one image has no spread, so no margin can be decided; use at least {PASS_IMAGES}"
     if identical and delta.images >= PASS_IMAGES and delta.delta is not None and delta.delta >= -margin:
@@ -223,21 +223,21 @@ def _one_unit(delta: PairedDelta, margin: float, identical: bool) -> tuple[Verdi
 
 
 def unseen_share(units: int) -> float:
-    """Images (or groups) drawn at random may all miss, in 5 % of the cases, what happens in this share of them all."""
+    """The largest share of images (or groups) with a fault that a random sample misses in 5 % of the cases."""
     return 1 - 0.05 ** (1 / units)
 
 
 def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
-    """Whether neighbours in the list lose alike, as frames of a video do. A warning: it decides nothing.
+    """Warns if consecutive images have similar losses, as frames of a video do; it does not affect the verdict.
 
-    A mean over images that are alike varies more than their number suggests, so intervals are too narrow and PASS is
-    given too often. The warning finds a third to two thirds of such lists: without it, nothing is proven.
+    A mean over similar images varies more than their number suggests, so intervals are too narrow and PASS is too
+    frequent. The warning finds a third to two thirds of these lists; its absence proves nothing.
 
     Args:
-        agreement: Share of pixels with the reference's class.
+        agreement: Fraction of pixels with the reference's class.
 
     Returns:
-        None where nothing hangs on an interval: the masks are nearly identical, or the images are very few.
+        None if no verdict depends on an interval: the masks are nearly identical, or there are very few images.
     """
     if delta.autocorrelation is None or agreement >= NEARLY_IDENTICAL:
         return None
@@ -259,8 +259,8 @@ def independence_check(delta: PairedDelta, *, agreement: float) -> Check | None:
 def class_check(delta: PairedDelta, limits: Limits, *, labels: Sequence[str] = (), labelled: bool = True) -> Check:
     """Looks for a class that lost more than its margin.
 
-    FAIL when a loss beyond the margin is proven (Holm-corrected over the gated classes, under 5 % for the family);
-    INCONCLUSIVE when one was measured and is not proven; else PASS. Rare classes have wide intervals, so a proof
+    FAIL if a loss above the margin is proven (Holm-corrected over the gated classes, under 5 % for the family);
+    INCONCLUSIVE if one was measured but is not proven; else PASS. Rare classes have wide intervals, so a proof
     that every class is inside would need far more images than the mIoU gate does.
     """
     name, margin = "iou.classes", limits.class_iou_margin
@@ -315,7 +315,7 @@ def _change(of: ClassDelta) -> float:
 
 
 def _harm(of: ClassDelta, margin: float) -> float:
-    """The p value of a gated class; 1 where there is none."""
+    """The p value of a gated class; 1 if there is none."""
     p_value = of.p_not_worse_than(margin)
     return 1.0 if p_value is None else p_value
 
@@ -350,5 +350,5 @@ def _signed(value: float) -> str:
 
 
 def _share(value: float) -> str:
-    """Percent, rounded down: 99.99996 % must not read as 100 %."""
+    """Percent, rounded down: 99.99996 % must not become 100 %."""
     return f"{math.floor(value * 1e6 + 1e-6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"

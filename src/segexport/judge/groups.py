@@ -1,4 +1,4 @@
-"""Groups of images that are not independent of each other: a video, a patient, a scene. A group is one draw."""
+"""Groups of images that are not independent: a video, a patient, a scene. A group is one statistical unit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Grouping:
 
     @classmethod
     def of(cls, groups: Sequence[str] | None, images: int) -> Grouping:
-        """From the name of each image's group; with None every image is a separate group.
+        """Builds it from the name of each image's group; None: every image is a separate group.
 
         Raises:
-            ValueError: Not one name for each image.
+            ValueError: The number of names differs from the number of images.
         """
         if groups is None:
             return cls(np.arange(images))
@@ -36,12 +36,12 @@ class Grouping:
         return int(self.codes.max()) + 1 if self.codes.size else 0
 
     def of_images(self, chosen: np.ndarray) -> Grouping:
-        """The groups of some images, (images,) bool; groups without any are gone."""
+        """The groups of some images, (images,) bool; empty groups are removed."""
         _, first, sorted_codes = np.unique(self.codes[chosen], return_index=True, return_inverse=True)
         return Grouping(np.argsort(np.argsort(first))[sorted_codes])
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """(images, ...) values added up by group: (groups, ...)."""
+        """Sums (images, ...) values by group: (groups, ...)."""
         total = np.zeros((len(self), *values.shape[1:]), values.dtype)
         np.add.at(total, self.codes, values)
         return total

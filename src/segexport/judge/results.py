@@ -1,4 +1,4 @@
-"""What was measured of a run, before anybody judged it. Plain data: `check` fills it in, `conclude` judges it."""
+"""The measurements of a run, before verdicts. Plain data: `check` fills it, `conclude` decides."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ REFERENCE = "reference"
 
 @dataclass(frozen=True)
 class Export:
-    """An export that is to be checked: the artifact, or the error that kept it from being made.
+    """An export to check: the artifact, or the error that prevented it.
 
     Attributes:
-        limits: The recipe's changes to those of the precision.
-        runtime: Who runs it, by name; empty: the format's first runtime.
+        limits: The recipe's changes to the precision's limits.
+        runtime: Name of its runtime; empty: the format's first runtime.
     """
 
     name: str
@@ -40,21 +40,21 @@ class Export:
 
     @property
     def made(self) -> ModelArtifact:
-        """The artifact, of an export that could be made."""
+        """The artifact of an export without an error."""
         if self.artifact is None:
             raise ValueError(f"{self.name} was not made")
         return self.artifact
 
     @property
     def effective_limits(self) -> Limits:
-        """The limits of its precision, or of trained weights, with the recipe's changes."""
+        """The limits of its precision, or for trained weights, with the recipe's changes."""
         trained = self.artifact is not None and self.artifact.manifest.is_trained
         target = target_of(self.format)
         own = None if target is None else target.limits.get(self.precision)
         return limits_for(self.precision, trained=trained, overrides=own).overridden(self.limits)
 
     def latency_decides(self, policy: LatencyPolicy | None) -> bool:
-        """Whether latency is gated: by the policy or, without one, because its own limits name a latency limit."""
+        """Whether latency is gated: by the policy or, without one, if its limits contain a latency limit."""
         if policy is not None:
             return policy == "gate"
         return self.limits is not None and self.limits.latency_ratio_max is not None
@@ -62,13 +62,13 @@ class Export:
 
 @dataclass
 class Measured:
-    """What was measured of one export.
+    """The measurements of one export.
 
     Attributes:
-        info: What ran it; None where nothing could be opened.
+        info: Runtime and device; None if it could not be opened.
         shown: Images of the report, drawn: the worst, the best, and a random sample; one may be in all of these.
-        operators: Precision -> operator -> how many ran so.
-        more: Checks beyond those that follow from the counts and the times.
+        operators: Precision -> operator -> count.
+        more: Checks besides those from the counts and the times.
     """
 
     export: Export
@@ -83,14 +83,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """How the reference's masks came about.
+    """How the reference's masks were made.
 
     Attributes:
-        artifact: The model; of a recording, its manifest alone.
-        times: As the report shows them.
-        timing: For ratios, where the times were taken in turn with the exports', or on the same device.
-        recorded: What is known of the recording; None where the reference ran just now.
-        proof: How the masks were made; None if the runtime has one program only, or it was not examined.
+        artifact: The model; for a recording, only its manifest.
+        times: The times for the report.
+        timing: Raw times for ratios, if measured in turn with the exports or on the same device.
+        recorded: Facts about the recording; None if the reference ran in this check.
+        proof: How the masks were made; None if the runtime has one program only, or they were not compared.
     """
 
     artifact: ModelArtifact
@@ -104,18 +104,18 @@ class ReferenceRun:
 
     @property
     def unoptimized(self) -> bool:
-        """Whether its time is that of a program that its runtime could not optimize: no baseline for ratios."""
+        """Whether its time is that of an unoptimized program, which is no baseline for ratios."""
         return self.proof is not None and not self.proof.holds
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A whole run, before anybody judged it.
+    """The measurements of a whole run, before verdicts.
 
     Attributes:
-        judge: Holds the comparison against limits.
-        latency: Whether latency is gated, if that was given.
-        groups: The group of each image, where images of a group are not independent; None where every image is.
+        judge: Compares the measurements with limits.
+        latency: The latency policy, if given.
+        groups: The group of each image, if images of a group are not independent; None: all images are independent.
     """
 
     title: str

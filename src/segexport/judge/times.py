@@ -1,4 +1,4 @@
-"""Times in the form of the report, and the ratios for the gates."""
+"""Converts times to the report's form, and computes the ratios for the gates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLES_KEPT = 2000  # raw samples per export in the report
 
 
 def ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio | None:
-    """None for a reference that ran unoptimized, and for times recorded on another device or with other threads."""
+    """The ratio to the reference; None if that ran unoptimized, on another device or with other threads."""
     if reference.unoptimized:
         return None
     if reference.recorded is None:
@@ -36,7 +36,7 @@ def ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio
 
 
 def ratio_to(baseline: latency.Timing | None, timing: latency.Timing | None) -> LatencyRatio | None:
-    """Of two that were timed side by side."""
+    """The ratio of two programs that were timed in turn."""
     if not _taken(timing) or not _taken(baseline):
         return None
     return latency_ratio(timing.sessions_ms, baseline.sessions_ms)
@@ -64,7 +64,7 @@ def latency_of(
 
 
 def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: float, postprocess_ms: float) -> Latency:
-    """Raw times, and what came before and after them, in the form of the report."""
+    """Raw times, and those of preprocessing and postprocessing, in the report's form."""
     return Latency(
         inference_ms=_percentiles(timing),
         samples_ms=tuple(round(float(value), 4) for value in timing.samples_ms[:: _step(timing)]),
@@ -80,5 +80,5 @@ def times_of(timing: latency.Timing, threads: int, device: str, preprocess_ms: f
 
 
 def _step(timing: latency.Timing) -> int:
-    """Every how manieth sample is kept."""
+    """The step between kept samples."""
     return -(-timing.samples_ms.size // _SAMPLES_KEPT)

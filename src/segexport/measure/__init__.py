@@ -1,1 +1,1 @@
-"""What is measured of an export: metrics, agreement, boundaries, latency, the operators that really ran."""
+"""Measurements of an export: metrics, agreement, boundaries, latency, and the operators that ran."""

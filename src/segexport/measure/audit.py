@@ -1,8 +1,7 @@
-"""Compares what ran with what was asked: each operator's precision and provider, as a runtime or a file reports them.
+"""Compares each operator's precision and provider, as a runtime or a file reports them, with the requested ones.
 
-A converter can take a request for int8 or fp16 without a word and write a model that computes in fp32. So nothing here
-trusts a file's name or its manifest. Where the operators are read back is each target's own affair
-(`ExportTarget.audit`).
+A converter can accept a request for int8 or fp16 and silently write a model that computes in fp32. So nothing here
+trusts a file's name or its manifest. Each target defines how its operators are read (`ExportTarget.audit`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from segexport.verdict import Check, Verdict
 
 CHECK = "audit.precision"
 NOT_RUN = "not_run"
-"""Key in the check's details: why nothing here computes in the precision of a correct export."""
+"""Key in the check's details: why this machine cannot compute in the precision of a correct export."""
 MOVES = "moves"
 """Key of the operators that only convert, reorder or reshape; they compute nothing in any precision."""
 
@@ -37,9 +36,9 @@ class Ran:
     """One operator as it ran, or as it will run on the device.
 
     Attributes:
-        precision: Of its arithmetic: fp32, fp16, int8, ...; `moves` for operators that compute nothing.
-        provider: Who ran it: CPUExecutionProvider, CUDAExecutionProvider, oneDNN, arm, host, ...
-        node: Its name in the graph, where it has one.
+        precision: Precision of its arithmetic: fp32, fp16, int8, ...; `moves` for operators that compute nothing.
+        provider: The provider that ran it: CPUExecutionProvider, CUDAExecutionProvider, oneDNN, arm, host, ...
+        node: Its name in the graph, if it has one.
     """
 
     operator: str
@@ -49,13 +48,13 @@ class Ran:
 
     @property
     def is_product(self) -> bool:
-        """Convolutions and matrix products: what costs, and what a smaller precision is for."""
+        """Convolutions and matrix products: they take most of the time, and a smaller precision makes them faster."""
         return bool(_PRODUCT.search(self.operator)) and not only_moves(self.operator)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The operators that ran, and the checks on them; the first one is on the precision."""
+    """The operators that ran, and the checks on them; the first check is on the precision."""
 
     ran: tuple[Ran, ...]
     checks: tuple[Check, ...]
@@ -66,7 +65,7 @@ class Audit:
 
     @property
     def operators(self) -> dict[str, dict[str, int]]:
-        """Precision -> operator -> how many; sorted, so that equal runs give equal reports."""
+        """Precision -> operator -> count; sorted, so that equal runs give equal reports."""
         counts: dict[str, Counter[str]] = {}
         for one in self.ran:
             counts.setdefault(one.precision, Counter())[one.operator] += 1
@@ -79,7 +78,7 @@ def only_moves(operator: str) -> bool:
 
 
 def precision_of(operator: str, dtype: str) -> str:
-    """What an operator computes in, from its type and the type of its data."""
+    """The precision of an operator, from its type and the type of its data."""
     return MOVES if only_moves(operator) else _DTYPES.get(dtype, dtype or "unknown")
 
 
@@ -92,13 +91,13 @@ def precision_check(
     no_fp16: str = "",
     narrow: Collection[str] = (),
 ) -> Check:
-    """Holds the products' precisions against what was asked.
+    """Compares the products' precisions with the requested one.
 
     Args:
-        source: Where the operators were read back, for the message.
-        weights_int8: Operators whose weights the file holds in 8 bits and whose inputs and outputs are floats.
-        narrow: Names of the operators whose weights the file holds in 4 bits; each must compute in int8.
-        no_fp16: Why nothing here runs in fp16 or bf16 though the file is right; then its absence only reports.
+        source: Where the operators were read, for the message.
+        weights_int8: Operators with 8-bit weights in the file and float inputs and outputs.
+        narrow: Names of the operators with 4-bit weights in the file; each must compute in int8.
+        no_fp16: Why this machine runs nothing in fp16 or bf16 although the file is right; then the check only reports.
     """
     products = [one for one in ran if one.is_product]
     counts = Counter(one.precision for one in products)
@@ -131,12 +130,12 @@ def precision_check(
 
 
 def not_audited(why: str) -> Audit:
-    """What ran could not be examined, which is not a fault of the export."""
+    """The check if the operators could not be read, which is not a fault of the export."""
     return Audit((), (Check(name=CHECK, verdict=Verdict.SKIPPED, message=f"{why}.", gated=False),))
 
 
 def _fused(narrow: Collection[str], floats: list[Ran], share: float, seen: str, details: dict) -> Check:
-    """Weights of 4 bits that a runtime turns into floats save bytes and no time."""
+    """Checks that operators with 4-bit weights compute in int8: as floats, they save bytes but no time."""
     lost = sorted(one.node for one in floats if one.node in narrow)
     details |= {"operators_with_int4_weights": len(narrow), "not_fused": lost}
     what = f"{len(narrow) - len(lost)} of {len(narrow)} with 4-bit weights compute in int8"

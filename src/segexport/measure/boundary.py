@@ -1,6 +1,6 @@
-"""Boundary IoU (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021): IoU of the pixels near the masks' own contours.
+"""Boundary IoU (Cheng, Girshick, Dollár, Berg, Kirillov, CVPR 2021): IoU of the pixels near the masks' contours.
 
-mIoU hardly notices a mask that is shifted by a pixel, since areas dwarf contours; this one does.
+mIoU hardly changes if a mask is shifted by a pixel, because areas are much larger than contours; boundary IoU does.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def boundary_counts(
         truth: Class of each pixel, (H, W) integers.
         prediction: The same shape; the "other" of `metrics.label_map_lookup` has no boundary.
         num_classes: Classes of the truth.
-        ignore_index: Value of the truth that is not counted; next to it there is no contour.
+        ignore_index: Value of the truth that is not counted; its edges are not contours.
         dilation_ratio: Width of the boundary as a fraction of the diagonal, at least one pixel.
-        name: What the masks are of, for errors.
+        name: The image's name, for errors.
 
     Returns:
         (3, C) int64 pixels: in both boundaries; in the truth's; in the prediction's (where the truth is not ignored).
@@ -43,7 +43,7 @@ def boundary_counts(
         return class_counts(confusion_matrix(truth, prediction, num_classes, ignore_index, name=name))
     width = boundary_width(truth.shape[0], truth.shape[1], dilation_ratio)
     counted = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
-    # One more class, "on no boundary", and IoU of boundaries is IoU of areas.
+    # With one more class, "not on a boundary", the IoU of boundaries is an IoU of areas.
     off, ignored = num_classes, num_classes + 1
     on_truth = _kept(truth, _boundary(truth, width, counted), off)
     on_truth[~counted] = ignored
@@ -65,10 +65,10 @@ def boundary_width(height: int, width: int, dilation_ratio: float = DILATION_RAT
 
 
 def _boundary(mask: np.ndarray, width: int, counted: np.ndarray | None = None) -> np.ndarray:
-    """Pixels that one erosion by `width` takes from their class, for all classes at once; bool (H, W).
+    """Pixels that an erosion by `width` removes from their class, for all classes at once; bool (H, W).
 
-    The paper erodes every class by `width` steps of a 3x3 square: a pixel survives when the whole square of `width`
-    around it is of its class and inside the image. That is where the square's minimum and maximum are equal.
+    The paper erodes every class by `width` steps of a 3x3 square: a pixel remains if the whole square of `width` around
+    it has its class and is inside the image, so that the square's minimum and maximum are equal.
     """
     boundary = np.ones(mask.shape, bool)
     if min(mask.shape) <= 2 * width:
@@ -84,9 +84,9 @@ def _boundary(mask: np.ndarray, width: int, counted: np.ndarray | None = None) -
 
 
 def _over_squares(mask: np.ndarray, size: int, pick: np.ufunc) -> np.ndarray:
-    """`pick` over every `size` x `size` square that lies inside the image: (H - size + 1, W - size + 1).
+    """`pick` over every `size` x `size` square inside the image: (H - size + 1, W - size + 1).
 
-    By doubling: two overlapping runs make one of up to twice the length, so log2(size) passes are enough.
+    By doubling: two overlapping runs form one of up to twice the length, so log2(size) passes suffice.
     """
     reach = 1
     while reach < size:
@@ -98,7 +98,7 @@ def _over_squares(mask: np.ndarray, size: int, pick: np.ufunc) -> np.ndarray:
 
 
 def _small_unsigned(mask: np.ndarray) -> np.ndarray:
-    """In the smallest unsigned dtype, which is the fastest; 16 bits hold every class id and the ignored value."""
+    """Casts to the smallest unsigned dtype, the fastest; 16 bits represent every class id and the ignored value."""
     if mask.dtype == np.uint8:
         return mask
     return mask.astype(np.uint8 if mask.min() >= 0 and mask.max() < 256 else np.uint16)

@@ -1,7 +1,6 @@
-"""Whether the calibration images are enough: the scales of two disjoint halves of them, compared.
+"""Tests whether there are enough calibration images: compares the scales of two disjoint halves.
 
-A scale that comes out otherwise with other images of the same kind is a guess; more images, or another method, make it
-a measurement.
+A scale that differs for other images of the same kind is unreliable; more images or another method help.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 
 from segexport.artifact import warning
 
-LIMIT = 0.20  # relative difference between the halves' scales from which a tensor counts as unstable
-_NAMED = 3  # tensors that a note names
+LIMIT = 0.20  # relative difference between the halves' scales above which a tensor is unstable
+_NAMED = 3  # number of tensors in a note
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Stability:
 
     Attributes:
         unstable: Tensor -> larger scale over smaller scale, minus 1; infinity if one half observed only zeros.
-        tensors: How many were compared.
+        tensors: Number of compared tensors.
     """
 
     unstable: dict[str, float]
@@ -29,10 +28,10 @@ class Stability:
 
 
 def compare_halves(scales: Mapping[str, tuple[float, float]], limit: float = LIMIT) -> Stability:
-    """Compares the scales that two disjoint halves of the calibration images give.
+    """Compares the scales from two disjoint halves of the calibration images.
 
     Args:
-        scales: Tensor -> (scale of the one half, scale of the other), both at least 0.
+        scales: Tensor -> the scale from each half, both at least 0.
         limit: Relative difference that is still stable.
     """
     differences = {name: _difference(*pair) for name, pair in scales.items()}

@@ -1,4 +1,4 @@
-"""The machine that figures were taken on: a number without it cannot be compared with another."""
+"""Describes the machine of a measurement: figures of different machines cannot be compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def load_average() -> float | None:
-    """Processes that ran or waited to run, mean of the last minute; None if unknown."""
+    """Processes that ran or waited for a processor, mean of the last minute; None if unknown."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -82,7 +82,7 @@ def _version(package: str) -> str:
 
 
 def processor_mhz() -> float:
-    """The fastest core's clock now; 0 if unknown."""
+    """The current clock of the fastest core; 0 if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

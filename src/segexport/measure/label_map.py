@@ -1,4 +1,4 @@
-"""Which class of the data each class of a model is, where the two name or number them otherwise."""
+"""Maps a model's classes to a data set's classes if their names or numbers differ."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 from segexport.errors import InputError
 
 LabelMap = Mapping[str, str]
-"""Class of the model -> class of the data, each by its name or by its id in digits."""
+"""Class of the model -> class of the data, by name or by id in digits."""
 
 _SHOWN = 40  # lines of a skeleton
 
 
 def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str], mapping: LabelMap) -> np.ndarray:
-    """The table that scores a model on a dataset which names its classes otherwise: model class -> dataset class.
+    """The table for evaluating a model on a dataset with different class names: model class -> dataset class.
 
-    A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). To predict
-    it is wrong, since the dataset knows what is there, so it costs the true class a miss; but it is not a class of the
-    dataset, so it has no IoU and does not count in the mean. To ignore such pixels instead would reward a model
-    for predicting classes that the data does not have. Several model classes may map to one dataset class.
+    A model class without a counterpart becomes the extra class "other" (= the number of dataset classes). Predicting it
+    is wrong, because the truth is another class, which loses a pixel; but it is no class of the dataset, so it has no
+    IoU and does not count in the mean. Ignoring these pixels would reward a model for predicting classes that the data
+    does not have. Several model classes may map to one dataset class.
 
     Args:
         model_labels: Names in the order of the model's class ids.
@@ -32,7 +32,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
         (model classes,): the dataset's class id, or `len(dataset_labels)` for "other".
 
     Raises:
-        InputError: Names that do not exist, all of them at once, each with the nearest that does; or nothing maps.
+        InputError: Names do not exist (the error lists all, each with the nearest existing name), or no class maps.
     """
     faults = [_unknown("model", name, model_labels) for name in mapping if _id_of(name, model_labels) is None]
     faults += [
@@ -59,7 +59,7 @@ def label_map_lookup(model_labels: Sequence[str], dataset_labels: Sequence[str],
 
 
 def skeleton_hint(model_labels: Sequence[str], dataset_labels: Sequence[str]) -> str:
-    """A label map to begin with: every class of the model, with the data's class of the nearest name."""
+    """A template of a label map: every class of the model with the data's class of the most similar name."""
     lines = []
     for index, name in enumerate(model_labels[:_SHOWN]):
         near = difflib.get_close_matches(name, dataset_labels, n=1, cutoff=0.5)

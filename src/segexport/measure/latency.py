@@ -1,14 +1,15 @@
-"""Times programs in turn, in several sessions each, so that neither a busy machine nor one lucky process decides.
+"""Times programs in turn, in several sessions each, to reduce the effect of a busy machine and of single processes.
 
-Two processes that run the same file differ by a per cent or two for as long as they live (where their memory lies, what
-the libraries chose), which no number of runs inside one process can show. So every program is opened anew for each
-session, so sessions are the sample (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013:
-repeat at the highest level that varies at random). Within a session blocks run A B C C B A: each program meets the same
-drift. Times are taken inside the workers, around inference only. Each opening is a cold start, which is kept as well.
+Two processes that run the same file differ permanently by a per cent or two (memory layout, choices of libraries),
+which runs inside one process cannot show. So every program is opened again for each session, and sessions are the
+sample (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013: repeat at the highest level that
+varies at random). Within a session, blocks run A B C C B A, so that drift affects all programs equally. Times are taken
+inside the workers, around inference only. Each opening is a cold start, whose times are kept too.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,22 +27,28 @@ from segexport.progress import Progress, silent
 if TYPE_CHECKING:
     from segexport.runtimes.base import Session, SessionInfo
 
-SESSIONS = 8
-ENOUGH = ((5, 2), (MIN_SESSIONS, 6))
-"""So many sessions, once they have taken so many times as long as was asked for."""
-BLOCKS = 3  # of one session
-AGAIN_WITHIN = 4  # times as long as was asked for
+SESSIONS = 8  # at most
+NARROW_SESSIONS = 4
+NARROW = 0.03
+"""Sessions end once there are `NARROW_SESSIONS` and no interval is wider than this, as a fraction of its ratio. From
+four on, intervals that stop by their width keep their confidence: they hold the truth in 93 to 95 % of all cases, where
+processes differ by up to 5 %; from three on, in 91 %."""
+ENOUGH = ((NARROW_SESSIONS, 2), (MIN_SESSIONS, 4))
+"""(sessions, factor): stop after this many sessions if they took `factor` times the requested time."""
+BLOCKS = 3  # per session
+AGAIN_WITHIN = 4  # limit for repeated measurements, as a multiple of the requested time
 MOST_ROUNDS = 3
 WIDE = 0.10
-"""A ratio whose interval reaches further than this from it cannot detect an export that is a tenth slower."""
+"""A ratio with a wider interval, as a fraction of the ratio, cannot detect an export that is a tenth slower."""
 MOST_WARM_UP_RUNS = 30
-MOST_WARM_UP_MS = 2000.0  # of one session
-FREQUENCY_CHANGE = 0.1  # of the processor's clock within one measurement
+LEAST_WARM_UP_MS, MOST_WARM_UP_MS = 500.0, 2000.0
+"""Limits for the longest warm-up of a session, which is otherwise as long as the program's part of the time."""
+FREQUENCY_CHANGE = 0.1  # largest relative change of the processor's clock within a measurement
 
 
 @dataclass(frozen=True)
 class TimedModel:
-    """What is timed: how to open it, and the tensors of one image."""
+    """A program to time: how to open it, and the tensors of one image."""
 
     open: Callable[[], Session]
     tensors: Sequence[np.ndarray]
@@ -53,12 +60,12 @@ class Timing:
 
     Attributes:
         sessions_ms: (sessions, blocks, runs) float64, in measuring order; a block's two halves are adjacent.
-        loads_ms: How long each session took to load the model.
-        firsts_ms: The first run of each session.
-        warm_up_runs: Runs that were thrown away before, in all sessions.
-        peak_rss_bytes: The most memory that one of its processes held; 0 if unknown.
+        loads_ms: Time to load the model, per session.
+        firsts_ms: Time of the first run, per session.
+        warm_up_runs: Number of discarded warm-up runs in all sessions.
+        peak_rss_bytes: Peak memory of one of its processes; 0 if unknown.
         mhz: The processor's frequency at the start of each block; empty if unknown.
-        info: What ran it.
+        info: Runtime and device.
     """
 
     sessions_ms: np.ndarray = field(default_factory=lambda: np.empty((0, 0, 0)))
@@ -72,12 +79,12 @@ class Timing:
 
     @property
     def samples_ms(self) -> np.ndarray:
-        """All runs, in the order taken."""
+        """All runs, in measuring order."""
         return self.sessions_ms.reshape(-1)
 
     @property
     def load_ms(self) -> float | None:
-        """Median over the sessions; None where there was none."""
+        """Median over the sessions; None without sessions."""
         return float(np.median(self.loads_ms)) if self.loads_ms else None
 
     @property
@@ -86,7 +93,7 @@ class Timing:
         return float(np.median(self.firsts_ms)) if self.firsts_ms else None
 
     def joined(self, more: Timing) -> Timing:
-        """With the sessions of a further measurement by the same plan."""
+        """Adds the sessions of a further measurement by the same plan."""
         return Timing(
             sessions_ms=np.concatenate([self.sessions_ms, more.sessions_ms])
             if more.error is None
@@ -102,7 +109,7 @@ class Timing:
 
     @property
     def drifted(self) -> bool:
-        """Whether the blocks show a trend (a machine that heats up, or gets another guest) or its clock changed."""
+        """Whether the blocks show a trend (heat, other load on the machine) or the clock changed."""
         if self.mhz and max(self.mhz) > (1 + FREQUENCY_CHANGE) * min(self.mhz):
             return True
         return bool(self.sessions_ms.size) and trend(np.median(self.sessions_ms, axis=2).reshape(-1)).exceeds()
@@ -116,12 +123,13 @@ def measure(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """Times all programs, interleaved. One that fails keeps its error and drops out; the others go on.
+    """Times all programs, interleaved. One that fails keeps its error and is skipped; the others continue.
 
     Args:
-        seconds: Time for all runs together, about; what it takes to open and to warm up comes on top, and a slow
-            program gets its two runs per session all the same.
-        sessions: Upper limit; fewer when they take much longer than `seconds` (`ENOUGH`).
+        seconds: Approximate time for all runs together, without opening and warm-up; a slow program still gets two
+            runs per session.
+        sessions: Upper limit; fewer once the intervals are narrow (`NARROW`), or if they take much longer than
+            `seconds` (`ENOUGH`).
     """
     return _measured(programs, seconds, sessions, None, progress, clock)[0]
 
@@ -134,7 +142,7 @@ def _measured(
     progress: Progress,
     clock: Callable[[], float],
 ) -> tuple[dict[str, Timing], _Plan | None]:
-    """The times, and the plan that was followed; it is made in the first session where there is none."""
+    """Returns the times and the plan; without a plan, the first session makes one."""
     timings = {name: Timing() for name in programs}
     taken: dict[str, list[np.ndarray]] = {name: [] for name in programs}
     order, shuffle = list(programs), random.Random(0).shuffle
@@ -144,16 +152,18 @@ def _measured(
             order = [name for name in reversed(order) if timings[name].error is None]
             if not order:
                 break
-            if number % 2:  # the next session has the reverse order, so that no program is first more often
+            if number % 2:  # every second session has the reverse order, so that no program is first more often
                 shuffle(order)
             with ExitStack() as stack:
-                turn = _Turn(programs, order, timings, stack)
+                part_ms = seconds * 1e3 / sessions
+                turn = _Turn(programs, order, timings, stack, part_ms / len(order))
                 if plan is None:
-                    plan = _Plan.of(turn.estimate_ms, seconds * 1e3 / sessions)
+                    plan = _Plan.of(turn.estimate_ms, part_ms)
                 for name, blocks in turn.blocks(plan).items():
                     taken[name].append(blocks)
             bar.advance()
-            if _enough(number, clock() - start, seconds):
+            whole = [np.stack(found) for found in taken.values() if len(found) == number]
+            if _enough(number, clock() - start, seconds) or (number >= NARROW_SESSIONS and _width(whole) <= NARROW):
                 break
     for name, found in taken.items():
         if found:
@@ -162,7 +172,7 @@ def _measured(
 
 
 def _enough(sessions: int, spent_s: float, seconds: float) -> bool:
-    """Programs that are slow, or slow to open, get fewer sessions; three are the fewest that have an interval."""
+    """The number of sessions: fewer for programs that run or open slowly; an interval needs at least three."""
     return any(sessions >= least and spent_s > factor * seconds for least, factor in ENOUGH)
 
 
@@ -173,12 +183,12 @@ def measure_steadily(
     progress: Progress = silent,
     clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, Timing]:
-    """`measure`, again where its result would decide nothing, as long as that takes at most `AGAIN_WITHIN` as long.
+    """Repeats `measure` while its result is undecided, up to `AGAIN_WITHIN` times the requested time.
 
-    A run in which the machine drifted is thrown away once. Where intervals are wide, since the machine is busy, a calm
-    run takes the place of the one before, and sessions of one that is not are added. What is looked at is the width and
-    not the ratio, so going on until it suffices does not bend the result (Chow and Robbins, "On the Asymptotic Theory
-    of Fixed-Width Sequential Confidence Intervals for the Mean", 1965).
+    A run with drift is discarded once. If intervals are wide because the machine is busy, a steady run replaces the
+    previous one, and the sessions of an unsteady run are added. The stopping rule uses the width and not the ratio, so
+    it does not bias the result (Chow and Robbins, "On the Asymptotic Theory of Fixed-Width Sequential Confidence
+    Intervals for the Mean", 1965).
     """
     start, rounds = clock(), 1
     timings, plan = _measured(programs, seconds, SESSIONS, None, progress, clock)
@@ -198,36 +208,50 @@ def measure_steadily(
 
 def _is_wide(timings: Mapping[str, Timing]) -> bool:
     """Whether a ratio to the first program is too uncertain; for a single program, its time."""
-    samples = [timing.sessions_ms for timing in timings.values() if timing.error is None and timing.sessions_ms.size]
+    return _width([timing.sessions_ms for timing in timings.values() if timing.error is None]) > WIDE
+
+
+def _width(samples: Sequence[np.ndarray]) -> float:
+    """How far an interval reaches above its ratio to the first program, as a fraction of the ratio; the widest.
+
+    Infinite without an interval; of a single program, the interval of its time; 0 of none.
+    """
+    samples = [one for one in samples if one.size]
     if not samples:
-        return False
+        return 0.0
     first, *others = samples
     pairs = [(other, first) for other in others] or [(first, np.ones_like(first))]
     ratios = [latency_ratio(*pair) for pair in pairs]
-    return any(ratio.interval is None or ratio.interval[1] > (1 + WIDE) * ratio.value for ratio in ratios)
+    return max(math.inf if one.interval is None else one.interval[1] / one.value - 1 for one in ratios)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How many blocks a session has, and how often each program runs in half of one; the same for all sessions."""
+    """Number of blocks per session, and of each program's runs in half a block; the same for all sessions."""
 
     blocks: int
     runs: dict[str, int]
 
     @classmethod
     def of(cls, estimate_ms: Mapping[str, float], session_ms: float) -> _Plan:
-        """Slow programs get fewer blocks, so that no session takes much longer than its share of the time."""
+        """Plans fewer blocks for slow programs, so that no session takes much longer than its part of the time."""
         blocks = max(1, min(BLOCKS, int(session_ms / max(2 * sum(estimate_ms.values()), 1e-3))))
         share_ms = session_ms / blocks / max(len(estimate_ms), 1) / 2
         return cls(blocks, {name: max(1, int(share_ms / ms)) for name, ms in estimate_ms.items()})
 
 
 class _Turn:
-    """One session of every program, opened side by side in `stack` and warmed up."""
+    """One session of every program; all are opened in `stack` and warmed up."""
 
     def __init__(
-        self, programs: Mapping[str, TimedModel], order: Sequence[str], timings: dict[str, Timing], stack: ExitStack
+        self,
+        programs: Mapping[str, TimedModel],
+        order: Sequence[str],
+        timings: dict[str, Timing],
+        stack: ExitStack,
+        longest_warm_up_ms: float,
     ) -> None:
+        longest_ms = min(MOST_WARM_UP_MS, max(LEAST_WARM_UP_MS, longest_warm_up_ms))
         self._programs, self._order, self._timings = programs, order, timings
         self._sessions: dict[str, Session] = {}
         self.estimate_ms: dict[str, float] = {}
@@ -236,10 +260,10 @@ class _Turn:
                 session = programs[name].open()
                 stack.callback(session.close)
                 self._sessions[name] = session
-                self.estimate_ms[name] = _warm_up(session, programs[name].tensors, timings[name])
+                self.estimate_ms[name] = _warm_up(session, programs[name].tensors, timings[name], longest_ms)
 
     def blocks(self, plan: _Plan) -> dict[str, np.ndarray]:
-        """(blocks, runs) of every program that got through."""
+        """(blocks, runs) of every program that did not fail."""
         found: dict[str, list[np.ndarray]] = {name: [] for name in self.estimate_ms}
         for _ in range(plan.blocks):
             order = [name for name in found if self._timings[name].error is None]
@@ -249,7 +273,7 @@ class _Turn:
             halves: dict[str, list[np.ndarray]] = {name: [] for name in order}
             for name in (*order, *reversed(order)):
                 timing = self._timings[name]
-                if timing.error is not None:  # the second error would only report that it is gone
+                if timing.error is not None:  # a second error would only report that the process is gone
                     continue
                 with capture_error(timing):
                     halves[name].append(self._sessions[name].bench(self._programs[name].tensors, plan.runs[name]))
@@ -262,12 +286,12 @@ class _Turn:
         return {name: np.stack(blocks) for name, blocks in found.items() if len(blocks) == plan.blocks}
 
 
-def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing) -> float:
-    """Runs until two medians in a row agree; returns milliseconds per run."""
+def _warm_up(session: Session, tensors: Sequence[np.ndarray], timing: Timing, longest_ms: float) -> float:
+    """Runs until two consecutive medians agree; returns milliseconds per run."""
     first_ms = float(session.bench(tensors, 1)[0])
     samples: list[float] = []
     spent_ms = first_ms
-    while len(samples) < MOST_WARM_UP_RUNS and spent_ms < MOST_WARM_UP_MS and not is_warm(samples):
+    while len(samples) < MOST_WARM_UP_RUNS and spent_ms < longest_ms and not is_warm(samples):
         samples += [float(value) for value in session.bench(tensors, 2)]
         spent_ms += sum(samples[-2:])
     timing.info = session.info

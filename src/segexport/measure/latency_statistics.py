@@ -1,16 +1,16 @@
 """Statistics of interleaved timings: percentiles, the ratio of two programs with an interval, drift, end of warm-up.
 
-Nothing here looks at a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a separate process,
-and within a block the programs ran in turn (A B B A), so a slow drift of the machine hits both alike.
+No function here reads a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a separate process,
+and within a block the programs ran in turn (A B B A), so a slow drift of the machine affects both equally.
 
-Runs of one process repeat each other much better than processes do, so the interval is that of the sessions alone
-(Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013, sections 6 to 9: the variance of the means
-of the highest level holds that of all levels below). They are few, where a bootstrap is too sure of itself: resampling
-five numbers holds the truth in 85 % of the cases at a nominal 95 %. So it is Student's t on logarithms of ratios.
+Runs within a process vary much less than processes do, so the interval uses the sessions alone (Kalibera and Jones,
+"Rigorous Benchmarking in Reasonable Time", ISMM 2013, sections 6 to 9: the variance of the means of the highest level
+includes that of all lower levels). With few sessions a bootstrap is too narrow: resampling five numbers covers the
+truth in 85 % of the cases at a nominal 95 %. So the interval is Student's t on logarithms of ratios.
 
-A session's time is the lower quartile of its runs. Whatever else a machine does only adds to a run (Chen and Revels,
-"Robust benchmarking in noisy environments", 2016), so the quartile holds still until three runs in four are disturbed,
-where a median wanders from half of them on; the minimum would hang on a single run.
+A session's time is the lower quartile of its runs. Other load only makes runs slower (Chen and Revels, "Robust
+benchmarking in noisy environments", 2016), so the quartile is stable until three runs in four are disturbed, a median
+only until half of them are; the minimum would depend on a single run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from segexport.measure.student_t import student_t_quantile
 from segexport.recipe.limits import DRIFT_LIMIT
 
 MIN_SESSIONS = 3
-"""Two would give an interval as well, thirteen times as wide as their standard error."""
+"""Two would give an interval that is thirteen times as wide as their standard error."""
 
 _DRIFT_P = 0.01
 _NORMAL = NormalDist()
@@ -54,7 +54,7 @@ class Drift:
     p_value: float
 
     def exceeds(self, limit: float = DRIFT_LIMIT) -> bool:
-        """A trend that is both large and not by chance."""
+        """Whether the trend is large and significant."""
         return abs(self.change) > limit and self.p_value < _DRIFT_P
 
 
@@ -65,7 +65,7 @@ class LatencyRatio:
     Attributes:
         value: Geometric mean over the sessions of the ratio of their times (`session_times`).
         interval: 95 %; None with fewer than `MIN_SESSIONS` sessions.
-        sessions: Of the one that had fewer.
+        sessions: Number of sessions of the program with fewer.
     """
 
     value: float
@@ -75,7 +75,7 @@ class LatencyRatio:
     baseline_drift: Drift
 
     def drift(self, limit: float = DRIFT_LIMIT) -> Drift | None:
-        """The larger trend beyond the limit, None when the run was steady."""
+        """The larger trend above the limit; None if the run was steady."""
         beyond = [drift for drift in (self.export_drift, self.baseline_drift) if drift.exceeds(limit)]
         return max(beyond, key=lambda drift: abs(drift.change), default=None)
 
@@ -84,13 +84,13 @@ def percentiles(samples_ms: np.ndarray | Sequence[float]) -> LatencyPercentiles:
     """p50, p90 and p99 of all samples.
 
     Raises:
-        ValueError: No samples, or one that is not a finite positive number.
+        ValueError: There are no samples, or one is not a finite positive number.
     """
     return LatencyPercentiles(*(float(value) for value in np.percentile(_checked(samples_ms), (50, 90, 99))))
 
 
 def latency_ratio(export_ms: np.ndarray, baseline_ms: np.ndarray, *, level: float = 0.95) -> LatencyRatio:
-    """The ratio of two programs whose sessions ran side by side, with an interval over the pairs of sessions.
+    """The ratio of two programs with interleaved sessions, with an interval over the pairs of sessions.
 
     Whatever slowed one session of both down leaves its ratio alone.
 
@@ -136,7 +136,7 @@ def ratio_of_separate(
     if sessions >= MIN_SESSIONS:
         variances = [float(one.var(ddof=1)) / len(one) for one in logs]
         error = math.sqrt(sum(variances))
-        # Rounded down: Student's t here takes whole degrees of freedom, and fewer are wider.
+        # Rounded down: this Student's t takes integer degrees of freedom, and fewer give a wider interval.
         below = sum(variance**2 / (len(one) - 1) for variance, one in zip(variances, logs, strict=True))
         freedom = max(sessions - 1, int(error**4 / below)) if below > 0 else sessions - 1
     steady = (trend(np.exp(one)) for one in logs)
@@ -149,7 +149,7 @@ def session_times(samples_ms: np.ndarray) -> np.ndarray:
 
 
 def undisturbed_ms(times_ms: Sequence[float] | np.ndarray) -> float:
-    """What a run takes when nothing disturbs it: the geometric mean of (sessions,) times (`session_times`).
+    """The time of an undisturbed run: the geometric mean of (sessions,) times (`session_times`).
 
     The ratio of two programs that were timed in turn is the quotient of these.
     """
@@ -165,7 +165,7 @@ def _interval(center: float, error: float | None, freedom: int, level: float) ->
 
 
 def trend(medians_ms: np.ndarray) -> Drift:
-    """The trend of (blocks,) medians in the order taken."""
+    """The trend of (blocks,) medians in measuring order."""
     medians = _checked(medians_ms)
     count = len(medians)
     if count < 3:
@@ -181,9 +181,9 @@ def trend(medians_ms: np.ndarray) -> Drift:
 
 
 def is_warm(samples_ms: Sequence[float], *, window: int = 5, tolerance: float = 0.05) -> bool:
-    """Warm-up is over when the rolling median has settled: the last `window` runs against the `window` before.
+    """Whether warm-up is over: the medians of the last `window` runs and of the `window` before agree.
 
-    Medians, so that one spike neither ends the warm-up nor prolongs it.
+    Medians, so that one outlier neither ends nor prolongs the warm-up.
     """
     if len(samples_ms) < 2 * window:
         return False

@@ -1,4 +1,4 @@
-"""How a reference's masks were made, and whether the runtime's own graph optimization gives the same ones."""
+"""Records how a reference's masks were made, and whether the runtime's graph optimization gives the same masks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pydantic import Field
 from segexport.spec import Frozen
 
 LEAST_AGREEMENT = 0.9995
-"""Of one image's pixels or objects: other sums round otherwise, and that moves a few pixels at edges."""
+"""Fraction of an image's pixels or objects: another order of sums changes the rounding, and so a few edge pixels."""
 LEAST_IMAGES = 2
-"""A program that keeps something of its first input is right on that one, and wrong from the second on."""
+"""At least two: a program that caches values of its first input is right on the first image and wrong after it."""
 
 
 class MaskProof(Frozen):
-    """The plain program gave the masks; the optimized one ran beside it on the same inputs and was compared.
+    """Comparison of the plain program, whose masks are used, with the optimized one on the same inputs.
 
     Attributes:
-        optimized: What the runtime calls its optimized program's provider; empty where that could not be opened.
-        images: How many different inputs both ran on.
-        agreement, agreement_worst: Mean and least part of the pixels (or objects) that are the same; None without any.
-        differing_images: Inputs on which less than `LEAST_AGREEMENT` is the same.
-        fault: How the optimized program failed; empty where it did not.
+        optimized: The runtime's name of the optimized program's provider; empty if that could not be opened.
+        images: Number of different inputs of both programs.
+        agreement, agreement_worst: Mean and smallest fraction of equal pixels (or objects); None without inputs.
+        differing_images: Number of inputs with an agreement below `LEAST_AGREEMENT`.
+        fault: How the optimized program failed; empty if it did not.
     """
 
     optimized: str = ""
@@ -35,7 +35,7 @@ class MaskProof(Frozen):
 
     @classmethod
     def of(cls, optimized: str, agreements: Sequence[float], fault: str = "") -> MaskProof:
-        """From the agreement on each of the different inputs."""
+        """Builds the proof from the agreement on each different input."""
         return cls(
             optimized=optimized,
             images=len(agreements),
@@ -47,7 +47,7 @@ class MaskProof(Frozen):
 
     @property
     def holds(self) -> bool:
-        """Whether the optimized program may be timed in place of the plain one."""
+        """Whether the optimized program may be timed instead of the plain one."""
         return not self.fault and self.images >= LEAST_IMAGES and not self.differing_images
 
     @property

@@ -23,7 +23,7 @@ MASK_IOU_CONVENTION = (
 )
 
 AbsentRule = Literal["skip", "zero", "one"]
-"""What a class in neither truth nor prediction counts in the mean.
+"""How a class in neither truth nor prediction counts in the mean.
 
 `skip` (ours, mmsegmentation, cityscapesScripts): nothing. `zero`: the plain formula with 0/0 = 0, PaddleSeg up to 2.3.
 `one`: PaddleSeg 2.10. The other two exist to reproduce published numbers.
@@ -52,13 +52,13 @@ def confusion_matrix(
         num_classes: Classes of the truth: values are 0 to num_classes - 1, or `ignore_index`.
         ignore_index: Pixels with this value in the truth are not counted; None when there is no such value.
         prediction_classes: Columns, where the prediction has more classes: the "other" of `label_map_lookup`.
-        name: What the masks are of, for errors: the image's path.
+        name: The image's path, for errors.
 
     Returns:
         int64, (num_classes, prediction_classes or num_classes).
 
     Raises:
-        InputError: Unequal shapes, not integers, or values that are not classes; the values are named.
+        InputError: The shapes differ, or values are not integers or not classes; the error lists them.
     """
     columns = num_classes if prediction_classes is None else prediction_classes
     if truth.shape != prediction.shape:
@@ -103,7 +103,7 @@ def _joint_histogram(truth: np.ndarray, prediction: np.ndarray) -> Counts:
 def _wide_confusion(
     truth: np.ndarray, prediction: np.ndarray, rows: int, columns: int, ignore_index: int | None, name: str
 ) -> Counts:
-    """The same for values that do not fit 8 bits: more than 256 classes, or an ignore_index like -1 or 65535."""
+    """Counts pairs that do not fit 8 bits: more than 256 classes, or an ignore_index like -1 or 65535."""
     counted = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
     for values, classes, ignore, what in (
         (truth[counted], rows, ignore_index, "truth"),
@@ -118,7 +118,7 @@ def _wide_confusion(
 
 
 def _as_uint8(mask: np.ndarray, what: str) -> np.ndarray | None:
-    """The mask as uint8, or None when its values do not fit."""
+    """The mask as uint8; None if its values do not fit."""
     if mask.dtype == np.uint8:
         return mask
     if mask.dtype == np.bool_:
@@ -146,13 +146,13 @@ def _size(mask: np.ndarray) -> str:
 
 
 def class_counts(confusion: np.ndarray) -> Counts:
-    """What IoU needs of an image, and all that the bootstrap resamples.
+    """The counts of an image that IoU needs and the bootstrap resamples.
 
     Args:
         confusion: (..., C, C), or (..., C, C + k) where k columns are not a class of the truth.
 
     Returns:
-        (..., 3, C) int64 pixels: predicted rightly; in the truth; predicted (where the truth is not ignored).
+        (..., 3, C) int64 pixels: predicted correctly; in the truth; predicted (where the truth is not ignored).
     """
     confusion = np.asarray(confusion)
     classes = confusion.shape[-2]
@@ -180,7 +180,7 @@ def _listed(values: np.ndarray) -> tuple[float | None, ...]:
 
 
 def mean_iou(class_iou: np.ndarray, absent: AbsentRule = "skip") -> float | None:
-    """The mean of (C,) IoU with NaN for absent classes; None when no class is present at all."""
+    """The mean of (C,) IoU with NaN for absent classes; None if no class is present."""
     if absent != "skip" and not np.isnan(class_iou).all():
         class_iou = np.nan_to_num(class_iou, nan=0.0 if absent == "zero" else 1.0)
     return _mean(class_iou)
@@ -188,13 +188,13 @@ def mean_iou(class_iou: np.ndarray, absent: AbsentRule = "skip") -> float | None
 
 @dataclass(frozen=True)
 class Scores:
-    """Fractions of 1; None where nothing was there to measure. Per-class tuples are in the order of the labels.
+    """Fractions from 0 to 1; None if there is nothing to measure. Per-class tuples are in the order of the labels.
 
     Attributes:
-        class_accuracy: Share of the class's true pixels that were found: recall, "category accuracy".
-        class_precision: Share of the pixels predicted as the class that are of the class.
+        class_accuracy: Fraction of the class's true pixels that were found: recall, "category accuracy".
+        class_precision: Fraction of the pixels predicted as the class that have the class.
         mean_accuracy: Mean of `class_accuracy` over the classes in the truth.
-        kappa: Cohen's kappa (1960) over pixels; None when chance alone explains everything (one class only).
+        kappa: Cohen's kappa (1960) over pixels; None if there is one class only.
         mean_dice: Mean of 2|A∩B| / (|A| + |B|) over the classes that the mean IoU counts.
     """
 
@@ -211,7 +211,7 @@ class Scores:
 
 
 def scores(confusion: np.ndarray, absent: AbsentRule = "skip") -> Scores:
-    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns that are not of the truth."""
+    """All metrics of a pooled confusion matrix, (C, C) or (C, C + k) with k columns of classes not in the truth."""
     confusion = np.asarray(confusion)
     hits, truth, predicted = class_counts(confusion)
     pixels = int(confusion.sum())
@@ -240,10 +240,10 @@ def _kappa(accuracy: float | None, truth: np.ndarray, predicted: np.ndarray, pix
 
 
 def agreement(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
-    """The share of pixels on which two masks of the same shape are equal.
+    """The fraction of equal pixels of two masks of the same shape.
 
     Raises:
-        InputError: Unequal shapes or no pixel.
+        InputError: The shapes differ, or there are no pixels.
     """
     if mask_a.shape != mask_b.shape or mask_a.size == 0:
         raise InputError(f"masks of {_size(mask_a)} and {_size(mask_b)} pixels cannot be compared")
@@ -251,7 +251,7 @@ def agreement(mask_a: np.ndarray, mask_b: np.ndarray) -> float:
 
 
 def apply_label_map(mask: np.ndarray, lookup: np.ndarray) -> np.ndarray:
-    """The mask (model class ids) in dataset ids and "other": `confusion_matrix` then needs `prediction_classes` + 1.
+    """Converts a mask from model ids to dataset ids and "other"; `confusion_matrix` then needs one more column.
 
     Raises:
         InputError: The mask contains an id that the model has no label for.

@@ -1,4 +1,4 @@
-"""Input for timing a model without images: the time depends only on the shape of the input."""
+"""Random inputs for timing a model without images: the time depends only on the shape of the input."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from segexport.artifact import ModelArtifact
 
-_FREE_SIDE = 512  # pixels for an input that takes any size
+_FREE_SIDE = 512  # height and width in pixels for an input of dynamic size
 
 
 def noise(artifact: ModelArtifact) -> list[np.ndarray]:
-    """A tensor of normal noise for each input, the same at each call; of an image's size and scale, what they are."""
+    """Normal noise for each input, the same at each call; inputs for an image's size and scale get these values."""
     generator, manifest = np.random.default_rng(0), artifact.manifest
     sides = [size if size > 0 else _FREE_SIDE for size in manifest.image.channels_first.shape[-2:]]
     meant = {"image_size": [sides], "scale_factor": [[1.0, 1.0]]}

@@ -1,7 +1,7 @@
-"""Runs the reference and every export on the same images, one at a time, and has the task count how they differ.
+"""Runs the reference and every export on the same images, one at a time; the task counts the differences.
 
-Decoding and preprocessing of the next image, inference in the workers and counting of the last image overlap. What
-is kept per image is a few integers per class, so memory does not grow with the images' size.
+Decoding and preprocessing of the next image, inference in the workers and counting of the last image overlap. Only a
+few integers per class are kept for each image, so memory does not grow with the images' size.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from segexport import preprocess
-from segexport.artifact import Manifest
-from segexport.data.dataset import Dataset, Sample
 from segexport.errors import InputError, SegexportError, capture_error
 from segexport.progress import Progress, silent
-from segexport.report.schema import Chosen
-from segexport.spec import Preprocess
 
 if TYPE_CHECKING:
+    from segexport.artifact import Manifest
+    from segexport.data.dataset import Dataset, Sample
+    from segexport.report.schema import Chosen
     from segexport.runtimes.base import Prediction, Session
+    from segexport.spec import Preprocess
 
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A model that takes part: the reference or an export.
+    """A model to compare: the reference or an export.
 
     Attributes:
-        preprocess: How its images are prepared; usually as in its manifest.
-        choose: Told the name of each image before it is run; for a session that plays back a recording.
+        preprocess: Preprocessing of its images; usually that of its manifest.
+        choose: Called with the name of each image before the run; for sessions that replay a recording.
     """
 
     name: str
@@ -45,24 +45,24 @@ class ModelUnderTest:
 
 
 BEST_IMAGES, RANDOM_IMAGES = 2, 3
-"""How many a report shows beside the worst ones."""
+"""Number of images that a report shows besides the worst ones."""
 
 _SEED = 0
 
 
 def drawn_number(image: str) -> float:
-    """A number in [0, 1) from the image's name: those with the smallest are the random sample, on every machine."""
+    """A number in [0, 1) from the image's name; the smallest are the random sample, the same on every machine."""
     return int.from_bytes(hashlib.sha256(f"{_SEED}/{image}".encode()).digest()[:6], "big") / 2**48
 
 
 class RankedImage(NamedTuple):
-    """An image that a report may show. Of several, those of the greatest rank are kept.
+    """An image that a report may show. The images with the greatest ranks are kept.
 
     Attributes:
-        rank: By why it is shown: see `Counts.consider`.
-        negative_index: Of the image; of equal ranks, the first image counts as greater.
-        agreement: With the reference, from 0 to 1.
-        reference, export: Outputs of the two, as the task draws them.
+        rank: Depends on the reason to show the image, see `Counts.consider`.
+        negative_index: Minus the image's index; of equal ranks, the first image is the greatest.
+        agreement: Agreement with the reference, from 0 to 1.
+        reference, export: Outputs of both, in the task's form for drawing.
     """
 
     rank: float
@@ -74,17 +74,17 @@ class RankedImage(NamedTuple):
 
 @dataclass
 class Counts(ABC):
-    """What one model did on all images so far.
+    """The results of one model on all images so far.
 
     Attributes:
         agreement: Per image, the agreement with the reference, from 0 to 1.
         not_finite: Images on which an output contained NaN or infinity.
         constant_images: Images with a constant output: one class everywhere, or no object.
-        in_common: By another export's name: pixels on which both agree and differ from the reference, and
-            pixels on which this one differs from the reference; of images on which both differ from it.
-        wrong_shape: How its answer differs from what it should be; empty where it does not.
-        repeatable: Whether a second run on the first image gave the same.
-        shown: By why it is shown, a heap of images: the worst, the best, and a random sample.
+        in_common: Other export's name -> pixels on which both agree and differ from the reference, and pixels on which
+            this one differs from the reference; over images on which both differ from it.
+        wrong_shape: How the output's shape is wrong; empty if it is right.
+        repeatable: Whether a second run on the first image gave the same result.
+        shown: Reason -> a heap of images: the worst, the best, and a random sample.
     """
 
     agreement: list[float] = field(default_factory=list)
@@ -101,24 +101,24 @@ class Counts(ABC):
     @property
     @abstractmethod
     def images(self) -> int:
-        """How many were counted."""
+        """Number of counted images."""
 
     @abstractmethod
     def image_miou(self, index: int) -> float | None:
-        """The mIoU of one image; None where it has none."""
+        """The mIoU of one image; None if undefined."""
 
     def add_prediction(self, sample: Sample, prediction: Prediction) -> None:
-        """What every task counts."""
+        """Updates the counts that all tasks have."""
         if not prediction.finite:
             self.not_finite.append(sample.name)
         self.inference_ms.append(prediction.inference_ms)
         self.postprocess_ms.append(prediction.postprocess_ms)
 
     def consider(self, sample: Sample, agreement: float, masks: tuple[np.ndarray, np.ndarray], keep: int) -> None:
-        """Keeps an image if it is among the `keep` worst, the best, or those drawn at random; none if `keep` is 0.
+        """Keeps an image if it is one of the `keep` worst, the best, or the random sample; none if `keep` is 0.
 
         Args:
-            masks: Outputs of reference and export, as the task draws them.
+            masks: Outputs of reference and export, in the task's form for drawing.
         """
         if not keep:
             return
@@ -141,7 +141,7 @@ class Scorer(Protocol[AnyCounts]):
     """Counts the results of a task's models, and compares them with the reference's."""
 
     def new_counts(self) -> AnyCounts:
-        """Of a model that was not run yet."""
+        """Empty results, before the first image."""
         ...
 
     def add(self, run: ImageRun, own: AnyCounts, exports: Mapping[str, AnyCounts]) -> None:
@@ -149,10 +149,10 @@ class Scorer(Protocol[AnyCounts]):
 
         Args:
             own: The reference's counts.
-            exports: Those of every export, by name. One whose answer cannot be counted keeps the error.
+            exports: The counts of every export, by name. One whose output cannot be counted keeps the error.
 
         Raises:
-            SegexportError: The reference's answer cannot be counted.
+            SegexportError: The reference's output cannot be counted.
         """
 
 
@@ -175,10 +175,10 @@ def compare(
     *,
     progress: Progress = silent,
 ) -> Comparison[AnyCounts]:
-    """Runs everything over `data`. An export that fails keeps its error and drops out; the others go on.
+    """Runs all models over `data`. An export that fails keeps its error and is skipped; the others continue.
 
     Raises:
-        SegexportError: The reference or the data fails; then there is nothing to compare with.
+        SegexportError: The reference or the data fails.
     """
     counts = {export.name: scorer.new_counts() for export in exports}
     own = scorer.new_counts()
@@ -239,11 +239,11 @@ def _prefetched(data: Dataset, models: Sequence[ModelUnderTest]) -> Iterator[_Pr
 
 
 class ImageRun:
-    """One image on its way through all sessions.
+    """The run of one image in all sessions.
 
     Attributes:
-        exports: Those that have not failed before.
-        predictions: Of the exports that answered, by name.
+        exports: Exports that have not failed before.
+        predictions: Export's name -> its prediction, if it succeeded.
     """
 
     def __init__(self, prepared: _Prepared, reference: ModelUnderTest, exports: list[ModelUnderTest]) -> None:
@@ -257,7 +257,7 @@ class ImageRun:
 
     @property
     def reference_prediction(self) -> Prediction:
-        """What the reference answered; `collect` comes first."""
+        """The reference's prediction; call `collect` first."""
         if self._reference_prediction is None:
             raise RuntimeError("the answers were not collected yet")
         return self._reference_prediction
@@ -281,7 +281,7 @@ class ImageRun:
         try:
             self._reference_prediction = self.reference.session.result()
         except SegexportError:
-            for model in self.exports:  # their results are not read any more
+            for model in self.exports:  # their results are no longer needed
                 model.session.close()
             raise
         for model in self.exports:
@@ -290,7 +290,7 @@ class ImageRun:
                     self.predictions[model.name] = model.session.result()
 
     def repeat(self, own: Counts, counts: Mapping[str, Counts]) -> None:
-        """Runs the first image again: a result that changes from run to run cannot be trusted."""
+        """Runs the first image again, to find models that are not deterministic."""
         again = self.reference.session.infer(self.tensors(self.reference))
         own.repeatable = again.same_as(self.reference_prediction)
         for model in self.exports:

@@ -1,4 +1,4 @@
-"""Student's t distribution, so that nothing as large as SciPy is needed for it."""
+"""Student's t distribution, without the large dependency SciPy."""
 
 from __future__ import annotations
 

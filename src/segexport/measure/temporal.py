@@ -1,4 +1,4 @@
-"""How steady the masks of a video are: flicker, and agreement of each mask with the last one moved to it."""
+"""Measures how steady a video's masks are: flicker, and agreement of each mask with the motion-compensated last one."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from segexport.measure.metrics import confusion_matrix, scores
 
 @dataclass
 class Steadiness:
-    """Counts over the pairs of neighbouring frames of a video; `add` one pair after the other.
+    """Counts over the pairs of consecutive frames of a video; call `add` for each pair in order.
 
     Args:
         classes: Number of classes.
 
     Attributes:
-        matrix: (classes, classes) int64: class in the last mask, moved along the motion, by class in this one.
+        matrix: (classes, classes) int64: class in the last mask, moved along the motion, by class in the current one.
     """
 
     classes: int
@@ -32,8 +32,8 @@ class Steadiness:
 
         Args:
             previous, current: (h, w) class indices.
-            motion: (h, w, 2): where each pixel (x, y) of `current` was in `previous`, relative to it, in pixels.
-            seen: (h, w) bool: whether that place was visible in `previous`; None: wherever it lies in the frame.
+            motion: (h, w, 2): offset (x, y) in pixels from each pixel of `current` to its position in `previous`.
+            seen: (h, w) bool: whether that position was visible in `previous`; None: if it is inside the frame.
         """
         moved, inside = warped(previous, motion)
         counted = inside if seen is None else inside & seen
@@ -41,18 +41,18 @@ class Steadiness:
 
     @property
     def flicker(self) -> float:
-        """Part of the counted pixels whose class changes, from 0 to 1; NaN if nothing was counted."""
+        """Fraction of the counted pixels whose class changes, from 0 to 1; NaN if nothing was counted."""
         total = self.matrix.sum()
         return float(1 - np.trace(self.matrix) / total) if total else float("nan")
 
     @property
     def warped_miou(self) -> float | None:
-        """mIoU of each mask with the last one moved to it: the temporal consistency of Liu et al. (ECCV 2020, 3.1)."""
+        """mIoU of each mask with the last one, moved to it: temporal consistency (Liu et al., ECCV 2020, 3.1)."""
         return scores(self.matrix).miou
 
 
 def warped(mask: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mask moved along the motion, by the nearest pixel, and where it came from inside the frame.
+    """Moves a mask along the motion, by nearest neighbour; also returns where the source is inside the frame.
 
     Args:
         mask: (h, w).

@@ -1,1 +1,1 @@
-"""What a step is, and how a recipe's steps become artifacts."""
+"""Defines steps, and runs a recipe's steps to make artifacts."""

@@ -1,9 +1,9 @@
-"""Names to objects: targets, runtimes, steps and toolchains, found by entry point and loaded when first asked for.
+"""Finds targets, runtimes, steps and toolchains by entry point, and loads them on first use.
 
-A package adds its own with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
-`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's own are in `entry_points.ini`, which is
-installed as its entry points and read from here, so they work without an installation too, as in a worker that runs in
-another Python. Names are known without importing anything. `pipeline.registry` gives the objects with their types.
+A package adds one with `[project.entry-points."segexport.targets"]` in its pyproject.toml; the other groups are
+`segexport.runtimes`, `segexport.steps` and `segexport.toolchains`. segexport's are in `entry_points.ini`, which is
+installed as its entry points and also read from here, so that they work without an installation, as in a worker that
+runs in another Python. Listing names imports nothing. `pipeline.registry` returns typed objects.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any
 from segexport.errors import EnvironmentMissingError, InputError
 
 _GROUPS = {kind: f"segexport.{kind}s" for kind in ("target", "runtime", "step", "toolchain")}
-_CLASSES = ("target", "runtime")  # of which there is one object each
+_CLASSES = ("target", "runtime")  # kinds with one shared object per class
 _OWN = Path(__file__).with_name("entry_points.ini")
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """The names of everything of a kind that is installed, sorted.
+    """The names of all installed objects of a kind, sorted.
 
     Args:
         kind: `target`, `runtime`, `step` or `toolchain`.
@@ -35,7 +35,7 @@ def names(kind: str) -> tuple[str, ...]:
 
 
 def require_known(kind: str, name: str, known: Iterable[str]) -> None:
-    """Raises InputError, with what is nearest to it, for a name that is not among those that are known."""
+    """Raises InputError for an unknown name; suggests the most similar known one."""
     known = sorted(known)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -46,11 +46,11 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def load(kind: str, name: str) -> Any:
-    """What is behind a name: a class, or a `Toolchain`.
+    """Loads the object of a name: a class, or a `Toolchain`.
 
     Raises:
-        InputError: No such name.
-        EnvironmentMissingError: The package that brings it is broken.
+        InputError: The name is unknown.
+        EnvironmentMissingError: Its package is broken.
     """
     require_known(kind, name, names(kind))
     entry = _installed()[kind][name]
@@ -60,26 +60,32 @@ def load(kind: str, name: str) -> Any:
 
 @functools.cache
 def instances(kind: str) -> dict[str, Any]:
-    """Everything of a kind by its name, sorted; what a broken package brings is left out."""
+    """Name -> object, for all objects of a kind, sorted; those of broken packages are left out."""
     made = {}
     for name in names(kind):
         with contextlib.suppress(EnvironmentMissingError):
-            made[name] = _create(kind, name)
+            made[name] = _made(kind, name)
     return made
 
 
 def instance(kind: str, name: str) -> Any:
-    """The one object of this name: of a class, an instance that all share.
+    """The object of this name; for a class, one shared instance.
 
     Raises:
-        InputError: No such name.
-        EnvironmentMissingError: The package that brings it is broken.
+        InputError: The name is unknown.
+        EnvironmentMissingError: Its package is broken.
     """
-    return instances(kind).get(name) or _create(kind, name)
+    return _made(kind, name)
+
+
+def forget() -> None:
+    """A package was installed or removed: the next question is answered anew."""
+    for cached in (instances, _made, _installed):
+        cached.cache_clear()
 
 
 def broken() -> list[EnvironmentMissingError]:
-    """Why something of another package cannot be used, one error for each."""
+    """One error for each object of another package that cannot be loaded."""
     found = []
     for kind in ("target", "runtime", "toolchain"):
         for name in names(kind):
@@ -91,9 +97,22 @@ def broken() -> list[EnvironmentMissingError]:
 
 
 def maker(format: str) -> Any:
-    """The target that makes this format; None for a format that no target makes, such as a Paddle program."""
-    found = [target for target in instances("target").values() if target.format == format]
-    return min(found, key=lambda target: target.name != format, default=None)
+    """The target that writes this format; None if no target does, as for a Paddle program."""
+    if format in names("target"):  # most formats: nothing else is imported
+        with contextlib.suppress(EnvironmentMissingError):
+            if (target := _made("target", format)).format == format:
+                return target
+    return next((target for target in instances("target").values() if target.format == format), None)
+
+
+def is_format(name: str) -> bool:
+    """Whether an artifact may have this format; imports as little as decides it."""
+    target = maker(name) if name in names("target") else None
+    for runtime in (*(target.runtimes[:1] if target is not None else ()), name):
+        with contextlib.suppress(EnvironmentMissingError):
+            if runtime in names("runtime") and name in _made("runtime", runtime).runs:
+                return True
+    return name in formats()
 
 
 def formats() -> list[str]:
@@ -112,12 +131,18 @@ class _OwnNames(configparser.ConfigParser):
 def _installed() -> dict[str, dict[str, EntryPoint]]:
     own = _OwnNames(delimiters=("=",))
     own.read_string(_OWN.read_text(encoding="utf-8"))
+    everyones = importlib.metadata.entry_points()  # each call reads those of all packages
     found = {}
     for kind, group in _GROUPS.items():
-        entries = {entry.name: entry for entry in importlib.metadata.entry_points(group=group)}
+        entries = {entry.name: entry for entry in everyones.select(group=group)}
         entries |= {name: EntryPoint(name, value, group) for name, value in own[group].items()}
         found[kind] = dict(sorted(entries.items()))
     return found
+
+
+@functools.cache
+def _made(kind: str, name: str) -> Any:
+    return _create(kind, name)
 
 
 def _create(kind: str, name: str) -> Any:
@@ -128,7 +153,7 @@ def _create(kind: str, name: str) -> Any:
 
 @contextlib.contextmanager
 def _blamed(kind: str, entry: EntryPoint) -> Iterator[None]:
-    """Whatever another package raises is its fault, with its name."""
+    """Converts every error of another package to one that names the package."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The straight pipe: model → steps → exports → check → report. `plan` decides, `run` does; each output is made once."""
+"""Plans and runs model → steps → exports → check → report: `plan` decides, `run` executes; each output is made once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Planned:
-    """A step, and the key under which its output is kept."""
+    """A step and the key of its stored output."""
 
     step: Step
     key: str
@@ -30,24 +30,24 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """Every chain of steps, by the name of the export that comes out of it. Chains share their common beginning."""
+    """Export's name -> its chain of steps. Chains share their common beginning."""
 
     chains: dict[str, tuple[Planned, ...]]
 
 
 @dataclass
 class CacheStats:
-    """How many outputs were made in this run, and how many were there already."""
+    """Number of outputs that were made in this run, and that existed already."""
 
     made: int = 0
     found: int = 0
 
 
 def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) -> Plan:
-    """What has to be done, without doing it.
+    """Plans the chains without running them.
 
     Raises:
-        InputError: A step that does not exist, parameters that it does not take, a chain that does not fit.
+        InputError: A step does not exist, its parameters are invalid, or a step does not accept its input's format.
     """
     chains = {}
     for export in recipe.exports:
@@ -63,14 +63,14 @@ def plan(recipe: Recipe, source: ModelArtifact, calibration_fingerprint: str) ->
 def planned(
     steps: Sequence[Step], source: ModelArtifact, calibration_fingerprint: str = "", seed: int = 0
 ) -> tuple[Planned, ...]:
-    """One chain from `source`, each step with its key.
+    """Plans one chain from `source`, each step with its key.
 
     Raises:
-        InputError: A step cannot take what the one before it gives.
+        InputError: A step does not accept the output of the step before it.
     """
     check_chain(list(steps), source.manifest.format)
     made_by = [entry.key for entry in source.manifest.lineage]
-    key = digest_of([source.digest, source.manifest.name, made_by])  # name and lineage travel with what is kept
+    key = digest_of([source.digest, source.manifest.name, made_by])  # the stored output contains name and lineage
     chain = []
     for step in steps:
         key = content_key(step, key, calibration_fingerprint, seed)
@@ -79,7 +79,7 @@ def planned(
 
 
 def steps_of(export: ExportRecipe) -> list[Step]:
-    """The steps from the Paddle program to this export."""
+    """Lists the steps from the Paddle program to this export."""
     steps = target_named(export.to).steps(export)
     if export.head == "keep":
         return steps
@@ -87,11 +87,11 @@ def steps_of(export: ExportRecipe) -> list[Step]:
 
 
 class PlanRunner:
-    """Makes what a plan asks for, or finds it in the store.
+    """Makes the outputs of a plan, or finds them in the store.
 
     Args:
-        context: What every step may use; its key is set for each step.
-        say: Receives a line for each step that was run or found.
+        context: The context of all steps; its key is set for each step.
+        say: Called with a line for each step that was run or found.
     """
 
     def __init__(self, store: Store, context: StepContext, say: Say = lambda _line: None) -> None:
@@ -100,10 +100,10 @@ class PlanRunner:
         self.made = CacheStats()
 
     def build(self, name: str, source: ModelArtifact, chain: tuple[Planned, ...]) -> ModelArtifact:
-        """Runs the chain from `source`; what another export has made already is not made again.
+        """Runs the chain from `source`; outputs of earlier chains are used again.
 
         Raises:
-            SegexportError: A step failed; the same step fails for the next export without being tried again.
+            SegexportError: A step failed; later exports with this step get the same error without another attempt.
         """
         artifact = source
         for planned in chain:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from segexport.errors import InputError, one_line
+from segexport.errors import EnvironmentMissingError, InputError, one_line
 from segexport.pipeline.entry_points import formats, instance, instances, load, maker
 
 if TYPE_CHECKING:
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def make_step(kind: str, params: dict[str, Any]) -> Step:
-    """The step of this kind with its parameters.
+    """Creates the step of this kind with its parameters.
 
     Raises:
-        InputError: No such step, or parameters that it does not take.
+        InputError: The step is unknown, or its parameters are invalid.
     """
     from pydantic import ValidationError
 
@@ -30,7 +31,7 @@ def make_step(kind: str, params: dict[str, Any]) -> Step:
 
 
 def targets() -> dict[str, ExportTarget]:
-    """Every export target by its name, sorted; those of broken packages are left out."""
+    """Name -> export target, sorted; those of broken packages are left out."""
     return instances("target")
 
 
@@ -38,24 +39,24 @@ def target_named(name: str) -> ExportTarget:
     """The export target of this name.
 
     Raises:
-        InputError: There is none.
+        InputError: The name is unknown.
         EnvironmentMissingError: Its package is broken.
     """
     return instance("target", name)
 
 
 def target_of(format: Format) -> ExportTarget | None:
-    """The target that makes this format; None for a format that no target makes, such as a Paddle program."""
+    """The target that writes this format; None if no target does, as for a Paddle program."""
     return maker(format)
 
 
 def runtimes() -> dict[str, Runtime]:
-    """Every runtime by its name, sorted; those of broken packages are left out."""
+    """Name -> runtime, sorted; those of broken packages are left out."""
     return instances("runtime")
 
 
 def runtimes_of(format: Format) -> list[Runtime]:
-    """The runtimes that run this format: those that its target names, in their order, and then the others."""
+    """The runtimes that run this format: first those that its target lists, in that order, then the others."""
     target = target_of(format)
     first = target.runtimes if target is not None else ()
     found = [runtime for runtime in runtimes().values() if format in runtime.runs]
@@ -63,13 +64,13 @@ def runtimes_of(format: Format) -> list[Runtime]:
 
 
 def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
-    """The runtime that runs this format: here, or on a phone for the device `adb` or `adb:SERIAL`.
+    """The runtime for this format: on this machine, or on a phone for the device `adb` or `adb:SERIAL`.
 
     Args:
-        name: Of the runtime; empty: the format's first.
+        name: The runtime's name; empty: the format's first runtime.
 
     Raises:
-        InputError: Nothing that is installed runs this format, no runtime has that name, or it runs other formats.
+        InputError: No installed runtime runs this format, the name is unknown, or that runtime runs other formats.
         EnvironmentMissingError: The runtime's package is broken.
     """
     kind, _, serial = device.partition(":")
@@ -77,6 +78,11 @@ def runtime_for(format: Format, device: str = "cpu", name: str = "") -> Runtime:
         from segexport.runtimes.adb import Adb
 
         return Adb(format, serial=serial)
+    target = target_of(format)
+    if not name and target is not None and target.runtimes:
+        with suppress(InputError, EnvironmentMissingError):  # the others need not be imported
+            if format in (first := instance("runtime", target.runtimes[0])).runs:
+                return first
     found = runtimes_of(format)
     if not found:
         known = ", ".join(formats())

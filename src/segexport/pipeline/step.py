@@ -1,4 +1,4 @@
-"""The Step protocol: something that turns one artifact into another. Compressors and exporters alike."""
+"""The Step protocol: compressors and exporters make one artifact from another."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step may use besides its source and its parameters.
+    """The inputs of a step besides its source and its parameters.
 
     Attributes:
-        key: The content key of this run of the step; it goes into the lineage.
-        data: Images for steps that calibrate or train; None where the recipe names none.
-        seed: Everything random in a step comes from here.
+        key: The content key of this run of the step; the lineage records it.
+        data: Images for steps that calibrate or train; None if the recipe has none.
+        seed: Seed of all random numbers in a step.
         threads: Threads for native code.
         timeout_s: Longest wait for one native conversion.
-        validation: Labelled images for steps that measure the model while they train it; None: they do not.
-        say: Receives the progress of a long step, in one line.
+        validation: Labelled images for evaluation during training; None: no evaluation.
+        say: Called with a line of progress during a long step.
     """
 
     key: str = ""
@@ -43,10 +43,10 @@ class StepContext:
     say: Callable[[str], None] = field(default=lambda _line: None, compare=False)
 
     def images(self, who: str) -> Dataset:
-        """The images, for a step that cannot do without.
+        """The images, for a step that requires them.
 
         Raises:
-            InputError: The recipe gives none.
+            InputError: The recipe has none.
         """
         if self.data is None:
             raise InputError(
@@ -57,13 +57,13 @@ class StepContext:
 
 
 class Step(Protocol):
-    """Turns an artifact into another one. Writes into `out_dir` only; never prints, never exits.
+    """Makes an artifact from another one. Writes into `out_dir` only; never prints, never exits.
 
     Attributes:
         kind: Name in recipes and lineage.
-        version: Raised when the same parameters would give other bytes.
-        accepts, produces: Formats at both ends; a chain is checked before anything runs.
-        needs: Modules whose versions decide the bytes.
+        version: Increased when the same parameters give other bytes.
+        accepts, produces: Formats of input and output; a chain is checked before anything runs.
+        needs: Modules whose versions affect the bytes.
         uses_data: Whether the bytes depend on `context.data`.
     """
 
@@ -86,7 +86,7 @@ class Step(Protocol):
 
 
 def content_key(step: Step, source_key: str, data_fingerprint: str, seed: int) -> str:
-    """sha256 of all that decides the step's bytes: what runs, on what, with which tools."""
+    """sha256 of everything that affects the step's bytes: step, parameters, source, data and versions of tools."""
     return digest_of(
         {
             "step": [step.kind, step.version],
@@ -100,13 +100,13 @@ def content_key(step: Step, source_key: str, data_fingerprint: str, seed: int) -
 
 
 def key_params(step: Step) -> dict:
-    """The parameters, with the content of files in place of their paths where the step has such (`key_params`)."""
+    """The parameters; a step may replace paths by the files' contents (`key_params`)."""
     own = getattr(step, "key_params", None)
     return step.params.model_dump(mode="json") if own is None else own()
 
 
 def tool_versions(modules: tuple[str, ...]) -> dict[str, str]:
-    """Version of the distribution behind each module, in the interpreter that would run it; empty when absent."""
+    """Module -> version of its distribution, in the interpreter that would run it; empty if it is missing."""
     return {module: _version(module) for module in modules}
 
 
@@ -119,7 +119,7 @@ def _version(module: str) -> str:
 
 
 def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageEntry:
-    """How `step` is written into the manifest of what it made."""
+    """The lineage entry of `step` for the manifest of its output."""
     return LineageEntry(
         step=step.kind,
         version=step.version,
@@ -131,7 +131,7 @@ def lineage_entry(step: Step, key: str, notes: tuple[str, ...] = ()) -> LineageE
 
 
 def check_chain(steps: list[Step], start: Format) -> None:
-    """Raises InputError when a step cannot take what the one before it gives."""
+    """Raises InputError if a step does not accept the output of the step before it."""
     current, before = start, "the model"
     for step in steps:
         if step.accepts != current:

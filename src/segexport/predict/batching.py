@@ -1,4 +1,4 @@
-"""Images one after the other become batches, where a model takes such."""
+"""Groups consecutive images into batches, if the model supports batches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Placed(Generic[T]):
-    """An image as the network gets it: (1, channels, height, width), and the way back."""
+    """The network's input of an image, (1, channels, height, width), and its placement, to map the mask back."""
 
     of: T
     tensor: np.ndarray
@@ -25,10 +25,10 @@ class Placed(Generic[T]):
 
 
 def batch_limit(manifest: Manifest, batch_size: int) -> int:
-    """`batch_size` if the first axis of every input and output is dynamic, else 1: then images run one by one.
+    """`batch_size` if the first axis of every input and output is dynamic, else 1: then images run one at a time.
 
     Raises:
-        InputError: A batch of nothing.
+        InputError: `batch_size` is below 1.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}", cause="it is at least 1")
@@ -37,7 +37,7 @@ def batch_limit(manifest: Manifest, batch_size: int) -> int:
 
 
 def batches(placed: Iterable[Placed[T]], limit: int) -> Iterator[list[Placed[T]]]:
-    """Neighbours whose tensors have one size, at most `limit` of them."""
+    """Groups consecutive images with tensors of equal size, at most `limit` per batch."""
     waiting: list[Placed[T]] = []
     for one in placed:
         if waiting and one.tensor.shape != waiting[0].tensor.shape:
@@ -52,10 +52,10 @@ def batches(placed: Iterable[Placed[T]], limit: int) -> Iterator[list[Placed[T]]
 
 
 def stacked(batch: list[Placed[T]]) -> np.ndarray:
-    """(batch, channels, height, width); of one image its own tensor."""
+    """The batch's tensor (batch, channels, height, width); a single image's tensor is not copied."""
     return batch[0].tensor if len(batch) == 1 else np.concatenate([one.tensor for one in batch])
 
 
 def each_of(masks: np.ndarray, count: int) -> list[np.ndarray]:
-    """The (H, W) masks of a batch's answer."""
+    """The (H, W) masks of a batch's prediction."""
     return [masks] if count == 1 else list(masks)

@@ -1,4 +1,4 @@
-"""A file from an http(s) URL, limited in size and in time."""
+"""Downloads a file from an http(s) URL with limits of size and time."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def download(url: str, *, max_bytes: int, timeout_s: float, open_url: Open = url
     resolving names and reading headers cannot be limited.
 
     Args:
-        max_bytes: Above which the download is given up.
-        timeout_s: For all of it: a server that sends a byte now and then is stopped too.
-        open_url: What opens the connection; what it refuses, it raises as InputError.
+        max_bytes: Largest size.
+        timeout_s: Limit for the whole download, also from a server that sends bytes slowly.
+        open_url: Opens the connection; raises InputError for an address that it refuses.
 
     Raises:
-        InputError: No such server or file, too slow, or cut off.
-        TooLargeError: More than `max_bytes`.
+        InputError: The server or file does not exist, is too slow, or the download was cut off.
+        TooLargeError: The file has more than `max_bytes`.
     """
     found: list[bytes | Exception] = []
 

@@ -1,4 +1,4 @@
-"""Which runtime runs a model fastest on this machine: measured once, and kept as long as nothing of it changes."""
+"""Finds the fastest runtime for a model on this machine; stores the result until model, machine or runtimes change."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _VERSION = 1
 def fastest_runtime(
     artifact: ModelArtifact, options: RunOptions, *, store: Store | None = None, progress: Progress = silent
 ) -> str:
-    """The name of the runtime that runs a model fastest here, of those whose masks agree with the first one's.
+    """The name of the fastest runtime on this machine whose masks agree with those of the format's first runtime.
 
-    Another one than the format's first is chosen where the whole 95 % interval of its time's ratio is below 1. The
-    answer is kept by model, machine, device, threads, and the versions of all runtimes.
+    Another runtime than the first is chosen only if the whole 95 % interval of its time ratio is below 1. The result is
+    stored by model, machine, device, threads, and the versions of all runtimes.
 
     Args:
         options: Device and threads.
 
     Raises:
-        SegexportError: The format's first runtime does not run it.
+        SegexportError: The format's first runtime cannot run the model.
     """
     each = [(runtime.name, runtime.version()) for runtime in runtimes_of(artifact.manifest.format)]
     versions = {name: version for name, version in each if version}
@@ -61,19 +61,19 @@ def fastest_runtime(
     def keep(folder: Path) -> None:
         (folder / _FILE).write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
 
-    if not found.failed:  # it may run the next time
+    if not found.failed:  # a failed runtime may work the next time
         store.keep(key, keep)
     return found.fastest
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What was measured.
+    """The measurements.
 
     Attributes:
-        ratios: Of the times to the first runtime's, of each that was timed.
-        failed: What kept the others from being timed, by their names.
-        disagree: Those whose masks are others than the first one's, with the share of pixels that agree.
+        ratios: Runtime -> its time relative to the first runtime's.
+        failed: Runtime -> why it could not be timed.
+        disagree: Runtime with masks that differ from the first one's -> fraction of equal pixels.
     """
 
     fastest: str
@@ -83,7 +83,7 @@ class _Found:
 
 
 def _read(store: Store, key: str) -> str:
-    """The name that is kept; empty where there is none, or the file was damaged."""
+    """The stored name; empty if there is none or the file is damaged."""
     folder = store.find(key)
     if folder is None:
         return ""

@@ -1,4 +1,4 @@
-"""What `predict` takes: paths, folders, URLs, arrays, and lists of these."""
+"""Reads the inputs of `predict`: paths, folders, URLs, arrays, and lists of these."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ import numpy as np
 from segexport.data.images import ARRAY_SUFFIXES, COLORS, IMAGE_SUFFIXES, decode_image
 from segexport.data.stored_pixels import Stored, as_wanted
 from segexport.errors import InputError
-from segexport.predict.download import download
 from segexport.spec import Pixels
 
 MAX_DOWNLOAD_BYTES = 64 << 20
-DOWNLOAD_TIMEOUT_S = 30.0  # for all of it: a server that sends a byte now and then is stopped too
+DOWNLOAD_TIMEOUT_S = 30.0  # for a whole download
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image (H, W, channels) as the model needs it, and its path or URL; `array_0` for the first array."""
+    """An image (H, W, channels) in the model's pixel form, and its path or URL; `array_0` for the first array."""
 
     name: str
     image: np.ndarray
 
 
 def pictures(source: Any, pixels: Pixels = COLORS) -> Iterator[Picture]:
-    """Every image of `source`, decoded when its turn comes.
+    """Yields every image of `source`; each is decoded when needed.
 
     Args:
-        source: A path, a folder, an http(s) URL, an array, {"img": one of these} as PaddleX's pipelines take it, or a
-            list of all these.
-        pixels: What the model asks for.
+        source: A path, a folder, an http(s) URL, an array, {"img": one of these} as in PaddleX's pipelines, or a list
+            of these.
+        pixels: The model's pixel form.
 
     Raises:
-        InputError: Something that is not an image, or cannot be read or downloaded.
+        InputError: An input is not an image, or cannot be read or downloaded.
     """
     yield from _pictures(source, pixels, itertools.count())
 
@@ -79,7 +78,7 @@ def _from_text(text: str, pixels: Pixels) -> Iterator[Picture]:
 
 
 def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """BGR, grey, or the model's own channels, to what the model asks for."""
+    """Converts BGR, grey, or the model's channels to the model's pixel form."""
     shaped = array[:, :, None] if array.ndim == 2 else array
     takes = {"rgb": (1, 3), "gray": (1, 3), "channels": (pixels.channels,)}[pixels.color]
     types = ("uint8",) if pixels.depth == "uint8" else ("uint8", "uint16", "float32")
@@ -96,4 +95,6 @@ def _from_array(array: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _downloaded(url: str) -> bytes:
+    from segexport.predict.download import download  # ssl and http take a while to import
+
     return download(url, max_bytes=MAX_DOWNLOAD_BYTES, timeout_s=DOWNLOAD_TIMEOUT_S)

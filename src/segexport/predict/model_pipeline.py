@@ -1,4 +1,4 @@
-"""PaddleX's pipelines: a YAML file that names a model, its device, batch size and input size; `predict` runs it."""
+"""PaddleX's pipelines: a YAML file with a model, its device, batch size and input size; `predict` runs it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Global:
 
 Pipeline:
   model: model        # an artifact, an export, or a PaddleSeg or PaddleX folder; relative to this file
-  device: cpu         # cpu, or gpu:0 where the model's runtime has one
-  runtime: null       # who runs the model: a name from segexport doctor, or fastest. null: the first of its format
+  device: cpu         # cpu, or gpu:0 if the model's runtime supports it
+  runtime: null       # a runtime's name from `segexport doctor`, or fastest. null: the format's first runtime
   batch_size: 1
   target_size: null   # input size of the network. null: the model's; -1: the image's size; 512; [1024, 512] (w, h)
 """
@@ -46,7 +46,7 @@ class _Settings(Frozen):
 
 
 class PipelineConfig(Frozen):
-    """The file, with the keys of PaddleX's. `Global.input` is read and left unused: inputs are given to `predict`."""
+    """The file, with PaddleX's keys. `Global.input` is ignored: `predict` takes the inputs."""
 
     Global: _Global = _Global()
     Pipeline: _Settings
@@ -61,7 +61,7 @@ class SegmentationPipeline:
     def predict(
         self, input: Any, batch_size: int | None = None, target_size: TargetSize = None, **options: Any
     ) -> Iterator[SegmentationResult]:
-        """Segments images as `Model.predict` does; what is not given is taken from the file."""
+        """Segments images like `Model.predict`; the file gives the defaults."""
         size = self.batch_size if batch_size is None else batch_size
         return self.model.predict(input, size, target_size, **options)
 
@@ -77,10 +77,10 @@ class SegmentationPipeline:
 
 
 def config_text(name: str) -> str:
-    """The YAML of a pipeline, to be filled in.
+    """The template of a pipeline's YAML.
 
     Raises:
-        InputError: No such pipeline.
+        InputError: The pipeline is unknown.
     """
     if name not in NAMES:
         raise InputError(f"there is no pipeline {name!r}", hint=f"there is {', '.join(NAMES)}")

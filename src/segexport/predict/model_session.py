@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.pipeline.registry import runtime_for
-from segexport.predict.fastest_runtime import fastest_runtime
 from segexport.runtimes.base import RunOptions, Runtime
 
 FASTEST = "fastest"
@@ -20,20 +19,21 @@ class Opened:
     """Use it in a `with` block, or call `close`.
 
     Args:
-        artifact: Any format.
-        device: `cpu`, `gpu:0`, ..., as the format's runtime has it here.
-        threads: Threads of one inference.
-        runtime: Who runs it, by name; `fastest`: who is, as measured on this machine; empty: the format's first.
+        artifact: The model, in any format.
+        device: `cpu`, `gpu:0`, ...; a device of the format's runtime on this machine.
+        threads: Threads for one inference.
+        runtime: The runtime's name; `fastest`: the fastest one measured on this machine; empty: the format's first.
 
     Raises:
-        InputError: A device that the runtime does not have (those that it has are named), or a runtime that is none of
-            the format's.
+        InputError: The runtime lacks the device (the error lists the available ones), or does not run the format.
     """
 
     def __init__(self, artifact: ModelArtifact, *, device: str = "cpu", threads: int = 1, runtime: str = "") -> None:
         self.artifact = artifact
         options = RunOptions(device=device, threads=threads)
         if runtime == FASTEST:
+            from segexport.predict.fastest_runtime import fastest_runtime
+
             runtime = fastest_runtime(artifact, options)
         chosen = runtime_for(artifact.manifest.format, device, runtime)
         require_device(chosen, device)
@@ -41,11 +41,11 @@ class Opened:
 
     @property
     def pid(self) -> int:
-        """Of the model's process; 0 where it runs elsewhere."""
+        """The id of the model's process; 0 if it runs on a phone."""
         return getattr(self._session, "pid", 0)  # a phone has none
 
     def peak_rss_bytes(self) -> int:
-        """Most memory that the model's process has held so far."""
+        """Peak memory of the model's process so far, in bytes."""
         return self._session.peak_rss_bytes()
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Opened:
 
 
 def require_device(runtime: Runtime, device: str) -> None:
-    """Refuses a device that this runtime does not have here. `cpu` always works, and a phone checks for itself."""
+    """Refuses a device that this runtime lacks on this machine. `cpu` always works, and a phone is checked later."""
     kind, _, index = device.partition(":")
     if device == "cpu" or kind == "adb":
         return

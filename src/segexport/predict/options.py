@@ -1,4 +1,4 @@
-"""How images are predicted."""
+"""Options of prediction."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from segexport.predict.target_size import TargetSize
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of `predict`, each for the tasks that have it.
+    """Options of `predict`; some apply to one task only.
 
     Attributes:
-        target_size: Input size of the network: as `Model.predict`.
-        slice_size: Of windows that large images are cut into: as `Model.predict`.
-        batch_size: Images of one run; None: from the model or the pipeline.
-        score_threshold: Objects below it are left out; None: those that pictures leave out.
+        target_size: Input size of the network, as in `Model.predict`.
+        slice_size: Size of the windows into which large images are cut, as in `Model.predict`.
+        batch_size: Images per run; None: from the model or the pipeline.
+        score_threshold: Objects with a lower score are left out; None: the threshold of pictures.
     """
 
     target_size: TargetSize = None

@@ -26,12 +26,12 @@ class SegmentationResult(Mapping):
     """The result for one image; also a mapping, for code that writes `result["label_map"]`.
 
     Attributes:
-        input_path: Where the image came from: its path or URL, or `array_0` for the first array.
-        page_index: None; PaddleX's place for the page of a PDF.
-        image: (H, W, 3) uint8 RGB; of other channels than three, a rendering of them.
+        input_path: The image's path or URL, or `array_0` for the first array.
+        page_index: None; PaddleX's key for the page of a PDF.
+        image: (H, W, 3) uint8 RGB; for other numbers of channels, a rendering.
         label_map: (H, W) uint8 or uint16, the class of each pixel; `pred` is another name of it.
-        score_map: (H, W, classes) float32 probabilities; None if the model outputs classes only, or if not asked for.
-        labels: The classes.
+        score_map: (H, W, classes) float32 probabilities; None if the model outputs classes only, or not requested.
+        labels: The names of the classes.
     """
 
     page_index = None
@@ -57,7 +57,7 @@ class SegmentationResult(Mapping):
         return f"<SegmentationResult {self.input_path}: {width}x{height}; {self.summary}>"
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows: the mask over the image."""
+        """The picture in a notebook: the mask over the image."""
         stream = io.BytesIO()
         self.picture().save(stream, "PNG")
         return stream.getvalue()
@@ -80,7 +80,7 @@ class SegmentationResult(Mapping):
 
     @property
     def img(self) -> dict[str, Image]:
-        """The image with the coloured mask laid over it, under the key `res`."""
+        """The image with the coloured mask over it, under the key `res`."""
         return {"res": self.picture("overlay")}
 
     @property
@@ -91,17 +91,17 @@ class SegmentationResult(Mapping):
 
     @property
     def summary(self) -> str:
-        """The share of each class."""
+        """The fraction of each class, as text."""
         return ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
 
     def picture(self, kind: str = "overlay") -> Image:
         """The mask as a picture.
 
         Args:
-            kind: `overlay`: over the image; `color`: in its classes' colours; `mask`: the class ids themselves.
+            kind: `overlay`: over the image; `color`: in its classes' colours; `mask`: the class ids.
 
         Raises:
-            InputError: Another kind.
+            InputError: The kind is unknown.
         """
         from PIL import Image
 
@@ -111,14 +111,14 @@ class SegmentationResult(Mapping):
         return Image.fromarray(self.label_map if kind == "mask" else colorize(self.label_map, self.labels))
 
     def picture_name(self, kind: str = "overlay") -> str:
-        """What `save_to_img` calls a picture in a folder."""
+        """The file name that `save_to_img` gives a picture in a folder."""
         return picture_name(self.input_path, kind)
 
     def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
-        """Prints the image's path and the share of each class; the mask itself is too long and printed as `...`.
+        """Prints the image's path and the fraction of each class; the mask is printed as `...`.
 
         Args:
-            format_json: Whether as indented JSON.
+            format_json: Whether to print indented JSON.
             indent, ensure_ascii: As in `json.dumps`, for `format_json`.
         """
         content = {"res": {**self._head, "pred": "...", "shares": self.shares}}
@@ -129,14 +129,14 @@ class SegmentationResult(Mapping):
 
         Args:
             save_path: A file that ends in `.json`, or a folder.
-            indent: Of the lines; a row of the mask is one line. None writes one line in all.
-            ensure_ascii: Whether letters beyond ASCII are escaped.
+            indent: Indentation; each row of the mask is one line. None: everything in one line.
+            ensure_ascii: Whether to escape characters outside ASCII.
 
         Returns:
             The file.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         dump = json_module.dumps
         content = {**self._head, "pred": self.label_map.tolist()}
@@ -155,16 +155,16 @@ class SegmentationResult(Mapping):
         """Writes a picture to a file, or into a folder under the image's name.
 
         Args:
-            save_path: A file with an image's suffix, or a folder. In a folder, the picture is called as the image; the
-                ids of `mask` become PNG whatever the image was, because other formats change them.
+            save_path: A file with an image's suffix, or a folder. In a folder, the picture has the image's name; the
+                ids of `mask` are always written as PNG, because other formats change them.
             kind: As in `picture`.
 
         Returns:
             The file.
 
         Raises:
-            InputError: No such kind, a format that cannot be written, or the image itself would be overwritten.
-            StorageError: It cannot be written.
+            InputError: The kind is unknown, the format cannot be written, or the image would be overwritten.
+            StorageError: The file cannot be written.
         """
         path = place(self.input_path, save_path, self.picture_name(kind), IMAGE_SUFFIXES)
         return save_picture(self.picture(kind), path, kind)

@@ -1,4 +1,4 @@
-"""Where a result is saved: a file, or a folder in which it is called as its image."""
+"""Saves results to a file, or into a folder under the image's name."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from segexport.files.atomic import write_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_LONGEST_STEM_BYTES = 240  # of the 255 that a file system takes
+_LONGEST_STEM_BYTES = 240  # of the 255 that file systems allow
 KINDS = ("overlay", "color", "mask")
 
 
 def require_kind(kind: str) -> None:
-    """Raises InputError for what is not a kind of picture."""
+    """Raises InputError for an unknown kind of picture."""
     if kind not in KINDS:
         raise InputError(f"{kind!r}: not a kind of picture", cause=f"it is {', '.join(KINDS[:-1])} or {KINDS[-1]}")
 
 
 def file_name(input_path: str) -> str:
-    """The name of an image's file, also of one that came from a URL."""
+    """The file name of an image from a path or URL."""
     if input_path.startswith(("http://", "https://")):
         return PurePosixPath(urlsplit(input_path).path).name or "download"
     return Path(input_path).name
 
 
 def picture_name(input_path: str, kind: str) -> str:
-    """What a picture is called in a folder: as the image; the ids of `mask` are a PNG."""
+    """The file name of a picture in a folder: the image's name; the ids of `mask` are a PNG."""
     suffix = Path(file_name(input_path)).suffix
     keeps = kind != "mask" and suffix.lower() in IMAGE_SUFFIXES
     return stem_of(input_path) + (suffix if keeps else ".png")
 
 
 def stem_of(input_path: str) -> str:
-    """The name of an image's file without its suffix, shortened so that another suffix or a number finds room."""
+    """The file name of an image without its suffix, shortened so that another suffix or a number fits."""
     stem = Path(file_name(input_path)).stem
     encoded = stem.encode(errors="surrogateescape")
     if len(encoded) <= _LONGEST_STEM_BYTES:
@@ -51,7 +51,7 @@ def stem_of(input_path: str) -> str:
 
 
 def place(input_path: str, save_path: str | Path, name: str, suffixes: Collection[str]) -> Path:
-    """`save_path` if it is a file with one of the suffixes, else `name` in that folder; never the image itself."""
+    """`save_path` if it has one of the suffixes, else `name` in that folder; never the image itself."""
     path = Path(save_path)
     if path.is_dir() or path.suffix.lower() not in suffixes:
         path = path / name
@@ -68,7 +68,8 @@ def save_picture(picture: Image, path: Path, kind: str) -> Path:
 
     content = BytesIO()
     try:
-        picture.save(content, format=Image.registered_extensions()[path.suffix.lower()])
+        # Those of the plugins in `data.images`; `registered_extensions()` imports all sixty that Pillow has.
+        picture.save(content, format=Image.EXTENSION[path.suffix.lower()])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: this format cannot be written", cause=str(error), hint="use .png") from None
     return write_file(path, content.getvalue())

@@ -1,4 +1,4 @@
-"""The size that the network sees: what `target_size` may be, and what it makes of a model's preprocessing."""
+"""The option `target_size`: checks it, and applies it to a model's preprocessing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ TargetSize = int | tuple[int, int] | None
 
 
 def checked_size(size: TargetSize) -> TargetSize:
-    """The size itself; raises InputError when it is none."""
+    """Returns the size; raises InputError if it is invalid."""
     if size is not None and not (_is_number(size) and size == -1):
         both_sides("target_size", size)
     return size
 
 
 def both_sides(name: str, size: Any) -> tuple[int, int]:
-    """(width, height) of a number or a pair; raises InputError for anything else."""
+    """Converts a number or a pair to (width, height); raises InputError for anything else."""
     pair = (size, size) if _is_number(size) else size
     if not (isinstance(pair, list | tuple) and len(pair) == 2 and all(_is_number(side) and side > 0 for side in pair)):
         also = "-1, " if name == "target_size" else ""

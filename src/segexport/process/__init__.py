@@ -1,1 +1,1 @@
-"""Processes of segexport's own: native code that can abort, and Pythons with other packages."""
+"""Worker processes: for native code that can abort, and for Pythons with other packages."""

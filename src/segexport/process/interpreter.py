@@ -1,4 +1,4 @@
-"""Which Python runs a worker: ours, a toolchain's, or another one of this machine that has what the worker imports."""
+"""Selects the Python that runs a worker: ours, a toolchain's, or another one that has the worker's modules."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from segexport.toolchain.catalog import Toolchain, providers
 from segexport.toolchain.hints import how_to_get
 
 OVERRIDE = "SEGEXPORT_PYTHON"
-_NAMED = 3  # of the Pythons that were tried
+_NAMED = 3  # number of tried Pythons in a message
 
 
 @functools.cache
 def interpreter_for(*modules: str) -> Path:
     """The Python whose environment has all of `modules`.
 
-    The first of: the one that $SEGEXPORT_PYTHON names; our own, where its versions are those that a toolchain was
-    tested with; an installed toolchain; our own with other versions; any other Python of this machine.
+    The first of: $SEGEXPORT_PYTHON; ours, if it has versions that a toolchain was tested with; an installed toolchain;
+    ours with other versions; any other Python of this machine.
 
     Raises:
-        EnvironmentMissingError: There is none, or the one that was named does not run.
+        EnvironmentMissingError: No Python has the modules, or $SEGEXPORT_PYTHON does not run.
     """
     chosen = os.environ.get(OVERRIDE)
     if chosen and _named(chosen, modules):
@@ -49,12 +49,12 @@ def interpreter_for(*modules: str) -> Path:
 
 
 def forget_interpreters() -> None:
-    """A toolchain was installed or removed: the next question is answered anew."""
+    """Clears the cache; call it after a toolchain was installed or removed."""
     interpreter_for.cache_clear()
 
 
 def fits(chain: Toolchain, modules: tuple[str, ...] = ()) -> bool:
-    """Whether our own environment has `modules` (by default all of the toolchain's) in versions that were tested."""
+    """Whether our environment has `modules` (default: all of the toolchain's) in tested versions."""
     wanted = {module.split(".")[0] for module in modules} or set(chain.modules)
     return all(
         importlib.util.find_spec(module) is not None and pythons.own_version(module).startswith(chain.modules[module])
@@ -63,7 +63,7 @@ def fits(chain: Toolchain, modules: tuple[str, ...] = ()) -> bool:
 
 
 def _named(chosen: str, modules: tuple[str, ...]) -> bool:
-    """Whether the Python that the user names has the modules."""
+    """Whether the Python in $SEGEXPORT_PYTHON has the modules."""
     if not pythons.imports(Path(chosen)):
         raise EnvironmentMissingError(
             f"${OVERRIDE} is {chosen}, which is not a Python that runs here and has NumPy",

@@ -1,4 +1,4 @@
-"""The Pythons of this machine. Each is executed and asked: a version manager's shim may be on PATH and exit 127."""
+"""Finds the Pythons of this machine. Each is executed: a version manager's shim may be on PATH but exit with 127."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _NAMES = ("python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "python3.9", "python3.8", "python3")
-_UV_BESIDE = Path(sys.executable).parent / "uv"  # `pip install uv` puts it there
+_UV_BESIDE = Path(sys.executable).parent / "uv"  # where `pip install uv` puts it
 _IMPORTS = """
 import importlib, sys
 sys.modules['openvino_telemetry'] = None  # as in `worker_host`: nothing is sent
@@ -44,7 +44,7 @@ print(json.dumps({'version': platform.python_version() if plain else '', 'makes'
 
 
 def candidates() -> Iterator[Path]:
-    """Pythons that may be here besides our own: on PATH, pyenv's, uv's, the system's; each path once, none executed."""
+    """Candidates besides ours: on PATH, pyenv's, uv's, the system's; each path once, none executed."""
     homes = (
         Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions",
         Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python")),
@@ -59,26 +59,26 @@ def candidates() -> Iterator[Path]:
 
 
 def imports(python: Path, *modules: str, timeout_s: float = 60) -> bool:
-    """Whether `python` runs and imports NumPy, which every worker does, and `modules`."""
+    """Whether `python` runs and imports `modules` and NumPy, which every worker needs."""
     return _ask(python, _IMPORTS, *modules, timeout_s=timeout_s) is not None
 
 
 def versions(python: Path, *modules: str) -> dict[str, str]:
-    """The version of the package behind each module, by module; "" for one that `python` does not have."""
+    """Module -> version of its package in `python`; "" if it is missing."""
     if python == Path(sys.executable):
         return {module: own_version(module) for module in modules}
     return _ask(python, _VERSIONS, *modules) or dict.fromkeys(modules, "")
 
 
 def own_version(module: str) -> str:
-    """The version of the package behind a module of our own environment; "" where it has none."""
+    """The version of a module's package in our environment; "" if it is missing."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package_of(module))
     return ""
 
 
 def package_of(module: str) -> str:
-    """What pip calls the package that brings a module of our own environment; the module's name where none does."""
+    """The name of a module's package in our environment; the module's name if it is missing."""
     top = module.split(".")[0]
     try:
         importlib.metadata.version(top)
@@ -89,15 +89,15 @@ def package_of(module: str) -> str:
 
 @functools.cache
 def python_version(python: Path) -> str:
-    """`3.10.13`; "" for what is no CPython that runs here, or a free-threaded one."""
+    """The version, such as `3.10.13`; "" if it is no CPython, does not run here, or is free-threaded."""
     return _kind(python)["version"]
 
 
 def find(minors: Sequence[str], *, makes_environments: bool = False) -> Path | None:
-    """A CPython of one of these versions ("3.10"), the earlier in the list the better; our own where it is one.
+    """A CPython of one of these versions ("3.10"), the best first; ours if it has one of them.
 
     Args:
-        makes_environments: It must have `venv` and `ensurepip`; Debian's comes without.
+        makes_environments: Whether it must have `venv` and `ensurepip`, which Debian's lacks.
     """
     best: tuple[int, Path] | None = None
     for candidate in (Path(sys.executable), *candidates()):
@@ -112,7 +112,7 @@ def find(minors: Sequence[str], *, makes_environments: bool = False) -> Path | N
 
 @functools.cache
 def find_uv() -> Path | None:
-    """uv on PATH or beside our own Python, where it runs."""
+    """The path of a uv that runs, on PATH or beside our Python."""
     for candidate in (shutil.which("uv"), _UV_BESIDE):
         if candidate and Path(candidate).is_file():
             with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -132,7 +132,7 @@ def _kind(python: Path) -> dict:
 
 
 def _ask(python: Path, source: str, *arguments: str, timeout_s: float = 60) -> dict | None:
-    """The JSON object that `source` prints last; None where there is none, or `python` fails."""
+    """The last JSON object that `source` prints; None if there is none or `python` fails."""
     try:
         done = subprocess.run(
             [str(python), "-I", "-c", source, *arguments],

@@ -1,8 +1,8 @@
 """Distinguishes failures of a job itself from failures of the machine.
 
-A converter that aborts on a program refuses it, and the next way may be tried. A process that was killed for want of
-memory, was killed from outside or timed out proves nothing: it is run again, and then it is an error. Else one
-bad moment of a machine would be taken for a property of a model, and kept.
+A converter that aborts on a program refuses it, and the caller may try another way. A process that was killed (by the
+system for lack of memory, or by someone) or timed out proves nothing about the model: it runs again, and a second
+failure is an error. Otherwise a temporary problem of the machine would be stored as a property of the model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from segexport.files.disk import require_room
 T = TypeVar("T")
 
 OWN_ENDS = frozenset({"SIGABRT", "SIGSEGV", "SIGFPE", "SIGILL", "SIGTRAP"})
-"""Signals that a program brings on itself. SIGKILL and SIGTERM come from outside, SIGBUS from a full disk or memory."""
+"""Signals that a program causes. SIGKILL and SIGTERM come from outside, SIGBUS from a full disk or memory."""
 MOST_RUNS = 3
 
 
@@ -30,9 +30,9 @@ def settled(run: Callable[[], T], *, out: Path | None = None) -> T:
 
     Raises:
         WorkerCrashed: It crashed with the same signal, or exited with the same code, in two consecutive runs.
-        Interrupted: It was ended from outside twice, or never in the same way.
+        Interrupted: It was killed from outside twice, or failed in different ways.
         StorageError: It crashed or failed, and the disk of `out` is full.
-        SegexportError: Whatever else it raises, at once.
+        SegexportError: Any other error of `run`, without a second run.
     """
     try:
         return _settled(run)

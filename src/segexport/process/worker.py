@@ -1,4 +1,4 @@
-"""Starts a worker process, talks to it, and reports how it ended. Native code that aborts ends only the worker."""
+"""Starts a worker process, calls its commands, and reports how it ended. Native code can only abort the worker."""
 
 from __future__ import annotations
 
@@ -11,43 +11,48 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from segexport.errors import EnvironmentMissingError, WorkerCrashed, WorkerFailed, WorkerTimeout
 from segexport.files.disk import require_temporary_room, storage_error
-from segexport.process import worker_host
 from segexport.process.interpreter import interpreter_for
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.process import worker_host
 
 _PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # fcntl.F_SETPIPE_SZ on Linux: fewer switches between the processes per frame
-_LOG_BYTES = 1 << 16  # of the log's end
-_LOOK_EVERY_S = 1.0  # how soon an ended process is noticed whose pipe somebody else keeps open
+_LOG_BYTES = 1 << 16  # read from the end of the log
+_LOOK_EVERY_S = 1.0  # interval for noticing an ended process whose pipe a child keeps open
+_HOST = Path(__file__).with_name("worker_host.py")
 _OWN_PACKAGE = Path(__file__).parent.parent
-_END_S = 2.0  # time for a process to end after it was asked to
+_END_S = 2.0  # time for a process to end after the request
 
 
 class Worker:
-    """A process that runs one worker file (see `worker_host`) and answers calls, one after the other.
+    """A process that runs one worker file (see `worker_host`) and answers calls in order.
 
     Args:
         script: The worker file; it imports nothing of segexport.
-        needs: Modules that the interpreter must be able to import; they pick it.
-        python: The interpreter, where it is chosen already.
-        own_code: Whether the worker imports segexport: it is found where ours is, whichever Python runs the worker.
-        threads: What OpenMP, MKL and OpenBLAS may use.
-        name: How messages call this worker.
-        environment: More environment variables.
-        shared: Whether arrays of large messages travel in memory that both processes see. The worker must not keep
-            arrays that it was given beyond its answer.
+        needs: Modules that the interpreter must import; they select it.
+        python: The interpreter, if already selected.
+        own_code: Whether the worker imports segexport; our copy is used, whichever Python runs the worker.
+        threads: Threads for OpenMP, MKL and OpenBLAS.
+        name: The worker's name in messages.
+        environment: Additional environment variables.
+        shared: Whether arrays of large messages are passed in shared memory. The worker must not keep its input arrays
+            after its answer.
 
     Attributes:
-        ahead: How many calls may be sent before the first answer is received.
+        ahead: Number of calls that may be sent before the first answer is received.
 
     Raises:
-        EnvironmentMissingError: No interpreter here can import `needs`.
+        EnvironmentMissingError: No interpreter on this machine can import `needs`.
     """
 
     def __init__(
@@ -66,11 +71,10 @@ class Worker:
         self._phase = "start"
         if python is None:
             python = interpreter_for(*((needs,) if isinstance(needs, str) else needs))
-        self._slots = _anonymous_files(4) if shared else []
-        self.ahead = 2 if self._slots else 1
+        self._descriptors = descriptors = _anonymous_files(4) if shared else []
+        self.ahead = 2 if descriptors else 1
         self._sent = 0
-        descriptors = [slot.descriptor for slot in self._slots]
-        # The system's death signal is tied to the thread that starts the process: only the main one lives to the end.
+        # The system sends the death signal when the starting thread ends: only the main thread lives to the end.
         mortal = ["--die-with-parent"] if threading.current_thread() is threading.main_thread() else []
         options = ["--shared", ",".join(map(str, descriptors))] if descriptors else []
         if own_code:
@@ -78,7 +82,7 @@ class Worker:
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
             self._process = subprocess.Popen(
-                [str(python), "-I", "-u", str(worker_host.__file__), str(script), str(os.getpid()), *mortal, *options],
+                [str(python), "-I", "-u", str(_HOST), str(script), str(os.getpid()), *mortal, *options],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -87,11 +91,11 @@ class Worker:
                 pass_fds=descriptors,
             )
         except OSError as error:
-            self._close_slots()
+            self._close_descriptors()
             raise WorkerCrashed(
                 f"{self.name}: the process cannot be started", cause=f"{error.filename or python}: {error.strerror}"
             ) from error
-        assert self._process.stdin is not None  # pipes were asked for
+        assert self._process.stdin is not None  # opened with pipes
         assert self._process.stdout is not None
         self._pipes = self._process.stdin, self._process.stdout
         self._in, self._out = (pipe.fileno() for pipe in self._pipes)
@@ -105,7 +109,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs still."""
+        """Whether the process is still running."""
         return self._process.poll() is None
 
     def call(
@@ -114,11 +118,11 @@ class Worker:
         """Sends a command and waits for its answer.
 
         Raises:
-            WorkerTimeout: No answer in `timeout_s` seconds; the worker is killed.
-            WorkerCrashed: The process ended without an answer, or got no memory.
+            WorkerTimeout: There was no answer in `timeout_s` seconds; the worker is killed.
+            WorkerCrashed: The process ended without an answer, or ran out of memory.
             WorkerFailed: The worker reports an error.
             EnvironmentMissingError: A module that the worker imports is missing.
-            StorageError: The worker found the disk full, or ended while the folder for temporary files is.
+            StorageError: The worker found the disk full, or ended while the folder for temporary files is full.
         """
         self.send(command, arguments, arrays, timeout_s=timeout_s)
         return self.receive(timeout_s=timeout_s)
@@ -126,13 +130,13 @@ class Worker:
     def send(
         self, command: str, arguments: Mapping[str, Any] | None = None, arrays: Sequence[np.ndarray] = (), *, timeout_s
     ) -> None:
-        """Sends a command and returns; before more than `ahead` are on their way, `receive` must follow."""
+        """Sends a command without waiting; at most `ahead` commands may wait for `receive`."""
         self._phase = command
         deadline = time.monotonic() + timeout_s
         header = {"command": command, "arguments": dict(arguments or {}), "slot": self._sent % 2}
         slot = self._slots[self._sent % 2] if self._slots else None
         self._sent += 1
-        for buffer in worker_host.encode(header, list(arrays), slot):
+        for buffer in self._host.encode(header, list(arrays), slot):
             view = memoryview(buffer)
             while len(view):
                 self._wait(deadline, timeout_s, write=True)
@@ -144,7 +148,7 @@ class Worker:
                     raise self._crashed() from None
 
     def receive(self, *, timeout_s: float) -> tuple[dict, list[np.ndarray]]:
-        """The answer to the first command that has none yet; raises as `call` does."""
+        """Returns the answer to the oldest unanswered command; raises as `call` does."""
         deadline = time.monotonic() + timeout_s
 
         def read(count: int) -> bytearray:
@@ -162,11 +166,11 @@ class Worker:
             return buffer
 
         try:
-            decoded = worker_host.decode(read, self._slots[2:])
+            decoded = self._host.decode(read, self._slots[2:])
             if decoded is None:
                 raise self._crashed()
             answer, arrays = decoded
-            if self._slots:  # the slot is written again before long
+            if self._slots:  # a later call overwrites the slot
                 arrays = [array if array.base is None else array.copy() for array in arrays]
             answer.pop("slot", None)
             succeeded = answer.pop("ok")
@@ -195,7 +199,7 @@ class Worker:
         raise failed
 
     def peak_rss_bytes(self) -> int:
-        """Most memory that the process has held so far; 0 if unknown."""
+        """Peak memory of the process so far, in bytes; 0 if unknown."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except OSError:
@@ -204,10 +208,10 @@ class Worker:
         return int(found[1]) * 1024 if found else 0
 
     def log(self) -> str:
-        """The last that the process wrote to its standard output and error; libraries can print without end."""
+        """The end of the process's standard output and error; libraries can print without limit."""
         descriptor = self._log.fileno()
         start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
-        # Not seek and read: the position in the file is the process's too.
+        # Not seek and read: the process shares the file position.
         return os.pread(descriptor, _LOG_BYTES, start).decode("utf-8", "replace")
 
     def close(self) -> None:
@@ -221,12 +225,24 @@ class Worker:
         self._process.wait()
         for pipe in self._pipes:
             pipe.close()
-        self._close_slots()
+        self._close_descriptors()
 
-    def _close_slots(self) -> None:
-        for slot in self._slots:
-            os.close(slot.descriptor)
-        self._slots = []
+    def _close_descriptors(self) -> None:
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors = []
+        self.__dict__["_slots"] = []  # the numbers may soon belong to other files
+
+    @property
+    def _host(self) -> ModuleType:
+        """The other end's module, which imports NumPy: the process starts before."""
+        from segexport.process import worker_host
+
+        return worker_host
+
+    @cached_property
+    def _slots(self) -> list[worker_host.SharedSlot]:
+        return [self._host.SharedSlot(descriptor) for descriptor in self._descriptors]
 
     def __enter__(self) -> Worker:
         return self
@@ -236,7 +252,7 @@ class Worker:
         self._log.close()
 
     def _wait(self, deadline: float, timeout_s: float, *, write: bool) -> None:
-        """Returns when the pipe is ready. A child of an ended process may keep it open, so that is looked at too."""
+        """Waits until the pipe is ready or the process has ended; a child of the process may keep the pipe open."""
         poll = select.poll()
         poll.register(self._in if write else self._out, select.POLLOUT if write else select.POLLIN)
         while (left := deadline - time.monotonic()) > 0:
@@ -267,14 +283,14 @@ class Worker:
         if code < 0:
             end = _signal_name(-code)
             how = f"was killed by {end}"
-        if worker_host.EXHAUSTED.search(self.log()):  # a C++ library aborts when it gets no memory
+        if self._host.EXHAUSTED.search(self.log()):  # a C++ library aborts if it runs out of memory
             end = ""
         crashed = WorkerCrashed(f"{self.name}: the process {how} during {self._phase!r}", cause=self._tail(), end=end)
         require_temporary_room(crashed)
         return crashed
 
     def _tail(self) -> str:
-        """The lines of the log that best explain the end: Paddle's libraries print a `... Error:` or a check."""
+        """The lines of the log that best explain the failure: Paddle's libraries print a `... Error:` or a check."""
         lines = [line.strip() for line in self.log().splitlines() if line.strip()]
         lines = [line for line in lines if not _EMPTY_TALK.search(line)]
         telling = [line for line in lines if _TELLING.search(line)]
@@ -287,23 +303,23 @@ _EMPTY_TALK = re.compile(r"^[-=*\s]*$|^\W*Error Message Summary:?$|TimeInfo: |Si
 _QUIET = {"GLOG_minloglevel": "2", "GLOG_v": "0", "PYTHONWARNINGS": "ignore"}
 
 
-def _anonymous_files(count: int) -> list[worker_host.SharedSlot]:
-    """Slots of shared memory; none where the system has no files without a name (it is Linux that has)."""
+def _anonymous_files(count: int) -> list[int]:
+    """Descriptors of shared memory; none if the system has no anonymous files (Linux has them)."""
     if not hasattr(os, "memfd_create"):
         return []
     import fcntl
 
-    slots: list[worker_host.SharedSlot] = []
+    found: list[int] = []
     try:
         for _ in range(count):
-            slots.append(worker_host.SharedSlot(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)))
-            # A process that made it smaller would end the other one, at its next look, by a signal.
-            fcntl.fcntl(slots[-1].descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    except OSError:  # not available in this container: only slower
-        for slot in slots:
-            os.close(slot.descriptor)
+            found.append(os.memfd_create("segexport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+            # If one process shrank the file, the other's next access would end it by a signal.
+            fcntl.fcntl(found[-1], fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    except OSError:  # not available in this container; only slower
+        for descriptor in found:
+            os.close(descriptor)
         return []
-    return slots
+    return found
 
 
 def _thread_limits(threads: int) -> dict[str, str]:
@@ -324,5 +340,5 @@ def _widen(*descriptors: int) -> None:
     for descriptor in descriptors:
         try:
             fcntl.fcntl(descriptor, _SET_PIPE_SIZE, _PIPE_BYTES)
-        except OSError:  # not Linux, or the user's pipe budget is spent: only slower
+        except OSError:  # not Linux, or the user's pipe limit is reached; only slower
             return

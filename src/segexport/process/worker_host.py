@@ -1,16 +1,16 @@
 """Runs inside a worker process: loads one worker file and answers its parent's calls. Standard library and NumPy only.
 
 `<python> -I worker_host.py WORKER.py PARENT [--die-with-parent] [--shared FD,FD,FD,FD] [--package FOLDER]` reads calls
-from standard input and writes answers to what was standard output. File descriptor 1 itself is pointed at standard
-error first, because native libraries print there whenever they like.
+from standard input and writes answers to the original standard output. File descriptor 1 is first redirected to
+standard error, because native libraries print to it at any time.
 
 A worker file defines `COMMANDS: dict[str, function]`. A function takes `(arguments: dict, arrays: list[ndarray])` and
 returns `(answer: dict, arrays: list[ndarray])`. An error that the caller can fix is raised as `WorkerFailure`.
 
 A message is `<4sI`: a magic word and the bytes of its JSON header; the header; then each array's raw bytes. The header
 lists the arrays' dtypes and shapes under "arrays". With `--shared`, the arrays of a large message are in memory that
-both processes see, at the place in the header: two slots for calls and two for answers, used in turn, so that the next
-call can be written while one is worked at. Arrays that a command is given are valid until it has answered.
+both processes share, at the offset in the header: two slots for calls and two for answers, used in turn, so that the
+next call can be written while one runs. A command's input arrays are valid until it has answered.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _PREFIX = struct.Struct("<4sI")
 _MAGIC = b"segx"
 _MAX_HEADER_BYTES = 1 << 26
 _PR_SET_PDEATHSIG = 1
-_SHARED_FROM_BYTES = 1 << 15  # a smaller message is as quick through the pipe
+_SHARED_FROM_BYTES = 1 << 15  # for smaller messages the pipe is as fast
 _ALIGNED_BYTES, _GROWN_BYTES = 64, 1 << 20
 
 
 class WorkerFailure(Exception):
-    """The worker cannot do the job, for a reason that it reports: what, cause, hint."""
+    """The worker cannot do the job; it reports what, cause and hint."""
 
     def __init__(self, what: str, cause: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -50,11 +50,11 @@ class WorkerFailure(Exception):
 EXHAUSTED = re.compile(
     r"bad_alloc|[Cc]annot allocate memory|MemoryError|ResourceExhausted|[Ff]ailed to allocate memory"
 )
-"""How libraries report that memory ran out."""
+"""Messages of libraries that ran out of memory."""
 
 
 def exhausted(error: BaseException | None) -> bool:
-    """Whether an error or its cause is a lack of memory, which proves nothing about the job."""
+    """Whether an error or its cause is a lack of memory, which says nothing about the job."""
     while error is not None:
         if isinstance(error, MemoryError) or EXHAUSTED.search(f"{type(error).__name__}: {error}"):
             return True
@@ -63,14 +63,14 @@ def exhausted(error: BaseException | None) -> bool:
 
 
 class SharedSlot:
-    """Memory of two processes for the arrays of one message: a file without a name, gone when both are."""
+    """Shared memory of two processes for the arrays of one message: an anonymous file that ends with both processes."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._map: mmap.mmap | None = None
 
     def put(self, arrays: list[np.ndarray]) -> list[int]:
-        """Copies the arrays in; where each begins."""
+        """Copies the arrays; returns the offset of each."""
         places, end = [], 0
         for array in arrays:
             places.append(end)
@@ -82,22 +82,22 @@ class SharedSlot:
         return places
 
     def view(self, place: int, dtype: np.dtype, shape: list[int]) -> np.ndarray:
-        """The array that begins at a byte; it is not copied.
+        """The array at an offset, without a copy.
 
         Raises:
-            ValueError: It would lie outside.
+            ValueError: It would be outside of the memory.
         """
         count = int(np.prod(shape, dtype=np.int64))
         end, size = place + count * dtype.itemsize, os.fstat(self.descriptor).st_size
         if place < 0 or count < 0 or end > size:
             raise ValueError(f"bytes {place} to {end} of {size}")
         if self._map is None or len(self._map) < end:
-            self._map = mmap.mmap(self.descriptor, size)  # the old one lives as long as its arrays
+            self._map = mmap.mmap(self.descriptor, size)  # the old map exists as long as its arrays
         return np.frombuffer(self._map, dtype, count, place).reshape(shape)
 
 
 def encode(header: dict, arrays: list[np.ndarray], slot: SharedSlot | None = None) -> list[bytes | memoryview]:
-    """A message as buffers, ready to be written one after the other; arrays are copied into a slot, or not at all."""
+    """A message as buffers to write in order; arrays are copied into a slot or not copied."""
     arrays = [np.asarray(array, order="C") for array in arrays]
     layout = [{"dtype": array.dtype.str, "shape": array.shape} for array in arrays]
     shared = slot is not None and sum(array.nbytes for array in arrays) >= _SHARED_FROM_BYTES
@@ -114,10 +114,10 @@ def encode(header: dict, arrays: list[np.ndarray], slot: SharedSlot | None = Non
 def decode(read, slots: list[SharedSlot] | tuple = ()) -> tuple[dict, list[np.ndarray]] | None:
     """The next message, or None at the end of the stream. `read(n)` returns a writable buffer of n bytes, or None.
 
-    Its header's `slot` names the one of `slots` with the arrays that did not come through the stream.
+    Its header's `slot` is the index in `slots` of the memory with the arrays that are not in the stream.
 
     Raises:
-        ValueError, KeyError, TypeError: What comes is not a message.
+        ValueError, KeyError, TypeError: The stream does not contain a message.
     """
     prefix = read(_PREFIX.size)
     if prefix is None:
@@ -158,13 +158,13 @@ def _reader(stream):
 
 
 def _exit_with_parent(parent: int, at_once: bool) -> None:
-    """A worker whose parent was killed must not live on: the parent's id changes when it dies.
+    """Ends this worker after its parent was killed, which changes the parent's id.
 
-    A native call may keep Python from noticing; where `at_once` allows it, Linux is asked to end us itself.
+    A native call may keep Python from noticing; with `at_once`, Linux sends a signal.
     """
     if at_once and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # it had already died
         os._exit(1)
 
     def watch() -> None:
@@ -186,7 +186,7 @@ def _make_importable(folder: str) -> None:
 
 
 def _load(path: str):
-    sys.path.insert(0, os.path.dirname(path))  # -I leaves the script's folder out; siblings may be imported
+    sys.path.insert(0, os.path.dirname(path))  # -I omits the script's folder; workers import siblings
     sys.modules["worker_host"] = sys.modules[__name__]
     # OpenVINO and NNCF send statistics about their use as soon as they are imported; without this module they cannot.
     sys.modules["openvino_telemetry"] = None
@@ -226,7 +226,7 @@ def _no_memory(error: BaseException) -> dict:
 
 
 def _shared_slots() -> tuple[list[SharedSlot], list[SharedSlot]]:
-    """Those for calls and those for answers."""
+    """Splits the slots into those for calls and those for answers."""
     if not _option("--shared"):
         return [], []
     descriptors = [int(text) for text in _option("--shared").split(",")]
@@ -265,7 +265,7 @@ def main() -> None:
             while len(view):
                 view = view[answers.write(view) :]
     sys.stdout.flush()
-    os._exit(0)  # native libraries have been seen to abort in their own exit handlers
+    os._exit(0)  # some native libraries abort in their exit handlers
 
 
 if __name__ == "__main__":

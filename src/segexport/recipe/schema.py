@@ -1,4 +1,4 @@
-"""The recipe: what is to be made of a model and how it is checked. Plain data; `recipe.reader` reads it from a file."""
+"""The recipe: how exports are made from a model and checked. Plain data; `recipe.reader` reads it from a file."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ class DataRecipe(Frozen):
         split: Images of the check.
         calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
+        calibration_part: The same of the calibration split; for images without lists.
         label_map: Class of the model -> class of the data, by name or by id, where the two differ.
         limit: At most so many images for the check, spread over the split.
         groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
@@ -63,6 +64,7 @@ class DataRecipe(Frozen):
     calibration_split: str = "train"
     groups: str | None = None
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
+    calibration_part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
 
@@ -112,8 +114,8 @@ class CheckRecipe(Frozen):
         latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
             reported, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is
             gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
-        latency_seconds: Time for the timed runs of all exports together; 0 leaves them out. Opening each of them up to
-            eight times, and warming up, comes on top.
+        latency_seconds: Longest time for the timed runs of all exports together; 0 leaves them out. Each is opened
+            three to eight times, which comes on top; it ends as soon as every interval is within 3 % of its ratio.
         worst_images: How many of the worst images are drawn.
         runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
             run one format, each export of it gets a row for each.

@@ -1,1 +1,1 @@
-"""Results that outlive their run: references, golden packs, shards, earlier reports, what a phone wrote."""
+"""Results in files: references, golden packs, shards, earlier reports, a phone's results."""

@@ -1,7 +1,7 @@
-"""One portable file with many members and a JSON header that knows the digest of every one of them, and its own.
+"""A portable zip file with a JSON header that contains the digest of every member, and its own.
 
-A zip without surprises: fixed times, no folders, nothing is ever extracted by name, no pickle. References and the parts
-of a sharded check are such files. `docs/reference-format.md` describes the layout for other languages.
+Times are fixed, there are no folders, nothing is extracted by name, and there is no pickle. References and the parts of
+a sharded check use this format. `docs/reference-format.md` describes it for other languages.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 
 HEADER = "header.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip knows: equal contents give equal bytes
-_STORED = (".png", ".jpg")  # compressed already
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time in a zip: equal contents give equal bytes
+_STORED = (".png", ".jpg")  # already compressed
 MAX_HEADER_BYTES = 256 << 20
 MAX_MEMBER_BYTES = 256 << 20
 
@@ -67,11 +67,11 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(path: Path) -> Iterator[ArchiveWriter]:
-    """An archive that takes its place at `path` when the block ends well and its header was written.
+    """An archive that appears at `path` if the block ends without an error and its header was written.
 
     Raises:
         InputError: `path` exists.
-        StorageError: The disk is full, or the place cannot be written.
+        StorageError: The disk is full, or the folder cannot be written.
     """
     with whole_file(path, replace=False) as work:
         writer = ArchiveWriter(work)
@@ -83,18 +83,18 @@ def new_archive(path: Path) -> Iterator[ArchiveWriter]:
 
 
 def require_new(path: Path) -> None:
-    """Raises InputError when there is something at `path` already."""
+    """Raises InputError if `path` exists."""
     if path.exists():
         raise InputError(f"{path}: exists", hint="choose another file with -o, or remove it")
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that was read: all its members had the digests that the header names.
+    """An archive whose members match the digests in its header.
 
     Attributes:
-        header: Without `members`, `digest`, `kind` and `schema_version`.
-        digest: sha256 (hex) of the header, and so of everything.
+        header: The header without `members`, `digest`, `kind` and `schema_version`.
+        digest: sha256 (hex) of the header, which contains the members' digests.
     """
 
     path: Path
@@ -106,7 +106,7 @@ class Archive:
         """The bytes of a member.
 
         Raises:
-            InputError: There is none of that name, or the file was changed or removed since it was opened.
+            InputError: The name is unknown, or the file was changed or removed after it was opened.
         """
         if name not in self.names:
             raise InputError(f"{self.path}: there is no {name} in it", cause="the file is damaged or was edited")
@@ -121,7 +121,7 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runti
 
 
 def looks_like_archive(path: Path) -> bool:
-    """Whether a file begins as a zip does; a truncated one does too."""
+    """Whether a file begins like a zip, even if truncated."""
     try:
         with path.open("rb") as stream:
             return stream.read(2) == b"PK"
@@ -135,10 +135,10 @@ def open_archive(path: Path, *, kind: str, schema_version: int, what: str, hint:
 
     Args:
         what: The kind of file, for messages.
-        hint: How to get a good one.
+        hint: How to get a valid file.
 
     Raises:
-        InputError: Missing, truncated, edited, of another kind or of another version.
+        InputError: The file is missing, truncated, edited, of another kind or of another version.
     """
     if not path.is_file():
         raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}", hint=hint)
@@ -201,7 +201,7 @@ def _verify(file: zipfile.ZipFile, members: dict[str, dict[str, Any]]) -> None:
 
 
 def npy_bytes(array: np.ndarray) -> bytes:
-    """The array in NumPy's own file format, little-endian, C order, never pickled."""
+    """The array in NumPy's file format: little-endian, C order, never pickled."""
     stream = io.BytesIO()
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
     np.lib.format.write_array(stream, little, version=(1, 0), allow_pickle=False)
@@ -212,7 +212,7 @@ def npy_array(data: bytes, name: str) -> np.ndarray:
     """Reads what `npy_bytes` wrote.
 
     Raises:
-        InputError: Not such bytes; a size that the bytes do not have is never allocated.
+        InputError: The bytes are not an array; memory is allocated only for sizes that the bytes have.
     """
     stream = io.BytesIO(data)
     try:
@@ -223,5 +223,5 @@ def npy_array(data: bytes, name: str) -> np.ndarray:
         if dtype.hasobject or fortran:
             raise ValueError(f"an array of {dtype}, fortran_order {fortran}")
         return np.frombuffer(rest, dtype).reshape(shape).copy()
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:  # its header is Python's own syntax
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:  # its header is in Python's syntax
         raise InputError(f"{name}: not an array", cause=str(error)) from error

@@ -1,4 +1,4 @@
-"""What exports are compared with: a model that runs beside them (`live`), or a recording (`recorded_reference`)."""
+"""The reference of a check: a model that runs beside the exports (`live`), or a recording (`recorded_reference`)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from segexport.verdict import Check
 
 
 class Reference(Protocol):
-    """The original, whose masks or objects exports have to give.
+    """The original, whose masks or objects exports must reproduce.
 
     Attributes:
-        artifact: The model; of a recording, its manifest alone.
-        identity: Tells it from every other reference: names and digests.
+        artifact: The model; for a recording, only its manifest.
+        identity: Names and digests that identify it.
     """
 
     @property
@@ -34,11 +34,11 @@ class Reference(Protocol):
         """Raises InputError for an export that cannot be compared with this reference."""
 
     def with_groups(self, data: Dataset) -> Dataset:
-        """The data with the groups that a recording knows, where the data names none itself."""
+        """The data with the recorded groups, if the data has none."""
         ...
 
     def open(self) -> ModelUnderTest:
-        """Ready to answer images; who asks for it closes its session.
+        """Opens it for predictions; the caller closes the session.
 
         Raises:
             SegexportError: It cannot be run.
@@ -46,22 +46,22 @@ class Reference(Protocol):
         ...
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
-        """The exports' preprocessing, where the reference has to take it over; None: it keeps its own."""
+        """The exports' preprocessing if the reference must use it; None: it keeps its own."""
         ...
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel | None:
-        """What is timed in turn with the exports; None where the times are known already. `ran`: what `open` gave."""
+        """The program to time in turn with the exports; None if the times are recorded. `ran`: the result of `open`."""
         ...
 
     def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """Whether this reference is right, for each export that contradicts it (`recheck`)."""
+        """Tests this reference for each export that contradicts it (`recheck`)."""
         ...
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
-        """How its answers came about, for the report.
+        """Describes for the report how its predictions were made.
 
         Args:
-            ran: What `open` gave.
-            timing: Of `program`; None where nothing was timed.
+            ran: The result of `open`.
+            timing: The times of `program`; None if it was not timed.
         """
         ...

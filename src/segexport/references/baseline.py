@@ -1,4 +1,4 @@
-"""Regressions: a report against an earlier one of the same classes and the same images."""
+"""Finds regressions: compares a report with an earlier one with the same classes and images."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def compare_with_baseline(
 def against(
     report: Report, baseline: Report, tolerances: Tolerances, *, where: Path, latency_gated: bool = False
 ) -> Report:
-    """The report with `baseline.*` checks for every export, and its verdicts after them.
+    """The report with `baseline.*` checks for every export, and the verdicts with these checks.
 
     Args:
         baseline: The earlier report.
         where: Its path, for messages.
-        latency_gated: Whether an export fails that is slower than there.
+        latency_gated: Whether an export fails that is slower than in the baseline.
 
     Raises:
-        InputError: It has other classes, other images or another metric, so that its figures mean something else.
+        InputError: It has other classes, images or metrics, so that the figures cannot be compared.
     """
     _require_comparable(report, baseline, where)
     before = {export.name: export for export in baseline.exports}
@@ -134,7 +134,7 @@ def _compared(
 def _two_sided(
     name: str, what: str, now: float | None, before: float | None, tolerance: float, why: str
 ) -> Check | None:
-    """FAIL on a loss beyond the tolerance; a gain beyond it is reported, not gated."""
+    """FAIL on a loss above the tolerance; a gain above it is reported, not gated."""
     if before is None:
         return None
     if now is None:
@@ -167,7 +167,7 @@ def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -
 
 
 def _latency(now: Latency | None, before: Latency | None, tolerance: float, gated: bool) -> Check | None:
-    """FAIL where the whole interval is beyond the tolerance; else it passes, since the two runs are not interleaved."""
+    """FAIL if the whole interval is above the tolerance; else PASS, because the two runs are not interleaved."""
     name = "baseline.latency"
     if now is None or before is None:
         return None

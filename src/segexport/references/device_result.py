@@ -1,4 +1,4 @@
-"""What a phone measured, as a row of the report: its masks are compared here, its own word is not taken for it."""
+"""Adds a phone's measurements to the report; its masks are compared here, not on the phone."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from segexport.verdict import overall
 
 
 def with_device_rows(report: Report, exports: Sequence[Export], files: list[Path], pack: GoldenPack | None) -> Report:
-    """The report with one more row for each result file, behind the export that the phone ran.
+    """The report with one row per result file, after the row of the export that the phone ran.
 
     Raises:
-        InputError: A result of another model than any of `exports`, or of other images than those expected.
+        InputError: A result belongs to a model that is not in `exports`, or to other images.
         WorkerFailed: The phone reports an error.
     """
     rows = list(report.exports)
@@ -46,7 +46,7 @@ def device_row(
         raise InputError(f"{file}: nothing was run")
     limits = _limits(export, pack)
     if pack is not None and result.id != pack.digest:
-        pack = None  # the names of its images are those of every pack
+        pack = None  # all packs have the same names of images
     pairs = [_masks(item, artifact, file, pack) for item in result.items]
     per_image = [metrics.agreement(found, wanted) for found, wanted in pairs]
     classes = artifact.manifest.num_classes
@@ -107,14 +107,14 @@ def _limits(export: Export, pack: GoldenPack | None) -> Limits:
 def _masks(
     item: DeviceItem, artifact: ModelArtifact, file: Path, pack: GoldenPack | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(what the phone gave, what was expected), of equal size."""
+    """(the phone's mask, the expected mask), with equal sizes."""
     found = read_mask(file.parent, item)
     sample = artifact.manifest.sample
     if pack is not None and item.input in {image.name for image in pack.pack.images}:
         wanted = pack.expected_mask(item.input)
     elif sample is not None and item.input == sample.input:
         wanted = decode_label(artifact.path / sample.expected_mask)
-        if wanted.shape != found.shape:  # a sample's mask may be of the image's own size
+        if wanted.shape != found.shape:  # a sample's mask may have the image's size
             size = image_size(artifact.path / sample.input)
             found = preprocess.restore_mask(found, preprocess.place(artifact.manifest.preprocess, *size))
     else:

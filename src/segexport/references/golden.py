@@ -26,14 +26,14 @@ from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
 from segexport.references.archive import require_new
 from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
-from segexport.references.logits import digest_logits, score_output
+from segexport.references.logits import digest_logits
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job
-from segexport.spec import Precision
+from segexport.spec import Precision, score_output
 
 LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
-"""Root mean square difference of scores, in standard deviations of them. int8 and w8 are only reported: their scores
-move by tenths while the masks stay."""
+"""Root mean square difference of scores, in standard deviations of the scores. For int8 and w8 it is only reported:
+their scores change by tenths although the masks do not."""
 
 
 def make_pack(
@@ -46,17 +46,19 @@ def make_pack(
     threads: int = 1,
     progress: Progress = silent,
 ) -> Path:
-    """Runs the model on some images, spread over the data, and packs what has to come out.
+    """Runs the model on some images, spread over the data, and packs images and expected results.
 
     Args:
         source: The trained model, or an export: the pack then contains it, and a phone can run it.
         output: A folder, or a file that ends in `.zip`.
 
     Raises:
-        InputError: More than 256 classes, or masks of one class only, which a dead model gives as well.
+        InputError: There are more than 256 classes, or the masks have one class only, as those of a broken model.
     """
     require_new(output)
     manifest = source.manifest
+    if manifest.preprocess.tiles is not None:
+        raise InputError(f"{manifest.name}: a phone runs whole images, and this manifest asks for tiles")
     if manifest.num_classes > 256:
         raise InputError(
             f"{manifest.name}: {manifest.num_classes} classes",
@@ -135,7 +137,7 @@ def _write_image(
 
 
 def _as_sent(image: Path, source: ModelArtifact) -> Path | np.ndarray:
-    """What a phone gets: the picture, or the tensor where its decoder does not give what the model takes."""
+    """The phone's input: the picture, or the tensor if the phone's decoder cannot give the model's pixels."""
     contract = source.manifest.preprocess
     if contract.takes_bitmaps:
         return image
@@ -181,7 +183,7 @@ def _tolerances() -> dict[Precision, Tolerance]:
 
 @contextmanager
 def _place(output: Path) -> Iterator[Path]:
-    """A folder that becomes `output`, or the zip of that name, when the block ends well."""
+    """A folder that becomes `output`, or the zip of that name, if the block ends without an error."""
     if output.suffix != ".zip":
         with new_folder(output) as work:
             yield work

@@ -1,11 +1,11 @@
-"""Golden packs: a few images with the masks that must come out, for a phone or a CI that has no data set.
+"""Golden packs: a few images with the expected masks, for a phone or a CI without a data set.
 
 A pack is a folder, or the same files in a zip:
 
-    pack.json          what this file knows, below; `digest` is that of all the rest
+    pack.json          the fields below; `digest` covers all other files
     job.json           the same items for the Android app (`runtimes.device_job`)
-    input-0.png        8-bit RGB, so that every decoder gives the same pixels; .npy of a model of other channels
-    expected-0.png     8-bit grey: the class of each pixel, at the size of the model's answer
+    input-0.png        8-bit RGB, so that every decoder gives the same pixels; .npy for a model with other channels
+    expected-0.png     8-bit grey: the class of each pixel, at the size of the model's output
     manifest.json, ... the export, if the pack was made from one: then the app can run the pack
 """
 
@@ -33,11 +33,11 @@ from segexport.files.json_reader import parse_json
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits
-from segexport.references.logits import LogitDigest, deviation, score_output
+from segexport.references.logits import LogitDigest, deviation
 from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Recorded, Report
 from segexport.runtimes.base import Prediction, Session, SessionInfo
-from segexport.spec import Frozen, Precision
+from segexport.spec import Frozen, Precision, score_output
 from segexport.verdict import Check, Verdict, overall
 
 PACK_NAME = "pack.json"
@@ -50,7 +50,7 @@ _WHAT = "a golden pack"
 
 
 class Tolerance(Frozen):
-    """What an export of one precision has to hold on the pack; the first three as in `limits.Limits`."""
+    """Limits for an export of one precision on the pack; the first three as in `limits.Limits`."""
 
     agreement_min: float | None = Field(default=None, ge=0, le=1)
     agreement_worst_image_min: float | None = Field(default=None, ge=0, le=1)
@@ -59,7 +59,7 @@ class Tolerance(Frozen):
 
 
 class GoldenImage(RecordedImage):
-    """An image of the pack: `name` is its file there, `source` what it was called in the data."""
+    """An image of the pack: `name` is its file in the pack, `source` its name in the data."""
 
     source: str
     expected_mask: str
@@ -91,7 +91,7 @@ class Pack(Frozen):
 
 
 class GoldenPack:
-    """A pack that was read and is whole."""
+    """A pack that was read and verified."""
 
     def __init__(self, path: Path, folder: Path, pack: Pack, digest: str) -> None:
         self.path, self.folder, self.pack, self.digest = path, folder, pack, digest
@@ -102,12 +102,12 @@ class GoldenPack:
         return Dataset(self.folder, "", entries, groups=self.pack.groups)
 
     def expected_mask(self, name: str) -> np.ndarray:
-        """(H, W) uint8, at the size of the model's answer."""
+        """(H, W) uint8, at the size of the model's output."""
         image = next(image for image in self.pack.images if image.name == name)
         return decode_label(self.folder / image.expected_mask)
 
     def limits(self, precision: Precision, changes: Limits | None = None) -> Limits:
-        """What an export has to hold: agreement alone, since a pack knows no truth and no clock."""
+        """The limits for an export: agreement only, because a pack has no labels and no times."""
         tolerance = self.pack.tolerances.get(precision, Tolerance())
         given = tolerance.model_dump(exclude={"logits_max"})
         return Limits(**given, size_ratio_max=None, latency_ratio_max=None).overridden(changes)
@@ -128,7 +128,7 @@ class GoldenPack:
         )
 
     def probe(self, export: Export, session: Session) -> list[Check]:
-        """Holds the raw scores against the recorded ones; a `check.Probe`."""
+        """Compares the raw scores with the recorded ones; a `check.Probe`."""
         name, manifest = "golden.logits", export.made.manifest
         place = score_output(manifest.outputs)
         recorded = [(image, image.logits) for image in self.pack.images if image.logits is not None]
@@ -156,9 +156,9 @@ _COSTS = ("size.", "latency.", "compression.")
 
 
 def agreement_only(report: Report) -> Report:
-    """A report against a pack: costs of an export are reported, not gated.
+    """Changes a report on a pack: an export's costs are reported, not gated.
 
-    The pack's model may be the export itself, and a handful of images is no place to take times.
+    The pack's model may be the export itself, and there are too few images for times.
     """
     rows = []
     for export in report.exports:
@@ -176,7 +176,7 @@ def open_pack(path: Path) -> Iterator[GoldenPack]:
     """Reads a pack, folder or zip, and verifies every file that pack.json names.
 
     Raises:
-        InputError: Missing, truncated, edited, no pack, or one of another version.
+        InputError: The pack is missing, truncated, edited or of another version, or the file is no pack.
     """
     import tempfile
 
@@ -192,7 +192,7 @@ def open_pack(path: Path) -> Iterator[GoldenPack]:
 
 @guarded(_WHAT)
 def _unzip(path: Path, folder: Path) -> None:
-    """The files of the pack itself; names with folders are the export's, and are not needed here."""
+    """The pack's files without the export's, which are in folders and not needed here."""
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder", hint=_HINT)
     try:

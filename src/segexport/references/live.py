@@ -1,4 +1,4 @@
-"""A reference that runs beside the exports."""
+"""A reference that is run together with the exports."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from segexport.verdict import Check
 
 @dataclass(frozen=True)
 class LiveReference:
-    """The model itself, and how it is run; a `Reference`."""
+    """A model and the options of its runs; a `Reference`."""
 
     artifact: ModelArtifact
     options: RunOptions = field(default_factory=RunOptions)
 
     @classmethod
     def of(cls, artifact: ModelArtifact, check: CheckRecipe) -> LiveReference:
-        """A model that runs with a check's options."""
+        """Builds it with a check's options."""
         options = RunOptions(check.reference_device, check.threads, check.timeout_s)
         return cls(artifact, with_graph(options, "watched" if check.timing_seconds else "plain"))
 
@@ -45,7 +45,7 @@ class LiveReference:
         return LiveModel(REFERENCE, self.artifact, self.options)
 
     def require_fit(self, exports: Sequence[Export]) -> None:
-        """Every export can be compared with it: what it was not made for shows in the masks."""
+        """Accepts every export: a wrong one is found by its masks."""
 
     def with_groups(self, data: Dataset) -> Dataset:
         return data
@@ -54,7 +54,7 @@ class LiveReference:
         return self._model.open()
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> Preprocess | None:
-        """That of the exports where the model takes any size and they do not: both must see the same tensor."""
+        """The exports' preprocessing if the model's size is dynamic and theirs is fixed: both need the same tensor."""
         first, *others = (export.manifest.preprocess for export in exports) if exports else (None,)
         free = -1 in self.artifact.manifest.image.shape[2:]
         shared = all(other == first for other in others)
@@ -64,7 +64,7 @@ class LiveReference:
         return self._model.program(image, ran.session, ran.preprocess)
 
     def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """Run again in a process that has seen nothing else, on the CPU, by the plain program."""
+        """Runs the model again in a fresh process, on the CPU, by the plain program."""
 
         def again(images: Sequence[int]) -> Comparison:
             model = self._model.open(with_graph(replace(self.options, device="cpu"), "plain"))

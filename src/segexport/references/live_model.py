@@ -1,4 +1,4 @@
-"""A model that is run here: opened for masks, and opened anew for times."""
+"""A model that is run on this machine: opened for masks, and opened again for times."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.measure import latency
 from segexport.measure.parity import ModelUnderTest
+from segexport.measure.tiled_session import in_tiles, require_joinable
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.watched import timed_graph, with_graph
@@ -18,10 +19,10 @@ from segexport.spec import Preprocess
 
 @dataclass(frozen=True)
 class LiveModel:
-    """An artifact and how it is run.
+    """An artifact and the options of its runs.
 
     Attributes:
-        name: What the comparison calls it.
+        name: Its name in the comparison.
     """
 
     name: str
@@ -32,31 +33,32 @@ class LiveModel:
         """Starts the model in a separate process. `options` replace the model's.
 
         Raises:
-            SegexportError: It cannot be run.
+            SegexportError: The model cannot be run.
         """
         options = options or self.options
         runtime = runtime_for(self.artifact.manifest.format, options.device, options.runtime)
         return runtime.open(self.artifact, options)
 
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
-        """The same, ready to be compared; who asks for it closes its session."""
+        """Starts the model for a comparison; the caller closes the session."""
         manifest = self.artifact.manifest
-        return ModelUnderTest(self.name, self.open_session(options), manifest, manifest.preprocess)
+        require_joinable(manifest)
+        return ModelUnderTest(self.name, in_tiles(self.open_session(options), manifest), manifest, manifest.preprocess)
 
     def program(
         self, image: np.ndarray, ran: Session | None = None, contract: Preprocess | None = None
     ) -> latency.TimedModel:
-        """What is timed: this model on one image.
+        """The program to time: this model on one image.
 
         Args:
             image: uint8 (height, width, 3), RGB.
-            ran: The session that gave the masks; it knows whether a quicker program gives the same. None: the model is
+            ran: The session of the masks; it states whether a faster program gives the same masks. None: the model is
                 timed with its options.
-            contract: In place of the model's own preprocessing.
+            contract: Replaces the model's preprocessing.
         """
         options = self.options if ran is None else with_graph(self.options, timed_graph(ran))
         manifest = self.artifact.manifest
-        tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
+        tensor, placement = preprocess.example(contract or manifest.preprocess, image)
         return latency.TimedModel(
             lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement)
         )

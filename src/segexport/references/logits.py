@@ -1,29 +1,28 @@
-"""A model's raw scores for one image, condensed to what can be compared years later on another machine."""
+"""Summarizes a model's raw scores for one image, for later comparison on another machine."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 
 from segexport.spec import Frozen, TensorSpec
 
 POINTS = 8
-"""Scores are kept at so many rows and columns, evenly spread."""
+"""Number of rows, and of columns, at which scores are kept, evenly spread."""
 
 _SCORES = ("logits", "probability")
 
 
 class LogitDigest(Frozen):
-    """The scores of one image, (C, H, W), condensed.
+    """A summary of the scores of one image, (C, H, W).
 
     Attributes:
-        output: Name of the output; the first that is a segmentation.
-        sha256: Of the float32 values, little-endian, C order: equal only where every bit is.
+        output: Name of the output: the first segmentation.
+        sha256: Digest of the float32 values, little-endian, C order.
         mean, std: Per class over all pixels.
-        points: Per class, the values at `POINTS` x `POINTS` pixels, row by row; at `point_places`. Empty where
-            they were not asked for.
+        points: Per class, the values at `POINTS` x `POINTS` pixels (`point_places`), row by row; empty if not
+            requested.
     """
 
     output: str
@@ -34,16 +33,8 @@ class LogitDigest(Frozen):
     points: tuple[tuple[float, ...], ...] = ()
 
 
-def score_output(specs: Sequence[TensorSpec]) -> int | None:
-    """Index of the output that is the segmentation, if it contains scores; None for one that holds classes only."""
-    for index, spec in enumerate(specs):
-        if spec.semantics in (*_SCORES, "class_index"):
-            return index if spec.semantics in _SCORES else None
-    return None
-
-
 def point_places(size: int) -> np.ndarray:
-    """The `POINTS` pixels along a side of `size`: the middles of equal parts."""
+    """The `POINTS` positions along a side of `size` pixels: the middles of equal parts."""
     return (2 * np.arange(POINTS) + 1) * size // (2 * POINTS)
 
 
@@ -55,7 +46,7 @@ def as_planes(output: np.ndarray, spec: TensorSpec) -> np.ndarray:
 
 
 def digest_logits(output: np.ndarray, spec: TensorSpec, *, points: bool = False) -> LogitDigest | None:
-    """Condenses one image's scores; None where they contain NaN or infinity, which are not numbers to compare."""
+    """Summarizes one image's scores; None if they contain NaN or infinity."""
     planes = as_planes(output, spec)
     if not np.isfinite(planes).all():
         return None
@@ -70,20 +61,20 @@ def digest_logits(output: np.ndarray, spec: TensorSpec, *, points: bool = False)
 
 
 def _seven_digits(values: np.ndarray) -> tuple[float, ...]:
-    """As much as float32 has; more would only make files larger."""
+    """Rounds to float32's precision; more digits would only make files larger."""
     return tuple(float(f"{value:.7g}") for value in values)
 
 
 def at_points(planes: np.ndarray) -> np.ndarray:
-    """(C, POINTS * POINTS) float32: the scores at the kept places."""
+    """(C, POINTS * POINTS) float32: the scores at the kept positions."""
     rows, columns = point_places(planes.shape[1]), point_places(planes.shape[2])
     return planes[:, rows][:, :, columns].reshape(len(planes), -1)
 
 
 def deviation(output: np.ndarray, spec: TensorSpec, recorded: LogitDigest) -> float:
-    """Root mean square difference at the kept places, over the standard deviation of the recorded scores.
+    """Root mean square difference at the kept positions, divided by the standard deviation of the recorded scores.
 
-    Infinity where shapes differ or the scores are not numbers.
+    Infinity if shapes differ or scores are not finite.
     """
     planes = as_planes(output, spec)
     if planes.shape != tuple(recorded.shape):

@@ -1,4 +1,4 @@
-"""Puts the parts of a sharded check together; `shard` defines their content."""
+"""Merges the parts of a sharded check; `shard` defines their content."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class _Read:
 
 @guarded("parts of one sharded check")
 def merge(paths: Sequence[Path], pictures: Path) -> Measurement:
-    """Puts the parts of one run together, ready for `conclude`.
+    """Merges the parts of one run for `conclude`.
 
     Args:
         paths: The parts, in any order.
         pictures: Folder for the images that the report shows.
 
     Raises:
-        InputError: Parts that are missing, doubled, damaged, of another run, or measured by other runtimes.
+        InputError: Parts are missing, duplicate, damaged, of different runs, or measured by different runtimes.
     """
     parts = sorted((_read(path) for path in paths), key=lambda read: read.part.index)
     _require_whole(parts)
@@ -160,7 +160,7 @@ def _program(runner: StableSessionInfo) -> tuple[str, str, str]:
 
 
 def _order(parts: list[_Read]) -> list[int]:
-    """Places in the concatenated parts, in the order of the whole data: shard i has every count-th image from i on."""
+    """Indices into the concatenated parts in the order of the data; shard i has every count-th image from i on."""
     starts = np.cumsum([0, *(len(read.part.names) for read in parts)])
     rounds = max(len(read.part.names) for read in parts)
     return [
@@ -204,13 +204,13 @@ def _merged(parts: list[_Read], place: int, order: list[int]) -> Measured:
 
 
 def _info(shares: list[Contestant]) -> SessionInfo | None:
-    """What ran a model; None where nothing did."""
+    """The session's runtime and device; None if the model was not run."""
     runner = next((one.runner for one in shares if one.runner is not None), None)
     return None if runner is None else SessionInfo(**runner.model_dump(), load_ms=0.0)
 
 
 def _more(shares: list[Contestant]) -> list[Check]:
-    """The first part's further checks. A reference that is wrong in one part is wrong in all."""
+    """The first part's further checks; if the reference is wrong in one part, it is wrong in all."""
     trials = [check for one in shares for check in one.more if check.name == recheck.NAME]
     others = [check for check in shares[0].more if check.name != recheck.NAME]
     verdict = overall(check.verdict for check in trials)
@@ -222,7 +222,7 @@ def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
     rows = {name: [_rows(read, place, name) for read in parts] for name in ARRAYS}
     pooled = {name: [read.array(place, name) for read in parts] for name in POOLED}
     joined = {name: np.concatenate(arrays) for name, arrays in rows.items()}
-    # Images whose mask had a wrong shape have no agreement; then the rest is in the order of the parts.
+    # Images whose mask had a wrong shape have no agreement; then the others are in the order of the parts.
     ordered = {name: array[order] if len(array) == len(order) else array for name, array in joined.items()}
     names = [name for read in parts for name in read.part.names]
     bad = {name for one in shares for name in one.not_finite}
@@ -241,7 +241,7 @@ def _counts(parts: list[_Read], place: int, order: list[int]) -> PixelCounts:
 
 
 def _rows(read: _Read, place: int, name: str) -> np.ndarray:
-    """An array with a row for each image of the part; of agreement, for each image that has one."""
+    """An array with a row per image of the part; the agreement has a row per image with an agreement."""
     rows = read.array(place, name)
     if rows is None or (name == "counts" and len(rows) != len(read.part.names)):
         who = read.part.contestants[place].name or "the reference"

@@ -1,4 +1,4 @@
-"""Checks a reference that exports contradict: it runs again on the images in question, in a fresh process.
+"""Checks a reference that exports contradict: it runs again on the images that differ, in a fresh process.
 
 A disagreement is a fault of the export only if the reference is right. So if an export does not agree, the reference's
 masks are computed again on the images with the least agreement, in a fresh process, on the CPU, by the plain program.
@@ -32,10 +32,10 @@ common cause. Two separate faults, or the rounding of two low precisions, have f
 
 @dataclass(frozen=True)
 class RequiredAgreement:
-    """The agreement with the reference that an export must have.
+    """The required agreement of an export with the reference.
 
     Attributes:
-        mean, worst: Over all images and on the worst one; of pixels, or of objects. 0 if not gated.
+        mean, worst: Agreement of pixels or objects over all images, and on the worst one; 0 if not gated.
     """
 
     format: str
@@ -52,8 +52,8 @@ class Contradiction:
     """Exports that contradict the reference.
 
     Attributes:
-        exports: Those that do not agree with it, by name.
-        images: Indices of the images on which they agree least, worst first.
+        exports: Name -> export that does not agree with it.
+        images: Indices of the images with the least agreement, worst first.
     """
 
     exports: Mapping[str, RequiredAgreement]

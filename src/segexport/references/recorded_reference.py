@@ -1,4 +1,4 @@
-"""A reference that ran before: it answers with recorded masks where a model would run, and refuses to be misused."""
+"""A recorded reference: returns recorded masks instead of running a model, and refuses other images or models."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from segexport.verdict import Check
 
 
 class RecordedImage(Frozen):
-    """An image that a recording knows.
+    """An image of a recording.
 
     Attributes:
         name: Its path inside the data set.
-        image_sha256, label_sha256: Of the files; no label, no digest.
-        width, height: Of the decoded image.
-        group: The images that it belongs to, if groups were given.
+        image_sha256, label_sha256: Digests of the files; the second is missing without a label.
+        width, height: Size of the decoded image in pixels.
+        group: Its group, if the data has groups.
     """
 
     name: str
@@ -75,8 +75,8 @@ class RecordedReference:
     def unproven(self) -> bool:
         """Whether the masks are those of Paddle's optimized program, which is wrong for some networks.
 
-        All recordings were until there was a proof in them, but those for which the optimized program had been seen to
-        go wrong on the first image.
+        Recordings without a proof come from versions that ran the optimized program, unless it was wrong on the first
+        image.
         """
         return self.info.runtime == "paddle" and self.proof is None and "plain" not in self.info.provider
 
@@ -93,27 +93,27 @@ class RecordedReference:
         return (self.artifact.manifest.name, self.artifact.digest, self.recorded.digest)
 
     def open(self) -> ModelUnderTest:
-        """Plays back recorded results; the caller names the next image, which its tensor cannot identify."""
+        """A session that replays recorded results; the caller names each image, which its tensor cannot identify."""
         manifest, session = self.artifact.manifest, RecordedSession(self.info, self.predict)
         return ModelUnderTest(REFERENCE, session, manifest, manifest.preprocess, choose=session.choose)
 
     def shared_preprocess(self, exports: Sequence[ModelArtifact]) -> None:
-        """The masks are those of the tensors that were recorded."""
+        """None: the masks belong to the recorded tensors."""
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> None:
-        """Its times were recorded, or there are none."""
+        """None: its times were recorded, if at all."""
 
     def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:
-        """There is no model to run: only its proof can be used."""
+        """Uses only the recorded proof: there is no model to run."""
         return without_model(contradiction, comparison, unproven=self.unproven, again=self.again)
 
     def run(self, ran: ModelUnderTest, comparison: Comparison, timing: latency.Timing | None) -> ReferenceRun:
-        """What was recorded, whatever was seen since."""
+        """The recorded proof."""
         return self.recorded_run
 
     @property
     def recorded_run(self) -> ReferenceRun:
-        """For the report."""
+        """Describes the recording for the report."""
         notes = self.notes
         if not self.is_gpu:
             notes = (*notes, f"the {self.recorded.kind} was made on the CPU, as a substitute for a GPU")
@@ -122,10 +122,10 @@ class RecordedReference:
         )
 
     def require_data(self, data: Dataset) -> None:
-        """Refuses other images, other labels, or fewer of them than were recorded.
+        """Refuses other images, other labels, or fewer images than recorded.
 
         Raises:
-            InputError: They differ; how many and which.
+            InputError: They differ; the error says how many and which.
         """
         here = {entry.image: entry.label for entry in data.entries}
         missing = [name for name in self.images if name not in here]
@@ -167,7 +167,7 @@ class RecordedReference:
         """Refuses exports of another model or with another preprocessing, and margins below the noise.
 
         Raises:
-            InputError: The first export that does not fit.
+            InputError: An export does not match; the error names the first one.
         """
         for export in exports:
             if export.artifact is not None:
@@ -206,7 +206,7 @@ class RecordedReference:
 
 
 def effective(preprocess: Preprocess, sizes: set[tuple[int, int]]) -> Preprocess:
-    """The contract without the operations that change none of these images' (width, height)."""
+    """The contract without operations that change none of these (width, height) of images."""
     placements = [place(preprocess, *size).sizes for size in sorted(sizes)]
     kept = tuple(
         op
@@ -224,7 +224,7 @@ def _changed(data: Dataset, recorded: RecordedImage, label: str | None) -> str:
 
 
 class RecordedSession:
-    """A `Session` without a model. `choose` names the image; its recorded prediction is the answer."""
+    """A `Session` without a model. `choose` selects the image; the result is its recorded prediction."""
 
     ahead = 1
 

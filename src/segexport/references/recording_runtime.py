@@ -13,6 +13,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.files.store import Store
 from segexport.measure import metrics
+from segexport.measure.tiled_session import in_tiles, require_joinable
 from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.registry import runtime_for, target_named
 from segexport.pipeline.step import StepContext
@@ -23,14 +24,14 @@ from segexport.runtimes.watched import with_graph
 from segexport.spec import Precision
 
 STAND_IN = "onnx"
-"""The export that records in place of a Paddle program, on a GPU that Paddle cannot use: ONNX Runtime can oftener."""
+"""The export that records instead of a Paddle program on a GPU that Paddle cannot use but ONNX Runtime can."""
 GUARDED_IMAGES = 4
 """Images on which a runtime that replaces Paddle on the GPU has to agree with Paddle on the CPU."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What is opened to record: the model itself, or the export that can run where the model cannot."""
+    """The program that records: the model, or an export on a device that the model's runtime does not support."""
 
     artifact: ModelArtifact
     options: RunOptions
@@ -39,13 +40,15 @@ class Engine:
     def open(self, graph: str = "plain") -> Session:
         """`graph`: which of its programs Paddle runs (`runtimes.paddle`); masks come from the plain one."""
         options = with_graph(self.options, graph)
-        return runtime_for(self.artifact.manifest.format).open(self.artifact, options)
+        manifest = self.artifact.manifest
+        require_joinable(manifest)
+        return in_tiles(runtime_for(manifest.format).open(self.artifact, options), manifest)
 
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Workers inherit this: without it, GPUs since Ampere round the inputs of fp32 products to 10 bits (TF32), and
-    cuDNN may pick kernels whose sums differ from run to run."""
+    """Sets environment variables for the workers. Without them, GPUs since Ampere round the inputs of fp32 products to
+    10 bits (TF32), and cuDNN may select kernels that are not deterministic."""
     wanted = {"NVIDIA_TF32_OVERRIDE": "0", "FLAGS_cudnn_deterministic": "1"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -61,10 +64,10 @@ def full_precision() -> Iterator[None]:
 def engine_for(
     source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
 ) -> Engine:
-    """The model in its own runtime; on a GPU that this runtime cannot use, its fp32 ONNX export in ONNX Runtime.
+    """The model in its runtime; on a GPU that this runtime cannot use, its fp32 ONNX export in ONNX Runtime.
 
     Raises:
-        EnvironmentMissingError: No runtime here has the GPU.
+        EnvironmentMissingError: No installed runtime can use the GPU.
     """
     if not options.device.startswith("gpu"):
         return Engine(source, options)
@@ -90,12 +93,12 @@ def engine_for(
 def onnx_stand_in(
     source: ModelArtifact, options: RunOptions, data: Dataset, store: Store, progress: Progress = silent
 ) -> Engine:
-    """The fp32 ONNX export, after it has shown on some images that it does what Paddle does on the CPU.
+    """The fp32 ONNX export, after comparing it with Paddle on the CPU on some images.
 
-    A fault of the conversion would else become the reference, and every export with the same fault would pass.
+    Otherwise a fault of the conversion would become the reference, and every export with the same fault would pass.
 
     Raises:
-        InputError: It does not.
+        InputError: It does not agree with Paddle.
     """
     builder = PlanRunner(store, StepContext(threads=options.threads, progress=progress))
     artifact = builder.build(

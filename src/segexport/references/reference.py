@@ -1,4 +1,4 @@
-"""Records the original model on the device where it is at home, once, so that any machine can check against it."""
+"""Records the original model once, on its device, so that any machine can compare exports with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segexport.measure import latency, metrics
 from segexport.measure.environment import describe_gpu, describe_machine, now
 from segexport.progress import Progress, silent
 from segexport.references.archive import require_new
-from segexport.references.logits import LogitDigest, digest_logits, score_output
+from segexport.references.logits import LogitDigest, digest_logits
 from segexport.references.recording_runtime import Engine, engine_for, full_precision
 from segexport.references.reference_file import (
     Data,
@@ -32,7 +32,7 @@ from segexport.references.reference_file import (
 )
 from segexport.runtimes.base import Prediction, RunOptions, Session
 from segexport.runtimes.watched import proof_of, timed_graph
-from segexport.spec import Label
+from segexport.spec import Label, score_output
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.classes import scored_classes
 
@@ -52,18 +52,19 @@ def record(
 ) -> ReferenceFile:
     """Runs the model on all images, twice in two processes, and writes the results to one file.
 
-    A third process runs Paddle's optimized program beside them, for the proof that goes with the masks, and for times.
+    A third process runs Paddle's optimized program, for the proof of the masks and for times.
 
     Args:
         source: The trained model.
-        data: The images; all of them are recorded.
+        data: The images; all are recorded.
         device: `cpu`, `gpu:0`, ...; another device is never used instead: that is an error.
-        latency_seconds: For timing it; 0 leaves that out.
+        latency_seconds: Time for timing it; 0: it is not timed.
         label_map: Class of the model -> class of the data, by name; for the recorded confusions.
 
     Raises:
-        InputError: Too few images, no labelled pixel, a model that gives one class only; or `output` exists.
-        EnvironmentMissingError: The device is not there for any runtime that could run the model.
+        InputError: There are too few images or no labelled pixels, the model predicts one class only, or `output`
+            exists.
+        EnvironmentMissingError: No runtime that could run the model has the device.
     """
     require_new(output)
     if len(data) < MIN_IMAGES:
@@ -123,7 +124,7 @@ def _runner(engine: Engine, session: Session) -> RuntimeRecord:
 
 
 class _Run:
-    """One image after the other through both sessions, and what is counted on the way."""
+    """Runs the images in both sessions and counts the results."""
 
     def __init__(
         self,
@@ -188,7 +189,7 @@ class _Run:
         )
 
     def noise(self) -> Noise:
-        """What the second run differed by.
+        """The differences of the second run.
 
         Raises:
             InputError: The recorded results cannot distinguish exports.
@@ -216,7 +217,7 @@ class _Run:
 
     def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
         """Times the model on the first image; `graph` as in `Engine.open`."""
-        tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
+        tensor, _ = preprocess.example(self._manifest.preprocess, self._data.read(0).image)
         program = latency.TimedModel(lambda: engine.open(graph), [tensor])
         timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:
@@ -234,7 +235,7 @@ class _Run:
         )
 
     def described(self) -> Data:
-        """The data set."""
+        """Describes the data set for the header."""
         data = self._data
         return Data(
             path=data.root.name,

@@ -1,7 +1,7 @@
-"""The recorded reference, one file: what is in it, how it is written, how it is read back as a `RecordedReference`.
+"""The file of a recorded reference: its content, writer, and reader, which returns a `RecordedReference`.
 
-`docs/reference-format.md` is the same for readers in other languages. Masks and certainty are PNG files, so they
-are lossless, small, and can be looked at.
+`docs/reference-format.md` describes it for other languages. Masks and certainty are PNG files: lossless, small, and
+easy to view.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Image(RecordedImage):
     """One image of the recording; its arrays are members `images/<index>/...`.
 
     Attributes:
-        margin_edges: Not written any more: where earlier versions kept margins beside `decided.png`.
+        margin_edges: No longer written; earlier versions stored margins besides `decided.png`.
     """
 
     finite: bool = True
@@ -53,10 +53,10 @@ class Image(RecordedImage):
 
 
 class Data(Frozen):
-    """The images as a whole; `label_map` and the classes define what the confusion matrices count.
+    """The data set; `label_map` and the classes define the confusion matrices.
 
     Attributes:
-        fingerprint: Of the images without their groups, since masks know nothing of groups.
+        fingerprint: Fingerprint of the images without their groups, which do not affect masks.
         groups: How images are grouped; empty: each image is a separate group.
     """
 
@@ -71,11 +71,11 @@ class Data(Frozen):
 
 
 class RuntimeRecord(Frozen):
-    """What ran the model.
+    """Runtime and machine of the recording.
 
     Attributes:
-        asked: The device that was asked for.
-        driver: Of the GPU; empty on a CPU.
+        asked: The requested device.
+        driver: The GPU's driver; empty on a CPU.
         processor: The machine, from `environment.describe_machine`.
     """
 
@@ -96,8 +96,8 @@ class Noise(Frozen):
     """Compares a second run, in a separate process, with the first: a confident margin has to be larger.
 
     Attributes:
-        differing_pixels: Of all masks together.
-        worst_image: Largest share of an image's pixels that differ.
+        differing_pixels: Number in all masks.
+        worst_image: Largest fraction of an image's pixels that differ.
         miou_delta: Second run's mIoU minus the first's; without labels, against the first's masks.
     """
 
@@ -109,11 +109,11 @@ class Noise(Frozen):
 
 
 class Times(Frozen):
-    """Milliseconds of inference, by block, in the order taken; and of what comes before and after it.
+    """Milliseconds of inference, by block, in measuring order; and of preprocessing and postprocessing.
 
     Attributes:
-        sessions: How many processes the blocks come from, one after the other, equally many from each.
-        peak_rss_bytes: The most memory that one of them held; 0 if not measured.
+        sessions: Number of processes; each has the same number of consecutive blocks.
+        peak_rss_bytes: Peak memory of a process; 0 if not measured.
     """
 
     sessions: int = Field(default=1, ge=1)
@@ -129,8 +129,7 @@ class Header(Frozen):
     """`header.json` without the fields that every archive has.
 
     Attributes:
-        proof: How the masks were made; recordings from before there was one have none, nor have runtimes other than
-            Paddle.
+        proof: How the masks were made; missing in older recordings, and for runtimes other than Paddle.
     """
 
     created: str
@@ -167,13 +166,13 @@ class Recorder:
 
 @contextmanager
 def new_reference(path: Path) -> Iterator[Recorder]:
-    """A recording that appears at `path` when it is finished; raises as `archive.new_archive`."""
+    """A recording that appears at `path` once it is complete; raises as `archive.new_archive`."""
     with new_archive(path) as writer:
         yield Recorder(writer)
 
 
 def _png(array: np.ndarray) -> bytes:
-    """Grey levels are the values: 1 bit for bool, 8 for uint8, 16 for uint16."""
+    """A PNG whose grey levels are the values: 1 bit for bool, 8 for uint8, 16 for uint16."""
     from PIL import Image as Pillow
 
     stream = io.BytesIO()
@@ -183,7 +182,7 @@ def _png(array: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class ReferenceFile:
-    """A reference that was read and is whole."""
+    """A reference that was read and verified."""
 
     archive: Archive
     header: Header
@@ -197,7 +196,7 @@ class ReferenceFile:
         return self._picture(index, "mask.png")
 
     def decided(self, index: int) -> np.ndarray | None:
-        """(H, W) bool: where the model was sure; None where it gives no scores."""
+        """(H, W) bool: true where the model was confident; None if it outputs no scores."""
         kept = f"images/{index:05d}/decided.png" in self.archive.names
         return self._picture(index, "decided.png").astype(bool) if kept else None
 
@@ -215,7 +214,7 @@ class ReferenceFile:
         return found.astype(np.int64)
 
     def scores(self) -> metrics.Scores:
-        """Metrics of the reference itself, from the recorded confusions."""
+        """The reference's metrics, from the recorded confusion matrices."""
         return metrics.scores(np.sum([self.confusion(index) for index in range(len(self.header.images))], axis=0))
 
     def as_reference(self) -> RecordedReference:
@@ -287,7 +286,7 @@ def read_reference(path: Path) -> ReferenceFile:
     """Reads a recording and verifies every byte of it.
 
     Raises:
-        InputError: Missing, truncated, edited, no recording, or one of another version.
+        InputError: The recording is missing, truncated, edited or of another version, or the file is no recording.
     """
     archive = open_archive(path, kind=KIND, schema_version=SCHEMA_VERSION, what="a recorded reference", hint=_HINT)
     try:
@@ -311,7 +310,7 @@ def recording_for(path: Path, data: Dataset, limited: Dataset) -> RecordedRefere
 
 
 def _fault(header: Header, members: frozenset[str]) -> str:
-    """What the schema cannot see; empty when all is well."""
+    """Faults that the schema does not find; empty if there are none."""
     wanted = {
         f"images/{index:05d}/{name}"
         for index, image in enumerate(header.images)

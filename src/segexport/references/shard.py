@@ -1,7 +1,7 @@
-"""A check spread over machines: each measures its share of the images, `merge` judges all of them at once.
+"""A check on several machines: each measures a part of the images, `merge` combines them and decides.
 
-What is kept per image is counts, and whatever is computed from them is computed after the merge from the images in
-their own order. So the merged report is that of one run without times, byte for byte, but for `created`.
+Parts contain counts per image; all figures are computed after the merge, from the images in their original order. So
+the merged report equals that of one run without times, byte for byte, except for `created`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POOLED = ("confusion", "mask_confusion")
 
 
 class StableSessionInfo(Frozen):
-    """`SessionInfo` without what differs from start to start."""
+    """`SessionInfo` without the fields that differ between starts."""
 
     runtime: str
     version: str
@@ -46,7 +46,7 @@ class StableSessionInfo(Frozen):
 
 
 class RecordedError(Frozen):
-    """A `SegexportError`."""
+    """A `SegexportError` in a file."""
 
     kind: str
     what: str
@@ -77,11 +77,11 @@ class Part(Frozen):
     """header.json of a part.
 
     Attributes:
-        run: Digest of all that the parts of one run share.
-        index: From 1.
-        names: The images of this part, in their order.
+        run: Digest of everything that the parts of a run have in common.
+        index: Index of the part, from 1.
+        names: The images of this part, in order.
         groups: The group of each image; None: each image is a separate group.
-        total: Images of all parts together.
+        total: Number of images of all parts.
     """
 
     segexport_version: str
@@ -122,10 +122,10 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def write_part(path: Path, measured: Measurement, pictures: Path, *, index: int, count: int, worst_images: int) -> None:
-    """Keeps what one shard measured.
+    """Writes the measurements of a shard.
 
     Args:
-        measured: Of the shard's images; its `dataset` is that of the whole.
+        measured: The measurements of the shard's images; its `dataset` is the whole data set.
         pictures: The folder that the images of the report were drawn into.
     """
     reference, comparison = measured.reference, measured.comparison
@@ -221,7 +221,7 @@ def _runner(info: SessionInfo) -> StableSessionInfo:
 
 
 def _pixels(counts: Counts) -> PixelCounts:
-    """Parts are written of models that give the class of each pixel, and of no others (`task.features`)."""
+    """Refuses models that do not output the class of each pixel (`task.features`)."""
     if not isinstance(counts, PixelCounts):
         raise TypeError(f"{type(counts).__name__}: a part holds pixels")
     return counts

@@ -5,22 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-import numpy as np
-
-from segexport.artifact import Manifest, ModelArtifact
-from segexport.data.dataset import Dataset, Sample
-from segexport.judge.base import Judge
-from segexport.measure.parity import AnyCounts, Comparison, RankedImage, Scorer
+from segexport.measure.parity import AnyCounts, Scorer
 from segexport.predict.model_session import Opened
-from segexport.predict.options import PredictOptions
-from segexport.predict.target_size import TargetSize
-from segexport.progress import Progress
-from segexport.recipe.limits import Limits
-from segexport.report.schema import ExportResult, ReferenceResult, Report
-from segexport.spec import Label, TaskName
-from segexport.ui.pictures import Panel
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.data.dataset import Dataset, Sample
+    from segexport.judge.base import Judge
+    from segexport.measure.parity import Comparison, RankedImage
+    from segexport.predict.options import PredictOptions
+    from segexport.predict.target_size import TargetSize
+    from segexport.progress import Progress
+    from segexport.recipe.limits import Limits
+    from segexport.report.schema import ExportResult, ReferenceResult, Report
+    from segexport.spec import Label, TaskName
+    from segexport.ui.pictures import Panel
 
 Feature = Literal["steps", "shard", "recording", "diagnose", "pipeline", "compress"]
 """Features that not every task supports."""

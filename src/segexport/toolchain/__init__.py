@@ -1,1 +1,1 @@
-"""Toolchains: native tools that dictate their Python and their NumPy, each in a separate environment."""
+"""Toolchains: native tools that need a certain Python and NumPy, each in a separate environment."""

@@ -1,4 +1,4 @@
-"""segexport's own toolchains, each with the smallest job that shows that it works."""
+"""segexport's toolchains, each with a small job that tests it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_S = 300.0
 
 
 class _Trial:
-    """Calls workers in one Python, on the demo's program, in a folder that goes away."""
+    """Calls workers in one Python, on the demo's program, in a temporary folder."""
 
     def __init__(self, python: Path) -> None:
         self._python = python
@@ -31,7 +31,7 @@ class _Trial:
         self._scratch.cleanup()
 
     def program(self, target: str) -> dict[str, str]:
-        """The files of the demo's program, as `target` takes it."""
+        """The files of the demo's program, rewritten for `target`."""
         from segexport.exporter import program, rewrites
 
         original = program.read(_DEMO / "model.pdmodel", _DEMO / "model.pdiparams")
@@ -41,7 +41,7 @@ class _Trial:
         return {"model": str(model), "params": str(params)}
 
     def small_onnx(self) -> str:
-        """A file with one operator, for a toolchain that cannot make one."""
+        """An ONNX file with one operator, for a toolchain that cannot write one."""
         size = _field(2, b"".join(_field(1, _field(1, length)) for length in (1, 3, 128, 128)))
         ends = [_field(1, name) + _field(2, _field(1, _field(1, 1) + size)) for name in (b"x", b"y")]
         node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Relu")
@@ -58,10 +58,10 @@ class _Trial:
                 worker.call(command, arguments, timeout_s=_LONGEST_S)
 
     def run(self, script: str, **files: str) -> None:
-        """Runs a model on a ramp.
+        """Runs a model on a gradient image.
 
         Raises:
-            WorkerFailed: What comes out is not a score for each pixel, or the same one everywhere.
+            WorkerFailed: The output is not one score per pixel, or is constant.
         """
         import numpy as np
 
@@ -149,7 +149,7 @@ def _prove_mnn(python: Path) -> None:
 def _prove_openvino(python: Path) -> None:
     with _Trial(python) as trial:
         model = str(trial.folder / "model.xml")
-        # It reads Paddle programs too, and this one without ONNX's toolchain.
+        # It also reads Paddle programs, and this one does not need ONNX's toolchain.
         conversion = {"model": trial.program("onnx")["model"], "out": model, "half": False, "names": []}
         trial.call("exporter/workers/openvino_worker.py", ("convert", conversion))
         trial.run("runtimes/workers/openvino_worker.py", model=model)

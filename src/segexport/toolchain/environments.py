@@ -1,4 +1,4 @@
-"""The environments of toolchains on this machine: outside of every project, shared by all of them."""
+"""The environments of toolchains on this machine; all projects share them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Environment:
 
     Attributes:
         toolchain: Its toolchain's name.
-        digest: Of the lock file that it was made from.
-        python_version: `3.10.13`.
-        versions: Of each module that the toolchain brings.
-        size_bytes: What it takes on the disk.
+        digest: Digest of its lock file.
+        python_version: For example `3.10.13`.
+        versions: Version of each of the toolchain's modules.
+        size_bytes: Size on disk.
         path: Its folder.
     """
 
@@ -48,7 +48,7 @@ class Environment:
 
     @property
     def runs(self) -> bool:
-        """Whether its Python is there: the one that it was made from may have been removed since."""
+        """Whether its Python exists: the base Python may have been removed."""
         return os.access(self.python, os.X_OK)
 
 
@@ -62,11 +62,11 @@ def root() -> Path:
 
 
 def environments() -> list[Environment]:
-    """Every environment that was finished, also those of other versions of segexport."""
+    """Every complete environment, including those of other versions of segexport."""
     found = []
     for record in sorted(root().glob(f"*/{_RECORD}")):
         if not record.parent.name.startswith("."):
-            with contextlib.suppress(OSError, ValueError, TypeError):  # not ours, or removed in this moment
+            with contextlib.suppress(OSError, ValueError, TypeError):  # not ours, or being removed
                 found.append(Environment(**json.loads(record.read_text()), path=record.parent))
     return found
 
@@ -80,16 +80,16 @@ def installed(toolchain: Toolchain) -> Environment | None:
 
 
 def place_of(toolchain: Toolchain, python_version: str) -> Path:
-    """Where the environment for a Python belongs."""
+    """The folder of the environment for a Python version."""
     short = "".join(python_version.split(".")[:2])
     return root() / f"{toolchain.name}-{toolchain.digest}-cp{short}"
 
 
 @contextmanager
 def unfinished(toolchain: Toolchain) -> Iterator[Path]:
-    """A folder name for an environment under way; what is left there goes away, also what killed installs have left.
+    """A temporary folder for making an environment; removes what killed installs have left.
 
-    Must be called under `lock`, so that no other process's folder is taken for a leftover.
+    Must be called under `lock`, so that another process's folder is not removed as a leftover.
     """
     prefix = f"{_UNFINISHED}{toolchain.name}-{toolchain.digest}-"
     for leftover in root().glob(f"{prefix}*"):
@@ -102,26 +102,26 @@ def unfinished(toolchain: Toolchain) -> Iterator[Path]:
 
 
 def finish(folder: Path, toolchain: Toolchain, python_version: str, versions: dict[str, str]) -> Environment:
-    """Puts a proven environment into its place; only from then on it counts."""
+    """Moves a tested environment to its final folder, which makes it visible."""
     place = place_of(toolchain, python_version)
     record = Environment(toolchain.name, toolchain.digest, python_version, versions, _size_bytes(folder), place)
     fields = {name: value for name, value in asdict(record).items() if name != "path"}
     (folder / _RECORD).write_text(json.dumps(fields, indent=2))
-    if place.exists():  # its Python was removed; what does not run is no use to anybody
+    if place.exists():  # an environment whose Python was removed does not run
         _remove(place)
     folder.replace(place)
     return record
 
 
 def remove(environment: Environment) -> None:
-    """Frees what an environment takes. It is out of the way at once: a half-removed one is never found.
+    """Deletes an environment. It is renamed first, so that no process finds a half-removed one.
 
     Raises:
         StorageError: The folder cannot be written.
     """
     try:
         _remove(environment.path)
-    except FileNotFoundError:  # somebody else was quicker
+    except FileNotFoundError:  # another process has removed it
         return
     except OSError as error:
         raise storage_error(error, environment.path) from error
@@ -129,10 +129,10 @@ def remove(environment: Environment) -> None:
 
 @contextmanager
 def lock(name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds a toolchain's name against other processes; the system lets go of it when this one is killed.
+    """Locks a toolchain's name against other processes; the system releases the lock if this process is killed.
 
     Args:
-        waiting: Called when another process holds it, before it is waited for.
+        waiting: Called before waiting if another process has the lock.
 
     Raises:
         StorageError: The folder of toolchains cannot be written.

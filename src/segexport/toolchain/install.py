@@ -1,4 +1,4 @@
-"""Makes the environment of a toolchain: with uv, which also brings a Python, or else with venv and pip."""
+"""Makes the environment of a toolchain: with uv, which can also install a Python, or else with venv and pip."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from segexport.toolchain.catalog import Toolchain
 from segexport.toolchain.environments import Environment
 from segexport.toolchain.hints import how_to_get_a_python
 
-# Settings of the calling shell that would put packages into another place than the new environment.
+# Settings of the calling shell that would install packages outside the new environment.
 _MISLEADING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "UV_PYTHON")
 _SHOWN_LINES = 3
-_PACKAGE = re.compile(r"Collecting |\+ ")  # how pip and uv print one
+_PACKAGE = re.compile(r"Collecting |\+ ")  # lines with which pip and uv report a package
 _TELLING = re.compile(r"error|No matching|not find|mismatch|hash|resolve|refused|timed out|network", re.IGNORECASE)
 
 
 class NoPythonError(EnvironmentMissingError):
-    """There is no Python here that can hold a toolchain, and no uv to bring one."""
+    """This machine has no Python for a toolchain, and no uv to install one."""
 
 
 @dataclass(frozen=True)
 class _Maker:
-    """What makes an environment.
+    """The tools that make an environment.
 
     Attributes:
-        uv: The program, where it is there.
-        python: The interpreter to make it from: a path, or a version that uv fetches.
+        uv: Path of uv, if installed.
+        python: The base interpreter: a path, or a version that uv downloads.
     """
 
     uv: Path | None
     python: str
 
     def commands(self, folder: Path, lock: Path) -> list[list[str]]:
-        """The command lines that make `folder` and fill it with what `lock` pins; wheels only, each one checked.
+        """The commands that make the environment `folder` and install the pinned wheels of `lock`, with their hashes.
 
-        The lock names all of it; what a package asks for beside it was overridden when the lock was made.
+        The lock lists all packages; other requirements of packages were overridden when the lock was made.
         """
         python = str(folder / "bin" / "python")
         checked = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
@@ -63,10 +63,10 @@ class _Maker:
 
 
 def _find_maker(toolchain: Toolchain) -> _Maker:
-    """How the toolchain's environment can be made here.
+    """Selects how the toolchain's environment can be made on this machine.
 
     Raises:
-        NoPythonError: There is no Python for it, and no uv to bring one.
+        NoPythonError: There is no Python for it, and no uv to install one.
     """
     uv = pythons.find_uv()
     python = pythons.find(toolchain.pythons, makes_environments=uv is None)
@@ -85,12 +85,12 @@ def _find_maker(toolchain: Toolchain) -> _Maker:
 def install(
     toolchain: Toolchain, *, progress: Progress = silent, say: Callable[[str], None] = lambda _text: None
 ) -> Environment:
-    """The toolchain's environment; made, proven and put into its place where there is none yet.
+    """The toolchain's environment; makes and tests it first if it does not exist.
 
     Raises:
         NoPythonError: There is no Python for it.
-        EnvironmentMissingError: Its packages cannot be downloaded, or one of its tools does not work here.
-        StorageError: The disk is full, or the place cannot be written.
+        EnvironmentMissingError: Its packages cannot be downloaded, or one of its tools does not work on this machine.
+        StorageError: The disk is full, or the folder cannot be written.
     """
     waiting = f"another process installs {toolchain.name}: waiting for it"
     with environments.lock(toolchain.name, waiting=lambda: say(waiting)):
@@ -127,7 +127,7 @@ def _prove(toolchain: Toolchain, python: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> None:
-    """Runs a command to its end; each package that it prints moves the bar."""
+    """Runs a command; each package that it reports advances the progress bar."""
     said: list[str] = []
     calm = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     try:
@@ -144,7 +144,7 @@ def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> No
         )
     except OSError as error:
         raise EnvironmentMissingError(f"{command[0]}: cannot be started", cause=error.strerror or "") from error
-    assert process.stdout is not None  # a pipe was asked for
+    assert process.stdout is not None  # opened with a pipe
     try:
         for line in process.stdout:
             said.append(line.strip())
@@ -152,7 +152,7 @@ def _run(command: list[str], folder: Path, toolchain: Toolchain, bar: Bar) -> No
                 bar.advance()
         code = process.wait()
     finally:
-        if process.poll() is None:  # we are stopped
+        if process.poll() is None:  # this process is being stopped
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         process.stdout.close()

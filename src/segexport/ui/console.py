@@ -1,6 +1,7 @@
 """The one place that talks: messages, progress and errors go to stderr, data goes to stdout.
 
-Everything else returns values or raises. rich is imported with the first output, so that `--help` stays fast.
+Everything else returns values or raises. rich is imported with the first output to a terminal, so that
+`--help`, and output to a file, stay fast.
 """
 
 from __future__ import annotations
@@ -209,11 +210,16 @@ class Console:
         self.say(_finished(title, progress.done, self._clock() - started))
 
     def _print(self, text: str, *, head: str = "", style: str = "") -> None:
+        indent = "\n" + " " * (len(head) + 2) if head else "\n"
+        plain = printable(text).rstrip("\n").replace("\n", indent)
+        if not self._err.isatty() and not self._wants_color(self._err):  # as rich would print it, without its import
+            self._err.write(f"{head}: {plain}\n".expandtabs() if head else f"{plain}\n".expandtabs())
+            self._err.flush()
+            return
         from rich.text import Text
 
         # Text, not markup: a file called [red] is not an instruction. Never wrapped: a path must stay one word.
-        indent = "\n" + " " * (len(head) + 2) if head else "\n"
-        line = Text(printable(text).rstrip("\n").replace("\n", indent))
+        line = Text(plain)
         if head:
             line = Text.assemble((f"{head}:", style), " ", line)
         self._console().print(line, soft_wrap=True, highlight=False)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from segexport.artifact import Manifest, ModelArtifact
-from segexport.data.dataset import Dataset
 from segexport.errors import InputError
-from segexport.predict.options import PredictOptions
-from segexport.predict.target_size import TargetSize
-from segexport.progress import Progress
-from segexport.recipe.limits import Limits
-from segexport.spec import TaskName
 from segexport.task.base import Feature, ScoredClasses
-from segexport.task.instance.data import InstanceData
 from segexport.task.instance.words import InstanceWords
 
 if TYPE_CHECKING:
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.data.dataset import Dataset
+    from segexport.predict.options import PredictOptions
+    from segexport.predict.target_size import TargetSize
+    from segexport.progress import Progress
+    from segexport.recipe.limits import Limits
+    from segexport.spec import TaskName
     from segexport.task.instance.model import InstanceModel
     from segexport.task.instance.result import InstanceResult
     from segexport.task.instance.scorer import ObjectScorer
@@ -32,6 +31,8 @@ class InstanceTask:
     words = InstanceWords()
 
     def require_data(self, data: Dataset) -> None:
+        from segexport.task.instance.data import InstanceData
+
         if data.labelled and not isinstance(data, InstanceData):
             raise InputError(
                 f"{data.root}: pixel labels, but the model does instance segmentation",

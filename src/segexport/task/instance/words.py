@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from segexport.report.schema import ExportResult, ReferenceResult, Report
+from typing import TYPE_CHECKING
+
 from segexport.task.base import Accuracy
+
+if TYPE_CHECKING:
+    from segexport.report.schema import ExportResult, ReferenceResult, Report
 
 
 class InstanceWords:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from segexport.artifact import Manifest, ModelArtifact
-from segexport.data.dataset import Dataset
-from segexport.data.label_scan import look
 from segexport.errors import InputError
-from segexport.predict.options import PredictOptions
-from segexport.predict.target_size import TargetSize
-from segexport.progress import Progress
-from segexport.recipe.limits import Limits
-from segexport.spec import TaskName
 from segexport.task.base import Feature, PredictionResult, ScoredClasses
-from segexport.task.instance.data import InstanceData
 from segexport.task.semantic.words import SemanticWords
 
 if TYPE_CHECKING:
+    from segexport.artifact import Manifest, ModelArtifact
+    from segexport.data.dataset import Dataset
     from segexport.predict.model import Model
+    from segexport.predict.options import PredictOptions
+    from segexport.predict.target_size import TargetSize
+    from segexport.progress import Progress
+    from segexport.recipe.limits import Limits
+    from segexport.spec import TaskName
     from segexport.task.semantic.scorer import PixelScorer
 
 
@@ -32,6 +30,8 @@ class SemanticTask:
     words = SemanticWords()
 
     def require_data(self, data: Dataset) -> None:
+        from segexport.task.instance.data import InstanceData
+
         if isinstance(data, InstanceData):
             raise InputError(
                 f"{data.source}: annotated objects, and the model gives the class of each pixel",
@@ -52,6 +52,8 @@ class SemanticTask:
         return limits.agreement_min or 0.0, limits.agreement_worst_image_min or 0.0
 
     def suspicions(self, data: Dataset, classes: int) -> tuple[str, ...]:
+        from segexport.data.label_scan import look
+
         suspicion = look(data, classes)
         return (suspicion,) if suspicion else ()
 
@@ -64,21 +66,23 @@ class SemanticTask:
         runtime: str = "",
         target_size: TargetSize = None,
     ) -> Model:
-        from segexport.clusters.models import MODELS
         from segexport.predict.model import Model
 
-        rule = artifact.manifest.postprocess
-        kind = Model if rule is None else MODELS[rule.kind]
+        kind = Model
+        if (rule := artifact.manifest.postprocess) is not None:
+            from segexport.clusters.models import MODELS
+
+            kind = MODELS[rule.kind]
         return kind(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
 
     def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
-        from segexport.clusters.models import EmbeddingModel
+        if model.artifact.manifest.postprocess is not None:
+            from segexport.clusters.models import EmbeddingModel
 
-        if isinstance(model, EmbeddingModel):
-            least = options.score_threshold or 0.0
-            return model.predict(
-                inputs, target_size=options.target_size, slice_size=options.slice_size, score_threshold=least
-            )
+            if isinstance(model, EmbeddingModel):
+                least = options.score_threshold or 0.0
+                size, slices = options.target_size, options.slice_size
+                return model.predict(inputs, target_size=size, slice_size=slices, score_threshold=least)
         if options.score_threshold is not None:
             raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
         return model.predict(

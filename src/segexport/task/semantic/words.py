@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from segexport.report.schema import ExportResult, ReferenceResult, Report
+from typing import TYPE_CHECKING
+
 from segexport.task.base import Accuracy
+
+if TYPE_CHECKING:
+    from segexport.report.schema import ExportResult, ReferenceResult, Report
 
 
 class SemanticWords:
@@ -17,6 +21,8 @@ class SemanticWords:
         return "mIoU" if report.dataset.labelled else "mask IoU"
 
     def accuracy(self, row: ExportResult | ReferenceResult) -> Accuracy:
+        from segexport.report.schema import ReferenceResult
+
         if isinstance(row, ReferenceResult):
             return Accuracy(row.miou, classes=row.class_iou)
         return Accuracy(row.miou, row.miou_delta, row.miou_delta_interval, row.class_iou, row.class_iou_delta)
