@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
 from segexport.spec import Color, Frozen, PerChannel, Preprocess, Tiles
 
@@ -112,6 +111,8 @@ def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
 
 
 def _names(file: Path) -> tuple[str, ...]:
+    from segexport.data.dataset_list import read_labels
+
     names = read_labels(file)
     if names is None:
         raise InputError(f"{file}: no such file")
