@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
 from segexport.files.yaml_reader import read_yaml
 from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
@@ -117,6 +116,8 @@ def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
 
 
 def _names(file: Path) -> tuple[str, ...]:
+    from segexport.data.dataset_list import read_labels
+
     names = read_labels(file)
     if names is None:
         raise InputError(f"{file}: no such file")

@@ -22,13 +22,12 @@ from segexport.predict.target_size import TargetSize, both_sides, checked_size, 
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess, Tiles
 from segexport.ui.pictures import as_rgb
-from segexport.video.flow import FlowName, flow_named
-from segexport.video.smoother import VideoSmoother
-from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset, Sample
     from segexport.runtimes.base import Session
+    from segexport.video.flow import FlowName
+    from segexport.video.stream import MaskStream, NetworkFrame
 
 _SCORES = ("logits", "probability")
 
@@ -176,6 +175,10 @@ class Model(Opened):
         Raises:
             InputError: The model lacks a class, or its input is neither colour nor grey.
         """
+        from segexport.video.flow import flow_named
+        from segexport.video.smoother import VideoSmoother
+        from segexport.video.stream import MaskStream, foreground_ids
+
         manifest = self.artifact.manifest
         if not manifest.preprocess.takes_bitmaps:
             raise InputError(
@@ -215,6 +218,8 @@ class Model(Opened):
         return Placed(of, tensor, placement)
 
     def _look(self, frame: np.ndarray, contract: Preprocess) -> NetworkFrame:
+        from segexport.video.stream import NetworkFrame
+
         image = next(pictures(frame, contract.pixels)).image
         placed = self._placed(None, image, contract)
         if self._scores_output is None:
