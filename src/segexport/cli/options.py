@@ -92,6 +92,11 @@ def importing(command: Any) -> Any:
             type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
             help="Channel order of the network input; channels: the order of the image file.",
         ),
+        click.option(
+            "--postprocess",
+            metavar="KIND|FILE",
+            help="Make lanes or instances of embeddings: lanes, spatial_embedding, or a YAML file; also multi_scale.",
+        ),
         PREPROCESS,
         LABELS,
         click.option("--mask-output", metavar="NAME", help="Model output that holds the mask, if there are several."),
@@ -134,7 +139,7 @@ def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.import_options import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
-    known += ("config", "paddleseg", "tile_size", "tile_overlap", "tile_blend")
+    known += ("config", "paddleseg", "postprocess", "tile_size", "tile_overlap", "tile_blend")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 

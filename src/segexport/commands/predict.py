@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import segexport
 from segexport.errors import InputError
@@ -17,10 +17,11 @@ from segexport.predict.options import PredictOptions
 from segexport.progress import SILENCE, Feedback, Progress, silent
 from segexport.task.base import PredictionResult
 from segexport.task.registry import task_of
-from segexport.video.options import VideoOptions
-from segexport.video.output import CODECS
-from segexport.video.run import VideoResult, predict_video, video_name
 from segexport.video.source import VideoSource, video_source
+
+if TYPE_CHECKING:
+    from segexport.video.options import VideoOptions
+    from segexport.video.run import VideoResult
 
 PictureKind = Literal["overlay", "color", "mask"]
 
@@ -78,7 +79,7 @@ def predict(
         SegexportError: The model or an input cannot be read, or an option does not fit the model's task.
     """
     sources = [video_source(name) for name in inputs]
-    if saving.output is not None and saving.output.suffix.lower() in CODECS and (len(inputs) > 1 or None in sources):
+    if _is_video(saving.output) and (len(inputs) > 1 or None in sources):
         raise InputError(
             f"-o {saving.output}: this is the name of one video",
             cause=f"there are {len(inputs)} inputs" if len(inputs) > 1 else f"{inputs[0]} is not a video",
@@ -95,7 +96,7 @@ def predict(
                 continue
             for _, source in group:
                 assert source is not None, "grouped so"
-                yield _video(opened, source, options, saving, video or VideoOptions(), taken, feedback)
+                yield _video(opened, source, options, saving, video, taken, feedback)
 
 
 def save(
@@ -128,7 +129,7 @@ def _video(
     source: VideoSource,
     options: PredictOptions,
     saving: SaveOptions,
-    video: VideoOptions,
+    video: VideoOptions | None,
     taken: set[str],
     feedback: Feedback,
 ) -> SavedResult:
@@ -136,11 +137,15 @@ def _video(
         raise InputError(f"{source}: a video needs a model that gives the class of each pixel, this one finds objects")
     if options.slice_size is not None:
         raise InputError(f"{source}: --slice-size is for images")
+    from segexport.video.options import VideoOptions
+    from segexport.video.run import predict_video, video_name
+
+    video = video or VideoOptions()
     stream = model.stream(
         smooth=video.smooth, flow=video.flow, foreground=video.foreground, target_size=options.target_size
     )
     path = saving.output
-    if path is not None and path.suffix.lower() not in CODECS:
+    if path is not None and not _is_video(path):
         path = path / _free(video_name(source, saving.kind, video.background), taken)
     if path is not None and isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path}: this is the video itself", hint="save to another folder")
@@ -149,6 +154,15 @@ def _video(
     if path is not None and saving.with_json:
         found.save_to_json(path.with_suffix(".json"))
     return SavedResult(found, path)
+
+
+def _is_video(path: Path | None) -> bool:
+    """Whether a path is the name of a video."""
+    if path is None or not path.suffix:
+        return False
+    from segexport.video.output import CODECS
+
+    return path.suffix.lower() in CODECS
 
 
 def _free(name: str, taken: set[str]) -> str:

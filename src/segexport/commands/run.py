@@ -147,6 +147,7 @@ def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         ignore_index=given.ignore_index,
         config=None if given.config is None else base / given.config,
         paddleseg=None if given.paddleseg is None else base / given.paddleseg,
+        postprocess=given.postprocess,
     )
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 
