@@ -167,3 +167,17 @@ def test_a_missing_toolchain_is_named_with_its_command(monkeypatch, photos: Path
     assert not (tmp_path / "o").exists()
     with pytest.raises(InputError, match="purpose"):
         command.recommend(tmp_path / "m", tmp_path / "o", ImportOptions(), RecommendOptions(purpose="ios", data=photos))
+
+
+def test_import_options_that_a_recipe_has_no_key_for_become_its_preprocessing(tmp_path: Path):
+    from recordings import manifest
+
+    from segexport.artifact import ModelArtifact
+    from segexport.commands.run import model_recipe
+    from segexport.exporter.import_options import ImportOptions
+
+    source = ModelArtifact(tmp_path, manifest())
+    plain = model_recipe(tmp_path, ImportOptions(), source)
+    assert (plain.preprocess, plain.path) == (None, str(tmp_path.resolve()))
+    for options in (ImportOptions.from_strings(tile_size="512"), ImportOptions.from_strings(color="bgr")):
+        assert model_recipe(tmp_path, options, source).preprocess == source.manifest.preprocess
