@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.converters import LITERT
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
@@ -43,7 +43,7 @@ class LiteRtTarget(ExportTarget):
     Recipe = LiteRtExport
     runtimes = ("litert",)
     toolchains = ("onnx", "litert")
-    converters = (PADDLE2ONNX,)
+    converters = (LITERT,)
     suffix = ".tflite"
     packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)

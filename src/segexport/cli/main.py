@@ -274,6 +274,7 @@ def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[
     show_default=True,
     help="Longest duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
+@click.option("--count", is_flag=True, help="Count the instructions of one inference of ONNX exports, as bench does.")
 @click.option(
     "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
 )
@@ -342,7 +343,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     examples=[
         "segexport bench out/onnx-fp32 out/onnx-int8",
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
-        "segexport bench out/exports --all-runtimes",
+        "segexport bench out/exports --count",
     ],
     # `--seconds` is what version 0.1 called it.
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
@@ -366,16 +367,28 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 )
 @click.option("--runtime", metavar="NAME", multiple=True, help="Runtime for the exports. Repeatable: a row for each.")
 @click.option("--all-runtimes", is_flag=True, help="Run each export in every installed runtime of its format.")
+@click.option(
+    "--count",
+    is_flag=True,
+    help="Count instructions of one inference instead of taking times: in ONNX Runtime for arm64 under QEMU, on one "
+    "thread, and by the kernel's counter. Repeats on any machine; it is no speed.",
+)
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
-def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
+def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
 
     A folder of exports means all exports in it.
     """
+    from segexport.commands import bench_count
     from segexport.commands.bench import bench, render
 
     say = console()
+    if count:
+        bench_count.require_usual(**options)
+        counted = bench_count.bench_count(list(exports), feedback=say)
+        say.data(bench_count.render(counted, form, color=say.stdout_color, width=say.stdout_width))
+        return
     rows = bench(list(exports), **options, feedback=say)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 

@@ -122,7 +122,7 @@ def against_baseline(command: Any) -> Any:
             "--tolerance",
             metavar="NAME=NUMBER",
             multiple=True,
-            help="Allowed loss: miou, agreement (fractions of 1), size, latency (relative). Repeatable.",
+            help="Allowed loss: miou, agreement (fractions of 1), size, instructions, latency (relative). Repeatable.",
         ),
         click.option("--baseline", type=FILE, help="Fail if a result is worse than in this report.json."),
     ):

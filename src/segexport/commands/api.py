@@ -15,6 +15,7 @@ from segexport.progress import SILENCE, Feedback
 if TYPE_CHECKING:
     from segexport.artifact import ModelArtifact
     from segexport.commands.bench import BenchRow
+    from segexport.commands.bench_count import CountRow
     from segexport.commands.compress import Compressed
     from segexport.commands.doctor import ComponentStatus
     from segexport.commands.evaluate import Evaluation
@@ -349,6 +350,28 @@ def bench(
     paths = [Path(one) for one in names]
     options = {"threads": tuple(threads), "device": device, "latency_seconds": latency_seconds}
     return run_bench(paths, **options, runtime=tuple(runtime), all_runtimes=all_runtimes, feedback=feedback)
+
+
+def count_instructions(exports: AnyPath | Iterable[AnyPath], *, feedback: Feedback = SILENCE) -> list[CountRow]:
+    """Counts the instructions of one inference of ONNX exports, by processor: a cost that repeats, not a speed.
+
+    Args:
+        exports: Exports, or folders of exports.
+
+    Returns:
+        A row for each export and processor; `skipped` says why one was not counted.
+
+    Raises:
+        SegexportError: An export does not run where it is counted.
+
+    Example:
+        >>> [row.instructions for row in segexport.count_instructions("int8")]  # doctest: +SKIP
+        [82375104, 165704192, None]
+    """
+    from segexport.commands.bench_count import bench_count
+
+    names = [exports] if isinstance(exports, str | Path) else exports
+    return bench_count([Path(one) for one in names], feedback=feedback)
 
 
 def record_reference(

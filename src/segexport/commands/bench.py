@@ -83,7 +83,7 @@ def bench(
             f"--device {device} and {'--all-runtimes' if all_runtimes else '--runtime'} cannot be combined",
             cause="the app on the phone runs each export in the runtime that it was made for",
         )
-    artifacts = _named(list(chain.from_iterable(_exports_of(path) for path in paths)))
+    artifacts = exports_named(paths)
     for name in runtime:
         require_known("runtime", name, runtimes())
     asked = {
@@ -180,7 +180,9 @@ def _exports_of(path: Path) -> list[Path]:
     return inside or [path]
 
 
-def _named(paths: Sequence[Path]) -> dict[str, ModelArtifact]:
+def exports_named(given: Sequence[Path]) -> dict[str, ModelArtifact]:
+    """The exports, and those in folders of exports, by name; raises InputError if one is given twice."""
+    paths = list(chain.from_iterable(_exports_of(path) for path in given))
     names = [path.resolve().name for path in paths]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]

@@ -76,6 +76,7 @@ class CheckOptions(BaselineOptions):
         preprocess, labels: Files that say of the reference what it does not state itself, as in an import.
         device, reference_device: Where the exports run, and where the model does.
         runtime: Runtimes by name, for formats that several run; each gets a row.
+        count: Whether instructions of one inference are counted.
         latency_seconds: For timing all exports together; 0: no times.
         device_result: result.json of phones, each one more row.
         shard: `I/N`: the I-th of N shares of the images.
@@ -96,6 +97,7 @@ class CheckOptions(BaselineOptions):
     reference_device: str = "cpu"
     threads: int = 1
     latency_seconds: float = 10.0
+    count: bool = False
     device_result: tuple[Path, ...] = ()
     shard: str | None = None
     tiles: Tiles | None = None
@@ -162,6 +164,8 @@ def check_shard(
             raise InputError(f"--shard and {option} cannot be combined", hint=f"give {option} to `segexport merge`")
     if options.latency == "gate":
         raise InputError("--shard and --latency gate cannot be combined", cause="parts of a check take no times")
+    if options.count:
+        raise InputError("--shard and --count cannot be combined", hint="segexport bench --count EXPORT...")
     require_new(output)
     with _job(exports, options) as job, tempfile.TemporaryDirectory() as scratch:
         feedback.warn_of(*job.models)
@@ -294,7 +298,7 @@ def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
 
 
 def _check_recipe(options: CheckOptions) -> CheckRecipe:
-    names = ("device", "reference_device", "threads", "latency", "latency_seconds")
+    names = ("device", "reference_device", "threads", "latency", "latency_seconds", "count")
     given = {name: getattr(options, name) for name in names} | {"runtimes": options.runtime}
     try:
         return CheckRecipe.model_validate(given)

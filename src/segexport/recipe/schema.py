@@ -114,6 +114,7 @@ class CheckRecipe(Frozen):
             gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
         latency_seconds: Longest time for the timed runs of all exports together; 0 leaves them out. Each is opened
             three to eight times, which comes on top; it ends as soon as every interval is within 3 % of its ratio.
+        count: Whether instructions of one inference are counted; exports of ONNX alone.
         worst_images: How many of the worst images are drawn.
         runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
             run one format, each export of it gets a row for each.
@@ -127,6 +128,7 @@ class CheckRecipe(Frozen):
     threads: int = Field(default=1, ge=1, le=256)
     latency: LatencyPolicy | None = None
     latency_seconds: float = Field(default=10.0, ge=0, le=3600)
+    count: bool = False
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
     runtimes: tuple[str, ...] = ()
