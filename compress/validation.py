@@ -36,7 +36,7 @@ class Validation:
         dtype = np.uint8 if self.classes <= 256 else np.uint16
         with trainer.kept_weights() as net:
             for sample in self.data.shard(ranks.own(), ranks.count()):
-                tensor, placement = preprocess.apply(self.preprocess, sample.image)
+                tensor, placement = preprocess.apply(self.preprocess.of_a_tile, sample.image)
                 scores = trainer.objective.scores(net, tensor)[0]
                 mask = preprocess.restore_mask(scores.argmax(0).astype(dtype), placement)
                 ignored = self.data.ignore_index

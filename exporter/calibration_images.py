@@ -30,7 +30,7 @@ def checked_images(data: Dataset, source: ModelArtifact) -> tuple[str, ...]:
     flat, seen = [], set()
     for sample in data:
         with np.errstate(all="ignore"):
-            tensor, _ = preprocess.apply(source.manifest.preprocess, sample.image)
+            tensor, _ = preprocess.example(source.manifest.preprocess, sample.image)
         if not np.isfinite(tensor).all():
             raise InputError(
                 f"{sample.name}: the preprocessed image contains NaN or infinity",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
-from segexport.spec import Color, Frozen, PerChannel, Preprocess
+from segexport.files.yaml_reader import read_yaml
+from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
 class ImportOptions(Frozen):
@@ -23,6 +23,8 @@ class ImportOptions(Frozen):
         fallback_labels: The data's class names, for a model with as many classes and no names.
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
+        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
+        tiles: Tiles that larger images are run in. Also of an artifact, in place of its manifest's.
     """
 
     preprocess: Preprocess | None = None
@@ -36,6 +38,8 @@ class ImportOptions(Frozen):
     ignore_index: int = 255
     config: Path | None = None
     paddleseg: Path | None = None
+    postprocess: Postprocess | None = None
+    tiles: Tiles | None = None
 
     @classmethod
     def from_strings(
@@ -50,20 +54,46 @@ class ImportOptions(Frozen):
         ignore_index: int = 255,
         config: Path | None = None,
         paddleseg: Path | None = None,
+        postprocess: str | None = None,
+        tile_size: str | None = None,
+        tile_overlap: str | None = None,
+        tile_blend: str | None = None,
     ) -> ImportOptions:
         """Parses command-line values: `640x480`, a file of names, a YAML preprocessing file, `0.5,0.5,0.5`."""
         return cls(
             color=color,
             mean=_per_channel(mean, "--mean") if mean else None,
             std=_per_channel(std, "--std") if std else None,
-            input_size=_size(input_size) if input_size else None,
+            input_size=_size("--input-size", input_size) if input_size else None,
             labels=_names(labels) if labels else None,
             preprocess=_preprocess(preprocess) if preprocess else None,
             mask_output=mask_output,
             ignore_index=ignore_index,
             config=config,
             paddleseg=paddleseg,
+            postprocess=_postprocess(postprocess) if postprocess else None,
+            tiles=tiles_from_strings(tile_size, tile_overlap, tile_blend),
         )
+
+
+def tiles_from_strings(size: str | None, overlap: str | None, blend: str | None) -> Tiles | None:
+    """Parses `--tile-size`, `--tile-overlap` and `--tile-blend`. Tiles overlap by a quarter if nothing else is said.
+
+    Raises:
+        InputError: No sizes, an overlap that is no part of a tile, or one of the others without a size.
+    """
+    if size is None:
+        if overlap is not None or blend is not None:
+            option = "--tile-overlap" if overlap is not None else "--tile-blend"
+            raise InputError(f"{option} without --tile-size", hint="--tile-size 512, or WIDTHxHEIGHT, in pixels")
+        return None
+    sides = _size("--tile-size", size)
+    quarter = (sides[0] // 8 * 2, sides[1] // 8 * 2)
+    shared = quarter if overlap is None else _size("--tile-overlap", overlap, least=0)
+    try:
+        return Tiles.model_validate({"size": sides, "overlap": shared, "blend": blend or "center"})
+    except ValidationError as error:
+        raise InputError("the tiles cannot be cut", cause=one_line(error)) from None
 
 
 def _per_channel(text: str, option: str) -> tuple[float, ...]:
@@ -75,14 +105,19 @@ def _per_channel(text: str, option: str) -> tuple[float, ...]:
         ) from None
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise InputError(f"--input-size {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
+def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
+    """(width, height) of `640x480`; of tiles also `512`, both sides."""
+    width, by, height = text.lower().partition("x")
+    if not by and option.startswith("--tile"):
+        height = width
+    if not (width.isdecimal() and height.isdecimal() and min(int(width), int(height)) >= least):
+        raise InputError(f"{option} {text}: not a size", hint="WIDTHxHEIGHT in pixels, for example 512x512")
     return int(width), int(height)
 
 
 def _names(file: Path) -> tuple[str, ...]:
+    from segexport.data.dataset_list import read_labels
+
     names = read_labels(file)
     if names is None:
         raise InputError(f"{file}: no such file")
@@ -96,3 +131,19 @@ def _preprocess(file: Path) -> Preprocess:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:
         raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
+
+
+def _postprocess(text: str) -> Postprocess:
+    """Reads a kind that has defaults, or a YAML file."""
+    if text in ("lanes", "spatial_embedding"):
+        return Lanes() if text == "lanes" else SpatialEmbedding()
+    file = Path(text)
+    if not file.exists():
+        raise InputError(
+            f"--postprocess {text}: no such file",
+            hint="lanes, spatial_embedding, or a YAML file such as {kind: lanes, min_samples: 100}",
+        )
+    try:
+        return TypeAdapter(Postprocess).validate_python(read_yaml(file))
+    except ValidationError as error:
+        raise InputError(f"{file}: not a postprocess", cause=one_line(error)) from None

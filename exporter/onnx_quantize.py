@@ -153,7 +153,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
 def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yields name and input tensors of each image."""
     for sample in data:
-        tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
+        tensor, placement = preprocess.example(source.manifest.preprocess, sample.image)
         yield sample.name, preprocess.feed(source.manifest.inputs, tensor, placement)
 
 

@@ -63,7 +63,7 @@ class QuantizeWithNncf:
             worker.call("begin", begun, timeout_s=context.timeout_s)
             with context.progress("calibrating", len(data)) as bar:
                 for sample in data:
-                    tensor, placement = preprocess.apply(source.manifest.preprocess, sample.image)
+                    tensor, placement = preprocess.example(source.manifest.preprocess, sample.image)
                     tensors = preprocess.feed(source.manifest.inputs, tensor, placement)
                     worker.call("observe", {}, tensors, timeout_s=context.timeout_s)
                     bar.advance()

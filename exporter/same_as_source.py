@@ -99,7 +99,7 @@ def made_inputs(manifest: Manifest, seed: int) -> list[np.ndarray]:
     patches = generator.integers(0, 256, (_PATCHES, _PATCHES, pixels.channels)).astype(np.float32)
     smooth = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, -1)
     image = np.clip(smooth + generator.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
-    tensor, placement = preprocess.apply(manifest.preprocess, image)
+    tensor, placement = preprocess.example(manifest.preprocess, image)
     return preprocess.feed(manifest.inputs, tensor, placement)
 
 

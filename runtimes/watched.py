@@ -106,8 +106,8 @@ class WatchedSession:
 
 
 def proof_of(session: object) -> MaskProof | None:
-    """Returns the proof of a watched session; None for other sessions."""
-    return session.proof if isinstance(session, WatchedSession) else None
+    """Returns the proof of a watched session, or of one that runs its tiles; None for other sessions."""
+    return getattr(session, "proof", None)
 
 
 def with_graph(options: RunOptions, graph: str) -> RunOptions:

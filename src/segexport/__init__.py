@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         bench,
         check,
         compress,
+        count_instructions,
         diagnose,
         doctor,
         evaluate,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         import_model,
         inspect,
         predict,
+        recommend,
         record_reference,
         run,
         train,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from segexport.predict.model import Model
     from segexport.predict.model_pipeline import SegmentationPipeline
     from segexport.predict.target_size import TargetSize
+    from segexport.spec import Tiles
     from segexport.task.instance.model import InstanceModel
 
 __version__ = "0.2.0"
@@ -46,9 +49,11 @@ __version__ = "0.2.0"
 __all__ = [
     "ImportOptions",
     "SegexportError",
+    "Tiles",
     "bench",
     "check",
     "compress",
+    "count_instructions",
     "create_pipeline",
     "diagnose",
     "doctor",
@@ -59,12 +64,17 @@ __all__ = [
     "inspect",
     "load",
     "predict",
+    "recommend",
     "record_reference",
     "run",
     "train",
 ]
 _API = "segexport.commands.api"
-_ELSEWHERE = {"ImportOptions": "segexport.exporter.import_options", "SegexportError": "segexport.errors"}
+_ELSEWHERE = {
+    "ImportOptions": "segexport.exporter.import_options",
+    "SegexportError": "segexport.errors",
+    "Tiles": "segexport.spec",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -113,7 +123,7 @@ def load(
         runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
             machine and kept. Default: the first runtime of the model's format.
         target_size: Default input size of `predict`, for a model with dynamic input size.
-        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...
+        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...; and `tiles`.
 
     Raises:
         SegexportError: The model cannot be read or run.
@@ -134,7 +144,7 @@ def load(
     importing = importing or ImportOptions()
     files = find_model(Path(path)) if importing.config is None else None
     is_artifact = files is not None and files.kind == "artifact"
-    told = importing.model_dump(exclude={"fallback_labels", "ignore_index"}, exclude_none=True)
+    told = importing.model_dump(exclude={"fallback_labels", "ignore_index", "tiles"}, exclude_none=True)
     if told and is_artifact:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
         raise InputError(
@@ -143,7 +153,7 @@ def load(
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     if files is not None and is_artifact:
-        artifact = read_artifact(files.folder)
+        artifact = read_artifact(files.folder).with_tiles(importing.tiles)
     else:  # an import reads programs, which takes half as long as a prediction
         from segexport.exporter.from_paddle import import_model
         from segexport.files.store import Store

@@ -105,17 +105,32 @@ def apply(
         input_spec: The model's input; where its shape is fixed, the tensor must fit.
 
     Returns:
-        float32 (1, channels, height, width) in the contract's order of channels, contiguous; and the way back.
+        float32 (1, channels, height, width) in the contract's order of channels, contiguous; and the way back. Of an
+        image that is to be cut into tiles, the image itself: `measure.tiled_session` takes it and gives a mask of its
+        size.
 
     Raises:
         InputError: Another kind of image, a tensor that does not fit into the model's input, or a padding that is
             smaller than the image.
     """
     _require_image(preprocess, image)
+    if preprocess.tiles is not None and not preprocess.tiles.covers(image.shape[1], image.shape[0]):
+        return image, Placement(((image.shape[1], image.shape[0]),))
     placement = place(preprocess, image.shape[1], image.shape[0])
     if input_spec is not None:
         require_fit(placement, input_spec, preprocess.channels)
     return normalize(preprocess, run_geometry(preprocess, image, placement)), placement
+
+
+def example(
+    preprocess: Preprocess, image: np.ndarray, *, input_spec: TensorSpec | None = None
+) -> tuple[np.ndarray, Placement]:
+    """One input that the network gets of an image: as `apply`, of an image that is cut the tile in its middle."""
+    if preprocess.tiles is not None:
+        (width, height), (rows, columns) = preprocess.tiles.size, image.shape[:2]
+        top, left = max(0, (rows - height) // 2), max(0, (columns - width) // 2)
+        image = image[top : top + height, left : left + width]
+    return apply(preprocess.of_a_tile, image, input_spec=input_spec)
 
 
 def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement) -> list[np.ndarray]:
@@ -279,6 +294,26 @@ def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
     for (width, height), padded in back:
         scores = scores[:height, :width] if padded else _resized_scores(scores, (width, height))
     return scores
+
+
+def image_points(points: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
+    """Brings points in a mask back to the decoded image, by the half-pixel centres of the resizes.
+
+    Args:
+        points: (n, 2) x and y, in pixels of the mask.
+        placement: What `apply` returned.
+        shape: (height, width) of the mask.
+
+    Returns:
+        (n, 2) float64, in pixels of the image; within a padding they lie outside of it.
+    """
+    here = np.asarray(points, np.float64)
+    steps = [(placement.tensor, (shape[1], shape[0]))]
+    back = zip(reversed(placement.sizes[:-1]), reversed(placement.sizes[1:]), reversed(placement.padded), strict=True)
+    steps += [(before, after) for before, after, padded in back if not padded]
+    for before, after in steps:
+        here = (here + 0.5) * (np.array(before) / np.array(after)) - 0.5
+    return here
 
 
 def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:

@@ -5,10 +5,20 @@ All of it is plain data, frozen, and refuses unknown fields: these classes are t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from segexport.files.model_format import Format as Format
 
@@ -87,6 +97,14 @@ class TensorSpec(Frozen):
     def in_32_bits(self) -> TensorSpec:
         """The tensor in a runtime that has neither int64 nor bool."""
         return self.model_copy(update={"dtype": "int32"}) if self.dtype in ("int64", "bool") else self
+
+
+def score_output(specs: Sequence[TensorSpec]) -> int | None:
+    """Index of the output that is the segmentation, if it contains scores; None for one that holds classes only."""
+    for index, spec in enumerate(specs):
+        if spec.semantics in ("logits", "probability", "class_index"):
+            return None if spec.semantics == "class_index" else index
+    return None
 
 
 class Label(Frozen):
@@ -226,6 +244,38 @@ _STORED_AS: dict[Color, Literal["rgb", "gray", "channels"]] = {
 }
 
 
+class Tiles(Frozen):
+    """How an image that is larger than a tile is cut into tiles, and how their answers are joined.
+
+    Each tile is preprocessed and run by itself; an image that is not larger is run whole.
+
+    Attributes:
+        size: (width, height) of a tile, in pixels of the decoded image.
+        overlap: (width, height) of what neighbours share, in the same pixels.
+        blend: `center`: each tile decides its part of the image, half an overlap away from its edges; beyond the image
+            its pixels are mirrored. PaddleX's `overlap_tile_predict` with tile_size = size - overlap and
+            pad_size = overlap / 2. `average`: tiles stay inside the image and the output's scores are averaged where
+            tiles overlap. PaddleSeg's `slide_inference` with crop_size = size and stride = size - overlap.
+    """
+
+    size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    overlap: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]] = (0, 0)
+    blend: Literal["center", "average"] = "center"
+
+    @model_validator(mode="after")
+    def _overlap_is_a_part(self) -> Tiles:
+        for size, overlap in zip(self.size, self.overlap, strict=True):
+            if overlap >= size:
+                raise ValueError(f"tiles of {size} pixels cannot overlap by {overlap}")
+            if self.blend == "center" and overlap % 2:
+                raise ValueError(f"an overlap of {overlap} pixels has no half; center needs an even one")
+        return self
+
+    def covers(self, width: int, height: int) -> bool:
+        """Whether an image is not larger than a tile."""
+        return width <= self.size[0] and height <= self.size[1]
+
+
 class Pixels(Frozen):
     """What an image file is decoded to: (height, width, channels).
 
@@ -234,11 +284,13 @@ class Pixels(Frozen):
             own channels in its own order, and it has to have as many.
         depth: `uint8`: of 16 bits the upper 8. `stored`: the values as the file stores them; 8 and 16 bits stay uint8
             and uint16, all else becomes float32.
+        in_tiles: Whether the image is run in tiles, so that it may be larger than one that is run whole.
     """
 
     color: Literal["rgb", "gray", "channels"] = "rgb"
     channels: int = 3
     depth: Depth = "uint8"
+    in_tiles: bool = False
 
 
 class Preprocess(Finite):
@@ -251,6 +303,8 @@ class Preprocess(Finite):
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
     3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
     4. HWC becomes NCHW with a batch of 1.
+
+    With `tiles`, steps 2 to 4 are those of each tile.
     """
 
     color: Color = "rgb"
@@ -259,6 +313,7 @@ class Preprocess(Finite):
     scale: float = 1.0 / 255.0
     mean: PerChannel = (0.5, 0.5, 0.5)
     std: PerChannel = (0.5, 0.5, 0.5)
+    tiles: Tiles | None = None
 
     @property
     def channels(self) -> int:
@@ -273,7 +328,21 @@ class Preprocess(Finite):
     @property
     def pixels(self) -> Pixels:
         """What an image has to be decoded to."""
-        return Pixels(color=_STORED_AS[self.color], channels=self.channels, depth=self.depth)
+        return Pixels(
+            color=_STORED_AS[self.color],
+            channels=self.channels,
+            depth=self.depth,
+            in_tiles=self.tiles is not None,
+        )
+
+    @property
+    def of_a_tile(self) -> Preprocess:
+        """The contract of one tile, which is that of an image that is run whole."""
+        return self.with_tiles(None)
+
+    def with_tiles(self, tiles: Tiles | None) -> Preprocess:
+        """The same contract, of an image that is cut otherwise."""
+        return self if tiles == self.tiles else self.model_copy(update={"tiles": tiles})
 
     @model_validator(mode="after")
     def _std_is_a_divisor(self) -> Preprocess:
@@ -295,9 +364,83 @@ class Preprocess(Finite):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_the_usual_depth(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """8 bits go without saying, so that a manifest from before there was a choice is the same today."""
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """8 bits and whole images go without saying, so that a manifest from before there was a choice is the same."""
         content = handler(self)
         if self.depth == "uint8":
             del content["depth"]
+        if self.tiles is None:
+            del content["tiles"]
         return content
+
+
+class Lanes(Finite):
+    """Makes lanes of a binary segmentation and an embedding in which the pixels of a lane are close together.
+
+    The defaults are those of PaddleSeg's lane detection (`contrib/LaneNet/utils/lanenet_postprocess.py`) for 512x256.
+
+    Attributes:
+        embedding: Index of the output with the embeddings; None: the only other output with several channels.
+        closing: Side of the ellipse that closes holes of the binary mask, in pixels; 0: none.
+        min_area: Connected parts of at most so many pixels are dropped.
+        eps: DBSCAN's radius in the standardized embedding.
+        min_samples: DBSCAN's pixels within the radius of a core pixel.
+        one_lane: Standard deviation of the embedding, over all dimensions, up to which all pixels are one lane.
+            Training pulls a lane's pixels to 0.5 around their mean and pushes lanes 3 apart.
+        degree: Of the polynomial x(y) that is fitted to a lane.
+        step: Rows of the image between a lane's points.
+    """
+
+    kind: Literal["lanes"] = "lanes"
+    embedding: int | None = Field(default=None, ge=0)
+    closing: int = Field(default=5, ge=0, le=99)
+    min_area: int = Field(default=100, ge=0)
+    eps: float = Field(default=0.4, gt=0)
+    min_samples: int = Field(default=500, ge=1)
+    one_lane: float = Field(default=0.7, ge=0)
+    degree: int = Field(default=2, ge=1, le=5)
+    step: int = Field(default=10, ge=1)
+
+
+class SpatialEmbedding(Finite):
+    """Makes instances of offsets to their centres, bandwidths, and seeds.
+
+    The defaults are those of PaddleSeg's `contrib/SpatialEmbeddings` (`config.py`, `utils/data_util.py`).
+
+    Attributes:
+        instance: Index of the output with offsets and bandwidths; None: the only other output than the seeds'. A model
+            with one output has (2 offsets, bandwidths, seeds of each class) in it.
+        bandwidths: Channels of bandwidth: 1, or 2 for x and y.
+        activated: Whether offsets and bandwidths leave the network after tanh and exp(10 s). Seeds are probabilities
+            where the graph ends with a sigmoid.
+        threshold: A seed of at least this probability begins an instance.
+        min_pixels: Instances of at most so many pixels are dropped.
+        unit_px: Pixels, (x, y), of a unit of the offsets.
+    """
+
+    kind: Literal["spatial_embedding"] = "spatial_embedding"
+    instance: int | None = Field(default=None, ge=0)
+    bandwidths: Literal[1, 2] = 2
+    activated: bool = False
+    threshold: float = Field(default=0.94, gt=0, lt=1)
+    min_pixels: int = Field(default=160, ge=0)
+    unit_px: tuple[PositiveFloat, PositiveFloat] = (1023.5, 1023.0)
+
+
+class MultiScale(Frozen):
+    """Averages the scores of several input sizes, and of the mirrored image; `contrib/ACE2P/reader.py` of PaddleSeg.
+
+    Attributes:
+        sizes: (width, height) of the network's input.
+        flip: Whether each size is predicted mirrored too.
+        swap: Pairs of class ids that change places in a mirrored image: left and right of the same part.
+    """
+
+    kind: Literal["multi_scale"] = "multi_scale"
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(min_length=1, max_length=16)
+    flip: bool = False
+    swap: tuple[tuple[int, int], ...] = ()
+
+
+Postprocess = Annotated[Lanes | SpatialEmbedding | MultiScale, Field(discriminator="kind")]
+"""What a prediction makes of the outputs, where it is not the class of each pixel alone."""

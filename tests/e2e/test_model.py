@@ -229,7 +229,7 @@ def test_an_argmax_head_has_no_scores(tmp_path):
         (found,) = model.predict(image)
         assert found.score_map is None
         assert np.array_equal(found.label_map, image[:, :, 2] >= 128)
-        with pytest.raises(InputError, match="slice_size needs a model whose output are scores") as caught:
+        with pytest.raises(InputError, match="tiles are averaged by their scores, and this model has none") as caught:
             model.predict(image, slice_size=4)
     assert "argmax" in caught.value.cause
 

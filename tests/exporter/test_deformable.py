@@ -67,7 +67,7 @@ def test_it_is_what_paddle_gives(form: str, target: str, tools: Toolchain) -> No
     ("target", "form", "cause"),
     [
         (ONNX, "plain", "ONNX Runtime has no kernel for its DeformConv"),
-        (LITE_X86, "grouped filter", "Paddle-Lite takes a filter of as many groups as the offsets only"),
+        (LITE_X86, "grouped filter", "Paddle-Lite needs as many groups in the filter as offsets"),
     ],
 )
 def test_of_free_size_it_is_refused_with_the_cause(target: str, form: str, cause: str) -> None:

@@ -65,14 +65,14 @@ def test_the_last_state_of_one_layer_in_onnx(tools: Toolchain) -> None:
 @pytest.mark.parametrize(
     ("target", "form", "cause"),
     [
-        (ONNX, {"mode": "RNN_TANH"}, "exporters take LSTM and GRU only"),
-        (LITE_X86, {"mode": "RNN_TANH"}, "exporters take LSTM and GRU only"),
-        (ONNX, {"mode": "GRU", "lengths": True}, "exporters do not stop at a sequence's own length"),
+        (ONNX, {"mode": "RNN_TANH"}, "exporters support LSTM and GRU only"),
+        (LITE_X86, {"mode": "RNN_TANH"}, "exporters support LSTM and GRU only"),
+        (ONNX, {"mode": "GRU", "lengths": True}, "exporters ignore the length of each sequence"),
         (LITE_X86, {"mode": "LSTM", "last_state": True}, "Paddle-Lite does not write its last state, which is read"),
         (
             ONNX,
             {"mode": "LSTM", "layers": 2, "last_state": True},
-            "paddle2onnx gives the state of its last layer alone",
+            "paddle2onnx returns the state of the last layer only",
         ),
     ],
 )

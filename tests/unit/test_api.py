@@ -16,7 +16,7 @@ from segexport.commands import api
 from segexport.predict.prediction import SegmentationResult
 from segexport.spec import Label
 
-FUNCTIONS = [name for name in segexport.__all__ if name not in ("ImportOptions", "SegexportError")]
+FUNCTIONS = [name for name in segexport.__all__ if name not in ("ImportOptions", "SegexportError", "Tiles")]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -22,10 +22,10 @@ from segexport.measure.parity import ModelUnderTest, compare
 from segexport.recipe.limits import Limits
 from segexport.recipe.schema import CheckRecipe
 from segexport.references.archive import npy_array, npy_bytes
-from segexport.references.logits import POINTS, deviation, digest_logits, point_places, score_output
+from segexport.references.logits import POINTS, deviation, digest_logits, point_places
 from segexport.references.recorded_reference import RecordedReference, effective
 from segexport.references.reference_file import read_reference
-from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec
+from segexport.spec import Pad, Precision, Preprocess, Resize, TensorSpec, score_output
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.certainty import decided_pixels
 from segexport.task.semantic.scorer import PixelScorer

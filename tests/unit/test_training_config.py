@@ -102,7 +102,10 @@ def test_without_transforms_paddlesegs_default_is_assumed_and_said(tmp_path):
 
 def test_an_evaluation_that_an_export_does_not_do_is_said(tmp_path):
     found = config(tmp_path, BASE + "test_config: {is_slide: true, crop_size: [64, 64], stride: [32, 32]}\n")
-    assert any("in sliding windows" in note for note in found.notes)
+    (note,) = [note for note in found.notes if "in sliding windows" in note]
+    assert note.endswith("unless it is told: --tile-size 64x64 --tile-overlap 32x32 --tile-blend average")
+    found = config(tmp_path, BASE + "test_config: {is_slide: true}\n")
+    assert any(note.endswith("an export sees the whole image, once") for note in found.notes)
 
 
 def test_the_label_that_training_left_out(tmp_path):

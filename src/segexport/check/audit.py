@@ -26,7 +26,7 @@ def audit_export(request: CheckRequest, export: RunningExport) -> None:
     data, model = request.all_data, export.model
     manifest = model.artifact.manifest
     images = (data.read(index).image for index in range(min(len(data), _IMAGES)))
-    inputs = [preprocess.feed(manifest.inputs, *preprocess.apply(manifest.preprocess, image)) for image in images]
+    inputs = [preprocess.feed(manifest.inputs, *preprocess.example(manifest.preprocess, image)) for image in images]
     options = with_graph(model.options, timed_graph(export.opened.session))
     export.operators, checks = audited(model.artifact, inputs, options)
     export.more += checks

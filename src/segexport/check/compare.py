@@ -11,6 +11,7 @@ from typing import Any
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
+from segexport.check.counting import count_exports
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
 from segexport.check.shown_images import draw_images
@@ -81,6 +82,7 @@ def measure(request: CheckRequest) -> Measurement:
     for export in running:
         if export.error is None:
             audit_export(request, export)
+    count_exports(request, running)
     notes, environment = (*request.notes, *task.suspicions(data, len(classes.labels))), describe_machine()
     if options.timing_seconds and None not in loads:
         environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}
@@ -107,6 +109,12 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
         raise InputError(
             f"{export.path}: its task is {export.manifest.task}, that of the reference {reference.manifest.task}"
         )
+    if export.manifest.preprocess.tiles != reference.manifest.preprocess.tiles:
+        raise InputError(
+            f"{export.path}: it is run in {_tiles(export)}, the reference in {_tiles(reference)}",
+            cause="the masks would differ by the tiles, and not by the export",
+            hint="--tile-size runs both in the same tiles",
+        )
     own, other = reference.manifest.preprocess.pixels, export.manifest.preprocess.pixels
     if other != own:
         raise InputError(
@@ -114,6 +122,14 @@ def _require_comparable(export: ModelArtifact, reference: ModelArtifact) -> None
             f"the reference {own.channels} ({own.color}, {own.depth})",
             hint="check it against the model that it was made from",
         )
+
+
+def _tiles(artifact: ModelArtifact) -> str:
+    tiles = artifact.manifest.preprocess.tiles
+    if tiles is None:
+        return "whole images"
+    (width, height), (across, down) = tiles.size, tiles.overlap
+    return f"tiles of {width}x{height} that overlap by {across}x{down} ({tiles.blend})"
 
 
 def _try_reference(

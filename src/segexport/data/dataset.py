@@ -22,7 +22,7 @@ import numpy as np
 from segexport.artifact import file_digest
 from segexport.data.dataset_list import DatasetEntry, plain_folder, read_labels, read_list
 from segexport.data.groups import with_groups
-from segexport.data.images import COLORS, decode_image, decode_label, image_size
+from segexport.data.images import COLORS, MAX_PIXELS, MAX_PIXELS_IN_TILES, decode_image, decode_label, image_size
 from segexport.errors import InputError
 from segexport.recipe.groups import COLUMN
 from segexport.spec import Pixels, Preprocess
@@ -173,7 +173,8 @@ class Dataset:
         entry = self.entries[index]
         try:
             image = decode_image(self.root / entry.image, pixels=self.pixels)
-            label = None if entry.label is None else decode_label(self.root / entry.label)
+            limit = MAX_PIXELS_IN_TILES if self.pixels.in_tiles else MAX_PIXELS
+            label = None if entry.label is None else decode_label(self.root / entry.label, max_pixels=limit)
         except InputError as error:
             raise InputError(f"{error.what}{self._where(entry)}", cause=error.cause, hint=error.hint) from error
         if label is not None:

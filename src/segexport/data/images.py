@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ from segexport.files.foreign import guarded
 from segexport.spec import Pixels
 
 MAX_PIXELS = 64_000_000
+MAX_PIXELS_IN_TILES = 175_000_000  # Pillow's own limit is 178 million
 MAX_SIDE_PIXELS = 20_000
 _MAX_VALUES_PER_PIXEL = 4  # for an image of MAX_PIXELS; a smaller image may have more channels
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
@@ -50,6 +52,8 @@ _PLUGINS = (
     TiffImagePlugin,
     WebPImagePlugin,
 )
+# Sizes are compared with the limits here, before any pixel is decoded; Pillow would warn above 89 million.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF", "GIF", "PPM")  # lossless formats: class ids must not change
 _EXIF_ORIENTATION = 0x0112
@@ -87,7 +91,8 @@ def decode_image(
         order: The order of three channels in the result.
         pixels: The form that a model needs: colours, grey or the file's channels, in 8 bits or as stored.
         name: What to call `bytes` in an error.
-        max_pixels: Width times height above which the file is refused before it is decoded.
+        max_pixels: Width times height above which the file is refused before it is decoded; by default
+            `MAX_PIXELS`, or `MAX_PIXELS_IN_TILES` where `pixels` says so.
         max_side_pixels: The same for one side.
 
     Returns:
@@ -97,6 +102,10 @@ def decode_image(
         InputError: The file is missing, empty, truncated, corrupt or no image, or lacks the channels of `pixels`.
         TooLargeError: The image has more pixels than the limits.
     """
+    if pixels.in_tiles:
+        if max_pixels == MAX_PIXELS:
+            max_pixels = MAX_PIXELS_IN_TILES
+        pixels = pixels.model_copy(update={"in_tiles": False})
     if pixels != COLORS or (isinstance(source, Path) and source.suffix.lower() in ARRAY_SUFFIXES):
         return _decode_as(source, pixels, name, max_pixels, max_side_pixels)
     with _opened(source, name, _FORMATS, max_pixels, max_side_pixels) as image:
@@ -297,7 +306,7 @@ def _require_fair_size(what: str, size: tuple[int, int], max_pixels: int, max_si
         raise TooLargeError(
             f"{what}: the image is too large, {width}x{height} pixels",
             cause=f"the limits are {max_pixels / 1e6:g} million pixels and {max_side_pixels} pixels on a side",
-            hint="make it smaller first, or cut it into tiles",
+            hint="make it smaller first, or run it in tiles: --tile-size",
         )
 
 

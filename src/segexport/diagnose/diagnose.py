@@ -65,7 +65,7 @@ def diagnose(
     findings = preprocess_findings(reference.manifest.preprocess, export.manifest.preprocess)
     graph = program.read(reference.file("model"), reference.file("params"))
     contract = _contract(reference, export)
-    tensor, _ = preprocess.apply(contract, image, input_spec=export.manifest.inputs[0])
+    tensor, _ = preprocess.example(contract, image, input_spec=export.manifest.inputs[0])
     precision = export.manifest.target.precision
     with tempfile.TemporaryDirectory() as folder, progress("looking into both models", 4) as bar:
         traced = trace(graph, [tensor], Path(folder), timeout_s)

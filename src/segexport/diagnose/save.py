@@ -102,7 +102,7 @@ def save(
         more = ""
         if any(finding.kind == "preprocess" for finding in diagnosis.findings):
             for name, contract in (("reference", reference), ("export", export)):
-                np.save(out / f"input_{name}.npy", preprocess.apply(contract, image)[0])
+                np.save(out / f"input_{name}.npy", preprocess.example(contract, image)[0])
             more = " `input_reference.npy` and `input_export.npy` are the tensors that the two make of the image."
         text = _README_ALONE.format(title=title, findings=said, more=more)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact
+from segexport.artifact import MANIFEST_NAME, ModelArtifact, read_artifact, write_artifact
 from segexport.errors import InputError
 from segexport.files.atomic import whole_folder
 
@@ -62,7 +62,9 @@ def copy_tree(source: Path, target: Path) -> None:
 
 
 def place_artifact(artifact: ModelArtifact, output: Path) -> ModelArtifact:
-    """Copies an artifact from the store into the user's folder."""
+    """Copies an artifact into the user's folder, with the manifest that it has now."""
     with new_folder(output) as folder:
         copy_tree(artifact.path, folder)
+        if read_artifact(folder, verify=False).manifest != artifact.manifest:  # its tiles were stated
+            write_artifact(folder, artifact.manifest)
     return read_artifact(output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -14,20 +13,21 @@ import numpy as np
 from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, SegexportError
+from segexport.measure.tiled_session import in_tiles
 from segexport.predict.batching import Placed, batch_limit, batches, each_of, stacked
 from segexport.predict.inputs import Picture, pictures
 from segexport.predict.model_session import Opened
 from segexport.predict.prediction import SegmentationResult
 from segexport.predict.target_size import TargetSize, both_sides, checked_size, with_size
 from segexport.progress import Progress, silent
-from segexport.spec import Preprocess
+from segexport.spec import Preprocess, Tiles
 from segexport.ui.pictures import as_rgb
-from segexport.video.flow import FlowName, flow_named
-from segexport.video.smoother import VideoSmoother
-from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset, Sample
+    from segexport.runtimes.base import Session
+    from segexport.video.flow import FlowName
+    from segexport.video.stream import MaskStream, NetworkFrame
 
 _SCORES = ("logits", "probability")
 
@@ -68,6 +68,7 @@ class Model(Opened):
         batch_size: int = 1,
         target_size: TargetSize = None,
         *,
+        tiles: Tiles | None = None,
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[SegmentationResult]:
@@ -80,8 +81,8 @@ class Model(Opened):
                 else images run one at a time, as on a phone.
             target_size: Input size of the network. None: that of `load`, else the model's; -1: the image's size;
                 a number: both sides; (width, height).
-            slice_size: Side, or (width, height), of windows into which a large image is cut. Scores are averaged where
-                windows overlap.
+            tiles: Tiles that larger images are run in, in place of those of the model. An image in tiles is a batch.
+            slice_size: Side, or (width, height), of tiles that overlap by a quarter; their scores are averaged there.
             score_map: Whether results contain the classes' probabilities; prediction is faster without. The masks are
                 the same.
 
@@ -89,18 +90,14 @@ class Model(Opened):
             InputError: An input cannot be read, or the model does not support the size.
         """
         limit = batch_limit(self.artifact.manifest, batch_size)
-        size = checked_size(target_size)
-        contract = with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
-        window = None if slice_size is None else both_sides("slice_size", slice_size)
-        if window is not None and self._scores_output is None:
-            raise InputError(
-                f"{self.artifact.path}: slice_size needs a model whose output are scores",
-                cause="its head is an argmax, and classes cannot be averaged",
-            )
-        if window is not None:
-            return (self._in_windows(one, contract, window, score_map) for one in pictures(input, contract.pixels))
+        contract = self.contract(target_size)
+        if slice_size is not None:
+            tiles = _slices(tiles, slice_size)
+        contract = contract if tiles is None else contract.with_tiles(tiles)
+        session = in_tiles(self._session, self.artifact.manifest, contract)
+        limit = limit if contract.tiles is None else 1
         placed = (self._placed(one, one.image, contract) for one in pictures(input, contract.pixels))
-        return (result for batch in batches(placed, limit) for result in self._results(batch, score_map))
+        return (result for batch in batches(placed, limit) for result in self._results(session, batch, score_map))
 
     def evaluate(
         self,
@@ -132,7 +129,7 @@ class Model(Opened):
         data = dataset if isinstance(dataset, Dataset) else Dataset.open(Path(dataset), split)
         manifest = self.artifact.manifest
         data = data.read_for(manifest.preprocess)
-        limit = batch_limit(manifest, batch_size)
+        limit = batch_limit(manifest, batch_size) if manifest.preprocess.tiles is None else 1
         if not data.labelled:
             raise InputError(f"{data.root}: the images have no labels", hint="name them in the list: `image label`")
         scored = scored_classes(manifest, data, label_map)
@@ -178,16 +175,35 @@ class Model(Opened):
         Raises:
             InputError: The model lacks a class, or its input is neither colour nor grey.
         """
+        from segexport.video.flow import flow_named
+        from segexport.video.smoother import VideoSmoother
+        from segexport.video.stream import MaskStream, foreground_ids
+
         manifest = self.artifact.manifest
         if not manifest.preprocess.takes_bitmaps:
             raise InputError(
                 f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
             )
-        size = checked_size(target_size)
-        contract = with_size(manifest.preprocess, self._target_size if size is None else size)
+        contract = self.contract(target_size)
         smoother = VideoSmoother(flow_named(flow)) if smooth else None
         front = foreground_ids(manifest.labels, foreground)
+        if contract.tiles is not None:
+            raise InputError(f"{manifest.name}: frames of a video are run whole, and this model is run in tiles")
         return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
+
+    def contract(self, target_size: TargetSize = None) -> Preprocess:
+        """The preprocessing at an input size; None: that of `load`, else the model's.
+
+        Raises:
+            InputError: A target_size that is none.
+        """
+        size = checked_size(target_size)
+        return with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (h, w, channels) of the network as probabilities (h, w, classes), float32."""
+        assert self._scores_output is not None, "asked of models that give scores"
+        return _probabilities(scores, self.artifact.manifest.outputs[self._scores_output].semantics)
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -202,6 +218,8 @@ class Model(Opened):
         return Placed(of, tensor, placement)
 
     def _look(self, frame: np.ndarray, contract: Preprocess) -> NetworkFrame:
+        from segexport.video.stream import NetworkFrame
+
         image = next(pictures(frame, contract.pixels)).image
         placed = self._placed(None, image, contract)
         if self._scores_output is None:
@@ -209,7 +227,7 @@ class Model(Opened):
             classes = max(self.artifact.manifest.num_classes, int(mask.max()) + 1)
             scores = (mask[..., None] == np.arange(classes)).astype(np.float32)
         else:
-            scores = self._scores([placed])[0]
+            scores = self._scores(self._session, [placed])[0]
         grey = preprocess.grey_of(contract, placed.tensor)
         if grey.shape != scores.shape[:2]:
             grey = preprocess.resized(grey[..., None], (scores.shape[1], scores.shape[0]))[..., 0]
@@ -219,6 +237,7 @@ class Model(Opened):
     def _masks(self, data: Dataset, limit: int) -> Generator[tuple[Sample, np.ndarray]]:
         """Yields each sample with its mask at the image's size; the worker runs the next images meanwhile."""
         contract = self.artifact.manifest.preprocess
+        session = in_tiles(self._session, self.artifact.manifest)
         waiting: deque[list[Placed[Sample]]] = deque()  # batches that the worker runs or will run next
 
         def answered(batch: list[Placed[Sample]], answer: np.ndarray) -> Iterator[tuple[Sample, np.ndarray]]:
@@ -227,72 +246,48 @@ class Model(Opened):
 
         try:
             for batch in batches((self._placed(sample, sample.image, contract) for sample in data), limit):
-                ready = waiting.popleft() if len(waiting) == self._session.ahead else None
-                answer = self._session.result().mask if ready else None
-                self._session.submit([stacked(batch)])
+                ready = waiting.popleft() if len(waiting) == session.ahead else None
+                answer = session.result().mask if ready else None
+                session.submit([stacked(batch)])
                 waiting.append(batch)
                 if ready and answer is not None:
                     yield from answered(ready, answer)
             while waiting:
-                yield from answered(waiting.popleft(), self._session.result().mask)
+                yield from answered(waiting.popleft(), session.result().mask)
         finally:
             for _ in waiting:  # after an error or a break, the next call must not get these results
                 with suppress(SegexportError):
-                    self._session.result()
+                    session.result()
 
-    def _results(self, batch: list[Placed[Picture]], score_map: bool) -> Iterator[SegmentationResult]:
+    def _results(self, session: Session, batch: list[Placed[Picture]], score_map: bool) -> Iterator[SegmentationResult]:
         labels = self.artifact.manifest.labels
         if not score_map or self._scores_output is None:
-            masks = each_of(self._session.infer([stacked(batch)]).mask, len(batch))
+            masks = each_of(session.infer([stacked(batch)]).mask, len(batch))
             for one, mask in zip(batch, masks, strict=True):
                 restored = preprocess.restore_mask(mask, one.placement)
                 yield SegmentationResult(one.of.name, as_rgb(one.of.image), restored, None, labels)
             return
-        for one, scores in zip(batch, self._scores(batch), strict=True):
+        for one, scores in zip(batch, self._scores(session, batch), strict=True):
             mask = preprocess.restore_mask(_classes(scores), one.placement)  # equals the mask of `evaluate` and `check`
             full = preprocess.restore_scores(scores, one.placement)
             yield SegmentationResult(one.of.name, as_rgb(one.of.image), mask, full, labels)
 
-    def _in_windows(
-        self, picture: Picture, contract: Preprocess, window: tuple[int, int], score_map: bool
-    ) -> SegmentationResult:
-        image = picture.image
-        if window[0] >= image.shape[1] and window[1] >= image.shape[0]:
-            return next(self._results([self._placed(picture, image, contract)], score_map))
-        scores = self._sliced(image, contract, window)
-        labels = self.artifact.manifest.labels
-        return SegmentationResult(picture.name, as_rgb(image), _classes(scores), scores if score_map else None, labels)
-
-    def _scores(self, batch: list[Placed]) -> list[np.ndarray]:
+    def _scores(self, session: Session, batch: list[Placed]) -> list[np.ndarray]:
         """Probabilities (h, w, C) float32 of each image, at the network's size."""
         place = self._scores_output
         assert place is not None, "asked of models that give scores"
         spec = self.artifact.manifest.outputs[place]
-        output = self._session.outputs([stacked(batch)])[place]
+        output = session.outputs([stacked(batch)])[place]
         each = output if spec.layout.endswith("HWC") else output.transpose(0, 2, 3, 1)
         return [_probabilities(scores.astype(np.float32), spec.semantics) for scores in each]
 
-    def _sliced(self, image: np.ndarray, contract: Preprocess, size: tuple[int, int]) -> np.ndarray:
-        """The scores of overlapping windows, averaged where they overlap."""
-        width, height = min(size[0], image.shape[1]), min(size[1], image.shape[0])
-        total: np.ndarray | None = None
-        times = np.zeros((*image.shape[:2], 1), np.float32)
-        for top in _starts(image.shape[0], height):
-            for left in _starts(image.shape[1], width):
-                window = np.s_[top : top + height, left : left + width]
-                part = self._placed(None, image[window], contract)
-                scores = preprocess.restore_scores(self._scores([part])[0], part.placement)
-                total = np.zeros((*image.shape[:2], scores.shape[2]), np.float32) if total is None else total
-                total[window] += scores
-                times[window] += 1
-        assert total is not None, "an image has one window at least"
-        return total / times
 
-
-def _starts(length: int, window: int) -> list[int]:
-    """The starts of windows that cover `length` and overlap by about a quarter."""
-    count = max(1, math.ceil((length - window) / (window * 0.75)) + 1)
-    return [round(index * (length - window) / max(count - 1, 1)) for index in range(count)]
+def _slices(tiles: Tiles | None, size: Any) -> Tiles:
+    """What `slice_size` is short for."""
+    width, height = both_sides("slice_size", size)
+    if tiles is not None:
+        raise InputError("slice_size and tiles cannot be combined", cause="slice_size is short for averaged tiles")
+    return Tiles(size=(width, height), overlap=(width // 4, height // 4), blend="average")
 
 
 def _classes(scores: np.ndarray) -> np.ndarray:

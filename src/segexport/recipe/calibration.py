@@ -1,4 +1,4 @@
-"""How a model is quantized to int8 after training."""
+"""Options of int8 quantization after training."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from segexport.spec import Frozen
 
 
 class Calibration(Frozen):
-    """How a model is quantized to int8 after training; see docs/quantization.md for what each part brings.
+    """Options of int8 quantization after training; docs/quantization.md compares them.
 
     Attributes:
-        method: How activation ranges are chosen from what was observed. `minmax`: all of it. `percentile`: all but the
-            outermost `percentile` of it. `mse`: the range with the least squared error of rounding and clipping.
-            `entropy`: the range whose 256 levels keep the most information (Migacz 2017).
-        fallback: Where the quantized outputs are far from the float ones on calibration images, the other methods are
-            tried, and the one whose outputs are nearest is taken.
-        percentile: Percent of the observed values that stay inside the range.
-        images: Calibration images taken from the data, spread over it.
+        method: How activation ranges follow from observed values. `minmax`: all values. `percentile`: the inner
+            `percentile` percent. `mse`: the range with the smallest squared error of rounding and clipping. `entropy`:
+            the range whose 256 levels keep the most information (Migacz 2017).
+        fallback: Whether to try the other methods if the quantized outputs differ much from the float ones on
+            calibration images, and use the best.
+        percentile: Percent of the observed values inside the range.
+        images: Number of calibration images, spread over the data.
         draws: Number of disjoint parts of the images that give separate ranges; the lineage records the mean and the
             standard deviation of the outputs' error over them. The export uses all images. 1: no parts.
         rounding: Rounding of the weights. `nearest`: each weight separately. `compensated`: the remaining weights
@@ -27,10 +27,10 @@ class Calibration(Frozen):
             2023, section 3).
         ends: For w4a8: bits of the weights of the first and the last layer, which affect the result most.
         per_channel: One scale per output channel of the weights, not one for all.
-        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), where it changes no float output.
-        bias_correction: Takes the mean error of each channel out of its bias (Nagel et al. 2019, section 4.2).
-        float_operators: ONNX operator types that are left in float.
-        float_nodes: Names of single operators that are left in float.
+        equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), if it changes no float output.
+        bias_correction: Subtracts the mean error of each channel from its bias (Nagel et al. 2019, section 4.2).
+        float_operators: ONNX operator types that stay float.
+        float_nodes: Names of single operators that stay float.
     """
 
     method: Literal["minmax", "percentile", "mse", "entropy"] = "mse"

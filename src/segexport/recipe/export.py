@@ -12,20 +12,20 @@ from segexport.spec import Frozen, HeadKind, MaskDtype
 if TYPE_CHECKING:
     pass
 
-# The name of the export's folder and of its pictures: no path.
+# An export's name is also that of its folder and pictures: it must not be a path.
 ExportName = Annotated[str, Field(pattern=r"^(\w[\w.+-]*)?$", max_length=60)]
 MASK_HEADS: tuple[HeadKind, ...] = ("argmax", "argmax_small")
 
 
 class ExportRecipe(Frozen):
-    """What every export has. A target's own class adds `to`, a Literal of its name, `precision`, and its options.
+    """Options of every export. A target's class adds `to`, a Literal of its name, `precision`, and its options.
 
     Attributes:
-        name: Of the export's folder; without one, `export_name` makes it.
-        without: Steps of the recipe that this export does not go through: an ablation.
-        head: What leaves the network; see `exporter.set_head`.
-        mask_dtype: Of the mask, where the head is an argmax.
-        limits: Changes to those of the precision.
+        name: Name of the export and its folder; default: `export_name`.
+        without: Steps of the recipe that this export skips, for an ablation.
+        head: The network's output; see `exporter.set_head`.
+        mask_dtype: Element type of the mask, for an argmax head.
+        limits: Changes to the precision's limits.
     """
 
     if TYPE_CHECKING:

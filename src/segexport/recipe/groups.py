@@ -1,4 +1,4 @@
-"""The values of `groups`: which images belong together and are not independent."""
+"""The values of `groups`, which groups images that are not independent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HINT = rf"auto, column, or a pattern on file names such as '(?P<{PART}>[^/]+)_\d
 
 
 def fault_in_groups(groups: str) -> str:
-    """Why a text is neither `auto` nor `column` nor a pattern; empty where it is one of them."""
+    """Why a text is neither `auto` nor `column` nor a pattern; empty if it is one of them."""
     if groups in (AUTO, COLUMN):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What a label map may say: which class of the data a class of the model is."""
+"""Reads label maps: class of the model -> class of the data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 
 def as_label_map(value: Any) -> dict[str, str]:
-    """A map as YAML gives it, in which ids are numbers, as text.
+    """Converts a map from YAML, in which ids are numbers, to text.
 
     Raises:
-        ValueError: Not a table of names and ids.
+        ValueError: The value is not a table of names and ids.
     """
     plain = isinstance(value, dict) and all(
         isinstance(one, str | int) and not isinstance(one, bool) for pair in value.items() for one in pair

@@ -19,10 +19,10 @@ from segexport.recipe.schema import Recipe
 
 @guarded("a recipe")
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in `path`.
+    """Reads the recipe in `path`.
 
     Raises:
-        InputError: The file is missing, not YAML, or not a recipe; all faults are listed.
+        InputError: The file is missing, not YAML, or not a recipe; the error lists all faults.
     """
     node = compose(path)
     data = to_data(node, path)
@@ -44,7 +44,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _place(fault: Mapping[str, Any], node: yaml.Node) -> list:
-    """The keys and indices on the way to a fault, without pydantic's names for the members of a union."""
+    """The keys and indices that lead to a fault, without pydantic's names for the members of a union."""
     place = []
     last = len(fault["loc"]) - 1
     for index, part in enumerate(fault["loc"]):
@@ -71,7 +71,7 @@ def _message(fault: Mapping[str, Any], place: list) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without Python's names for the members of an enumeration."""
+    """Removes Python's names for the members of an enumeration."""
     return re.sub(r"<\w+\.\w+: ('[^']*')>", r"\1", text)
 
 
@@ -81,7 +81,7 @@ def _given(fault: Mapping[str, Any]) -> str:
 
 
 def _line(node: yaml.Node, place: list) -> int:
-    """The line of the deepest node on the way to `place` that the file has; of a pair, the line of its key."""
+    """The line of the deepest existing node on the path `place`; for a pair, the line of its key."""
     line = node.start_mark.line + 1
     for part in place:
         child = _child(node, part)

@@ -13,7 +13,7 @@ _NEVER_AFTER = {
 
 
 def fault_in(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty where there is none."""
+    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty if there is none."""
     for place, (later, _) in enumerate(steps):
         for earlier, params in steps[:place]:
             if cause := _NEVER_AFTER.get((later, earlier)):

@@ -26,10 +26,10 @@ from segexport.progress import Progress, silent
 from segexport.recipe.limits import limits_for
 from segexport.references.archive import require_new
 from segexport.references.golden_pack import KIND, PACK_NAME, SCHEMA_VERSION, GoldenImage, Pack, Tolerance
-from segexport.references.logits import digest_logits, score_output
+from segexport.references.logits import digest_logits
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.device_job import JOB_NAME, JobItem, write_items, write_job
-from segexport.spec import Precision
+from segexport.spec import Precision, score_output
 
 LOGIT_TOLERANCES = {Precision.FP32: 0.001, Precision.FP16: 0.02}
 """Root mean square difference of scores, in standard deviations of the scores. For int8 and w8 it is only reported:
@@ -57,6 +57,8 @@ def make_pack(
     """
     require_new(output)
     manifest = source.manifest
+    if manifest.preprocess.tiles is not None:
+        raise InputError(f"{manifest.name}: a phone runs whole images, and this manifest asks for tiles")
     if manifest.num_classes > 256:
         raise InputError(
             f"{manifest.name}: {manifest.num_classes} classes",

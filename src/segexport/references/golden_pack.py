@@ -33,11 +33,11 @@ from segexport.files.json_reader import parse_json
 from segexport.judge.gates import skipped
 from segexport.judge.results import Export
 from segexport.recipe.limits import Limits
-from segexport.references.logits import LogitDigest, deviation, score_output
+from segexport.references.logits import LogitDigest, deviation
 from segexport.references.recorded_reference import RecordedImage, RecordedReference
 from segexport.report.schema import Recorded, Report
 from segexport.runtimes.base import Prediction, Session, SessionInfo
-from segexport.spec import Frozen, Precision
+from segexport.spec import Frozen, Precision, score_output
 from segexport.verdict import Check, Verdict, overall
 
 PACK_NAME = "pack.json"

@@ -10,6 +10,7 @@ from segexport import preprocess
 from segexport.artifact import ModelArtifact
 from segexport.measure import latency
 from segexport.measure.parity import ModelUnderTest
+from segexport.measure.tiled_session import in_tiles, require_joinable
 from segexport.pipeline.registry import runtime_for
 from segexport.runtimes.base import RunOptions, Session
 from segexport.runtimes.watched import timed_graph, with_graph
@@ -41,7 +42,8 @@ class LiveModel:
     def open(self, options: RunOptions | None = None) -> ModelUnderTest:
         """Starts the model for a comparison; the caller closes the session."""
         manifest = self.artifact.manifest
-        return ModelUnderTest(self.name, self.open_session(options), manifest, manifest.preprocess)
+        require_joinable(manifest)
+        return ModelUnderTest(self.name, in_tiles(self.open_session(options), manifest), manifest, manifest.preprocess)
 
     def program(
         self, image: np.ndarray, ran: Session | None = None, contract: Preprocess | None = None
@@ -56,7 +58,7 @@ class LiveModel:
         """
         options = self.options if ran is None else with_graph(self.options, timed_graph(ran))
         manifest = self.artifact.manifest
-        tensor, placement = preprocess.apply(contract or manifest.preprocess, image)
+        tensor, placement = preprocess.example(contract or manifest.preprocess, image)
         return latency.TimedModel(
             lambda: self.open_session(options), preprocess.feed(manifest.inputs, tensor, placement)
         )

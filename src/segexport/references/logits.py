@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,14 +31,6 @@ class LogitDigest(Frozen):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     points: tuple[tuple[float, ...], ...] = ()
-
-
-def score_output(specs: Sequence[TensorSpec]) -> int | None:
-    """Index of the segmentation output if it contains scores; None if it contains classes only."""
-    for index, spec in enumerate(specs):
-        if spec.semantics in (*_SCORES, "class_index"):
-            return index if spec.semantics in _SCORES else None
-    return None
 
 
 def point_places(size: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from segexport.data.dataset import Dataset
 from segexport.errors import EnvironmentMissingError, InputError
 from segexport.files.store import Store
 from segexport.measure import metrics
+from segexport.measure.tiled_session import in_tiles, require_joinable
 from segexport.pipeline.plan import PlanRunner, planned, steps_of
 from segexport.pipeline.registry import runtime_for, target_named
 from segexport.pipeline.step import StepContext
@@ -39,7 +40,9 @@ class Engine:
     def open(self, graph: str = "plain") -> Session:
         """`graph`: which of its programs Paddle runs (`runtimes.paddle`); masks come from the plain one."""
         options = with_graph(self.options, graph)
-        return runtime_for(self.artifact.manifest.format).open(self.artifact, options)
+        manifest = self.artifact.manifest
+        require_joinable(manifest)
+        return in_tiles(runtime_for(manifest.format).open(self.artifact, options), manifest)
 
 
 @contextmanager

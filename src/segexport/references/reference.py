@@ -16,7 +16,7 @@ from segexport.measure import latency, metrics
 from segexport.measure.environment import describe_gpu, describe_machine, now
 from segexport.progress import Progress, silent
 from segexport.references.archive import require_new
-from segexport.references.logits import LogitDigest, digest_logits, score_output
+from segexport.references.logits import LogitDigest, digest_logits
 from segexport.references.recording_runtime import Engine, engine_for, full_precision
 from segexport.references.reference_file import (
     Data,
@@ -32,7 +32,7 @@ from segexport.references.reference_file import (
 )
 from segexport.runtimes.base import Prediction, RunOptions, Session
 from segexport.runtimes.watched import proof_of, timed_graph
-from segexport.spec import Label
+from segexport.spec import Label, score_output
 from segexport.task.base import ScoredClasses
 from segexport.task.semantic.classes import scored_classes
 
@@ -217,7 +217,7 @@ class _Run:
 
     def times(self, engine: Engine, graph: str, seconds: float, progress: Progress) -> Times:
         """Times the model on the first image; `graph` as in `Engine.open`."""
-        tensor, _ = preprocess.apply(self._manifest.preprocess, self._data.read(0).image)
+        tensor, _ = preprocess.example(self._manifest.preprocess, self._data.read(0).image)
         program = latency.TimedModel(lambda: engine.open(graph), [tensor])
         timing = latency.measure({"reference": program}, seconds, progress=progress)["reference"]
         if timing.error is not None:

@@ -274,7 +274,7 @@ def _run(bench: Workbench, images: Dataset, indices: Sequence[int]) -> dict[str,
         bench.progress("running the original", len(indices)) as bar,
     ):
         for index in indices:
-            tensor, _ = preprocess.apply(manifest.preprocess, images.read(index).image, input_spec=manifest.inputs[0])
+            tensor, _ = preprocess.example(manifest.preprocess, images.read(index).image, input_spec=manifest.inputs[0])
             found = session.infer([tensor], margin=True)
             arrays[f"mask/{index}"] = found.mask
             if (decided := decided_pixels(found.margin)) is not None:

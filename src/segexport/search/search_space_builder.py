@@ -109,7 +109,7 @@ def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
         return None
     fp32, int8, timed = candidates[Precision.FP32], candidates[Precision.INT8], bench.device == "cpu"
     artifact = bench.make(fp32)
-    tensor, _ = preprocess.apply(artifact.manifest.preprocess, bench.images.read(0).image)
+    tensor, _ = preprocess.example(artifact.manifest.preprocess, bench.images.read(0).image)
     quantization_s = 0.0
 
     def quantized() -> ModelArtifact:
@@ -132,7 +132,7 @@ def _layers(bench: Workbench, to: str) -> dict[str, object] | None:
 def _training(bench: Workbench, teacher: str) -> Training:
     """Estimates training time: a step runs original and student forward, and the student backward, per image."""
     training = Training(teacher=teacher, labelled=bench.learning is not None and bench.learning.labelled)
-    tensor, _ = preprocess.apply(bench.source.manifest.preprocess, bench.images.read(0).image)
+    tensor, _ = preprocess.example(bench.source.manifest.preprocess, bench.images.read(0).image)
     with runtime_for(Format.PADDLE).open(bench.source, bench.options) as session:
         forward_ms = float(session.bench([tensor], 3)[-1])
     return training.model_copy(update={"step_seconds": forward_ms / 1e3 * 6 * training.batch_size})

@@ -35,7 +35,7 @@ class Detections:
         """Keeps what is measured.
 
         Args:
-            lookup: (classes of the model,): the class of the data, or -1 where there is none.
+            lookup: (classes of the model,): the class of the data, or -1 if there is none.
             masks: Whether masks are measured too.
         """
         classes = lookup[objects.classes]
