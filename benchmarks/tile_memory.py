@@ -2,8 +2,8 @@
 
     python benchmarks/tile_memory.py EXPORT TILE OVERLAP RESULT.json
 
-EXPORT: any export with scores. TILE, OVERLAP: as `--tile-size`, `--tile-overlap`. A process of its own predicts 10,000 columns and 1,000 rows, then
-another one 10,000 rows; both of each blend.
+EXPORT: any export with scores. TILE, OVERLAP: as `--tile-size`, `--tile-overlap`. A process of its own predicts 10,000
+columns and 1,000 rows, then another one 10,000 rows; both with each blend.
 """
 
 from __future__ import annotations
