@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds a signed, aligned APK without Google's SDK and without Gradle.
-#   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite or full (both runtimes)
+#   build_apk.sh FLAVOUR [OUT.apk]      FLAVOUR: ort, lite, litert or full (all runtimes)
 # Models come from app/src/main/assets/model (`segexport android` writes them). ABIS: default arm64-v8a; KEYSTORE,
 # KEYSTORE_PASSWORD: default is a debug key that is made once. Fetches the tools that it needs (fetch_tools.sh).
 set -euo pipefail
@@ -13,8 +13,9 @@ abis=${ABIS:-arm64-v8a}
 case $flavour in
     ort) modules="core ort" ;;
     lite) modules="core lite" ;;
-    full) modules="core ort lite" ;;
-    *) echo "build_apk.sh: no flavour $flavour; there are ort, lite and full" >&2; exit 2 ;;
+    litert) modules="core litert" ;;
+    full) modules="core ort lite litert" ;;
+    *) echo "build_apk.sh: no flavour $flavour; there are ort, lite, litert and full" >&2; exit 2 ;;
 esac
 mkdir -p "$BUILD"
 out=$(realpath -m "${2:-$BUILD/segexport-$flavour.apk}")
@@ -27,7 +28,7 @@ sdk() { # aapt2 and zipalign want the libraries that came with them
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{stubs,paddle,generated,classes,dex,assets/model}
+mkdir -p "$work"/{stubs,paddle,tflite,generated,classes,dex,assets/model}
 compile() { javac --release 8 -encoding UTF-8 -nowarn -Xlint:-options "$@"; }
 java_of() { find "$@" -name '*.java'; }
 started=$SECONDS
@@ -40,7 +41,7 @@ assets=app/src/main/assets
 sed "s/<manifest /&package=\"$APPLICATION_ID\" /" app/src/main/AndroidManifest.xml > "$work/AndroidManifest.xml"
 sdk aapt2 link -o "$work/app.apk" -I "$apk/usr/share/android-framework-res/framework-res.apk" \
     --manifest "$work/AndroidManifest.xml" --min-sdk-version "$MIN_SDK" --target-sdk-version "$TARGET_SDK" --version-code "$VERSION_CODE" \
-    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 .onnx -0 .nb --auto-add-overlay \
+    --version-name "$VERSION_NAME" --java "$work/generated" -A "$assets" -0 .onnx -0 .nb -0 .tflite --auto-add-overlay \
     "$work/resources.zip"
 
 echo "classes"
@@ -50,29 +51,37 @@ if [ ! -e "$paddle" ]; then
     compile -d "$work/paddle" $(java_of lite/src/stub)
     paddle=$work/paddle
 fi
-compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$AAR/classes.jar:$paddle" \
+tflite=litert/libs/litert.jar # classes.jar of LiteRT's AAR
+if [ ! -e "$tflite" ]; then
+    compile -d "$work/tflite" $(java_of litert/src/stub)
+    tflite=$work/tflite
+fi
+compile -d "$work/classes" -cp "$work/stubs:$JSON_JAR:$AAR/classes.jar:$paddle:$tflite" \
     $(java_of $(printf '%s/src/main/java ' $modules) app/src/main/java "$work/generated")
 jar --create --file "$work/classes.jar" -C "$work/classes" .
 jar --create --file "$work/stubs.jar" -C "$work/stubs" .
 packaged=("$work/classes.jar")
 case $modules in *ort*) packaged+=("$AAR/classes.jar") ;; esac
-case $modules in *lite*) [ -d "$paddle" ] || packaged+=("$paddle") ;; esac
+case " $modules " in *" lite "*) [ -d "$paddle" ] || packaged+=("$paddle") ;; esac
+case $modules in *litert*) [ -d "$tflite" ] || packaged+=("$tflite") ;; esac
 [ -d "$paddle" ] && jar --create --file "$work/paddle.jar" -C "$paddle" . && paddle=$work/paddle.jar
+[ -d "$tflite" ] && jar --create --file "$work/tflite.jar" -C "$tflite" . && tflite=$work/tflite.jar
 jdk=$(dirname "$(dirname "$(readlink -f "$(command -v javac)")")")
 java -Xmx2g -cp "$apk/d8.jar" com.android.tools.r8.D8 --release --min-api "$MIN_SDK" --output "$work/dex" \
-    --lib "$jdk" --lib "$work/stubs.jar" --classpath "$JSON_JAR" --classpath "$paddle" "${packaged[@]}"
+    --lib "$jdk" --lib "$work/stubs.jar" --classpath "$JSON_JAR" --classpath "$paddle" --classpath "$tflite" "${packaged[@]}"
 
 echo "libraries"
 for abi in $abis; do
     mkdir -p "$work/lib/$abi"
     case $modules in *ort*) cp "$AAR/jni/$abi"/*.so "$work/lib/$abi/" ;; esac
-    case $modules in *lite*)
-        if [ -d "lite/src/main/jniLibs/$abi" ]; then
-            cp "lite/src/main/jniLibs/$abi"/*.so "$work/lib/$abi/"
+    for module in $modules; do
+        case $module in lite) title=Paddle-Lite ;; litert) title=LiteRT ;; *) continue ;; esac
+        if [ -d "$module/src/main/jniLibs/$abi" ]; then
+            cp "$module/src/main/jniLibs/$abi"/*.so "$work/lib/$abi/"
         else
-            echo "  no Paddle-Lite library for $abi in lite/src/main/jniLibs: the app will say that it is missing"
-        fi ;;
-    esac
+            echo "  no $title library for $abi in $module/src/main/jniLibs: the app will say that it is missing"
+        fi
+    done
 done
 
 echo "package"

@@ -2,6 +2,7 @@
 # Fetches the tools of the Android build, by package name, into a cache; nothing is installed, root is not needed.
 #   fetch_tools.sh GROUP...     junit: JUnit and Android's org.json     ort: ONNX Runtime's AAR     zig: a C compiler
 #                               apk: aapt2, zipalign, apksigner, D8     api: a list of Android's API   arm64: qemu and a JRE
+#                               count: qemu with plugins, a Python and ONNX Runtime for arm64 (`segexport bench --count`)
 #                               cpp: a JSON header for runtimes/cpp     cpp-arm64: its libraries for arm64
 #   fetch_tools.sh --lock       writes tools.lock anew with the digests of what the registries hold now
 # The cache is $SEGEXPORT_ANDROID_TOOLS, else ~/.cache/segexport/android. Every file is held against tools.lock before it
@@ -42,9 +43,9 @@ download() { # KIND NAME VERSION: leaves one file in the current folder
             }
             rm -f apt.log ;;
         npm) npm pack --silent "$2@$3" > /dev/null || fail "npm cannot fetch $2@$3" ;;
-        wheel-*|cp310-*) # cp310: a wheel of CPython 3.10, whatever this Python is
-            local python=()
-            case $1 in cp310-*) python=(--python-version 3.10 --implementation cp --abi cp310) ;; esac
+        wheel-*|cp3*-*) # cp310: a wheel of CPython 3.10, whatever this Python is
+            local python=() abi=${1%%-*}
+            [ "$abi" = wheel ] || python=(--python-version "3.${abi#cp3}" --implementation cp --abi "$abi")
             "${PYTHON:-python3}" -m pip download --quiet --no-deps --only-binary=:all: --platform "${1#*-}" \
                 "${python[@]}" "$2==$3" > pip.log 2>&1 || { tail -3 pip.log >&2; fail "pip cannot fetch $2==$3"; }
             rm -f pip.log ;;
@@ -85,6 +86,7 @@ state() { # GROUP LINES: a digest of what tools.lock asks for and of everything 
 unpack() { # GROUP FILE
     local root=$TOOLS/$1
     mkdir -p "$root"
+    case $1:$2 in count:*.whl) unzip -qo "$2" -d "$root/site"; return ;; esac # whole, for the Python of this group
     case $2 in
         *.deb) dpkg-deb -x "$2" "$root" ;;
         *onnxruntime*.tgz)
@@ -118,7 +120,7 @@ if [ "${1:-}" = --lock ]; then
     exit
 fi
 
-[ $# -gt 0 ] || { sed -n '2,6s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+[ $# -gt 0 ] || { sed -n '2,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 for wanted in "$@"; do
     stamp=$TOOLS/$wanted/.complete
     lines=$(grep "^$wanted " "$lock") || fail "no group $wanted; there are: $(cut -d' ' -f1 "$lock" | sort -u | xargs)"

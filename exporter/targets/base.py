@@ -51,6 +51,8 @@ class ExportTarget(ABC):
         limits: Check limits per precision that differ from the defaults; the recipe's limits override them.
         searched: Precisions that `compress` tries, fp32 first.
         searched_after: Further precisions, each with the recipe step that must run before it.
+        fits: Purposes, by name (`exporter.targets.purpose`), and the precisions that are candidates for each.
+        next_command: The command that takes an export further for a purpose; `{export}` is its folder.
         untimed: Why times on this machine do not represent the target device; empty if they do.
     """
 
@@ -68,6 +70,8 @@ class ExportTarget(ABC):
     limits: ClassVar[Mapping[Precision, Limits]] = {}
     searched: ClassVar[tuple[Precision, ...]] = (Precision.FP32,)
     searched_after: ClassVar[Mapping[Precision, str]] = {}
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {}
+    next_command: ClassVar[Mapping[str, str]] = {}
     untimed: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:

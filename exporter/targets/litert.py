@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.converters import LITERT
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
@@ -43,9 +43,11 @@ class LiteRtTarget(ExportTarget):
     Recipe = LiteRtExport
     runtimes = ("litert",)
     toolchains = ("onnx", "litert")
-    converters = (PADDLE2ONNX,)
+    converters = (LITERT,)
     suffix = ".tflite"
+    packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, LiteRtExport)

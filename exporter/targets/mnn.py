@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,7 @@ class MnnTarget(ExportTarget):
     converters = (PADDLE2ONNX,)
     suffix = ".mnn"
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, MnnExport)

@@ -55,6 +55,14 @@ class OnnxTarget(ExportTarget):
     packed = ("model", "params")  # a large model stores its weights in separate files
     as_on_device: ClassVar[Mapping[str, object]] = {"int8_as_on_arm": True}
     searched = (Precision.FP32, Precision.INT8, Precision.FP16, Precision.W4A8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {
+        "android": (Precision.FP32, Precision.INT8),
+        "server": (Precision.FP32, Precision.INT8),
+    }
+    next_command: ClassVar[Mapping[str, str]] = {
+        "android": "segexport android assets {export}",
+        "server": "segexport serve {export}",
+    }
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, OnnxExport)

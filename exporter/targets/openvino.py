@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,7 +14,7 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -54,6 +54,8 @@ class OpenVinoTarget(ExportTarget):
     suffix = ".xml"
     beside = ".bin"
     searched = (Precision.FP32, Precision.FP16, Precision.INT8)
+    fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"server": (Precision.FP32, Precision.INT8)}
+    next_command: ClassVar[Mapping[str, str]] = {"server": "segexport serve {export}"}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, OpenVinoExport)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-Cost = Callable[[np.ndarray, np.ndarray, float, float], float]
+Costs = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 """(centres of the bins that are not empty, their counts, bottom, top) -> the cost of the range from bottom to top."""
 
 _BINS = 4096  # on each side of zero
@@ -82,31 +82,41 @@ class Histogram:
                 high = min(high, max(-inner_low, inner_high, 0.0))
                 return -high, high
             return max(low, min(inner_low, 0.0)), min(high, max(inner_high, 0.0))
-        cost = self._divergence if method == "entropy" else self._squared_error
-        return self._searched(low, high, cost, symmetric)
+        return self._searched(low, high, self._divergences if method == "entropy" else self._squared_errors, symmetric)
 
-    def _searched(self, low: float, high: float, cost: Cost, symmetric: bool) -> tuple[float, float]:
+    def _searched(self, low: float, high: float, costs: Costs, symmetric: bool) -> tuple[float, float]:
         """The shrunken range with the smallest cost; the wider of two with the same cost."""
         centres = (np.arange(2 * _BINS) + 0.5) / _BINS * self._limit - self._limit
         used = self._counts > 0
-        if cost == self._divergence:
+        if costs == self._divergences:
             used[_BINS] = False  # every range represents 0 exactly; ReLU's many zeros would force the finest step
         values, weights = centres[used], self._counts[used].astype(np.float64)
-        best, least = (low, high), np.inf
-        for shrink_low in _SHRINKS if low < 0 else (1.0,):
-            for shrink_high in (shrink_low,) if symmetric else _SHRINKS if high > 0 else (1.0,):
-                bottom, top = low * shrink_low, high * shrink_high
-                found = cost(values, weights, bottom, top)
-                if found < least:
-                    best, least = (bottom, top), found
-        return best
+        bottoms = low * (_SHRINKS if low < 0 else np.ones(1))
+        tops = high * (_SHRINKS if high > 0 else np.ones(1))
+        if not symmetric:
+            bottoms, tops = np.repeat(bottoms, len(tops)), np.tile(tops, len(bottoms))
+        best = int(np.argmin(costs(values, weights, bottoms, tops)))
+        return float(bottoms[best]), float(tops[best])
 
     @staticmethod
-    def _squared_error(values: np.ndarray, weights: np.ndarray, bottom: float, top: float) -> float:
-        """The expected squared error of 8-bit rounding and clipping."""
-        step = (top - bottom) / (_LEVELS - 1)
-        outside = np.maximum(values - top, 0) + np.maximum(bottom - values, 0)
-        return float((weights * outside**2).sum() + weights[outside == 0].sum() * step**2 / 12.0)
+    def _squared_errors(values: np.ndarray, weights: np.ndarray, bottoms: np.ndarray, tops: np.ndarray) -> np.ndarray:
+        """The expected squared errors of 8-bit rounding and clipping, by sums over the ends of the sorted values."""
+        first = np.searchsorted(values, bottoms, side="left")  # of those inside
+        end = np.searchsorted(values, tops, side="right")
+        moments = [np.concatenate([[0.0], np.cumsum(weights * values**power)]) for power in range(3)]
+        reverse = [np.concatenate([[0.0], np.cumsum((weights * values**power)[::-1])]) for power in range(3)]
+        below = [sums[first] for sums in moments]
+        above = [sums[len(values) - end] for sums in reverse]
+        clipped = sum(
+            part[2] - 2 * limit * part[1] + limit**2 * part[0] for part, limit in ((below, bottoms), (above, tops))
+        )
+        inside = weights.sum() - below[0] - above[0]
+        return clipped + inside * ((tops - bottoms) / (_LEVELS - 1)) ** 2 / 12.0
+
+    @classmethod
+    def _divergences(cls, values: np.ndarray, weights: np.ndarray, bottoms: np.ndarray, tops: np.ndarray) -> np.ndarray:
+        found = (cls._divergence(values, weights, *limits) for limits in zip(bottoms, tops, strict=True))
+        return np.fromiter(found, np.float64)
 
     @staticmethod
     def _divergence(values: np.ndarray, weights: np.ndarray, bottom: float, top: float) -> float:

@@ -40,10 +40,12 @@ def conv_transpose(graph: LiteRtGraph) -> None:
     node, (x, weight) = graph.node, graph.node.inputs[:2]
     if len(graph.shape(x)) != 4:
         raise graph.unsupported(f"a transposed convolution over {len(graph.shape(x)) - 2} axes, not two")
-    if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
-        raise graph.unsupported("a transposed convolution with dilation")
+    dilations = graph.attribute("dilations", [1, 1])
+    if node.integer and dilations != [1, 1]:
+        graph.write_in_float(conv_transpose)
+        return
     graph.required(weight, "weight")
-    kernel = graph.shape(weight)[2:]
+    kernel = [(size - 1) * apart + 1 for size, apart in zip(graph.shape(weight)[2:], dilations, strict=True)]
     groups, strides = graph.attribute("group", 1), graph.attribute("strides", [1, 1])
     batch, outputs, height, width = graph.shape(node.outputs[0])
     sizes = graph.shape(x)[2:]
@@ -52,10 +54,11 @@ def conv_transpose(graph: LiteRtGraph) -> None:
     same = [max(whole - size, 0) // 2 == pad for whole, size, pad in zip(full, (height, width), begin, strict=True)]
     ends = all(-(-size // step) == given for size, step, given in zip((height, width), strides, sizes, strict=True))
     order, held = (1, 2, 3, 0), None
-    if groups == 1:
+    if groups == 1 and dilations == [1, 1]:
         held = weight_of(graph, weight, order, 0, outputs, hybrid=False)
     else:
-        held = graph.constant(_ungrouped(graph.value(weight), groups).transpose(order), weight)
+        whole = _spread(_ungrouped(graph.value(weight), groups), dilations)
+        held = graph.constant(whole.transpose(order), weight)
     bias = _bias(graph, x, outputs)
     options = {"strideH": strides[0], "strideW": strides[1]}
     if ends and all(same):
@@ -83,6 +86,15 @@ def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
     for group in range(groups):
         rows = slice(group * size, (group + 1) * size)
         whole[rows, group * per_group : (group + 1) * per_group] = weight[rows]
+    return whole
+
+
+def _spread(weight: np.ndarray, dilations) -> np.ndarray:
+    """The weights with the zeros between them that a dilation means."""
+    rows, columns = dilations
+    inputs, outputs, height, width = weight.shape
+    whole = np.zeros((inputs, outputs, (height - 1) * rows + 1, (width - 1) * columns + 1), weight.dtype)
+    whole[:, :, ::rows, ::columns] = weight
     return whole
 
 
@@ -252,25 +264,25 @@ def _pool(kernel, strides, padding: int) -> dict:
 def resize(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     before, after = graph.shape(x), graph.shape(node.outputs[0])
-    if len(before) != 4 or before[:2] != after[:2]:
+    if len(before) not in (3, 4) or before[:2] != after[:2]:
         raise graph.unsupported(f"a resize from {list(before)} to {list(after)}, not of height and width")
+    if len(before) == 3:
+        _resize_of_a_row(graph)
+        return
     mode = graph.attribute("mode", b"nearest").decode()
     where = graph.attribute("coordinate_transformation_mode", b"half_pixel").decode()
     if where == "pytorch_half_pixel" and min(after[2:]) > 1:
         where = "half_pixel"
     scales = _scales(graph, before, after)
     size = graph.integers(*after[2:])
-    if mode == "linear" and where in ("half_pixel", "align_corners", "asymmetric"):
-        whole = all(
-            abs(scale * old - new) < 1e-3 for scale, old, new in zip(scales, before[2:], after[2:], strict=True)
-        )
-        if not whole and where != "align_corners":
-            raise graph.unsupported(f"a resize by {list(scales)} whose sizes are rounded")
+    whole = all(abs(scale * old - new) < 1e-3 for scale, old, new in zip(scales, before[2:], after[2:], strict=True))
+    if mode == "linear" and (where == "align_corners" or (whole and where in ("half_pixel", "asymmetric"))):
         options = {"alignCorners": where == "align_corners", "halfPixelCenters": where == "half_pixel"}
         graph.write_unscaled("RESIZE_BILINEAR", [graph.read(x, _LAST), size], x, _LAST, **options)
         return
-    if mode != "nearest":
-        raise graph.unsupported(f"a resize of mode {mode}, {where}")
+    if mode in ("linear", "cubic"):
+        _resize_by_products(graph, where, scales)
+        return
     rounding = graph.attribute("nearest_mode", b"round_prefer_floor").decode()
     taken = [_nearest(after[2 + axis], before[2 + axis], scales[axis], where, rounding) for axis in (0, 1)]
     if any(one is None for one in taken):
@@ -297,16 +309,85 @@ def _scales(graph: LiteRtGraph, before, after) -> list[float]:
     return [new / old for new, old in zip(after[2:], before[2:], strict=True)]
 
 
+def _resize_of_a_row(graph: LiteRtGraph) -> None:
+    """A resize of [N, C, W]."""
+    node, x = graph.node, graph.node.inputs[0]
+    if node.integer:
+        graph.write_in_float(_resize_of_a_row)
+        return
+    before, after = graph.shape(x), graph.shape(node.outputs[0])
+    mode = graph.attribute("mode", b"nearest").decode()
+    where = graph.attribute("coordinate_transformation_mode", b"half_pixel").decode()
+    (scale,) = _scales(graph, before, after)
+    if mode == "nearest":
+        rounding = graph.attribute("nearest_mode", b"round_prefer_floor").decode()
+        taken = _nearest(after[2], before[2], scale, where, rounding)
+        if taken is None:
+            raise graph.unsupported(f"a resize of mode {mode}, {where}")
+        graph.write("GATHER", [graph.read(x), graph.file.constant("places", taken.astype(np.int32))], axis=2)
+        return
+    matrix = _matrix(graph, after[2], before[2], scale, where)
+    graph.write("FULLY_CONNECTED", [graph.read(x), matrix, -1], keepNumDims=True)
+
+
+def _resize_by_products(graph: LiteRtGraph, where: str, scales: list[float]) -> None:
+    """A resize that LiteRT lacks: the product with a matrix along each axis."""
+    node, x = graph.node, graph.node.inputs[0]
+    if node.integer:
+        graph.write_in_float(resize)
+        return
+    sizes, made = graph.shape(x)[2:], graph.shape(node.outputs[0])[2:]
+    rows, columns = (_matrix(graph, made[axis], sizes[axis], scales[axis], where) for axis in (0, 1))
+    batch, channels, height = graph.shape(x)[:3]
+    shape = (batch, channels, height, made[1])
+    wide = graph.temporary("FULLY_CONNECTED", [graph.read(x), columns, -1], shape, keepNumDims=True)
+    turned = graph.moved(wide, [0, 1, 3, 2], node.outputs[0], False)
+    graph.write("FULLY_CONNECTED", [turned, rows, -1], (0, 1, 3, 2), keepNumDims=True)
+
+
+def _matrix(graph: LiteRtGraph, made: int, size: int, scale: float, where: str) -> int:
+    """(made, size): how much each element of the result takes of each given one; as ONNX's Resize is defined."""
+    mode = graph.attribute("mode", b"nearest").decode()
+    if graph.attribute("exclude_outside", 0) or graph.attribute("antialias", 0):
+        raise graph.unsupported(f"a resize of mode {mode} that leaves out what is outside, or with antialias")
+    cubic = float(graph.attribute("cubic_coeff_a", -0.75)) if mode == "cubic" else None
+    places = _places(made, size, scale, where)
+    if places is None:
+        raise graph.unsupported(f"a resize with {where}")
+    first = np.floor(places).astype(np.int64)
+    apart = places - first
+    if cubic is None:
+        taken = {0: 1 - apart, 1: apart}
+    else:  # Keys, Cubic convolution interpolation for digital image processing, equation 4
+        near = {offset: np.abs(apart - offset) for offset in (-1, 0, 1, 2)}
+        taken = {
+            offset: (cubic + 2) * far**3 - (cubic + 3) * far**2 + 1
+            if offset in (0, 1)
+            else cubic * (far**3 - 5 * far**2 + 8 * far - 4)
+            for offset, far in near.items()
+        }
+    matrix = np.zeros((made, size))
+    for offset, share in taken.items():
+        np.add.at(matrix, (np.arange(made), np.clip(first + offset, 0, size - 1)), share)
+    return graph.constant(matrix.astype(np.float32), f"{graph.node.outputs[0]}.matrix")
+
+
+def _places(made: int, size: int, scale: float, where: str) -> np.ndarray | None:
+    """Where each element of an axis is in the given axis; None where that is not known."""
+    places = np.arange(made, dtype=np.float64)
+    if where == "half_pixel" or (where == "pytorch_half_pixel" and made > 1):
+        return (places + 0.5) / scale - 0.5
+    if where == "pytorch_half_pixel":
+        return np.zeros(1)
+    if where == "asymmetric":
+        return places / scale
+    return places * (size - 1) / max(made - 1, 1) if where == "align_corners" else None
+
+
 def _nearest(made: int, size: int, scale: float, where: str, rounding: str) -> np.ndarray | None:
     """Where ONNX takes each element of an axis from."""
-    places = np.arange(made, dtype=np.float64)
-    if where == "half_pixel":
-        places = (places + 0.5) / scale - 0.5
-    elif where == "asymmetric":
-        places = places / scale
-    elif where == "align_corners":
-        places = places * (size - 1) / max(made - 1, 1)
-    else:
+    places = _places(made, size, scale, where)
+    if places is None:
         return None
     rounds = {
         "floor": np.floor,

@@ -14,7 +14,7 @@ from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec, Tiles
+from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec, Tiles
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -106,6 +106,7 @@ class Manifest(Frozen):
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
+    postprocess: Postprocess | None = None
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
     target: TargetDevice
@@ -230,6 +231,28 @@ def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
     return ModelArtifact(root, manifest)
 
 
+def parse_manifest(text: bytes, file: object) -> Manifest:
+    """Reads the bytes of a manifest.json; `file` names it in errors.
+
+    Raises:
+        InputError: Not JSON, of another schema, or not a valid manifest.
+    """
+    try:
+        raw = parse_json(text)
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON", cause=str(error)) from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{file}: schema_version is {version!r}, this segexport reads {SCHEMA_VERSION}",
+            hint="make the artifact again with this version of segexport",
+        )
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{file}: not a valid manifest", cause=one_line(error)) from error
+
+
 @guarded("an artifact")
 def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
     """Reads a folder with a manifest and, with `verify`, compares every file with its recorded digest.
@@ -254,20 +277,7 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
         text = stream.read(MAX_MANIFEST_BYTES + 1)
     if len(text) > MAX_MANIFEST_BYTES:
         raise InputError(f"{file}: over {MAX_MANIFEST_BYTES >> 20} MiB", cause="this is not a manifest")
-    try:
-        raw = parse_json(text)
-    except ValueError as error:
-        raise InputError(f"{file}: not JSON", cause=str(error)) from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{file}: schema_version is {version!r}, this segexport reads {SCHEMA_VERSION}",
-            hint="make the artifact again with this version of segexport",
-        )
-    try:
-        manifest = Manifest.model_validate(raw)
-    except ValidationError as error:
-        raise InputError(f"{file}: not a valid manifest", cause=one_line(error)) from error
+    manifest = parse_manifest(text, file)
     if verify:
         for entry in manifest.files:
             _verify(path, entry)

@@ -17,7 +17,7 @@ MODEL_BYTES = b"a model that must not be compressed " * 2000
 ALIGNMENT = 16384
 
 
-@pytest.fixture(scope="module", params=["ort", "lite"])
+@pytest.fixture(scope="module", params=["ort", "lite", "litert"])
 def apk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The APK of one backend, from a copy of the sources with a model in its assets."""
     import shutil
@@ -73,11 +73,13 @@ def test_contents(apk: Path) -> None:
         assert has(f"dev/segexport/{name}"), name
     assert has("dev/segexport/ort/OrtBackend") == (flavour == "ort")
     assert has("dev/segexport/lite/LiteBackend") == (flavour == "lite")
+    assert has("dev/segexport/litert/LiteRtBackend") == (flavour == "litert")
     assert _defines(dex, b"ai/onnxruntime/") == (flavour == "ort")
     # Stubs are compiled against, never shipped: the phone's own classes must be found.
     assert not _defines(dex, b"android/")
     assert not _defines(dex, b"org/json/")
     assert not _defines(dex, b"com/baidu/paddle/lite/")
+    assert not _defines(dex, b"org/tensorflow/lite/")
     size_mb = apk.stat().st_size / 1e6
     assert size_mb < (29 if flavour == "ort" else 0.5), f"{flavour}: {size_mb:.1f} MB"
 
@@ -147,21 +149,23 @@ def test_gradle_builds_what_ci_builds() -> None:
         "VERSION_CODE": "versionCode",
         "VERSION_NAME": "versionName",
         "ONNXRUNTIME": "onnxruntime",
+        "LITERT": "litert",
     }
     versions = _versions()
     assert set(versions) == set(names)
     assert {name: gradle[names[name]] for name in names} == versions
     app = (ANDROID / "app" / "build.gradle").read_text()
     script_text = (CI / "build_apk.sh").read_text()
-    for flavour, modules in {"ort": ["ort"], "lite": ["lite"], "full": ["ort", "lite"]}.items():
+    alone = {name: [name] for name in ("ort", "lite", "litert")}
+    for flavour, modules in {**alone, "full": list(alone)}.items():
         assert re.findall(rf"{flavour}Implementation project\(':(\w+)'\)", app) == modules
         assert f'{flavour}) modules="core {" ".join(modules)}"' in script_text
-    assert "noCompress 'onnx', 'nb'" in app
-    assert "-0 .onnx -0 .nb" in script_text
+    assert "noCompress 'onnx', 'nb', 'tflite'" in app
+    assert "-0 .onnx -0 .nb -0 .tflite" in script_text
     assert "JavaVersion.VERSION_1_8" in app
     assert "--release 8" in script_text
     modules = set(re.findall(r"':([\w-]+)'", (ANDROID / "settings.gradle").read_text()))
-    assert modules == {"core", "ort", "lite", "lite-stub", "app"}
+    assert modules == {"core", "ort", "lite", "lite-stub", "litert", "app"}
 
 
 def test_onnxruntime_is_the_version_that_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from segexport import preprocess
 from segexport.spec import Preprocess, Resize
 
-from .conftest import ANDROID, CI, Jvm, script
+from .conftest import ANDROID, CI, Jvm, require_tools, script
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "preprocess"
 VIDEO = GOLDEN.parent / "video"
@@ -98,20 +98,25 @@ def test_resize_is_pythons(jvm: Jvm, tmp_path: Path) -> None:
     assert f"golden: {len(TOLERANCE) * len(SIZES) * len(CHANNELS)} cases" in output
 
 
-def test_the_double_has_the_api_of_the_stub(jvm: Jvm) -> None:
+@pytest.mark.parametrize(
+    ("package", "names"),
+    [
+        ("com.baidu.paddle.lite", ("MobileConfig", "PaddlePredictor", "Tensor", "PowerMode")),
+        ("org.tensorflow.lite", ("Interpreter", "Interpreter$Options", "Tensor", "DataType")),
+    ],
+)
+def test_the_double_has_the_api_of_the_stub(jvm: Jvm, package: str, names: tuple[str, ...]) -> None:
     """Whoever compiles against the stub and runs against the double must meet the same methods."""
-    for name in ("MobileConfig", "PaddlePredictor", "Tensor", "PowerMode"):
+    for name in names:
         stub, double = (
             {
                 line.strip()
-                for line in script(
-                    ["javap", "-public", "-cp", folder, f"com.baidu.paddle.lite.{name}"], timeout_s=60
-                ).splitlines()
-                if "(" in line or "LITE_" in line
+                for line in script(["javap", "-public", "-cp", folder, f"{package}.{name}"], timeout_s=60).splitlines()
+                if line.endswith(";")
             }
             for folder in (jvm.build / "jvm" / "stub", jvm.build / "jvm" / "test")
         )
-        assert len(stub) >= 3
+        assert len(stub) >= 2
         assert stub <= double, stub - double
 
 
@@ -141,3 +146,16 @@ def test_a_download_that_changed_is_not_opened(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert "junit4 4.13.2-3 is not the file that tools.lock names" in done.stderr
     assert not list(tools.glob("junit/**/*.jar"))
+
+
+@pytest.mark.parametrize("abi", ["x86_64", "arm64-v8a"])
+def test_androids_c_names_are_forwarded_and_nothing_else_is_there(abi: str, tmp_path: Path) -> None:
+    """What is linked in beside them, such as a compiler's own memcpy, must not take the place of glibc's."""
+    tools = require_tools("zig")
+    script([CI / "bionic" / "build.sh", abi, tmp_path], timeout_s=600, env={"ZIG": str(tools / "zig/ziglang/zig")})
+    defined = script(["nm", "-D", "--defined-only", tmp_path / "libc.so"], timeout_s=60)
+    adapted = re.findall(r"^ *BIONIC\((\w+)\);", (CI / "bionic" / "adapters.c").read_text(), flags=re.MULTILINE)
+    forwarded = (CI / "bionic" / "forward.txt").read_text().split()
+    found = {line.split()[2].partition("@")[0] for line in defined.splitlines()}
+    assert found - {"LIBC"} == {*adapted, *forwarded}
+    assert {"memcpy", "fmod"} <= set(forwarded)

@@ -13,6 +13,7 @@ from segexport.errors import UnsupportedModelError
 from segexport.exporter.inspect import support_for
 from segexport.exporter.program import Program, read
 from segexport.exporter.rewrites.base import LITE_ARM, LITE_X86
+from segexport.exporter.targets.nb_kernels import nb_version
 from segexport.exporter.to_paddle_lite import ToPaddleLite
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.lite import PaddleLiteRuntime
@@ -89,7 +90,9 @@ def test_a_twin_passes_with_a_mark(workshop: Workshop, precision: str) -> None:
 @on_x86
 def test_fp16_says_which_library_it_needs(workshop: Workshop) -> None:
     source = workshop.imported(activated())
-    fp32 = workshop.made(ToPaddleLite(), source).manifest
+    plain = workshop.made(ToPaddleLite(), source)
+    assert nb_version(plain.file("model").read_bytes()) == "2.13-rc"
+    fp32 = plain.manifest
     fp16 = workshop.made(ToPaddleLite(ToPaddleLite.Params(precision="fp16")), source).manifest
     assert fp32.requires is None
     assert fp16.requires == RuntimeLibrary(library="paddle-lite", build="fp16")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import Graph
 from installed import require, require_worker
 from test_mnn import network
 from workshop import Workshop
@@ -125,7 +126,7 @@ def test_an_operator_that_litert_has_not_is_refused_by_name(workshop, source, tm
     content = source.file("model").read_bytes().replace(b"MaxPool", b"NoSuchP")
     (broken := tmp_path / "broken").mkdir()
     (broken / "model.onnx").write_bytes(content)
-    with pytest.raises(UnsupportedModelError, match="this model cannot be written for LiteRT") as caught:
+    with pytest.raises(UnsupportedModelError, match="LiteRT cannot convert this model") as caught:
         workshop.made(make_step("to_litert", {}), ModelArtifact(broken, source.manifest))
     assert "NoSuchP" in caught.value.cause
 
@@ -135,3 +136,16 @@ def test_every_precision_of_the_target_has_its_steps():
     for precision in target.searched:
         assert target.steps(target.Recipe(to="litert", precision=precision))[-1].produces == "litert"
     assert Precision.FP32 in target.searched
+
+
+def test_inspect_names_what_litert_lacks_before_a_conversion():
+    graph = Graph()
+    value = graph.op("relu", {"X": graph.feed(1, 3, 8, 8)}, (1, 3, 8, 8))
+    program = graph.program(graph.op("asin", {"X": value}, (1, 3, 8, 8)))
+    (found,) = target_named("litert").verdict_before(program)
+    assert (found.target, found.support) == ("litert", "no")
+    assert [(one.operator, one.reason) for one in found.obstacles] == [
+        ("asin", "segexport's LiteRT writer has no operator asin")
+    ]
+    (onnx,) = target_named("onnx").verdict_before(program)
+    assert onnx.support == "as it is"

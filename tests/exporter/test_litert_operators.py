@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ CASES: dict[str, Case] = {
         {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
     ),
     "transposed, uneven": ("ConvTranspose", [noise(4, 5, 3, 3)], {"strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    "transposed, dilation": ("ConvTranspose", [noise(4, 5, 3, 2)], {"strides": [2, 1], "dilations": [1, 3]}),
     "transposed, groups": ("ConvTranspose", [noise(4, 3, 2, 2), noise(6)], {"strides": [2, 2], "group": 2}),
     "max pool": ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]}),
     "max pool, pads": ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -82,6 +83,31 @@ CASES: dict[str, Case] = {
         [None, None, integers(1, 4, 11, 15)],
         {"mode": "nearest", "coordinate_transformation_mode": "align_corners"},
     ),
+    "cubic": (
+        "Resize",
+        [None, None, integers(1, 4, 9, 12)],
+        {"mode": "cubic", "coordinate_transformation_mode": "align_corners"},
+    ),
+    "cubic, half pixel": ("Resize", [None, None, integers(1, 4, 12, 5)], {"mode": "cubic"}),
+    "resize, rounded sizes": (
+        "Resize",
+        [None, np.array([1, 1, 1.7, 1.7], np.float32)],
+        {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    ),
+    "selu": ("Selu", [], {}),
+    "tan": ("Tan", [], {}),
+    "cosh": ("Cosh", [], {}),
+    "sinh": ("Sinh", [], {}),
+    "log of summed exponents": ("ReduceLogSumExp", [], {"axes": [1], "keepdims": 0}),
+    "gather along an axis": ("GatherElements", [RANDOM.integers(-4, 4, (1, 3, 6, 8))], {"axis": 1}),
+    "scatter along an axis": ("ScatterElements", [integers(1, -1).reshape(1, 2, 1, 1), noise(1, 2, 1, 1)], {"axis": 1}),
+    "scatter": ("ScatterND", [integers(0, 3, 0, -3).reshape(2, 2), noise(2, 6, 8)], {}),
+    "shrink": ("Shrink", [], {"lambd": 0.3, "bias": 0.2}),
+    "thresholded relu": ("ThresholdedRelu", [], {"alpha": 0.4}),
+    "upper triangle": ("Trilu", [np.array(1, np.int64)], {"upper": 1}),
+    "unit length": ("LpNormalization", [], {"axis": 1}),
+    "unit sum": ("LpNormalization", [], {"axis": -1, "p": 1}),
+    "gather elements": ("GatherND", [integers(0, 3, 0, -1).reshape(2, 2)], {}),
     "batch norm": ("BatchNormalization", [noise(4), noise(4), noise(4), np.abs(noise(4))], {"epsilon": 1e-3}),
     "instance norm": ("InstanceNormalization", [noise(4), noise(4)], {}),
     "layer norm": ("LayerNormalization", [noise(8), noise(8)], {"axis": -1}),
@@ -194,7 +220,11 @@ class LiteRt:
 
 
 def model_of(
-    folder: Path, nodes: list, constants: dict[str, np.ndarray], outputs: tuple[str, ...] = ("y",), opset: int = 16
+    folder: Path,
+    nodes: list,
+    constants: Mapping[str, np.ndarray | np.generic],
+    outputs: tuple[str, ...] = ("y",),
+    opset: int = 16,
 ) -> Path:
     """An ONNX file; the outputs' types and shapes are inferred."""
     import onnx
@@ -278,6 +308,25 @@ def test_tensors_of_different_orders_meet(tmp_path, litert):
     np.testing.assert_allclose(found, last(by_onnxruntime(file, x)[0]), atol=2e-5)
 
 
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_a_row_is_resized(tmp_path, litert, mode):
+    from onnx import helper
+
+    constants = {
+        "row": integers(1, 4, 48),
+        "sizes": integers(1, 4, 70),
+        "image": integers(1, 4, 7, 10),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["x", "row"], ["a"]),
+        helper.make_node("Resize", ["a", "", "", "sizes"], ["b"], mode=mode),
+        helper.make_node("Reshape", ["b", "image"], ["y"]),
+    ]
+    file, x = model_of(tmp_path, nodes, constants), noise(*IMAGE)
+    (found,) = litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, last(by_onnxruntime(file, x)[0]), atol=2e-5)
+
+
 def test_gelu_is_one_operator(tmp_path, litert):
     from onnx import helper
 
@@ -324,11 +373,25 @@ def test_two_outputs_of_one_split_and_an_output_that_is_read(tmp_path, litert):
         np.testing.assert_allclose(found, last(expected))
 
 
+@pytest.mark.parametrize("largest", [0, 1])
+def test_the_largest_of_channels_and_their_places(tmp_path, litert, largest):
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("TopK", ["x", "k"], ["y", "places"], axis=1, largest=largest),
+        helper.make_node("Cast", ["places"], ["y2"], to=1),
+    ]
+    file, x = model_of(tmp_path, nodes, {"k": integers(2)}, outputs=("y", "y2")), noise(*IMAGE)
+    made = litert.written(file, channels_last=("x", "y", "y2"))
+    for found, expected in zip(litert.outputs(made, last(x), ("y", "y2")), by_onnxruntime(file, x), strict=True):
+        np.testing.assert_allclose(found, last(expected))
+
+
 @pytest.mark.parametrize(
     ("kind", "attributes", "says"),
     [
         ("Acos", {}, r"Acos \(y\): LiteRT has no such operator"),
-        ("Resize", {"mode": "cubic"}, r"Resize \(y\): a resize of mode cubic, half_pixel"),
+        ("Resize", {"mode": "cubic", "exclude_outside": 1}, r"Resize \(y\): a resize of mode cubic that leaves out"),
     ],
 )
 def test_what_has_no_form_in_litert_is_refused_by_name(kind, attributes, says, tmp_path, litert):

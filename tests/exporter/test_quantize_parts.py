@@ -90,7 +90,22 @@ def test_least_squares_of_a_worked_example():
 
     values, counts = np.array([0.1, 0.5]), np.array([9_999.0, 1.0])
     inside = 9_999 * (0.4 / 255) ** 2 / 12
-    assert Histogram._squared_error(values, counts, 0.0, 0.4) == pytest.approx(0.01 + inside, rel=1e-9)
+    (found,) = Histogram._squared_errors(values, counts, np.array([0.0]), np.array([0.4]))
+    assert found == pytest.approx(0.01 + inside, rel=1e-9)
+
+
+def test_least_squares_of_all_ranges_at_once_are_those_of_each():
+    from histogram import Histogram
+
+    random = np.random.default_rng(0)
+    values, counts = np.sort(random.normal(size=500)), random.integers(1, 1000, 500).astype(float)
+    bottoms, tops = np.repeat([-3.0, -1.0, -0.1], 3), np.tile([0.2, 1.5, 4.0], 3)
+    expected = []
+    for bottom, top in zip(bottoms, tops, strict=True):
+        clipped = (counts * (values - values.clip(bottom, top)) ** 2).sum()
+        inside = counts[(values >= bottom) & (values <= top)].sum()
+        expected.append(clipped + inside * ((top - bottom) / 255) ** 2 / 12)
+    assert Histogram._squared_errors(values, counts, bottoms, tops) == pytest.approx(expected, rel=1e-9)
 
 
 # -- cross-layer equalization ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from segexport.errors import InputError
 from segexport.recipe.tolerances import Tolerances
 from segexport.references.baseline import against, compare_with_baseline
 from segexport.report import render
-from segexport.report.schema import Report
+from segexport.report.schema import InstructionCount, Report
 from segexport.spec import Label
 from segexport.verdict import Check, Verdict
 
@@ -230,3 +230,30 @@ def test_every_form_shows_a_regression():
     assert "::error title=FAIL%3A onnx-fp32::baseline.miou" in render(report, "annotations")
     for form in ("table", "markdown", "html"):
         assert "worse than the baseline" in " ".join(render(report, form).split()), form
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict"), [(1_010_000, Verdict.PASS), (1_010_001, Verdict.FAIL), (900_000, Verdict.PASS)]
+)
+def test_one_per_cent_more_instructions_fail(now, verdict):
+    """The processor that grew most decides."""
+
+    def counts(**each: int) -> dict:
+        return {name: InstructionCount(instructions=n, counted_by="ORT 1") for name, n in each.items()}
+
+    before = changed(passing_report(), instructions=counts(a76=1_000_000, a53=2_000_000))
+    report = held(changed(passing_report(), instructions=counts(a76=now, a53=1_000_000)), before)
+    check = found(report, "instructions")
+    assert (check.verdict, report.verdict) == (verdict, verdict)
+    assert "1,000,000 -> " in check.message
+    assert (
+        held(changed(passing_report(), instructions=counts(a76=now)), before, instructions=0.02).verdict is Verdict.PASS
+    )
+
+
+def test_counts_of_another_runtime_are_not_compared():
+    before = changed(passing_report(), instructions={"a76": InstructionCount(instructions=1, counted_by="ORT 1")})
+    other = changed(passing_report(), instructions={"a76": InstructionCount(instructions=9, counted_by="ORT 2")})
+    for now in (other, passing_report()):
+        assert found(held(now, before), "instructions").verdict is Verdict.SKIPPED
+    assert held(other).verdict is Verdict.PASS  # none in the baseline: nothing to compare

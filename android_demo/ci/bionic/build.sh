@@ -6,16 +6,24 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 abi=$1 out=$2
 case $abi in
-    x86_64) target=x86_64-linux-gnu.2.34 jump=jmp suffix=@PLT ;;
-    arm64-v8a) target=aarch64-linux-gnu.2.34 jump=b suffix= ;;
+    x86_64) target=x86_64-linux-gnu.2.34 jump=jmp suffix=@PLT flags= ;;
+    # With lse, atomics are instructions. As calls they link zig's compiler_rt, whose own memcpy and fmod then take the
+    # place of glibc's, and the forwarding calls itself.
+    arm64-v8a) target=aarch64-linux-gnu.2.34 jump=b suffix= flags=-mcpu=generic+lse ;;
     *) echo "build.sh: no ABI $abi" >&2; exit 2 ;;
 esac
 mkdir -p "$out"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-compile() { "$ZIG" cc -target "$target" -O2 -g0 -shared -fPIC -fno-sanitize=all -fno-builtin "$@"; }
+# A cache of its own: that of another zig on this machine may hold the same objects for other libraries.
+export ZIG_GLOBAL_CACHE_DIR=${ZIG_GLOBAL_CACHE_DIR:-$(dirname "$(dirname "$ZIG")")-cache}
+export ZIG_LOCAL_CACHE_DIR=$work/cache
+compile() { "$ZIG" cc -target "$target" $flags -O2 -g0 -shared -fPIC -fno-sanitize=all -fno-builtin "$@"; }
 
-echo 'LIBC { global: *; };' > "$work/versions"
+# Exactly the names of Android's library: whatever else is linked in stays inside.
+names=$(cat "$here/forward.txt" && sed -n 's/^ *BIONIC(\([^)]*\)).*/\1/p' "$here/adapters.c" | grep -vx name)
+echo "LIBC { global: $(printf '%s; ' $names) local: *; };" > "$work/versions"
+echo 'LIBC { global: *; };' > "$work/any"
 while read -r name; do
     printf '.globl to_%s\n.type to_%s, STT_FUNC\nto_%s: %s %s%s\n.symver to_%s, %s@LIBC\n' \
         "$name" "$name" "$name" "$jump" "$name" "$suffix" "$name" "$name"
@@ -30,5 +38,5 @@ if readelf -rW "$out/libc.so" | grep 'JU\?MP_SLOT.*@LIBC'; then
 fi
 compile -Wl,-soname,liblog.so -o "$out/liblog.so" "$here/log.c"
 for name in libm libdl libandroid; do
-    compile -Wl,-soname,$name.so -Wl,--version-script="$work/versions" -o "$out/$name.so" "$work/empty.c"
+    compile -Wl,-soname,$name.so -Wl,--version-script="$work/any" -o "$out/$name.so" "$work/empty.c"
 done

@@ -64,9 +64,9 @@ def _holds_packs(folder: Path) -> bool:
 def _require_runnable(artifact: ModelArtifact) -> None:
     manifest, target = artifact.manifest, target_of(artifact.manifest.format)
     if target is None or not target.packed:
-        run = " and ".join(each.title for each in targets().values() if each.packed)
+        *some, last = (each.title for each in targets().values() if each.packed)
         raise UnsupportedModelError(
-            f"{artifact.path}: the app runs {run}, this is {manifest.format}",
+            f"{artifact.path}: the app runs {', '.join(some)} and {last}, this is {manifest.format}",
             hint=f"segexport export {artifact.path} --to onnx -o EXPORT",
         )
     if manifest.preprocess.tiles is not None:

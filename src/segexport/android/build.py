@@ -10,7 +10,7 @@ from typing import Literal
 
 from segexport.errors import EnvironmentMissingError, InputError, WorkerFailed, WorkerTimeout
 
-Flavour = Literal["ort", "lite", "full"]
+Flavour = Literal["ort", "lite", "litert", "full"]
 _CANNOT_FETCH = 3  # exit code of fetch_tools.sh
 _TIMEOUT_S = 1800.0
 
@@ -21,7 +21,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
     Args:
         demo: The folder `android_demo` of a clone; it is not part of the installed package.
         output: The APK.
-        flavour: Which runtimes go in: ONNX Runtime, Paddle-Lite, or both.
+        flavour: Which runtimes go in: ONNX Runtime, Paddle-Lite, LiteRT, or all.
 
     Returns:
         The APK's size in bytes.

@@ -59,7 +59,7 @@ try (Segmenter segmenter = Segmenter.open(backend, model, manifest, 4)) {{
 ```
 
 `JobRunner.backendFor` takes the backend of a format among those that the app is built with: `OrtBackend` of `ort/`,
-`LiteBackend` of `lite/`.
+`LiteBackend` of `lite/`, `LiteRtBackend` of `litert/`.
 """
 
 

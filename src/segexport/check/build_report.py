@@ -92,6 +92,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
         latency_ratio=None if ratio is None else ratio.value,
         latency_ratio_interval=None if ratio is None else ratio.interval,
         latency_baseline="" if ratio is None else against,
+        instructions=entry.instructions.counts if entry.instructions is not None else {},
         checks=tuple(checks),
         operators=entry.operators,
         worst_images=tuple(one for one in shown if one.chosen == "worst"),
@@ -148,7 +149,7 @@ def _head(entry: Measured) -> dict[str, Any]:
 def _cost_checks(
     entry: Measured, base: Measured | None, ratio: LatencyRatio | None, against: str, measured: Measurement
 ) -> list[Check]:
-    """Size, latency, and whether the compression is real."""
+    """Size, latency, instructions, and whether the compression is real."""
     export, limits = entry.export, entry.export.effective_limits
     artifact = export.made
     baseline = base.export.made if base is not None else measured.reference.artifact
@@ -167,6 +168,9 @@ def _cost_checks(
         latency = cost_gates.no_latency_baseline(limits)
     if latency is not None:
         checks.append(latency if decides else _told(latency))
+    if entry.instructions is not None:
+        before = None if base is None else base.instructions
+        checks.append(cost_gates.instructions_check(entry.instructions, before, limits, against=name))
     return [*checks, effect]
 
 

@@ -14,6 +14,7 @@ from segexport.errors import InputError
 from segexport.files.output_folder import copy_tree
 from segexport.files.store import Store
 from segexport.measure.environment import describe_machine
+from segexport.measure.instructions import tools_here
 from segexport.recipe.schema import CheckRecipe
 from segexport.report.schema import Report
 from segexport.verdict import Verdict
@@ -61,5 +62,6 @@ def _key(request: CheckRequest) -> str:
 
 
 def _options(options: CheckRecipe) -> dict[str, Any]:
-    """The options that decide what a check measures; without `runtimes`, keys are those of older versions."""
-    return options.model_dump(exclude={"baseline", "tolerances", *(() if options.runtimes else ("runtimes",))})
+    """The options that decide what a check measures."""
+    counters = {"counters": tools_here()} if options.count else {}
+    return options.model_dump(exclude={"baseline", "tolerances"}) | counters

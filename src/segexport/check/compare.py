@@ -11,6 +11,7 @@ from typing import Any
 from segexport.artifact import ModelArtifact
 from segexport.check.audit import audit_export
 from segexport.check.build_report import conclude
+from segexport.check.counting import count_exports
 from segexport.check.request import CheckRequest
 from segexport.check.sessions import RunningExport, in_each_runtime, open_exports, open_model
 from segexport.check.shown_images import draw_images
@@ -81,6 +82,7 @@ def measure(request: CheckRequest) -> Measurement:
     for export in running:
         if export.error is None:
             audit_export(request, export)
+    count_exports(request, running)
     notes, environment = (*request.notes, *task.suspicions(data, len(classes.labels))), describe_machine()
     if options.timing_seconds and None not in loads:
         environment["load_average"] = {"before timing": loads[0], "after timing": loads[1]}

@@ -1,13 +1,15 @@
-"""`segexport android`: add exports to the app and build the APK."""
+"""`segexport android`: add exports to the app, build the APK, and examine an app."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from segexport.cli.command import Group
+from segexport.cli.options import format_option
 
 _FILE = click.Path(path_type=Path)
 ASSETS = Path("android_demo/app/src/main/assets/model")
@@ -24,10 +26,14 @@ class _ExportsByDefault(Group):
 
 @click.group(
     cls=_ExportsByDefault,
-    examples=["segexport android out/model-int8", "segexport android build --flavour ort -o out/segexport.apk"],
+    examples=[
+        "segexport android out/model-int8",
+        "segexport android build --flavour ort -o out/segexport.apk",
+        "segexport android lint out/segexport.apk",
+    ],
 )
 def android() -> None:
-    """Add exports to the Android app and build it.
+    """Add exports to the Android app, build it, and examine an app.
 
     `segexport android EXPORT...` is short for `segexport android assets EXPORT...`.
     """
@@ -65,3 +71,29 @@ def build(console: Any, demo: Path, flavour: Any, output: Path) -> None:
 
     size = build_apk(demo, output, flavour=flavour)
     console().say(f"{output}: {size:,} bytes, signed")
+
+
+@android.command(examples=["segexport android lint out/segexport.apk", "segexport android lint app/src/main"])
+@click.argument("path", type=_FILE)
+@click.option(
+    "--library-build",
+    type=click.Choice(["fp16"]),
+    multiple=True,
+    help="What the Paddle-Lite library of the app was built with: fp16: --with_arm82_fp16=ON.",
+)
+@format_option(click.Choice(["table", "json", "junit"]))
+@click.pass_obj
+def lint(console: Any, path: Path, library_build: tuple[str, ...], form: Any) -> None:
+    """Examine PATH (an APK, an AAR or a folder) for what fails in a store or on a phone.
+
+    Pages of 16 KB, ABIs, digests of the models, runtime libraries and their versions, kernels of .nb files, int64
+    masks, permissions, size. Exit code 1: a check failed.
+    """
+    from segexport.android.lint import lint
+    from segexport.android.lint_report import render
+    from segexport.verdict import exit_code
+
+    say = console()
+    found = lint(path, builds=library_build)
+    say.data(render(found, form, color=say.stdout_color, width=say.stdout_width))
+    sys.exit(exit_code(found.verdict))

@@ -127,10 +127,28 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
     examples=[
         "segexport export inference_model/ --to onnx -o out/onnx-fp32",
         "segexport export inference_model/ --to onnx --precision int8 --calibration data/ -o out/onnx-int8",
+        "segexport export inference_model/ --for android --data photos/ -o out/android",
     ],
 )
 @click.argument("model", type=_FILE)
-@click.option("--to", "to", type=TargetName(), required=True, help="Export target.")
+@click.option("--to", "to", type=TargetName(), help="Export target.")
+@click.option(
+    "--for",
+    "purpose",
+    type=click.Choice(["android", "server"]),
+    help="Make and check the exports that fit this purpose, and recommend one; replaces --to.",
+)
+@click.option("--data", type=_FILE, help="For --for: a folder of photos, or a data folder with labels.")
+@_LIMIT
+@_SPLIT
+@click.option("--device", default="cpu", help="For --for: device for the exports: cpu or adb[:SERIAL].  [default: cpu]")
+@click.option(
+    "--latency-seconds",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="For --for: time for the timed runs of all exports together.",
+)
 @click.option(
     "--precision",
     default="fp32",
@@ -169,13 +187,52 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
 @_importing
 @click.option("-o", "--output", type=_FILE, required=True, help="Folder of the export.")
 @click.pass_obj
-def export(console: Any, model: Path, output: Path, **options: Any) -> None:
-    """Export MODEL to ONNX, Paddle-Lite or another installed target."""
+def export(console: Any, model: Path, output: Path, to: str | None, purpose: str | None, **options: Any) -> None:
+    """Export MODEL to ONNX, Paddle-Lite or another installed target, or to what fits a purpose.
+
+    With --for, exit code 1: no export passed.
+    """
     from segexport.commands.export import ExportOptions, export
 
     say = console()
+    if (to is None) == (purpose is None):
+        raise click.UsageError("give either --to TARGET, or --for PURPOSE --data DIR")
+    if purpose is not None:
+        _recommend(say, model, output, purpose, options)
+        return
+    if options["data"] is not None:
+        raise click.UsageError("--data goes with --for; images for int8 are --calibration")
+    options["to"] = to
     artifact = export(model, output, _import_options(options), chosen(ExportOptions, options), feedback=say)
     say.say(f"{output}: {artifact.manifest.format}, {artifact.size_bytes:,} bytes")
+
+
+def _recommend(say: Any, model: Path, output: Path, purpose: str, options: dict[str, Any]) -> None:
+    """`export --for`."""
+    from segexport.commands.recommend import RecommendOptions, recommend
+    from segexport.report import terminal
+
+    unused = {
+        "precision": "fp32",
+        "head": "keep",
+        "mask_dtype": "int32",
+        "calibration": None,
+        "opset": None,
+        "option": (),
+    }
+    given = [f"--{name.replace('_', '-')}" for name, default in unused.items() if options[name] != default]
+    if given:
+        raise click.UsageError(f"{given[0]} goes with --to; --for chooses it")
+    if options["data"] is None:
+        raise click.UsageError("--for needs images: --data DIR")
+    asked = chosen(RecommendOptions, {**options, "purpose": purpose})
+    found = recommend(model, output, _import_options(options), asked, feedback=say)
+    say.data(terminal.render(found.report, width=say.stdout_width, color=say.stdout_color))
+    say.data(found.why)
+    for step in found.next_steps:
+        say.data(f"next: {step}")
+    say.say(f"report: {output / 'report.html'}")
+    sys.exit(0 if found.recommended else 1)
 
 
 @cli.command(
@@ -217,6 +274,7 @@ def export(console: Any, model: Path, output: Path, **options: Any) -> None:
     show_default=True,
     help="Longest duration of all timed runs together, in seconds, without loading the models; 0: no timing.",
 )
+@click.option("--count", is_flag=True, help="Count the instructions of one inference of ONNX exports, as bench does.")
 @click.option(
     "--device-result", type=_FILE, multiple=True, help="result.json of a phone, to add to the report. Repeatable."
 )
@@ -285,9 +343,9 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
     examples=[
         "segexport bench out/onnx-fp32 out/onnx-int8",
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
-        "segexport bench out/exports --all-runtimes",
+        "segexport bench out/exports --count",
     ],
-    # `--seconds` is what version 0.1 called it.
+    # `--seconds`: the name in version 0.1
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
 )
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
@@ -309,16 +367,28 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
 )
 @click.option("--runtime", metavar="NAME", multiple=True, help="Runtime for the exports. Repeatable: a row for each.")
 @click.option("--all-runtimes", is_flag=True, help="Run each export in every installed runtime of its format.")
+@click.option(
+    "--count",
+    is_flag=True,
+    help="Count instructions of one inference instead of taking times: in ONNX Runtime for arm64 under QEMU, on one "
+    "thread, and by the kernel's counter. Repeats on any machine; it is no speed.",
+)
 @_format(_TABLE_OR_JSON)
 @click.pass_obj
-def bench(console: Any, exports: tuple[Path, ...], form: str, **options: Any) -> None:
+def bench(console: Any, exports: tuple[Path, ...], form: str, count: bool, **options: Any) -> None:
     """Measure the latency of EXPORTS, relative to the first one.
 
     A folder of exports means all exports in it.
     """
+    from segexport.commands import bench_count
     from segexport.commands.bench import bench, render
 
     say = console()
+    if count:
+        bench_count.require_usual(**options)
+        counted = bench_count.bench_count(list(exports), feedback=say)
+        say.data(bench_count.render(counted, form, color=say.stdout_color, width=say.stdout_width))
+        return
     rows = bench(list(exports), **options, feedback=say)
     say.data(render(rows, form, color=say.stdout_color, width=say.stdout_width))
 
@@ -478,7 +548,7 @@ def main() -> None:
         raise KeyboardInterrupt from None  # `__main__` says what that means
     except SegexportError as error:
         _console("auto", False).error(error)
-    except OSError as error:  # a path that cannot be looked at, a disk that is full
+    except OSError as error:  # an inaccessible path, a full disk
         _console("auto", False).error(_told(error))
     except Exception:
         import traceback
@@ -489,8 +559,8 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Points standard streams that are closed (`2>&-`) at nothing: Python has None in their place, and the next file
-    that is opened would get their number, so that a library's message lands in it."""
+    """Redirects closed standard streams (`2>&-`) to the null device: Python sets them to None, and the next opened file
+    would get their descriptor, so that messages of libraries would be written into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -525,24 +595,24 @@ def _finish(
     *,
     places: Callable[[], Places] | None = None,
 ) -> None:
-    """Shows a report and leaves with its exit code.
+    """Shows a report and exits with its exit code.
 
     Args:
-        places: Where models and images lie, for a command that can be pasted.
+        places: Returns the paths of models and images, for a command that can be pasted.
     """
     from segexport.report.wording import Places, where_to_look
     from segexport.verdict import exit_code
 
     _show(say, result, form, folder)
     if form == "table" and (told := where_to_look(result, places() if places is not None else Places())):
-        say.say(told)  # in one line, however wide the table is
+        say.say(told)  # one line, for any width of the table
     if folder is not None:
         say.say(f"report: {folder / 'report.html'}")
     sys.exit(exit_code(result.verdict))
 
 
 def _show(say: Console, result: Report, form: str, folder: Path | None) -> None:
-    """A table fits the terminal and may be coloured; every other form is the same everywhere."""
+    """Prints a report; a table fits the terminal and may be coloured, other formats do not depend on it."""
     from segexport.report import render, terminal
 
     if form == "table":

@@ -1,4 +1,4 @@
-"""What each command does: the library's calls in their order. The command line only reads options and shows results."""
+"""`segexport run`: runs a recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from segexport.pipeline.registry import target_named
 from segexport.progress import SILENCE, Feedback
 from segexport.recipe.export import export_name
 from segexport.recipe.reader import read_recipe
-from segexport.recipe.schema import Recipe
+from segexport.recipe.schema import ModelRecipe, Recipe
 from segexport.references.base import Reference
 from segexport.references.baseline import compare_with_baseline
 from segexport.references.live import LiveReference
@@ -45,7 +45,7 @@ def run(
     feedback: Feedback = SILENCE,
     store: Store | None = None,
 ) -> Report:
-    """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
+    """Runs a recipe: its steps, its exports and their check; writes reports, pictures and exports into `output`.
 
     Args:
         without: Kinds of steps to skip.
@@ -65,17 +65,17 @@ def run(
 
 
 def places_of(path: Path, output: Path, report: Report) -> Places:
-    """Where the models and images of a recipe's run lie."""
+    """The paths of a run's models and images."""
     recipe = read_recipe(path)
     exports = {export.name: output / "exports" / export.name for export in report.exports}
     return Places(exports, path.parent / recipe.model.path, path.parent / recipe.data.path)
 
 
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
-    """Runs a recipe; `folder`, which is empty, gets reports, pictures and exports.
+    """Runs a recipe; writes reports, pictures and exports into the empty `folder`.
 
     Args:
-        base: What the recipe's paths are relative to.
+        base: Folder of the recipe's relative paths.
 
     Raises:
         SegexportError: The model, the reference or the data cannot be used.
@@ -88,14 +88,14 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     if recipe.data.part is not None:
         full_dataset = full_dataset.part(*map(int, recipe.data.part.split("/")))
     data = full_dataset.at_most(recipe.data.limit, recipe.seed)
-    calibration = open_data(root, recipe.data.calibration_split) if _calibrates(recipe) else None
+    calibration = _calibration(root, recipe) if _calibrates(recipe) else None
     source = _source(base, recipe, data, store)
     feedback.warn_of(source)
     reference = _reference(base, recipe, source, full_dataset, data)
     data = reference.with_groups(data)
     task = task_of(source.manifest)
     task.require_data(data)
-    task.scored_classes(source.manifest, data, recipe.data.label_map)  # the check would say it after all the work
+    task.scored_classes(source.manifest, data, recipe.data.label_map)  # fails now, not in the check after all the work
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = PlanRunner(store, context_of(recipe, calibration, feedback.progress), feedback.say)
     exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)
@@ -122,6 +122,19 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     return report
 
 
+def model_recipe(model: Path, importing: ImportOptions, source: ModelArtifact) -> ModelRecipe:
+    """The recipe's entry for a model, with the user's import options.
+
+    Args:
+        source: The imported model.
+    """
+    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
+    if (importing.color, importing.mean, importing.std) != (None, None, None):
+        given["preprocess"] = source.manifest.preprocess
+    given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
+    return ModelRecipe(path=str(model.resolve()), **given)
+
+
 def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArtifact:
     given = recipe.model
     path = base / given.path
@@ -134,6 +147,7 @@ def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         ignore_index=given.ignore_index,
         config=None if given.config is None else base / given.config,
         paddleseg=None if given.paddleseg is None else base / given.paddleseg,
+        postprocess=given.postprocess,
     )
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 
@@ -142,6 +156,12 @@ def _reference(base: Path, recipe: Recipe, source: ModelArtifact, full_dataset: 
     if recipe.check.reference is not None:
         return recording_for(base / recipe.check.reference, full_dataset, data)
     return LiveReference.of(source, recipe.check)
+
+
+def _calibration(root: Path, recipe: Recipe) -> Dataset:
+    found = open_data(root, recipe.data.calibration_split)
+    part = recipe.data.calibration_part
+    return found if part is None else found.part(*map(int, part.split("/")))
 
 
 def _calibrates(recipe: Recipe) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from segexport.judge.gates import skipped
+from segexport.measure.instructions import NO_SPEED, Instructions
 from segexport.measure.latency_statistics import LatencyRatio
 from segexport.recipe.limits import Limits
 from segexport.spec import Precision
@@ -64,6 +65,33 @@ def no_latency_baseline(limits: Limits) -> Check:
     if limit is None:
         return skipped("latency.ratio", message)
     return Check(name="latency.ratio", verdict=Verdict.INCONCLUSIVE, message=message, limit=limit)
+
+
+def instructions_check(found: Instructions, baseline: Instructions | None, limits: Limits, *, against: str) -> Check:
+    """Instructions of one inference, as a ratio to those of `against` on the same processor; the largest decides.
+
+    Args:
+        baseline: The counts of `against`; None without one.
+    """
+    name, limit = "cost.instructions", limits.instructions_ratio_max
+    if not found.counts:
+        return skipped(name, f"not counted: {next(iter(found.skipped.values()), 'nothing was to be counted')}.")
+    before = {} if baseline is None else baseline.counts
+    shared = {processor: count for processor, count in found.counts.items() if processor in before}
+    ratios = {
+        processor: count.instructions / before[processor].instructions
+        for processor, count in shared.items()
+        if before[processor].instructions
+    }
+    each = [
+        f"{processor} {count.instructions / 1e6:.1f} million"
+        + (f" ({ratios[processor]:.3f} of {against})" if processor in ratios else "")
+        for processor, count in found.counts.items()
+    ]
+    told = f"instructions of one inference, {NO_SPEED}: {', '.join(each)}"
+    if not ratios:
+        return skipped(name, f"{told}.")
+    return _at_most(name, max(ratios.values()), None, limit, told)
 
 
 def compression_check(

@@ -8,6 +8,7 @@ from segexport.artifact import ModelArtifact
 from segexport.errors import SegexportError
 from segexport.judge.base import Judge
 from segexport.measure import latency
+from segexport.measure.instructions import Instructions
 from segexport.measure.mask_proof import MaskProof
 from segexport.measure.parity import Comparison, Counts
 from segexport.pipeline.registry import target_of
@@ -66,6 +67,7 @@ class Measured:
 
     Attributes:
         info: Runtime and device; None if it could not be opened.
+        instructions: None if they were not to be counted.
         shown: Images of the report, drawn: the worst, the best, and a random sample; one may be in all of these.
         operators: Precision -> operator -> count.
         more: Checks besides those from the counts and the times.
@@ -75,6 +77,7 @@ class Measured:
     info: SessionInfo | None = None
     counts: Counts | None = None
     timing: latency.Timing | None = None
+    instructions: Instructions | None = None
     shown: tuple[ShownImage, ...] = ()
     operators: dict[str, dict[str, int]] = field(default_factory=dict)
     more: list[Check] = field(default_factory=list)

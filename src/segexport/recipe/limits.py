@@ -35,6 +35,7 @@ class Limits(Frozen):
         size_ratio_max: Size of the export / size of the baseline.
         latency_ratio_max: Latency / latency of the baseline, on the same device: the geometric mean over processes of
             the lower quartile of each one's runs (`measure.latency_statistics`).
+        instructions_ratio_max: Instructions of one inference / those of the fp32 export, on each counted processor.
         latency_drift_max: Relative trend during timing above which latency is not decided.
         min_images_per_class: Smallest number of images with a class for its IoU to be gated.
     """
@@ -53,6 +54,7 @@ class Limits(Frozen):
     agreement_masks_min: float | None = Field(default=None, ge=0, le=1)
     size_ratio_max: float | None = Field(default=None, gt=0)
     latency_ratio_max: float | None = Field(default=None, gt=0)
+    instructions_ratio_max: float | None = Field(default=None, gt=0)
     latency_drift_max: float = Field(default=DRIFT_LIMIT, gt=0)
     min_images_per_class: int = Field(default=10, ge=2)
 

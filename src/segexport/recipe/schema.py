@@ -13,7 +13,7 @@ from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.label_map import as_label_map
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
-from segexport.spec import Frozen, Preprocess
+from segexport.spec import Frozen, Postprocess, Preprocess
 
 RESERVED_NAMES = frozenset({"reference"})
 
@@ -29,6 +29,7 @@ class ModelRecipe(Frozen):
         mask_output: The output that the mask is made from, of a network with several heads.
         config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
         paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
+        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
     """
 
     path: str
@@ -39,6 +40,7 @@ class ModelRecipe(Frozen):
     ignore_index: int = 255
     config: str | None = None
     paddleseg: str | None = None
+    postprocess: Postprocess | None = None
 
 
 class DataRecipe(Frozen):
@@ -49,6 +51,7 @@ class DataRecipe(Frozen):
         split: Images of the check.
         calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
+        calibration_part: The same of the calibration split; for images without lists.
         label_map: Class of the model -> class of the data, by name or by id, where the two differ.
         limit: At most so many images for the check, spread over the split.
         groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
@@ -61,6 +64,7 @@ class DataRecipe(Frozen):
     calibration_split: str = "train"
     groups: str | None = None
     part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
+    calibration_part: str | None = Field(default=None, pattern=r"^[1-9]\d*/[1-9]\d*$")
     label_map: dict[str, str] | None = None
     limit: int | None = Field(default=None, ge=1)
 
@@ -112,6 +116,7 @@ class CheckRecipe(Frozen):
             gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
         latency_seconds: Longest time for the timed runs of all exports together; 0 leaves them out. Each is opened
             three to eight times, which comes on top; it ends as soon as every interval is within 3 % of its ratio.
+        count: Whether instructions of one inference are counted; exports of ONNX alone.
         worst_images: How many of the worst images are drawn.
         runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
             run one format, each export of it gets a row for each.
@@ -125,6 +130,7 @@ class CheckRecipe(Frozen):
     threads: int = Field(default=1, ge=1, le=256)
     latency: LatencyPolicy | None = None
     latency_seconds: float = Field(default=10.0, ge=0, le=3600)
+    count: bool = False
     worst_images: int = Field(default=10, ge=0, le=100)
     timeout_s: float = Field(default=300.0, gt=0, le=86400)
     runtimes: tuple[str, ...] = ()

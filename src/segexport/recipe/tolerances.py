@@ -19,12 +19,14 @@ class Tolerances(Frozen):
         agreement: Loss of agreement with the reference, a fraction of 1.
         size: Growth, relative.
         latency: Growth, relative; only on the same device with as many threads.
+        instructions: Growth, relative, of one inference; counts repeat to a millionth.
     """
 
     miou: float = Field(default=0.001, ge=0, le=1)
     agreement: float = Field(default=0.0005, ge=0, le=1)
     size: float = Field(default=0.01, ge=0)
     latency: float = Field(default=0.10, ge=0)
+    instructions: float = Field(default=0.01, ge=0)
 
     @classmethod
     def from_strings(cls, given: tuple[str, ...]) -> Tolerances:

@@ -126,6 +126,7 @@ def _compared(
             why,
         ),
         _size(now, before, tolerances.size, why),
+        _instructions(now, before, tolerances.instructions, why),
         _latency(now.latency, before.latency, tolerances.latency, latency_gated),
     ]
     return _with(now, [check for check in checks if check is not None])
@@ -162,6 +163,35 @@ def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -
         verdict=Verdict.FAIL if worse else Verdict.PASS,
         message=f"{before.size_bytes:,} -> {now.size_bytes:,} bytes, {ratio:.3f} of the baseline: {reason}.",
         value=ratio,
+        limit=1 + tolerance,
+    )
+
+
+def _instructions(now: ExportResult, before: ExportResult, tolerance: float, why: str) -> Check | None:
+    """FAIL where one processor needs more than the tolerance; counts repeat, so no interval is needed."""
+    name = "baseline.instructions"
+    if not before.instructions:
+        return None
+    same = [
+        processor
+        for processor, count in now.instructions.items()
+        if processor in before.instructions and before.instructions[processor].counted_by == count.counted_by
+    ]
+    ratios = {
+        processor: now.instructions[processor].instructions / max(before.instructions[processor].instructions, 1)
+        for processor in same
+    }
+    if not ratios:
+        return skipped(name, "not counted now on any processor of the baseline with the same runtime and counter.")
+    worst = max(ratios, key=lambda processor: ratios[processor])
+    worse = ratios[worst] > 1 + tolerance
+    reason = f"more by over {tolerance:.0%}; {why}" if worse else f"within {tolerance:.0%} of the baseline"
+    one, two = before.instructions[worst].instructions, now.instructions[worst].instructions
+    return Check(
+        name=name,
+        verdict=Verdict.FAIL if worse else Verdict.PASS,
+        message=f"{one:,} -> {two:,} instructions on {worst}, {ratios[worst]:.4f} of the baseline: {reason}.",
+        value=ratios[worst],
         limit=1 + tolerance,
     )
 

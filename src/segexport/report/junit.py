@@ -7,6 +7,7 @@ Jenkins' xunit plugin.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from xml.etree import ElementTree
@@ -45,6 +46,18 @@ def render(report: Report, folder: Path | None = None) -> str:
         suite = _suite(root, "segexport", timestamp)
         verdict = Verdict.ERROR if report.verdict is Verdict.SKIPPED else report.verdict
         _finish(suite, {}, [_case("segexport", "verdict", verdict, headline(report))], compared(report))
+    return _written(root)
+
+
+def render_checks(name: str, properties: dict[str, str], checks: Sequence[Check]) -> str:
+    """Renders checks that belong to no report as one suite."""
+    root = ElementTree.Element("testsuites")
+    suite = _suite(root, name, _timestamp(""))
+    _finish(suite, properties, [_check_case(name, check) for check in checks], "")
+    return _written(root)
+
+
+def _written(root: ElementTree.Element) -> str:
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 

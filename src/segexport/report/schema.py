@@ -52,6 +52,17 @@ class Latency(Frozen):
     device: str = ""
 
 
+class InstructionCount(Frozen):
+    """Instructions of one inference on one thread, in user mode; a cost, not a speed.
+
+    Attributes:
+        counted_by: The runtime and the counter, with versions. Counts of different ones are not comparable.
+    """
+
+    instructions: int = Field(ge=0)
+    counted_by: str
+
+
 class ShownImage(Frozen):
     """An image that the report shows.
 
@@ -139,6 +150,7 @@ class ExportResult(Frozen):
     latency_ratio: float | None = None  # this export / latency_baseline; below 1 is faster
     latency_ratio_interval: tuple[float, float] | None = None
     latency_baseline: str = ""
+    instructions: dict[str, InstructionCount] = Field(default_factory=dict)  # by processor
     checks: tuple[Check, ...] = ()
     worst_images: tuple[ShownImage, ...] = ()
     other_images: tuple[ShownImage, ...] = ()  # the best, and some drawn at random

@@ -9,6 +9,7 @@ import java.util.List;
 /** The runtimes that this build of the app holds; which they are is a matter of the Gradle flavour. */
 final class Backends {
     private static final String ORT = "dev.segexport.ort.OrtBackend", LITE = "dev.segexport.lite.LiteBackend";
+    private static final String LITERT = "dev.segexport.litert.LiteRtBackend";
 
     private Backends() {}
 
@@ -16,6 +17,7 @@ final class Backends {
         String builds = context.getString(R.string.paddle_lite_builds).trim();
         List<Backend> backends = new ArrayList<>();
         add(backends, ORT);
+        add(backends, LITERT);
         add(backends, LITE, (Object) (builds.isEmpty() ? new String[0] : builds.split("\\s+")));
         return backends;
     }

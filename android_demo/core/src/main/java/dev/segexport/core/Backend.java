@@ -7,7 +7,7 @@ public interface Backend {
     /** As a person calls it. */
     String name();
 
-    /** The manifest's format that it runs: onnx or paddle-lite. */
+    /** The manifest's format that it runs: onnx, paddle-lite or litert. */
     String format();
 
     /**

@@ -52,8 +52,8 @@ public final class Job {
 
     /** The model's {height, width} where its sample is a tensor, since no picture has the channels; else null. */
     private static int[] sampleTensor(Manifest manifest) {
-        long[] shape = manifest.input.shape;
-        return manifest.sampleInput.endsWith(".f32") ? new int[] {(int) shape[2], (int) shape[3]} : null;
+        TensorSpec input = manifest.input;
+        return manifest.sampleInput.endsWith(".f32") ? new int[] {(int) input.size('H'), (int) input.size('W')} : null;
     }
 
     /** Reads the bytes of a job.json. */

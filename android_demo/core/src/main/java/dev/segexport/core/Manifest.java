@@ -15,7 +15,7 @@ public final class Manifest {
     public static final int SCHEMA_VERSION = 1;
 
     public final String name;
-    /** onnx or paddle-lite. */
+    /** onnx, paddle-lite or litert. */
     public final String format;
     public final String precision;
     /** What the runtime's library must have been built with; null where its usual build runs the model. */

@@ -182,18 +182,18 @@ public final class Segmenter implements AutoCloseable {
     }
 
     private void requireFit(Placement placement) throws SegmentationException {
-        long[] shape = manifest.input.shape;
-        if (shape.length != 4) {
+        if (manifest.input.shape.length != 4) {
             return;
         }
-        boolean fits = (shape[2] <= 0 || shape[2] == placement.tensorHeight())
-                && (shape[3] <= 0 || shape[3] == placement.tensorWidth());
+        long height = manifest.input.size('H'), width = manifest.input.size('W');
+        boolean fits = (height <= 0 || height == placement.tensorHeight())
+                && (width <= 0 || width == placement.tensorWidth());
         if (!fits) {
             throw new SegmentationException(
                     SegmentationException.Kind.UNSUPPORTED,
                     "an image of " + placement.imageWidth() + "x" + placement.imageHeight() + " becomes "
                             + placement.tensorWidth() + "x" + placement.tensorHeight() + ", the model takes "
-                            + shape[3] + "x" + shape[2]);
+                            + width + "x" + height);
         }
     }
 

@@ -26,4 +26,9 @@ public final class TensorSpec {
             shape[i] = sizes.getLong(i);
         }
     }
+
+    /** The size along an axis of the layout, such as 'H'; of an unknown layout, that of NCHW. */
+    long size(char axis) {
+        return shape[(layout.isEmpty() ? "NCHW" : layout).indexOf(axis)];
+    }
 }

@@ -20,6 +20,12 @@ public final class Manifests {
                 + " 'min_runtime_version': ''}, 'lineage': [], 'sample': null}";
     }
 
+    /** The same model of an image of fixed size with the channels last. */
+    public static String channelsLast(String json, int height, int width) {
+        return json.replace("'shape': [1, 3, -1, -1], 'layout': 'NCHW', 'semantics': 'image'",
+                "'shape': [1, " + height + ", " + width + ", 3], 'layout': 'NHWC', 'semantics': 'image'");
+    }
+
     /** The same model, for a library with this build. */
     public static String requiring(String json, String build) {
         return json.replace("'sample': null", "'requires': {'library': 'paddle-lite', 'build': '" + build + "'}");

@@ -1,0 +1,9 @@
+package org.tensorflow.lite;
+
+public interface Tensor {
+    DataType dataType();
+
+    int numBytes();
+
+    int[] shape();
+}

@@ -1,0 +1,22 @@
+"""Counts the instructions of the exports that ran, if the check asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from segexport.check.request import CheckRequest
+from segexport.check.sessions import RunningExport
+from segexport.errors import capture_error
+from segexport.measure.instructions import count_instructions
+
+
+def count_exports(request: CheckRequest, exports: Sequence[RunningExport]) -> None:
+    """Each export keeps its counts; one that does not run where it is counted keeps the error."""
+    if not request.options.count:
+        return
+    sound = [export for export in exports if export.error is None]
+    with request.progress("counting instructions", len(sound)) as bar:
+        for export in sound:
+            with capture_error(export):
+                export.instructions = count_instructions(export.model.artifact)
+            bar.advance()

@@ -1,0 +1,205 @@
+"""Counts the instructions of one inference: a cost that does not depend on how busy a machine is. It is not a speed.
+
+ONNX Runtime's own library for arm64 runs under QEMU, which counts what it executes; two named cores choose different
+kernels, as phones of their class do. The count is read after N and after 2N runs of a process, and the difference
+divided by N is one inference: start-up, loading and the first runs cancel. On this processor, the kernel's counter
+does the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from segexport.artifact import ModelArtifact
+from segexport.errors import EnvironmentMissingError, WorkerFailed, WorkerTimeout
+from segexport.measure.noise import noise
+from segexport.process.interpreter import interpreter_for
+from segexport.report.schema import InstructionCount
+from segexport.runtimes.base import WORKERS
+from segexport.spec import Format
+
+CORES = ("cortex-a76", "cortex-a53")
+"""Processors as QEMU names them: with int8 dot products, and without."""
+PACKAGES = (
+    "qemu-user, libcapstone4 and liburing2; for arm64 libc6, libgcc-s1, libstdc++6, zlib1g, libexpat1, "
+    "python3.11-minimal, libpython3.11-minimal and libpython3.11-stdlib"
+)
+"""Debian 12's packages; a test compares them with the lock of the download."""
+NO_SPEED = "a count, not a speed"
+_RUNS = 2  # N
+_ADDR_NO_RANDOMIZE = 0x0040000  # personality(2)
+_NO_COUNTER = 3  # exit code of counted_runs.py
+_PLUGIN = Path(__file__).with_name("count_instructions.c")
+_SCRIPT = WORKERS / "counted_runs.py"
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What one inference executes on one thread, by processor.
+
+    Attributes:
+        counts: Of those that were counted.
+        skipped: Why others were not.
+    """
+
+    counts: dict[str, InstructionCount] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) -> Instructions:
+    """Counts one inference of an ONNX export on each of `CORES`, and on this processor.
+
+    Raises:
+        WorkerFailed: The model does not run there.
+        WorkerTimeout: It took longer than `timeout_s` on one processor.
+    """
+    found = Instructions()
+    counters = {**{core: functools.partial(_emulated, core) for core in CORES}, here(): _counted_here}
+    with tempfile.TemporaryDirectory() as folder:
+        for processor, counter in counters.items():
+            if artifact.manifest.format != Format.ONNX:
+                found.skipped[processor] = f"ONNX Runtime does not run {artifact.manifest.format}"
+                continue
+            arguments = [artifact.file("model"), *_inputs(artifact, Path(folder))]
+            try:
+                run, by = counter(Path(folder), timeout_s)
+                after_n, after_2n = run(arguments)
+                one = round((after_2n - after_n) / _RUNS)
+                found.counts[processor] = InstructionCount(instructions=one, counted_by=by)
+            except EnvironmentMissingError as error:
+                found.skipped[processor] = error.what
+    return found
+
+
+def here() -> str:
+    """This machine's processor, among those that are counted."""
+    return platform.machine()
+
+
+def tools() -> Path:
+    """Where `android_demo/ci/fetch_tools.sh count` puts QEMU and the arm64 programs."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("SEGEXPORT_ANDROID_TOOLS") or cache / "segexport" / "android") / "count"
+
+
+def tools_here() -> bool:
+    """Whether they are there, complete."""
+    return (tools() / ".complete").is_file()
+
+
+_Run = Callable[[Sequence[object]], tuple[int, int]]
+"""Takes the model and its inputs; returns the counts after N and after 2N runs."""
+
+
+def _inputs(artifact: ModelArtifact, folder: Path) -> list[Path]:
+    files = []
+    for index, tensor in enumerate(noise(artifact)):
+        files.append(folder / f"{index}.npy")
+        np.save(files[-1], tensor)
+    return files
+
+
+def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
+    """Returns what counts in QEMU; raises EnvironmentMissingError without it."""
+    root, plugin, out = tools(), folder / "libcount.so", folder / "count"
+    if not tools_here():
+        raise EnvironmentMissingError(
+            f"no QEMU that counts: it needs Debian's {PACKAGES}, and the wheels onnxruntime and numpy; "
+            "android_demo/ci/fetch_tools.sh count fetches them, without root"
+        )
+    if (compiler := shutil.which("cc")) is None:
+        raise EnvironmentMissingError("no C compiler for the counting plugin; Debian: apt install gcc libc6-dev")
+    if not plugin.exists():
+        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], timeout_s)
+    libraries = [root / "lib/aarch64-linux-gnu", root / "usr/lib/aarch64-linux-gnu"]
+    guest = {
+        "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
+        "PYTHONHOME": root / "usr",
+        "PYTHONPATH": root / "site",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPYCACHEPREFIX": root.with_name("count-pycache"),  # beside the tools, whose files are verified
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    settings = [word for name, value in guest.items() for word in ("-E", f"{name}={value}")]
+    emulator = [root / "usr/bin/qemu-aarch64", "-cpu", core, "-L", root, *settings]
+    python = [root / "usr/bin/python3.11", "-S", _SCRIPT]
+    environment = {"LD_LIBRARY_PATH": str(root / "usr/lib/x86_64-linux-gnu")}
+
+    def run(arguments: Sequence[object]) -> tuple[int, int]:
+        model, *inputs = arguments
+        out.unlink(missing_ok=True)
+        counted = [*emulator, "-plugin", f"{plugin},out={out}", *python]
+        _finished([*counted, model, _RUNS, *inputs], timeout_s, environment)
+        return _counts(out.read_text() if out.exists() else "")
+
+    _finished([*emulator, *python], timeout_s, environment)  # compiles the modules, so that no counted run does
+
+    return run, f"ONNX Runtime {_version(root)} for arm64, QEMU's {core}"
+
+
+def _version(root: Path) -> str:
+    return next(root.glob("site/onnxruntime-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+
+
+def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
+    """Returns what counts with the kernel's counter; a run raises EnvironmentMissingError where there is none."""
+    python = interpreter_for("onnxruntime")
+
+    def run(arguments: Sequence[object]) -> tuple[int, int]:
+        model, *inputs = arguments
+        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], timeout_s))
+
+    from segexport.process import pythons
+
+    version = pythons.versions(python, "onnxruntime")["onnxruntime"]
+    return run, f"ONNX Runtime {version}, the kernel's counter"
+
+
+def _counts(text: str) -> tuple[int, int]:
+    found = [int(word) for word in text.split()]
+    if len(found) != 2:
+        raise WorkerFailed(f"counting instructions: {len(found)} counts, of which there should be two")
+    return found[0], found[1]
+
+
+def _same_addresses() -> None:
+    """Switches off random addresses for this process, so that code that depends on addresses runs alike each time."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
+
+
+def _finished(command: Sequence[object], timeout_s: float, environment: dict[str, str] | None = None) -> str:
+    """Runs a program and returns its output; raises as `count_instructions`."""
+    words = [str(word) for word in command]
+    name = Path(words[0]).name
+    try:
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_s,
+            env=environment,
+            preexec_fn=_same_addresses,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WorkerTimeout(f"counting instructions: {name} was not ready after {timeout_s:g} s") from error
+    said = " | ".join(done.stderr.strip().splitlines()[-3:])[:400]
+    if done.returncode == _NO_COUNTER:
+        raise EnvironmentMissingError(said)
+    if done.returncode != 0:
+        raise WorkerFailed(f"counting instructions: {name} ended with {done.returncode}", cause=said)
+    return done.stdout
