@@ -14,7 +14,7 @@ from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec, Tiles
+from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec, Tiles
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -106,6 +106,7 @@ class Manifest(Frozen):
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
+    postprocess: Postprocess | None = None
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
     target: TargetDevice

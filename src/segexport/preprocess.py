@@ -296,6 +296,26 @@ def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
     return scores
 
 
+def image_points(points: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
+    """Brings points in a mask back to the decoded image, by the half-pixel centres of the resizes.
+
+    Args:
+        points: (n, 2) x and y, in pixels of the mask.
+        placement: What `apply` returned.
+        shape: (height, width) of the mask.
+
+    Returns:
+        (n, 2) float64, in pixels of the image; within a padding they lie outside of it.
+    """
+    here = np.asarray(points, np.float64)
+    steps = [(placement.tensor, (shape[1], shape[0]))]
+    back = zip(reversed(placement.sizes[:-1]), reversed(placement.sizes[1:]), reversed(placement.padded), strict=True)
+    steps += [(before, after) for before, after, padded in back if not padded]
+    for before, after in steps:
+        here = (here + 0.5) * (np.array(before) / np.array(after)) - 0.5
+    return here
+
+
 def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:
     return scores if scores.shape[1::-1] == size else resized(scores, size)
 

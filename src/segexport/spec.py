@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from segexport.files.model_format import Format as Format
 
@@ -363,3 +372,75 @@ class Preprocess(Finite):
         if self.tiles is None:
             del content["tiles"]
         return content
+
+
+class Lanes(Finite):
+    """Makes lanes of a binary segmentation and an embedding in which the pixels of a lane are close together.
+
+    The defaults are those of PaddleSeg's lane detection (`contrib/LaneNet/utils/lanenet_postprocess.py`) for 512x256.
+
+    Attributes:
+        embedding: Index of the output with the embeddings; None: the only other output with several channels.
+        closing: Side of the ellipse that closes holes of the binary mask, in pixels; 0: none.
+        min_area: Connected parts of at most so many pixels are dropped.
+        eps: DBSCAN's radius in the standardized embedding.
+        min_samples: DBSCAN's pixels within the radius of a core pixel.
+        one_lane: Standard deviation of the embedding, over all dimensions, up to which all pixels are one lane.
+            Training pulls a lane's pixels to 0.5 around their mean and pushes lanes 3 apart.
+        degree: Of the polynomial x(y) that is fitted to a lane.
+        step: Rows of the image between a lane's points.
+    """
+
+    kind: Literal["lanes"] = "lanes"
+    embedding: int | None = Field(default=None, ge=0)
+    closing: int = Field(default=5, ge=0, le=99)
+    min_area: int = Field(default=100, ge=0)
+    eps: float = Field(default=0.4, gt=0)
+    min_samples: int = Field(default=500, ge=1)
+    one_lane: float = Field(default=0.7, ge=0)
+    degree: int = Field(default=2, ge=1, le=5)
+    step: int = Field(default=10, ge=1)
+
+
+class SpatialEmbedding(Finite):
+    """Makes instances of offsets to their centres, bandwidths, and seeds.
+
+    The defaults are those of PaddleSeg's `contrib/SpatialEmbeddings` (`config.py`, `utils/data_util.py`).
+
+    Attributes:
+        instance: Index of the output with offsets and bandwidths; None: the only other output than the seeds'. A model
+            with one output has (2 offsets, bandwidths, seeds of each class) in it.
+        bandwidths: Channels of bandwidth: 1, or 2 for x and y.
+        activated: Whether offsets and bandwidths leave the network after tanh and exp(10 s). Seeds are probabilities
+            where the graph ends with a sigmoid.
+        threshold: A seed of at least this probability begins an instance.
+        min_pixels: Instances of at most so many pixels are dropped.
+        unit_px: Pixels, (x, y), of a unit of the offsets.
+    """
+
+    kind: Literal["spatial_embedding"] = "spatial_embedding"
+    instance: int | None = Field(default=None, ge=0)
+    bandwidths: Literal[1, 2] = 2
+    activated: bool = False
+    threshold: float = Field(default=0.94, gt=0, lt=1)
+    min_pixels: int = Field(default=160, ge=0)
+    unit_px: tuple[PositiveFloat, PositiveFloat] = (1023.5, 1023.0)
+
+
+class MultiScale(Frozen):
+    """Averages the scores of several input sizes, and of the mirrored image; `contrib/ACE2P/reader.py` of PaddleSeg.
+
+    Attributes:
+        sizes: (width, height) of the network's input.
+        flip: Whether each size is predicted mirrored too.
+        swap: Pairs of class ids that change places in a mirrored image: left and right of the same part.
+    """
+
+    kind: Literal["multi_scale"] = "multi_scale"
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(min_length=1, max_length=16)
+    flip: bool = False
+    swap: tuple[tuple[int, int], ...] = ()
+
+
+Postprocess = Annotated[Lanes | SpatialEmbedding | MultiScale, Field(discriminator="kind")]
+"""What a prediction makes of the outputs, where it is not the class of each pixel alone."""

@@ -161,7 +161,10 @@ def _making_s(space: Space, candidate: Candidate, points: Sequence[Trial]) -> fl
     alike = [
         p.making_seconds
         for p in points
-        if p.candidate.precision is candidate.precision and not p.candidate.steps and p.key not in space.made
+        if p.candidate.precision is candidate.precision
+        and not p.candidate.steps
+        and p.key not in space.made
+        and p.error is None
     ]
     if alike:
         return seconds + statistics.fmean(alike)

@@ -64,8 +64,7 @@ class BlockFlow:
     def __call__(self, previous: np.ndarray, current: np.ndarray) -> np.ndarray:
         height, width = previous.shape
         half_previous, half_current = _halved(previous), _halved(current)
-        rows, columns = (-(-side // _BLOCK) for side in half_previous.shape)
-        coarse = _matched(half_previous, half_current, np.zeros((rows, columns, 2), np.int64), _REACH)
+        coarse = _searched(half_previous, half_current)
         rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
         parents = 2 * coarse[np.arange(rows) // 2][:, np.arange(columns) // 2]
         blocks = _matched(previous, current, parents, 1)
@@ -80,12 +79,36 @@ def _halved(frame: np.ndarray) -> np.ndarray:
     return ((even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2] + 2) >> 2).astype(np.uint8)
 
 
+def _searched(previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """As `_matched` around no motion, within `_REACH`: all blocks of a candidate move alike, which is quicker."""
+    ys, xs = _covered(previous.shape)
+    source = previous[np.ix_(ys, xs)]
+    columns = [current[:, np.clip(xs + dx, 0, current.shape[1] - 1)] for dx in range(-_REACH, _REACH + 1)]
+    shape = len(ys) // _BLOCK, len(xs) // _BLOCK
+    best, found = np.full(shape, np.inf, np.float32), np.zeros((*shape, 2), np.int64)
+    for dx, dy in _motions(_REACH):
+        target = columns[dx + _REACH].take(np.clip(ys + dy, 0, current.shape[0] - 1), axis=0)
+        sums = cv2.boxFilter(
+            cv2.absdiff(source, target), cv2.CV_32F, (_BLOCK, _BLOCK), anchor=(0, 0), normalize=False
+        )  # whole numbers below 2^24, which float32 holds exactly
+        cost = sums[::_BLOCK, ::_BLOCK] + np.float32(_PER_PIXEL * (abs(dx) + abs(dy)))
+        better = cost < best
+        best[better] = cost[better]
+        found[better] = dx, dy
+    return found
+
+
+def _covered(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The rows and columns of a frame that whole blocks cover; the last ones are repeated."""
+    ys, xs = (np.minimum(np.arange(-(-side // _BLOCK) * _BLOCK), side - 1) for side in shape)
+    return ys, xs
+
+
 def _matched(previous: np.ndarray, current: np.ndarray, around: np.ndarray, reach: int) -> np.ndarray:
     """The best motion of each block near `around`, (rows, columns, 2) whole pixels (x, y)."""
     height, width = previous.shape
     rows, columns = around.shape[:2]
-    ys = np.minimum(np.arange(rows * _BLOCK), height - 1)
-    xs = np.minimum(np.arange(columns * _BLOCK), width - 1)
+    ys, xs = _covered(previous.shape)
     source = previous[np.ix_(ys, xs)].astype(np.int16)
     by_pixel = around.repeat(_BLOCK, axis=0).repeat(_BLOCK, axis=1)
     best = np.full((rows, columns), np.iinfo(np.int64).max)
