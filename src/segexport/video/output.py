@@ -127,8 +127,11 @@ def whole_frames(folder: Path) -> Iterator[FrameFolder]:
         yield FrameFolder(work)
 
 
-def add_sound(path: Path, original: Path) -> str:
+def add_sound(path: Path, original: Path, seconds: float) -> str:
     """Adds the original's sound to a video. The frames are copied, not encoded again.
+
+    Args:
+        seconds: Length of the video; longer sound is cut.
 
     Returns:
         The reason why there is no sound; empty if it was added, or the original has none.
@@ -141,7 +144,7 @@ def add_sound(path: Path, original: Path) -> str:
     for way in ("copy", codec):
         with suppress(_NoSound), whole_file(path, keep_suffix=True) as work:
             command = [program, "-nostdin", "-v", "error", "-y", "-i", path, "-i", original, "-map", "0:v:0"]
-            command += ["-map", "1:a?", "-c:v", "copy", "-c:a", way, "-shortest", work]
+            command += ["-map", "1:a?", "-c:v", "copy", "-c:a", way, "-t", f"{seconds:.6f}", work]
             if cause := _run([str(part) for part in command]):
                 raise _NoSound  # the video stays as it is
             return ""

@@ -137,7 +137,12 @@ def predict_video(
         found.seconds = time.monotonic() - started
         if reader.damage:
             feedback.warn(f"{source}: damaged, as FFmpeg reports: {reader.damage}")
-    if output is not None and isinstance(source, Path) and output.suffix and (why_not := add_sound(output, source)):
+    if (
+        output is not None
+        and isinstance(source, Path)
+        and output.suffix
+        and (why_not := add_sound(output, source, found.frames / found.fps))
+    ):
         feedback.say(f"{output}: {why_not}")
     return found
 
