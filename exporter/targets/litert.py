@@ -48,6 +48,7 @@ class LiteRtTarget(ExportTarget):
     packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
+    next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, LiteRtExport)

@@ -83,7 +83,7 @@ def test_images_of_several_sizes(folder):
 
 def test_classes_that_nobody_names(folder):
     (folder / "data" / "labels.txt").unlink()
-    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: nothing says how many classes there are"
+    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: the number of classes is unknown"
 
 
 def test_classes_that_are_named_twice(folder):

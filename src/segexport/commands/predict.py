@@ -1,4 +1,4 @@
-"""`segexport predict` and `pipeline`: masks or objects of a model on images and videos, as pictures and JSON."""
+"""`segexport predict` and `pipeline`: segment images and videos, and save pictures and JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PictureKind = Literal["overlay", "color", "mask"]
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """Where and how results are saved.
+    """Options of saving results.
 
     Attributes:
         output: Folder, or the file of a single video; None: nothing is saved.
@@ -42,14 +42,14 @@ class SaveOptions:
 
 
 class SavedResult(NamedTuple):
-    """A result and its picture's path; None where nothing was saved."""
+    """A result and its picture's path; None if nothing was saved."""
 
     result: PredictionResult | VideoResult
     path: Path | None
 
     @property
     def line(self) -> str:
-        """The result in one line, for people."""
+        """The result in one readable line."""
         height, width = self.result.image.shape[:2]
         saved = "" if self.path is None else f" -> {self.path}"
         return f"{self.result.input_path}: {width}x{height}; {self.result.summary}{saved}"
@@ -72,7 +72,7 @@ def predict(
 
     Args:
         inputs: Image files, folders of images, URLs, video files, cameras (see `video_source`).
-        video: How videos are predicted.
+        video: Options for videos.
         runtime: As in `segexport.load`.
 
     Raises:
@@ -106,10 +106,10 @@ def save(
     progress: Progress = silent,
     taken: set[str] | None = None,
 ) -> Iterator[SavedResult]:
-    """Saves results one by one; a name that was used before gets a number, so no picture replaces another.
+    """Saves results one by one; a repeated name gets a number, so that no picture replaces another.
 
     Args:
-        taken: Stems that were used before, in lower case; the new ones are added.
+        taken: Used stems, in lower case; new ones are added.
     """
     taken = set() if taken is None else taken
     with progress("predicting", None) as bar:
@@ -166,7 +166,7 @@ def _is_video(path: Path | None) -> bool:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """A name whose stem is not taken yet, ignoring case, as some file systems do."""
+    """A name whose stem is not taken; case is ignored, as in some file systems."""
     path, number = Path(name), 1
     stem = path.stem
     while stem.lower() in taken:

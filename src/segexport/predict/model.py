@@ -90,8 +90,7 @@ class Model(Opened):
             InputError: An input cannot be read, or the model does not support the size.
         """
         limit = batch_limit(self.artifact.manifest, batch_size)
-        size = checked_size(target_size)
-        contract = with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+        contract = self.contract(target_size)
         if slice_size is not None:
             tiles = _slices(tiles, slice_size)
         contract = contract if tiles is None else contract.with_tiles(tiles)
@@ -185,13 +184,26 @@ class Model(Opened):
             raise InputError(
                 f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
             )
-        size = checked_size(target_size)
-        contract = with_size(manifest.preprocess, self._target_size if size is None else size)
+        contract = self.contract(target_size)
         smoother = VideoSmoother(flow_named(flow)) if smooth else None
         front = foreground_ids(manifest.labels, foreground)
         if contract.tiles is not None:
             raise InputError(f"{manifest.name}: frames of a video are run whole, and this model is run in tiles")
         return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
+
+    def contract(self, target_size: TargetSize = None) -> Preprocess:
+        """The preprocessing at an input size; None: that of `load`, else the model's.
+
+        Raises:
+            InputError: A target_size that is none.
+        """
+        size = checked_size(target_size)
+        return with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (h, w, channels) of the network as probabilities (h, w, classes), float32."""
+        assert self._scores_output is not None, "asked of models that give scores"
+        return _probabilities(scores, self.artifact.manifest.outputs[self._scores_output].semantics)
 
     # -- parts -------------------------------------------------------------------------------------------------
 

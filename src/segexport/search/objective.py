@@ -15,7 +15,8 @@ OBJECTIVES: tuple[Objective, ...] = ("latency", "size", "flops")
 WORTH_RATIO = 0.98
 """Improvements below 2 % are ignored: two builds of one program differ as much."""
 _MOST_NOISE = 0.10
-"""Times that differ by more than 10 % are different, however uncertain they are; a wider interval decides nothing."""
+"""Limit of `_noise`: times that differ by more than 10 % count as different, even if their intervals are wider. Of a
+wider interval the ends are not used."""
 
 
 class Goal(Frozen):
