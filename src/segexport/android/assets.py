@@ -122,6 +122,7 @@ def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, byt
     """Name and bytes of the sample's input and its mask; None without an image.
 
     A PNG decodes to the same pixels everywhere. An image that a phone cannot decode is stored as a tensor, with a mask
+    of the tensor's size.
     """
     own, contract = artifact.manifest.sample, artifact.manifest.preprocess
     if image is not None:
