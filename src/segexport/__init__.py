@@ -78,7 +78,7 @@ _ELSEWHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name when it is first used: the import of the package stays light."""
+    """Imports a name on first use, so that importing the package is fast."""
     if name == "seg":  # a package, as in PaddleX
         return importlib.import_module("segexport.seg")
     if name not in __all__:
@@ -91,7 +91,7 @@ def __dir__() -> list[str]:
 
 
 class _CallableRoom(ModuleType):
-    """A package with the name of an API function; calling it calls the function."""
+    """A package with the name of an API function; a call of it calls the function."""
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         function = self.__name__.rpartition(".")[2]
@@ -99,7 +99,7 @@ class _CallableRoom(ModuleType):
 
 
 def make_callable(package: str) -> None:
-    """Makes a package callable as the API function of its name, which the package hides once it is imported."""
+    """Makes a package callable as the API function of the same name, which it hides after its import."""
     sys.modules[package].__class__ = _CallableRoom
 
 
@@ -123,7 +123,7 @@ def load(
         runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
             machine and kept. Default: the first runtime of the model's format.
         target_size: Default input size of `predict`, for a model with dynamic input size.
-        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, ...; and `tiles`.
+        importing: Settings that are missing or wrong in the model's files: `labels`, `preprocess`, ...; and `tiles`.
 
     Raises:
         SegexportError: The model cannot be read or run.
