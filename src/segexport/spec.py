@@ -368,9 +368,9 @@ class Preprocess(Finite):
         """Omits the defaults of `depth` and `tiles`, so that manifests written before these fields stay equal."""
         content = handler(self)
         if self.depth == "uint8":
-            del content["depth"]
+            content.pop("depth", None)  # `exclude_defaults` and `exclude_none` have removed it already
         if self.tiles is None:
-            del content["tiles"]
+            content.pop("tiles", None)
         return content
 
 
