@@ -23,7 +23,8 @@ class ImportOptions(Frozen):
         fallback_labels: The data's class names, for a model with as many classes and no names.
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
-        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
+        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes. Also of an
+            artifact, in place of its manifest's.
         tiles: Tiles that larger images are run in. Also of an artifact, in place of its manifest's.
     """
 

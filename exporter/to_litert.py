@@ -31,7 +31,7 @@ class ToLiteRt:
     """Converts ONNX to `model.tflite`; images and scores become [N, H, W, C]."""
 
     kind = "to_litert"
-    version = "2"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.LITERT
     needs = LITERT_TOOLS

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 from litert_file import TensorRounding
-from litert_graph import LiteRtGraph, channels_last
+from litert_graph import LiteRtGraph, channels_last, plain
 
 _SAME, _VALID = 0, 1
 _LOWEST = np.float32(np.finfo(np.float32).min)
@@ -174,21 +174,26 @@ def _padded(
     Args:
         lowest: What to pad with, where it is not zero.
     """
-    given, shape = graph.read(x, _LAST), graph.shape(x)
-    if _is_same(shape[2:], pads, kernel, strides, dilations):
-        return given, _SAME
+    if _is_same(graph.shape(x)[2:], pads, kernel, strides, dilations):
+        return graph.read(x, _LAST), _SAME
     if not any(pads):
-        return given, _VALID
+        return graph.read(x, _LAST), _VALID
+    return _with_zeros(graph, x, pads, lowest), _VALID
+
+
+def _with_zeros(graph: LiteRtGraph, x: str, pads, lowest: float | None = None) -> int:
+    """The input with pads of zeros, or of the lowest number."""
     top, left, bottom, right = pads
+    batch, channels, height, width = graph.shape(x)
     sides = graph.file.constant("pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
-    made = (shape[0], shape[2] + top + bottom, shape[3] + left + right, shape[1])
+    made = (batch, height + top + bottom, width + left + right, channels)
     rounding = graph.source.roundings[x] if graph.node.integer else None
     kind = "int8" if graph.node.integer else "float32"
+    inputs = [graph.read(x, _LAST), sides]
     if lowest is None:
-        return graph.temporary("PAD", [given, sides], made, kind, x, rounding), _VALID
+        return graph.temporary("PAD", inputs, made, kind, x, rounding)
     fill = np.array([-128], np.int8) if graph.node.integer else np.array([lowest], np.float32)
-    filled = graph.file.constant("lowest", fill, rounding)
-    return graph.temporary("PADV2", [given, sides, filled], made, kind, x, rounding), _VALID
+    return graph.temporary("PADV2", [*inputs, graph.file.constant("lowest", fill, rounding)], made, kind, x, rounding)
 
 
 def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
@@ -211,7 +216,8 @@ def max_pool(graph: LiteRtGraph) -> None:
     if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
         raise graph.unsupported("a pool with dilation")
     (kernel, strides, pads), x = _window(graph), graph.node.inputs[0]
-    given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=_LOWEST)
+    lowest = None if graph.never_negative(x) else _LOWEST  # XNNPACK pads with zeros only
+    given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=lowest)
     graph.write_unscaled("MAX_POOL_2D", [given], x, _LAST, **_pool(kernel, strides, padding))
 
 
@@ -220,29 +226,23 @@ def average_pool(graph: LiteRtGraph) -> None:
     x, (height, width) = node.inputs[0], graph.shape(node.outputs[0])[2:]
     options = _pool(kernel, strides, _VALID)
     counted = bool(graph.attribute("count_include_pad", 0))
-    sizes = graph.shape(x)[2:]
-    if not any(pads) or (_is_same(sizes, pads, kernel, strides, [1, 1]) and not counted):
-        given, padding = graph.read(x, _LAST), _VALID if not any(pads) else _SAME
-        graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **{**options, "padding": padding})
+    sizes, is_same = graph.shape(x)[2:], _is_same(graph.shape(x)[2:], pads, kernel, strides, [1, 1])
+    if not any(pads) or (is_same and not counted):
+        padding = _SAME if any(pads) else _VALID
+        graph.write_unscaled("AVERAGE_POOL_2D", [graph.read(x, _LAST)], x, _LAST, **{**options, "padding": padding})
         return
-    given, _ = _padded(graph, x, pads, kernel, strides, [1, 1]) if any(pads) else (graph.read(x, _LAST), 0)
-    if _is_same(sizes, pads, kernel, strides, [1, 1]):  # `_padded` left it to LiteRT, which would not count the pads
-        sides = np.array([[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]], np.int32)
-        shape = (graph.shape(x)[0], sizes[0] + pads[0] + pads[2], sizes[1] + pads[1] + pads[3], graph.shape(x)[1])
-        rounding = graph.source.roundings[x] if node.integer else None
-        kind = "int8" if node.integer else "float32"
-        given = graph.temporary("PAD", [given, graph.file.constant("pads", sides)], shape, kind, x, rounding)
     stated = graph.attribute("pads", [0, 0, 0, 0]) if counted else [0, 0, 0, 0]
     counts = [
         _counts((height, width)[axis], sizes[axis], kernel[axis], strides[axis], pads[axis], stated[axis + 2], counted)
         for axis in (0, 1)
     ]
     weight = (kernel[0] * kernel[1] / np.outer(*counts)).astype(np.float32)
+    if node.integer and (weight != 1).any():
+        graph.write_in_float(average_pool)
+        return
+    given = _with_zeros(graph, x, pads)
     if (weight == 1).all():
         graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **options)
-        return
-    if node.integer:
-        graph.write_in_float(average_pool)
         return
     shape = graph.shape(node.outputs[0])
     mean = graph.temporary("AVERAGE_POOL_2D", [given], [shape[axis] for axis in _LAST], **options)
@@ -429,6 +429,11 @@ def mat_mul(graph: LiteRtGraph) -> None:
         held = weight_of(graph, other, (1, 0), 0, value.shape[1])
         bias = bias_of(graph, np.zeros(value.shape[1], np.float32), "", x, value.shape[1])
         graph.write("FULLY_CONNECTED", [graph.read(x), held, bias], keepNumDims=True)
+        return
+    if len(graph.shape(other)) == 1 and len(shape) > 1:
+        column = graph.reshaped(graph.read(other), (*graph.shape(other), 1), other, False)
+        made = graph.temporary("BATCH_MATMUL", [graph.read(x), column], (*shape[:-1], 1))
+        graph.same(graph.reshaped(made, shape[:-1], x, False), plain(len(shape) - 1))
         return
     rank = max(len(shape), len(graph.shape(other)))
     if min(len(shape), len(graph.shape(other))) < 2 or rank > 5:

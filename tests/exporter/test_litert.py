@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from test_mnn import network
 from workshop import Workshop
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, WorkerError
 from segexport.exporter import to_litert
+from segexport.exporter.from_litert import adopt_litert
 from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.files.store import Store
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
@@ -129,6 +132,28 @@ def test_an_operator_that_litert_has_not_is_refused_by_name(workshop, source, tm
     with pytest.raises(UnsupportedModelError, match="LiteRT cannot convert this model") as caught:
         workshop.made(make_step("to_litert", {}), ModelArtifact(broken, source.manifest))
     assert "NoSuchP" in caught.value.cause
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "int8"])
+def test_a_file_of_somebody_else_is_adopted(workshop, source, tmp_path, precision):
+    """What the file lacks is the reference's; its own layout and precision are seen."""
+    before = source if precision != "int8" else workshop.made(make_step("onnx_int8", {}), source)
+    step = make_step("to_litert", {"precision": precision if precision != "int8" else "fp32"})
+    made = workshop.made(step, before)
+    shutil.copyfile(made.file("model"), tmp_path / "theirs.tflite")
+    found = adopt_litert(tmp_path / "theirs.tflite", source, Store(tmp_path / "store"))
+    assert found.manifest.inputs == made.manifest.inputs
+    assert found.manifest.outputs == made.manifest.outputs
+    assert found.manifest.target.precision == precision
+    tensors = made_inputs(source.manifest, 3)
+    with LiteRtRuntime().open(made, RunOptions()) as one, LiteRtRuntime().open(found, RunOptions()) as other:
+        np.testing.assert_array_equal(one.infer(tensors).mask, other.infer(tensors).mask)
+
+
+def test_a_file_that_is_no_model_is_an_error(source, tmp_path):
+    (tmp_path / "theirs.tflite").write_bytes(b"no model")
+    with pytest.raises(WorkerError, match="LiteRT cannot load"):
+        adopt_litert(tmp_path / "theirs.tflite", source, Store(tmp_path / "store"))
 
 
 def test_every_precision_of_the_target_has_its_steps():

@@ -196,7 +196,7 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
     """
     from segexport.runtimes.ahead import start_ahead
 
-    start_ahead(model, device=device, threads=threads)
+    start_ahead(model, device=device, threads=threads, runtime=options["runtime"] or "")
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
     from segexport.video.options import VideoOptions

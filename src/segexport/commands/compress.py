@@ -236,6 +236,7 @@ class _Judge:
             "device": options.device,
             "threads": options.threads,
             "latency_seconds": options.latency_seconds,
+            "latency": "warn",  # the search has timed the finalists: only one that is surely slower is refused here
         }
         self._store, self._feedback = store, feedback
         self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
@@ -253,10 +254,11 @@ class _Judge:
             self._feedback.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
             result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
-            if result.verdict is Verdict.PASS and self._kept(result):
+            if result.verdict is Verdict.PASS and self._kept(result) and not self._slower(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric(checked))}")
+            slower = f"slower than fp32, {_times(result)}" if self._slower(result) else ""
+            failed.append(f"{point.attempt.idea}: {slower or _not_passed(result, _metric(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -273,6 +275,11 @@ class _Judge:
         low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
         return low is not None and low >= -self._goal.max_miou_drop
 
+    def _slower(self, result: ExportResult) -> bool:
+        """Whether it is surely slower than fp32; on a busy machine the times of the verdict decide nothing."""
+        interval = result.latency_ratio_interval
+        return self._goal.objective == "latency" and interval is not None and interval[0] > 1
+
     def _sentence(self, point: Trial, result: ExportResult, checked: Report) -> str:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
         size = (result.size_bytes or 0) / (fp32.size_bytes or 1)
@@ -282,7 +289,7 @@ class _Judge:
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
         if result.latency_ratio is not None:
-            words += f", {result.latency_ratio:.2f}x its time"
+            words += f", {_times(result)}"
         return words + "."
 
     def _nothing(self, outcome: Outcome, failed: list[str]) -> str:
@@ -297,6 +304,13 @@ class _Judge:
 
 def _metric(report: Report) -> str:
     return TASKS[report.task].words.metric_name(report)
+
+
+def _times(result: ExportResult) -> str:
+    words = f"{result.latency_ratio:.2f}x its time"
+    if result.latency_ratio_interval is not None:
+        words += " ({:.2f} to {:.2f})".format(*result.latency_ratio_interval)
+    return words
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:

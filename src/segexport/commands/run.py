@@ -128,8 +128,8 @@ def model_recipe(model: Path, importing: ImportOptions, source: ModelArtifact) -
     Args:
         source: The imported model.
     """
-    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
-    if (importing.color, importing.mean, importing.std) != (None, None, None):
+    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std", "tiles"}, exclude_none=True)
+    if (importing.color, importing.mean, importing.std, importing.tiles) != (None, None, None, None):
         given["preprocess"] = source.manifest.preprocess
     given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
     return ModelRecipe(path=str(model.resolve()), **given)

@@ -1,4 +1,4 @@
-"""Semantic segmentation: models give the class of each pixel."""
+"""The task semantic segmentation: the class of each pixel."""
 
 from __future__ import annotations
 
