@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
+_INDEXED = ("max_pool2d_with_index", "unpool")
+_NO_INDICES = "ncnn's pools give no indices, and pnnx cannot convert what computes them in their place"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
 
 
@@ -99,6 +101,8 @@ def _lacking(program: Program, op: Op) -> str:
     """Why ncnn cannot compute an operator; empty if nothing is known against it."""
     if op.type == "arg_max":
         return _NO_ARGMAX
+    if op.type in _INDEXED:
+        return _NO_INDICES
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
     if axes and axes[0] != 0:
         return _NO_BATCH_AXIS
