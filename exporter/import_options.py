@@ -23,8 +23,8 @@ class ImportOptions(Frozen):
         fallback_labels: The data's class names, for a model with as many classes and no names.
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
-        postprocess: Processing of the outputs: lanes, instances, or scores averaged over sizes. Can also be given for an
-            artifact; overrides its manifest.
+        postprocess: Processing of the outputs: lanes, instances, or scores averaged over sizes. Can also be given for
+            an artifact; overrides its manifest.
         tiles: Tiles for larger images. Can also be given for an artifact; overrides its manifest.
     """
 
