@@ -25,6 +25,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, WorkerFailed, WorkerTimeout
 from segexport.measure.noise import noise
+from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.report.schema import InstructionCount
 from segexport.runtimes.base import WORKERS
@@ -41,6 +42,7 @@ NO_SPEED = "a count, not a speed"
 _RUNS = 2  # N
 _ADDR_NO_RANDOMIZE = 0x0040000  # personality(2)
 _NO_COUNTER = 3  # exit code of counted_runs.py
+_NO_LIBRARY = 127  # exit code of a program whose libraries are not installed
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 _SCRIPT = WORKERS / "counted_runs.py"
 
@@ -144,8 +146,6 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
         _finished([*counted, model, _RUNS, *inputs], timeout_s, environment)
         return _counts(out.read_text() if out.exists() else "")
 
-    _finished([*emulator, *python], timeout_s, environment)  # compiles the modules, so that no counted run does
-
     return run, f"ONNX Runtime {_version(root)} for arm64, QEMU's {core}"
 
 
@@ -160,8 +160,6 @@ def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
     def run(arguments: Sequence[object]) -> tuple[int, int]:
         model, *inputs = arguments
         return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], timeout_s))
-
-    from segexport.process import pythons
 
     version = pythons.versions(python, "onnxruntime")["onnxruntime"]
     return run, f"ONNX Runtime {version}, the kernel's counter"
@@ -197,8 +195,10 @@ def _finished(command: Sequence[object], timeout_s: float, environment: dict[str
         )
     except subprocess.TimeoutExpired as error:
         raise WorkerTimeout(f"counting instructions: {name} was not ready after {timeout_s:g} s") from error
+    except OSError as error:  # of another processor
+        raise EnvironmentMissingError(f"{name} does not run here: {error.strerror}") from error
     said = " | ".join(done.stderr.strip().splitlines()[-3:])[:400]
-    if done.returncode == _NO_COUNTER:
+    if done.returncode in (_NO_COUNTER, _NO_LIBRARY):
         raise EnvironmentMissingError(said)
     if done.returncode != 0:
         raise WorkerFailed(f"counting instructions: {name} ended with {done.returncode}", cause=said)
