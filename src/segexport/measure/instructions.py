@@ -74,7 +74,7 @@ def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) ->
             if artifact.manifest.format != Format.ONNX:
                 found.skipped[processor] = f"ONNX Runtime does not run {artifact.manifest.format}"
                 continue
-            arguments = [artifact.file("model"), *_inputs(artifact, Path(folder))]
+            arguments = [artifact.file("model").resolve(), *_inputs(artifact, Path(folder))]
             try:
                 run, by = counter(Path(folder), timeout_s)
                 after_n, after_2n = run(arguments)
@@ -105,12 +105,13 @@ _Run = Callable[[Sequence[object]], tuple[int, int]]
 """Takes the model and its inputs; returns the counts after N and after 2N runs."""
 
 
-def _inputs(artifact: ModelArtifact, folder: Path) -> list[Path]:
-    files = []
-    for index, tensor in enumerate(noise(artifact)):
-        files.append(folder / f"{index}.npy")
-        np.save(files[-1], tensor)
-    return files
+def _inputs(artifact: ModelArtifact, folder: Path) -> list[str]:
+    """Writes the inputs; returns their names in `folder`, where programs run: its own name differs each time."""
+    tensors = noise(artifact)
+    names = [f"{index}.npy" for index in range(len(tensors))]
+    for name, tensor in zip(names, tensors, strict=True):
+        np.save(folder / name, tensor)
+    return names
 
 
 def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
@@ -124,7 +125,7 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
     if (compiler := shutil.which("cc")) is None:
         raise EnvironmentMissingError("no C compiler for the counting plugin; Debian: apt install gcc libc6-dev")
     if not plugin.exists():
-        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], timeout_s)
+        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], folder, timeout_s)
     libraries = [root / "lib/aarch64-linux-gnu", root / "usr/lib/aarch64-linux-gnu"]
     guest = {
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
@@ -143,7 +144,7 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
         model, *inputs = arguments
         out.unlink(missing_ok=True)
         counted = [*emulator, "-plugin", f"{plugin},out={out}", *python]
-        _finished([*counted, model, _RUNS, *inputs], timeout_s, environment)
+        _finished([*counted, model, _RUNS, *inputs], folder, timeout_s, environment)
         return _counts(out.read_text() if out.exists() else "")
 
     return run, f"ONNX Runtime {_version(root)} for arm64, QEMU's {core}"
@@ -159,7 +160,7 @@ def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
 
     def run(arguments: Sequence[object]) -> tuple[int, int]:
         model, *inputs = arguments
-        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], timeout_s))
+        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], folder, timeout_s))
 
     version = pythons.versions(python, "onnxruntime")["onnxruntime"]
     return run, f"ONNX Runtime {version}, the kernel's counter"
@@ -178,8 +179,10 @@ def _same_addresses() -> None:
         ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
 
 
-def _finished(command: Sequence[object], timeout_s: float, environment: dict[str, str] | None = None) -> str:
-    """Runs a program and returns its output; raises as `count_instructions`."""
+def _finished(
+    command: Sequence[object], folder: Path, timeout_s: float, environment: dict[str, str] | None = None
+) -> str:
+    """Runs a program in a folder and returns its output; raises as `count_instructions`."""
     words = [str(word) for word in command]
     name = Path(words[0]).name
     try:
@@ -191,6 +194,7 @@ def _finished(command: Sequence[object], timeout_s: float, environment: dict[str
             stdin=subprocess.DEVNULL,
             timeout=timeout_s,
             env=environment,
+            cwd=folder,
             preexec_fn=_same_addresses,
         )
     except subprocess.TimeoutExpired as error:
