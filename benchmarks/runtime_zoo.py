@@ -70,12 +70,16 @@ def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtif
     """The graph with weights, at a side where its size can be changed; and its side."""
     folder = work / graph.stem
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        small = folder / "graph.pdmodel"
-        small.write_bytes(smaller(read_graph(graph), side).to_bytes())
-        ready = zoo.fill(small, folder / f"filled{side}")
-    except RuntimeError:  # a size is part of the network, in an operator that `free_size` does not know
-        ready = zoo.fill(graph, folder / "filled")
+    for tried in (side, 2 * side, 0):
+        try:
+            small = folder / f"graph{tried}.pdmodel"
+            program = read_graph(graph)
+            small.write_bytes((smaller(program, tried) if tried else program).to_bytes())
+            ready = zoo.fill(small, folder / f"filled{tried}")
+            break
+        except RuntimeError:  # the size is part of the network, in an operator that `free_size` does not know
+            if not tried:
+                raise
     image = next(one for one in ready.feed if one.ndim == 4)
     height, width = image.shape[2:]
     contract = Preprocess(geometry=(Resize(width=width, height=height),))

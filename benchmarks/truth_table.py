@@ -30,7 +30,10 @@ from segexport.commands.bench import bench
 from segexport.commands.diagnose import diagnose
 from segexport.commands.run import run
 from segexport.data.dataset import Dataset
+from segexport.data.images import decode_image
 from segexport.errors import SegexportError
+from segexport.exporter import program
+from segexport.importers.model_files import find_model
 from segexport.pipeline.registry import targets
 from segexport.report.schema import ExportResult
 from segexport.spec import Precision
@@ -40,6 +43,7 @@ RESULT = RESULTS / "truth_table.json"
 PAGE = REPOSITORY / "docs" / "truth-table.md"
 DEMO = REPOSITORY / "src" / "segexport" / "demo"
 BASE = {"to": "onnx", "precision": "fp32", "name": "onnx-fp32"}
+ONE_SIZE = ("litert", "ncnn")  # targets whose files hold one input size
 SECONDS = 3.0
 SESSIONS = 5
 
@@ -125,6 +129,8 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) 
         data["calibration_split"] = data.get("split", "val")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        if export["to"] in ONE_SIZE:
+            recipe = {**recipe, "model": _sized(recipe["model"], data)}
         given = {"model": recipe["model"], "data": data, "steps": steps, "exports": wanted}
         (folder / "recipe.yaml").write_text(
             yaml.safe_dump({**given, "check": {"latency_seconds": 0, "worst_images": 0}}), encoding="utf-8"
@@ -143,6 +149,21 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) 
         if result.verdict.value == "FAIL":
             row["culprit"] = _culprit(own, recipe, data)
         return row
+
+
+def _sized(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The model at the size of the first image, where it takes any."""
+    files = find_model(Path(model["path"]))
+    shape = program.read(files.model, files.params).inputs()[0].shape
+    if min(shape[2:]) > 0:
+        return model
+    height, width = decode_image(_first_image(data)).shape[:2]
+    return {**model, "input_size": [width, height]}
+
+
+def _first_image(data: dict[str, Any]) -> Path:
+    root = Path(data["path"])
+    return root / Dataset.open(root, data.get("split", "val")).entries[0].image
 
 
 def _figures(result: ExportResult) -> dict[str, Any]:
@@ -168,8 +189,7 @@ def _times(first: Path, own: Path, untimed: str) -> dict[str, Any]:
 
 def _culprit(export: Path, recipe: dict[str, Any], data: dict[str, Any]) -> str:
     """The first operator that is wrong, on the first image."""
-    root = Path(data["path"])
-    image = root / Dataset.open(root, data.get("split", "val")).entries[0].image
+    image = _first_image(data)
     try:
         found = diagnose(export, None, reference=Path(recipe["model"]["path"]), image=image)
     except SegexportError as error:

@@ -24,6 +24,16 @@ class Converter:
 
 _OPT = f"paddlelite {tables.VERSIONS['paddlelite']}"
 PADDLE2ONNX = Converter("onnx", f"paddle2onnx {tables.VERSIONS['paddle2onnx']}", tables.ONNX)
+# What paddle2onnx converts to ONNX operators that the LiteRT writer has no form for, or to tensors of a size that
+# depends on the image.
+_NOT_IN_LITERT = frozenset(
+    {
+        "acos", "asin", "atan", "atan2", "conv3d", "deformable_conv", "gaussian_random", "grid_sampler",
+        "max_pool3d_with_index", "multiclass_nms3", "pool3d", "rnn", "roi_align", "scatter_nd_add",
+        "trilinear_interp_v2", "unique", "where_index", "yolo_box",
+    }
+)  # fmt: skip
+LITERT = Converter("onnx", "segexport's LiteRT writer", tables.ONNX - _NOT_IN_LITERT)
 OPT_ARM = Converter("paddle-lite arm", _OPT, tables.LITE_ARM)
 OPT_X86 = Converter("paddle-lite x86", _OPT, tables.LITE_X86)
 CONVERTERS = {converter.name: converter for converter in (PADDLE2ONNX, OPT_ARM, OPT_X86)}

@@ -115,6 +115,7 @@ def adopted(
         inputs=inputs,
         outputs=_outputs(answer["outputs"], before, path),
         preprocess=before.preprocess,
+        postprocess=before.postprocess,
         labels=before.labels,
         ignore_index=before.ignore_index,
         target=TargetDevice(arch="any", precision=Precision(answer["precision"])),

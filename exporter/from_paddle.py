@@ -43,6 +43,7 @@ from segexport.spec import (
     Clip,
     Format,
     Label,
+    Lanes,
     Pad,
     PadToMultiple,
     Precision,
@@ -138,7 +139,8 @@ def new_model(
 
 
 def _kept(name: str, found: _Found, options: ImportOptions, store: Store) -> ModelArtifact:
-    told = options.model_dump(mode="json", exclude={"config", "paddleseg", *(() if options.tiles else ("tiles",))})
+    unset = {name for name in ("tiles", "postprocess") if getattr(options, name) is None}  # keys are those from before
+    told = options.model_dump(mode="json", exclude={"config", "paddleseg", *unset})
     made_of = {**found.params, "deploy": found.deploy, "options": told}
     key = digest_of({"import": IMPORT_VERSION, "name": name, **made_of})
     kept = store.find_artifact(key)
@@ -205,8 +207,14 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         inputs, outputs = detections.described(graph, str(found.path))
     else:
         labels = len(stated or options.fallback_labels or ())
+        if isinstance(options.postprocess, Lanes):  # the mask is lane or no lane, however many channels the others have
+            labels = labels or 2
         possible, outputs = outputs, choose_mask(graph, outputs, options.mask_output, labels, str(found.path))
-        notes += choice_notes(graph, possible, outputs) if options.mask_output is None else []
+        notes += (
+            choice_notes(graph, possible, outputs)
+            if options.mask_output is None and options.postprocess is None
+            else []
+        )
         _require_one_class(graph, mask_of(outputs), config, options, found.path)
     preprocess, more = _fitting(_stated(options, config), _image(inputs), found.path, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))
@@ -221,6 +229,7 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         inputs=inputs,
         outputs=outputs,
         preprocess=preprocess,
+        postprocess=options.postprocess,
         labels=labels,
         ignore_index=_ignored(options, config),
         target=TargetDevice(arch="any", precision=Precision.INT8 if is_quantized(graph) else Precision.FP32),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from segexport.data.dataset_list import read_labels
 from segexport.errors import InputError, one_line
-from segexport.spec import Color, Frozen, PerChannel, Preprocess, Tiles
+from segexport.files.yaml_reader import read_yaml
+from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
 class ImportOptions(Frozen):
@@ -23,6 +23,8 @@ class ImportOptions(Frozen):
         fallback_labels: The data's class names, for a model with as many classes and no names.
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
+        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes. Also of an
+            artifact, in place of its manifest's.
         tiles: Tiles that larger images are run in. Also of an artifact, in place of its manifest's.
     """
 
@@ -37,6 +39,7 @@ class ImportOptions(Frozen):
     ignore_index: int = 255
     config: Path | None = None
     paddleseg: Path | None = None
+    postprocess: Postprocess | None = None
     tiles: Tiles | None = None
 
     @classmethod
@@ -52,6 +55,7 @@ class ImportOptions(Frozen):
         ignore_index: int = 255,
         config: Path | None = None,
         paddleseg: Path | None = None,
+        postprocess: str | None = None,
         tile_size: str | None = None,
         tile_overlap: str | None = None,
         tile_blend: str | None = None,
@@ -68,6 +72,7 @@ class ImportOptions(Frozen):
             ignore_index=ignore_index,
             config=config,
             paddleseg=paddleseg,
+            postprocess=_postprocess(postprocess) if postprocess else None,
             tiles=tiles_from_strings(tile_size, tile_overlap, tile_blend),
         )
 
@@ -112,6 +117,8 @@ def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
 
 
 def _names(file: Path) -> tuple[str, ...]:
+    from segexport.data.dataset_list import read_labels
+
     names = read_labels(file)
     if names is None:
         raise InputError(f"{file}: no such file")
@@ -125,3 +132,19 @@ def _preprocess(file: Path) -> Preprocess:
         return Preprocess.model_validate(read_yaml(file))
     except ValidationError as error:
         raise InputError(f"{file}: not a preprocessing", cause=one_line(error)) from None
+
+
+def _postprocess(text: str) -> Postprocess:
+    """Reads a kind that has defaults, or a YAML file."""
+    if text in ("lanes", "spatial_embedding"):
+        return Lanes() if text == "lanes" else SpatialEmbedding()
+    file = Path(text)
+    if not file.exists():
+        raise InputError(
+            f"--postprocess {text}: no such file",
+            hint="lanes, spatial_embedding, or a YAML file such as {kind: lanes, min_samples: 100}",
+        )
+    try:
+        return TypeAdapter(Postprocess).validate_python(read_yaml(file))
+    except ValidationError as error:
+        raise InputError(f"{file}: not a postprocess", cause=one_line(error)) from None

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from segexport.errors import UnsupportedModelError
+from segexport.errors import UnsupportedModelError, WorkerCrashed, WorkerFailed
 from segexport.exporter.to_onnx import WORKERS
 from segexport.exporter.unquantized_onnx import RoundedParts
 from segexport.pipeline.step import StepContext
 from segexport.process.worker import Worker
 
-FLOAT_OPERATORS = ("ConvTranspose",)
-"""ONNX operators with weights for which ncnn has no int8 layer."""
+FLOAT_OPERATORS = ("ConvTranspose", "MatMul")
+"""ONNX operators with weights for which ncnn has no int8 layer, or (Gemm) one that finds scales of its own."""
 
 
 def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepContext) -> str:
     """Changes pnnx's fp32 `param` and `bin` in place; returns a note.
 
     Raises:
-        UnsupportedModelError: The activations have zero points, or no layer has the weights of a quantized product.
+        UnsupportedModelError: The activations have zero points, ncnn has no layer for something that pnnx left, or no
+            layer has the weights of a quantized product.
     """
     shifted = [name for name, (_, zero, _, _) in rounded.tensors.items() if zero]
     if shifted:
@@ -38,8 +39,13 @@ def write_int8(files: Mapping[str, Path], rounded: RoundedParts, context: StepCo
         if product["input"] in rounded.tensors
     ]
     arguments = {role: str(path) for role, path in files.items()} | {"products": products}
-    with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
-        names = worker.call("quantize", arguments, timeout_s=context.timeout_s)[0]["names"]
+    try:
+        with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
+            names = worker.call("quantize", arguments, timeout_s=context.timeout_s)[0]["names"]
+    except (WorkerCrashed, WorkerFailed) as error:
+        raise UnsupportedModelError(
+            "pnnx converts this model and ncnn cannot load the result", cause=error.cause or error.what
+        ) from error
     if not names:
         raise UnsupportedModelError(
             "none of ncnn's layers can compute this model in int8",

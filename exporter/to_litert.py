@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from segexport.artifact import Manifest, ModelArtifact, TargetDevice, file_entry
-from segexport.errors import InputError, UnsupportedModelError, WorkerCrashed, WorkerFailed
+from segexport.errors import InputError
+from segexport.exporter.converted import converted
 from segexport.exporter.quantized_program import require_float
 from segexport.exporter.same_as_source import require_same
 from segexport.exporter.to_onnx import WORKERS
 from segexport.pipeline.step import StepContext, lineage_entry
-from segexport.process.settled import settled
 from segexport.process.worker import Worker
 from segexport.runtimes.litert import LiteRtRuntime
 from segexport.spec import Format, Frozen, Precision
@@ -31,7 +31,7 @@ class ToLiteRt:
     """Converts ONNX to `model.tflite`; images and scores become [N, H, W, C]."""
 
     kind = "to_litert"
-    version = "2"
+    version = "3"
     accepts = Format.ONNX
     produces = Format.LITERT
     needs = LITERT_TOOLS
@@ -102,12 +102,7 @@ def convert(onnx: Path, out: Path, precision: Precision, channels_last: list[str
         with Worker(WORKERS / "litert_convert_worker.py", needs=LITERT_TOOLS, name="the LiteRT writer") as worker:
             return worker.call("convert", arguments, timeout_s=context.timeout_s)[0]["version"]
 
-    try:
-        return settled(run, out=out.parent)
-    except (WorkerCrashed, WorkerFailed) as error:
-        raise UnsupportedModelError(
-            "this model cannot be written for LiteRT", cause=f"{error.what}{f': {error.cause}' if error.cause else ''}"
-        ) from error
+    return converted(run, "LiteRT", (out,))
 
 
 def _require_sizes(source: ModelArtifact) -> None:

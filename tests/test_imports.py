@@ -59,7 +59,7 @@ LAYERS = (
     {"exporter.targets.base", "exporter.targets.layers", "exporter.targets.profile"},
     {"pipeline.registry"},
     {"exporter.targets", "exporter.paddle_audit", "judge"},
-    {"predict", "report", "task", "video"},
+    {"predict", "report", "task", "video", "clusters"},
     {"pipeline"},
     {"compress", "android"},
     {"references"},

@@ -52,7 +52,8 @@ class ExportTarget(ABC):
         searched: Precisions that `compress` tries, fp32 first.
         searched_after: Further precisions, each with the recipe step that must run before it.
         fits: Purposes, by name (`exporter.targets.purpose`), and the precisions that are candidates for each.
-        next_command: The command that takes an export further for a purpose; `{export}` is its folder.
+        next_command: The command that takes an export further for a purpose; `{export}` is its folder,
+            `{image}` one of the images that it was checked on.
         untimed: Why times on this machine do not represent the target device; empty if they do.
     """
 

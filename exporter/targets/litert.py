@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from segexport.exporter.converters import PADDLE2ONNX
+from segexport.exporter.converters import LITERT
 from segexport.exporter.targets.base import ExportTarget
 from segexport.measure.audit import Audit, precision_check
 from segexport.pipeline.registry import make_step
@@ -16,12 +16,15 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from segexport.artifact import ModelArtifact
     from segexport.diagnose.graph_probe import Side
     from segexport.diagnose.trace import Trace
     from segexport.exporter.program import Program
+    from segexport.files.store import Store
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
 
@@ -43,11 +46,12 @@ class LiteRtTarget(ExportTarget):
     Recipe = LiteRtExport
     runtimes = ("litert",)
     toolchains = ("onnx", "litert")
-    converters = (PADDLE2ONNX,)
+    converters = (LITERT,)
     suffix = ".tflite"
     packed = ("model",)
     searched = (Precision.FP32, Precision.FP16, Precision.W8, Precision.INT8)
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
+    next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, LiteRtExport)
@@ -55,6 +59,11 @@ class LiteRtTarget(ExportTarget):
             int8 = make_step("onnx_int8", recipe.calibration.model_dump())
             return [make_step("to_onnx", {}), int8, make_step("to_litert", {})]
         return [make_step("to_onnx", {}), make_step("to_litert", {"precision": recipe.precision})]
+
+    def adopt(self, file: Path, reference: ModelArtifact, store: Store) -> ModelArtifact:
+        from segexport.exporter.from_litert import adopt_litert
+
+        return adopt_litert(file, reference, store)
 
     def audit(
         self, artifact: ModelArtifact, inputs: Sequence[Sequence[np.ndarray]], options: RunOptions, runtime: Runtime

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from segexport.diagnose.graph_probe import Side
     from segexport.diagnose.trace import Trace
     from segexport.exporter.inspect import TargetSupport
-    from segexport.exporter.program import Program
+    from segexport.exporter.program import Op, Program
     from segexport.pipeline.step import Step
 
 
-_LACKING = {"arg_max": "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"}
+_MOST_AXES = 5  # with the batch axis, which ncnn drops
+_NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
+_NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
 
 
 class NcnnExport(ExportRecipe):
@@ -64,16 +66,16 @@ class NcnnTarget(ExportTarget):
         return [*onnx, make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
-        """Extends the base class's report with the operators that ncnn has no layer for."""
+        """Extends the base class's report with what ncnn has no layer or no axis for."""
         from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
 
         program = scores_of(program)
         (found,) = super().verdict_before(program)
         lacking = tuple(
-            Obstacle(operator=op.type, number=number, reason=_LACKING[op.type])
+            Obstacle(operator=op.type, number=number, reason=reason)
             for number, op in enumerate(program.all_ops())
-            if op.type in _LACKING
+            if (reason := _lacking(program, op))
         )
         if not lacking:
             return (found,)
@@ -91,3 +93,16 @@ class NcnnTarget(ExportTarget):
         from segexport.exporter.targets.ncnn_probe import NcnnSide
 
         return NcnnSide(artifact, trace, tensors, threads, timeout_s)
+
+
+def _lacking(program: Program, op: Op) -> str:
+    """Why ncnn cannot compute an operator; empty if nothing is known against it."""
+    if op.type == "arg_max":
+        return _NO_ARGMAX
+    axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
+    if axes and axes[0] != 0:
+        return _NO_BATCH_AXIS
+    out = op.output("Out") or ""
+    if out in program.vars and program.vars[out].is_tensor and len(program.shape(out)) > _MOST_AXES:
+        return f"ncnn's tensors have at most {_MOST_AXES - 1} axes beside the batch axis"
+    return ""

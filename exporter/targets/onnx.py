@@ -60,7 +60,7 @@ class OnnxTarget(ExportTarget):
         "server": (Precision.FP32, Precision.INT8),
     }
     next_command: ClassVar[Mapping[str, str]] = {
-        "android": "segexport android assets {export}",
+        "android": "segexport android assets {export} --sample {image}",
         "server": "segexport serve {export}",
     }
 

@@ -51,7 +51,7 @@ class PaddleLiteTarget(ExportTarget):
     searched_after: ClassVar[Mapping[Precision, str]] = {Precision.INT8: "calibrate"}
     untimed = "times of the x86 twins do not represent a phone"
     fits: ClassVar[Mapping[str, tuple[Precision, ...]]] = {"android": (Precision.FP32, Precision.INT8)}
-    next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export}"}
+    next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         # w8 is calibrated only where the recipe says how: without, it needs no images.

@@ -175,7 +175,8 @@ def power(graph: LiteRtGraph) -> None:
     x, exponent = graph.node.inputs
     value = graph.value(exponent)
     kinds = {2.0: "SQUARE", 0.5: "SQRT", -0.5: "RSQRT"}
-    if value is not None and value.size == 1 and float(value.item()) in kinds:
+    is_float = graph.source.dtypes[x] == "float32"
+    if is_float and value is not None and value.size == 1 and float(value.item()) in kinds:
         graph.node.inputs = [x]
         return elements(kinds[float(value.item())])(graph)
     return elements("POW")(graph)

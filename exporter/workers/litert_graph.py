@@ -17,6 +17,8 @@ from worker_host import WorkerFailure
 
 Order = tuple[int, ...]
 """The tensor's axes, by ONNX's numbers, in the order in which they are stored."""
+_NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp")
+_LOWEST = -128  # of int8
 _SMALLEST_HALF = 32  # elements of a constant that fp16 makes smaller
 
 
@@ -61,6 +63,12 @@ class LiteRtGraph:
 
     def unsupported(self, why: str) -> WorkerFailure:
         return WorkerFailure(f"{self.node.kind} ({self.node.outputs[0]}): {why}")
+
+    def never_negative(self, name: str) -> bool:
+        """Whether that is known of a tensor."""
+        if self.node.integer:
+            return self.source.roundings[name].zero == _LOWEST
+        return any(name in node.outputs and node.kind in _NEVER_NEGATIVE for node in self.source.nodes)
 
     def order(self, name: str) -> Order:
         """The order of axes in which a tensor is stored; of a constant, its own."""

@@ -31,11 +31,21 @@ def split(graph: LiteRtGraph) -> None:
     axis, order = graph.attribute("axis", 0) % rank, graph.order(x)
     sizes = [graph.shape(name)[axis] for name in node.outputs]
     given, place = graph.read(x, order), graph.file.constant("axis", np.int32(order.index(axis)))
-    outputs = [graph.output(order, index) for index in range(len(sizes))]
+    parts = [node.outputs[index] for index in range(len(sizes))]
+    rounding = graph.source.roundings.get(x) if node.integer else None
+    changed = [index for index, name in enumerate(parts) if graph.source.roundings.get(name) != rounding]
+    outputs = [
+        graph.file.tensor(f"{name}.part", [graph.shape(name)[one] for one in order], "int8", rounding)
+        if node.integer and index in changed
+        else graph.output(order, index)
+        for index, name in enumerate(parts)
+    ]
     if len(set(sizes)) == 1:  # XNNPACK takes this one only
         graph.file.operator("SPLIT", [place, given], outputs, numSplits=len(sizes))
     else:
         graph.file.operator("SPLIT_V", [given, graph.integers(*sizes), place], outputs, numSplits=len(sizes))
+    for index in changed if node.integer else ():
+        graph.write("QUANTIZE", [outputs[index]], order, index)
 
 
 def cut(graph: LiteRtGraph) -> None:

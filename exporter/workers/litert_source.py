@@ -231,12 +231,12 @@ def _settle_roundings(source: OnnxSource, integer_kinds: frozenset[str]) -> None
     source.outputs = {name: renamed.get(name, name) for name in source.outputs}
     readers, gone = source.readers(), []
     for node in source.nodes:
-        after = readers.get(node.outputs[0], [])
-        if node.kind not in integer_kinds or len(after) != 1 or after[0].kind != "QuantizeLinear":
+        after = [readers.get(name, []) for name in node.outputs]
+        if node.kind not in integer_kinds or any([one.kind for one in each] != ["QuantizeLinear"] for each in after):
             continue
-        if node.outputs[0] not in source.outputs.values() and len(node.outputs) == 1 and _is_rounded(node, source):
-            node.integer, node.outputs = True, list(after[0].outputs)
-            gone.append(after[0])
+        if not set(node.outputs) & set(source.outputs.values()) and _is_rounded(node, source):
+            node.integer, node.outputs = True, [each[0].outputs[0] for each in after]
+            gone += [each[0] for each in after]
     source.nodes = [node for node in source.nodes if node not in gone]
 
 

@@ -40,10 +40,12 @@ def conv_transpose(graph: LiteRtGraph) -> None:
     node, (x, weight) = graph.node, graph.node.inputs[:2]
     if len(graph.shape(x)) != 4:
         raise graph.unsupported(f"a transposed convolution over {len(graph.shape(x)) - 2} axes, not two")
-    if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
-        raise graph.unsupported("a transposed convolution with dilation")
+    dilations = graph.attribute("dilations", [1, 1])
+    if node.integer and dilations != [1, 1]:
+        graph.write_in_float(conv_transpose)
+        return
     graph.required(weight, "weight")
-    kernel = graph.shape(weight)[2:]
+    kernel = [(size - 1) * apart + 1 for size, apart in zip(graph.shape(weight)[2:], dilations, strict=True)]
     groups, strides = graph.attribute("group", 1), graph.attribute("strides", [1, 1])
     batch, outputs, height, width = graph.shape(node.outputs[0])
     sizes = graph.shape(x)[2:]
@@ -52,10 +54,11 @@ def conv_transpose(graph: LiteRtGraph) -> None:
     same = [max(whole - size, 0) // 2 == pad for whole, size, pad in zip(full, (height, width), begin, strict=True)]
     ends = all(-(-size // step) == given for size, step, given in zip((height, width), strides, sizes, strict=True))
     order, held = (1, 2, 3, 0), None
-    if groups == 1:
+    if groups == 1 and dilations == [1, 1]:
         held = weight_of(graph, weight, order, 0, outputs, hybrid=False)
     else:
-        held = graph.constant(_ungrouped(graph.value(weight), groups).transpose(order), weight)
+        whole = _spread(_ungrouped(graph.value(weight), groups), dilations)
+        held = graph.constant(whole.transpose(order), weight)
     bias = _bias(graph, x, outputs)
     options = {"strideH": strides[0], "strideW": strides[1]}
     if ends and all(same):
@@ -83,6 +86,15 @@ def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
     for group in range(groups):
         rows = slice(group * size, (group + 1) * size)
         whole[rows, group * per_group : (group + 1) * per_group] = weight[rows]
+    return whole
+
+
+def _spread(weight: np.ndarray, dilations) -> np.ndarray:
+    """The weights with the zeros between them that a dilation means."""
+    rows, columns = dilations
+    inputs, outputs, height, width = weight.shape
+    whole = np.zeros((inputs, outputs, (height - 1) * rows + 1, (width - 1) * columns + 1), weight.dtype)
+    whole[:, :, ::rows, ::columns] = weight
     return whole
 
 
@@ -162,21 +174,26 @@ def _padded(
     Args:
         lowest: What to pad with, where it is not zero.
     """
-    given, shape = graph.read(x, _LAST), graph.shape(x)
-    if _is_same(shape[2:], pads, kernel, strides, dilations):
-        return given, _SAME
+    if _is_same(graph.shape(x)[2:], pads, kernel, strides, dilations):
+        return graph.read(x, _LAST), _SAME
     if not any(pads):
-        return given, _VALID
+        return graph.read(x, _LAST), _VALID
+    return _with_zeros(graph, x, pads, lowest), _VALID
+
+
+def _with_zeros(graph: LiteRtGraph, x: str, pads, lowest: float | None = None) -> int:
+    """The input with pads of zeros, or of the lowest number."""
     top, left, bottom, right = pads
+    batch, channels, height, width = graph.shape(x)
     sides = graph.file.constant("pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
-    made = (shape[0], shape[2] + top + bottom, shape[3] + left + right, shape[1])
+    made = (batch, height + top + bottom, width + left + right, channels)
     rounding = graph.source.roundings[x] if graph.node.integer else None
     kind = "int8" if graph.node.integer else "float32"
+    inputs = [graph.read(x, _LAST), sides]
     if lowest is None:
-        return graph.temporary("PAD", [given, sides], made, kind, x, rounding), _VALID
+        return graph.temporary("PAD", inputs, made, kind, x, rounding)
     fill = np.array([-128], np.int8) if graph.node.integer else np.array([lowest], np.float32)
-    filled = graph.file.constant("lowest", fill, rounding)
-    return graph.temporary("PADV2", [given, sides, filled], made, kind, x, rounding), _VALID
+    return graph.temporary("PADV2", [*inputs, graph.file.constant("lowest", fill, rounding)], made, kind, x, rounding)
 
 
 def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
@@ -199,7 +216,8 @@ def max_pool(graph: LiteRtGraph) -> None:
     if any(size != 1 for size in graph.attribute("dilations", [1, 1])):
         raise graph.unsupported("a pool with dilation")
     (kernel, strides, pads), x = _window(graph), graph.node.inputs[0]
-    given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=_LOWEST)
+    lowest = None if graph.never_negative(x) else _LOWEST  # XNNPACK pads with zeros only
+    given, padding = _padded(graph, x, pads, kernel, strides, [1, 1], lowest=lowest)
     graph.write_unscaled("MAX_POOL_2D", [given], x, _LAST, **_pool(kernel, strides, padding))
 
 
@@ -208,29 +226,23 @@ def average_pool(graph: LiteRtGraph) -> None:
     x, (height, width) = node.inputs[0], graph.shape(node.outputs[0])[2:]
     options = _pool(kernel, strides, _VALID)
     counted = bool(graph.attribute("count_include_pad", 0))
-    sizes = graph.shape(x)[2:]
-    if not any(pads) or (_is_same(sizes, pads, kernel, strides, [1, 1]) and not counted):
-        given, padding = graph.read(x, _LAST), _VALID if not any(pads) else _SAME
-        graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **{**options, "padding": padding})
+    sizes, is_same = graph.shape(x)[2:], _is_same(graph.shape(x)[2:], pads, kernel, strides, [1, 1])
+    if not any(pads) or (is_same and not counted):
+        padding = _SAME if any(pads) else _VALID
+        graph.write_unscaled("AVERAGE_POOL_2D", [graph.read(x, _LAST)], x, _LAST, **{**options, "padding": padding})
         return
-    given, _ = _padded(graph, x, pads, kernel, strides, [1, 1]) if any(pads) else (graph.read(x, _LAST), 0)
-    if _is_same(sizes, pads, kernel, strides, [1, 1]):  # `_padded` left it to LiteRT, which would not count the pads
-        sides = np.array([[0, 0], [pads[0], pads[2]], [pads[1], pads[3]], [0, 0]], np.int32)
-        shape = (graph.shape(x)[0], sizes[0] + pads[0] + pads[2], sizes[1] + pads[1] + pads[3], graph.shape(x)[1])
-        rounding = graph.source.roundings[x] if node.integer else None
-        kind = "int8" if node.integer else "float32"
-        given = graph.temporary("PAD", [given, graph.file.constant("pads", sides)], shape, kind, x, rounding)
     stated = graph.attribute("pads", [0, 0, 0, 0]) if counted else [0, 0, 0, 0]
     counts = [
         _counts((height, width)[axis], sizes[axis], kernel[axis], strides[axis], pads[axis], stated[axis + 2], counted)
         for axis in (0, 1)
     ]
     weight = (kernel[0] * kernel[1] / np.outer(*counts)).astype(np.float32)
+    if node.integer and (weight != 1).any():
+        graph.write_in_float(average_pool)
+        return
+    given = _with_zeros(graph, x, pads)
     if (weight == 1).all():
         graph.write_unscaled("AVERAGE_POOL_2D", [given], x, _LAST, **options)
-        return
-    if node.integer:
-        graph.write_in_float(average_pool)
         return
     shape = graph.shape(node.outputs[0])
     mean = graph.temporary("AVERAGE_POOL_2D", [given], [shape[axis] for axis in _LAST], **options)
@@ -252,8 +264,11 @@ def _pool(kernel, strides, padding: int) -> dict:
 def resize(graph: LiteRtGraph) -> None:
     node, x = graph.node, graph.node.inputs[0]
     before, after = graph.shape(x), graph.shape(node.outputs[0])
-    if len(before) != 4 or before[:2] != after[:2]:
+    if len(before) not in (3, 4) or before[:2] != after[:2]:
         raise graph.unsupported(f"a resize from {list(before)} to {list(after)}, not of height and width")
+    if len(before) == 3:
+        _resize_of_a_row(graph)
+        return
     mode = graph.attribute("mode", b"nearest").decode()
     where = graph.attribute("coordinate_transformation_mode", b"half_pixel").decode()
     if where == "pytorch_half_pixel" and min(after[2:]) > 1:
@@ -266,7 +281,7 @@ def resize(graph: LiteRtGraph) -> None:
         graph.write_unscaled("RESIZE_BILINEAR", [graph.read(x, _LAST), size], x, _LAST, **options)
         return
     if mode in ("linear", "cubic"):
-        _resize_by_products(graph, mode, where, scales)
+        _resize_by_products(graph, where, scales)
         return
     rounding = graph.attribute("nearest_mode", b"round_prefer_floor").decode()
     taken = [_nearest(after[2 + axis], before[2 + axis], scales[axis], where, rounding) for axis in (0, 1)]
@@ -294,17 +309,35 @@ def _scales(graph: LiteRtGraph, before, after) -> list[float]:
     return [new / old for new, old in zip(after[2:], before[2:], strict=True)]
 
 
-def _resize_by_products(graph: LiteRtGraph, mode: str, where: str, scales: list[float]) -> None:
+def _resize_of_a_row(graph: LiteRtGraph) -> None:
+    """A resize of [N, C, W]."""
+    node, x = graph.node, graph.node.inputs[0]
+    if node.integer:
+        graph.write_in_float(_resize_of_a_row)
+        return
+    before, after = graph.shape(x), graph.shape(node.outputs[0])
+    mode = graph.attribute("mode", b"nearest").decode()
+    where = graph.attribute("coordinate_transformation_mode", b"half_pixel").decode()
+    (scale,) = _scales(graph, before, after)
+    if mode == "nearest":
+        rounding = graph.attribute("nearest_mode", b"round_prefer_floor").decode()
+        taken = _nearest(after[2], before[2], scale, where, rounding)
+        if taken is None:
+            raise graph.unsupported(f"a resize of mode {mode}, {where}")
+        graph.write("GATHER", [graph.read(x), graph.file.constant("places", taken.astype(np.int32))], axis=2)
+        return
+    matrix = _matrix(graph, after[2], before[2], scale, where)
+    graph.write("FULLY_CONNECTED", [graph.read(x), matrix, -1], keepNumDims=True)
+
+
+def _resize_by_products(graph: LiteRtGraph, where: str, scales: list[float]) -> None:
     """A resize that LiteRT lacks: the product with a matrix along each axis."""
     node, x = graph.node, graph.node.inputs[0]
     if node.integer:
         graph.write_in_float(resize)
         return
     sizes, made = graph.shape(x)[2:], graph.shape(node.outputs[0])[2:]
-    cubic = float(graph.attribute("cubic_coeff_a", -0.75)) if mode == "cubic" else None
-    if graph.attribute("exclude_outside", 0) or graph.attribute("antialias", 0):
-        raise graph.unsupported(f"a resize of mode {mode} that leaves out what is outside, or with antialias")
-    rows, columns = (_matrix(graph, made[axis], sizes[axis], scales[axis], where, cubic) for axis in (0, 1))
+    rows, columns = (_matrix(graph, made[axis], sizes[axis], scales[axis], where) for axis in (0, 1))
     batch, channels, height = graph.shape(x)[:3]
     shape = (batch, channels, height, made[1])
     wide = graph.temporary("FULLY_CONNECTED", [graph.read(x), columns, -1], shape, keepNumDims=True)
@@ -312,8 +345,12 @@ def _resize_by_products(graph: LiteRtGraph, mode: str, where: str, scales: list[
     graph.write("FULLY_CONNECTED", [turned, rows, -1], (0, 1, 3, 2), keepNumDims=True)
 
 
-def _matrix(graph: LiteRtGraph, made: int, size: int, scale: float, where: str, cubic: float | None) -> int:
+def _matrix(graph: LiteRtGraph, made: int, size: int, scale: float, where: str) -> int:
     """(made, size): how much each element of the result takes of each given one; as ONNX's Resize is defined."""
+    mode = graph.attribute("mode", b"nearest").decode()
+    if graph.attribute("exclude_outside", 0) or graph.attribute("antialias", 0):
+        raise graph.unsupported(f"a resize of mode {mode} that leaves out what is outside, or with antialias")
+    cubic = float(graph.attribute("cubic_coeff_a", -0.75)) if mode == "cubic" else None
     places = _places(made, size, scale, where)
     if places is None:
         raise graph.unsupported(f"a resize with {where}")

@@ -21,6 +21,7 @@ class NcnnLayer:
         inputs, outputs: Names of tensors ("blobs").
         parameters: Number of a parameter -> its value, as text.
         weights: Bytes that the layer reads, in order, tags included; empty until `read_weights`.
+        tagged: Which of them have a tag, which says how they are stored.
     """
 
     def __init__(self, line: str) -> None:
@@ -30,6 +31,7 @@ class NcnnLayer:
         self.inputs, self.outputs = words[4 : 4 + inputs], words[4 + inputs : 4 + inputs + outputs]
         self.parameters = dict(word.split("=", 1) for word in words[4 + inputs + outputs :])
         self.weights: list[np.ndarray] = []
+        self.tagged: list[bool] = []
 
     def line(self) -> str:
         parameters = (f"{key}={value}" for key, value in self.parameters.items())
@@ -86,6 +88,7 @@ def read_weights(param: str, file: str, layers: list[NcnnLayer]) -> None:
             if end > len(content):
                 raise WorkerFailure(f"{file}: it ends before the weights of {layer.name}")
             layer.weights.append(content[at:end])
+            layer.tagged.append(is_tagged)
             at = end
     if at != len(content):
         raise WorkerFailure(f"{file}: {len(content) - at} bytes belong to no layer")
@@ -94,6 +97,16 @@ def read_weights(param: str, file: str, layers: list[NcnnLayer]) -> None:
 def floats_of(weights: np.ndarray) -> np.ndarray | None:
     """Tagged weights as float32; None if they are stored otherwise."""
     return weights[4:].view(np.float32) if not weights[:4].any() else None
+
+
+def halves_of(weights: np.ndarray) -> np.ndarray:
+    """Tagged fp32 weights in fp16, with its tag; as they are if fp16 would overflow or they are stored otherwise."""
+    floats = floats_of(weights)
+    if floats is None or np.abs(floats).max(initial=0) > np.finfo(np.float16).max:
+        return weights
+    half = floats.astype(np.float16)
+    parts = (np.array([HALVES], np.uint32), half, np.zeros(len(half) % 2, np.float16))
+    return np.concatenate([part.view(np.uint8) for part in parts])
 
 
 def loaded(param: str, file: str) -> ncnn.Net:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ncnn
 import numpy as np
-from ncnn_files import INTEGERS, NcnnLayer, floats_of, loaded, read_layers, read_weights, write_layers
+from ncnn_files import INTEGERS, NcnnLayer, floats_of, halves_of, loaded, read_layers, read_weights, write_layers
 from worker_host import WorkerFailure
 
 _SCALE_TERM = {"Convolution": 8, "ConvolutionDepthWise": 8, "InnerProduct": 8}  # the parameter int8_scale_term
@@ -69,7 +69,7 @@ def _is_same(values: np.ndarray, sample: list) -> bool:
 def quantize(arguments, _arrays):
     """Writes 8-bit weights and scales into `param` and `bin`, which hold floats. ncnn's wheels contain no quantizer.
 
-    A product is found by its weights: they are whole multiples of its own scales.
+    A product is found by its weights: they are whole multiples of its own scales. Other layers get fp16 weights.
 
     Args:
         products: Of each product of the graph, in its order: `scales` of its weights, one for each output channel, and
@@ -92,6 +92,10 @@ def quantize(arguments, _arrays):
                 waiting.remove(product)
                 products[layer] = product
                 layer.weights[0] = _integers(floats, product["scales"])
+    for layer in layers:
+        if layer not in products:
+            pairs = zip(layer.weights, layer.tagged, strict=True)
+            layer.weights = [halves_of(weights) if is_tagged else weights for weights, is_tagged in pairs]
     for layer, product in products.items():
         _write_scales(layer, product, _scale_behind(layer, layers, products))
     write_layers(arguments["param"], head, layers)

@@ -1,4 +1,4 @@
-"""Runs a LiteRT model. Commands: probe, open, infer, outputs, bench, operators."""
+"""Runs a LiteRT model. Commands: probe, open, infer, outputs, bench, operators, describe."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 from worker_host import WorkerFailure
 
 _VERSION = importlib.metadata.version("ai-edge-litert")
+_PRODUCTS = ("Conv2d", "DepthwiseConv2d", "FullyConnected", "TransposeConv")
 _state: dict = {}
 
 
@@ -21,17 +22,44 @@ def probe(_arguments, _arrays):
 def open_model(arguments, _arrays):
     if arguments["device"] != "cpu":
         raise WorkerFailure(f"device {arguments['device']!r}: LiteRT runs on the CPU here", hint="--device cpu")
-    file = arguments["files"]["model"]
     start = time.perf_counter()
-    try:
-        interpreter = Interpreter(file, num_threads=arguments["threads"])
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise WorkerFailure(f"LiteRT cannot load {file}", cause=" ".join(str(error).split())[:300]) from error
+    interpreter = _loaded(arguments["files"]["model"], arguments["threads"])
     _state.update(interpreter=interpreter, specs=arguments["outputs"])
     _state["inputs"], _state["outputs"] = _ends(interpreter, arguments)
     load_ms = (time.perf_counter() - start) * 1e3
     return {"version": _VERSION, "provider": "CPU", "device": masks.cpu_name(), "load_ms": load_ms}, []
+
+
+def _loaded(file: str, threads: int) -> Interpreter:
+    try:
+        interpreter = Interpreter(file, num_threads=threads)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise WorkerFailure(f"LiteRT cannot load {file}", cause=" ".join(str(error).split())[:300]) from error
+    return interpreter
+
+
+def describe(arguments, _arrays):
+    """Inputs, outputs and precision of a model that segexport did not write."""
+    interpreter = _loaded(arguments["model"], 1)
+    signature = next(iter(interpreter._get_full_signature_list().values()), {"inputs": {}, "outputs": {}})
+    ends = {}
+    for side, details in (("inputs", interpreter.get_input_details()), ("outputs", interpreter.get_output_details())):
+        names = {index: name for name, index in signature[side].items()}
+        ends[side] = [
+            {
+                "name": names.get(one["index"], one["name"]),
+                "dtype": np.dtype(one["dtype"]).name,
+                "shape": [int(size) for size in one["shape"]],
+            }
+            for one in details
+        ]
+    ran = operators({}, [], interpreter)[0]["operators"]
+    products = [dtype for kind, dtype, *_ in ran if kind.startswith(_PRODUCTS)]
+    half = any(np.dtype(one["dtype"]).name == "float16" for one in interpreter.get_tensor_details())
+    dynamic = not any(kind == "Quantize" for kind, *_ in ran)
+    precision = "fp16" if half else "fp32" if "int8" not in products else "w8" if dynamic else "int8"
+    return {**ends, "precision": precision}, []
 
 
 def _ends(interpreter, arguments) -> tuple[list[int], list[int]]:
@@ -59,9 +87,9 @@ def _run(arrays) -> list[np.ndarray]:
     return [interpreter.get_tensor(index).astype(spec["dtype"], copy=False) for index, spec in found]
 
 
-def operators(_arguments, _arrays):
+def operators(_arguments, _arrays, interpreter=None):
     """[type, data type, provider, node] per operator: XNNPACK takes what it can, LiteRT's own kernels the rest."""
-    interpreter = _state["interpreter"]
+    interpreter = interpreter or _state["interpreter"]
     every = interpreter._get_ops_details()
     nodes = [one for one in every if one["op_name"] != "DELEGATE"]
     constants, taken = _constants(interpreter, nodes), set()
@@ -99,4 +127,5 @@ COMMANDS = {
     "open": open_model,
     **masks.commands(lambda arrays: lambda: _run(arrays), _state),
     "operators": operators,
+    "describe": describe,
 }

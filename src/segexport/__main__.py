@@ -1,14 +1,14 @@
-"""The command `segexport`, and `python -m segexport`: nothing is imported before an interruption has an answer."""
+"""The command `segexport`, and `python -m segexport`: handles Ctrl-C before it imports anything."""
 
 import gc
 import sys
 
-INTERRUPTED = 130  # what a shell says after Ctrl-C
+INTERRUPTED = 130  # a shell's exit code after Ctrl-C
 
 
 def main() -> None:
-    """Runs the command line. Ctrl-C ends it at any moment, also while it is being imported, without a traceback."""
-    gc.set_threshold(10_000)  # imports make many objects and no garbage; looking for it is a fifth of a short command
+    """Runs the command line. Ctrl-C ends it without a traceback, also during imports."""
+    gc.set_threshold(10_000)  # imports create no garbage; collecting it takes a fifth of a short command
     try:
         from segexport.cli.main import main as run
 
@@ -17,7 +17,7 @@ def main() -> None:
         print("interrupted; the same command goes on after the last step that was finished", file=sys.stderr)
         sys.exit(INTERRUPTED)
     finally:
-        gc.freeze()  # what is left needs no last look either
+        gc.freeze()  # skips the collection at exit
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from segexport.errors import InputError, one_line
 from segexport.files.foreign import guarded
 from segexport.files.json_reader import parse_json
 from segexport.pipeline.entry_points import maker
-from segexport.spec import Format, Frozen, Label, Precision, Preprocess, TaskName, TensorSpec, Tiles
+from segexport.spec import Format, Frozen, Label, Postprocess, Precision, Preprocess, TaskName, TensorSpec, Tiles
 
 MANIFEST_NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -70,7 +70,7 @@ def is_warning(note: str) -> bool:
 
 
 class TargetDevice(Frozen):
-    """The machine that an export is made for."""
+    """The target machine of an export."""
 
     arch: str  # any, arm64, armv7, x86
     precision: Precision
@@ -78,11 +78,11 @@ class TargetDevice(Frozen):
 
 
 class RuntimeLibrary(Frozen):
-    """A runtime's library that a model needs because the usual build of it does not run the model.
+    """A special build of a runtime's library, for a model that the usual build does not run.
 
     Attributes:
-        library: The runtime: `paddle-lite`.
-        build: What the library must have been built with: `fp16`.
+        library: Name of the runtime: `paddle-lite`.
+        build: Required build option: `fp16`.
     """
 
     library: str
@@ -90,14 +90,14 @@ class RuntimeLibrary(Frozen):
 
 
 class SelfTest(Frozen):
-    """The self-test that travels with the model: an input image and the mask that it must give."""
+    """The self-test of a model: an input image and its expected mask."""
 
     input: str
     expected_mask: str
 
 
 class Manifest(Frozen):
-    """Everything that Python, CI and the Android app need to run a model and to know where it comes from."""
+    """Everything that Python, CI and the Android app need to run a model and to trace its origin."""
 
     schema_version: int = SCHEMA_VERSION
     name: str
@@ -106,6 +106,7 @@ class Manifest(Frozen):
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     preprocess: Preprocess
+    postprocess: Postprocess | None = None
     labels: tuple[Label, ...] = Field(min_length=1)
     ignore_index: int = 255
     target: TargetDevice
@@ -127,17 +128,17 @@ class Manifest(Frozen):
 
     @property
     def task(self) -> TaskName:
-        """The task, by the semantics of the outputs."""
+        """The task, from the semantics of the outputs."""
         return "instance" if any(spec.semantics == "instance_masks" for spec in self.outputs) else "semantic"
 
     @property
     def image(self) -> TensorSpec:
-        """The input that takes the image."""
+        """The input for the image."""
         return next((spec for spec in self.inputs if spec.semantics == "image"), self.inputs[0])
 
     @property
     def is_trained(self) -> bool:
-        """Whether its weights were trained on the way here, so that it differs from the original on purpose."""
+        """Whether a step has trained its weights, so that it intentionally differs from the original."""
         return any(entry.step in TRAINING_STEPS for entry in self.lineage)
 
     @property
@@ -147,9 +148,9 @@ class Manifest(Frozen):
 
     @property
     def source_sha256(self) -> str:
-        """Digest of the trained model's own files, which every export of it shares; empty if not recorded.
+        """Digest of the trained model's files, equal for all its exports; empty if not recorded.
 
-        Sizes that were fixed, labels and preprocessing do not change it.
+        Fixed input sizes, labels and preprocessing do not change it.
         """
         files = self.lineage[0].params.get("files") if self.lineage else None
         return digest_of(files) if files else ""
@@ -169,11 +170,17 @@ class ModelArtifact:
 
     @property
     def digest(self) -> str:
-        """sha256 over the files' digests and everything of the manifest that changes what the model computes."""
+        """sha256 over the files' digests and the parts of the manifest that affect the model's results."""
         return digest_of(self.manifest.model_dump(mode="json", include=_IDENTITY))
 
+    def with_postprocess(self, rule: Postprocess | None) -> ModelArtifact:
+        """A copy with another postprocess; None: that of the manifest."""
+        if rule is None:
+            return self
+        return replace(self, manifest=self.manifest.model_copy(update={"postprocess": rule}))
+
     def with_tiles(self, tiles: Tiles | None) -> ModelArtifact:
-        """The same files, whose images are cut into other tiles; None: into those of the manifest."""
+        """A copy with other tiles; None: those of the manifest."""
         if tiles is None:
             return self
         contract = self.manifest.preprocess.with_tiles(tiles)
@@ -195,7 +202,7 @@ class ModelArtifact:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes that are shipped: the model and its parameters, not the twin for the check nor the samples."""
+        """Size of the shipped files: the model and its parameters, without the check's twin and the samples."""
         return sum(entry.size_bytes for entry in self.manifest.files if entry.role in ("model", "params"))
 
 
@@ -218,13 +225,13 @@ def file_digest(path: Path) -> str:
 
 
 def file_entry(root: Path, path: str, role: str = "model") -> FileEntry:
-    """Describes `root / path` as it is on disk now."""
+    """Describes the current file `root / path`."""
     full = root / path
     return FileEntry(path=path, sha256=file_digest(full), size_bytes=full.stat().st_size, role=role)
 
 
 def write_artifact(root: Path, manifest: Manifest) -> ModelArtifact:
-    """Writes `manifest.json` into `root`; the files must exist already."""
+    """Writes `manifest.json` into `root`; its files must exist."""
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (root / MANIFEST_NAME).write_text(text, encoding="utf-8")
     return ModelArtifact(root, manifest)
@@ -234,7 +241,7 @@ def parse_manifest(text: bytes, file: object) -> Manifest:
     """Reads the bytes of a manifest.json; `file` names it in errors.
 
     Raises:
-        InputError: Not JSON, of another schema, or not a valid manifest.
+        InputError: The text is not JSON, has another schema version, or is not a valid manifest.
     """
     try:
         raw = parse_json(text)
@@ -260,8 +267,8 @@ def read_artifact(path: Path, *, verify: bool = True) -> ModelArtifact:
         path: The folder, or a file in it.
 
     Raises:
-        InputError: No manifest, one of another schema, a file that is missing or changed, or an ONNX model that reads
-            its weights from a file that the manifest does not list.
+        InputError: The manifest is missing or invalid, a file is missing or changed, or an ONNX model reads its
+            weights from a file that the manifest does not list.
     """
     if path.is_file() and path.with_name(MANIFEST_NAME).is_file():
         path = path.parent

@@ -1,4 +1,4 @@
-"""Every error that segexport raises on purpose.
+"""The errors that segexport raises.
 
 A user's mistake, a failed gate and a bug are three different things: a mistake is a `SegexportError` (exit 2, no
 traceback), a failed gate is a verdict in a report (exit 1), and anything else is a bug and keeps its traceback.
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class SegexportError(Exception):
-    """What went wrong, with values and path; why; and how to fix it.
+    """An error with its cause and a hint.
 
     Args:
-        what: One line that names the thing, its value and its path.
-        cause: Why it happened, if known.
-        hint: How to fix it, with the command if there is one.
+        what: One line that names the object, its value and its path.
+        cause: The reason, if known.
+        hint: The fix, with the command if there is one.
     """
 
     def __init__(self, what: str, *, cause: str = "", hint: str = "") -> None:
@@ -50,15 +50,15 @@ class InputError(SegexportError):
 
 
 class TooLargeError(InputError):
-    """More bytes or pixels than the limit that the message names."""
+    """The input exceeds a limit of bytes or pixels, which the message names."""
 
 
 class UnsupportedModelError(InputError):
-    """The model is well formed, but holds something that the target cannot take; the operator is named."""
+    """The model is valid, but contains something that the target does not support; the message names the operator."""
 
 
 class EnvironmentMissingError(SegexportError):
-    """Something that has to be installed is not: an interpreter, a runtime, a provider."""
+    """A required interpreter, runtime or provider is not installed."""
 
 
 class StorageError(SegexportError):
@@ -89,26 +89,26 @@ def _rebuild_crash(what: str, cause: str, hint: str, end: str) -> WorkerCrashed:
 
 
 class WorkerTimeout(WorkerError):
-    """The worker did not answer in its time."""
+    """The worker exceeded its time limit."""
 
 
 class WorkerFailed(WorkerError):
-    """The worker answered that it could not do the job."""
+    """The worker reported that the job failed."""
 
 
 class Interrupted(WorkerError):
-    """The machine ended a worker, more than once: nothing is known about what it was given, and nothing is kept."""
+    """The machine killed a worker more than once: this is no result about its input, so nothing is stored."""
 
 
 class HoldsError(Protocol):
-    """Something that can remember why it has no result."""
+    """An object that can store its error."""
 
     error: SegexportError | None
 
 
 @contextmanager
 def capture_error(holder: HoldsError) -> Iterator[None]:
-    """Keeps an error in `holder` instead of raising it, so that one that fails does not stop the others."""
+    """Stores an error in `holder` instead of raising it, so that a failure does not stop the others."""
     try:
         yield
     except SegexportError as error:
@@ -116,7 +116,7 @@ def capture_error(holder: HoldsError) -> Iterator[None]:
 
 
 def one_line(error: ValidationError) -> str:
-    """The faults of a pydantic error in one line, each with the place that it is about."""
+    """The faults of a pydantic error in one line, each with its location."""
     faults = error.errors()
     shown = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"[:300] for fault in faults[:10]]
     return "; ".join(shown) + (f"; and {len(faults) - 10} more" if len(faults) > 10 else "")

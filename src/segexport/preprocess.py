@@ -1,7 +1,7 @@
-"""The preprocessing contract of `spec.Preprocess` in NumPy and OpenCV, and the way back for masks.
+"""The preprocessing contract of `spec.Preprocess` in NumPy and OpenCV, and its inverse for masks.
 
-The Java twin is pinned to this file by the vectors in `tests/golden/preprocess`. All sizes are worked out before any
-pixel is touched, with rules that need only IEEE doubles and integers.
+Test vectors in `tests/golden/preprocess` keep the Java version equal to this file. All sizes are computed first, by
+rules that need only IEEE doubles and integers.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _INTERPOLATION = {  # without "nearest": OpenCV's shifts the image by half a pix
 }
 
 _PADDINGS = (Pad, PadToRatio, PadToMultiple)
-_SWAPPED = {"bgr": (2, 1, 0), "bgra": (2, 1, 0, 3)}  # the contract's channels, by their place in the image
-_AT_ONCE = 4  # channels that OpenCV resizes together
+_SWAPPED = {"bgr": (2, 1, 0), "bgra": (2, 1, 0, 3)}  # index in the image of each of the contract's channels
+_AT_ONCE = 4  # most channels that OpenCV resizes together
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Placement:
 
 
 def place(preprocess: Preprocess, width: int, height: int) -> Placement:
-    """Works out the sizes that an image of `width` x `height` goes through.
+    """Computes the sizes of an image of `width` x `height` after each operation.
 
     Raises:
-        InputError: The image does not fit into a padding, or the tensor would be absurdly large.
+        InputError: The image does not fit into a padding, or the tensor would be too large.
     """
     sizes: list[Size] = [(width, height)]
     for op in preprocess.geometry:
@@ -97,21 +97,20 @@ def place(preprocess: Preprocess, width: int, height: int) -> Placement:
 def apply(
     preprocess: Preprocess, image: np.ndarray, *, input_spec: TensorSpec | None = None
 ) -> tuple[np.ndarray, Placement]:
-    """Makes the network's input tensor of an image.
+    """Converts an image to the network's input tensor.
 
     Args:
         preprocess: The contract.
         image: (height, width, channels) as in the contract's `pixels`: colours always in RGB order.
-        input_spec: The model's input; where its shape is fixed, the tensor must fit.
+        input_spec: The model's input; the tensor must match its fixed sizes.
 
     Returns:
-        float32 (1, channels, height, width) in the contract's order of channels, contiguous; and the way back. Of an
-        image that is to be cut into tiles, the image itself: `measure.tiled_session` takes it and gives a mask of its
-        size.
+        The contiguous tensor, float32 (1, channels, height, width) in the contract's channel order, and the placement.
+        An image for tiling is returned itself: `measure.tiled_session` cuts it and returns a mask of its size.
 
     Raises:
-        InputError: Another kind of image, a tensor that does not fit into the model's input, or a padding that is
-            smaller than the image.
+        InputError: The image has another type or shape, the tensor does not match the model's input, or the image does
+            not fit into a padding.
     """
     _require_image(preprocess, image)
     if preprocess.tiles is not None and not preprocess.tiles.covers(image.shape[1], image.shape[0]):
@@ -125,7 +124,7 @@ def apply(
 def example(
     preprocess: Preprocess, image: np.ndarray, *, input_spec: TensorSpec | None = None
 ) -> tuple[np.ndarray, Placement]:
-    """One input that the network gets of an image: as `apply`, of an image that is cut the tile in its middle."""
+    """One network input from an image, as `apply`; for an image with tiles, the tile in its centre."""
     if preprocess.tiles is not None:
         (width, height), (rows, columns) = preprocess.tiles.size, image.shape[:2]
         top, left = max(0, (rows - height) // 2), max(0, (columns - width) // 2)
@@ -134,10 +133,10 @@ def example(
 
 
 def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement) -> list[np.ndarray]:
-    """A value for each of a model's inputs: the image, and for detectors its size in the tensor and its scale.
+    """The values of a model's inputs: the image and, for detectors, its size in the tensor and its scale.
 
-    Both are (height, width), float32 (1, 2). The scale is that of each side after rounding, so that size / scale is
-    the image's own size to the pixel.
+    Both are (height, width), float32 (1, 2). The scale of each side includes rounding, so that size / scale is exactly
+    the image's size.
     """
     values = {
         "image_size": np.array([placement.content[::-1]], np.float32),
@@ -149,9 +148,9 @@ def feed(inputs: Sequence[TensorSpec], tensor: np.ndarray, placement: Placement)
 
 
 def run_geometry(preprocess: Preprocess, image: np.ndarray, placement: Placement) -> np.ndarray:
-    """Step 2 of the contract: (height, width, channels), not normalized, the channels in the image's order.
+    """Runs step 2 of the contract: (height, width, channels), not normalized, channels in the image's order.
 
-    The result is float32, or the image itself where nothing has to be interpolated, filled or clipped.
+    The result is float32, or the image itself if nothing is interpolated, filled or clipped.
     """
     order = np.argsort(_order(preprocess))
     for op, size in zip(preprocess.geometry, placement.sizes[1:], strict=True):
@@ -181,14 +180,14 @@ def _order(preprocess: Preprocess) -> tuple[int, ...]:
 
 
 def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
-    """Steps 3 and 4 of the contract: (value * scale - mean) / std in float32, in this order, then NCHW.
+    """Runs steps 3 and 4 of the contract: (value * scale - mean) / std in float32, in this order, then NCHW.
 
     Args:
         preprocess: The contract.
-        image: (height, width, channels), the channels in the image's order, any type of number.
+        image: (height, width, channels), channels in the image's order, any numeric type.
 
     Returns:
-        float32 (1, channels, height, width) in the contract's order of channels.
+        float32 (1, channels, height, width) in the contract's channel order.
     """
     tensor = np.empty((1, preprocess.channels, *image.shape[:2]), np.float32)
     scale = np.float32(preprocess.scale)
@@ -200,10 +199,10 @@ def normalize(preprocess: Preprocess, image: np.ndarray) -> np.ndarray:
 
 
 def grey_of(preprocess: Preprocess, tensor: np.ndarray) -> np.ndarray:
-    """The image in a tensor as grey, by the weights of the contract's `gray`: what the network sees, paddings too.
+    """The image in a tensor, with its paddings, as grey by the weights of the contract's `gray`.
 
     Args:
-        preprocess: A contract of red, green and blue, or of grey.
+        preprocess: A contract with colours or grey.
         tensor: float32 (1, channels, height, width) that `apply` returned.
 
     Returns:
@@ -222,10 +221,10 @@ def grey_of(preprocess: Preprocess, tensor: np.ndarray) -> np.ndarray:
 
 
 def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> None:
-    """Refuses a tensor that a model of fixed input size cannot take.
+    """Refuses a tensor that does not match a fixed input size.
 
     Raises:
-        InputError: The model's channels, height or width are fixed and the tensor's are others.
+        InputError: The model's channels, height or width are fixed and the tensor's differ.
     """
     layout = spec.layout or "NCHW"
     if len(spec.shape) != len(layout):
@@ -248,17 +247,17 @@ def require_fit(placement: Placement, spec: TensorSpec, channels: int = 3) -> No
 
 
 def restore_mask(mask: np.ndarray, placement: Placement) -> np.ndarray:
-    """Brings a mask back to the size of the decoded image: paddings are cut off, resizes undone by nearest neighbour.
+    """Restores a mask to the size of the decoded image: crops paddings, undoes resizes by nearest neighbour.
 
     A pixel x of the image reads pixel floor((2 x + 1) * to / (2 * from)) of a resized one (half-pixel centres, in
     integers), so that every language gives the same mask.
 
     Args:
         mask: (height, width) of any dtype; of the tensor's size, or of a fraction of it (an output stride).
-        placement: What `apply` returned.
+        placement: The placement from `apply`.
 
     Returns:
-        (height, width) of the decoded image, of the mask's dtype.
+        (height, width) of the decoded image, with the mask's dtype.
     """
     width, height = placement.original
     columns, rows = np.arange(width), np.arange(height)
@@ -274,17 +273,17 @@ def restore_mask(mask: np.ndarray, placement: Placement) -> np.ndarray:
 
 
 def enlarge_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Brings a mask of an output stride to `shape` (height, width) by the rule of `restore_mask`."""
+    """Enlarges a mask with an output stride to `shape` (height, width) by the rule of `restore_mask`."""
     rows = _nearest(np.arange(shape[0]), shape[0], mask.shape[0])
     columns = _nearest(np.arange(shape[1]), shape[1], mask.shape[1])
     return mask.take(rows, axis=0).take(columns, axis=1)
 
 
 def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
-    """Brings scores back to the size of the decoded image: paddings are cut off, resizes undone bilinearly.
+    """Restores scores to the size of the decoded image: crops paddings, undoes resizes bilinearly.
 
     Args:
-        scores: float32 (height, width, classes), of the tensor's size or of a fraction of it.
+        scores: float32 (height, width, classes), at the tensor's size or a fraction of it.
 
     Returns:
         float32 (height, width, classes) of the decoded image.
@@ -296,12 +295,32 @@ def restore_scores(scores: np.ndarray, placement: Placement) -> np.ndarray:
     return scores
 
 
+def image_points(points: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
+    """Maps points in a mask to the decoded image, by the half-pixel centres of the resizes.
+
+    Args:
+        points: (n, 2) x and y, in pixels of the mask.
+        placement: The placement from `apply`.
+        shape: (height, width) of the mask.
+
+    Returns:
+        (n, 2) float64, in pixels of the image; points in a padding are outside the image.
+    """
+    here = np.asarray(points, np.float64)
+    steps = [(placement.tensor, (shape[1], shape[0]))]
+    back = zip(reversed(placement.sizes[:-1]), reversed(placement.sizes[1:]), reversed(placement.padded), strict=True)
+    steps += [(before, after) for before, after, padded in back if not padded]
+    for before, after in steps:
+        here = (here + 0.5) * (np.array(before) / np.array(after)) - 0.5
+    return here
+
+
 def _resized_scores(scores: np.ndarray, size: Size) -> np.ndarray:
     return scores if scores.shape[1::-1] == size else resized(scores, size)
 
 
 def resized(image: np.ndarray, size: Size, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """(height, width, channels) of any number of channels, resized by OpenCV to `size` (width, height)."""
+    """Resizes (height, width, channels) with any number of channels to `size` (width, height), with OpenCV."""
     parts = [
         cv2.resize(np.ascontiguousarray(image[:, :, start : start + _AT_ONCE]), size, interpolation=interpolation)
         for start in range(0, image.shape[2], _AT_ONCE)

@@ -1,4 +1,4 @@
-"""Interfaces by which work reports messages and progress, whether a console shows them or not."""
+"""Interfaces for reporting messages and progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Bar(Protocol):
-    """One stretch of work."""
+    """A progress bar of one piece of work."""
 
     def advance(self, count: int = 1) -> None:
-        """`count` more are done."""
+        """Adds `count` finished items."""
 
 
 Progress = Callable[[str, int | None], AbstractContextManager[Bar]]  # title, total (None: unknown)
@@ -33,22 +33,22 @@ def silent(_title: str, _total: int | None = None) -> Iterator[Bar]:
 
 
 class Feedback(Protocol):
-    """Who a command talks to."""
+    """Receives a command's messages."""
 
     def say(self, text: str) -> None:
-        """What is done now, where the result lies."""
+        """Reports the current work or the path of a result."""
 
     def warn(self, text: str) -> None:
-        """Something that a person should know although the work goes on."""
+        """Reports a warning."""
 
     def warn_of(self, *models: ModelArtifact) -> None:
-        """What had to be assumed or comes out otherwise on the way to these models, each thing once."""
+        """Reports the warnings from the lineage of these models, each once."""
 
     def error(self, error: SegexportError) -> None:
-        """What failed, where the work goes on without it."""
+        """Reports a failure that does not stop the work."""
 
     def progress(self, title: str, total: int | None = None) -> AbstractContextManager[Bar]:
-        """A stretch of work."""
+        """Shows the progress of one piece of work."""
         ...
 
 

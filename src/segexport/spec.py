@@ -1,6 +1,6 @@
-"""What a model takes and gives: tensors, labels, and the one preprocessing contract that Python and Android share.
+"""Data classes for a model's inputs and outputs: tensors, labels, and the preprocessing shared by Python and Android.
 
-All of it is plain data, frozen, and refuses unknown fields: these classes are the schema of `manifest.json`.
+The classes are immutable and refuse unknown fields; they are the schema of `manifest.json`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,34 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from segexport.files.model_format import Format as Format
 
 
 class Frozen(BaseModel):
-    """Immutable, strict about unknown fields."""
+    """An immutable model that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Finite(Frozen):
-    """Frozen, and no number in it is NaN or infinite."""
+    """A `Frozen` that refuses NaN and infinity."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
 
 class Precision(str, Enum):
-    """Arithmetic that an export asks of its runtime.
+    """The precision of an export.
 
     `w8`: int8 weights in the file, float arithmetic. `w4a8`: most weights have 4 bits in the file, int8 arithmetic.
     """
@@ -41,27 +50,27 @@ class Precision(str, Enum):
 
     @property
     def arithmetic(self) -> str:
-        """What it computes in."""
+        """The precision of the arithmetic."""
         return {"w8": "fp32", "w4a8": "int8"}.get(self.value, self.value)
 
 
 Semantics = Literal[
     "image", "logits", "probability", "class_index", "other",
-    # Of instance segmentation models: the image's size in the tensor and its scale, as inputs; rows of
-    # (class, score, left, top, right, bottom), how many there are, and a mask for each, as outputs.
+    # Instance segmentation: the image's size in the tensor and its scale, as inputs; rows of
+    # (class, score, left, top, right, bottom), their number, and a mask for each, as outputs.
     "image_size", "scale_factor", "boxes", "box_count", "instance_masks",
 ]  # fmt: skip
 TaskName = Literal["semantic", "instance"]
-"""What a model answers: the class of each pixel, or objects, each with its class, box, mask and score."""
+"""The output of a model: the class of each pixel, or objects with class, box, mask and score."""
 
 
-# What leaves the network, and as what a mask leaves it; see `exporter.set_head`.
+# The network's output, and the element type of a mask; see `exporter.set_head`.
 HeadKind = Literal["keep", "logits", "softmax", "argmax", "argmax_small"]
 MaskDtype = Literal["int32", "uint8"]
 
 
 class TensorSpec(Frozen):
-    """One input or output. `shape` holds -1 where a dimension is dynamic; `layout` names each axis by a letter."""
+    """An input or output. `shape` has -1 for dynamic dimensions; `layout` has one letter per axis."""
 
     name: str
     dtype: str  # numpy's name: float32, int64, ...
@@ -71,12 +80,12 @@ class TensorSpec(Frozen):
 
     @property
     def channels_first(self) -> TensorSpec:
-        """The tensor in the order that the contract gives and sessions take; another layout than NHWC is kept."""
+        """Changes NHWC to the contract's order, NCHW; keeps other layouts."""
         return self._ordered("NHWC", "NCHW")
 
     @property
     def channels_last(self) -> TensorSpec:
-        """The tensor in the order of a runtime that has the channels last; another layout than NCHW is kept."""
+        """Changes NCHW to NHWC, for runtimes with channels last; keeps other layouts."""
         return self._ordered("NCHW", "NHWC")
 
     def _ordered(self, before: str, after: str) -> TensorSpec:
@@ -86,12 +95,12 @@ class TensorSpec(Frozen):
         return self.model_copy(update={"shape": tuple(sizes[axis] for axis in after), "layout": after})
 
     def in_32_bits(self) -> TensorSpec:
-        """The tensor in a runtime that has neither int64 nor bool."""
+        """Changes the element type for runtimes without int64 and bool."""
         return self.model_copy(update={"dtype": "int32"}) if self.dtype in ("int64", "bool") else self
 
 
 def score_output(specs: Sequence[TensorSpec]) -> int | None:
-    """Index of the output that is the segmentation, if it contains scores; None for one that holds classes only."""
+    """Index of the segmentation output if it contains scores; None if it contains only classes."""
     for index, spec in enumerate(specs):
         if spec.semantics in ("logits", "probability", "class_index"):
             return None if spec.semantics == "class_index" else index
@@ -99,7 +108,7 @@ def score_output(specs: Sequence[TensorSpec]) -> int | None:
 
 
 class Label(Frozen):
-    """A class of the model: its index in the output, its name, its colour in pictures."""
+    """A class of the model: index in the output, name, colour in pictures."""
 
     id: int = Field(ge=0, le=65535)
     name: str
@@ -110,7 +119,7 @@ Interpolation = Literal["nearest", "linear", "cubic", "area", "lanczos4"]
 
 
 class Resize(Frozen):
-    """To `width` x `height` pixels. With `keep_ratio` the image fits inside and is not padded.
+    """Resizes to `width` x `height` pixels. With `keep_ratio` the image fits inside and is not padded.
 
     Each side of the result is rounded up to a multiple of `size_divisor`.
     """
@@ -124,7 +133,7 @@ class Resize(Frozen):
 
 
 class ResizeShort(Frozen):
-    """The shorter side becomes `size` pixels, or less where the longer one would pass `max_size`; the ratio is kept."""
+    """Resizes the shorter side to `size` pixels, or less if the longer one would exceed `max_size`; keeps the ratio."""
 
     op: Literal["resize_short"] = "resize_short"
     size: int = Field(gt=0)
@@ -133,7 +142,7 @@ class ResizeShort(Frozen):
 
 
 class ResizeLong(Frozen):
-    """The longer side becomes `size` pixels, the ratio is kept."""
+    """Resizes the longer side to `size` pixels and keeps the ratio."""
 
     op: Literal["resize_long"] = "resize_long"
     size: int = Field(gt=0)
@@ -141,7 +150,7 @@ class ResizeLong(Frozen):
 
 
 class LimitLong(Frozen):
-    """The longer side is brought into [`min_size`, `max_size`], the ratio is kept."""
+    """Resizes the longer side into [`min_size`, `max_size`] and keeps the ratio."""
 
     op: Literal["limit_long"] = "limit_long"
     min_size: int | None = None
@@ -150,7 +159,7 @@ class LimitLong(Frozen):
 
 
 class LimitShort(Frozen):
-    """The shorter side is brought into [`min_size`, `max_size`], the ratio is kept."""
+    """Resizes the shorter side into [`min_size`, `max_size`] and keeps the ratio."""
 
     op: Literal["limit_short"] = "limit_short"
     min_size: int | None = None
@@ -159,7 +168,7 @@ class LimitShort(Frozen):
 
 
 class ResizeToMultiple(Frozen):
-    """Each side is rounded down to a multiple of `multiple` pixels (at least one multiple)."""
+    """Resizes each side down to a multiple of `multiple` pixels, at least one."""
 
     op: Literal["resize_to_multiple"] = "resize_to_multiple"
     multiple: int = Field(gt=0)
@@ -170,7 +179,7 @@ PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 class Pad(Finite):
-    """Filled with `value` (of each channel, in the contract's order) at the right and bottom up to the target."""
+    """Pads with `value` (per channel, in the contract's order) at the right and bottom to `width` x `height`."""
 
     op: Literal["pad"] = "pad"
     width: int = Field(gt=0)
@@ -179,7 +188,7 @@ class Pad(Finite):
 
 
 class PadToRatio(Finite):
-    """Filled with `value`, as in `Pad`, at the right or at the bottom until width / height is `ratio`."""
+    """Pads with `value`, as in `Pad`, at the right or at the bottom until width / height is `ratio`."""
 
     op: Literal["pad_to_ratio"] = "pad_to_ratio"
     ratio: float = Field(gt=0)
@@ -187,7 +196,7 @@ class PadToRatio(Finite):
 
 
 class PadToMultiple(Finite):
-    """Filled with `value`, as in `Pad`, at the right and bottom until each side is a multiple of `multiple` pixels."""
+    """Pads with `value`, as in `Pad`, at the right and bottom until each side is a multiple of `multiple` pixels."""
 
     op: Literal["pad_to_multiple"] = "pad_to_multiple"
     multiple: int = Field(gt=0)
@@ -195,7 +204,7 @@ class PadToMultiple(Finite):
 
 
 class Clip(Finite):
-    """Values below `low` become `low`, those above `high` become `high` (of each channel, in the contract's order)."""
+    """Clips values to `low` and `high` (per channel, in the contract's order)."""
 
     op: Literal["clip"] = "clip"
     low: PerChannel
@@ -236,17 +245,17 @@ _STORED_AS: dict[Color, Literal["rgb", "gray", "channels"]] = {
 
 
 class Tiles(Frozen):
-    """How an image that is larger than a tile is cut into tiles, and how their answers are joined.
+    """Options for cutting images into tiles and joining their results.
 
-    Each tile is preprocessed and run by itself; an image that is not larger is run whole.
+    Each tile is preprocessed and run separately; an image that is not larger than a tile is run whole.
 
     Attributes:
         size: (width, height) of a tile, in pixels of the decoded image.
-        overlap: (width, height) of what neighbours share, in the same pixels.
-        blend: `center`: each tile decides its part of the image, half an overlap away from its edges; beyond the image
-            its pixels are mirrored. PaddleX's `overlap_tile_predict` with tile_size = size - overlap and
-            pad_size = overlap / 2. `average`: tiles stay inside the image and the output's scores are averaged where
-            tiles overlap. PaddleSeg's `slide_inference` with crop_size = size and stride = size - overlap.
+        overlap: (width, height) of the overlap of neighbouring tiles, in the same pixels.
+        blend: `center`: each tile gives the result for its inner part, without half an overlap at its edges; outside
+            the image, pixels are mirrored. PaddleX's `overlap_tile_predict` with tile_size = size - overlap and
+            pad_size = overlap / 2. `average`: tiles stay inside the image, and scores are averaged where tiles overlap.
+            PaddleSeg's `slide_inference` with crop_size = size and stride = size - overlap.
     """
 
     size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
@@ -268,14 +277,14 @@ class Tiles(Frozen):
 
 
 class Pixels(Frozen):
-    """What an image file is decoded to: (height, width, channels).
+    """The form of a decoded image, (height, width, channels).
 
     Attributes:
-        color: `rgb` and `gray`: colours and grey are turned into each other, alpha is dropped. `channels`: the file's
-            own channels in its own order, and it has to have as many.
-        depth: `uint8`: of 16 bits the upper 8. `stored`: the values as the file stores them; 8 and 16 bits stay uint8
-            and uint16, all else becomes float32.
-        in_tiles: Whether the image is run in tiles, so that it may be larger than one that is run whole.
+        color: `rgb` and `gray`: colours and grey are converted to each other, alpha is dropped. `channels`: the file's
+            channels in its order; it has to have this number.
+        depth: `uint8`: the upper 8 of 16 bits. `stored`: the file's values; 8 and 16 bits stay uint8 and uint16, other
+            types become float32.
+        in_tiles: Whether the image is run in tiles; a larger size is allowed then.
     """
 
     color: Literal["rgb", "gray", "channels"] = "rgb"
@@ -285,17 +294,17 @@ class Pixels(Frozen):
 
 
 class Preprocess(Finite):
-    """From an image file to the network's input tensor, the same in Python and in Java.
+    """The preprocessing contract: from an image file to the network's input tensor, equal in Python and Java.
 
-    1. The image is decoded (EXIF orientation applied) as in `color` and `depth`; see `Pixels`. `rgb`, `bgr`: 3
-       channels, alpha dropped, grey repeated. `gray`: 1 channel; of colours (9798 R + 19235 G + 3735 B + 16384) / 2^15,
+    1. The image is decoded (with its EXIF orientation) by `color` and `depth`; see `Pixels`. `rgb`, `bgr`: 3
+       channels, alpha dropped, grey repeated. `gray`: 1 channel; colours: (9798 R + 19235 G + 3735 B + 16384) / 2^15,
        rounded down. `channels`: any number, in the file's order. `bgra`: 4 channels, the first and third swapped.
     2. It becomes float32 and the `geometry` operations run in order. Interpolation happens in float32 with
        half-pixel centres and no rounding, so that two implementations can agree to the last bits.
     3. value = (value * scale - mean) / std, per channel. There are as many channels as there are means.
     4. HWC becomes NCHW with a batch of 1.
 
-    With `tiles`, steps 2 to 4 are those of each tile.
+    With `tiles`, steps 2 to 4 apply to each tile.
     """
 
     color: Color = "rgb"
@@ -308,17 +317,17 @@ class Preprocess(Finite):
 
     @property
     def channels(self) -> int:
-        """How many channels the network gets."""
+        """Number of input channels of the network."""
         return len(self.mean)
 
     @property
     def takes_bitmaps(self) -> bool:
-        """Whether 8-bit colours, which is all that a phone decodes, are enough."""
+        """Whether 8-bit colours are enough: a phone decodes nothing else."""
         return self.color in ("rgb", "bgr", "gray") and self.depth == "uint8"
 
     @property
     def pixels(self) -> Pixels:
-        """What an image has to be decoded to."""
+        """The required form of a decoded image."""
         return Pixels(
             color=_STORED_AS[self.color],
             channels=self.channels,
@@ -328,11 +337,11 @@ class Preprocess(Finite):
 
     @property
     def of_a_tile(self) -> Preprocess:
-        """The contract of one tile, which is that of an image that is run whole."""
+        """The contract of one tile, without `tiles`."""
         return self.with_tiles(None)
 
     def with_tiles(self, tiles: Tiles | None) -> Preprocess:
-        """The same contract, of an image that is cut otherwise."""
+        """A copy with other tiles."""
         return self if tiles == self.tiles else self.model_copy(update={"tiles": tiles})
 
     @model_validator(mode="after")
@@ -356,10 +365,82 @@ class Preprocess(Finite):
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """8 bits and whole images go without saying, so that a manifest from before there was a choice is the same."""
+        """Omits the defaults of `depth` and `tiles`, so that manifests written before these fields stay equal."""
         content = handler(self)
         if self.depth == "uint8":
-            del content["depth"]
+            content.pop("depth", None)  # `exclude_defaults` and `exclude_none` have removed it already
         if self.tiles is None:
-            del content["tiles"]
+            content.pop("tiles", None)
         return content
+
+
+class Lanes(Finite):
+    """Computes lanes from a binary segmentation and an embedding in which the pixels of a lane are close together.
+
+    The defaults are those of PaddleSeg's lane detection (`contrib/LaneNet/utils/lanenet_postprocess.py`) for 512x256.
+
+    Attributes:
+        embedding: Index of the output with the embeddings; None: the only other output with several channels.
+        closing: Diameter of the ellipse that closes holes of the binary mask, in pixels; 0: none.
+        min_area: Connected parts with at most this number of pixels are dropped.
+        eps: DBSCAN's radius in the standardized embedding.
+        min_samples: Number of pixels within DBSCAN's radius of a core pixel.
+        one_lane: Standard deviation of the embedding, over all dimensions, up to which all pixels are one lane.
+            Training pulls a lane's pixels to 0.5 around their mean and pushes lanes 3 apart.
+        degree: Degree of the polynomial x(y) that is fitted to a lane.
+        step: Distance of a lane's points, in rows of the image.
+    """
+
+    kind: Literal["lanes"] = "lanes"
+    embedding: int | None = Field(default=None, ge=0)
+    closing: int = Field(default=5, ge=0, le=99)
+    min_area: int = Field(default=100, ge=0)
+    eps: float = Field(default=0.4, gt=0)
+    min_samples: int = Field(default=500, ge=1)
+    one_lane: float = Field(default=0.7, ge=0)
+    degree: int = Field(default=2, ge=1, le=5)
+    step: int = Field(default=10, ge=1)
+
+
+class SpatialEmbedding(Finite):
+    """Computes instances from offsets to their centres, bandwidths, and seeds.
+
+    The defaults are those of PaddleSeg's `contrib/SpatialEmbeddings` (`config.py`, `utils/data_util.py`).
+
+    Attributes:
+        instance: Index of the output with offsets and bandwidths; None: the only output besides the seeds. A single
+            output contains (2 offsets, bandwidths, seeds of each class).
+        bandwidths: Number of bandwidth channels: 1, or 2 for x and y.
+        activated: Whether the network already applies tanh to offsets and exp(10 s) to bandwidths. Seeds are
+            probabilities if the graph ends with a sigmoid.
+        threshold: Smallest probability of a seed that starts an instance.
+        min_pixels: Instances with at most this number of pixels are dropped.
+        unit_px: Size of one unit of the offsets, (x, y) in pixels.
+    """
+
+    kind: Literal["spatial_embedding"] = "spatial_embedding"
+    instance: int | None = Field(default=None, ge=0)
+    bandwidths: Literal[1, 2] = 2
+    activated: bool = False
+    threshold: float = Field(default=0.94, gt=0, lt=1)
+    min_pixels: int = Field(default=160, ge=0)
+    unit_px: tuple[PositiveFloat, PositiveFloat] = (1023.5, 1023.0)
+
+
+class MultiScale(Frozen):
+    """Averages the scores over several input sizes and the mirrored image; `contrib/ACE2P/reader.py` of PaddleSeg.
+
+    Attributes:
+        sizes: Input sizes, (width, height).
+        flip: Whether to predict the mirrored image too, at each size.
+        swap: Pairs of class ids to exchange in a mirrored image: left and right of the same part.
+    """
+
+    kind: Literal["multi_scale"] = "multi_scale"
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = Field(min_length=1, max_length=16)
+    flip: bool = False
+    swap: tuple[tuple[int, int], ...] = ()
+
+
+Postprocess = Annotated[Lanes | SpatialEmbedding | MultiScale, Field(discriminator="kind")]
+"""The processing of the outputs, if a prediction is more than the class of each pixel."""

@@ -1,4 +1,4 @@
-"""Verdicts: what a check found, and what the whole run comes to."""
+"""Verdicts of checks, and the verdict of a whole run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segexport.spec import Frozen
 
 
 class Verdict(str, Enum):
-    """PASS, FAIL: decided. INCONCLUSIVE: the data cannot decide. ERROR: the check could not run. SKIPPED: not asked."""
+    """PASS, FAIL: decided. INCONCLUSIVE: too few data. ERROR: the check could not run. SKIPPED: not requested."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -22,14 +22,14 @@ class Verdict(str, Enum):
 
 
 class Check(Frozen):
-    """One question that was put to an export, and its answer.
+    """The result of one check of an export.
 
     Attributes:
-        name: Dotted and stable, for machines: `tripwire.finite`, `agreement.pixels`, `miou.delta`, `latency.ratio`, ...
-        value: What was measured, in the unit that the name implies (fractions of 1, ratios, bytes).
-        interval: A 95 % interval of `value`, where it is an estimate.
-        limit: What `value` was compared with; None where the check only reports.
-        message: One sentence for a person, with the numbers.
+        name: Stable dotted name: `tripwire.finite`, `agreement.pixels`, `miou.delta`, `latency.ratio`, ...
+        value: The measured value, in the unit of the name (fractions of 1, ratios, bytes).
+        interval: 95 % interval of `value`, if it is an estimate.
+        limit: Limit of `value`; None if the check only reports.
+        message: One readable sentence with the numbers.
         gated: Whether the verdict counts for the export's verdict.
     """
 
@@ -47,11 +47,11 @@ _WORST_FIRST = (Verdict.ERROR, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS)
 
 
 def overall(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of the verdicts, SKIPPED ones left out; nothing checked is an ERROR, never a pass."""
+    """The worst of the verdicts, without SKIPPED ones; ERROR if nothing was checked."""
     found = set(verdicts) - {Verdict.SKIPPED}
     return next((verdict for verdict in _WORST_FIRST if verdict in found), Verdict.ERROR)
 
 
 def exit_code(verdict: Verdict) -> int:
-    """0: everything passed. 1: a gate failed or could not be decided. 2: the tool could not do its job."""
+    """The exit code: 0: everything passed. 1: a gate failed or could not be decided. 2: an error occurred."""
     return {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 1}.get(verdict, 2)

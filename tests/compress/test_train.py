@@ -83,7 +83,7 @@ def test_images_of_several_sizes(folder):
 
 def test_classes_that_nobody_names(folder):
     (folder / "data" / "labels.txt").unlink()
-    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: nothing says how many classes there are"
+    assert refused(folder, "FastSCNN").what == f"{folder / 'data'}: the number of classes is unknown"
 
 
 def test_classes_that_are_named_twice(folder):
@@ -106,7 +106,7 @@ def test_weights_that_begin_nothing(folder):
     require_worker("paddleseg")
     (folder / "other.pdparams").write_bytes(pickle.dumps({"w": np.ones(3, np.float32)}))
     error = refused(folder, "FastSCNN", wanted={"pretrained": folder / "other.pdparams"})
-    assert error.what == f"{folder / 'other.pdparams'}: not one of its 1 weights fits the network"
+    assert error.what == f"{folder / 'other.pdparams'}: none of its 1 weights fits the network"
 
 
 def test_weights_of_a_network_or_of_its_backbone_alone_where_they_fit():

@@ -171,6 +171,8 @@ def _broken(manifest: dict, name: str) -> str:
         manifest["preprocess"]["geometry"][0]["op"] = "rotate"
     elif name == "field":
         manifest["preprocess"]["gamma"] = 2.2
+    elif name == "tiles":
+        manifest["preprocess"]["tiles"] = {"size": [24, 24], "overlap": [8, 8], "blend": "center"}
     elif name == "type":
         manifest["labels"][0]["id"] = "zero"
     elif name == "outside":
@@ -196,6 +198,7 @@ def _broken(manifest: dict, name: str) -> str:
         ("schema", "schema_version is 9, this program reads 1"),
         ("operation", 'geometry operation "rotate" is not known'),
         ("field", "a field that this program does not know: gamma"),
+        ("tiles", "a field that this program does not know: tiles"),
         ("type", "manifest.json: not a valid manifest"),
         ("outside", "lies outside of its folder: ../model.onnx"),
         ("channels", "std has 1 channels, there are 3 means"),

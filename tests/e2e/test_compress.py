@@ -60,7 +60,7 @@ def test_images_without_labels(workplace):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (COMMON, "data, split 'all': 16 images are too few to search with and to judge by others"),
+        (COMMON, "data, split 'all': 16 images are too few for a search and a separate verdict"),
         ((*COMMON, "--verdict-split", "val"), "data, split 'val': 3 images for the verdict"),
         ((*SAME, "--calibration-split", "nope"), "data/nope.txt: no such list"),
         ((*SAME, "--latency-seconds", "0"), "--latency-seconds 0: --objective latency needs times"),

@@ -13,7 +13,7 @@ from workshop import SIDE, Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import Interrupted, UnsupportedModelError
-from segexport.exporter import to_mnn, to_ncnn, to_onnx, to_openvino, to_paddle_lite
+from segexport.exporter import to_litert, to_mnn, to_ncnn, to_onnx, to_openvino, to_paddle_lite
 from segexport.files.store import Store
 from segexport.pipeline.plan import PlanRunner, planned
 from segexport.pipeline.registry import make_step
@@ -96,13 +96,14 @@ def opt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
     return planted
 
 
-@pytest.fixture(params=["openvino", "mnn", "ncnn"])
+@pytest.fixture(params=["openvino", "mnn", "ncnn", "litert"])
 def converter(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Planted]:
     """A target's name, and the worker that converts for it."""
     module, name, needs = {
         "openvino": (to_openvino, "openvino_worker", ("openvino",)),
         "mnn": (to_mnn, "mnn_convert_worker", ("MNN",)),
         "ncnn": (to_ncnn, "pnnx_worker", ("ncnn", "pnnx")),
+        "litert": (to_litert, "litert_convert_worker", ("ai_edge_litert", "onnx")),
     }[request.param]
     require_worker(*needs)
     planted = Planted(tmp_path / "workers", name, "convert", "")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import Graph
 from installed import require, require_worker
 from test_mnn import network
 from workshop import Workshop
 
 from segexport.artifact import ModelArtifact
-from segexport.errors import InputError, UnsupportedModelError
+from segexport.errors import InputError, UnsupportedModelError, WorkerError
 from segexport.exporter import to_litert
+from segexport.exporter.from_litert import adopt_litert
 from segexport.exporter.same_as_source import made_inputs, outputs_of
+from segexport.files.store import Store
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
@@ -125,9 +129,31 @@ def test_an_operator_that_litert_has_not_is_refused_by_name(workshop, source, tm
     content = source.file("model").read_bytes().replace(b"MaxPool", b"NoSuchP")
     (broken := tmp_path / "broken").mkdir()
     (broken / "model.onnx").write_bytes(content)
-    with pytest.raises(UnsupportedModelError, match="this model cannot be written for LiteRT") as caught:
+    with pytest.raises(UnsupportedModelError, match="LiteRT cannot convert this model") as caught:
         workshop.made(make_step("to_litert", {}), ModelArtifact(broken, source.manifest))
     assert "NoSuchP" in caught.value.cause
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "int8"])
+def test_a_file_of_somebody_else_is_adopted(workshop, source, tmp_path, precision):
+    """What the file lacks is the reference's; its own layout and precision are seen."""
+    before = source if precision != "int8" else workshop.made(make_step("onnx_int8", {}), source)
+    step = make_step("to_litert", {"precision": precision if precision != "int8" else "fp32"})
+    made = workshop.made(step, before)
+    shutil.copyfile(made.file("model"), tmp_path / "theirs.tflite")
+    found = adopt_litert(tmp_path / "theirs.tflite", source, Store(tmp_path / "store"))
+    assert found.manifest.inputs == made.manifest.inputs
+    assert found.manifest.outputs == made.manifest.outputs
+    assert found.manifest.target.precision == precision
+    tensors = made_inputs(source.manifest, 3)
+    with LiteRtRuntime().open(made, RunOptions()) as one, LiteRtRuntime().open(found, RunOptions()) as other:
+        np.testing.assert_array_equal(one.infer(tensors).mask, other.infer(tensors).mask)
+
+
+def test_a_file_that_is_no_model_is_an_error(source, tmp_path):
+    (tmp_path / "theirs.tflite").write_bytes(b"no model")
+    with pytest.raises(WorkerError, match="LiteRT cannot load"):
+        adopt_litert(tmp_path / "theirs.tflite", source, Store(tmp_path / "store"))
 
 
 def test_every_precision_of_the_target_has_its_steps():
@@ -135,3 +161,16 @@ def test_every_precision_of_the_target_has_its_steps():
     for precision in target.searched:
         assert target.steps(target.Recipe(to="litert", precision=precision))[-1].produces == "litert"
     assert Precision.FP32 in target.searched
+
+
+def test_inspect_names_what_litert_lacks_before_a_conversion():
+    graph = Graph()
+    value = graph.op("relu", {"X": graph.feed(1, 3, 8, 8)}, (1, 3, 8, 8))
+    program = graph.program(graph.op("asin", {"X": value}, (1, 3, 8, 8)))
+    (found,) = target_named("litert").verdict_before(program)
+    assert (found.target, found.support) == ("litert", "no")
+    assert [(one.operator, one.reason) for one in found.obstacles] == [
+        ("asin", "segexport's LiteRT writer has no operator asin")
+    ]
+    (onnx,) = target_named("onnx").verdict_before(program)
+    assert onnx.support == "as it is"

@@ -46,6 +46,7 @@ CASES: dict[str, Case] = {
         {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
     ),
     "transposed, uneven": ("ConvTranspose", [noise(4, 5, 3, 3)], {"strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    "transposed, dilation": ("ConvTranspose", [noise(4, 5, 3, 2)], {"strides": [2, 1], "dilations": [1, 3]}),
     "transposed, groups": ("ConvTranspose", [noise(4, 3, 2, 2), noise(6)], {"strides": [2, 2], "group": 2}),
     "max pool": ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]}),
     "max pool, pads": ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
@@ -301,6 +302,25 @@ def test_tensors_of_different_orders_meet(tmp_path, litert):
         helper.make_node("Transpose", ["g"], ["h"], perm=[0, 2, 1]),
         helper.make_node("Reshape", ["h", "image"], ["i"]),
         helper.make_node("Add", ["i", "x"], ["y"]),
+    ]
+    file, x = model_of(tmp_path, nodes, constants), noise(*IMAGE)
+    (found,) = litert.outputs(litert.written(file), last(x))
+    np.testing.assert_allclose(found, last(by_onnxruntime(file, x)[0]), atol=2e-5)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_a_row_is_resized(tmp_path, litert, mode):
+    from onnx import helper
+
+    constants = {
+        "row": integers(1, 4, 48),
+        "sizes": integers(1, 4, 70),
+        "image": integers(1, 4, 7, 10),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["x", "row"], ["a"]),
+        helper.make_node("Resize", ["a", "", "", "sizes"], ["b"], mode=mode),
+        helper.make_node("Reshape", ["b", "image"], ["y"]),
     ]
     file, x = model_of(tmp_path, nodes, constants), noise(*IMAGE)
     (found,) = litert.outputs(litert.written(file), last(x))

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import Graph
 from installed import require, require_worker
 from test_mnn import network
 from workshop import Workshop
 
 from segexport.artifact import ModelArtifact
 from segexport.errors import InputError, UnsupportedModelError
+from segexport.exporter.program import Program
 from segexport.exporter.same_as_source import made_inputs, outputs_of
 from segexport.exporter.to_ncnn import ToNcnn
 from segexport.measure.audit import NOT_RUN, Audit
@@ -85,6 +87,22 @@ def test_int8_computes_with_our_ranges_and_weights(source, int8):
     lines = [line.split() for line in made.file("model").read_text().splitlines() if line.startswith("Convolution")]
     terms = [word for line in lines for word in line if word.startswith("8=")]
     assert terms == ["8=1", "8=101", "8=1"]  # 101: gives integers to the next one; 1: floats, to a pool or out
+
+
+def test_a_layer_that_stays_float_has_fp16_weights(workshop, source, int8):
+    import onnx
+
+    target = target_named("ncnn")
+    name = [node.name for node in onnx.load(source.file("model")).graph.node if node.op_type == "Conv"][1]
+    recipe = target.Recipe(to="ncnn", precision="int8", calibration={"float_nodes": [name]})
+    quantize, convert = target.steps(recipe)[-2:]
+    quantized = workshop.made(quantize, source)
+    made = workshop.made(convert, quantized)
+    assert audit(made).operators == {"int8": {"Convolution": 2}, "fp32": {"Convolution": 1, "Interp": 1, "Pooling": 1}}
+    more = made.file("params").stat().st_size - int8[1].file("params").stat().st_size
+    assert 0.8 * 16 * 16 * 9 < more < 1.2 * 16 * 16 * 9  # two bytes for each weight in place of one
+    ours, found = outputs(quantized, OnnxRuntime()), outputs(made, NcnnRuntime())
+    assert np.abs(found - ours).mean() < 0.2 * np.abs(ours - outputs(source, OnnxRuntime())).mean()
 
 
 def test_floats_that_call_themselves_int8_fail_the_audit(workshop, source):
@@ -171,6 +189,29 @@ def test_the_argmax_of_a_mask_is_taken_outside(workshop):
         found = session.infer(inputs)
     assert (found.mask == expected.mask).mean() > 0.999
     assert len(np.unique(found.mask)) > 1
+
+
+def moved(axes: list[int], *shapes: tuple[int, ...]) -> Program:
+    """Reshapes an image to the first shape, transposes it to the second, and reshapes it back."""
+    graph = Graph()
+    value = graph.op("reshape2", {"X": graph.feed(1, 4, 8, 8)}, shapes[0], shape=list(shapes[0]))
+    value = graph.op("transpose2", {"X": value}, shapes[1], axis=axes)
+    return graph.program(graph.op("reshape2", {"X": value}, (1, 4, 8, 8), shape=[1, 4, 8, 8]))
+
+
+@pytest.mark.parametrize(
+    ("axes", "shapes", "operator", "said"),
+    [
+        ([1, 0, 2, 3], ((1, 4, 8, 8), (4, 1, 8, 8)), "transpose2", "have no batch axis"),
+        ([0, 1, 3, 2, 4, 5], ((1, 4, 2, 4, 2, 4), (1, 4, 4, 2, 2, 4)), "reshape2", "at most 4 axes beside the batch"),
+        ([0, 2, 1, 3], ((1, 4, 8, 8), (1, 8, 4, 8)), "", ""),
+    ],
+)
+def test_axes_that_ncnn_lacks_are_foreseen(axes, shapes, operator, said):
+    (verdict,) = target_named("ncnn").verdict_before(moved(axes, *shapes))
+    assert (verdict.support == "no") == bool(operator)
+    assert [found.operator for found in verdict.obstacles][:1] == ([operator] if operator else [])
+    assert all(said in found.reason for found in verdict.obstacles)
 
 
 def test_an_argmax_that_stays_is_refused_before_anything_is_converted(workshop):

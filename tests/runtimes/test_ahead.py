@@ -77,7 +77,7 @@ def test_a_prediction_imports_what_it_needs():
     modules = imported_by("import segexport.commands.predict, segexport.predict.model, segexport.cli.main")
     assert "cv2" in modules
     unneeded = {"rich", "ssl", "yaml", "onnxruntime", "segexport.report.schema", "segexport.measure.latency"}
-    assert not modules & {*unneeded, "segexport.data.dataset", "segexport.runtimes.openvino"}
+    assert not modules & {*unneeded, "segexport.data.dataset", "segexport.video.run", "segexport.runtimes.openvino"}
 
 
 def test_only_the_runtime_of_the_format_is_imported():

@@ -338,6 +338,18 @@ def test_equal_cost_is_decided_by_accuracy(tmp_path):
     assert ranked(goal, [base, lucky, far])[0] == lucky
 
 
+@pytest.mark.parametrize(("half", "pays"), [(0.05, True), (0.14, False), (0.6, True)])
+def test_an_interval_that_holds_1_decides_unless_the_machine_was_too_busy(tmp_path, half, pays):
+    goal = Goal(max_miou_drop=0.01)
+    world = World(dict.fromkeys(NAMES, 0.0005), dict.fromkeys(NAMES, 5.0))
+    outcome, _ = run(world, goal, tmp_path)
+    base = next(p for p in outcome.points if p.attempt.stage == "baseline")
+    full = next(p for p in outcome.points if p.attempt.rung == "full" and p.candidate.precision is Precision.INT8)
+    ratio = 0.94 if half < 0.5 else 0.8
+    times = {"latency_ratio": ratio, "latency_interval": (ratio - half, ratio + half / 1.6)}
+    assert goal.pays(full.model_copy(update=times), base) == pays
+
+
 def test_files_of_equal_size_are_decided_by_accuracy(tmp_path):
     """Equalization makes a file a few bytes smaller."""
     goal = Goal(max_miou_drop=0.01, objective="size")

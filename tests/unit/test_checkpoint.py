@@ -142,12 +142,12 @@ def test_what_pytorch_writes(tmp_path):
 
 
 def test_text_and_other_values(tmp_path):
-    assert "no pickle" in refused(written(tmp_path / "a.pdparams", b"weights: none")).cause
+    assert "not a pickle" in refused(written(tmp_path / "a.pdparams", b"weights: none")).cause
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     assert refused(written(tmp_path / "e.pdparams", pointer)).cause == "a git-lfs pointer, not the file itself"
     assert refused(written(tmp_path / "b.pdparams", [1, 2])).cause.startswith("it contains a list")
     assert refused(written(tmp_path / "c.pdparams", {})).what.endswith("the checkpoint contains no weights")
-    assert refused(written(tmp_path / "d.pdparams", {**WEIGHTS, "step": 3})).cause == "these are none: step (int)"
+    assert refused(written(tmp_path / "d.pdparams", {**WEIGHTS, "step": 3})).cause == "not weights: step (int)"
 
 
 # -- checkpoints of another network ----------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_another_number_of_classes(tmp_path):
         for name, value in WEIGHTS.items()
     }
     error = misfit(tmp_path, other)
-    assert error.what.endswith("of 7 classes, net.yml says 5")
+    assert error.what.endswith("the checkpoint has 7 classes, net.yml says 5")
     assert error.cause.startswith("head.conv.weight [7, 8, 1, 1], the network takes [5, 8, 1, 1], head.conv.bias [7]")
     assert error.hint == "set num_classes: 7 in the configuration"
 
@@ -173,13 +173,13 @@ def test_another_width(tmp_path):
     }
     error = misfit(tmp_path, other)
     assert error.what.endswith("3 of 4 weights have other shapes than in the network of net.yml")
-    assert error.cause.startswith("the same layers, of another width: backbone.conv.weight [16, 3, 3, 3]")
+    assert error.cause.startswith("the layers are the same, their widths differ: backbone.conv.weight [16, 3, 3, 3]")
 
 
 def test_another_backbone(tmp_path):
     other = {name.replace("backbone.", "backbone.stage1."): value for name, value in WEIGHTS.items()}
     error = misfit(tmp_path, other)
-    assert error.what.endswith("of another backbone than net.yml names")
+    assert error.what.endswith("the checkpoint has another backbone than net.yml")
     assert error.cause == (
         "2 missing: backbone.conv.weight, backbone.norm.weight; "
         "2 left over: backbone.stage1.conv.weight, backbone.stage1.norm.weight"
@@ -196,7 +196,7 @@ def test_missing_and_left_over_weights_are_listed(tmp_path):
 
 def test_another_network(tmp_path):
     error = misfit(tmp_path, {"a": np.ones(3, np.float32)})
-    assert error.what.endswith("of another network than net.yml names: not one of its 4 weights is there")
+    assert error.what.endswith("the checkpoint is of another network than net.yml: it has none of its 4 weights")
 
 
 def test_names_with_a_prefix(tmp_path):

@@ -280,7 +280,7 @@ def test_geometry_after_the_normalisation_means_the_same_before_it(tmp_path):
             r"transform 1, Resise: unknown transform, perhaps Resize\ncause: the known ones are .*LimitLong",
         ),
         ("type: Foo", "transform 1, Foo: unknown transform\n"),
-        ("type: RandomHorizontalFlip", "RandomHorizontalFlip: a random transform\ncause: .*this is for training"),
+        ("type: RandomHorizontalFlip", "RandomHorizontalFlip: a random transform\ncause: .*are for training"),
         ("type: RandomPaddingCrop, crop_size: [1, 1]", "RandomPaddingCrop: a random transform"),
         ("type: ResizeRangeScaling", "ResizeRangeScaling: a random size from 400 to 600"),
         ("type: ResizeStepScaling", "ResizeStepScaling: a random scale from 0.75 to 1.25"),
@@ -306,7 +306,7 @@ def test_geometry_after_the_normalisation_means_the_same_before_it(tmp_path):
         ("type: Padding", r"target_size is None, \[width, height\] is expected"),
         ("type: Padding, target_size: [4, 4], pad_mode: 1", "pad_mode 1\ncause: the contract pads at the right"),
         ("type: PaddingByAspectRatio, aspect_ratio: -1", "ratio: Input should be greater than 0"),
-        ("type: ScalePadding", "ScalePadding: cannot be said in the preprocessing contract\ncause: it pads around"),
+        ("type: ScalePadding", "ScalePadding: not expressible in the preprocessing contract\ncause: it pads around"),
         ("type: Normalize, std: [0.5, 0, 0.5]", r"std contains a 0, which is a divisor: \[0.5, 0.0, 0.5\]"),
         ("type: Normalize, mean: [1, 2]", r"mean is \[1, 2\], a number for each of 3 channels"),
         ("type: Normalize, mean: many", "mean is 'many'"),
@@ -392,7 +392,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("just words", "not a configuration\ncause: its top level is a str"),
         ("- 1\n- 2\n", "its top level is a list"),
         ("a: 1\nb: 2\n", "of an unknown system\ncause: its keys are a, b;"),
-        ("arch: RCNN\nPreprocess: [{type: WarpAffine}]\n", "WarpAffine: cannot be said in the preprocessing contract"),
+        ("arch: RCNN\nPreprocess: [{type: WarpAffine}]\n", "WarpAffine: not expressible in the preprocessing contract"),
         ("arch: RCNN\nPreprocess: 3\n", "Preprocess is a int, a list is expected"),
         ("arch: RCNN\nPreprocess: [{type: PadStride, stride: x}]\n", "stride is 'x', a number of pixels"),
         ("Deploy:\n\ttransforms: []\n", "not valid YAML\ncause: .*line 2"),
@@ -661,7 +661,7 @@ def test_paddleseg_0(tmp_path):
     )
     assert (config.num_classes, config.model_file, config.params_file) == (19, "__model__", "__params__")
     assert config.source == "deploy.yaml (PaddleSeg 0)"
-    assert config.notes == ("channels in the order of OpenCV, bgr: PaddleSeg 0 turns them around nowhere",)
+    assert config.notes == ("channels in OpenCV's order, bgr: PaddleSeg 0 never reverses them",)
     four = PADDLESEG_0.replace("CHANNELS : 3", "CHANNELS : 4").replace("0.125]", "0.125, 0]")
     four = four.replace('0.25]\n    IMAGE_TYPE : "rgb', '0.25, 1]\n    IMAGE_TYPE : "rgba')
     (tmp_path / "four.yaml").write_text(four)
@@ -674,7 +674,7 @@ def test_paddleseg_0(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("USE_PR : 0", "USE_PR : 1", r"DEPLOY.USE_PR is 1\ncause: then the preprocessing is inside of the network"),
+        ("USE_PR : 0", "USE_PR : 1", r"DEPLOY.USE_PR is 1\ncause: part of the preprocessing is inside the network"),
         ("(2049, 1025)", "(0, 5)", r"DEPLOY.EVAL_CROP_SIZE is '\(0, 5\)', \(width, height\) is expected"),
         ("(2049, 1025)", "2049", "DEPLOY.EVAL_CROP_SIZE is 2049"),
         ("(2049, 1025)", "(((((", "DEPLOY.EVAL_CROP_SIZE is '"),

@@ -176,7 +176,7 @@ def test_the_search_and_the_verdict_share_no_group(tmp_path):
     assert (found.search.units, found.verdict.units, found.apart) == (15, 15, True)
     assert len(found.search) + len(found.verdict) == 72
     assert split(options(data.root, groups="column")).recipe.groups == "column"
-    with pytest.raises(InputError, match=r"1 groups are too few to search with and to judge by others") as caught:
+    with pytest.raises(InputError, match=r"1 groups are too few for a search and a separate verdict") as caught:
         split(options(data.root, groups="auto"))
     assert (caught.value.cause, caught.value.hint) == (
         "both halves need 14 to pass anything, and share none",

@@ -326,3 +326,9 @@ def test_an_image_of_another_kind_is_refused():
     spec = TensorSpec(name="x", dtype="float32", shape=(1, 4, -1, -1), layout="NCHW")
     with pytest.raises(InputError, match="gives 3 channels, but the model's input 'x' takes 4"):
         apply(Preprocess(), stored(3, "uint8"), input_spec=spec)
+
+
+@pytest.mark.parametrize("left_out", ["exclude_none", "exclude_defaults", "exclude_unset"])
+def test_a_contract_is_written_without_what_is_usual(left_out):
+    assert "tiles" not in Preprocess().model_dump()
+    assert not {"tiles", "depth"} & Preprocess().model_dump(**{left_out: True}).keys()

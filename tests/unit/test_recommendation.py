@@ -34,7 +34,7 @@ def recommended(*exports, purpose: str = "android", timed: bool = False, labelle
         {"to": export.name.rpartition("-")[0], "precision": export.precision, "name": export.name} for export in exports
     ]
     recipe = Recipe(model=ModelRecipe(path="m"), data=DataRecipe(path="d"), exports=tuple(entries))
-    return command._recommendation(report, recipe, PURPOSES[purpose], (), OUT, timed=timed)
+    return command._recommendation(report, recipe, PURPOSES[purpose], (), OUT, Path("photos/0.jpg"), timed=timed)
 
 
 def reasons(found: Recommendation) -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_the_smallest_that_passed_and_that_the_app_runs():
         candidate("paddle-lite", "int8", 400_000, 0.9, verdict=Verdict.FAIL, checks=(failed,)),
     )
     assert found.recommended == "onnx-int8"
-    assert found.next_steps == ("segexport android assets 'out dir/exports/onnx-int8'",)
+    assert found.next_steps == ("segexport android assets 'out dir/exports/onnx-int8' --sample photos/0.jpg",)
     assert reasons(found) == {
         "onnx-fp32": "passed, with 3.3 times the size",
         "onnx-int8": "recommended",
@@ -136,15 +136,13 @@ def photos(tmp_path: Path) -> Path:
 
 def test_photos_are_halved_and_a_data_set_is_not(photos: Path):
     asked = RecommendOptions(purpose="android", data=photos)
-    recipe, shared = command._data(asked)
+    recipe, shared = command._data(asked, 30)
     assert (recipe.part, recipe.calibration_part, recipe.calibration_split, shared) == ("2/2", "1/2", "val", False)
-    for file in sorted(photos.iterdir())[20:]:
-        file.unlink()
-    recipe, shared = command._data(asked)
+    recipe, shared = command._data(asked, 27)
     assert (recipe.part, recipe.calibration_part, shared) == (None, None, True)
     (photos / "val.txt").write_text("00.png 00.png\n")
     (photos / "train.txt").write_text("01.png 01.png\n")
-    recipe, shared = command._data(asked)
+    recipe, shared = command._data(asked, 1)
     assert (recipe.split, recipe.calibration_split, recipe.part, shared) == ("val", "train", None, False)
 
 
@@ -167,3 +165,17 @@ def test_a_missing_toolchain_is_named_with_its_command(monkeypatch, photos: Path
     assert not (tmp_path / "o").exists()
     with pytest.raises(InputError, match="purpose"):
         command.recommend(tmp_path / "m", tmp_path / "o", ImportOptions(), RecommendOptions(purpose="ios", data=photos))
+
+
+def test_import_options_that_a_recipe_has_no_key_for_become_its_preprocessing(tmp_path: Path):
+    from recordings import manifest
+
+    from segexport.artifact import ModelArtifact
+    from segexport.commands.run import model_recipe
+    from segexport.exporter.import_options import ImportOptions
+
+    source = ModelArtifact(tmp_path, manifest())
+    plain = model_recipe(tmp_path, ImportOptions(), source)
+    assert (plain.preprocess, plain.path) == (None, str(tmp_path.resolve()))
+    for options in (ImportOptions.from_strings(tile_size="512"), ImportOptions.from_strings(color="bgr")):
+        assert model_recipe(tmp_path, options, source).preprocess == source.manifest.preprocess

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segexport.video.flow import BlockFlow, DisFlow, _halved, _matched
+from segexport.video.flow import BlockFlow, DisFlow, _halved, _matched, _searched
 
 
 @pytest.mark.parametrize("motion", [(0, 0), (6, 3), (-5, 8), (12, -9)])
@@ -61,3 +61,11 @@ def test_matching_is_the_search_written_out(shape):
 
 def test_halving_rounds_and_repeats_the_last_pixel():
     assert _halved(np.array([[1, 2, 9], [3, 4, 10]], np.uint8)).tolist() == [[3, 10]]
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (37, 50)])
+def test_the_quick_search_is_the_search(shape, texture):
+    previous, current = texture(*shape, seed=1, grain=1), texture(*shape, seed=2, grain=1)
+    blocks = -(-shape[0] // 8), -(-shape[1] // 8)
+    expected = _matched(previous, current, np.zeros((*blocks, 2), np.int64), 7)
+    np.testing.assert_array_equal(_searched(previous, current), expected)

@@ -152,6 +152,21 @@ def test_ffmpeg_that_fails_leaves_the_video(red_model, video, tmp_path, monkeypa
     assert len(read(tmp_path / "out" / "clip.avi")) == 12
 
 
+@pytest.mark.parametrize(("name", "sound"), [("clip.avi", "pcm_s16le"), ("clip.mp4", "aac")])
+def test_the_sound_of_the_original_is_kept(red_model, video, tmp_path, name, sound):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed")
+    silent, loud = video("silent.avi"), tmp_path / name
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", silent, "-f", "lavfi", "-i", "sine=440:d=2", "-shortest"]
+    subprocess.run([*map(str, command), "-c:a", sound, str(loud)], check=True)
+    lines = []
+    segexport.predict(red_model(), loud, tmp_path / "out", feedback=said(lines))
+    assert lines == []
+    seen = subprocess.run(["ffmpeg", "-i", str(tmp_path / "out" / name)], capture_output=True, text=True).stderr
+    assert f"Audio: {sound}" in seen
+    assert len(read(tmp_path / "out" / name)) == 12
+
+
 def test_ctrl_c_ends_a_camera_and_keeps_its_video(red_model, video, tmp_path, monkeypatch):
     clip = video(count=12)
 

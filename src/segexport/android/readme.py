@@ -38,11 +38,16 @@ _FOR_ANDROID = """
 
 `segexport android assets . -o app/src/main/assets/model` writes it for an app, with the code that runs it there."""
 
+_WITH_SAMPLE = "`sample.png` (or `sample.f32`) and `sample-mask.png` are the app's self-test."
+_WITHOUT_SAMPLE = (
+    "It has no sample for the app's self-test: `segexport android assets EXPORT --sample photo.jpg` adds one."
+)
+
 _PACK = """# {name}
 
 {about}
 
-`labels.txt` and `palette.txt` have a line for each class. A `sample` and its expected mask are the app's self-test.
+`labels.txt` and `palette.txt` have a line for each class. {sample}
 
 ## Run it
 
@@ -72,8 +77,11 @@ def write_export_readme(folder: Path, manifest: Manifest) -> None:
 
 def write_pack_readme(folder: Path, manifest: Manifest) -> None:
     """Writes the README of a pack into its folder."""
+    sample = _WITH_SAMPLE if manifest.sample is not None else _WITHOUT_SAMPLE
     backend = "JobRunner.backendFor(backends, manifest.format)"
-    write_file(folder / README_NAME, _PACK.format(name=manifest.name, about=_about(manifest), backend=backend))
+    write_file(
+        folder / README_NAME, _PACK.format(name=manifest.name, about=_about(manifest), backend=backend, sample=sample)
+    )
 
 
 def _about(manifest: Manifest) -> str:

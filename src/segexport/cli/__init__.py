@@ -1,1 +1,1 @@
-"""The command line: one module for each group of commands; `segexport.commands` has what they do."""
+"""The command line: one module per group of commands, which call `segexport.commands`."""

@@ -1,4 +1,4 @@
-"""The classes of all commands: help with sections and examples, and the global options on either side of a command."""
+"""Classes of commands: help with sections and examples, and global options before or after a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUIET = "segexport.quiet"
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Stores a global option; the one nearest to the end of the command line counts."""
+    """Stores a global option; the last one on the command line counts."""
     if value:
         context.meta[f"segexport.{parameter.name}"] = value
 
@@ -44,7 +44,7 @@ class _Examples:
 
 
 class Command(_Examples, click.Command):
-    """A command that takes the global options too, except those whose names it uses itself.
+    """A command with the global options, except those whose names it defines itself.
 
     Args:
         examples: Command lines for the end of `--help`.

@@ -345,7 +345,7 @@ def diagnose(console: Any, export: Path, output: Path | None, form: str, **optio
         "segexport bench out/onnx-int8 --threads 1 --threads 2 --threads 4",
         "segexport bench out/exports --count",
     ],
-    # `--seconds` is what version 0.1 called it.
+    # `--seconds`: the name in version 0.1
     context_settings={"token_normalize_func": lambda name: "latency-seconds" if name == "seconds" else name},
 )
 @click.argument("exports", type=_FILE, nargs=-1, required=True)
@@ -548,7 +548,7 @@ def main() -> None:
         raise KeyboardInterrupt from None  # `__main__` says what that means
     except SegexportError as error:
         _console("auto", False).error(error)
-    except OSError as error:  # a path that cannot be looked at, a disk that is full
+    except OSError as error:  # an inaccessible path, a full disk
         _console("auto", False).error(_told(error))
     except Exception:
         import traceback
@@ -559,8 +559,8 @@ def main() -> None:
 
 
 def _open_closed_streams() -> None:
-    """Points standard streams that are closed (`2>&-`) at nothing: Python has None in their place, and the next file
-    that is opened would get their number, so that a library's message lands in it."""
+    """Redirects closed standard streams (`2>&-`) to the null device: Python sets them to None, and the next opened file
+    would get their descriptor, so that messages of libraries would be written into it."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -595,24 +595,24 @@ def _finish(
     *,
     places: Callable[[], Places] | None = None,
 ) -> None:
-    """Shows a report and leaves with its exit code.
+    """Shows a report and exits with its exit code.
 
     Args:
-        places: Where models and images lie, for a command that can be pasted.
+        places: Returns the paths of models and images, for a command that can be pasted.
     """
     from segexport.report.wording import Places, where_to_look
     from segexport.verdict import exit_code
 
     _show(say, result, form, folder)
     if form == "table" and (told := where_to_look(result, places() if places is not None else Places())):
-        say.say(told)  # in one line, however wide the table is
+        say.say(told)  # one line, for any width of the table
     if folder is not None:
         say.say(f"report: {folder / 'report.html'}")
     sys.exit(exit_code(result.verdict))
 
 
 def _show(say: Console, result: Report, form: str, folder: Path | None) -> None:
-    """A table fits the terminal and may be coloured; every other form is the same everywhere."""
+    """Prints a report; a table fits the terminal and may be coloured, other formats do not depend on it."""
     from segexport.report import render, terminal
 
     if form == "table":

@@ -31,7 +31,7 @@ RUNTIME = click.option(
 
 
 class Size(click.ParamType):
-    """`512` or `1024x512` (width x height); optionally `-1`.
+    """A size: `512` or `1024x512` (width x height); optionally `-1`.
 
     Args:
         or_own: Whether -1, the size of the image, is allowed.
@@ -62,7 +62,7 @@ _BATCH_SIZE = click.option(
 
 
 def _running(command: Callable) -> Callable:
-    """Options of commands that save predictions."""
+    """Adds the options of commands that save predictions."""
     for option in (
         click.option("--json", "with_json", is_flag=True, help="Also write the mask as JSON."),
         click.option(
@@ -196,7 +196,7 @@ def predict(console: Any, model: Path, inputs: tuple[str, ...], device: str, thr
     """
     from segexport.runtimes.ahead import start_ahead
 
-    start_ahead(model, device=device, threads=threads)
+    start_ahead(model, device=device, threads=threads, runtime=options["runtime"] or "")
     from segexport.commands.predict import SaveOptions, predict
     from segexport.predict.options import PredictOptions
     from segexport.video.options import VideoOptions

@@ -42,21 +42,21 @@ _TILING = (
 
 
 def tiling(command: Any) -> Any:
-    """The options of a command that runs large images in tiles."""
+    """Adds the options of tiling large images."""
     for option in _TILING:
         command = option(command)
     return command
 
 
 def format_option(choices: click.Choice) -> Any:
-    """`--format`, the form of what goes to stdout."""
+    """`--format`: the format of the standard output."""
     return click.option(
         "--format", "form", type=choices, default="table", show_default=True, help="Format of the standard output."
     )
 
 
 class TargetName(click.ParamType):
-    """The name of an installed export target. Entry points are read when one is given, or for its help."""
+    """The name of an installed target. Entry points are read only if it is given, or for the help."""
 
     name = "target"
 
@@ -77,7 +77,7 @@ class TargetName(click.ParamType):
 
 
 def importing(command: Any) -> Any:
-    """The options of commands that read a model: what its files do not state, or state wrongly."""
+    """Adds the options of commands that read a model: settings that are missing or wrong in its files."""
     for option in (
         *_TILING,
         click.option(
@@ -91,6 +91,11 @@ def importing(command: Any) -> Any:
             "--color",
             type=click.Choice(["rgb", "bgr", "gray", "bgra", "channels"]),
             help="Channel order of the network input; channels: the order of the image file.",
+        ),
+        click.option(
+            "--postprocess",
+            metavar="KIND|FILE",
+            help="Make lanes or instances of embeddings: lanes, spatial_embedding, or a YAML file; also multi_scale.",
         ),
         PREPROCESS,
         LABELS,
@@ -106,7 +111,7 @@ def importing(command: Any) -> Any:
 
 
 def grouping(command: Any) -> Any:
-    """The option of commands that treat images as samples: which of them are not independent."""
+    """Adds `--groups`, for commands that treat images as samples: images of a group are not independent."""
     return click.option(
         "--groups",
         metavar="auto|column|REGEX",
@@ -116,7 +121,7 @@ def grouping(command: Any) -> Any:
 
 
 def against_baseline(command: Any) -> Any:
-    """The options of commands that compare their report with an earlier one."""
+    """Adds the options of a comparison with an earlier report."""
     for option in (
         click.option(
             "--tolerance",
@@ -134,12 +139,12 @@ def import_options(options: dict[str, Any]) -> Any:
     from segexport.exporter.import_options import ImportOptions
 
     known = ("input_size", "labels", "preprocess", "color", "mean", "std", "mask_output", "ignore_index")
-    known += ("config", "paddleseg", "tile_size", "tile_overlap", "tile_blend")
+    known += ("config", "paddleseg", "postprocess", "tile_size", "tile_overlap", "tile_blend")
     return ImportOptions.from_strings(**{key: options[key] for key in known if key in options})
 
 
 def chosen(options: Callable[..., T], given: dict[str, Any]) -> T:
-    """An options dataclass from what the command line read."""
+    """Makes an options dataclass from the command line's values."""
     from inspect import signature
 
     return options(**{name: given[name] for name in signature(options).parameters if name in given})

@@ -1,1 +1,1 @@
-"""What each command does: a file per verb, called by the command line and by Python users alike."""
+"""The commands, one file per verb, for the command line and the Python API."""

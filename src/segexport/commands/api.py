@@ -1,7 +1,7 @@
-"""The functions of the Python API, with paths as text and options as keywords; `segexport` gives them their names.
+"""The functions of the Python API, with paths as text and options as keywords; `segexport` exports them.
 
-Each does what the command of its name does: the command line calls the same library functions. Options are those of the
-command, in the same words; another one is a TypeError. Nothing is printed unless `feedback` is given.
+Each function corresponds to the command of the same name and calls the same library functions. Options have the names
+of the command's; an unknown one raises TypeError. Nothing is printed unless `feedback` is given.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _TRAINING_PATHS = ("data", "augmentation", "save_dir", "resume_checkpoint", "log
 
 
 def import_model(model: AnyPath, output: AnyPath, *, head: HeadKind = "keep", **importing: Any) -> ModelArtifact:
-    """Turns an export of PaddleSeg or PaddleX, or a checkpoint with its `config`, into a self-describing artifact.
+    """Converts an export of PaddleSeg or PaddleX, or a checkpoint with its `config`, to a self-describing artifact.
 
     Args:
         model: Folder or file of the export, or the file of weights.
         output: A new folder.
-        head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: as the model has it.
-        importing: What the files of an export do not state, or state wrongly: `labels`, `preprocess`, `input_size`, ...
+        head: `logits`, `softmax`, `argmax` or `argmax_small`; `keep`: the model's own.
+        importing: Settings that are missing or wrong in the model's files: `labels`, `preprocess`, `input_size`, ...
             (`segexport.ImportOptions`).
 
     Raises:
@@ -71,14 +71,14 @@ def export(
     """Exports a model to one target, into a new folder.
 
     Args:
-        to: The target, by name: `onnx`, `paddle-lite`, ...
-        precision: One that the target has: `fp32`, `fp16`, `bf16`, `int8`, `w8`, `w4a8`.
+        to: Name of the target: `onnx`, `paddle-lite`, ...
+        precision: `fp32`, `fp16`, `bf16`, `int8`, `w8` or `w4a8`, if the target supports it.
         calibration: Images for int8: a data folder, or a folder of images.
         importing: As in `import_model`.
-        options: Further ones of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...
+        options: Other options of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...
 
     Raises:
-        SegexportError: The model cannot be read or exported, or the target does not take an option.
+        SegexportError: The model cannot be read or exported, or the target does not support an option.
 
     Example:
         >>> segexport.export("export", "my-int8", to="onnx", precision="int8", calibration="data")  # doctest: +SKIP
@@ -138,22 +138,22 @@ def check(
     feedback: Feedback = SILENCE,
     **options: Any,
 ) -> Report:
-    """Compares exports with the model that they were made from, on real images.
+    """Compares exports with their original model on real images.
 
     Args:
         exports: One export, or several.
         output: Folder for report.json, .md, .html and junit.xml; None: no files.
         reference: The original model, or a recording of it.
         data: Images, with labels or without.
-        golden: A golden pack, in place of `reference` and `data`.
-        options: Further ones of `segexport check`: `split`, `groups`, `limit`, `device`, `threads`, `latency_seconds`,
+        golden: A golden pack, instead of `reference` and `data`.
+        options: Other options of `segexport check`: `split`, `groups`, `limit`, `device`, `threads`, `latency_seconds`,
             `baseline`, ...
 
     Returns:
         The report; `report.verdict` is PASS, FAIL, INCONCLUSIVE or ERROR.
 
     Raises:
-        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+        SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
 
     Example:
         >>> segexport.check("my-int8", reference="export", data="data").verdict  # doctest: +SKIP
@@ -171,7 +171,7 @@ def check(
 
 
 def run(recipe: AnyPath, output: AnyPath, *, without: Iterable[str] = (), feedback: Feedback = SILENCE) -> Report:
-    """Makes, exports and checks everything that a recipe names.
+    """Runs a recipe: its steps, its exports and their check.
 
     Args:
         output: Folder for exports, pictures and reports.
@@ -200,13 +200,13 @@ def compress(
     feedback: Feedback = SILENCE,
     **options: Any,
 ) -> Compressed:
-    """Finds the best compression that loses no more mIoU than allowed, and proves it on images that it never searched.
+    """Finds the best compression within an allowed loss of mIoU, and proves it on images that the search did not use.
 
     Args:
         data: PaddleSeg data folder: train.txt, val.txt, labels.txt.
-        max_miou_drop: Loss of mIoU that is allowed, a fraction of 1.
+        max_miou_drop: Allowed loss of mIoU, as a fraction of 1.
         objective: `latency`, `size` or `flops`.
-        options: Further ones of `segexport compress`: `budget_minutes`, `to`, `train`, `verdict_split`, ...
+        options: Other options of `segexport compress`: `budget_minutes`, `to`, `train`, `verdict_split`, ...
 
     Raises:
         SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
@@ -232,15 +232,15 @@ def finetune(
     feedback: Feedback = SILENCE,
     **options: Any,
 ) -> ModelArtifact:
-    """Trains an export further on your own images, with other classes too.
+    """Fine-tunes an export on your own images, also with other classes.
 
     Args:
         data: PaddleSeg data folder.
-        options: Further ones of `segexport finetune`, by PaddleX's names: `num_epochs` or `steps`, `batch_size`,
+        options: Other options of `segexport finetune`, named as in PaddleX: `num_epochs` or `steps`, `batch_size`,
             `learning_rate`, ...
 
     Raises:
-        SegexportError: Model, data or options cannot be used; the training cannot go on.
+        SegexportError: Model, data or options cannot be used, or the training fails.
 
     Example:
         >>> segexport.finetune("export", "tuned", data="data", num_epochs=10, batch_size=4)  # doctest: +SKIP
@@ -261,11 +261,11 @@ def train(
     Args:
         network: A name in PaddleSeg, such as `PPLiteSeg`, or the path of a configuration.
         data: PaddleSeg data folder.
-        options: Further ones of `segexport train`: `backbone`, `option`, `image_size`, `pretrained`, `head`,
+        options: Other options of `segexport train`: `backbone`, `option`, `image_size`, `pretrained`, `head`,
             `multi_loss_weight`, and those of `finetune`.
 
     Raises:
-        SegexportError: PaddleSeg has no such network, data or options cannot be used; the training cannot go on.
+        SegexportError: PaddleSeg does not have the network, data or options cannot be used, or the training fails.
 
     Example:
         >>> segexport.train("FastSCNN", "trained", data="data", num_epochs=100)  # doctest: +SKIP
@@ -296,14 +296,14 @@ def diagnose(
     threads: int = 1,
     feedback: Feedback = SILENCE,
 ) -> Diagnosis:
-    """Finds the first operator of an export that gives another result than the model that it was made from.
+    """Finds the first operator of an export whose result differs from the original model's.
 
     Args:
-        output: Folder for the report and a minimal model that shows the fault; None: no files.
+        output: Folder for the report and a minimal model with the fault; None: no files.
         image: An image on which the two differ.
 
     Raises:
-        SegexportError: One of the two cannot be read or run.
+        SegexportError: The export or the reference cannot be read or run.
 
     Example:
         >>> segexport.diagnose("my-onnx", reference="export", image="street.png").findings  # doctest: +SKIP
@@ -325,17 +325,17 @@ def bench(
     all_runtimes: bool = False,
     feedback: Feedback = SILENCE,
 ) -> list[BenchRow]:
-    """Times exports in turn; ratios are to the first one.
+    """Times exports alternately; ratios are relative to the first one.
 
     Args:
         exports: Exports, or folders of exports.
-        threads: Each export runs with every number of them.
-        latency_seconds: Timed runs of all together.
-        runtime: Names of runtimes; each runs the exports of its formats.
-        all_runtimes: Each export in every installed runtime of its format.
+        threads: Numbers of threads; each export runs with each number.
+        latency_seconds: Duration of all timed runs together, in seconds.
+        runtime: Names of runtimes; each one runs the exports of its formats.
+        all_runtimes: Whether to run each export in every installed runtime of its format.
 
     Returns:
-        A row for each export, runtime and number of threads, times in milliseconds.
+        One row per export, runtime and number of threads; times in milliseconds.
 
     Raises:
         SegexportError: An export cannot be opened or run.
@@ -386,10 +386,10 @@ def record_reference(
     """Records the original's results in one file; `check(reference=FILE)` then needs neither the model nor a GPU.
 
     Args:
-        options: Those of `segexport reference record`: `split`, `limit`, `device`, `threads`, `latency_seconds`, ...
+        options: Other options of `segexport reference record`: `split`, `limit`, `device`, `threads`, ...
 
     Raises:
-        SegexportError: The model or the data cannot be used, or the device is not here.
+        SegexportError: The model or the data cannot be used, or the device does not exist.
 
     Example:
         >>> segexport.record_reference("export", "data", "model.ref").scores().miou  # doctest: +SKIP
@@ -404,7 +404,7 @@ def record_reference(
 
 
 def inspect(model: AnyPath, *, input_size: tuple[int, int] | None = None) -> ModelDescription:
-    """Describes a model: structure, cost, and which export targets take it; nothing is converted.
+    """Describes a model: structure, cost, and the targets that support it. Converts nothing.
 
     Args:
         model: A Paddle export, or an artifact in any format.
@@ -438,7 +438,7 @@ def evaluate(
     Args:
         model: A Paddle export, or an artifact in any format.
         data: PaddleSeg data folder with labels; for instance segmentation a COCO or Pascal VOC folder.
-        options: Further ones of `segexport evaluate`: `label_map`, `metric`, `batch_size`, `device`, `threads`,
+        options: Other options of `segexport evaluate`: `label_map`, `metric`, `batch_size`, `device`, `threads`,
             `details`.
 
     Raises:
@@ -471,8 +471,8 @@ def predict(
 ) -> list[PredictionResult | VideoResult]:
     """Segments images and videos, and saves a picture of each result.
 
-    All results stay in memory, of a video its last frame. `load(model).predict(inputs)` gives them one by one, and
-    takes arrays too; `load(model).stream()` takes a video frame by frame.
+    All results stay in memory; of a video, the last frame. `load(model).predict(inputs)` yields them one by one and
+    also accepts arrays; `load(model).stream()` processes a video frame by frame.
 
     Args:
         model: A Paddle export, or an artifact in any format.
@@ -481,7 +481,7 @@ def predict(
         kind: `overlay`, `color`, or `mask` (a PNG of class ids).
         with_json: Whether to save each result as JSON too.
         runtime: As in `load`.
-        options: Further ones of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`, and
+        options: Other options of `segexport predict`: `target_size`, `slice_size`, `batch_size`, `score_threshold`, and
             for videos `smooth`, `flow`, `background`, `foreground`, `frames`.
 
     Raises:
@@ -507,7 +507,7 @@ def predict(
 
 
 def doctor(*, feedback: Feedback = SILENCE) -> list[ComponentStatus]:
-    """Checks the installed runtimes and converters: each one is started and does a small job.
+    """Checks the installed runtimes and converters by a small job in each.
 
     Raises:
         SegexportError: The cache folder cannot be read.
@@ -532,5 +532,5 @@ def _or_none(path: AnyPath | None) -> Path | None:
 
 
 def _with_paths(options: dict[str, Any], *names: str) -> dict[str, Any]:
-    """The options, those that name files as paths."""
+    """The options, with the named ones converted to paths."""
     return {name: _or_none(value) if name in names else value for name, value in options.items()}

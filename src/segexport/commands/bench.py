@@ -1,4 +1,4 @@
-"""Times exports in turn, without images: the shape of the input is all that the time depends on."""
+"""Times exports alternately, without images: the time depends only on the input's shape."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _MOST_SECONDS = 3600
 
 @dataclass(frozen=True)
 class BenchRow:
-    """One export's times in milliseconds per image; the ratio is to the first row.
+    """Times of one export in milliseconds per image; the ratio is relative to the first row.
 
     Attributes:
-        undisturbed_ms: What a run takes when nothing disturbs it; the ratio is the quotient of two of these.
-        load_ms, first_ms: Of a cold start: loading, and the first run after it; medians over the sessions.
-        peak_rss_bytes: Of the process that ran it, interpreter and runtime included.
-        samples_ms: A row for each session.
+        undisturbed_ms: Time of an undisturbed run; the ratio is the quotient of two of these.
+        load_ms, first_ms: Cold start: loading, and the first run after it; medians over the sessions.
+        peak_rss_bytes: Peak memory of the process, including interpreter and runtime.
+        samples_ms: One row per session.
     """
 
     name: str
@@ -63,12 +63,16 @@ def bench(
     sessions: int = latency.SESSIONS,
     feedback: Feedback = SILENCE,
 ) -> list[BenchRow]:
-    """Times all exports, each in its runtimes and with every number of threads, interleaved and in several sessions.
+    """Times all exports in their runtimes and with each number of threads, interleaved, in several sessions.
 
     Args:
         paths: Exports, or folders of exports.
-        runtime: Runtimes by name; an export that none of them runs is run by its format's first.
-        all_runtimes: In each installed runtime of its format. One that does not run an export is told and left out.
+        threads: Numbers of threads.
+        device: Device of the exports, as in `RunOptions`.
+        latency_seconds: Duration of all timed runs together, in seconds.
+        runtime: Names of runtimes; an export that none of them supports runs in its format's first runtime.
+        all_runtimes: Whether to use every installed runtime of an export's format. Failures are reported and left out.
+        sessions: Most sessions; each one runs every export in a new process.
 
     Raises:
         InputError: Two exports have the same folder name, a time is invalid, or options exclude each other.
@@ -137,7 +141,7 @@ def bench(
 
 
 def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> str:
-    """The rows as a table or as JSON."""
+    """Formats the rows as a table or as JSON."""
     if form == "json":
         return json.dumps({"environment": describe_machine(), "exports": [asdict(row) for row in rows]}, indent=2)
     from segexport.report.numbers import NOTHING, milliseconds
@@ -166,7 +170,7 @@ def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> s
     title += "ratios are those of `run`, undisturbed, to the first row"
     if len(runtimes) == 1:
         del each["runtime"]
-    else:  # what all have in common makes room for it
+    else:  # columns that are equal in all rows make room for it
         for name in ("threads", "input"):
             if len(set(each[name])) == 1:
                 title += f"; {name} {each.pop(name)[0]}"
@@ -175,7 +179,7 @@ def render(rows: Sequence[BenchRow], form: str, *, color: bool, width: int) -> s
 
 
 def _exports_of(path: Path) -> list[Path]:
-    """The export itself, or those in a folder of exports, such as `exports` in the output of `segexport run`."""
+    """The export at `path`, or all in a folder of exports, such as `exports` in the output of `segexport run`."""
     inside = [] if (path / MANIFEST_NAME).exists() else sorted(file.parent for file in path.glob(f"*/{MANIFEST_NAME}"))
     return inside or [path]
 
@@ -192,7 +196,7 @@ def exports_named(given: Sequence[Path]) -> dict[str, ModelArtifact]:
 
 
 def _runtimes(artifact: ModelArtifact, wanted: Sequence[str], *, all_runtimes: bool) -> list[str]:
-    """Names of those that are to run an export; an empty one means the format's first."""
+    """Names of the runtimes for an export; "" means the format's first."""
     found = runtimes_of(artifact.manifest.format)
     if all_runtimes:
         return [runtime.name for runtime in found if runtime.version()] or [""]

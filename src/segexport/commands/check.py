@@ -1,4 +1,4 @@
-"""What `segexport check` and `segexport merge` do: options to a reference, exports and data, and on to the report."""
+"""`segexport check` and `segexport merge`: open reference, exports and data from the options, and make the report."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineOptions:
-    """The options of a comparison with an earlier report.
+    """Options of a comparison with an earlier report.
 
     Attributes:
         baseline: report.json, or its folder.
-        tolerance: `NAME=NUMBER`: what may be lost; see `recipe.tolerances`.
-        latency: Whether latency decides, as in a recipe's check.
+        tolerance: Allowed losses, `NAME=NUMBER`; see `recipe.tolerances`.
+        latency: Effect of latency on the verdict, as in a recipe's check.
     """
 
     baseline: Path | None = None
@@ -66,21 +66,21 @@ class BaselineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckOptions(BaselineOptions):
-    """What exports are compared with, on what, and how they run.
+    """Options of `segexport check`.
 
     Attributes:
-        reference: The model that the exports were made from, or a recording of it.
-        data: Images; with `split`, `groups`, at most `limit` of them.
-        golden: A golden pack, in place of `reference` and `data`.
+        reference: The original model of the exports, or a recording of it.
+        data: Folder of the images; `split`, `groups` and `limit` select and group them.
+        golden: A golden pack, instead of `reference` and `data`.
         label_map: YAML file: class of the model -> class of the data, by name or by id.
-        preprocess, labels: Files that say of the reference what it does not state itself, as in an import.
-        device, reference_device: Where the exports run, and where the model does.
-        runtime: Runtimes by name, for formats that several run; each gets a row.
+        preprocess, labels: Files with the reference's preprocessing and labels, as in an import.
+        device, reference_device: Device of the exports, and of the reference.
+        runtime: Names of runtimes; each one gets a row per export that it supports.
         count: Whether instructions of one inference are counted.
-        latency_seconds: For timing all exports together; 0: no times.
-        device_result: result.json of phones, each one more row.
-        shard: `I/N`: the I-th of N shares of the images.
-        tiles: Tiles that larger images are run in, by the reference and by every export; None: those of the manifests.
+        latency_seconds: Duration of timing, all exports together, in seconds; 0: no timing.
+        device_result: Files result.json of phones; each one adds a row.
+        shard: `I/N`: part I of N of the images.
+        tiles: Tiles for larger images, in the reference and in every export; None: those of the manifests.
     """
 
     reference: Path | None = None
@@ -105,7 +105,7 @@ class CheckOptions(BaselineOptions):
 
 @dataclass(frozen=True)
 class _Job:
-    """What is compared with what."""
+    """A check, opened from its options."""
 
     reference: Reference
     exports: tuple[Export, ...]
@@ -132,10 +132,10 @@ class _Job:
 def check(
     exports: Sequence[Path], output: Path | None, options: CheckOptions, *, feedback: Feedback = SILENCE
 ) -> Report:
-    """Checks exports that exist already; `output` gets the report in all its forms.
+    """Checks existing exports; writes the report in all formats into `output`.
 
     Raises:
-        SegexportError: The reference or the data cannot be used. An export that cannot is an ERROR in the report.
+        SegexportError: The reference or the data cannot be used. An unusable export is an ERROR in the report.
     """
     finish = _finisher(options)
     if output is not None:
@@ -183,7 +183,7 @@ def check_shard(
 
 
 def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Report:
-    """The report of all parts of a sharded check."""
+    """Merges the parts of a sharded check into one report."""
     finish = _finisher(options)
     require_free(output, replace=True)
     with new_folder(output, replace=True) as folder:
@@ -195,13 +195,13 @@ def merge(parts: Sequence[Path], output: Path, options: BaselineOptions) -> Repo
 def open_reference(
     path: Path, data: Dataset, limited: Dataset, options: CheckRecipe, importing: ImportOptions
 ) -> Reference:
-    """Opens `--reference`: a recording, which must fit the data, or a model, which runs with `options`.
+    """Opens `--reference`: a recording, which has to match the data, or a model, which runs with `options`.
 
     Args:
-        importing: What the model does not state itself.
+        importing: Settings that are missing in the model's files.
 
     Raises:
-        InputError: Neither; a recording of other images, or one that is to be imported otherwise.
+        InputError: The path is neither; the recording has other images, or `importing` was given for a recording.
     """
     if path.is_file() and (path.suffix == ".ref" or looks_like_archive(path)):
         if importing.model_copy(update={"tiles": None}) != ImportOptions():
@@ -224,7 +224,7 @@ def _job(exports: Sequence[Path], options: CheckOptions) -> Iterator[_Job]:
         if options.tiles is not None:
             raise InputError("--golden and --tile-size cannot be combined", cause="a pack's images are run whole")
         if options.groups is not None:
-            raise InputError("--golden and --groups cannot be combined", hint="a pack knows its groups")
+            raise InputError("--golden and --groups cannot be combined", hint="a pack contains its groups")
         with open_pack(golden) as pack:
             recorded = pack.as_reference()
             given = _exports(exports, recorded.artifact)
@@ -263,14 +263,14 @@ def _folder(output: Path | None) -> Iterator[Path]:
 
 
 def places_of(exports: Sequence[Path], options: CheckOptions) -> Places:
-    """Where the models and images of a check lie."""
+    """The paths of a check's models and images."""
     reference = options.reference
     recorded = reference is not None and reference.is_file() and looks_like_archive(reference)
     return Places(_named(exports), None if recorded else reference, options.data)
 
 
 def _named(paths: Sequence[Path]) -> dict[str, Path]:
-    """The exports by name; folders of the same name get a number."""
+    """Export name -> path; equal folder names get a number."""
     named: dict[str, Path] = {}
     for path in paths:
         base = path.resolve().stem or "export"
@@ -289,7 +289,7 @@ def _exports(paths: Sequence[Path], reference: ModelArtifact) -> tuple[Export, .
 
 
 def _export(path: Path, name: str, reference: ModelArtifact) -> Export:
-    """An export to check: an artifact, or a bare file that somebody else made, as its target takes it."""
+    """The export at `path`: an artifact, or a bare model file, which its target adopts."""
     files = find_model(path)
     target = targets().get(files.kind)
     artifact = read_artifact(files.folder) if target is None else target.adopt(files.model, reference, Store())
@@ -311,7 +311,7 @@ def _check_recipe(options: CheckOptions) -> CheckRecipe:
 
 
 def read_label_map(path: Path | None) -> dict[str, str] | None:
-    """The classes in a YAML file, by name or by id; raises InputError for another file."""
+    """Reads a YAML label map, by name or by id; raises InputError if the file is invalid."""
     if path is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`segexport compress`: searches for the smallest export within an accuracy budget, and proves it."""
+"""`segexport compress`: searches for the best export within an accuracy budget, and proves it."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _PARTS = {"search": "1/2", "verdict": "2/2"}
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """Who sees which images: nothing is chosen by those that the verdict is about."""
+    """The images of the search and of the verdict; the search never uses the verdict's."""
 
     search: Dataset
     verdict: Dataset
-    recipe: DataRecipe  # how a recipe names those of the verdict
+    recipe: DataRecipe  # selects the verdict's images in a recipe
 
     @property
     def apart(self) -> bool:
-        """Whether no image, and no group of images, is in both."""
+        """Whether search and verdict have no image and no group in common."""
         seen = {entry.image for entry in self.search.entries} | set(self.search.image_groups or ())
         others = {entry.image for entry in self.verdict.entries} | set(self.verdict.image_groups or ())
         return not seen & others
@@ -59,7 +59,7 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Compressed:
-    """How it ended; `report` is the check of what is shipped."""
+    """The outcome; `report` is the check of the chosen export."""
 
     summary: report.Summary
     report: Report
@@ -70,16 +70,16 @@ class CompressOptions:
     """Options of `segexport compress`.
 
     Attributes:
-        data: Folder with the lists `split`, `calibration_split` and maybe `verdict_split`.
-        max_miou_drop: Loss of mIoU that is allowed, a fraction of 1.
-        to: The target, by name.
-        train: Whether pruning and training are tried, in what time is left.
-        split: Held-out images: half to search with and half for the verdict, or all to search with where
-            `verdict_split` names others.
+        data: Folder with the lists `split`, `calibration_split` and optionally `verdict_split`.
+        max_miou_drop: Allowed loss of mIoU, as a fraction of 1.
+        to: Name of the target.
+        train: Whether to try pruning and training in the remaining time.
+        split: Held-out images: half for the search and half for the verdict; all for the search if `verdict_split`
+            is given.
         groups: As in `Dataset.grouped`.
         label_map: YAML file: class of the model -> class of the data.
-        screen_images: For a first look at a candidate.
-        latency_seconds: Of timing for the verdict.
+        screen_images: Number of images for the first measurement of a candidate.
+        latency_seconds: Duration of timing for the verdict, in seconds.
     """
 
     data: Path
@@ -102,7 +102,7 @@ class CompressOptions:
 def compress(
     model: Path, output: Path, importing: ImportOptions, options: CompressOptions, *, feedback: Feedback = SILENCE
 ) -> Compressed:
-    """Searches, judges, and writes recipe, exports and reports to `output`.
+    """Searches, decides the verdict, and writes recipe, exports and reports to `output`.
 
     Raises:
         SegexportError: The model or the data cannot be used, or the fp32 export cannot be made.
@@ -175,10 +175,10 @@ def compress(
 
 
 def split(options: CompressOptions) -> ImageSplit:
-    """The held-out images, some to search with and others for the verdict.
+    """Splits the held-out images into those of the search and those of the verdict.
 
     Raises:
-        InputError: Too few of either.
+        InputError: There are too few for one of the two.
     """
     root, held_out, verdict, groups = options.data, options.split, options.verdict_split, options.groups
     whole = Dataset.open(root, held_out, groups=groups)
@@ -191,7 +191,7 @@ def split(options: CompressOptions) -> ImageSplit:
         if whole.units < 2 * PASS_IMAGES:
             units = f"{whole.units} {'groups' if whole.groups else 'images'}"
             raise InputError(
-                f"{root}, split {held_out!r}: {units} are too few to search with and to judge by others",
+                f"{root}, split {held_out!r}: {units} are too few for a search and a separate verdict",
                 cause=f"both halves need {PASS_IMAGES} to pass anything" + (", and share none" if whole.groups else ""),
                 hint="give more images, or others for the verdict: --verdict-split NAME",
             )
@@ -218,7 +218,7 @@ def _imported(model: Path, importing: ImportOptions, data: Dataset, store: Store
 
 
 class _Judge:
-    """Checks the finalists against the accuracy budget on images that the search never saw, with the normal check."""
+    """Runs the normal check of the finalists, with the accuracy budget, on images that the search did not use."""
 
     def __init__(
         self,
@@ -236,12 +236,13 @@ class _Judge:
             "device": options.device,
             "threads": options.threads,
             "latency_seconds": options.latency_seconds,
+            "latency": "warn",  # the search has timed the finalists: only one that is surely slower is refused here
         }
         self._store, self._feedback = store, feedback
         self.failed: list[str] = []  # finalists that the verdict images did not confirm, and why
 
     def verdict(self, outcome: Outcome, out: Path) -> tuple[Trial | None, Report, str]:
-        """The first finalist that passes, its report and the outcome in a sentence; else none, and fp32 is shipped."""
+        """The first finalist that passes, or None for fp32; its report, and the outcome in a sentence."""
         failed = self.failed
         for number, point in enumerate(finalists(self._goal, outcome.points)):
             needed_s = self._budget.verdict_s(outcome.points)
@@ -253,10 +254,11 @@ class _Judge:
             self._feedback.say(f"verdict: {point.attempt.idea}")
             recipe, checked = self._checked(point, out)
             result = next(export for export in checked.exports if export.name == winner.COMPRESSED)
-            if result.verdict is Verdict.PASS and self._kept(result):
+            if result.verdict is Verdict.PASS and self._kept(result) and not self._slower(result):
                 _write_recipe(out, recipe, point.attempt.idea, checked)
                 return point, checked, self._sentence(point, result, checked)
-            failed.append(f"{point.attempt.idea}: {_not_passed(result, _metric(checked))}")
+            slower = f"slower than fp32, {_times(result)}" if self._slower(result) else ""
+            failed.append(f"{point.attempt.idea}: {slower or _not_passed(result, _metric(checked))}")
             _empty(out)
         recipe, checked = self._checked(None, out)
         _write_recipe(out, recipe, "the model as it was", checked)
@@ -269,9 +271,14 @@ class _Judge:
         return recipe, run_pipeline(recipe, Path(), out, feedback=self._feedback, store=self._store)
 
     def _kept(self, result: ExportResult) -> bool:
-        """The accuracy budget; without labels it limits the loss of mask IoU with the original's masks."""
+        """Whether a result is within the accuracy budget; without labels, of the mask IoU with the original's masks."""
         low = result.miou_delta_interval[0] if result.miou_delta_interval is not None else None
         return low is not None and low >= -self._goal.max_miou_drop
+
+    def _slower(self, result: ExportResult) -> bool:
+        """Whether it is surely slower than fp32; on a busy machine the times of the verdict decide nothing."""
+        interval = result.latency_ratio_interval
+        return self._goal.objective == "latency" and interval is not None and interval[0] > 1
 
     def _sentence(self, point: Trial, result: ExportResult, checked: Report) -> str:
         fp32 = next(export for export in checked.exports if export.name == winner.BASELINE)
@@ -282,7 +289,7 @@ class _Judge:
         words += f"{self._goal.max_miou_drop:g} may be lost) on {checked.dataset.images} images of the verdict, "
         words += f"{size:.2f}x the size of fp32"
         if result.latency_ratio is not None:
-            words += f", {result.latency_ratio:.2f}x its time"
+            words += f", {_times(result)}"
         return words + "."
 
     def _nothing(self, outcome: Outcome, failed: list[str]) -> str:
@@ -297,6 +304,13 @@ class _Judge:
 
 def _metric(report: Report) -> str:
     return TASKS[report.task].words.metric_name(report)
+
+
+def _times(result: ExportResult) -> str:
+    words = f"{result.latency_ratio:.2f}x its time"
+    if result.latency_ratio_interval is not None:
+        words += " ({:.2f} to {:.2f})".format(*result.latency_ratio_interval)
+    return words
 
 
 def _not_passed(result: ExportResult, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""`segexport diagnose`: the first operator of an export that gives another result than the original."""
+"""`segexport diagnose`: finds the first operator of an export whose result differs from the original's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def diagnose(
     threads: int = 1,
     feedback: Feedback = SILENCE,
 ) -> Diagnosis:
-    """Looks for the operator that broke an export; `output` gets the report and what reproduces the fault."""
+    """Finds the operator that broke an export; writes the report and a minimal model with the fault into `output`."""
     if output is not None:
         require_free(output)
     export = read_artifact(path)

@@ -31,7 +31,7 @@ _MOST_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class ComponentStatus:
-    """One thing that was looked at.
+    """The status of a runtime, toolchain, target, plugin, the server or the cache.
 
     Attributes:
         hint: How to install it, or a warning about its version.
@@ -46,7 +46,7 @@ class ComponentStatus:
 
 
 def examine(progress: Progress = silent) -> list[ComponentStatus]:
-    """Tries every runtime and toolchain; lists the targets, broken plugins, the server and the cache."""
+    """Runs a small job in every runtime and toolchain; lists targets, broken plugins, the server and the cache."""
     trials: list[Callable[[], ComponentStatus]] = [partial(_runtime, runtime) for runtime in runtimes().values()]
     trials += [partial(_toolchain, chain) for chain in toolchains().values()]
 
@@ -65,7 +65,7 @@ def examine(progress: Progress = silent) -> list[ComponentStatus]:
 
 
 def obstacle(findings: Sequence[ComponentStatus]) -> SegexportError | None:
-    """Why nothing useful can be done here: nothing exports, or nothing runs a model. None where something can."""
+    """The error if no target can export or no runtime can run a model; None otherwise."""
     lacking = [
         what
         for kind, what in (("target", "exports a model"), ("runtime", "runs a model"))
@@ -125,7 +125,7 @@ def _cache() -> ComponentStatus:
 
 
 def render(findings: Sequence[ComponentStatus], form: str, *, color: bool, width: int) -> str:
-    """The findings as a table or as JSON."""
+    """Formats the findings as a table or as JSON."""
     if form == "json":
         report = {"environment": describe_machine(), "findings": [asdict(finding) for finding in findings]}
         return json.dumps(report, indent=2)

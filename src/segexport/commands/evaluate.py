@@ -1,4 +1,4 @@
-"""`segexport evaluate`: a model's metrics on labelled images, as a table or as JSON."""
+"""`segexport evaluate`: measures a model on labelled images; a table or JSON."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class EvaluateOptions:
     Attributes:
         data: Data folder with labels.
         label_map: YAML file: class of the model -> class of the data, by name or by id.
-        metric: COCO or VOC, for instance segmentation; None: the form of the data.
+        metric: COCO or VOC, for instance segmentation; None: as the data's form.
         batch_size: Images per inference; None: 1.
-        details: Whether to keep what the metrics were counted from: the confusion matrix, or all metrics of objects.
+        details: Whether to add the confusion matrix, or all metrics of objects.
     """
 
     data: Path
@@ -40,17 +40,17 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of one model on one split.
+    """The metrics of a model on one split.
 
     Attributes:
-        values: The metrics by name (`miou`, `category_iou`, ...), and `model`, `format`, `dataset` and `labels`.
+        values: Name -> metric (`miou`, `category_iou`, ...), and `model`, `format`, `dataset` and `labels`.
     """
 
     task: TaskName
     values: dict[str, Any]
 
     def render(self, form: str, *, color: bool, width: int) -> str:
-        """As a table or as JSON."""
+        """Formats the metrics as a table or as JSON."""
         values = self.values
         if form == "json":
             return json.dumps(values, indent=2, ensure_ascii=False)
@@ -65,7 +65,7 @@ def evaluate(
     """Measures the accuracy of a model on labelled images.
 
     Raises:
-        InputError: No labels, labels of another task, or an option that the task does not have.
+        InputError: There are no labels, they are of another task, or the task does not have an option.
         SegexportError: The model or the data cannot be read, or the model cannot be run.
     """
     data = open_data(options.data, options.split, ignore_index=importing.ignore_index)

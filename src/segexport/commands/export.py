@@ -1,4 +1,4 @@
-"""`segexport export`: a model becomes one export for one target."""
+"""`segexport export`: exports a model to one target."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What is made of a model.
+    """Options of `segexport export`.
 
     Attributes:
-        to: The target, by name.
-        precision: One that the target has.
-        head: What leaves the network; see `exporter.set_head`.
-        mask_dtype: Of the mask, where the head is an argmax.
+        to: Name of the target.
+        precision: A precision of the target.
+        head: The network's output; see `exporter.set_head`.
+        mask_dtype: Element type of the mask, for an argmax head.
         calibration: Images for int8: a data folder with train.txt, or a folder of images.
-        opset: Of ONNX; None: the newest that works.
-        option: `NAME=VALUE`: options of the target's own, as in a recipe.
+        opset: ONNX opset; None: the newest supported.
+        option: The target's own options, `NAME=VALUE`, as in a recipe.
     """
 
     to: str
@@ -60,7 +60,7 @@ def export(
     """Exports a model to one target, into the new folder `output`.
 
     Raises:
-        SegexportError: The model cannot be read or exported, or an option is not one of the target.
+        SegexportError: The model cannot be read or exported, or the target does not have an option.
     """
     require_free(output)
     store = Store()
@@ -81,7 +81,7 @@ def export(
 
 
 def _asked(given: Mapping[str, Any]) -> str:
-    """An export's options, without those that have their default."""
+    """The options that differ from their defaults, as text for messages."""
     asked = {
         key: value for key, value in given.items() if (key, value) not in {("head", "keep"), ("mask_dtype", "int32")}
     }
@@ -89,10 +89,10 @@ def _asked(given: Mapping[str, Any]) -> str:
 
 
 def _export_recipe(options: ExportOptions) -> ExportRecipe:
-    """The options as this target's entry in a recipe.
+    """Converts the options to an entry of a recipe.
 
     Raises:
-        InputError: An option that the target has not, or a value that it does not take.
+        InputError: The target does not have an option, or does not accept its value.
     """
     target = target_named(options.to)
     given = {key: getattr(options, key) for key in ("to", "precision", "head", "mask_dtype")}
@@ -106,7 +106,7 @@ def _export_recipe(options: ExportOptions) -> ExportRecipe:
 
 
 def _own_options(options: ExportOptions, target: ExportTarget) -> dict[str, Any]:
-    """The options that not every target has: the calibration, `--opset`, and those that `--option` names."""
+    """The options that only some targets have: the calibration, `--opset`, and those of `--option`."""
     known = set(target.Recipe.model_fields) - set(ExportRecipe.model_fields) - {"to", "precision"}
     found: dict[str, Any] = {}
     if "calibration" in known:

@@ -29,17 +29,17 @@ class FinetuneOptions:
 
     Attributes:
         data: Folder with the lists `split` and `val_split`.
-        val_split: Images to measure the model on between epochs; `none`: no validation; None: `val`, if present.
-        num_epochs, steps: How long; one of the two.
+        val_split: Image list for validation between epochs; `none`: no validation; None: `val`, if present.
+        num_epochs, steps: Length of the training; give one of the two.
         losses: `NAME` or `NAME=WEIGHT`.
-        class_weight: `dynamic`, or a number for each class, with commas.
-        multi_loss_weight: What the losses on labels count at each output of a model with auxiliary heads, which are
-            taken off at the end.
+        class_weight: `dynamic`, or one number per class, separated by commas.
+        multi_loss_weight: Weight of the losses at each output of a model with auxiliary heads; these heads are removed
+            at the end.
         augmentation: YAML file of `albumentations.save`.
-        save_dir: Keeps checkpoint, logs and best weights; None: in the cache.
-        resume_checkpoint: The `save_dir` of a training to go on with.
-        teacher: A Paddle export with the same classes to learn from.
-        timeout_s: For 20 steps and a measurement.
+        save_dir: Folder for checkpoint, logs and best weights; None: in the cache.
+        resume_checkpoint: The `save_dir` of a training to resume.
+        teacher: A Paddle export with the same classes, for distillation.
+        timeout_s: Time limit of 20 steps and a validation, in seconds.
     """
 
     data: Path
@@ -82,10 +82,10 @@ def finetune(
 ) -> ModelArtifact:
     """Fine-tunes a Paddle export on a data set.
 
-    The same command finds what is done already, and goes on where it was killed.
+    The same command reuses a finished training, and resumes one that was killed.
 
     Raises:
-        SegexportError: Model, data or options cannot be used; the training cannot go on.
+        SegexportError: Model, data or options cannot be used, or the training fails.
     """
     require_free(output)
     data = Dataset.open(options.data, options.split, ignore_index=importing.ignore_index)
@@ -99,13 +99,13 @@ def finetune(
 def train_on(
     data: Dataset, source: ModelArtifact, name: str, options: FinetuneOptions, store: Store, feedback: Feedback
 ) -> ModelArtifact:
-    """Trains a model on images, or finds it in the store.
+    """Trains a model on images, or loads it from the store.
 
     Args:
-        name: What progress calls it.
+        name: Name of the model in the progress.
 
     Raises:
-        SegexportError: Model, data or options cannot be used; the training cannot go on.
+        SegexportError: Model, data or options cannot be used, or the training fails.
     """
     validation = _validation(data, options)
     step = make_step("finetune", _params(options))
@@ -128,7 +128,7 @@ def train_on(
 
 
 def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
-    """The list that is named, else `val` where there is one."""
+    """The images of `val_split`, or of `val` if present."""
     split = options.val_split
     if split == NO_SPLIT or (split is None and not (data.root / "val.txt").is_file()):
         return None
@@ -149,7 +149,7 @@ def _validation(data: Dataset, options: FinetuneOptions) -> Dataset | None:
 
 
 def _params(options: FinetuneOptions) -> dict[str, Any]:
-    """The step's parameters from the options."""
+    """Converts the options to the step's parameters."""
     if options.steps is None and options.num_epochs is None:
         raise InputError("no training length", hint="give --num-epochs, or --steps")
     taken = load("step", "finetune").Params.model_fields
@@ -171,7 +171,7 @@ def _params(options: FinetuneOptions) -> dict[str, Any]:
 
 
 def _losses(given: tuple[str, ...]) -> dict[str, float]:
-    """`dice=0.5` and `lovasz` to weights; what is not named has none."""
+    """Loss name -> weight, from `dice=0.5` or `lovasz` (weight 1); others have weight 0."""
     from segexport.compress.training_options import Losses
 
     losses = {"cross_entropy": 0.0} if given else {}

@@ -1,4 +1,4 @@
-"""`segexport import`: an export of PaddleSeg or PaddleX, or a checkpoint, becomes a self-describing artifact."""
+"""`segexport import`: converts an export of PaddleSeg or PaddleX, or a checkpoint, to a self-describing artifact."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from segexport.spec import HeadKind
 
 
 def import_to(model: Path, output: Path, options: ImportOptions, head: HeadKind = "keep") -> ModelArtifact:
-    """Imports a model into a separate folder.
+    """Imports a model into a new folder.
 
     Args:
-        head: What leaves the network; see `exporter.set_head`.
+        head: The network's output; see `exporter.set_head`.
     """
     require_free(output)
     store = Store()

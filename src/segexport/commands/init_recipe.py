@@ -1,4 +1,4 @@
-"""`segexport recipe init`: a recipe to begin with, for a model and its data."""
+"""`segexport recipe init`: writes a first recipe for a model and its data."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ check:
 
 
 def init_recipe(model: Path, data: Path, output: Path) -> list[str]:
-    """Writes a recipe; the names of its exports.
+    """Writes a recipe; returns the names of its exports.
 
     Args:
-        model: Any model that a recipe takes.
-        data: Folder of images, with PaddleSeg's lists or without.
+        model: Any model that a recipe accepts.
+        data: Folder of images, with or without PaddleSeg's lists.
         output: A file that does not exist.
 
     Raises:
-        InputError: No model, no images, or a file that is in the way.
+        InputError: There is no model or no image, or the output exists.
     """
     find_model(model)
     splits = [name for name in ("val", "test", "train") if (data / f"{name}.txt").is_file()] or ["val"]
@@ -62,5 +62,5 @@ def init_recipe(model: Path, data: Path, output: Path) -> list[str]:
 
 
 def _quoted(path: Path, base: Path) -> str:
-    """The path as seen from the recipe, as a string of YAML, of which JSON's are a part."""
+    """The path relative to the recipe, as a YAML string; every JSON string is one."""
     return json.dumps(os.path.relpath(path, base), ensure_ascii=False)

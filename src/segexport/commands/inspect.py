@@ -1,4 +1,4 @@
-"""`segexport inspect`: structure, cost and target support of a model, as a table or as JSON."""
+"""`segexport inspect`: shows structure, cost and target support of a model as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from segexport.exporter.inspect import inspect as inspect_program
 from segexport.exporter.mask_output import FIRST, MASKS, mask_of
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
-from segexport.spec import Format, TensorSpec
+from segexport.spec import Format, Postprocess, TensorSpec
 from segexport.ui.text_table import table
 
 _MOST_OPERATORS = 30
@@ -22,12 +22,12 @@ _MOST_OPERATORS = 30
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A model, described.
+    """The description of a model.
 
     Attributes:
-        size_bytes: Of the files that are shipped.
+        size_bytes: Size of the files that are shipped.
         program: Operators, costs and target support of a Paddle program; None for an export in another format.
-        mask_candidates: Outputs of the program that a mask can be made from.
+        mask_candidates: Outputs of the program from which a mask can be computed.
     """
 
     manifest: Manifest
@@ -36,7 +36,7 @@ class ModelDescription:
     mask_candidates: tuple[str, ...] = ()
 
     def render(self, form: str, *, color: bool, width: int) -> str:
-        """As a table or as JSON."""
+        """Formats the description as a table or as JSON."""
         found = self.program
         if form == "json":
             more = {} if found is None else found.model_dump(mode="json")
@@ -54,7 +54,7 @@ class ModelDescription:
         )
 
     def _mask(self) -> list[tuple[str, str]]:
-        """Which of several possible outputs the mask is made from."""
+        """A row with the mask's output, if there are several candidates."""
         mask = mask_of(self.manifest.outputs)
         if len(self.mask_candidates) < 2 or not mask:
             return []
@@ -63,7 +63,7 @@ class ModelDescription:
 
 
 def inspect(path: Path, options: ImportOptions) -> ModelDescription:
-    """Describes a Paddle model in full; of an export in another format, its manifest.
+    """Describes a Paddle model in full, or an export in another format by its manifest.
 
     Raises:
         InputError: The model cannot be read.
@@ -74,7 +74,7 @@ def inspect(path: Path, options: ImportOptions) -> ModelDescription:
         if artifact.manifest.format != Format.PADDLE:
             return ModelDescription(artifact.manifest, artifact.size_bytes)
     else:
-        if options.mask_output is None:  # any one will do: all are shown
+        if options.mask_output is None:  # any candidate works: all are shown
             options = options.model_copy(update={"mask_output": FIRST})
         artifact = import_model(path, options, Store())
     graph = program.read(artifact.file("model"), artifact.file("params"))
@@ -90,6 +90,7 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
         *(("input", _tensor(spec)) for spec in manifest.inputs),
         *(("output", _tensor(spec)) for spec in manifest.outputs),
         ("preprocess", _preprocess(manifest)),
+        *([] if manifest.postprocess is None else [("postprocess", _postprocess(manifest.postprocess))]),
         ("classes", f"{len(names)}: {', '.join(names)}"),
         *(("warning", text) for text in manifest.warnings),
         *more,
@@ -100,6 +101,11 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
 def _tensor(spec: TensorSpec) -> str:
     shape = "x".join("?" if size < 0 else str(size) for size in spec.shape)
     return f"{spec.name}: {spec.dtype} {shape} {spec.layout} ({spec.semantics})"
+
+
+def _postprocess(rule: Postprocess) -> str:
+    values = rule.model_dump(exclude={"kind"}, exclude_none=True)
+    return f"{rule.kind}; " + ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _preprocess(manifest: Manifest) -> str:

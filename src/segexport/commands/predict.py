@@ -1,4 +1,4 @@
-"""`segexport predict` and `pipeline`: masks or objects of a model on images and videos, as pictures and JSON."""
+"""`segexport predict` and `pipeline`: segment images and videos, and save pictures and JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import segexport
 from segexport.errors import InputError
@@ -17,17 +17,18 @@ from segexport.predict.options import PredictOptions
 from segexport.progress import SILENCE, Feedback, Progress, silent
 from segexport.task.base import PredictionResult
 from segexport.task.registry import task_of
-from segexport.video.options import VideoOptions
-from segexport.video.output import CODECS
-from segexport.video.run import VideoResult, predict_video, video_name
 from segexport.video.source import VideoSource, video_source
+
+if TYPE_CHECKING:
+    from segexport.video.options import VideoOptions
+    from segexport.video.run import VideoResult
 
 PictureKind = Literal["overlay", "color", "mask"]
 
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """Where and how results are saved.
+    """Options of saving results.
 
     Attributes:
         output: Folder, or the file of a single video; None: nothing is saved.
@@ -41,14 +42,14 @@ class SaveOptions:
 
 
 class SavedResult(NamedTuple):
-    """A result and its picture's path; None where nothing was saved."""
+    """A result and its picture's path; None if nothing was saved."""
 
     result: PredictionResult | VideoResult
     path: Path | None
 
     @property
     def line(self) -> str:
-        """The result in one line, for people."""
+        """The result in one readable line."""
         height, width = self.result.image.shape[:2]
         saved = "" if self.path is None else f" -> {self.path}"
         return f"{self.result.input_path}: {width}x{height}; {self.result.summary}{saved}"
@@ -71,14 +72,14 @@ def predict(
 
     Args:
         inputs: Image files, folders of images, URLs, video files, cameras (see `video_source`).
-        video: How videos are predicted.
+        video: Options for videos.
         runtime: As in `segexport.load`.
 
     Raises:
         SegexportError: The model or an input cannot be read, or an option does not fit the model's task.
     """
     sources = [video_source(name) for name in inputs]
-    if saving.output is not None and saving.output.suffix.lower() in CODECS and (len(inputs) > 1 or None in sources):
+    if _is_video(saving.output) and (len(inputs) > 1 or None in sources):
         raise InputError(
             f"-o {saving.output}: this is the name of one video",
             cause=f"there are {len(inputs)} inputs" if len(inputs) > 1 else f"{inputs[0]} is not a video",
@@ -95,7 +96,7 @@ def predict(
                 continue
             for _, source in group:
                 assert source is not None, "grouped so"
-                yield _video(opened, source, options, saving, video or VideoOptions(), taken, feedback)
+                yield _video(opened, source, options, saving, video, taken, feedback)
 
 
 def save(
@@ -105,10 +106,10 @@ def save(
     progress: Progress = silent,
     taken: set[str] | None = None,
 ) -> Iterator[SavedResult]:
-    """Saves results one by one; a name that was used before gets a number, so no picture replaces another.
+    """Saves results one by one; a repeated name gets a number, so that no picture replaces another.
 
     Args:
-        taken: Stems that were used before, in lower case; the new ones are added.
+        taken: Used stems, in lower case; new ones are added.
     """
     taken = set() if taken is None else taken
     with progress("predicting", None) as bar:
@@ -128,7 +129,7 @@ def _video(
     source: VideoSource,
     options: PredictOptions,
     saving: SaveOptions,
-    video: VideoOptions,
+    video: VideoOptions | None,
     taken: set[str],
     feedback: Feedback,
 ) -> SavedResult:
@@ -136,11 +137,15 @@ def _video(
         raise InputError(f"{source}: a video needs a model that gives the class of each pixel, this one finds objects")
     if options.slice_size is not None:
         raise InputError(f"{source}: --slice-size is for images")
+    from segexport.video.options import VideoOptions
+    from segexport.video.run import predict_video, video_name
+
+    video = video or VideoOptions()
     stream = model.stream(
         smooth=video.smooth, flow=video.flow, foreground=video.foreground, target_size=options.target_size
     )
     path = saving.output
-    if path is not None and path.suffix.lower() not in CODECS:
+    if path is not None and not _is_video(path):
         path = path / _free(video_name(source, saving.kind, video.background), taken)
     if path is not None and isinstance(source, Path) and path.exists() and source.exists() and path.samefile(source):
         raise InputError(f"{path}: this is the video itself", hint="save to another folder")
@@ -151,8 +156,17 @@ def _video(
     return SavedResult(found, path)
 
 
+def _is_video(path: Path | None) -> bool:
+    """Whether a path is the name of a video."""
+    if path is None or not path.suffix:
+        return False
+    from segexport.video.output import CODECS
+
+    return path.suffix.lower() in CODECS
+
+
 def _free(name: str, taken: set[str]) -> str:
-    """A name whose stem is not taken yet, ignoring case, as some file systems do."""
+    """A name whose stem is not taken; case is ignored, as in some file systems."""
     path, number = Path(name), 1
     stem = path.stem
     while stem.lower() in taken:

@@ -126,7 +126,8 @@ def recommend(
     require_known("purpose", options.purpose, PURPOSES)
     require_free(output, replace=True)
     purpose, store = PURPOSES[options.purpose], Store()
-    data, shared = _data(options)
+    opened = open_data(options.data, options.split)
+    data, shared = _data(options, len(opened))
     if shared:
         feedback.warn("int8 is calibrated on images of the check, so its agreement is slightly optimistic")
     fitting = [target for target in targets().values() if purpose.name in target.fits]
@@ -150,24 +151,24 @@ def recommend(
     )
     with new_folder(output, replace=True) as folder:
         report = run_pipeline(recipe, Path.cwd(), folder, feedback=feedback, store=store)
-        found = _recommendation(report, recipe, purpose, missing, output, timed=timed)
+        image = opened.root / opened.entries[0].image
+        found = _recommendation(report, recipe, purpose, missing, output, image, timed=timed)
         write_file(folder / RESULT_NAME, found.as_json())
         head = {"Candidates for": purpose.title, "Recommended": found.recommended or "none"}
         write_file(folder / "recipe.yaml", to_yaml(recipe, head))
     return found
 
 
-def _data(options: RecommendOptions) -> tuple[DataRecipe, bool]:
+def _data(options: RecommendOptions, images: int) -> tuple[DataRecipe, bool]:
     """Which images check and which calibrate, and whether these are the same.
 
     A data set calibrates on its `train` list. Photos without lists are halved, if both halves are enough.
     """
     root, split = options.data, options.split
-    opened = open_data(root, split)
     common = {"path": str(root.resolve()), "split": split, "limit": options.limit}
     if split != "train" and (root / "train.txt").is_file():
         return DataRecipe(**common), False
-    if len(opened) >= 2 * PASS_IMAGES:
+    if images >= 2 * PASS_IMAGES:
         return DataRecipe(**common, calibration_split=split, calibration_part="1/2", part="2/2"), False
     return DataRecipe(**common, calibration_split=split), True
 
@@ -188,7 +189,14 @@ def _exports(ready: Sequence[ExportTarget], purpose: Purpose) -> Iterator[Export
 
 
 def _recommendation(
-    report: Report, recipe: Recipe, purpose: Purpose, missing: tuple[MissingTarget, ...], output: Path, *, timed: bool
+    report: Report,
+    recipe: Recipe,
+    purpose: Purpose,
+    missing: tuple[MissingTarget, ...],
+    output: Path,
+    image: Path,
+    *,
+    timed: bool,
 ) -> Recommendation:
     target_of = {export.name: target_named(export.to) for export in recipe.exports}
     best = _best(report.exports, target_of, purpose, timed=timed)
@@ -215,7 +223,8 @@ def _recommendation(
     why = _why(best, report, target_of, purpose, candidates, timed=timed)
     export = output / "exports" / best.name
     command = target_of[best.name].next_command.get(purpose.name, "")
-    step = command.format(export=shlex.quote(str(export))) if command else f"see {export / 'README.md'}"
+    named = {"export": shlex.quote(str(export)), "image": shlex.quote(str(image))}
+    step = command.format(**named) if command else f"see {export / 'README.md'}"
     return Recommendation(purpose.name, best.name, why, (step,), candidates, missing, report)
 
 

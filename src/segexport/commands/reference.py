@@ -1,4 +1,4 @@
-"""What `segexport reference` and `segexport golden` do: options to a recording, and a recording to words."""
+"""`segexport reference` and `segexport golden`: make recordings and golden packs, and describe recordings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from segexport.task.registry import require_feature, task_of
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions:
-    """Which images are recorded, and how the model runs; `label_map` is a YAML file."""
+    """Options of `segexport reference record`: images and runs; `label_map` is a YAML file."""
 
     split: str = "val"
     groups: str | None = None
@@ -36,7 +36,7 @@ class RecordOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenOptions:
-    """Which images are packed (`images` of the split, spread over it), and how the model runs."""
+    """Options of `segexport golden make`; `images` is the number of images, spread over the split."""
 
     split: str = "val"
     groups: str | None = None
@@ -54,7 +54,7 @@ def record_reference(
     *,
     feedback: Feedback = SILENCE,
 ) -> ReferenceFile:
-    """Records a model's outputs for images; raises as `references.reference.record`."""
+    """Records a model's outputs for images; raises errors as `references.reference.record`."""
     require_new(output)
     images = Dataset.open(data, options.split, groups=options.groups).at_most(options.limit)
     label_map = read_label_map(options.label_map)
@@ -81,7 +81,7 @@ def make_golden(
     *,
     feedback: Feedback = SILENCE,
 ) -> Path:
-    """Makes a golden pack; raises as `references.golden.make_pack`."""
+    """Makes a golden pack; raises errors as `references.golden.make_pack`."""
     require_new(output)
     images = Dataset.open(data, options.split, groups=options.groups)
     return make_pack(
@@ -105,7 +105,7 @@ def _imported(model: Path, importing: ImportOptions, data: Dataset, feedback: Fe
 
 
 def summary(found: ReferenceFile, path: Path) -> str:
-    """One line about a recording that was just made."""
+    """One line about a new recording."""
     header = found.header
     size = path.stat().st_size
     noise = header.noise
@@ -117,7 +117,7 @@ def summary(found: ReferenceFile, path: Path) -> str:
 
 
 def describe(found: ReferenceFile, form: str, *, color: bool, width: int) -> str:
-    """A recording as a table, or its header as JSON."""
+    """Formats a recording as a table, or its header as JSON."""
     header = found.header
     if form == "json":
         return json.dumps({"digest": found.digest, **header.model_dump(mode="json")}, indent=2, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What each command does: the library's calls in their order. The command line only reads options and shows results."""
+"""`segexport run`: runs a recipe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(
     feedback: Feedback = SILENCE,
     store: Store | None = None,
 ) -> Report:
-    """Makes, exports and checks everything that a recipe names; `output` gets reports, pictures and exports.
+    """Runs a recipe: its steps, its exports and their check; writes reports, pictures and exports into `output`.
 
     Args:
         without: Kinds of steps to skip.
@@ -65,17 +65,17 @@ def run(
 
 
 def places_of(path: Path, output: Path, report: Report) -> Places:
-    """Where the models and images of a recipe's run lie."""
+    """The paths of a run's models and images."""
     recipe = read_recipe(path)
     exports = {export.name: output / "exports" / export.name for export in report.exports}
     return Places(exports, path.parent / recipe.model.path, path.parent / recipe.data.path)
 
 
 def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback, store: Store) -> Report:
-    """Runs a recipe; `folder`, which is empty, gets reports, pictures and exports.
+    """Runs a recipe; writes reports, pictures and exports into the empty `folder`.
 
     Args:
-        base: What the recipe's paths are relative to.
+        base: Folder of the recipe's relative paths.
 
     Raises:
         SegexportError: The model, the reference or the data cannot be used.
@@ -95,7 +95,7 @@ def run_pipeline(recipe: Recipe, base: Path, folder: Path, *, feedback: Feedback
     data = reference.with_groups(data)
     task = task_of(source.manifest)
     task.require_data(data)
-    task.scored_classes(source.manifest, data, recipe.data.label_map)  # the check would say it after all the work
+    task.scored_classes(source.manifest, data, recipe.data.label_map)  # fails now, not in the check after all the work
     chains = plan(recipe, source, calibration.fingerprint if calibration else "").chains
     builder = PlanRunner(store, context_of(recipe, calibration, feedback.progress), feedback.say)
     exports = tuple(_built(builder, source, export, chains[export_name(export)], feedback) for export in recipe.exports)
@@ -128,8 +128,8 @@ def model_recipe(model: Path, importing: ImportOptions, source: ModelArtifact) -
     Args:
         source: The imported model.
     """
-    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std"}, exclude_none=True)
-    if (importing.color, importing.mean, importing.std) != (None, None, None):
+    given = importing.model_dump(exclude={"fallback_labels", "color", "mean", "std", "tiles"}, exclude_none=True)
+    if (importing.color, importing.mean, importing.std, importing.tiles) != (None, None, None, None):
         given["preprocess"] = source.manifest.preprocess
     given |= {name: str(given[name].resolve()) for name in ("config", "paddleseg") if name in given}
     return ModelRecipe(path=str(model.resolve()), **given)
@@ -147,6 +147,7 @@ def _source(base: Path, recipe: Recipe, data: Dataset, store: Store) -> ModelArt
         ignore_index=given.ignore_index,
         config=None if given.config is None else base / given.config,
         paddleseg=None if given.paddleseg is None else base / given.paddleseg,
+        postprocess=given.postprocess,
     )
     return fix_input_size(path, options, import_model(path, options, store), data, store)
 

@@ -1,4 +1,4 @@
-"""`segexport serve`: combines options and a pipeline's file, and starts the server."""
+"""`segexport serve`: combines the options with a pipeline's file, and starts the server."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ServeOptions:
     """Options of `segexport serve`; `serve.server.Settings` and `serve.limits.ServerLimits` describe each.
 
     Attributes:
-        device, runtime, target_size: None: from the pipeline's file, else `cpu`, the first runtime of the format and
-            the model's size.
-        request_timeout, receive_timeout: In seconds.
-        access_log: A line for each request.
+        device, runtime, target_size: None: from the pipeline's file, or else `cpu`, the format's first runtime, and the
+            model's size.
+        request_timeout, receive_timeout: Time limits, in seconds.
+        access_log: Whether to log one line per request.
     """
 
     host: str = "127.0.0.1"
@@ -57,10 +57,10 @@ def serve(
     announce: Callable[[str], None],
     feedback: Feedback = SILENCE,
 ) -> None:
-    """Serves a model, or that of a pipeline's file, until it is stopped.
+    """Serves a model, or the model of a pipeline's file, until it is stopped.
 
     Args:
-        announce: Told what is served where, once requests are taken.
+        announce: Called with the name and address once the server accepts requests.
 
     Raises:
         EnvironmentMissingError: The server's libraries are not installed.
@@ -111,5 +111,5 @@ def serve(
 def _log_to_stderr(access_log: bool) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
     logging.getLogger("segexport.serve.access").setLevel(logging.INFO if access_log else logging.WARNING)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # below: a line for each request that is no HTTP
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # below: clients that left in the middle of an answer
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings: one line per request that is not HTTP
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # its errors: clients that disconnect during a response

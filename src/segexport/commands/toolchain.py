@@ -1,4 +1,4 @@
-"""The environments that native tools live in: which there are, making one, removing one."""
+"""`segexport toolchain`: lists, installs and removes the environments of native tools."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Status:
-    """A toolchain, or an environment that was made for one.
+    """The status of a toolchain, or of an environment for one.
 
     Attributes:
-        state: `own`: the user's own environment has it in tested versions, and it is the one that is used;
-            `outdated`: made from another version's requirements; `broken`: its Python was removed.
+        state: `own`: the user's own environment has tested versions, which are used; `outdated`: made from another
+            version's requirements; `broken`: its Python was removed.
         python: Version of its Python.
-        versions: Of each module.
-        size_bytes: What it takes on the disk; 0 where nothing was installed.
-        path: Its environment.
-        hint: How to get it.
+        versions: Module -> version.
+        size_bytes: Size on disk; 0 if not installed.
+        path: Path of its environment.
+        hint: How to install it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Status:
 
 
 def list_toolchains() -> list[Status]:
-    """Every toolchain, and every environment that was made for one. Nothing is started or tried."""
+    """Lists every toolchain and every environment for one, without starting anything."""
     rows = []
     for chain in toolchains().values():
         found = environments.installed(chain)
@@ -73,14 +73,12 @@ def list_toolchains() -> list[Status]:
 def install_toolchains(
     names: Sequence[str] = (), *, progress: Progress = silent, say: Callable[[str], None] = lambda _text: None
 ) -> list[tuple[str, SegexportError]]:
-    """Installs toolchains by name, by default all that have a Python here, without the optional ones.
+    """Installs toolchains by name; by default all that are not optional and have a suitable Python.
 
-    What this environment has already, in tested versions that work, is not installed again. One that fails does not
-    stop the others.
+    Skips a toolchain whose tested versions work in this environment. A failure does not stop the others.
 
     Returns:
-        Those that could not be installed, and why. Without names, one that has no Python here is reported and not among
-        them.
+        The failed toolchains, each with its error. Without `names`, a missing Python is reported but is no failure.
 
     Raises:
         InputError: There is no toolchain of this name.
@@ -101,10 +99,10 @@ def install_toolchains(
 
 
 def remove_toolchains(names: Sequence[str] = (), *, outdated: bool = False) -> tuple[int, int]:
-    """Removes environments: of these toolchains, and with `outdated` those that this version does not use.
+    """Removes the environments of these toolchains and, with `outdated`, those that this version does not use.
 
     Returns:
-        How many, and their bytes.
+        Number of removed environments, and their size in bytes.
 
     Raises:
         InputError: No toolchain of this name is installed.
@@ -151,7 +149,7 @@ def render(rows: Sequence[Status], form: str, *, color: bool, width: int) -> str
 
 
 def _install(chain: Toolchain, progress: Progress, say: Callable[[str], None]) -> str:
-    """Installs one; what happened, in a line."""
+    """Installs a toolchain; returns one line that says what was done."""
     if fits(chain):
         python = Path(sys.executable)
         try:

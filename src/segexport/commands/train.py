@@ -1,4 +1,4 @@
-"""`segexport train`: a network of PaddleSeg, by its name or its configuration, is trained from nothing."""
+"""`segexport train`: trains a network of PaddleSeg, given by its name or its configuration."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _CONFIGS = (".yml", ".yaml")
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """What network is trained.
+    """Options of the network to train.
 
     Attributes:
-        backbone: PaddleSeg's name of one, for networks that have one.
-        option: `NAME=VALUE`: further parameters of the network, `backbone.NAME=VALUE` of its backbone.
-        num_classes: None: as many as labels.txt names.
-        image_size: (width, height) that images are resized to; None: as the configuration says, or as they are.
-        pretrained: A local checkpoint whose weights are begun with, where they fit.
-        head: What leaves the network that comes out.
-        ignore_index: The label that does not count.
+        backbone: Name of a backbone in PaddleSeg, for networks that have one.
+        option: Parameters of the network, `NAME=VALUE`, or of its backbone, `backbone.NAME=VALUE`.
+        num_classes: Number of classes; None: as in labels.txt.
+        image_size: (width, height) for resizing; None: as in the configuration, or the images' own size.
+        pretrained: A local checkpoint; training starts from its weights that match the network.
+        head: Output of the trained network.
+        ignore_index: Label of pixels to ignore.
         paddleseg: Checkout of the PaddleSeg that builds the network; None: the toolchain's.
     """
 
@@ -60,14 +60,14 @@ def train(
 ) -> ModelArtifact:
     """Trains a network of PaddleSeg from random weights, or from those of another.
 
-    The same command finds what is done already, and goes on where it was killed. Of a configuration the network and
-    the transforms of validation are taken; losses, optimizer, schedule and augmentation are `options`.
+    The same command reuses a finished training, and resumes one that was killed. A configuration gives the network and
+    the transforms of validation; `options` give losses, optimizer, schedule and augmentation.
 
     Args:
         network: A name in PaddleSeg, such as `PPLiteSeg`, or the path of a configuration.
 
     Raises:
-        SegexportError: PaddleSeg has no such network, the data or options cannot be used, the training cannot go on.
+        SegexportError: PaddleSeg does not have the network, data or options cannot be used, or the training fails.
     """
     require_free(output)
     config = _config(network, wanted)
@@ -95,7 +95,7 @@ def train(
 
 
 def _config(network: str, wanted: NetworkOptions) -> TrainingConfig:
-    """What a configuration would say of the network that is asked for; the data's classes are not yet in it."""
+    """The configuration of the requested network, without the data's classes."""
     if network.endswith(_CONFIGS):
         config = read_training_config(Path(network))
     else:
@@ -130,21 +130,21 @@ def _set(model: dict[str, Any], pair: str) -> None:
 
 
 def _classes(config: TrainingConfig, wanted: NetworkOptions, data: Dataset) -> int:
-    """As many as the user says, or the data, or the configuration."""
+    """The number of classes from the user, the data or the configuration, in this order."""
     named = None if data.labels is None else len(data.labels)
     if wanted.num_classes is not None and named not in (None, wanted.num_classes):
         raise InputError(f"{data.root}: labels.txt names {named} classes, --num-classes says {wanted.num_classes}")
     found = wanted.num_classes or named or config.model.get("num_classes")
     if found is None:
         raise InputError(
-            f"{data.root}: nothing says how many classes there are",
+            f"{data.root}: the number of classes is unknown",
             hint="write labels.txt, one name per line, or give --num-classes N",
         )
     return found
 
 
 def _input_size(config: TrainingConfig, data: Dataset) -> tuple[int, int]:
-    """(width, height) of the tensors that all images become."""
+    """(width, height) of the tensors, equal for all images."""
     preprocess = config.deploy_config(_channels(config), None).preprocess
     sizes = {place(preprocess, *image_size(data.root / entry.image)).tensor for entry in data.entries}
     if len(sizes) != 1:
@@ -158,7 +158,7 @@ def _input_size(config: TrainingConfig, data: Dataset) -> tuple[int, int]:
 
 
 def _with_resize(config: TrainingConfig, size: tuple[int, int]) -> TrainingConfig:
-    """The configuration with a resize to the one size that the network is written for, where it names none."""
+    """The configuration; if it has no size, with a resize to the network's fixed size."""
     if config.deploy_config(_channels(config), None).preprocess.geometry:
         return config
     resize = {"type": "Resize", "target_size": list(size)}

@@ -1,4 +1,4 @@
-"""`segexport recipe validate`: every fault of a recipe, before anything runs."""
+"""`segexport recipe validate`: finds all faults of a recipe without running it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from segexport.spec import Format
 
 
 def validate_recipe(path: Path) -> list[str]:
-    """The names of the exports of a valid recipe; raises InputError with every fault of another."""
+    """The names of a valid recipe's exports; raises InputError with all faults of an invalid one."""
     recipe = read_recipe(path)
     for export in recipe.exports:
         steps = [make_step(entry.step, dict(entry.params)) for entry in recipe.steps_for(export)]

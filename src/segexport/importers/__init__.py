@@ -1,1 +1,1 @@
-"""Reads exports of PaddleSeg and PaddleX, old and new: the model's files and the preprocessing that they state."""
+"""Finds the files of PaddleSeg and PaddleX models, old and new, and reads their preprocessing."""

@@ -1,6 +1,6 @@
-"""A training checkpoint of PaddleSeg: `model.pdparams`, a pickle of weights by the names of their layers.
+"""Reads training checkpoints of PaddleSeg: `model.pdparams`, a pickle of weight name -> array.
 
-The pickle is read as plain data (`files.plain_pickle`), and nothing in it is run.
+The pickle is read as plain data (`files.plain_pickle`): no code in it runs.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from segexport.errors import InputError
 from segexport.files import plain_pickle
 from segexport.files.foreign import guarded
 
-_FRAMEWORK_NAMES = "StructuredToParameterName@@"  # what Paddle itself calls each weight; it decides nothing
+_FRAMEWORK_NAMES = "StructuredToParameterName@@"  # Paddle's internal names of the weights, not needed here
 _TRAINING_STATE = {"LR_Scheduler", "master_weights", "GradScaler"}
 _OPTIMIZER_SUFFIXES = ("_moment1_0", "_moment2_0", "_velocity_0", "_beta1_pow_acc_0", "_beta2_pow_acc_0")
 _LFS = b"version https://git-lfs"
-_NAMED = 6  # of many names, in one message
+_NAMED = 6  # names listed in one message
 _WEIGHTS_HINT = "give the weights of the network, which PaddleSeg calls model.pdparams"
 
 
 @guarded("a training checkpoint")
 def find_checkpoint(path: Path) -> Path:
-    """The file of weights: itself, or the one in a folder such as `best_model`.
+    """The file of weights: `path` itself, or the only one in a folder such as `best_model`.
 
     Raises:
-        InputError: Nothing there, no file of weights, or several.
+        InputError: `path` does not exist, or contains no file of weights, or several.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -61,11 +61,11 @@ def _require_weights(path: Path) -> None:
 
 @guarded("a training checkpoint")
 def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """The weights by their names.
+    """The weights of a checkpoint: name -> array, in native byte order.
 
     Raises:
-        InputError: Empty, cut off, no pickle, a pickle of something else, the state of an optimizer, nested weights,
-            or weights that are NaN or infinite.
+        InputError: The file is empty, truncated, no pickle, or not a flat table of weights; it is the state of an
+            optimizer; or weights are NaN or infinite.
     """
     content = _content(path)
     if not isinstance(content, dict):
@@ -99,7 +99,7 @@ def _content(path: Path) -> Any:
         if not head:
             raise InputError(f"{path}: the file is empty", cause="a copy or a download that did not finish")
         if head[:1] != b"\x80":
-            kind = "no pickle, which paddle.save writes"
+            kind = "it is not a pickle, the format of paddle.save"
             if head[:2] == b"PK":
                 kind = "a zip archive, as PyTorch writes"
             elif head == _LFS:
@@ -109,7 +109,7 @@ def _content(path: Path) -> Any:
         if stream.read(1) != pickle.STOP:
             raise InputError(
                 f"{path}: the checkpoint is cut off after {size_bytes:,} bytes",
-                cause="it does not end as a pickle does",
+                cause="the end of the pickle is missing",
                 hint="copy it or download it again",
             )
         try:
@@ -121,14 +121,14 @@ def _content(path: Path) -> Any:
 
 
 def _array(value: Any) -> np.ndarray | None:
-    """An array of numbers as this machine has them, also with the name that Paddle writes beside it; else None."""
+    """The array in native byte order, also from a (name, array) pair as some Paddle versions write; else None."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
         value = value[1]
     return np.asarray(value, value.dtype.newbyteorder("=")) if isinstance(value, np.ndarray) else None
 
 
 def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputError:
-    """Refuses weights in a nested dictionary, and values that are not weights."""
+    """The error for weights in a nested dictionary, or for values that are not weights."""
     for name, value in content.items():
         if isinstance(value, dict) and any(_array(each) is not None for each in value.values()):
             keep = f'paddle.save(paddle.load("{path.name}")["{name}"], "weights.pdparams")'
@@ -138,8 +138,8 @@ def _not_flat(path: Path, content: dict[Any, Any], others: list[str]) -> InputEr
                 hint=f"keep the weights alone: {keep}",
             )
     return InputError(
-        f"{path}: not weights alone",
-        cause=f"these are none: {_listed([f'{name} ({type(content[name]).__name__})' for name in others])}",
+        f"{path}: not only weights",
+        cause=f"not weights: {_listed([f'{name} ({type(content[name]).__name__})' for name in others])}",
         hint=_WEIGHTS_HINT,
     )
 

@@ -1,6 +1,6 @@
-"""Whether a checkpoint is of the network that a configuration builds: every weight of both is accounted for.
+"""Compares the weights of a checkpoint with a network's: all of them have to match.
 
-To train from, other weights will do as well: `fitting` takes what fits.
+Training can also start from other weights: `fitting` selects those that match.
 """
 
 from __future__ import annotations
@@ -13,24 +13,25 @@ import numpy as np
 from segexport.errors import InputError
 
 Shape = tuple[int, ...]
-_NAMED = 12  # of many names, in one message
+_NAMED = 12  # names listed in one message
 _BACKBONE = "backbone."
 
 
 def require_fit(
     path: Path, weights: Mapping[str, np.ndarray], network: Mapping[str, tuple[str, Shape]], config: Path, classes: int
 ) -> None:
-    """Compares the weights of a checkpoint with those that a network has.
+    """Requires that a checkpoint has exactly the weights of a network.
 
     Args:
-        path: Of the checkpoint, for messages.
-        network: Type and shape of each weight, by its name.
-        config: Of the network, for messages.
-        classes: How many the network has; 0 where that is not known.
+        path: Path of the checkpoint, for messages.
+        weights: Name -> array, from the checkpoint.
+        network: Name -> (dtype, shape) of each weight of the network.
+        config: Path of the network's configuration, for messages.
+        classes: Number of classes of the network; 0 if unknown.
 
     Raises:
-        InputError: Weights that are missing, left over, or of another shape or type. What it comes from is said where
-            it can be told: another number of classes, another backbone, another width, another network.
+        InputError: Weights are missing, left over, or of another shape or type. The message names the cause if it is
+            recognized: another number of classes, another backbone, another width, or another network.
     """
     missing = [name for name in network if name not in weights]
     left = [name for name in weights if name not in network]
@@ -51,21 +52,24 @@ def require_fit(
         raise InputError(
             f"{path}: {len(types)} of {len(network)} weights are of another type, {name!r} is {have}",
             cause=f"the network computes with {want}: {_listed(list(types))}",
-            hint=f'save them so: {{name: value.astype("{want}") for name, value in paddle.load(...).items()}}',
+            hint=f'convert them: {{name: value.astype("{want}") for name, value in paddle.load(...).items()}}',
         )
 
 
 def fitting(
     path: Path, weights: Mapping[str, np.ndarray], network: Mapping[str, tuple[str, Shape]]
 ) -> dict[str, np.ndarray]:
-    """The weights that a network can begin with: of the same name, type and shape, or those of its backbone alone.
+    """The weights from which a network can start training: those of equal name, type and shape.
+
+    Names without the prefix `backbone.` match too, as in a checkpoint of the backbone alone.
 
     Args:
-        path: Of the checkpoint, for messages.
-        network: Type and shape of each weight, by its name.
+        path: Path of the checkpoint, for messages.
+        weights: Name -> array, from the checkpoint.
+        network: Name -> (dtype, shape) of each weight of the network.
 
     Raises:
-        InputError: Not one of them fits.
+        InputError: None of them matches.
     """
     taken: dict[str, np.ndarray] = {}
     for name, (dtype, shape) in network.items():
@@ -74,7 +78,7 @@ def fitting(
             taken[name] = value
     if not taken:
         raise InputError(
-            f"{path}: not one of its {len(weights)} weights fits the network",
+            f"{path}: none of its {len(weights)} weights fits the network",
             cause=f"it has {_listed(list(weights))}; the network has {_listed(list(network))}",
             hint="give weights of the same network, or of its backbone",
         )
@@ -89,11 +93,11 @@ def _other_names(path: Path, config: Path, missing: list[str], left: list[str], 
     prefix = next((name[: -len(missing[0])] for name in left if missing and name.endswith(f".{missing[0]}")), "")
     if prefix and all(f"{prefix}{name}" in left for name in missing):
         what = f"{path}: the names of the weights begin with {prefix!r}"
-        hint = f'take it off: {{name.removeprefix("{prefix}"): value for name, value in paddle.load(...).items()}}'
+        hint = f'remove it: {{name.removeprefix("{prefix}"): value for name, value in paddle.load(...).items()}}'
     elif missing and left and all(name.startswith(_BACKBONE) for name in (*missing, *left)):
-        what = f"{path}: of another backbone than {config.name} names"
+        what = f"{path}: the checkpoint has another backbone than {config.name}"
     elif len(missing) == count:
-        what = f"{path}: of another network than {config.name} names: not one of its {count} weights is there"
+        what = f"{path}: the checkpoint is of another network than {config.name}: it has none of its {count} weights"
     return InputError(what, cause=cause, hint=hint)
 
 
@@ -104,22 +108,22 @@ def _other_shapes(
     pairs = {pair for have, want in shapes.values() for pair in _differences(have, want)}
     if len(pairs) == 1:
         have, want = next(iter(pairs))
-        extra = want - classes  # some networks have a class for nothing at all
+        extra = want - classes  # some networks have one more output, for "no object"
         if extra in (0, 1):
             return InputError(
-                f"{path}: of {have - extra} classes, {config.name} says {classes}",
+                f"{path}: the checkpoint has {have - extra} classes, {config.name} says {classes}",
                 cause=_listed(lines),
                 hint=f"set num_classes: {have - extra} in the configuration",
             )
     return InputError(
         f"{path}: {len(shapes)} of {count} weights have other shapes than in the network of {config.name}",
-        cause=f"the same layers, of another width: {_listed(lines)}",
+        cause=f"the layers are the same, their widths differ: {_listed(lines)}",
         hint="give the configuration that this checkpoint was trained with: --config FILE",
     )
 
 
 def _differences(have: Shape, want: Shape) -> set[tuple[int, int]]:
-    """Which sides differ; none that could be the classes where more than one does."""
+    """The (checkpoint, network) sizes that differ; if several do, pairs that cannot be numbers of classes."""
     different = {(a, b) for a, b in zip(have, want, strict=False) if a != b}
     return different if len(have) == len(want) and len(different) == 1 else {(-1, -1), (-2, -2)}
 

@@ -1,5 +1,5 @@
-"""Reads the configuration beside an export: PaddleSeg's `deploy.yaml`, of 2 and of 0.x, PaddleX's `inference.yml` and
-`model.yml`, PaddleDetection's `infer_cfg.yml`."""
+"""Reads the configuration of an export: `deploy.yaml` of PaddleSeg 2 and 0.x, `inference.yml` and `model.yml` of
+PaddleX, `infer_cfg.yml` of PaddleDetection."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from segexport.spec import Color, Frozen, Preprocess
 
 __all__ = ["DeployConfig", "ModelFiles", "find_model", "parse_deploy_config", "read_deploy_config"]
 
-_HEADS = ("argmax", "softmax", "none")  # the graph shows which it is
+_HEADS = ("argmax", "softmax", "none")  # only validated: the graph shows the head
 
 
 class DeployConfig(Frozen):
-    """Everything that an export states beside its program.
+    """The configuration of an export.
 
     Attributes:
-        source: The file's name and the system that wrote it; no path.
-        preprocess: Its transforms, as the contract.
-        model_file: The program's name, where the file gives it.
-        params_file: The parameters' name, where the file gives it.
-        labels: Class names, where the file gives them.
-        num_classes: Number of classes, where the file gives it.
-        input_shape: NCHW, -1 where dynamic, if the file gives it.
-        multi_label: Whether it was trained so that a pixel may be of several classes, or of none.
-        ignore_index: The label that its training has left out.
-        notes: What could not be taken over literally; some are warnings.
+        source: The file's name, without its path, and the system that wrote it.
+        preprocess: Its transforms, as the preprocessing contract.
+        model_file: Name of the program's file, if given.
+        params_file: Name of the parameters' file, if given.
+        labels: Class names, if given.
+        num_classes: Number of classes, if given.
+        input_shape: NCHW, -1 for a dynamic size, if given.
+        multi_label: Whether a pixel can have several classes, or none.
+        ignore_index: Label of pixels that training ignored.
+        notes: Differences between the file and the contract; some are warnings.
     """
 
     source: str
@@ -61,15 +61,15 @@ class DeployConfig(Frozen):
 
 
 def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
-    """Reads the file beside a model; without one, PaddleSeg's defaults are assumed, with a warning.
+    """Reads the configuration next to a model; without one, assumes PaddleSeg's defaults, with a warning.
 
     Args:
-        files: Of the model.
-        channels: How many the network takes.
-        stated: The user's preprocessing; then no transform is read.
+        files: The model's files.
+        channels: Number of input channels of the network.
+        stated: The user's preprocessing; replaces the file's transforms.
 
     Raises:
-        InputError: Not YAML, of no known system, or with transforms that the contract cannot express.
+        InputError: The file is not YAML, is of no known system, or has transforms that the contract cannot express.
     """
     if files.config is not None:
         return parse_deploy_config(files.config, channels, stated)
@@ -92,12 +92,12 @@ def read_deploy_config(files: ModelFiles, channels: int = 3, stated: Preprocess 
 
 
 CONFIG_KINDS = ("deploy.yaml", "inference.yml", "model.yml")
-_DEFAULTS = {1: Preprocess(color="gray", mean=(0.5,), std=(0.5,)), 3: Preprocess()}  # what PaddleSeg 2 reads
+_DEFAULTS = {1: Preprocess(color="gray", mean=(0.5,), std=(0.5,)), 3: Preprocess()}  # PaddleSeg 2's
 
 
 @guarded("a deploy file")
 def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None = None) -> DeployConfig:
-    """Reads one file, of whichever system; arguments and errors as `read_deploy_config`."""
+    """Reads a file of any of these systems; arguments and errors as in `read_deploy_config`."""
     content = _content(path)
     transforms = _Transforms(path, channels, stated)
     if isinstance(content.get("Deploy"), dict):
@@ -125,7 +125,7 @@ def parse_deploy_config(path: Path, channels: int = 3, stated: Preprocess | None
 
 
 class _Transforms(NamedTuple):
-    """Turns a file's transforms into the contract, or takes the user's in their place; see `read_deploy_config`."""
+    """Converts a file's transforms to the contract, or returns the user's; see `read_deploy_config`."""
 
     path: Path
     channels: int
@@ -140,7 +140,7 @@ class _Transforms(NamedTuple):
 
 
 def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
-    """PaddleSeg since 2.0, and PaddleX 3, which writes the same with a `Global`."""
+    """Reads a file of PaddleSeg since 2.0, or of PaddleX 3, which adds `Global`."""
     deploy = content["Deploy"]
     general = content.get("Global")
     dialect = PADDLEX_3 if isinstance(general, dict) and "model_name" in general else PADDLESEG
@@ -163,7 +163,7 @@ def _deploy(path: Path, content: dict[str, Any], transforms: _Transforms) -> Dep
 
 
 def _deploy_0(path: Path, deploy: dict[str, Any], channels: int, stated: Preprocess | None) -> DeployConfig:
-    """PaddleSeg before 2.0, whose `export_model.py` writes a folder `freeze_model`."""
+    """Reads a file of PaddleSeg before 2.0, whose `export_model.py` writes a folder `freeze_model`."""
     preprocess, notes = (stated, ()) if stated is not None else paddleseg_0.to_preprocess(path, deploy, channels)
     classes = deploy.get("NUM_CLASSES")
     return DeployConfig(
@@ -177,7 +177,7 @@ def _deploy_0(path: Path, deploy: dict[str, Any], channels: int, stated: Preproc
 
 
 def _pre_process(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
-    """PaddleX 3 with `PreProcess.transform_ops`: each operation is `{Name: parameters}`."""
+    """Reads a file of PaddleX 3 with `PreProcess.transform_ops`: each operation is `{Name: parameters}`."""
     pre, post = content.get("PreProcess"), content.get("PostProcess")
     ops = pre.get("transform_ops") if isinstance(pre, dict) else pre
     preprocess, notes = transforms.contract(lambda: _named_list(path, "PreProcess.transform_ops", ops), PADDLEX_3)
@@ -192,14 +192,14 @@ def _pre_process(path: Path, content: dict[str, Any], transforms: _Transforms) -
 
 
 def _detection(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
-    """PaddleDetection, and PaddleX 3 for detectors, which writes the same."""
+    """Reads a file of PaddleDetection, or of a PaddleX 3 detector, which has the same form."""
     preprocess, notes = transforms.contract(
         lambda: typed_list(path, content["Preprocess"], "Preprocess"), PADDLEDETECTION
     )
     if any(op.op == "resize_short" for op in preprocess.geometry):
         notes = (
             *notes,
-            "a resize that keeps the ratio samples by the rounded size, PaddleDetection by the exact ratio",
+            "a resize that keeps the ratio samples with the rounded size, PaddleDetection with the exact ratio",
         )
     labels = _labels(path, content.get("label_list"))
     return DeployConfig(
@@ -212,7 +212,7 @@ def _detection(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
 
 
 def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> DeployConfig:
-    """PaddleX 0, 1 and 2. The first of them and PaddleSeg's HumanSeg call the transforms `test_transforms`."""
+    """Reads a file of PaddleX 0, 1 or 2. PaddleX 0 and PaddleSeg's HumanSeg name the transforms `test_transforms`."""
     status = content.get("status", content.get("save_method"))
     if status in ("Normal", "Prune", "fluid.save"):
         raise InputError(
@@ -226,7 +226,7 @@ def _model_yml(path: Path, content: dict[str, Any], transforms: _Transforms) -> 
     if kind == "detector" and dialect is PADDLEX_1:
         raise InputError(
             f"{path}: a detector of PaddleX 1",
-            cause="its program takes im_info and gives masks in another form than its successors",
+            cause="its program takes im_info and returns masks in another form than PaddleX 2's",
             hint="export the model with PaddleX 2 or PaddleDetection",
         )
     if kind not in ("segmenter", "detector"):
@@ -271,7 +271,7 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def _tuples_to_lists(node: yaml.Node) -> None:
-    """Reads Python's tuples, which PaddleX writes with a special tag, as lists."""
+    """Converts Python tuples, which PaddleX writes with a special tag, to lists."""
     if isinstance(node, yaml.SequenceNode):
         if node.tag == "tag:yaml.org,2002:python/tuple":
             node.tag = "tag:yaml.org,2002:seq"
@@ -293,12 +293,12 @@ def typed_list(path: Path, value: Any, where: str = "Deploy.transforms") -> list
 
 
 def named_types(transforms: Any) -> list[Any]:
-    """The names of transforms of that form, also of those that are not read."""
+    """The names of all transforms of the form `{type: Name, ...}`, also of unknown ones."""
     return [item.get("type") for item in transforms if isinstance(item, dict)] if isinstance(transforms, list) else []
 
 
 def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Transforms of the form `{Name: {parameter: ...}}`, or the name alone."""
+    """Transforms of the form `{Name: {parameter: ...}}` or `Name`."""
     transforms = []
     for item in _list(path, where, value):
         item = {item: None} if isinstance(item, str) else item
@@ -312,7 +312,7 @@ def _named_list(path: Path, where: str, value: Any) -> list[tuple[str, dict[str,
 
 
 def _of_model_yml(path: Path, key: str, content: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Transforms as `{Name: {...}}`, or as PaddleX's first releases wrote them: `[Name, {...}]`."""
+    """Transforms of the form `{Name: {...}}` or, in PaddleX's first releases, `[Name, {...}]`."""
     items = _list(path, key, content.get(key))
     pairs = [isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) for item in items]
     if not items or not all(pairs):
@@ -368,7 +368,7 @@ def _shape(path: Path, value: Any) -> tuple[int, ...] | None:
 
 
 def _fixed_shape(path: Path, value: Any, dialect: Dialect) -> tuple[int, ...] | None:
-    """PaddleX 1 writes (width, height), PaddleX 2 NCHW or (height, width)."""
+    """The input shape, NCHW: PaddleX 1 writes (width, height), PaddleX 2 NCHW or (height, width)."""
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(side, int) for side in value) or len(value) not in (2, 4):

@@ -1,13 +1,13 @@
-"""What PaddleSeg and the three PaddleX take for granted, and the reader of one transform's parameters.
+"""Defaults of PaddleSeg, PaddleX and PaddleDetection, and the reader of one transform's parameters.
 
-Names, defaults and orders are those of each system's code:
+Names, defaults and orders follow each system's code:
 
-- PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` makes it RGB. Sizes are (width, height). One
-  channel is what `cv2.IMREAD_GRAYSCALE` gives.
-- PaddleX 0 and 1 (`model.yml`): BGR if `TransformsMode` states it. Sizes are (width, height). `ResizeByShort` is
-  nearest. Images of other than three channels keep the values that their files store, as in PaddleX 2.
+- PaddleSeg (`deploy.yaml`): OpenCV reads BGR, `Compose(to_rgb=True)` converts it to RGB. Sizes are (width, height). One
+  channel is `cv2.IMREAD_GRAYSCALE`.
+- PaddleX 0 and 1 (`model.yml`): BGR if `TransformsMode` says so. Sizes are (width, height). `ResizeByShort` is
+  nearest. Images whose number of channels is not three keep their stored values, as in PaddleX 2.
 - PaddleX 2 (`model.yml`, version 2): RGB. Sizes are (height, width). `Normalize` has ImageNet's mean and std.
-- PaddleDetection (`infer_cfg.yml`): RGB. Sizes are (height, width). Interpolations are OpenCV's numbers.
+- PaddleDetection (`infer_cfg.yml`): RGB. Sizes are (height, width). Interpolations are OpenCV's constants.
 - PaddleX 3 (`inference.yml`): RGB. `Resize` keeps the ratio and rounds up to multiples of 32 by default.
 """
 
@@ -23,9 +23,9 @@ from segexport.spec import Color, Interpolation
 
 Values = tuple[float, ...]  # one for each channel
 
-RANDOM_CAUSE = "an export has to treat the same image always alike; this is for training"
+RANDOM_CAUSE = "an export has to treat equal images equally; random transforms are for training"
 RANDOM_HINT = "take it out of the transforms: use the validation transforms of the training config"
-OWN_HINT = "say the preprocessing yourself with --preprocess FILE"
+OWN_HINT = "describe the preprocessing yourself with --preprocess FILE"
 
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
@@ -43,16 +43,16 @@ _INTERPOLATIONS: dict[str, Interpolation] = {
 
 @dataclass(frozen=True)
 class Dialect:
-    """What one system takes for granted.
+    """Defaults of one system.
 
     Attributes:
-        name: For messages.
-        color: The order in which its networks get the channels.
+        name: Name of the system, for messages.
+        color: Channel order of its networks' input.
         height_first: Whether a pair of sizes is (height, width).
         keep_ratio, size_divisor: Defaults of `Resize`.
         mean, std: Defaults of `Normalize`.
-        short_size, short_max_size, short_interp: Defaults of `ResizeByShort`; None where the size must be given.
-        reads_channels: Whether it reads images of any number of channels, with the values that the files store.
+        short_size, short_max_size, short_interp: Defaults of `ResizeByShort`; None if the size is required.
+        reads_channels: Whether it reads images with any number of channels, with their stored values.
     """
 
     name: str
@@ -80,10 +80,12 @@ PADDLEDETECTION = Dialect("PaddleDetection", height_first=True, keep_ratio=True,
 
 
 class Params:
-    """The parameters of one transform; what is not asked for is an error at the end.
+    """The parameters of one transform; `finish` refuses those that were not read.
 
     Args:
-        channels: How many the network takes.
+        what: Position of the transform, for messages.
+        name: Name of the transform.
+        channels: Number of input channels of the network.
     """
 
     def __init__(self, what: str, name: str, dialect: Dialect, values: dict[str, Any], channels: int = 3) -> None:
@@ -92,12 +94,12 @@ class Params:
         self._known: list[str] = []
 
     def take(self, key: str, default: Any = None) -> Any:
-        """The value as in the file."""
+        """The value as written in the file."""
         self._known.append(key)
         return self._values.pop(key, default)
 
     def finish(self) -> None:
-        """Raises InputError for a parameter that nothing has taken: it would change what the transform does."""
+        """Raises InputError for a parameter that was not read: it would change the transform."""
         if self._values:
             name = sorted(map(str, self._values))[0]
             near = difflib.get_close_matches(name, self._known, n=1)
@@ -111,11 +113,11 @@ class Params:
         return InputError(f"{self.what}: {key} is {value!r}, {expected} is expected")
 
     def given(self, key: str) -> bool:
-        """Whether the file says it."""
+        """Whether the file has the parameter."""
         return key in self._values
 
     def ignore_all(self) -> None:
-        """For a transform whose parameters do not matter here."""
+        """Accepts all parameters of a transform that has no effect here."""
         self._values.clear()
 
     def positive(self, key: str, default: int | None = None) -> int:
@@ -123,7 +125,7 @@ class Params:
         return self._positive(key, self.take(key, default))
 
     def optional_positive(self, key: str, default: int | None = None) -> int | None:
-        """A number of pixels; null and -1 mean none."""
+        """A number of pixels; None for null and -1."""
         value = self.take(key, default)
         return None if value is None or value == -1 else self._positive(key, value)
 
@@ -140,7 +142,7 @@ class Params:
         return value
 
     def size(self, key: str, value: Any) -> tuple[int, int]:
-        """(width, height) of a value that was taken, whatever the dialect's order is."""
+        """(width, height) from a size in the dialect's order."""
         pair = [value, value] if isinstance(value, int) else value
         good = isinstance(pair, list) and len(pair) == 2
         if not good or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in pair):
@@ -148,7 +150,7 @@ class Params:
         return (pair[1], pair[0]) if self.dialect.height_first else (pair[0], pair[1])
 
     def per_channel(self, key: str, default: Any) -> Values:
-        """One number for each channel; equal ones count for all, however many there are."""
+        """One number per channel; a single number, or several equal ones, apply to all channels."""
         value = self.take(key, default)
         values = list(value) if isinstance(value, list | tuple) else [value]
         if not values or not all(map(_is_number, values)):
@@ -160,7 +162,7 @@ class Params:
         return tuple(map(float, values))
 
     def interpolation(self, key: str, default: str = "LINEAR") -> Interpolation:
-        """The contract's name of an interpolation."""
+        """The interpolation, by its name in the contract."""
         value = self.take(key, default)
         if isinstance(value, int) and not isinstance(value, bool) and value in range(5):
             value = ("NEAREST", "LINEAR", "CUBIC", "AREA", "LANCZOS4")[value]

@@ -1,4 +1,4 @@
-"""PaddleSeg's and PaddleX's lists of transforms as the one preprocessing contract."""
+"""Converts lists of transforms of PaddleSeg, PaddleX and PaddleDetection to the preprocessing contract."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ def to_preprocess(
     color: Color | None = None,
     channels: int = 3,
 ) -> tuple[Preprocess, tuple[str, ...]]:
-    """Translates transforms, in their order, into the contract.
+    """Converts transforms, in order, to the contract.
 
     Args:
         transforms: Name and parameters of each.
         dialect: The system that wrote them.
         where: The file, for messages.
-        color: The order of three channels, where the file says it.
-        channels: How many the network takes.
+        color: Order of three channels, if the file gives it.
+        channels: Number of input channels of the network.
 
     Returns:
-        The contract, and notes: what could not be said in the same words is a warning.
+        The contract, and notes; differences from the transforms are warnings.
 
     Raises:
-        InputError: A transform or a parameter that is unknown, random, or beyond the contract.
+        InputError: A transform or a parameter is unknown, random, or not expressible in the contract.
     """
     state = PreprocessBuilder(dialect, color or dialect.color, channels)
     for position, (name, params) in enumerate(transforms, start=1):
@@ -91,7 +91,7 @@ def to_preprocess(
 
 
 def _as_read(state: PreprocessBuilder) -> tuple[Color, Depth]:
-    """How images become the network's channels; what the system's own code does not say is a warning."""
+    """Color and depth of the network's input; adds a warning if the system does not define them."""
     if state.channels == 3:
         return state.color, state.depth
     if state.dialect.reads_channels:
@@ -122,7 +122,7 @@ def _resize(state: PreprocessBuilder, params: Params) -> None:
     interpolation = params.interpolation("interp")
     params.take("backend")
     if dialect is PADDLEX_3 and value in (None, -1, [-1, -1]):
-        return  # PaddleX 3: the image's own size
+        return  # PaddleX 3 keeps the image's size
     width, height = params.size("target_size", value)
     _note_nearest(state, interpolation)
     if keep_ratio and width != height and dialect is not PADDLEX_2:
@@ -140,7 +140,7 @@ def _resize(state: PreprocessBuilder, params: Params) -> None:
 
 
 def _resize_image(state: PreprocessBuilder, params: Params) -> None:
-    """PaddleX 3's general `ResizeImage`: to `size`, or the shorter side to `resize_short`."""
+    """Converts `ResizeImage` of PaddleX 3: to `size`, or the shorter side to `resize_short`."""
     short = params.optional_positive("resize_short")
     size = params.take("size")
     interpolation = params.interpolation("interpolation")
@@ -177,7 +177,7 @@ def _limit_long(state: PreprocessBuilder, params: Params) -> None:
 
 
 def _limit_short(state: PreprocessBuilder, params: Params) -> None:
-    """PaddleSeg's matting."""
+    """Converts a transform of PaddleSeg's matting."""
     low, high = params.optional_positive("min_short"), params.optional_positive("max_short")
     if low is not None and high is not None and low > high:
         raise InputError(f"{params.what}: min_short {low} is above max_short {high}")
@@ -259,7 +259,7 @@ def _normalize(state: PreprocessBuilder, params: Params) -> None:
 
 
 def _normalize_image(state: PreprocessBuilder, params: Params) -> None:
-    """The general `NormalizeImage`: its `scale` may be the text `1./255.`."""
+    """Converts `NormalizeImage` of PaddleX 3; its `scale` may be the text `1./255.`."""
     mean, std = params.per_channel("mean", IMAGENET_MEAN), params.per_channel("std", IMAGENET_STD)
     _require_divisor(params, "std", std)
     scale = params.take("scale", 1 / 255)
@@ -278,7 +278,7 @@ def _normalize_image(state: PreprocessBuilder, params: Params) -> None:
 
 
 def _clip(state: PreprocessBuilder, params: Params) -> None:
-    """PaddleX 1's remote sensing."""
+    """Converts a transform of PaddleX 1's remote sensing."""
     low, high = params.per_channel("min_val", 0), params.per_channel("max_val", 255.0)
     if max(high) > 255:
         state.depth = "stored"
@@ -305,7 +305,7 @@ def _decode_image(state: PreprocessBuilder, params: Params) -> None:
 
 
 def _nothing(state: PreprocessBuilder, params: Params) -> None:
-    """Changes containers, the axes' order or the label, but no pixel of the image."""
+    """Accepts a transform that changes containers, axis order or labels, but no pixel of the image."""
     params.ignore_all()
 
 
@@ -317,7 +317,7 @@ def _require_divisor(params: Params, key: str, values: Values) -> None:
 def _note_nearest(state: PreprocessBuilder, interpolation: str) -> None:
     if interpolation == "nearest":
         state.notes.append(
-            warning("nearest interpolation takes the pixel under the centre; OpenCV's is half a pixel beside it")
+            warning("nearest interpolation takes the pixel under the centre; OpenCV's is shifted by half a pixel")
         )
 
 
@@ -379,7 +379,7 @@ def _unknown(what: str, name: str) -> InputError:
     if name.startswith("Random") or name in ("MixupImage", "Mixup", "CutMix"):
         return InputError(f"{what}: a random transform", cause=RANDOM_CAUSE, hint=RANDOM_HINT)
     if name in _BEYOND:
-        return InputError(f"{what}: cannot be said in the preprocessing contract", cause=_BEYOND[name], hint=OWN_HINT)
+        return InputError(f"{what}: not expressible in the preprocessing contract", cause=_BEYOND[name], hint=OWN_HINT)
     near = difflib.get_close_matches(name, _HANDLERS, n=1)
     return InputError(
         f"{what}: unknown transform" + (f", perhaps {near[0]}" if near else ""),

@@ -1,8 +1,8 @@
-"""The transforms of PaddleDetection's exports (`infer_cfg.yml`), beside those that all systems share.
+"""Converts transforms that are specific to PaddleDetection's exports (`infer_cfg.yml`).
 
-Names, defaults and orders are those of its deployment code: `Resize` with `keep_ratio` brings the shorter side to the
-target's shorter one unless the longer side would pass the target's longer one; `PadStride` pads zeros behind the
-normalization, at the right and the bottom.
+Names, defaults and orders follow its deployment code: `Resize` with `keep_ratio` scales the shorter side to the
+target's shorter side, or less if the longer side would exceed the target's longer side; `PadStride` pads with zeros
+after the normalization, at the right and the bottom.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def normalize_image(state: PreprocessBuilder, params: Params) -> None:
 
 
 def pad_stride(state: PreprocessBuilder, params: Params) -> None:
-    """`PadStride`, and PaddleX 2's `BatchPadding`, which calls its number `pad_to_stride`."""
+    """Converts `PadStride`, and PaddleX 2's `BatchPadding`, whose parameter is `pad_to_stride`."""
     stride = params.take("stride", params.take("pad_to_stride", 0))
     if isinstance(stride, bool) or not isinstance(stride, int):
         raise params.wrong("stride", stride, "a number of pixels")

@@ -1,4 +1,4 @@
-"""Which files in a folder are the model: PaddleSeg's and PaddleX's names, old and new, exports and artifacts."""
+"""Finds the model in a folder: exports of PaddleSeg and PaddleX, old and new, and artifacts."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class ModelFiles(Frozen):
     """The files of one model.
 
     Attributes:
-        kind: `paddle`: a legacy program. `paddle-pir`: a program as Paddle 3 writes it (`.json`). `artifact`: a folder
-            with a `manifest.json`, which says all else.
-        folder: Where they lie.
-        model: The program; of an artifact, its manifest.
+        kind: `paddle`: a legacy program. `paddle-pir`: a program of Paddle 3 (`.json`). `artifact`: a folder with a
+            `manifest.json` that describes the model. Otherwise the name of a target.
+        folder: Folder of the files.
+        model: The program, or the manifest of an artifact.
         params: The parameters, if they are in a separate file.
-        config: `deploy.yaml`, `inference.yml` or `model.yml`, where there is one.
+        config: `deploy.yaml`, `inference.yml` or `model.yml`, if there is one.
     """
 
     kind: str
@@ -48,10 +48,10 @@ class ModelFiles(Frozen):
 
 @guarded("a model")
 def find_model(path: Path) -> ModelFiles:
-    """Recognises the model in a folder, or the one that a file belongs to.
+    """Finds the model in a folder, or the model of which `path` is a file.
 
     Raises:
-        InputError: Nothing there, no model, several, a training checkpoint, or a program without its parameters.
+        InputError: `path` does not exist, has no model or several, is a training checkpoint, or has no parameters.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
@@ -74,7 +74,7 @@ def find_model(path: Path) -> ModelFiles:
 
 
 def _artifact_of(path: Path) -> ModelFiles | None:
-    """The artifact that a file is of, whose manifest says more of the model than the file does."""
+    """The artifact that contains a file: its manifest describes the model better than the file alone."""
     manifest = path.with_name(MANIFEST_NAME)
     if not manifest.is_file() or path == manifest:
         return None
@@ -114,7 +114,7 @@ def _from_file(path: Path) -> ModelFiles:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The programs in a folder. A `.json` beside a `.pdmodel` of the same name is the same program, written twice."""
+    """The programs in a folder. A `.json` with the name of a `.pdmodel` is the same program, and is left out."""
     files = sorted(file for file in folder.iterdir() if file.is_file() and _kind(file) is not None and _is_whole(file))
     return [file for file in files if not (file.suffix.lower() == ".json" and file.with_suffix(".pdmodel").is_file())]
 
@@ -131,7 +131,7 @@ def _kind(path: Path) -> str | None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the file beside it that the format needs exists; an `.xml` without it is no model."""
+    """Whether the format's second file exists, if it has one; an `.xml` without its weights is no model."""
     beside = next(
         (target.beside for target in instances("target").values() if target.suffix == path.suffix.lower()), ""
     )
@@ -139,13 +139,13 @@ def _is_whole(path: Path) -> bool:
 
 
 def _is_pir(path: Path) -> bool:
-    """Paddle 3 begins its programs with `{"base_code":{"magic":"pir",`; other JSON files are not models."""
+    """Whether a JSON file is a program of Paddle 3, which begins with `{"base_code":{"magic":"pir",`."""
     with path.open("rb") as stream:
         return b'"magic":"pir"' in stream.read(256).replace(b" ", b"").replace(b"\n", b"")
 
 
 def _named_by_config(folder: Path) -> tuple[Path | None, Path | None]:
-    """The program and the parameters that a deploy.yaml names, of PaddleSeg 2 or 0; PaddleX's files name none."""
+    """The program and the parameters named in a deploy.yaml of PaddleSeg 2 or 0; PaddleX's files name none."""
     config = _config(folder)
     if config is None or config.name.startswith("model."):
         return None, None
@@ -186,7 +186,7 @@ def _config(folder: Path) -> Path | None:
 
 
 def _no_model(folder: Path) -> InputError:
-    """Says what a folder without a model holds instead."""
+    """The error for a folder without a model; names its content."""
     names = sorted(file.name for file in folder.iterdir())
     below = sorted(child.name for child in folder.iterdir() if child.is_dir() and _has_model(child))
     if below:
@@ -204,7 +204,7 @@ def _no_model(folder: Path) -> InputError:
         )
     holds = f"it contains {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else "it is empty"
     return InputError(
-        f"{folder}: no model", cause=holds, hint="a model is model.pdmodel with model.pdiparams, or alike"
+        f"{folder}: no model", cause=holds, hint="a model is, for example, model.pdmodel with model.pdiparams"
     )
 
 

@@ -1,8 +1,7 @@
-"""The preprocessing of PaddleSeg before 2.0, which its `deploy.yaml` says in upper case under `DEPLOY`.
+"""Reads the preprocessing of PaddleSeg before 2.0, from `DEPLOY` in its `deploy.yaml`.
 
-As its `deploy/python/infer.py` does it: OpenCV reads blue, green, red (four channels: and alpha) and nothing turns them
-around, whatever IMAGE_TYPE says; the image is resized to EVAL_CROP_SIZE (width, height), without keeping its ratio;
-then (value / 255 - MEAN) / STD.
+From its `deploy/python/infer.py`: OpenCV reads BGR (BGRA for four channels), which is kept, whatever IMAGE_TYPE says;
+the image is resized to EVAL_CROP_SIZE (width, height) without keeping its ratio; then (value / 255 - MEAN) / STD.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from segexport.spec import Color, Preprocess, Resize
 
 _SIZE = re.compile(r"\(?\s*(\d{1,5})\s*,\s*(\d{1,5})\s*,?\s*\)?")
 _COLORS: dict[int, Color] = {1: "gray", 3: "bgr", 4: "bgra"}
-# What changes no pixel, and what is looked at elsewhere.
+# Known keys: those that change no pixel, and those that are read elsewhere.
 _OTHERS = {
     "USE_GPU", "MODEL_PATH", "MODEL_FILENAME", "PARAMS_FILENAME", "IMAGE_TYPE", "NUM_CLASSES", "PRE_PROCESSOR",
     "PREDICTOR_MODE", "BATCH_SIZE", "USE_PR", "RESIZE_TYPE", "CHANNELS", "EVAL_CROP_SIZE", "MEAN", "STD",
@@ -29,13 +28,13 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
     """The contract, and notes; see `deploy_config.read_deploy_config` for the arguments.
 
     Raises:
-        InputError: Something is missing or beyond the contract, or the network takes another number of channels.
+        InputError: A key is missing or not expressible in the contract, or the number of channels is not the network's.
     """
     where = f"{path}: DEPLOY"
     if deploy.get("USE_PR"):
         raise InputError(
             f"{where}.USE_PR is {deploy['USE_PR']!r}",
-            cause="then the preprocessing is inside of the network, and which part of it the file does not say",
+            cause="part of the preprocessing is inside the network, and the file does not say which",
             hint="export it again with USE_PR 0, or " + OWN_HINT,
         )
     if deploy.get("RESIZE_TYPE", "UNPADDING") != "UNPADDING":
@@ -59,14 +58,14 @@ def to_preprocess(path: Path, deploy: dict[str, Any], channels: int) -> tuple[Pr
     mean, std = params.per_channel("MEAN", None), params.per_channel("STD", None)
     if not all(std):
         raise InputError(f"{where}.STD contains a 0, which is a divisor: {list(std)}")
-    notes = [f"channels in the order of OpenCV, {_COLORS[channels]}: PaddleSeg 0 turns them around nowhere"]
+    notes = [f"channels in OpenCV's order, {_COLORS[channels]}: PaddleSeg 0 never reverses them"]
     if unknown := sorted(map(str, deploy.keys() - _OTHERS)):
         notes.append(warning(f"{path.name}: DEPLOY.{', DEPLOY.'.join(unknown)} is unknown and was not used"))
     contract = Preprocess(color=_COLORS[channels], geometry=(Resize(width=width, height=height),), mean=mean, std=std)
     return contract, tuple(notes)
 
 
-_BY_ITS_OWN = "another program than PaddleSeg's own wrote it"
+_BY_ITS_OWN = "PaddleSeg did not write it"
 
 
 def _is_pair(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Collects a preprocessing from transforms that are read one after the other."""
+"""Builds a preprocessing contract from transforms, one after the other."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from segexport.spec import Color, Depth, Geometry
 class PreprocessBuilder:
     """The preprocessing read so far: geometry, and the normalization (value * scale - mean) / std.
 
-    Geometry that comes after a normalisation is moved before it. For a resize that changes nothing, since the weights
-    of an interpolation sum to 1; for a padding or a clip, its values are brought back to grey levels.
+    Geometry after a normalisation is moved before it. A resize gives the same result there, because the weights of an
+    interpolation sum to 1; the values of a padding or a clip are converted to grey levels.
     """
 
     dialect: Dialect
@@ -31,11 +31,11 @@ class PreprocessBuilder:
         self.mean, self.std = (0.0,) * self.channels, (1.0,) * self.channels
 
     def grey_levels(self, value: Values) -> Values:
-        """A padding's or a clip's value in grey levels, also where it was given after the normalisation."""
+        """Converts the value of a padding or a clip after the normalisation to grey levels."""
         return tuple((v * s + m) / self.scale for v, m, s in zip(value, self.mean, self.std, strict=True))
 
     def normalize(self, scale: float, mean: Values, std: Values) -> None:
-        """Adds one step of normalisation behind those that there are."""
+        """Appends a normalisation to the previous ones."""
         if not self.normalized:
             self.scale, self.mean, self.std = scale, mean, std
         else:  # ((v * a - b) / c * d - e) / f = (v * a - (b + e * c / d)) / (c * f / d)

@@ -1,8 +1,8 @@
-"""PaddleSeg's training configuration: what network a checkpoint is of, and how its images were prepared.
+"""Reads PaddleSeg's training configuration: the network of a checkpoint, and its preprocessing.
 
-Files inherit from others by `_base_`, as `paddleseg.cvlibs.Config` reads them: what a file says goes over what its base
-says, key by key, unless `_inherited_: false` replaces a section whole. Classes and channels that the model does not
-state are those of its data set.
+Files inherit from others by `_base_`, as in `paddleseg.cvlibs.Config`: a file's keys override those of its base, unless
+`_inherited_: false` replaces a whole section. Numbers of classes and channels that the model does not give are those of
+its data set.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from segexport.importers.deploy_params import PADDLESEG
 from segexport.importers.deploy_transforms import to_preprocess
 from segexport.spec import Frozen, Preprocess
 
-_DEPTH = 16  # of files that inherit from one another
-_PLAIN_DATASET = "Dataset"  # the one whose classes and channels are in the file and not in its class
+_DEPTH = 16  # longest chain of files that inherit from one another
+_PLAIN_DATASET = "Dataset"  # its classes and channels are given in the file, not in its class
 _DATASETS = ("train_dataset", "val_dataset")
 _WITH_TRANSFORMS = (
     "export",
     "val_dataset",
     "test_dataset",
-)  # the first that has some; `export` is of PaddleSeg 2.2-2.5
+)  # the first with transforms is used; `export` is of PaddleSeg 2.2-2.5
 _SECTIONS = {
     "model", "train_dataset", "val_dataset", "test_dataset", "export", "test_config", "optimizer", "lr_scheduler",
     "loss", "distill_loss", "learning_rate", "batch_size", "iters", "seed", "to_static_training", "profiler_options",
@@ -35,17 +35,17 @@ _SECTIONS = {
 
 
 class TrainingConfig(Frozen):
-    """What a configuration says about the network of a checkpoint.
+    """The part of a configuration that describes the network of a checkpoint.
 
     Attributes:
-        file: The file that was given; its bases are read into it.
-        model: Type and parameters of the network and, in it, of its backbone, as PaddleSeg's constructors take them.
-        dataset: PaddleSeg's class of the training data, which can say how many classes and channels there are; "" where
-            the file says it, or leaves it to the network.
-        transforms: Those of validation, as the file has them; None where it names none.
-        transforms_of: The section that they are from.
-        ignore_index: The label that the training has left out.
-        notes: What was not taken over; some are warnings.
+        file: The configuration's path; its bases are merged into it.
+        model: Type and constructor arguments of the network and, nested, of its backbone.
+        dataset: Class of the training data in PaddleSeg, which may define the numbers of classes and channels; "" if
+            the file gives them, or leaves them to the network.
+        transforms: Transforms of validation, as in the file; None if it has none.
+        transforms_of: Section of the transforms.
+        ignore_index: Label of pixels that training ignored.
+        notes: Settings that were not used; some are warnings.
     """
 
     file: Path
@@ -58,18 +58,18 @@ class TrainingConfig(Frozen):
 
     @property
     def source(self) -> str:
-        """For messages: the file's name and what it is."""
+        """The file's name and system, for messages."""
         return f"{self.file.name} (PaddleSeg)"
 
     def deploy_config(self, channels: int, stated: Preprocess | None) -> DeployConfig:
-        """What an export of this configuration would say beside its program.
+        """The deploy configuration that an export with this configuration would have.
 
         Args:
-            channels: How many the network takes.
-            stated: The preprocessing, where the user says it: then no transform is read.
+            channels: Number of input channels of the network.
+            stated: The user's preprocessing; replaces the file's transforms.
 
         Raises:
-            InputError: Transforms that the contract cannot say.
+            InputError: The contract cannot express the transforms.
         """
         if stated is not None:
             return DeployConfig(source=self.source, preprocess=stated, ignore_index=self.ignore_index, notes=self.notes)
@@ -91,10 +91,10 @@ class TrainingConfig(Frozen):
 
 @guarded("a training configuration of PaddleSeg")
 def read_training_config(path: Path) -> TrainingConfig:
-    """Reads a configuration with its bases.
+    """Reads a configuration and its bases.
 
     Raises:
-        InputError: Not YAML, bases that are missing or go in a circle, no network, or parts that contradict each other.
+        InputError: The file is not YAML, has no network, or contradicts itself; a base is missing or circular.
     """
     content = _with_bases(path, ())
     model = content.get("model")
@@ -126,7 +126,7 @@ def read_training_config(path: Path) -> TrainingConfig:
 
 
 def _with_bases(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """The file's content over that of its bases; `below` are the files that inherit from it."""
+    """The content of a file merged with its bases; `below` are the files that inherit from it."""
     if path.resolve() in below or len(below) > _DEPTH:
         raise InputError(f"{path}: inherits from itself by _base_", cause=" <- ".join(map(str, (path, *below[::-1]))))
     if not path.exists():
@@ -164,10 +164,10 @@ def _section(path: Path, content: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]], in_dataset: str) -> int | None:
-    """The number that model and data sets state, where one does.
+    """The number given by the model and the data sets; None if none gives it.
 
     Raises:
-        InputError: They state two, or no number.
+        InputError: They give different values, or a value is not a whole number.
     """
     stated = {"model": of_model} | dict(zip(_DATASETS, (data.get(in_dataset) for data in datasets), strict=True))
     stated = {where: value for where, value in stated.items() if value is not None}
@@ -176,21 +176,21 @@ def _agreed(path: Path, name: str, of_model: Any, datasets: list[dict[str, Any]]
             raise InputError(f"{path}: {where}: {name} is {value!r}, a whole number is expected")
     if len(set(stated.values())) > 1:
         said = ", ".join(f"{value} in {where}" for where, value in stated.items())
-        raise InputError(f"{path}: {name} is {said}", hint="PaddleSeg wants the same everywhere")
+        raise InputError(f"{path}: {name} is {said}", hint="PaddleSeg requires the same value everywhere")
     return next(iter(stated.values()), None)
 
 
 def _pretrained(section: dict[str, Any]) -> list[str]:
-    """The weights that the network and its parts would begin with."""
+    """The pretrained weights of the network and its parts."""
     found = [str(section["pretrained"])] if section.get("pretrained") else []
     return found + [name for value in section.values() if isinstance(value, dict) for name in _pretrained(value)]
 
 
 def _plain(path: Path, value: Any, where: str) -> Any:
-    """A copy of what constructors are given: numbers, text, lists and sections.
+    """A copy of constructor arguments: numbers, text, lists and sections.
 
     Raises:
-        InputError: Anything else, or text with a call in it: PaddleSeg evaluates some as Python (`norm_layer`).
+        InputError: A value of another kind, or text with a call: PaddleSeg evaluates some as Python (`norm_layer`).
     """
     if isinstance(value, dict):
         return {str(key): _plain(path, each, f"{where}.{key}") for key, each in value.items()}
@@ -198,7 +198,7 @@ def _plain(path: Path, value: Any, where: str) -> Any:
         return [_plain(path, each, f"{where}[{index}]") for index, each in enumerate(value)]
     if isinstance(value, str) and "(" in value and not where.endswith(".pretrained"):
         raise InputError(
-            f"{path}: {where} is {value!r}", cause="PaddleSeg evaluates some texts as Python, so none may hold a call"
+            f"{path}: {where} is {value!r}", cause="PaddleSeg evaluates some text as Python, so calls are not allowed"
         )
     finite = not isinstance(value, float) or math.isfinite(value)
     if finite and (value is None or isinstance(value, str | bool | int | float)):

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+_ROWS_AT_ONCE = 64  # of averaged scores, so that no second copy of a whole band is needed
+
+
 def in_tiles(session: Session, manifest: Manifest, contract: Preprocess | None = None) -> Session:
     """The session itself, or one that cuts what `preprocess.apply` left whole for it.
 
@@ -201,15 +204,17 @@ class TiledSession:
         total: np.ndarray | None = None  # of the rows from `top` on
         top = 0
 
-        def finished(count: int) -> tuple[int, np.ndarray]:
+        def finished(count: int) -> Iterator[tuple[int, np.ndarray]]:
             assert total is not None, "a row of tiles was added before"
-            both = in_rows[top : top + count, None] * in_columns
-            return top, total[:count] / both[..., None]
+            for start in range(0, count, _ROWS_AT_ONCE):
+                here = slice(start, min(start + _ROWS_AT_ONCE, count))
+                both = in_rows[top + here.start : top + here.stop, None] * in_columns
+                yield top + start, total[here] / both[..., None]
 
         for rows in all_rows:
             if total is not None and rows.first > top:
                 done = rows.first - top
-                yield finished(done)
+                yield from finished(done)
                 total[:-done] = total[done:].copy()
                 total[-done:] = 0
                 top = rows.first
@@ -219,7 +224,7 @@ class TiledSession:
                     highest = max(span.last - span.first for span in all_rows)
                     total = np.zeros((highest, image.shape[1], scores.shape[2]), np.float32)
                 total[: len(scores), columns.first : columns.last] += scores
-        yield finished(image.shape[0] - top)
+        yield from finished(image.shape[0] - top)
 
     def _scores_of(self, image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
         """float32 (height, width, classes) of one tile, at the tile's size."""

@@ -22,13 +22,12 @@ from segexport.predict.target_size import TargetSize, both_sides, checked_size, 
 from segexport.progress import Progress, silent
 from segexport.spec import Preprocess, Tiles
 from segexport.ui.pictures import as_rgb
-from segexport.video.flow import FlowName, flow_named
-from segexport.video.smoother import VideoSmoother
-from segexport.video.stream import MaskStream, NetworkFrame, foreground_ids
 
 if TYPE_CHECKING:
     from segexport.data.dataset import Dataset, Sample
     from segexport.runtimes.base import Session
+    from segexport.video.flow import FlowName
+    from segexport.video.stream import MaskStream, NetworkFrame
 
 _SCORES = ("logits", "probability")
 
@@ -91,8 +90,7 @@ class Model(Opened):
             InputError: An input cannot be read, or the model does not support the size.
         """
         limit = batch_limit(self.artifact.manifest, batch_size)
-        size = checked_size(target_size)
-        contract = with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+        contract = self.contract(target_size)
         if slice_size is not None:
             tiles = _slices(tiles, slice_size)
         contract = contract if tiles is None else contract.with_tiles(tiles)
@@ -177,18 +175,35 @@ class Model(Opened):
         Raises:
             InputError: The model lacks a class, or its input is neither colour nor grey.
         """
+        from segexport.video.flow import flow_named
+        from segexport.video.smoother import VideoSmoother
+        from segexport.video.stream import MaskStream, foreground_ids
+
         manifest = self.artifact.manifest
         if not manifest.preprocess.takes_bitmaps:
             raise InputError(
                 f"{self.artifact.path}: takes {manifest.preprocess.channels} channels of its own, a video has colours"
             )
-        size = checked_size(target_size)
-        contract = with_size(manifest.preprocess, self._target_size if size is None else size)
+        contract = self.contract(target_size)
         smoother = VideoSmoother(flow_named(flow)) if smooth else None
         front = foreground_ids(manifest.labels, foreground)
         if contract.tiles is not None:
             raise InputError(f"{manifest.name}: frames of a video are run whole, and this model is run in tiles")
         return MaskStream(lambda frame: self._look(frame, contract), manifest.labels, front, smoother)
+
+    def contract(self, target_size: TargetSize = None) -> Preprocess:
+        """The preprocessing at an input size; None: that of `load`, else the model's.
+
+        Raises:
+            InputError: A target_size that is none.
+        """
+        size = checked_size(target_size)
+        return with_size(self.artifact.manifest.preprocess, self._target_size if size is None else size)
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Scores (h, w, channels) of the network as probabilities (h, w, classes), float32."""
+        assert self._scores_output is not None, "asked of models that give scores"
+        return _probabilities(scores, self.artifact.manifest.outputs[self._scores_output].semantics)
 
     # -- parts -------------------------------------------------------------------------------------------------
 
@@ -203,6 +218,8 @@ class Model(Opened):
         return Placed(of, tensor, placement)
 
     def _look(self, frame: np.ndarray, contract: Preprocess) -> NetworkFrame:
+        from segexport.video.stream import NetworkFrame
+
         image = next(pictures(frame, contract.pixels)).image
         placed = self._placed(None, image, contract)
         if self._scores_output is None:

@@ -13,7 +13,7 @@ from segexport.recipe.groups import HINT, fault_in_groups
 from segexport.recipe.label_map import as_label_map
 from segexport.recipe.step_order import fault_in
 from segexport.recipe.tolerances import Tolerances
-from segexport.spec import Frozen, Preprocess
+from segexport.spec import Frozen, Postprocess, Preprocess
 
 RESERVED_NAMES = frozenset({"reference"})
 
@@ -29,6 +29,7 @@ class ModelRecipe(Frozen):
         mask_output: The output that the mask is made from, of a network with several heads.
         config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
         paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
+        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
     """
 
     path: str
@@ -39,6 +40,7 @@ class ModelRecipe(Frozen):
     ignore_index: int = 255
     config: str | None = None
     paddleseg: str | None = None
+    postprocess: Postprocess | None = None
 
 
 class DataRecipe(Frozen):

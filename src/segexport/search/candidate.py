@@ -93,9 +93,9 @@ class Trial(Frozen):
         against_ratio: The same ratio to the best candidate at that time (`attempt.against`).
         macs: Multiply-accumulates of one run.
         seconds: Time spent on the attempt.
-        making_seconds: Of these, to make the export; nearly 0 where it was made before.
-        original_seconds: Of these, to run the original on images that it had not run on.
-        timing_seconds: Of these, to measure the latency; the rest went into the images.
+        making_seconds: The part for making the export; nearly 0 if it was made before.
+        original_seconds: The part for running the original on new images.
+        timing_seconds: The part for measuring latency; the rest is for running the export on the images.
     """
 
     attempt: Attempt

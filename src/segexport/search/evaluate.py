@@ -266,7 +266,7 @@ def remember(bench: Workbench, images: Dataset, known: Remembered | None = None)
 
 
 def _run(bench: Workbench, images: Dataset, indices: Sequence[int]) -> dict[str, np.ndarray]:
-    """Masks, and the pixels that the original is sure of, of some of the images."""
+    """Masks of some of the images, and the pixels on which the original is confident."""
     manifest, arrays = bench.source.manifest, {}
     options = RunOptions(threads=bench.threads, timeout_s=bench.timeout_s)
     with (

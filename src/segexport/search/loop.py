@@ -80,7 +80,7 @@ def search(space: Space, goal: Goal, journal: Journal, evaluate: Evaluate, *, bu
 
 
 def _fitting(budget: TimeBudget, space: Space, batch: Sequence[Attempt], points: Sequence[Trial]) -> list[Attempt]:
-    """Returns the attempts that all end in time; of a stage that is worth nothing in parts, all or none."""
+    """Returns the attempts that end in time; for a stage in `WHOLE_STAGES`, all or none."""
     found: list[Attempt] = []
     before_s = 0.0
     for attempt in batch:

@@ -15,7 +15,8 @@ OBJECTIVES: tuple[Objective, ...] = ("latency", "size", "flops")
 WORTH_RATIO = 0.98
 """Improvements below 2 % are ignored: two builds of one program differ as much."""
 _MOST_NOISE = 0.10
-"""Times that differ by more than 10 % are different, however uncertain they are."""
+"""Limit of `_noise`: times that differ by more than 10 % count as different, even if their intervals are wider. Of a
+wider interval the ends are not used."""
 
 
 class Goal(Frozen):
@@ -49,14 +50,15 @@ class Goal(Frozen):
     def pays(self, point: Trial, baseline: Trial) -> bool:
         """Whether it beats the fp32 export on the objective; int8 must not be slower either.
 
-        Uses the measured ratio after a screening, and its whole interval after a full measurement.
+        Uses the measured ratio after a screening, and its whole interval after a full measurement, unless that is so
+        wide that the machine was too busy for it.
         """
         own, base = self.cost(point)[0], self.cost(baseline)[0]
         if not own < WORTH_RATIO * base:
             return False
         interval = point.latency_interval if point.attempt.rung == "full" else None
         if self.objective == "latency":
-            return interval is None or interval[1] < 1
+            return interval is None or interval[1] < 1 or interval[1] > (1 + _MOST_NOISE) * own
         slower = interval is not None and interval[0] > 1
         return not (slower and point.candidate.precision.arithmetic == Precision.INT8.value)
 

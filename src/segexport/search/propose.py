@@ -20,7 +20,7 @@ from segexport.spec import Precision
 
 MOST_CONFIRMED = 3  # top-ranked candidates that are measured on all images
 MOST_REFINED = 18
-WHOLE_STAGES = frozenset({"layers"})  # whose results are worth nothing in parts
+WHOLE_STAGES = frozenset({"layers"})  # partial results of these stages are useless
 
 Stage = Callable[[Space, Goal, Sequence[Trial]], list[Attempt]]
 

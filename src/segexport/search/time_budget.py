@@ -1,4 +1,4 @@
-"""The time of a search: what an attempt will take, what is reserved for the end, and what is left."""
+"""The time budget of a search: the expected time of an attempt, the reserve for the end, and the remaining time."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from segexport.search.space import Space
 from segexport.spec import Precision
 
 _CONFIRM_SHARE, _VERDICT_SHARE = 0.25, 0.5
-"""Most of the budget that is reserved for measuring the best candidates on all images, and for the verdict."""
+"""Largest fractions of the budget reserved for measuring the best candidates on all images, and for the verdict."""
 _FULL_TIMING_RATIO = 2.5
 """Time of the longer timing of a full measurement relative to that of a screening, until one is measured."""
 _TIMED_PROGRAMS = 2
 """Programs that are timed in a screening; the fp32 export's own has one."""
 _VERDICT_TIMINGS = 2.0
-"""Times `--latency-seconds` that the timing of the verdict takes, with the opening of its sessions."""
+"""Duration of the verdict's timing, including opening its sessions, as a multiple of `--latency-seconds`."""
 
 
 @dataclass(frozen=True)
 class ImageCounts:
-    """Numbers of images of a screening, of a full measurement, and of the verdict."""
+    """Numbers of images for a screening, a full measurement, and the verdict."""
 
     screen: int
     full: int
@@ -36,7 +36,7 @@ class ImageCounts:
 
 @dataclass(frozen=True)
 class Reserve:
-    """Seconds that attempts have to leave: to measure the best candidates on all images, and for the verdict."""
+    """Reserved seconds: for measuring the best candidates on all images, and for the verdict."""
 
     confirm_s: float = 0.0
     verdict_s: float = 0.0
@@ -48,16 +48,16 @@ class Reserve:
 
 @dataclass
 class TimeBudget:
-    """The budget of a search, its clock, and the estimates that it is spent by.
+    """The time budget of a search, with its clock and estimates.
 
-    Everything counts: the survey, running the original, all attempts, and the verdict.
+    It includes the survey, running the original, all attempts, and the verdict.
 
     Attributes:
-        seconds: For everything.
-        images: What the attempts and the verdict are measured on.
-        earlier_s: What earlier runs of the same search spent.
-        verdict_timing_s: Asked for the timing of the verdict.
-        clock: Seconds.
+        seconds: The whole budget.
+        images: Numbers of images of the attempts and the verdict.
+        earlier_s: Time spent by earlier runs of the same search.
+        verdict_timing_s: Requested duration of the verdict's timing.
+        clock: Returns the time in seconds.
     """
 
     seconds: float
@@ -75,10 +75,10 @@ class TimeBudget:
         return self.seconds - self.earlier_s - (self.clock() - self._start)
 
     def fits(self, space: Space, attempt: Attempt, points: Sequence[Trial], before_s: float = 0.0) -> bool:
-        """Whether an attempt ends in time if others of `before_s` seconds run before it.
+        """Whether an attempt ends in time if others run before it for `before_s` seconds.
 
-        The fp32 export always does, since everything is compared with it. The first attempt after it has to leave
-        nothing: without a candidate there is nothing to reserve time for.
+        True for the fp32 export, because everything is compared with it. The first attempt after it needs no reserve:
+        without a candidate there is nothing to confirm.
         """
         if not points:
             return True
@@ -86,7 +86,7 @@ class TimeBudget:
         return before_s + self.expected_s(space, attempt, points) <= self.left_s - kept_s
 
     def reserve(self, stage: str, points: Sequence[Trial]) -> Reserve:
-        """Returns what attempts of a stage have to leave; no more than fixed shares of the budget."""
+        """Returns the reserve for attempts of a stage, at most fixed fractions of the budget."""
         if stage == "baseline":
             return Reserve()
         verdict_s = min(self.verdict_s(points), _VERDICT_SHARE * self.seconds)
@@ -102,7 +102,7 @@ class TimeBudget:
         return self.images.verdict * image_s + _VERDICT_TIMINGS * self.verdict_timing_s
 
     def expected_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:
-        """Estimates the time of an attempt from those that were measured."""
+        """Estimates the time of an attempt from measured ones."""
         own = [p for p in points if p.key == attempt.candidate.key and p.error is None]
         seconds = self.images.of(attempt.rung) * _image_s(own or points)
         if attempt.timed:
@@ -111,7 +111,7 @@ class TimeBudget:
         return seconds + (0.0 if own else _making_s(space, attempt.candidate, points))
 
     def _original_s(self, rung: Fidelity, points: Sequence[Trial]) -> float:
-        """Estimates the time of the original on the images of a full measurement, which the first one pays."""
+        """Estimates the time of the original on the images of a full measurement; only the first one needs it."""
         if rung == "screen" or any(p.attempt.rung == "full" for p in points):
             return 0.0
         return max(0, self.images.full - self.images.screen) * _original_image_s(points)
@@ -126,7 +126,7 @@ def _is_first(points: Sequence[Trial]) -> bool:
 
 
 def _image_s(points: Sequence[Trial]) -> float:
-    """Seconds that an image takes, by the median trial."""
+    """Seconds per image, as the median over the trials."""
     found = [
         (p.seconds - p.making_seconds - p.original_seconds - p.timing_seconds) / p.images for p in points if p.images
     ]
@@ -161,7 +161,10 @@ def _making_s(space: Space, candidate: Candidate, points: Sequence[Trial]) -> fl
     alike = [
         p.making_seconds
         for p in points
-        if p.candidate.precision is candidate.precision and not p.candidate.steps and p.key not in space.made
+        if p.candidate.precision is candidate.precision
+        and not p.candidate.steps
+        and p.key not in space.made
+        and p.error is None
     ]
     if alike:
         return seconds + statistics.fmean(alike)
@@ -174,5 +177,5 @@ def training_steps(candidate: Candidate) -> int:
 
 
 def duration(seconds: float) -> str:
-    """For people: in minutes from one minute on."""
+    """Formats a duration; in minutes from one minute on."""
     return f"{max(seconds, 0) / 60:.1f} min" if seconds >= 60 else f"{max(seconds, 0):.0f} s"

@@ -4,8 +4,8 @@
 >>> model = seg.DeepLabv3p(num_classes=11, backbone="MobileNetV2_x1.0")
 >>> model.train(100, "data", eval_dataset="data", image_size=(512, 256), save_dir="output")  # doctest: +SKIP
 
-PaddleSeg builds the networks (`segexport.commands.train`). What PaddleX's classes could and these cannot is an error
-that says so; nothing is downloaded.
+PaddleSeg builds the networks (`segexport.commands.train`). A feature of PaddleX's classes that these lack raises an
+error; nothing is downloaded.
 """
 
 from segexport.seg.segmenter import DeepLabv3p, FastSCNN, HRNet, UNet

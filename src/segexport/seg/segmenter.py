@@ -1,4 +1,4 @@
-"""What PaddleX's classes have in common, and what each of them builds."""
+"""PaddleX's classes of semantic segmentation, and their common base."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _DOWNLOADED = ("IMAGENET", "COCO", "CITYSCAPES", "BAIDU10W")
 _BEST = "best_model"
 
 AnyDataset = Dataset | str | Path
-"""A data set, or the folder of one: its `train.txt` to train on, its `val.txt` to evaluate on."""
+"""A data set, or its folder with `train.txt` for training and `val.txt` for evaluation."""
 
 
 class Segmenter:
-    """A network and how it is trained; the parameters are PaddleX's.
+    """A network that can be trained; parameters are PaddleX's.
 
     Args:
-        network: PaddleSeg's name of it.
-        backbone: PaddleSeg's name of its backbone; "": it has none.
-        parameters: Further ones of the network.
-        num_classes: Classes, the background among them.
-        use_bce_loss, use_dice_loss: These losses in place of cross entropy, one or both; for any number of classes.
+        network: Name of the network in PaddleSeg.
+        backbone: Name of its backbone in PaddleSeg; "": none.
+        parameters: Other parameters of the network.
+        num_classes: Number of classes, including the background.
+        use_bce_loss, use_dice_loss: Whether to use these losses instead of cross entropy, for any number of classes.
         class_weight: A number for each class, or `dynamic`.
-        ignore_index: The label that does not count.
-        multi_loss_weight: What the losses count at the output and at each auxiliary head.
+        ignore_index: Label of pixels to ignore.
+        multi_loss_weight: Weight of the losses at the output and at each auxiliary head.
 
     Attributes:
-        artifact: What the training has made; None before it.
+        artifact: The trained model; None before training.
     """
 
     def __init__(
@@ -94,18 +94,18 @@ class Segmenter:
         feedback: Feedback = SILENCE,
         **more: Any,
     ) -> ModelArtifact:
-        """Trains the network; the model with the best mIoU on `eval_dataset` goes to `save_dir/best_model`.
+        """Trains the network; saves the model with the best mIoU on `eval_dataset` in `save_dir/best_model`.
 
         Args:
-            train_dataset, eval_dataset: Lists of one folder; None: the last weights are kept.
-            eval_batch_size, eval_metric_loss: Accepted; images are measured one by one, and nothing is pruned.
-            save_dir: A new folder, which keeps checkpoint and logs too.
+            train_dataset, eval_dataset: Lists in one folder; without `eval_dataset` the last weights are kept.
+            eval_batch_size, eval_metric_loss: Accepted, but without effect: images are measured one by one.
+            save_dir: A new folder, also for checkpoint and logs.
             pretrain_weights: A local `.pdparams`.
-            optimizer: `momentum`, as PaddleX's default, or `adamw`.
-            use_vdl: Curves for TensorBoard in `save_dir/vdl_log`.
-            resume_checkpoint: The `save_dir` of a training to go on with.
-            image_size: (width, height) that images are resized to; None: all have one size already.
-            more: Further options of `segexport finetune`: `augmentation`, `weight_decay`, `warmup_steps`, `seed`, ...
+            optimizer: `momentum`, PaddleX's default, or `adamw`.
+            use_vdl: Whether to write curves for TensorBoard into `save_dir/vdl_log`.
+            resume_checkpoint: The `save_dir` of a training to resume.
+            image_size: (width, height) for resizing; None: all images have the same size.
+            more: Other options of `segexport finetune`: `augmentation`, `weight_decay`, `warmup_steps`, `seed`, ...
 
         Raises:
             SegexportError: PaddleSeg cannot build the network, data or options cannot be used, the training diverged.
@@ -163,10 +163,10 @@ class Segmenter:
         epoch_id: int | None = None,
         return_details: bool = False,
     ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-        """Metrics of the trained model, see `segexport.load(...).evaluate`; `epoch_id` is accepted and changes nothing.
+        """Metrics of the trained model, see `segexport.load(...).evaluate`; `epoch_id` has no effect.
 
         Raises:
-            SegexportError: It was not trained, or the data cannot be used.
+            SegexportError: The model was not trained, or the data cannot be used.
         """
         with self._opened() as model:
             return model.evaluate(eval_dataset, batch_size, return_details)
@@ -179,7 +179,7 @@ class Segmenter:
             transforms: None; the preprocessing is part of the trained model.
 
         Raises:
-            SegexportError: It was not trained, or the image cannot be read.
+            SegexportError: The model was not trained, or the image cannot be read.
         """
         if transforms is not None:
             raise InputError("transforms: the preprocessing is part of the trained model", hint="leave it out")
@@ -194,14 +194,14 @@ class Segmenter:
 
 
 class DeepLabv3p(Segmenter):
-    """PaddleSeg's DeepLabV3P, which has an ASPP and a decoder of separable convolutions.
+    """PaddleSeg's DeepLabV3P, with an ASPP and a decoder of separable convolutions.
 
     Args:
-        backbone: PaddleX's name (`MobileNetV2_x1.0`, `Xception65`) or PaddleSeg's (`ResNet50_vd`).
-        output_stride: 8 or 16, for backbones that take it (Xception, ResNet); None: the backbone's own.
+        backbone: A name of PaddleX (`MobileNetV2_x1.0`, `Xception65`) or PaddleSeg (`ResNet50_vd`).
+        output_stride: 8 or 16, for backbones that support it (Xception, ResNet); None: the backbone's default.
 
     Raises:
-        InputError: A part that this network always has is to be left out.
+        InputError: An option would remove a part that this network always has.
     """
 
     def __init__(
@@ -281,7 +281,7 @@ class HRNet(Segmenter):
     """PaddleSeg's FCN on an HRNet.
 
     Args:
-        width: Channels of its finest branch: 18, 30, 32, 40, 44, 48, 60 or 64.
+        width: Channels of the branch with the highest resolution: 18, 30, 32, 40, 44, 48, 60 or 64.
     """
 
     def __init__(
@@ -309,8 +309,8 @@ class FastSCNN(Segmenter):
     """PaddleSeg's FastSCNN.
 
     Args:
-        multi_loss_weight: Of the output and, where it has a second number, of the auxiliary head at the higher
-            resolution. PaddleX's third branch is none of PaddleSeg's.
+        multi_loss_weight: Weight of the losses at the output and, if there is a second number, at the auxiliary head
+            with the higher resolution. PaddleSeg does not have PaddleX's third branch.
     """
 
     def __init__(

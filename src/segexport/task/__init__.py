@@ -1,1 +1,1 @@
-"""The tasks: semantic and instance segmentation, one object each."""
+"""The tasks: semantic segmentation and instance segmentation."""

@@ -1,1 +1,1 @@
-"""What a person looks at: the terminal, plain tables, pictures of masks."""
+"""The user interface: terminal output, tables, plots, pages and pictures of masks."""

@@ -1,4 +1,4 @@
-"""The axes of plots. Positions are per cent, so that a page can stretch the plot."""
+"""Axes of plots. Positions are in per cent, so that a page can stretch the plot."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 LOG_FROM_RATIO = 6.0
-"""Above this spread, a linear axis would squeeze most marks against its left end."""
+"""Ratio of largest to smallest value above which the axis is logarithmic; a linear one would squeeze most marks."""
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A mark of the axis at `at` per cent."""
+    """A tick of the axis at `at` per cent."""
 
     at: float
     label: str
@@ -27,7 +27,7 @@ class Axis:
     margin: float = 2.0
 
     def place(self, value: float) -> float:
-        """The position of a value in per cent; values beyond the axis are put at its end."""
+        """The position of a value in per cent; values beyond the axis are at its end."""
         value = min(max(value, self.low), self.high)
         if self.is_log:
             share = math.log(value / self.low) / max(math.log(self.high / self.low), 1e-9)

@@ -1,4 +1,4 @@
-"""The one place that talks: messages, progress and errors go to stderr, data goes to stdout.
+"""The only place that prints: messages, progress and errors go to stderr, data goes to stdout.
 
 Everything else returns values or raises. rich is imported with the first output to a terminal, so that
 `--help`, and output to a file, stay fast.
@@ -39,19 +39,19 @@ _LINE_EVERY_S, _LINE_EVERY_RATIO, _LINE_AT_LEAST_EVERY_S = 5.0, 0.1, 60.0
 
 
 def printable(text: str) -> str:
-    """The text with every character that a terminal would obey instead of show written as an escape."""
+    """The text with all control characters escaped, which a terminal would execute instead of showing."""
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class Progress:
-    """What the code that works sees of its progress bar."""
+    """The handle of a progress bar."""
 
     def __init__(self, show: Callable[[int], None]) -> None:
         self._show = show
         self.done = 0
 
     def advance(self, count: int = 1) -> None:
-        """`count` more of the total are done."""
+        """Adds `count` finished items."""
         self.done += count
         self._show(self.done)
 
@@ -60,11 +60,11 @@ class Console:
     """Writes messages, progress and data to the terminal, or to a log.
 
     Args:
-        color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two overrule both.
-        quiet: Only warnings and errors are shown, and no progress.
-        stdout: Where data goes; by default what `sys.stdout` is when it is written.
-        stderr: Where messages go; by default what `sys.stderr` is when they are written.
-        clock: Seconds, monotonic.
+        color: `auto` colours a terminal unless NO_COLOR is set or TERM is `dumb`; the other two values override both.
+        quiet: Whether to show only warnings and errors, without progress.
+        stdout: Stream for data; default: `sys.stdout` at the time of writing.
+        stderr: Stream for messages; default: `sys.stderr` at the time of writing.
+        clock: Returns a monotonic time in seconds.
     """
 
     def __init__(
@@ -92,13 +92,13 @@ class Console:
 
     @property
     def stdout_width(self) -> int:
-        """Columns that a table on stdout may take."""
+        """Width of stdout for tables, in columns."""
         if self._out.isatty() or os.environ.get("COLUMNS"):
             return shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns
         return PLAIN_WIDTH
 
     def data(self, text: str) -> None:
-        """Writes data to stdout, and ends it with a newline.
+        """Writes data and a newline to stdout.
 
         Raises:
             StorageError: stdout is a file that cannot be written, for example on a full disk.
@@ -110,16 +110,16 @@ class Console:
             raise StorageError("stdout: cannot be written", cause=str(error)) from error
 
     def say(self, text: str) -> None:
-        """A message: what is done now, where the result lies."""
+        """Prints a message, such as the current work or the path of a result."""
         if not self.quiet:
             self._print(text)
 
     def warn(self, text: str) -> None:
-        """Something that the person should know although the work goes on."""
+        """Prints a warning."""
         self._print(text, head="warning", style="yellow")
 
     def warn_of(self, *models: ModelArtifact) -> None:
-        """What had to be assumed or comes out otherwise on the way to these models, each thing once."""
+        """Prints the warnings from the lineage of these models, each once."""
         for manifest in (model.manifest for model in models):
             for text in (f"{manifest.name}: {warning}" for warning in manifest.warnings):
                 if text not in self._warned:
@@ -127,7 +127,7 @@ class Console:
                     self.warn(text)
 
     def error(self, error: SegexportError) -> None:
-        """`error:` what, `cause:` why, `hint:` what fixes it; each in a line that can be searched for."""
+        """Prints `error:`, `cause:` and `hint:`, one line each."""
         self._print(error.what, head="error", style="bold red")
         if error.cause:
             self._print(error.cause, head="cause", style="bold")
@@ -136,11 +136,11 @@ class Console:
 
     @contextmanager
     def progress(self, title: str, total: int | None = None) -> Iterator[Progress]:
-        """A bar on a terminal, a few lines in a log. Bars may be nested.
+        """Shows a bar on a terminal, or a few lines in a log. Bars can be nested.
 
         Args:
-            title: What is being done.
-            total: How often it will be done; None if unknown.
+            title: Name of the work.
+            total: Number of items; None if unknown.
         """
         if self.quiet:
             yield Progress(lambda done: None)
@@ -212,7 +212,7 @@ class Console:
     def _print(self, text: str, *, head: str = "", style: str = "") -> None:
         indent = "\n" + " " * (len(head) + 2) if head else "\n"
         plain = printable(text).rstrip("\n").replace("\n", indent)
-        if not self._err.isatty() and not self._wants_color(self._err):  # as rich would print it, without its import
+        if not self._err.isatty() and not self._wants_color(self._err):  # prints the same as rich, without importing it
             self._err.write(f"{head}: {plain}\n".expandtabs() if head else f"{plain}\n".expandtabs())
             self._err.flush()
             return
@@ -245,7 +245,7 @@ class Console:
 
 
 class _Outlet:
-    """A text stream that does not mind when its reader leaves or its encoding lacks a character."""
+    """A text stream that tolerates a closed pipe and characters that its encoding lacks."""
 
     def __init__(self, name: Literal["stdout", "stderr"], stream: TextIO | None) -> None:
         self._name = name
@@ -286,10 +286,10 @@ class _Outlet:
             self._gone = True
             self._point_to_nothing()
             if self._name == "stdout" and error.errno != errno.EPIPE:
-                raise  # what was asked for is lost: that is an error. What stderr cannot take has nowhere to go.
+                raise  # requested data is lost: an error. A failure of stderr cannot be reported.
 
     def _point_to_nothing(self) -> None:
-        """Python flushes its streams once more at exit, and would complain there about what is still in the buffer."""
+        """Redirects the stream to the null device: Python flushes it at exit, which would fail for buffered text."""
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""Jinja templates of the HTML pages. All pages share the style of `page.css.j2`, and none loads anything."""
+"""Jinja templates of the HTML pages. All pages share the style of `page.css.j2` and load no external resources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def page_template(package: str, name: str) -> jinja2.Template:
 
     Args:
         package: Full name of the package that contains the template.
-        name: Its file name.
+        name: File name of the template.
     """
     import jinja2
 

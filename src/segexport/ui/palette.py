@@ -1,10 +1,10 @@
-"""The colours of classes without a palette of their own; people who see colours differently can tell them apart.
+"""The default colours of classes, which are also distinguishable with colour blindness.
 
-The first eight are those of Okabe and Ito ("Color Universal Design", 2008). Each further one is as far as possible from
-all before it (the greedy search of Glasbey et al., "Colour displays for categorical images", 2007): the least distance
-in OKLab under normal vision and under the three dichromacies that Machado et al. (2009) simulate. Near-black and
-near-white are left out, and so is the neighbourhood of the greys of pixels without a class. `benchmarks/palette.py`
-makes and measures the table.
+The first eight are those of Okabe and Ito ("Color Universal Design", 2008). Each further one has the largest distance
+from all before it (the greedy search of Glasbey et al., "Colour displays for categorical images", 2007): the smallest
+distance in OKLab under normal vision and under the three dichromacies simulated by Machado et al. (2009). Near-black,
+near-white and colours close to the greys of pixels without a class are excluded. `benchmarks/palette.py` generates and
+measures the table.
 """
 
 from __future__ import annotations
@@ -35,5 +35,5 @@ PALETTE: tuple[tuple[int, int, int], ...] = tuple(
 
 
 def color_of(index: int) -> tuple[int, int, int]:
-    """The colour of a class; beyond 256 classes they repeat."""
+    """The colour of a class; colours repeat after 256 classes."""
     return PALETTE[index % len(PALETTE)]

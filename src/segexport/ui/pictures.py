@@ -1,4 +1,4 @@
-"""Masks as pictures: colours for classes, overlays, and the strip that shows where an export differs.
+"""Draws masks: colours for classes, overlays, and panels that show where an export differs.
 
 All pictures are uint8 arrays of shape (height, width, 3) in RGB order; masks are integer arrays (height, width).
 """
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 DIFFERS_RGB = (240, 228, 66)  # solid: the export differs from the reference
 BOTH_WRONG_RGB = (86, 180, 233)  # hatched: they agree and differ from the truth
-IGNORED_RGB = ((96, 96, 96), (150, 150, 150))  # stripes: no class, whatever the palette
-UNKNOWN_RGB = (255, 255, 255)  # a value that no label names
+IGNORED_RGB = ((96, 96, 96), (150, 150, 150))  # stripes mark pixels without a class in any palette
+UNKNOWN_RGB = (255, 255, 255)  # a value without a label
 
 PICTURE_MAX_BYTES = 180_000
 
 _FRAME_RGB, _TITLE_RGB = (40, 46, 58), (236, 239, 244)
 _GAP, _TITLE_HEIGHT = 6, 30
-_TILE_MIN_WIDTH = 160  # below that the titles do not fit
-_HATCH_PX = 6  # from one stripe to the next
+_TILE_MIN_WIDTH = 160  # titles do not fit into narrower tiles
+_HATCH_PX = 6  # distance of stripes
 
 
 Shows = Literal["image", "truth", "reference", "export", "difference"]
 
 
 class Tile(Frozen):
-    """Where one picture is in a panel, in pixels."""
+    """The position of a picture in a panel, in pixels."""
 
     shows: Shows
     left: int
@@ -51,16 +51,16 @@ class Panel:
 
 
 def default_labels(names: Sequence[str]) -> tuple[Label, ...]:
-    """Labels with the colours of `palette`."""
+    """Makes labels with the colours of `palette`."""
     return tuple(Label(id=index, name=name, rgb=color_of(index)) for index, name in enumerate(names))
 
 
 def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None = None) -> np.ndarray:
-    """Each pixel in the colour of its class; ignored pixels striped grey, values without a label white."""
+    """Draws each pixel in the colour of its class; ignored pixels striped grey, values without a label white."""
     import numpy as np
 
     size = max([label.id for label in labels], default=0) + 2
-    if mask.dtype in (np.uint8, np.uint16):  # the table has an entry for whatever a pixel can be: four times as quick
+    if mask.dtype in (np.uint8, np.uint16):  # a table of all possible values is four times as fast
         size, index = max(size, 2 ** (8 * mask.itemsize)), mask
     else:  # the last entry is for pixels without a label
         index = np.where((mask >= 0) & (mask < size - 1), mask, size - 1)
@@ -75,10 +75,10 @@ def colorize(mask: np.ndarray, labels: Sequence[Label], ignore_index: int | None
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
-    """An image of any number of channels as a person can look at it: uint8 (height, width, 3).
+    """Converts an image with any number of channels for display: uint8 (height, width, 3).
 
-    One or two channels are grey, of more the first three are red, green and blue. Values beyond 8 bits are stretched,
-    each channel from its 2nd to its 98th percentile.
+    One or two channels become grey; of more, the first three are red, green and blue. Values of more than 8 bits are
+    stretched, each channel from its 2nd to its 98th percentile.
     """
     import numpy as np
 
@@ -93,7 +93,7 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, labels: Sequence[Label], *, opacity: float = 0.6) -> np.ndarray:
-    """The image (see `as_rgb`) with the coloured mask laid over it."""
+    """Draws the coloured mask over the image (see `as_rgb`)."""
     import cv2
 
     return cv2.addWeighted(as_rgb(image), 1.0 - opacity, colorize(mask, labels), opacity, 0.0)
@@ -108,26 +108,26 @@ def panel(
     ignore_index: int | None = 255,
     max_width: int = 2000,
 ) -> Panel:
-    """Image, truth, reference, export and their difference side by side; without a truth, the other four.
+    """Draws image, truth (if given), reference, export and difference side by side.
 
     In the difference the image is dimmed. Solid marks show where the export differs from the reference
-    (`DIFFERS_RGB`), hatched ones where both agree and differ from the truth (`BOTH_WRONG_RGB`). A single pixel stays
-    visible however small the picture is drawn.
+    (`DIFFERS_RGB`), hatched ones where both agree and differ from the truth (`BOTH_WRONG_RGB`). Single pixels stay
+    visible at any size of the picture.
 
     Args:
         image: (height, width, channels), see `as_rgb`.
         truth: Class indices (height, width), or None for an image without labels.
-        reference: Class indices (height, width) that the reference gave.
-        export: Class indices (height, width) that the export gave.
+        reference: Class indices (height, width) of the reference.
+        export: Class indices (height, width) of the export.
         labels: The classes' names and colours.
-        ignore_index: Value of `truth` that counts as nothing.
-        max_width: Of the whole strip, in pixels.
+        ignore_index: Value of `truth` for pixels to ignore.
+        max_width: Width limit of the panel, in pixels.
 
     Returns:
-        The panel, as a PNG or a JPEG, whichever is smaller, of at most about `PICTURE_MAX_BYTES`.
+        The panel, as the smaller of PNG and JPEG, of at most about `PICTURE_MAX_BYTES`.
 
     Raises:
-        ValueError: The image and the masks are not of one size.
+        ValueError: Image and masks differ in size.
     """
     shapes = {array.shape[:2] for array in (image, truth, reference, export) if array is not None}
     if len(shapes) != 1:
@@ -144,7 +144,7 @@ def panel(
 
 
 def suffix(data: bytes) -> str | None:
-    """`.png` or `.jpg`, by the first bytes; None for anything else."""
+    """`.png` or `.jpg`, by the first bytes; None for other data."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return ".png"
     return ".jpg" if data.startswith(b"\xff\xd8\xff") else None
@@ -173,7 +173,7 @@ def _strip(
 
 
 def _tile_size(shape: tuple[int, int], width: int) -> tuple[int, int]:
-    """(width, height) that fits a tile: a tall image is bounded by its height, a tiny one is enlarged."""
+    """(width, height) of an image in a tile: the height of tall images is limited, tiny ones are enlarged."""
     scale = min(width / shape[1], 1.5 * width / shape[0])
     return max(round(shape[1] * scale), 1), max(round(shape[0] * scale), 1)
 
@@ -191,14 +191,14 @@ def _fit(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _difference(image: np.ndarray, differs: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """`image` has the size of the tile, the two masks still have that of the original."""
+    """Draws the difference; `image` has the tile's size, the two masks have the original's."""
     import cv2
     import numpy as np
 
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     picture = np.repeat((grey * 0.4 + 20.0)[..., None], 3, axis=2)
     for pixels, color, opacity in ((wrong, BOTH_WRONG_RGB, 0.9), (differs, DIFFERS_RGB, 1.0)):
-        # The share of each tile pixel that is marked; enlarging with INTER_AREA would blur, so that is left to NEAREST.
+        # The marked fraction of each tile pixel; INTER_AREA would blur when enlarging, so NEAREST is used for that.
         shrinks = picture.shape[1] < pixels.shape[1]
         share = cv2.resize(
             pixels.astype(np.float32),
@@ -207,7 +207,7 @@ def _difference(image: np.ndarray, differs: np.ndarray, wrong: np.ndarray) -> np
         )
         alpha = np.where(share > 1e-6, 0.5 + 0.5 * share, 0.0).astype(np.float32) * opacity
         if (share > 1e-6).mean() < 1e-3:
-            alpha = cv2.dilate(alpha, np.ones((3, 3), np.uint8))  # a lone pixel would be overlooked
+            alpha = cv2.dilate(alpha, np.ones((3, 3), np.uint8))  # makes single pixels visible
         if pixels is wrong:
             rows, columns = np.indices(alpha.shape)
             alpha = np.where((rows + columns) % _HATCH_PX < _HATCH_PX // 2, alpha, alpha * 0.3)
@@ -231,7 +231,7 @@ def _percent(pixels: np.ndarray) -> str:
 def _side_by_side(
     pictures: Mapping[Shows, np.ndarray], titles: Mapping[Shows, str], width: int
 ) -> tuple[np.ndarray, tuple[Tile, ...]]:
-    """The canvas and its tiles. `titles`: those that are not the name of what is shown."""
+    """Returns the canvas and its tiles; `titles` replace the default titles."""
     import cv2
     import numpy as np
 
@@ -251,7 +251,7 @@ def _side_by_side(
 
 
 def _encoded(picture: np.ndarray) -> bytes:
-    """The smaller of PNG and JPEG, in as good a quality as the size allows."""
+    """Encodes as the smaller of PNG and JPEG, with the best quality within the size limit."""
     from io import BytesIO
 
     from PIL import Image

@@ -16,13 +16,13 @@ class Point:
     """One model.
 
     Attributes:
-        x, y: Its cost and its change in accuracy.
-        interval: Of `y`.
-        name: For the tooltip.
-        label: Written in the mark, at most two characters.
+        x, y: Cost and change of accuracy.
+        interval: Interval of `y`.
+        name: Text of the tooltip.
+        label: Text in the mark, at most two characters.
         shape: `circle`, `square`, `triangle` or `diamond`.
         style: CSS classes of the mark.
-        remark: Written beside the mark.
+        remark: Text next to the mark.
     """
 
     x: float
@@ -49,7 +49,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Scatter:
-    """The whole plot; y is measured downwards, as in SVG. `front` joins its marks from left to right."""
+    """A plot; y points downwards, as in SVG. `front` is a line through marks, from left to right."""
 
     marks: tuple[Mark, ...]
     x_ticks: tuple[Tick, ...]
@@ -70,11 +70,11 @@ def scatter(
     front: Sequence[Point] = (),
     lowest: float | None = None,
 ) -> Scatter | None:
-    """Places the points; None if there are none.
+    """Computes the plot of the points; None if there are none.
 
     Args:
-        limit: The largest loss that is allowed, as a positive number.
-        front: The points that a line joins.
+        limit: Largest allowed loss, as a positive number.
+        front: Points joined by a line.
         lowest: Points below are drawn at the lower edge, so that they do not compress the others.
     """
     points = [point for point in points if math.isfinite(point.x) and point.x > 0 and math.isfinite(point.y)]

@@ -1,4 +1,4 @@
-"""Tables for the terminal as text, so that they can be written to stdout, a file or a golden alike."""
+"""Formats tables as text, for a terminal or a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]], *, title: str, color: bool, width: int) -> str:
-    """A table with a title above it; long cells are wrapped."""
+    """Formats a table with a title; wraps long cells."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Group
     from rich.table import Table
@@ -28,7 +28,7 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], *, title: str, col
 
 
 def to_text(content: RenderableType, width: int, color: bool) -> str:
-    """What rich would print on a page of this width, without blanks at the ends of lines."""
+    """Renders with rich at this width, without trailing blanks."""
     from rich.console import Console
 
     stream = StringIO()

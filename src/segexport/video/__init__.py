@@ -1,1 +1,1 @@
-"""Video: frames in, smoothed masks out."""
+"""Segments videos, with masks smoothed over time."""

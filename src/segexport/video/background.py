@@ -1,4 +1,4 @@
-"""What is shown behind the foreground of a frame."""
+"""Replaces the background of a frame."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from segexport.data.images import decode_image
 from segexport.errors import InputError
 
 _COLOR = re.compile(r"#?([0-9a-fA-F]{6})")
-_BLUR_SHARE = 0.02  # standard deviation of the blur, as a share of the frame's longer side
-_SHRUNK = 4  # the blurred background is made at a quarter of each side
+_BLUR_SHARE = 0.02  # standard deviation of the blur, as a fraction of the frame's longer side
+_SHRUNK = 4  # the background is blurred at a quarter of each side
 
 
 class Background(Protocol):
-    """Makes the shown frame of an image and its foreground."""
+    """Combines a frame with another background."""
 
     def __call__(self, image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-        """Returns uint8 (h, w, 3) or (h, w, 4), of the image's channel order.
+        """Returns uint8 (h, w, 3) or (h, w, 4) in the image's channel order.
 
         Args:
             image: uint8 (h, w, 3).
@@ -31,10 +31,10 @@ class Background(Protocol):
 
 
 def background_named(text: str) -> Background:
-    """The background of an option: `blur`, `matte`, `cutout`, a colour `#rrggbb`, or an image file.
+    """Returns the background for an option: `blur`, `matte`, `cutout`, a colour `#rrggbb`, or an image file.
 
     Raises:
-        InputError: None of these, or an image that cannot be read.
+        InputError: The option is none of these, or the image cannot be read.
     """
     if text in ("blur", "matte", "cutout"):
         return {"blur": blur, "matte": matte, "cutout": cutout}[text]
@@ -50,7 +50,7 @@ def background_named(text: str) -> Background:
 
 
 def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The background out of focus. Pixels count by how much background they are, so the foreground leaves no halo."""
+    """Blurs the background. Pixels are weighted by their opacity as background, so the foreground leaves no halo."""
     height, width = alpha.shape
     small = max(1, width // _SHRUNK), max(1, height // _SHRUNK)
     share = cv2.resize(1 - alpha, small, interpolation=cv2.INTER_AREA)
@@ -64,20 +64,20 @@ def blur(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def matte(_image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The opacity itself, as grey."""
+    """Shows the opacity as grey."""
     return cv2.cvtColor(as_grey(alpha), cv2.COLOR_GRAY2BGR)
 
 
 def cutout(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The image with the opacity as its fourth channel."""
+    """Adds the opacity to the image as its fourth channel."""
     return np.dstack([image, as_grey(alpha)])
 
 
 class Replacement:
-    """Another picture behind the foreground: it covers the frame, and what does not fit is cut off at both sides.
+    """A picture behind the foreground, scaled to cover the frame and cropped at both sides.
 
     Args:
-        picture: uint8 (h, w, 3), of the frames' channel order.
+        picture: uint8 (h, w, 3), in the frames' channel order.
     """
 
     def __init__(self, picture: np.ndarray) -> None:
@@ -91,13 +91,13 @@ class Replacement:
 
 
 def over(image: np.ndarray, alpha: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """The image over another one, uint8."""
+    """Blends the image over another one, uint8."""
     alpha = np.ascontiguousarray(alpha)
     return cv2.blendLinear(np.ascontiguousarray(image), behind, alpha, 1 - alpha)
 
 
 def as_grey(alpha: np.ndarray) -> np.ndarray:
-    """Opacity as uint8, rounded."""
+    """Converts opacity to uint8, rounded."""
     return (alpha * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 

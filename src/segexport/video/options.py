@@ -1,4 +1,4 @@
-"""How a video is predicted."""
+"""Options for the prediction of videos."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class VideoOptions:
     """Options of `predict` for videos.
 
     Attributes:
-        smooth: Whether scores are smoothed along the optical flow.
+        smooth: Whether to smooth scores along the optical flow.
         flow: `dis`: OpenCV's dense inverse search; `blocks`: block matching, as in the Java core.
-        background: `blur`, `matte`, `cutout`, `#rrggbb` or an image file; None: the picture of the mask.
+        background: `blur`, `matte`, `cutout`, `#rrggbb` or an image file; None: draw the mask instead.
         foreground: Names or ids of the classes in front; empty: all but class 0.
-        frames: Most frames to read; None: all, of a camera until Ctrl-C.
+        frames: Largest number of frames to read; None: all, or until Ctrl-C for a camera.
     """
 
     smooth: bool = True

@@ -1,4 +1,4 @@
-"""Writes a video whole or not at all, with the sound of the original where ffmpeg is installed."""
+"""Writes a video whole or not at all, with the original's sound if ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SOUND_CODEC = {".webm": "libvorbis", ".avi": "libmp3lame"}
 
 
 class VideoWriter:
-    """Encodes frames in a process of its own, while the next ones are made.
+    """Encodes frames in a separate process while the next ones are computed.
 
     Args:
         path: A new file with one of the suffixes of `CODECS`.
@@ -40,7 +40,7 @@ class VideoWriter:
         self.count = 0
 
     def write(self, frame: np.ndarray) -> None:
-        """Appends a frame, uint8 (h, w, 3) BGR; all have the size of the first."""
+        """Appends a frame, uint8 (h, w, 3) BGR, of the first one's size."""
         try:
             if not self.count:
                 height, width = frame.shape[:2]
@@ -56,10 +56,10 @@ class VideoWriter:
         self.count += 1
 
     def finish(self) -> None:
-        """Ends the file, and reads it back: an encoder does not report a full disk.
+        """Finishes the file and reads it back, because an encoder does not report a full disk.
 
         Raises:
-            StorageError: Frames are missing in it.
+            StorageError: Frames are missing in the file.
         """
         try:
             while self._waiting:
@@ -84,11 +84,11 @@ class VideoWriter:
 
 @contextmanager
 def whole_video(path: Path, fps: float) -> Iterator[VideoWriter]:
-    """A writer whose file takes its place at `path` when the block ends well and has written a frame.
+    """A writer whose file is moved to `path` if the block succeeds and has written a frame.
 
     Raises:
-        InputError: A suffix that cannot be written, or `path` is a folder.
-        StorageError: The disk is full, or the place cannot be written.
+        InputError: The format of the suffix cannot be written, or `path` is a folder.
+        StorageError: The disk is full, or the path cannot be written.
     """
     if path.suffix.lower() not in CODECS:
         raise InputError(f"{path}: this format cannot be written", hint=f"use one of {', '.join(sorted(CODECS))}")
@@ -118,20 +118,23 @@ class FrameFolder:
 
 @contextmanager
 def whole_frames(folder: Path) -> Iterator[FrameFolder]:
-    """A writer whose folder takes its place when the block ends well.
+    """A writer whose folder is moved to `folder` if the block succeeds.
 
     Raises:
-        StorageError: The disk is full, or the place cannot be written.
+        StorageError: The disk is full, or the path cannot be written.
     """
     with whole_folder(folder) as work:
         yield FrameFolder(work)
 
 
-def add_sound(path: Path, original: Path) -> str:
-    """Gives a video the sound of the original. The video itself is copied, not encoded again.
+def add_sound(path: Path, original: Path, seconds: float) -> str:
+    """Adds the original's sound to a video. The frames are copied, not encoded again.
+
+    Args:
+        seconds: Length of the video; longer sound is cut.
 
     Returns:
-        Why it has none; empty where it was added, or the original has none.
+        The reason why there is no sound; empty if it was added, or the original has none.
     """
     program = shutil.which("ffmpeg")
     if program is None:
@@ -141,7 +144,7 @@ def add_sound(path: Path, original: Path) -> str:
     for way in ("copy", codec):
         with suppress(_NoSound), whole_file(path, keep_suffix=True) as work:
             command = [program, "-nostdin", "-v", "error", "-y", "-i", path, "-i", original, "-map", "0:v:0"]
-            command += ["-map", "1:a?", "-c:v", "copy", "-c:a", way, "-shortest", work]
+            command += ["-map", "1:a?", "-c:v", "copy", "-c:a", way, "-t", f"{seconds:.6f}", work]
             if cause := _run([str(part) for part in command]):
                 raise _NoSound  # the video stays as it is
             return ""
@@ -153,7 +156,7 @@ class _NoSound(Exception):
 
 
 def _run(command: list[str]) -> str:
-    """Runs ffmpeg; its last message where it fails."""
+    """Runs ffmpeg; returns its last message if it fails, else an empty text."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SOUND_TIMEOUT_S, check=False

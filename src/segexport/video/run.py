@@ -1,4 +1,4 @@
-"""A whole video: read, segment, smooth, show, write; each in a process or thread of its own."""
+"""Processes a whole video: reading, segmenting, smoothing, drawing, writing, each in its own process or thread."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from segexport.video.stream import MaskStream, NetworkFrame, VideoFrame
 
 @dataclass
 class VideoResult:
-    """What was found in a video.
+    """The result of a video.
 
     Attributes:
         input_path: The file, or the camera's name.
-        path: What was written; None: nothing.
+        path: Path of the output; None: none was written.
         image: uint8 (H, W, 3) RGB, the last frame.
         fps: Frames per second.
-        frames: How many were segmented.
-        seconds: How long it took.
+        frames: Number of segmented frames.
+        seconds: Time of the whole prediction.
         labels: The classes.
         pixels: (classes,) int64, pixels of each class over all frames.
     """
@@ -55,18 +55,18 @@ class VideoResult:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Part of all frames' pixels by class, of the classes that are there."""
+        """Class name -> fraction of all frames' pixels, for the classes that occur."""
         total = max(int(self.pixels.sum()), 1)
         return {x.name: float(self.pixels[x.id] / total) for x in self.labels if self.pixels[x.id]}
 
     @property
     def summary(self) -> str:
-        """Number of frames, time of each, and the share of each class."""
+        """Number of frames, time per frame, and the fraction of each class, as text."""
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items())
         return f"{self.frames} frames, {self.seconds * 1e3 / max(self.frames, 1):.0f} ms each; {shares}"
 
     def save_to_json(self, save_path: str | Path) -> Path:
-        """Writes path, frames, rate, size and the classes' shares to a file."""
+        """Writes path, frames, rate, size and the classes' fractions to a file."""
         height, width = self.image.shape[:2]
         content = {
             "input_path": self.input_path,
@@ -80,9 +80,9 @@ class VideoResult:
 
 
 def video_name(source: VideoSource, kind: str, background: str | None) -> str:
-    """What the result of a video is called in a folder; without a suffix, it is a folder of PNG files.
+    """The name of a video's result in a folder; without a suffix, it is a folder of PNG files.
 
-    Class ids and opacity are written as PNG: the codecs of videos change the one and have no place for the other.
+    Class ids and opacity are written as PNG: video codecs change class ids and do not store opacity.
     """
     stem = source.stem if isinstance(source, Path) else str(source).replace(" ", "").replace("/", "_").strip("_")
     if background == "cutout" or (background is None and kind == "mask"):
@@ -101,15 +101,15 @@ def predict_video(
     kind: str = "overlay",
     feedback: Feedback = SILENCE,
 ) -> VideoResult:
-    """Segments a video. Memory does not grow with its length.
+    """Segments a video; memory does not depend on its length.
 
-    Of a file, Ctrl-C leaves no output. A camera has no end: Ctrl-C ends it, and what was taken so far is kept.
+    Ctrl-C discards the output of a file. For a camera, it ends the recording and keeps the output.
 
     Args:
-        stream: A model's; it begins anew.
+        stream: A model's stream; it is reset.
         labels: The model's classes.
-        output: A video file, or a folder where the result is PNG files (see `video_name`); None: nothing is written.
-        kind: As in `VideoFrame.picture`, where there is no background.
+        output: A video file, or a folder for PNG files (see `video_name`); None: no output.
+        kind: As in `VideoFrame.picture`, if there is no background.
 
     Raises:
         SegexportError: The video cannot be read, the result cannot be written, or the model does not run.
@@ -137,13 +137,18 @@ def predict_video(
         found.seconds = time.monotonic() - started
         if reader.damage:
             feedback.warn(f"{source}: damaged, as FFmpeg reports: {reader.damage}")
-    if output is not None and isinstance(source, Path) and output.suffix and (why_not := add_sound(output, source)):
+    if (
+        output is not None
+        and isinstance(source, Path)
+        and output.suffix
+        and (why_not := add_sound(output, source, found.frames / found.fps))
+    ):
         feedback.say(f"{output}: {why_not}")
     return found
 
 
 def frames_ahead(stream: MaskStream, frames: Iterable[np.ndarray]) -> Generator[VideoFrame]:
-    """Each frame in its order; the network runs on the next one while the caller looks at this one."""
+    """Yields the frames in order; the network runs on the next one while the caller processes this one."""
     with ThreadPoolExecutor(1, thread_name_prefix="network") as network:
         before: Future[NetworkFrame] | None = None
         for frame in frames:
@@ -156,7 +161,7 @@ def frames_ahead(stream: MaskStream, frames: Iterable[np.ndarray]) -> Generator[
 
 
 def _showing(background: str | None, kind: str) -> Callable[[VideoFrame], np.ndarray]:
-    """What makes the written picture of a frame, in OpenCV's order of channels."""
+    """Returns the function that draws a frame for writing, in OpenCV's channel order."""
     if background is None and kind == "mask":
         return lambda frame: frame.mask
     if background is None:

@@ -1,4 +1,4 @@
-"""Smooths the scores of a video from frame to frame by optical flow, so that masks do not flicker."""
+"""Smooths the scores of a video over time by optical flow, so that masks do not flicker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from segexport.errors import InputError
 from segexport.video.flow import MIN_SIDE_PIXELS, DisFlow, Flow
 
-# The published parameters. The weights are those of the new score; the rest goes to the score that was tracked.
+# The published parameters. Weights apply to the new score, and 1 - weight to the tracked one.
 CONSISTENT_BELOW = 8  # squared length, in pixels, of forward plus backward flow
 MOVING, STATIC = 0.3, 0.05
 CERTAIN_MOVING, CERTAIN_STATIC = 0.4, 0.3
@@ -17,16 +17,16 @@ ALPHA_BELOW, ALPHA_ABOVE = 0.2, 0.8
 
 
 class VideoSmoother:
-    """Smooths scores frame by frame; it keeps the last frame only and never looks ahead.
+    """Smooths scores frame by frame; it stores only the last frame and does not look ahead.
 
     The method of PaddleSeg's HumanSeg (release 0.5, `contrib/HumanSeg/utils/humanseg_postprocess.py`): scores of the
-    last frame move along the flow to this one. Where forward and backward flow cancel, the new score and the tracked
-    one are averaged; elsewhere the new score counts alone. A pixel that did not move gets a smaller weight for the new
-    score, a pixel that the network is certain of a larger one. A 3x3 Gaussian follows.
+    last frame move along the flow to this one. Where forward and backward flow cancel, the new and the tracked score
+    are averaged; elsewhere only the new score is used. The weight of the new score is smaller for a pixel that did not
+    move, and larger for one on which the network is certain. A 3x3 Gaussian follows.
 
     PaddleSeg tracks one score in 0..255 and compares it with 0.1 and 0.9, so that nearly every pixel counts as certain.
-    Here scores are in 0..1, as these limits mean. Of several classes, one weight per pixel applies to all, and a pixel
-    is certain if its best class is above 0.9; with two classes this is the published rule.
+    Here scores are in 0..1, as these limits require. All classes share one weight per pixel, and a pixel is certain if
+    its best class is above 0.9; for two classes this is the published rule.
 
     Args:
         flow: The optical flow; default: `DisFlow`, as published.
@@ -38,7 +38,7 @@ class VideoSmoother:
         self._scores: np.ndarray | None = None
 
     def next(self, scores: np.ndarray, grey: np.ndarray) -> np.ndarray:
-        """Smooths the next frame. A frame of another size than the last one starts anew.
+        """Smooths the next frame. A frame with another size resets the smoother.
 
         Args:
             scores: float32 (h, w), the probability of the foreground, or (h, w, classes).
@@ -48,7 +48,7 @@ class VideoSmoother:
             float32, of the shape of `scores`.
 
         Raises:
-            InputError: Scores that are not finite, of a size that flow cannot be computed for, or not of grey's size.
+            InputError: Scores are not finite, too small for optical flow, or differ in size from `grey`.
         """
         scores = np.asarray(scores, np.float32)
         _require(scores, grey)
@@ -61,7 +61,7 @@ class VideoSmoother:
         return smooth.copy()
 
     def reset(self) -> None:
-        """Forgets the last frame: the next one begins another video."""
+        """Forgets the last frame, for another video."""
         self._grey = self._scores = None
 
 
@@ -70,11 +70,11 @@ def track(scores: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> tupl
 
     Args:
         scores: float32 (h, w) or (h, w, classes) of the last frame.
-        forward: float32 (h, w, 2): where each pixel (x, y) of the last frame moves, in pixels.
+        forward: float32 (h, w, 2): motion (x, y) of each pixel from the last frame to this one, in pixels.
         backward: The same from this frame to the last.
 
     Returns:
-        The moved scores; (h, w) bool, where there are any; (h, w) bool, where nothing moved.
+        The moved scores; (h, w) bool, pixels that have one; (h, w) bool, pixels without motion.
     """
     height, width = scores.shape[:2]
     ahead, back = _whole(forward), _whole(backward)
@@ -88,7 +88,7 @@ def track(scores: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> tupl
 
     tracked = np.zeros_like(scores)
     is_tracked, is_static = np.zeros((height, width), bool), np.zeros((height, width), bool)
-    # Of several pixels that meet in one, the last in the order of rows stays: NumPy assigns in order.
+    # If several pixels move to the same one, the last in row order is kept: NumPy assigns in order.
     tracked[to_y[consistent], to_x[consistent]] = moved[consistent]
     is_tracked[to_y[consistent], to_x[consistent]] = True
     is_static[to_y[still], to_x[still]] = True
@@ -96,7 +96,7 @@ def track(scores: np.ndarray, forward: np.ndarray, backward: np.ndarray) -> tupl
 
 
 def fuse(scores: np.ndarray, tracked: np.ndarray, is_tracked: np.ndarray, is_static: np.ndarray) -> np.ndarray:
-    """Averages new scores with tracked ones, as `track` returns them; float32."""
+    """Averages new scores with tracked ones from `track`; float32."""
     certain = (
         (scores > np.float32(CERTAIN_ABOVE)) | (scores < np.float32(1 - CERTAIN_ABOVE))
         if scores.ndim == 2
@@ -113,7 +113,7 @@ def fuse(scores: np.ndarray, tracked: np.ndarray, is_tracked: np.ndarray, is_sta
 
 
 def blurred(scores: np.ndarray) -> np.ndarray:
-    """The 3x3 Gaussian of (1, 2, 1) / 4 in both directions; the border is reflected, its own pixel not repeated."""
+    """Applies a 3x3 Gaussian, (1, 2, 1) / 4 in both directions; reflects the border without repeating its pixels."""
     if scores.ndim == 2:
         return cv2.GaussianBlur(scores, (3, 3), 0)
     return np.stack([blurred(plane) for plane in np.moveaxis(scores, 2, 0)], axis=2)
@@ -126,7 +126,7 @@ def alpha(score: np.ndarray) -> np.ndarray:
 
 
 def _whole(flow: np.ndarray) -> np.ndarray:
-    """Whole pixels, halves away from zero; beyond the frame is far enough."""
+    """Rounds to whole pixels, halves away from zero; limits motions to height + width."""
     far = np.float32(flow.shape[0] + flow.shape[1])
     clipped = np.clip(np.nan_to_num(flow, nan=float(far)), -far, far)
     return np.trunc(clipped + np.copysign(np.float32(0.5), clipped)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Frames of a video file or a camera, decoded ahead in a process of its own."""
+"""Reads frames of a video file or a camera, decoded ahead in a separate process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 WORKER = Path(__file__).parent / "workers" / "video_worker.py"
 FRAME_TIMEOUT_S = 60.0
-_USUAL_FPS = 25.0  # where a source does not state its own, or one that nothing has
+_USUAL_FPS = 25.0  # if a source states none, or an impossible value
 _FASTEST_FPS = 480.0
-_MISSING = 0.95  # of the frames that the container promises; some estimate their number
+_MISSING = 0.95  # smallest fraction of the container's number of frames, which some containers estimate
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ VideoSource = Path | Camera
 
 
 def video_source(text: str) -> VideoSource | None:
-    """The video file or the camera that an input names; None for any other input.
+    """Returns the video file or camera that an input names; None for any other input.
 
     A camera is `0`, `camera:0` or `/dev/video0`.
 
     Raises:
-        InputError: A video at a URL.
+        InputError: The input is a video at a URL.
     """
     number = text.removeprefix("camera:")
     if number.isdecimal() and (number != text or not Path(text).exists()):
@@ -59,21 +59,21 @@ def video_source(text: str) -> VideoSource | None:
 
 
 class VideoReader:
-    """Frames in their order; memory does not grow with their number. Use it in a `with` block, or call `close`.
+    """Reads frames in order, in constant memory. Use it in a `with` block, or call `close`.
 
-    The next frames are decoded while one is looked at.
+    The next frames are decoded while the caller processes one.
 
     Args:
         source: The file or the camera.
 
     Attributes:
-        fps: Frames per second; 25 where the source states none, or an impossible one.
-        frames: How many there are, as the container states it; None if unknown, as of a camera.
-        damage: What FFmpeg reported of damaged data; complete at the end.
+        fps: Frames per second; 25 if the source states none, or an impossible value.
+        frames: Number of frames in the container's header; None if unknown, as for a camera.
+        damage: FFmpeg's messages on damaged data; complete at the end.
 
     Raises:
-        InputError: No such file or camera, or not a video.
-        TooLargeError: Frames larger than images may be.
+        InputError: The file or camera does not exist, or is not a video.
+        TooLargeError: The frames exceed the size limit of images.
     """
 
     def __init__(self, source: VideoSource) -> None:
@@ -97,7 +97,7 @@ class VideoReader:
         """Yields uint8 (h, w, 3) BGR.
 
         Raises:
-            InputError: There is no frame, a frame of another size, or the file ends early.
+            InputError: There is no frame, a frame has another size, or the file ends early.
         """
         count, waiting, size = 0, 0, ()
         try:
@@ -121,12 +121,12 @@ class VideoReader:
         except WorkerError as error:
             raise _unreadable(self.source, error, f"after {count} frames") from error
         finally:
-            if waiting and self._worker.alive:  # a break: the process would answer the next question with an old frame
+            if waiting and self._worker.alive:  # after a break: the process would send an old frame next
                 self._worker.close()
         self._at_end(count)
 
     def close(self) -> None:
-        """Ends the decoder."""
+        """Stops the decoder."""
         self._worker.close()
 
     def __enter__(self) -> VideoReader:
@@ -173,12 +173,14 @@ class VideoReader:
 
 def _unreadable(source: VideoSource, error: WorkerError, where: str = "") -> SegexportError:
     what = error.what if isinstance(error, WorkerFailed) else "cannot be decoded"
+    if isinstance(source, Camera) and isinstance(error, WorkerFailed):
+        return InputError(f"{source}: {error.what}", hint="camera:1 is the second one; a video file works too")
     cause = _damage(error.cause) if isinstance(error, WorkerFailed) else f"{error.what} {error.cause}".strip()
     return InputError(" ".join(filter(None, (f"{source}:", what, where))), cause=cause)
 
 
 def _damage(log: str) -> str:
-    """FFmpeg's messages in a log: the first, and how many more there are."""
+    """The first of FFmpeg's messages in a log, and the number of others."""
     parts = re.split(r"\n| \| |(?= \[\w)", log)
     lines = [line.strip() for line in parts if line.strip().startswith("[")]
     if not lines:
@@ -188,7 +190,7 @@ def _damage(log: str) -> str:
 
 
 def _require_video(path: Path) -> None:
-    """Raises InputError for a file whose first bytes are not those of a container: a playlist would open others."""
+    """Raises InputError unless the first bytes are those of a container: a playlist would open other files."""
     if not path.exists():
         raise InputError(f"{path}: no such file")
     with path.open("rb") as stream:

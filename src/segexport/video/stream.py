@@ -1,4 +1,4 @@
-"""Masks of a video, frame by frame: `Model.stream` gives a `MaskStream`."""
+"""Segments a video frame by frame: `Model.stream` returns a `MaskStream`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from segexport.video.smoother import VideoSmoother, alpha
 
 @dataclass(frozen=True)
 class NetworkFrame:
-    """A frame and what the network said about it.
+    """A frame with the network's output.
 
     Attributes:
         image: uint8 (H, W, 3) RGB.
         scores: float32 (h, w, classes), probabilities at the size of the network's output.
-        grey: uint8 (h, w), the frame as the network saw it.
-        placement: The way back to the frame's size.
+        grey: uint8 (h, w), the network's input as grey.
+        placement: Maps the scores to the frame's size.
     """
 
     image: np.ndarray
@@ -40,9 +40,9 @@ class VideoFrame:
     Attributes:
         image: uint8 (H, W, 3) RGB.
         scores: float32 (h, w, classes), at the size of the network's output.
-        placement: The way back to the frame's size.
+        placement: Maps the scores to the frame's size.
         labels: The classes.
-        foreground: Ids of the classes in front.
+        foreground: Ids of the foreground classes.
     """
 
     image: np.ndarray
@@ -74,13 +74,13 @@ class VideoFrame:
 
 
 class MaskStream:
-    """Segments the frames of a video in their order; it remembers the last frame only.
+    """Segments the frames of a video in order; it stores only the last frame.
 
     Args:
-        network: Runs the network on a frame, uint8 (H, W, 3) BGR.
+        network: Function that runs the network on a frame, uint8 (H, W, 3) BGR.
         labels: The classes.
-        foreground: Ids of the classes in front.
-        smoother: None: every frame for itself.
+        foreground: Ids of the foreground classes.
+        smoother: None: each frame is segmented independently.
     """
 
     def __init__(
@@ -99,21 +99,21 @@ class MaskStream:
             frame: uint8 (H, W, 3) in BGR order, as OpenCV reads it.
 
         Raises:
-            SegexportError: Not such an array, or the model does not run.
+            SegexportError: The frame has another type or shape, or the model does not run.
         """
         return self.smoothed(self.look(frame))
 
     def reset(self) -> None:
-        """Forgets the last frame: the next one begins another video."""
+        """Forgets the last frame, for another video."""
         if self._smoother is not None:
             self._smoother.reset()
 
     def look(self, frame: np.ndarray) -> NetworkFrame:
-        """The first half of `next`, which depends on no other frame: it may run while another frame is smoothed."""
+        """The first half of `next`, independent of other frames: it can run while another frame is smoothed."""
         return self._network(frame)
 
     def smoothed(self, seen: NetworkFrame) -> VideoFrame:
-        """The second half of `next`, in the frames' order."""
+        """The second half of `next`, to be called in the order of frames."""
         scores = seen.scores
         if self._smoother is not None:
             if scores.shape[2] == 2:
@@ -125,13 +125,13 @@ class MaskStream:
 
 
 def foreground_ids(labels: Sequence[Label], wanted: Iterable[str | int]) -> frozenset[int]:
-    """The ids of classes that are named; of none, all but class 0.
+    """The ids of the wanted classes; if none is given, all but class 0.
 
     Args:
         wanted: Names or ids.
 
     Raises:
-        InputError: A class that is not there.
+        InputError: A class does not exist.
     """
     ids: set[int] = set()
     for one in wanted:

@@ -1,8 +1,8 @@
-"""How far a difference of average precision can be trusted: a paired bootstrap over images, or over groups of them.
+"""Confidence intervals of a difference of average precision, by a paired bootstrap over images or groups of images.
 
-An image is drawn with what both models found in it, a group with all its images (see `judge.bootstrap`). Average
-precision is not a sum over images, so nothing shorter than counting again gives a resample's value; the matching of
-objects, which costs most, is done once (`average_precision`). The interval is the hull of the percentile interval with
+A draw of an image contains both models' objects in it, a draw of a group all its images (see `judge.bootstrap`).
+Average precision is not a sum over images, so that each resample has to be counted again; the matching of objects,
+which costs most, is done once (`average_precision`). The interval is the hull of the percentile interval with
 t-expanded levels (Hesterberg 2015, section 5.3) and the t interval with the bootstrap's standard error.
 """
 
@@ -23,7 +23,7 @@ from segexport.task.instance.average_precision import ClassMatches, mean_ap
 _NORMAL = NormalDist()
 _POWER = 0.8
 _LEAST_RESAMPLES = 200
-_BUDGET = 150_000_000  # detections x thresholds x resamples of one model: some 8 s of processor time
+_BUDGET = 150_000_000  # detections x thresholds x resamples of one model: about 8 s of processor time
 
 
 def paired_ap_delta(
@@ -34,13 +34,13 @@ def paired_ap_delta(
     seed: int = 0,
     level: float = 0.95,
 ) -> PairedDelta:
-    """The difference of mean average precision, export minus reference, in the fields that a mIoU's has.
+    """The difference of mean average precision, export minus reference, with its interval.
 
     Args:
-        reference, export: The matches of each class, of the same images and annotations.
-        groups: The group of each image, where images of a group are not independent; None where every image is.
-        seed: Equal seeds give equal intervals.
-        level: Of the two-sided interval.
+        reference, export: Matches of each class, for the same images and annotations.
+        groups: Group of each image, if images of a group are not independent; None if all images are independent.
+        seed: Seed of the random draws; equal seeds give equal intervals.
+        level: Confidence level of the two-sided interval.
     """
     images = len(reference[0].positives) if reference else 0
     grouping = Grouping.of(groups, images)
@@ -93,7 +93,7 @@ def _interval(deltas: np.ndarray, delta: float, error: float, grouping: Grouping
 
 
 def _resamples(reference: Sequence[ClassMatches], export: Sequence[ClassMatches]) -> int:
-    """As many as the time allows; the largest data sets get fewer."""
+    """The number of resamples; large data sets get fewer, to limit the time."""
     cells = max(sum(found.right.size for found in model) for model in (reference, export))
     return int(np.clip(_BUDGET // max(cells, 1), _LEAST_RESAMPLES, RESAMPLES))
 

@@ -1,4 +1,4 @@
-"""Average precision from matches, with a weight for each image: 1 for all gives COCO's, a resample's counts its own."""
+"""Average precision from matches with a weight per image: all 1 for COCO's value, or the counts of a resample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 RECALLS = np.linspace(0.0, 1.0, 101)
-"""Where COCO reads the precision."""
+"""The recalls at which COCO reads the precision."""
 
 _CELLS = 4_000_000  # detections x thresholds x resamples at a time
 
@@ -18,10 +18,10 @@ class ClassMatches:
     """The detections of one class in all images, best score first.
 
     Attributes:
-        images: (D,) int, the image of each.
-        right, wrong: (T, D) bool: matched to an annotation at this IoU threshold, or not; neither if it is in a
+        images: (D,) int, the image of each detection.
+        right, wrong: (T, D) bool: whether it matches an annotation at this IoU threshold, or none; both False in a
             crowd.
-        positives: (N,) int, annotations to be found in each image.
+        positives: (N,) int, number of annotations to find in each image.
     """
 
     images: np.ndarray
@@ -33,28 +33,28 @@ class ClassMatches:
     def of(
         cls, images: np.ndarray, scores: np.ndarray, right: np.ndarray, ignored: np.ndarray, positives: np.ndarray
     ) -> ClassMatches:
-        """Sorts by score; equal scores stay in their order, as in pycocotools."""
+        """Sorts by score; equal scores keep their order, as in pycocotools."""
         order = np.argsort(-scores, kind="mergesort")
         right, ignored = right[:, order], ignored[:, order]
         return cls(images[order].astype(np.intp), right & ~ignored, ~right & ~ignored, positives)
 
     @classmethod
     def empty(cls, positives: np.ndarray, thresholds: int) -> ClassMatches:
-        """Nothing found."""
+        """A class without detections."""
         none = np.zeros((thresholds, 0), bool)
         return cls(np.zeros(0, np.intp), none, none, positives)
 
 
 def class_ap(found: ClassMatches, weights: np.ndarray) -> np.ndarray:
-    """Average precision of a class, mean over the IoU thresholds.
+    """The average precision of a class, mean over the IoU thresholds.
 
-    The precision at a recall is the best one at that recall or beyond, read at `RECALLS` (COCO's interpolation).
+    The precision at a recall is the best one at that or a higher recall, read at `RECALLS` (COCO's interpolation).
 
     Args:
         weights: (B, N): how often each image counts.
 
     Returns:
-        (B,) float64; NaN where no annotation is to be found.
+        (B,) float64; NaN if there is no annotation to find.
     """
     positives = weights @ found.positives
     total = np.zeros(len(weights))
@@ -76,7 +76,7 @@ def _ap(found: ClassMatches, weights: np.ndarray, positives: np.ndarray) -> np.n
     precision = hits / np.maximum(counted, np.spacing(1.0))
     np.maximum.accumulate(precision[:, :, ::-1], axis=2, out=precision[:, :, ::-1])
     recall = hits / positives[:, None, None].astype(own.dtype)
-    # How many of the recalls each detection is the first to reach.
+    # the number of recalls that each detection is the first to reach
     if exact:
         reached = np.searchsorted(RECALLS, recall, side="right")
     else:
@@ -86,10 +86,10 @@ def _ap(found: ClassMatches, weights: np.ndarray, positives: np.ndarray) -> np.n
 
 
 def mean_ap(classes: Sequence[ClassMatches], weights: np.ndarray | None = None) -> np.ndarray:
-    """The mean over the classes that are annotated at all, (B,) float64; NaN where none is.
+    """The mean over the annotated classes, (B,) float64; NaN if there are none.
 
     Args:
-        weights: (B, N); None: every image once.
+        weights: (B, N): how often each image counts; None: once.
     """
     if weights is None:
         weights = np.ones((1, classes[0].positives.size)) if classes else np.ones((1, 0))

@@ -1,4 +1,4 @@
-"""Which classes a check of objects scores: which class of the data each class of a model is."""
+"""Determines the scored classes of objects: class of the model -> class of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from segexport.ui.pictures import default_labels
 
 
 def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
-    """Decides the classes; raises as `class_lookup`. Images without annotations have the model's."""
+    """Determines the classes, the model's if there are no annotations; raises errors as `class_lookup`."""
     if not isinstance(data, InstanceData):
         return ScoredClasses(manifest.labels, None)
     lookup = class_lookup(manifest, data, label_map)
@@ -28,13 +28,13 @@ def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, st
 
 
 def class_lookup(manifest: Manifest, data: InstanceData, label_map: Mapping[str, str] | None = None) -> np.ndarray:
-    """(classes of the model,) int64: the data's class of each, or -1 for one that the data does not know.
+    """(classes of the model,) int64: the data's class of each, or -1 if the data does not have it.
 
-    Names decide where all of the data's are the model's too, or with a `label_map`; else, as many classes on both sides
-    are taken in their order (PaddleDetection numbers classes by their categories' ids).
+    Classes are matched by name if the model has all names of the data, or with a `label_map`; otherwise by their order
+    if the numbers are equal (PaddleDetection numbers classes by their categories' ids).
 
     Raises:
-        InputError: Neither names nor numbers fit, or the map names what is not there.
+        InputError: Neither names nor numbers match, or the map names an unknown class.
     """
     own, names = [label.name for label in manifest.labels], list(data.labels or ())
     if label_map or set(names) <= set(own):

@@ -1,7 +1,7 @@
-"""COCO's average precision, by pycocotools, and what a bootstrap over images needs of it.
+"""Matches objects with annotations for COCO's average precision, by pycocotools.
 
-Matching objects to annotations is the costly part, and it is done image by image; average precision follows from the
-matches alone. So pycocotools matches once, and each resample only counts again (`average_precision`).
+Matching is the costly part and works image by image; average precision depends only on the matches. So pycocotools
+matches once, and each bootstrap resample only counts again (`average_precision`).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def matches(
     classes: int,
     kind: Kind,
 ) -> list[ClassMatches]:
-    """Which detections are right, by COCO's rules at the ten IoU from 0.5 to 0.95.
+    """Matches detections with annotations by COCO's rules, at the ten IoU thresholds from 0.5 to 0.95.
 
     Args:
-        truth: Of each image, what is annotated.
+        truth: Annotations of each image.
         sizes: (width, height) of each image.
-        found: Of each image, what a model found.
-        classes: Of the data.
-        kind: Whether boxes or masks are compared.
+        found: A model's detections in each image.
+        classes: Number of classes of the data.
+        kind: Whether to compare boxes or masks.
 
     Returns:
-        For each class, its detections with their matches.
+        The detections of each class with their matches.
     """
-    mask_tools()  # a clear error where it is missing
+    mask_tools()  # a clear error if pycocotools is missing
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
@@ -58,7 +58,7 @@ def matches(
 
 
 def _coco(made: Any, annotations: list[dict[str, Any]], sizes: Sequence[tuple[int, int]], classes: int) -> Any:
-    for number, annotation in enumerate(annotations, start=1):  # from 1: 0 is pycocotools' word for no match
+    for number, annotation in enumerate(annotations, start=1):  # from 1: 0 means no match in pycocotools
         annotation["id"] = number
     made.dataset = {
         "images": [{"id": index, "width": width, "height": height} for index, (width, height) in enumerate(sizes)],

@@ -1,4 +1,4 @@
-"""COCO's annotations of objects: one JSON file with `images`, `annotations` and `categories`."""
+"""Reads COCO's annotations of objects: one JSON file with `images`, `annotations` and `categories`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SPLITS = ("train", "val", "test")
 
 
 def find(root: Path, split: str) -> Path | None:
-    """The file of a split: the one with its name in its own, or the only one that names none; None without any.
+    """The file of a split: the one whose name contains the split's, or the only one without a split; None if none.
 
     Raises:
-        InputError: Files are there, but not of this split, or two of it.
+        InputError: There are files, but none of this split, or two.
     """
     files = coco.find(root)
     if not files:
@@ -39,11 +39,11 @@ def find(root: Path, split: str) -> Path | None:
 
 
 def read(root: Path, path: Path, split: str) -> InstanceData:
-    """Reads one file. Every image is looked for, no pixel is decoded.
+    """Reads one file. Checks that every image exists; decodes none.
 
     Raises:
-        InputError: Not COCO, an unknown category or image, a box or mask that is none, a missing image; annotations and
-            images are named.
+        InputError: The file is not COCO, has an unknown category or image, an invalid box or mask, or a missing image.
+            The message names the annotation or image.
     """
     content = read_json(path)
     if not isinstance(content, dict):
@@ -91,7 +91,7 @@ def read(root: Path, path: Path, split: str) -> InstanceData:
 
 
 def _images(root: Path, path: Path, images: list[Any]) -> dict[Any, str]:
-    """The image's place in the data set, by its id."""
+    """Image id -> path relative to the data set."""
     folders = [root, root / "images", *sorted(child for child in root.iterdir() if child.is_dir()), path.parent]
     names: dict[Any, str] = {}
     missing: list[str] = []
@@ -135,7 +135,7 @@ def _annotation(what: str, entry: dict[str, Any], class_id: int, size: tuple[int
 
 
 def _require_mask(what: str, shape: Any, size: tuple[int, int] | None) -> None:
-    """Refuses what pycocotools would read beyond its memory, or draw a wrong mask of."""
+    """Refuses a mask on which pycocotools would read beyond its memory, or that it would draw wrong."""
     if size is None:
         raise InputError(f"{what}: its image has no width and height", cause="a mask needs the image's size")
     width, height = size

@@ -11,13 +11,13 @@ from segexport.task.instance.detections import Detections
 
 @dataclass
 class ObjectCounts(Counts):
-    """What one model found.
+    """The objects of one model.
 
     Attributes:
-        found: Of each image, in the data's classes.
-        pairs: Of each image, how far it agrees with the reference; empty for the reference itself.
-        sure: How many objects have a score of at least `match.SURE`.
-        masks: Whether masks are measured, and not boxes alone.
+        found: Detections of each image, in the data's classes.
+        pairs: Agreement of each image with the reference; empty for the reference itself.
+        sure: Number of objects with a score of at least `match.SURE`.
+        masks: Whether to measure masks in addition to boxes.
     """
 
     found: list[Detections] = field(default_factory=list)
@@ -30,4 +30,4 @@ class ObjectCounts(Counts):
         return len(self.found)
 
     def image_miou(self, index: int) -> None:
-        """Objects have none."""
+        """None: objects have no mIoU."""

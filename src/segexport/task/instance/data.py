@@ -1,4 +1,4 @@
-"""Images with annotated objects, read as a data set like any other: COCO's JSON, or Pascal VOC's XML."""
+"""A data set of images with annotated objects: COCO's JSON, or Pascal VOC's XML."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Form = Literal["COCO", "VOC"]
 
 @dataclass(frozen=True)
 class Annotation:
-    """One object as a person marked it.
+    """One annotated object.
 
     Attributes:
         class_id: Index into the data's labels.
-        bbox: (x, y, width, height) in pixels, from the image's left and top edge.
-        segmentation: Polygons or a run-length code as COCO writes them; None where there is only a box.
-        crowd: Many objects in one; what is found in it counts neither for nor against a model.
-        difficult: VOC's mark; likewise.
-        area: Square pixels from the annotation.
+        bbox: (x, y, width, height) in pixels, from the image's upper left corner.
+        segmentation: Polygons or a run-length code in COCO's form; None if there is only a box.
+        crowd: Whether it marks many objects at once; detections in it count neither as right nor as wrong.
+        difficult: VOC's flag, with the same effect.
+        area: Area in square pixels, from the annotation.
     """
 
     class_id: int
@@ -38,15 +38,15 @@ class Annotation:
 
 @dataclass(frozen=True)
 class InstanceData(Dataset):
-    """A data set whose truth is objects.
+    """A data set with annotated objects.
 
     Attributes:
-        form: Of the annotations.
-        source: The annotation file, or the folder of such.
-        category_ids: The annotations' own number of each label.
-        annotations: Objects by the image's name.
-        sizes: (width, height) by the image's name, if the annotations have it.
-        image_ids: The annotations' own number of each image, by its name.
+        form: Form of the annotations.
+        source: The annotation file, or the folder of annotation files.
+        category_ids: Id of each label in the annotations.
+        annotations: Name of an image -> its objects.
+        sizes: Name of an image -> (width, height), if the annotations have it.
+        image_ids: Name of an image -> its id in the annotations.
     """
 
     form: Form = "COCO"
@@ -81,7 +81,7 @@ class InstanceData(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the images and of what is annotated in them."""
+        """sha256 (hex) of the images and their annotations."""
         images = Dataset(self.root, self.split, self.entries, self.labels, groups=self.groups).fingerprint
         truth = [(entry.image, self.of(entry.image)) for entry in self.entries]
         return hashlib.sha256(repr((images, self.category_ids, truth)).encode()).hexdigest()

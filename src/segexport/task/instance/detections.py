@@ -11,18 +11,18 @@ from segexport.errors import EnvironmentMissingError
 from segexport.runtimes.objects import Objects
 
 MAX_PER_IMAGE = 100
-"""Objects of one image and class that COCO's protocol counts, best scores first."""
+"""Most objects per image and class that COCO's protocol counts, best scores first."""
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Of one image.
+    """The detections in one image.
 
     Attributes:
-        classes: (n,) int64, of the data's classes; those that the data does not know are left out.
+        classes: (n,) int64, classes of the data; objects of other classes are left out.
         scores: (n,) float32.
-        boxes: (n, 4) float32: left, top, right, bottom.
-        masks: n of COCO's compressed run-length codes; None where masks are not measured.
+        boxes: (n, 4) float32: left, top, right, bottom, in pixels.
+        masks: n compressed run-length codes of COCO; None if masks are not measured.
     """
 
     classes: np.ndarray
@@ -32,11 +32,11 @@ class Detections:
 
     @classmethod
     def of(cls, objects: Objects, lookup: np.ndarray, *, masks: bool) -> Detections:
-        """Keeps what is measured.
+        """Selects the measured part of a model's objects.
 
         Args:
             lookup: (classes of the model,): the class of the data, or -1 if there is none.
-            masks: Whether masks are measured too.
+            masks: Whether to keep masks.
         """
         classes = lookup[objects.classes]
         known = np.flatnonzero(classes >= 0)
@@ -53,7 +53,7 @@ def encoded(mask: np.ndarray) -> dict[str, Any]:
 
 
 def code_of(shape: Any, size: tuple[int, int]) -> dict[str, Any]:
-    """COCO's compressed run-length code of a segmentation in any of its forms; `size` is (width, height)."""
+    """COCO's compressed run-length code of a segmentation in any form; `size` is (width, height)."""
     width, height = size
     if isinstance(shape, list):
         return mask_tools().merge(mask_tools().frPyObjects(shape, height, width))
@@ -63,12 +63,12 @@ def code_of(shape: Any, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def decoded(shape: Any, size: tuple[int, int]) -> np.ndarray:
-    """(height, width) uint8 of 0 and 1."""
+    """The mask of a segmentation, (height, width) uint8 of 0 and 1."""
     return mask_tools().decode(code_of(shape, size))
 
 
 def mask_tools() -> Any:
-    """pycocotools' masks.
+    """Imports the mask module of pycocotools.
 
     Raises:
         EnvironmentMissingError: pycocotools is not installed.

@@ -1,4 +1,4 @@
-"""Objects as pictures: over the image, each in a different colour, or as numbers."""
+"""Draws objects: over the image, each in a different colour, or as numbers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TINT = 0.5
 
 
 def overlay(image: np.ndarray, objects: Objects, labels: Sequence[Label]) -> np.ndarray:
-    """The image with masks, boxes, classes and scores over it, the best score on top.
+    """Draws masks, boxes, classes and scores over the image, the best score on top.
 
     Args:
         image: uint8 (height, width, 3), RGB.
-        objects: Of this image, with masks or without.
+        objects: Objects of this image, with or without masks.
         labels: The classes.
     """
     picture = image.copy()
     thickness = max(1, round(min(image.shape[:2]) / 400))
-    for index in reversed(range(len(objects))):  # they come best first
+    for index in reversed(range(len(objects))):  # sorted by score, best first
         color = labels[int(objects.classes[index])].rgb
         if objects.bits is not None:
             mask = objects.mask(index)
@@ -38,13 +38,13 @@ def overlay(image: np.ndarray, objects: Objects, labels: Sequence[Label]) -> np.
         label = labels[int(objects.classes[index])]
         left, top, right, bottom = np.clip(np.rint(objects.boxes[index]), -(1 << 15), 1 << 15).astype(int).tolist()
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), label.rgb, thickness)
-        name = label.name if label.name.isascii() else f"#{label.id}"  # OpenCV's fonts hold no other letters
+        name = label.name if label.name.isascii() else f"#{label.id}"  # OpenCV's fonts have no other letters
         _write(picture, f"{name} {objects.scores[index]:.2f}", left, top, label.rgb)
     return picture
 
 
 def colored(objects: Objects, *, classes: Sequence[Label] | None = None) -> np.ndarray:
-    """Masks on black: each object in a different colour, or with `classes` in that of its class."""
+    """Draws masks on black, each object in a different colour, or in its class's colour if `classes` is given."""
     numbers = numbered(objects)
     if classes is None:
         colors = [label.rgb for label in default_labels([str(index) for index in range(len(objects) + 1)])]
@@ -54,7 +54,7 @@ def colored(objects: Objects, *, classes: Sequence[Label] | None = None) -> np.n
 
 
 def numbered(objects: Objects) -> np.ndarray:
-    """(height, width) uint8, or uint16 beyond 255 objects: 0 for none, 1 for the first; of two, the better score."""
+    """(height, width) uint8, uint16 for over 255 objects: 0: none, n: the n-th object; the best score on top."""
     width, height = objects.size
     picture = np.zeros((height, width), np.uint8 if len(objects) < 256 else np.uint16)
     for index in reversed(range(len(objects))):
@@ -63,7 +63,7 @@ def numbered(objects: Objects) -> np.ndarray:
 
 
 def class_map(objects: Objects, classes: int) -> np.ndarray:
-    """(height, width): 0 for nothing, class + 1 elsewhere; objects' outlines are nothing too, so that two stay two."""
+    """(height, width): class + 1, or 0 outside of objects and on outlines, so that adjacent objects stay separate."""
     width, height = objects.size
     picture = np.zeros((height, width), np.uint8 if classes < 255 else np.uint16)
     for index in reversed(range(len(objects))):
@@ -79,12 +79,12 @@ def class_map(objects: Objects, classes: int) -> np.ndarray:
 def object_panel(
     sample: Sample, data: Dataset, reference: np.ndarray, export: np.ndarray, labels: Sequence[Label]
 ) -> Panel:
-    """Image, annotated masks, reference, export and their difference side by side, as `show.pictures.panel`.
+    """Draws image, annotated masks, reference, export and difference side by side, like `ui.pictures.panel`.
 
     Args:
         sample: The image.
-        data: With its annotations, where there are any.
-        reference, export: What `class_map` drew of each.
+        data: The data set with its annotations, if it has any.
+        reference, export: Results of `class_map`.
         labels: The model's classes.
     """
     nothing = Label(id=0, name="nothing", rgb=(0, 0, 0))
@@ -99,7 +99,7 @@ def object_panel(
 
 
 def annotated(annotations: Sequence[Annotation], size: tuple[int, int]) -> Objects:
-    """Annotations as objects of score 1, with masks, the largest last."""
+    """Converts annotations to objects of score 1, with masks, the largest last."""
     ordered = sorted(annotations, key=lambda one: one.area)
     masks = [decoded(one.segmentation, size) for one in ordered]
     boxes = [(x, y, x + width, y + height) for x, y, width, height in (one.bbox for one in ordered)]

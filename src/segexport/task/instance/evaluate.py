@@ -30,7 +30,7 @@ def evaluate(
     progress: Progress = silent,
     label_map: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]:
-    """See `InstanceModel.evaluate`; `run` gives the objects of a named image."""
+    """See `InstanceModel.evaluate`; `run` returns the objects of a named image."""
     metric = metric or data.form
     if metric not in METRICS:
         raise InputError(f"metric is {metric!r}", cause=f"it is {' or '.join(METRICS)}")
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def _coco(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict[str, Any]:
-    """Means over the IoU from 0.5 to 0.95; None for what is not annotated."""
+    """Means over the IoU thresholds from 0.5 to 0.95; None for classes that are not annotated."""
     metrics: dict[str, Any] = {}
     for kind in ("bbox", "segm") if masks else ("bbox",):
         matches = coco_ap.matches(truth, sizes, found, classes, kind)
@@ -60,7 +60,7 @@ def _coco(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict
 
 
 def _voc(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict[str, Any]:
-    """At an IoU of 0.5, by the rule of 11 points as PaddleDetection's, and the area beside it."""
+    """Metrics at an IoU of 0.5, by the 11-point rule as in PaddleDetection, and by the area."""
     metrics: dict[str, Any] = {"bbox_map": None, "segm_map": None}
     rules: tuple[tuple[voc_ap.Rule, str], ...] = (("11point", ""), ("integral", "_integral"))
     for kind in ("bbox", "segm") if masks else ("bbox",):
@@ -73,7 +73,7 @@ def _voc(truth: Any, sizes: Any, found: Any, classes: int, masks: bool) -> dict[
 
 
 def _details(data: InstanceData, found: list[Detections]) -> dict[str, Any]:
-    """PaddleX's three lists, with the annotations' own numbers of images and categories."""
+    """PaddleX's three lists, with the ids of images and categories in the annotations."""
     boxes, masks, truth = [], [], []
     for entry, detections in zip(data.entries, found, strict=True):
         image_id = data.image_ids.get(entry.image, entry.image)

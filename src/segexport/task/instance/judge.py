@@ -1,4 +1,4 @@
-"""The gates of instance segmentation: the counterpart of the gates on pixels."""
+"""The gates of instance segmentation, like those on pixels."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ AP_CONVENTION = (
 
 @dataclass(frozen=True)
 class ObjectJudge:
-    """The gates on objects; a `Judge`.
+    """A `Judge` with the gates on objects.
 
     Attributes:
-        truth: Of each image, what is annotated; without annotations, the reference's confident objects.
+        truth: Annotations of each image; without annotations, the reference's confident objects.
         sizes: (width, height) of each image.
-        classes: How many the data has.
-        groups: The group of each image, where images of a group are not independent; None where every image is.
+        classes: Number of classes of the data.
+        groups: Group of each image, if images of a group are not independent; None if all images are independent.
     """
 
     comparison: Comparison[ObjectCounts]
@@ -72,7 +72,7 @@ class ObjectJudge:
         return Judged(checks, figures)
 
     def reference(self) -> dict[str, Any]:
-        """Average precision only where a person annotated."""
+        """The reference's average precision, only with annotations."""
         own = self.comparison.reference
         return {"objects": self._scores(own, {}) if self.comparison.labelled else ObjectScores(found=own.sure)}
 
@@ -80,7 +80,7 @@ class ObjectJudge:
         return []
 
     def _matches(self, counts: ObjectCounts, kind: coco_ap.Kind) -> list[ClassMatches]:
-        """Which of a model's objects are right."""
+        """Matches a model's objects with the truth."""
         key = (id(counts), kind)
         if key not in self._known:
             self._known[key] = coco_ap.matches(self.truth, self.sizes, counts.found, self.classes, kind)
@@ -108,7 +108,7 @@ class ObjectJudge:
 
 
 def _kinds(counts: ObjectCounts) -> tuple[coco_ap.Kind, ...]:
-    """What average precision is measured of: boxes, and masks where they are known."""
+    """The kinds for which average precision is measured: boxes, and masks if there are any."""
     return ("bbox", "segm") if counts.masks else ("bbox",)
 
 
@@ -133,7 +133,7 @@ def _tripwires(counts: ObjectCounts, own: ObjectCounts) -> list[Check]:
 
 
 def _agreement(counts: ObjectCounts, limits: Limits, images: tuple[str, ...]) -> list[Check]:
-    """Counted, not estimated: objects with partners, and how alike the pairs are."""
+    """Checks on the objects with partners, and on the similarity of the pairs; exact counts, no estimates."""
     total = sum(pair.objects for pair in counts.pairs)
     if not total:
         return [gates.skipped("agreement.objects", "neither model is sure of any object, so none can agree.")]

@@ -1,4 +1,4 @@
-"""The metrics of objects as a table."""
+"""Formats the metrics of objects as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.ui.text_table import table
 
 
 def metrics_table(metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
-    """What `InstanceModel.evaluate` gives, with `labels`."""
+    """Formats the metrics of `InstanceModel.evaluate`, with `labels`."""
     nothing = [None] * len(metrics["labels"])
     columns = metrics["category_bbox_ap"], metrics.get("category_segm_ap", nothing)
     body = [(name, *map(fraction, aps)) for name, *aps in zip(metrics["labels"], *columns, strict=True)]

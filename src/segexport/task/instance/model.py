@@ -31,21 +31,21 @@ class InstanceModel(Opened):
 
         Args:
             img_file: A path, an http(s) URL, or an array (H, W, 3) uint8 in BGR order, as OpenCV reads it.
-            score_threshold: Objects below it are left out; the model applies its threshold before that.
+            score_threshold: Lowest score of returned objects; the model first applies its own threshold.
 
         Raises:
-            InputError: It cannot be read, or is more than one image.
+            InputError: The image cannot be read, or there are several.
         """
         if isinstance(img_file, list | tuple) or (isinstance(img_file, str | Path) and Path(img_file).is_dir()):
             raise InputError("predict takes one image", hint="batch_predict takes lists and folders")
         return next(self.each(img_file, score_threshold=score_threshold))
 
     def batch_predict(self, img_file_list: Any, *, score_threshold: float = 0.0) -> list[InstanceResult]:
-        """The objects of each image of a list or a folder; otherwise as `predict`."""
+        """The objects of each image in a list or a folder; otherwise as `predict`."""
         return list(self.each(img_file_list, score_threshold=score_threshold))
 
     def each(self, input: Any, *, score_threshold: float = 0.0) -> Iterator[InstanceResult]:
-        """The same as a generator: no image is kept that was seen."""
+        """Yields the same results one by one, without keeping earlier images."""
         if not 0 <= score_threshold <= 1:
             raise InputError(f"score_threshold is {score_threshold}", cause="it is a number from 0 to 1")
         return (
@@ -66,17 +66,17 @@ class InstanceModel(Opened):
         """Average precision with PaddleX's names.
 
         Args:
-            eval_dataset: Annotated images (`InstanceData`), or the folder of such in COCO's or Pascal VOC's form.
-            batch_size: Accepted for PaddleX's sake: exports run one image at a time, as a phone does.
-            metric: COCO: `bbox_mmap` and `segm_mmap`, over the IoU from 0.5 to 0.95. VOC: `bbox_map` and `segm_map`, at
-                an IoU of 0.5. None: as the data's form is.
+            eval_dataset: Annotated images (`InstanceData`), or their folder in COCO's or Pascal VOC's form.
+            batch_size: Accepted for compatibility with PaddleX; exports run one image at a time, as on a phone.
+            metric: COCO: `bbox_mmap` and `segm_mmap`, over the IoU thresholds from 0.5 to 0.95. VOC: `bbox_map` and
+                `segm_map`, at an IoU of 0.5. None: as the data's form.
             return_details: Whether to return ({...}, {"bbox": ..., "mask": ..., "gt": ...}).
-            split: Where a folder is given.
-            label_map: Class of the model -> class of the data, by name or by id, where the two differ.
+            split: Split to read, if a folder is given.
+            label_map: Class of the model -> class of the data, by name or by id, if they differ.
 
         Raises:
-            InputError: No annotations, or classes that are not the model's.
-            EnvironmentMissingError: No pycocotools.
+            InputError: There are no annotations, or their classes are not the model's.
+            EnvironmentMissingError: pycocotools is not installed.
         """
         from segexport.task.instance.data import InstanceData
 
@@ -91,7 +91,7 @@ class InstanceModel(Opened):
         return evaluate(self.objects, self.artifact.manifest, data, metric, return_details, progress, label_map)
 
     def objects(self, name: str, image: np.ndarray) -> Objects:
-        """What is in an image (H, W, 3) uint8 RGB; `name` is for messages."""
+        """The objects in an image (H, W, 3) uint8 RGB; `name` is for messages."""
         manifest = self.artifact.manifest
         tensor, placement = preprocess.apply(manifest.preprocess, image, input_spec=manifest.image)
         prediction = self._session.infer(preprocess.feed(manifest.inputs, tensor, placement))
@@ -107,12 +107,12 @@ def checked(prediction: Prediction, manifest: Manifest, placement: preprocess.Pl
     """The objects of a prediction.
 
     Raises:
-        InputError: Masks of another size than the image's, or a class that the model has no label for.
+        InputError: Masks do not have the image's size, or a class has no label.
     """
     found = prediction.objects
     if found is None:
         raise InputError(f"{name}: the model gave no objects", hint="export the model with its post-processing")
-    if not len(found):  # masks of no object may have any size
+    if not len(found):  # without objects, the size of the masks does not matter
         return Objects.of([], [], np.zeros((0, 4)), [], placement.original)
     if found.size != placement.original:
         own, image = ("x".join(map(str, size)) for size in (found.size, placement.original))

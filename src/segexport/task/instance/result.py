@@ -1,4 +1,4 @@
-"""The objects of one image with PaddleX's names: a list of dicts, with the ways to print and save it."""
+"""The objects of one image as PaddleX's list of dicts, with methods that print and save it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 DRAW_THRESHOLD = 0.5
-"""Objects below this score are left out of pictures, unless one asks for them."""
+"""Lowest score of objects in pictures, by default."""
 
 
 class InstanceResult(Sequence):
-    """What a model found in one image, best score first.
+    """A model's objects in one image, best score first.
 
     Each element is a dict: `bbox` [xmin, ymin, w, h] in pixels, `mask` (H, W) uint8 of 0 and 1 at the image's size,
-    `category` the class's name, `category_id` its number in the model's labels, and `score`. Masks are unpacked when an
-    element is asked for.
+    `category` the class's name, `category_id` its index in the model's labels, and `score`. Masks are decoded when an
+    element is read.
 
     Attributes:
-        input_path: Where the image came from: its path or URL, or `array_0` for the first array.
-        page_index: None; PaddleX's place for the page of a PDF.
+        input_path: Path or URL of the image, or `array_0` for the first array.
+        page_index: None; in PaddleX, the page of a PDF.
         image: (H, W, 3) uint8 RGB.
-        objects: The same as arrays.
+        objects: The objects as arrays.
         labels: The classes.
-        draw_threshold: Score below which objects are left out of pictures, by default.
+        draw_threshold: Lowest score of objects in pictures, by default.
     """
 
     page_index = None
@@ -68,13 +68,13 @@ class InstanceResult(Sequence):
 
     @property
     def summary(self) -> str:
-        """How many of each class."""
+        """The number of objects per class, as text."""
         counts = Counter(int(index) for index in self.objects.classes)
         return ", ".join(f"{count} {self.labels[index].name}" for index, count in sorted(counts.items())) or "nothing"
 
     @property
     def json(self) -> dict[str, Any]:
-        """All of it as plain data, under the key `res`; masks as COCO's uncompressed run-length codes."""
+        """The result as plain data under the key `res`; masks as COCO's uncompressed run-length codes."""
         return {"res": {**self._head, "objects": [self._plain(index) for index in range(len(self))]}}
 
     @property
@@ -83,15 +83,15 @@ class InstanceResult(Sequence):
         return {"res": self.picture("overlay")}
 
     def picture(self, kind: str = "overlay", *, threshold: float | None = None) -> Image:
-        """The objects as a picture.
+        """Draws the objects.
 
         Args:
-            kind: `overlay`: over the image; `color`: each in a different colour, on black; `mask`: their numbers, 1
-                for the first of the result, 0 for none.
-            threshold: Score below which objects are left out; None: `draw_threshold`.
+            kind: `overlay`: over the image; `color`: each in a different colour, on black; `mask`: the objects'
+                numbers, from 1, and 0 for none.
+            threshold: Lowest score of drawn objects; None: `draw_threshold`.
 
         Raises:
-            InputError: Another kind.
+            InputError: The kind is unknown.
         """
         from PIL import Image
 
@@ -102,14 +102,14 @@ class InstanceResult(Sequence):
         return Image.fromarray(draw.numbered(shown) if kind == "mask" else draw.colored(shown))
 
     def picture_name(self, kind: str = "overlay") -> str:
-        """What `save_to_img` calls a picture in a folder."""
+        """The file name of a picture that `save_to_img` writes into a folder."""
         return picture_name(self.input_path, kind)
 
     def print(self, format_json: bool = True, indent: int | None = 4, ensure_ascii: bool = False) -> None:
-        """Prints classes, boxes and scores; masks are too long and printed as `...`.
+        """Prints classes, boxes and scores; masks are printed as `...`.
 
         Args:
-            format_json: Whether as indented JSON.
+            format_json: Whether to print indented JSON.
             indent, ensure_ascii: As in `json.dumps`, for `format_json`.
         """
         objects = [{**self._plain(index, mask=False), "mask": "..."} for index in range(len(self))]
@@ -117,18 +117,18 @@ class InstanceResult(Sequence):
         print(json_module.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if format_json else content)
 
     def save_to_json(self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
-        """Writes what `json` holds to a file, or into a folder under the image's name; an object is one line.
+        """Writes `json` to a file, or into a folder under the image's name; one object per line.
 
         Args:
             save_path: A file that ends in `.json`, or a folder.
-            indent: Of the lines; None writes one line in all.
-            ensure_ascii: Whether letters beyond ASCII are escaped.
+            indent: Indentation of lines; None writes a single line.
+            ensure_ascii: Whether to escape characters beyond ASCII.
 
         Returns:
             The file.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         dump = json_module.dumps
         content = self.json["res"]
@@ -146,8 +146,8 @@ class InstanceResult(Sequence):
         """Writes a picture to a file, or into a folder under the image's name; the image itself is never overwritten.
 
         Raises:
-            InputError: No such kind, or a format that cannot be written.
-            StorageError: It cannot be written.
+            InputError: The kind is unknown, or the format cannot be written.
+            StorageError: The file cannot be written.
         """
         path = place(self.input_path, save_path, self.picture_name(kind), IMAGE_SUFFIXES)
         return save_picture(self.picture(kind, threshold=threshold), path, kind)

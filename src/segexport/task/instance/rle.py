@@ -1,4 +1,4 @@
-"""COCO's run-length codes: runs of 0 and 1 in turn, column after column, beginning with 0."""
+"""Encodes COCO's run-length codes: alternating runs of 0 and 1, column by column, starting with 0."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def encode(mask: np.ndarray) -> dict[str, list[int]]:
-    """A mask (height, width) as `{"size": [height, width], "counts": [...]}`, uncompressed."""
+    """Encodes a mask (height, width) as `{"size": [height, width], "counts": [...]}`, uncompressed."""
     flat = (np.asarray(mask) != 0).T.reshape(-1)
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()

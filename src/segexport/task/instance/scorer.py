@@ -1,4 +1,4 @@
-"""The check's counts for instance segmentation: objects, and how far they match the reference's."""
+"""Counts objects in a check of instance segmentation, and their agreement with the reference's."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class ObjectScorer:
     """Compares objects one by one; a `TaskScorer`.
 
     Args:
-        manifest: The model's; exports have the same classes.
-        worst_images: How many of them are kept.
+        manifest: Manifest of the reference; exports have the same classes.
+        worst_images: Number of worst images to keep.
     """
 
     def __init__(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> None:
@@ -60,7 +60,7 @@ class ObjectScorer:
     def _add(
         self, counts: ObjectCounts, sample: Sample, expected: Objects, objects: Objects, prediction: Prediction
     ) -> None:
-        """Counts what an export found in an image, and compares it with what the reference did."""
+        """Counts an export's objects in an image, and compares them with the reference's."""
         self._count(counts, sample, objects, prediction)
         same = agreement(expected, objects)
         counts.pairs.append(same)
@@ -86,7 +86,7 @@ class ObjectScorer:
 
 
 def _likeness(same: Agreement) -> float:
-    """For the order of the worst images: lost objects first, then the least like masks."""
+    """Sort key of the worst images: lost objects first, then the least similar masks."""
     return same.share * (min(same.mask_iou) if same.mask_iou else 1.0)
 
 

@@ -1,4 +1,4 @@
-"""The task instance segmentation: objects, each with its class, box, mask and score."""
+"""The task instance segmentation: objects with class, box, mask and score."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Pascal VOC's average precision at one IoU, by either of its two rules (Everingham et al. 2010, section 4.2).
+"""Pascal VOC's average precision at one IoU, by its two rules (Everingham et al. 2010, section 4.2).
 
-`11point` (VOC 2007, and PaddleDetection's default): the mean of the best precision at recalls 0, 0.1, ..., 1 or beyond.
-`integral` (VOC 2010 on): the area under the precision that never rises again. A detection belongs to the annotation of
-its class that it overlaps most; the first one over the threshold is right, later ones of the same annotation are wrong,
-and those of a difficult annotation do not count.
+`11point` (VOC 2007, and PaddleDetection's default): the mean, over the recalls 0, 0.1, ..., 1, of the best precision at
+that or a higher recall. `integral` (since VOC 2010): the area under the monotonically decreasing precision. A detection
+belongs to the annotation of its class with the largest overlap; the first one above the threshold is right, later ones
+of the same annotation are wrong, and those of a difficult annotation do not count.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ def class_aps(
     masks: bool = False,
     rule: Rule = "11point",
 ) -> list[float | None]:
-    """The average precision of each class; None for a class that is nowhere annotated.
+    """The average precision of each class; None for a class without annotations.
 
     Args:
-        truth: Of each image, what is annotated.
+        truth: Annotations of each image.
         sizes: (width, height) of each image.
-        found: Of each image, what a model found.
-        classes: Of the data.
-        masks: Whether masks are compared, not boxes.
-        rule: See above.
+        found: A model's detections in each image.
+        classes: Number of classes of the data.
+        masks: Whether to compare masks instead of boxes.
+        rule: `11point` or `integral`, see above.
     """
     hits: list[list[tuple[float, bool]]] = [[] for _ in range(classes)]
     positives = np.zeros(classes, np.int64)
@@ -61,7 +61,7 @@ def class_aps(
 
 
 def mean_ap(aps: Sequence[float | None]) -> float | None:
-    """The mean over the classes that are annotated; None where none is."""
+    """The mean over the annotated classes; None if there are none."""
     there = [value for value in aps if value is not None]
     return float(np.mean(there)) if there else None
 
@@ -73,7 +73,7 @@ def _overlaps(
     if not len(rows) or not mine:
         return np.zeros((len(rows), len(mine)))
     tools = mask_tools()
-    plain = [0] * len(mine)  # also of crowds: here they are ignored as difficult ones are
+    plain = [0] * len(mine)  # also for crowds, which are ignored here like difficult annotations
     if not masks:
         boxes = np.concatenate([detections.boxes[rows, :2], detections.boxes[rows, 2:] - detections.boxes[rows, :2]], 1)
         return np.asarray(tools.iou(boxes.astype(np.float64), np.array([one.bbox for one in mine]), plain))
@@ -87,7 +87,7 @@ def _ap(pairs: Sequence[tuple[float, bool]], positives: int, rule: Rule) -> floa
     right = np.array([hit for _, hit in sorted(pairs, key=lambda pair: -pair[0])])
     recall = np.cumsum(right) / positives
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
-    best = np.maximum.accumulate(precision[::-1])[::-1]  # at this recall or beyond
+    best = np.maximum.accumulate(precision[::-1])[::-1]  # at this or a higher recall
     if rule == "integral":
         return float((np.diff(recall, prepend=0.0) * best).sum())
     points = (np.searchsorted(recall, level - 1e-12) for level in np.linspace(0, 1, 11))

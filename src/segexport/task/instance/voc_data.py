@@ -1,7 +1,7 @@
-"""Pascal VOC's annotations of objects: an XML file for each image, with boxes.
+"""Reads Pascal VOC's annotations of objects: one XML file per image, with boxes.
 
-A box there is (xmin, ymin, xmax, ymax) of pixels counted from 1, both ends inside. Here boxes are edges, so xmin and
-ymin lose 1: the overlaps are those of VOC's development kit.
+VOC's box is (xmin, ymin, xmax, ymax) in pixels counted from 1, both ends included. Boxes here are edges, so 1 is
+subtracted from xmin and ymin; overlaps equal those of VOC's development kit.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _MAX_BYTES = 4 << 20
 
 
 def is_voc(root: Path) -> bool:
-    """Whether the folder is in VOC's form."""
+    """Whether the folder has VOC's form."""
     return (root / "Annotations").is_dir() and any((root / "Annotations").glob("*.xml"))
 
 
 def read(root: Path, split: str) -> InstanceData:
-    """Reads every XML file of a split: of `ImageSets/Main/SPLIT.txt`, else of PaddleX's `SPLIT_list.txt`, else all.
+    """Reads the XML files of a split, listed in `ImageSets/Main/SPLIT.txt` or PaddleX's `SPLIT_list.txt`; else all.
 
-    Class names are those of `labels.txt` (or PaddleX's `label_list.txt`), else the names in the files, sorted.
+    Class names are those of `labels.txt` or PaddleX's `label_list.txt`; else the names in the files, sorted.
 
     Raises:
-        InputError: A file that is missing or no annotation, or a name that is not a class.
+        InputError: A file is missing or no annotation, or a name is not a class.
     """
     pairs = _pairs(root, split)
     found = {image: _objects(file) for image, file in pairs}
@@ -64,7 +64,7 @@ def read(root: Path, split: str) -> InstanceData:
 
 
 def _pairs(root: Path, split: str) -> list[tuple[str, Path]]:
-    """Image, relative to the root, and its XML file."""
+    """Each image, relative to the root, with its XML file."""
     stems = root / "ImageSets" / "Main" / f"{split}.txt"
     if stems.is_file():
         lines = [line.split() for line in stems.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]

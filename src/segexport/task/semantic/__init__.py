@@ -1,1 +1,1 @@
-"""Models that give the class of each pixel."""
+"""Semantic segmentation: the class of each pixel."""

@@ -1,4 +1,4 @@
-"""Whether an export's masks agree with the reference's, counted on the images of this check."""
+"""The gates on agreement of an export's masks with the reference's, counted on the images of the check."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def agreement_checks(
     images: Sequence[str] = (),
     labels: Sequence[str] = (),
 ) -> list[Check]:
-    """Holds the masks themselves against the reference's. No statistics: what was counted was counted.
+    """Compares the masks with the reference's. The values are exact counts, without intervals.
 
-    Pixel agreement alone is blind where one class fills the images, since a dead export agrees on all of that; so each
-    common class must agree on its own.
+    Pixel agreement alone is high for a dead export if one class fills the images; so each common class has to agree
+    separately.
 
     Args:
-        per_image: (N,) share of pixels with the reference's class.
-        confident: (N,) the same where the reference was sure; NaN or None where it gives no scores.
+        per_image: (N,) fraction of pixels with the reference's class.
+        confident: (N,) the same for pixels on which the reference was confident; NaN or None without scores.
         mask_counts: (3, C) class counts with the reference's masks as truth, all images pooled.
-        images: Names, for messages.
+        images: Names of the images, for messages.
         labels: Class names, for messages.
     """
     per_image = np.asarray(per_image, np.float64)
@@ -71,7 +71,7 @@ def agreement_checks(
 
 
 def mask_iou_check(mask_iou: float | None, limits: Limits) -> Check:
-    """The mean IoU of the export's masks with the reference's, for images without labels.
+    """Checks the mean IoU of the export's masks with the reference's, for images without labels.
 
     Below the limit it is unknown whether the differing pixels are worse: INCONCLUSIVE, not FAIL.
     """

@@ -1,4 +1,4 @@
-"""Where a model was sure of its classes."""
+"""Finds the pixels on which a model was confident."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def decided_pixels(margin: np.ndarray) -> np.ndarray: ...
 @overload
 def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None: ...
 def decided_pixels(margin: np.ndarray | None) -> np.ndarray | None:
-    """(H, W) bool: where the two best scores lie further apart than on half of the image; None without margins."""
+    """(H, W) bool: whether the two best scores differ more than on half of the image's pixels; None without margins."""
     if margin is None:
         return None
     return margin >= np.quantile(margin[::4, ::4], MARGIN_QUANTILE)

@@ -1,4 +1,4 @@
-"""Which classes a check of masks scores, and how the model's become the data's."""
+"""Determines the scored classes of masks: class of the model -> class of the data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from segexport.ui.pictures import default_labels
 
 
 def scored_classes(manifest: Manifest, data: Dataset, label_map: Mapping[str, str] | None) -> ScoredClasses:
-    """Decides the classes.
+    """Determines the classes.
 
     Args:
-        label_map: Class of the model -> class of the data, by name; None: names decide, else their order.
+        label_map: Class of the model -> class of the data, by name; None: by equal names, or else by order.
 
     Raises:
-        InputError: Model and data do not fit.
+        InputError: The classes of model and data do not match.
     """
     model = tuple(label.name for label in manifest.labels)
     if not data.labelled:

@@ -1,4 +1,4 @@
-"""What is counted of a model that gives the class of each pixel."""
+"""Counts of a semantic segmentation model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from segexport.measure.parity import Counts
 
 @dataclass
 class PixelCounts(Counts):
-    """Pixels by class.
+    """Pixel counts by class.
 
     Attributes:
-        class_counts: Per image (3, C) int64: pixels right, pixels of the truth, pixels of the prediction, by class.
-        boundary: Per image (3, C) int64: the same of the boundaries.
-        confusion: (C, C) int64, all images, rows are the truth; a column more with a label map.
-        mask_confusion: (M, M) int64 of the model's own classes, all images, rows are the reference's masks.
-        decided_agreement: As `agreement`, among pixels where the reference was sure; NaN where it gives no scores.
+        class_counts: Per image (3, C) int64: right pixels, pixels of the truth, pixels of the prediction, by class.
+        boundary: Per image (3, C) int64: the same for boundaries.
+        confusion: (C, C) int64, all images, rows are the truth; one more column with a label map.
+        mask_confusion: (M, M) int64 of the model's classes, all images, rows are the reference's masks.
+        decided_agreement: As `agreement`, for pixels on which the reference was confident; NaN without scores.
     """
 
     class_counts: list[np.ndarray] = field(default_factory=list)

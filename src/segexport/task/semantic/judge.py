@@ -22,12 +22,12 @@ from segexport.verdict import Check
 
 @dataclass(frozen=True)
 class PixelJudge:
-    """The gates on masks; a `Judge`.
+    """A `Judge` with the gates on masks.
 
     Attributes:
-        labels: The classes that are scored.
-        model_labels: The model's own.
-        groups: The group of each image, where images of a group are not independent; None where every image is.
+        labels: The scored classes.
+        model_labels: The model's classes.
+        groups: Group of each image, if images of a group are not independent; None if all images are independent.
     """
 
     comparison: Comparison[PixelCounts]

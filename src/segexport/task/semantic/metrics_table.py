@@ -1,4 +1,4 @@
-"""The metrics of masks as a table."""
+"""Formats the metrics of masks as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from segexport.ui.text_table import table
 
 
 def metrics_table(metrics: Mapping[str, Any], *, title: str, color: bool, width: int) -> str:
-    """What `Model.evaluate` gives, with `labels`, and the confusion matrix if it is there."""
+    """Formats the metrics of `Model.evaluate`, with `labels`, and the confusion matrix if there is one."""
     names = metrics["labels"]
     body = [
         (name, fraction(iou), fraction(accuracy))

@@ -1,4 +1,4 @@
-"""What the check counts of models that give the class of each pixel."""
+"""Counts pixels in a check of semantic segmentation."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PixelScorer:
     """Compares masks pixel by pixel; a `TaskScorer`.
 
     Args:
-        manifest: The model's; exports have the same classes.
-        worst_images: How many of them are kept.
+        manifest: Manifest of the reference; exports have the same classes.
+        worst_images: Number of worst images to keep.
     """
 
     def __init__(self, manifest: Manifest, data: Dataset, classes: ScoredClasses, worst_images: int) -> None:
@@ -45,7 +45,7 @@ class PixelScorer:
         truth = sample.label if sample.label is not None else own_mask
         self._count(own, sample, truth, own_mask, prediction)
         decided = prediction.decided if prediction.decided is not None else decided_pixels(prediction.margin)
-        differing: dict[str, np.ndarray] = {}  # the masks that are not the reference's
+        differing: dict[str, np.ndarray] = {}  # masks that differ from the reference's
         for model in run.exports:
             answer, counts = run.predictions.get(model.name), exports[model.name]
             if answer is None:
@@ -79,7 +79,7 @@ class PixelScorer:
         return PixelJudge(comparison, self._classes.labels, self._manifest.labels, self._data.image_groups)
 
     def _restored(self, run: ImageRun, model: ModelUnderTest, prediction: Prediction) -> np.ndarray:
-        """The mask at the image's own size, in the data's classes."""
+        """The mask at the image's size, in the data's classes."""
         mask, lookup = preprocess.restore_mask(prediction.mask, run.placement(model)), self._classes.lookup
         return mask if lookup is None else metrics.apply_label_map(mask, lookup)
 
@@ -108,7 +108,7 @@ class PixelScorer:
 def _at_size_of(
     reference: np.ndarray, mask: np.ndarray, model: ModelUnderTest, counts: PixelCounts
 ) -> np.ndarray | None:
-    """An export's mask as large as the reference's; None, noted in `counts`, where it has no size that it may have."""
+    """An export's mask at the reference's size; None if its size is wrong, which is recorded in `counts`."""
     small = declared_small_mask(model.manifest)
     if small == mask.shape:
         return preprocess.enlarge_mask(mask, (reference.shape[0], reference.shape[1]))
@@ -120,7 +120,7 @@ def _at_size_of(
 
 
 def _add_in_common(exports: Mapping[str, PixelCounts], masks: Mapping[str, np.ndarray], reference: np.ndarray) -> None:
-    """Counts how far exports contradict the reference in the same way. `masks`: by export, as large as `reference`."""
+    """Counts the pixels on which exports differ from the reference in the same way; all masks have equal sizes."""
     others = {name: mask != reference for name, mask in masks.items()}
     for one, other in itertools.permutations(masks, 2):
         same = int(np.count_nonzero(others[one] & (masks[one] == masks[other])))

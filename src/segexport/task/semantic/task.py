@@ -1,4 +1,4 @@
-"""Semantic segmentation: models give the class of each pixel."""
+"""The task semantic segmentation: the class of each pixel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from segexport.errors import InputError
-from segexport.task.base import Feature, ScoredClasses
+from segexport.task.base import Feature, PredictionResult, ScoredClasses
 from segexport.task.semantic.words import SemanticWords
 
 if TYPE_CHECKING:
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from segexport.data.dataset import Dataset
     from segexport.predict.model import Model
     from segexport.predict.options import PredictOptions
-    from segexport.predict.prediction import SegmentationResult
     from segexport.predict.target_size import TargetSize
     from segexport.progress import Progress
     from segexport.recipe.limits import Limits
@@ -69,9 +68,21 @@ class SemanticTask:
     ) -> Model:
         from segexport.predict.model import Model
 
-        return Model(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
+        kind = Model
+        if (rule := artifact.manifest.postprocess) is not None:
+            from segexport.clusters.models import MODELS
 
-    def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[SegmentationResult]:
+            kind = MODELS[rule.kind]
+        return kind(artifact, device=device, threads=threads, runtime=runtime, target_size=target_size)
+
+    def predictions(self, model: Model, inputs: Any, options: PredictOptions) -> Iterator[PredictionResult]:
+        if model.artifact.manifest.postprocess is not None:
+            from segexport.clusters.models import EmbeddingModel
+
+            if isinstance(model, EmbeddingModel):
+                least = options.score_threshold or 0.0
+                size, slices = options.target_size, options.slice_size
+                return model.predict(inputs, target_size=size, slice_size=slices, score_threshold=least)
         if options.score_threshold is not None:
             raise InputError("--score-threshold", cause="this model gives the class of each pixel, and no objects")
         return model.predict(

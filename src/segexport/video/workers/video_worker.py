@@ -6,7 +6,7 @@ import os
 import signal
 
 os.environ["OPENCV_LOG_LEVEL"] = "ERROR"
-# Ctrl-C reaches the whole group of processes; the parent decides what becomes of a video.
+# Ctrl-C reaches the whole process group; the parent decides whether to keep a video.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 import cv2  # noqa: E402 - reads the variable when it is imported
@@ -17,7 +17,7 @@ state: dict = {}
 
 
 def open_file(arguments, _arrays):
-    """Opens a video file; says how its frames are."""
+    """Opens a video file; returns the size, rate and number of its frames."""
     reader = cv2.VideoCapture(arguments["path"], cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if not reader.isOpened():
         raise WorkerFailure("not a video that FFmpeg can read, or a damaged one")
@@ -25,7 +25,7 @@ def open_file(arguments, _arrays):
 
 
 def open_camera(arguments, _arrays):
-    """Opens a camera by its number or its device file."""
+    """Opens a camera by its number or device file."""
     reader = cv2.VideoCapture(arguments["camera"])
     if not reader.isOpened():
         raise WorkerFailure("no such camera, or another program uses it")
@@ -39,13 +39,13 @@ def _opened(reader):
 
 
 def read(_arguments, _arrays):
-    """The next frame, uint8 (h, w, 3) BGR; none at the end."""
+    """Returns the next frame, uint8 (h, w, 3) BGR; none at the end."""
     found, frame = state["reader"].read()
     return {}, [frame] if found and frame is not None and frame.ndim == 3 else []
 
 
 def create(arguments, _arrays):
-    """Begins a video file."""
+    """Creates a video file."""
     size = arguments["width"], arguments["height"]
     code = cv2.VideoWriter.fourcc(*arguments["codec"])
     writer = cv2.VideoWriter(arguments["path"], cv2.CAP_FFMPEG, code, arguments["fps"], size)
@@ -62,7 +62,7 @@ def write(_arguments, arrays):
 
 
 def finish(_arguments, _arrays):
-    """Ends the file."""
+    """Closes the file."""
     state.pop("writer").release()
     return {}, []
 

@@ -1,0 +1,1 @@
+"""Clusters of pixels: lanes and instances from the embeddings of a network."""
