@@ -210,7 +210,11 @@ def _write(folder: Path, name: str, found: _Found, options: ImportOptions, linea
         if isinstance(options.postprocess, Lanes):  # the mask is lane or no lane, however many channels the others have
             labels = labels or 2
         possible, outputs = outputs, choose_mask(graph, outputs, options.mask_output, labels, str(found.path))
-        notes += choice_notes(graph, possible, outputs) if options.mask_output is None else []
+        notes += (
+            choice_notes(graph, possible, outputs)
+            if options.mask_output is None and options.postprocess is None
+            else []
+        )
         _require_one_class(graph, mask_of(outputs), config, options, found.path)
     preprocess, more = _fitting(_stated(options, config), _image(inputs), found.path, pads=detector)
     classes = detections.num_classes(graph) if detector else _classes(graph, mask_of(outputs))

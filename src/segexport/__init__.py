@@ -123,7 +123,8 @@ def load(
         runtime: Name of the runtime, as in `segexport doctor`, or `fastest`: the fastest one, measured once on this
             machine and kept. Default: the first runtime of the model's format.
         target_size: Default input size of `predict`, for a model with dynamic input size.
-        importing: Settings that are missing or wrong in the model's files: `labels`, `preprocess`, ...; and `tiles`.
+        importing: Settings that are missing or wrong in the model's files: `labels`, `preprocess`, ...; `tiles`
+            and `postprocess`, which replace those of an artifact.
 
     Raises:
         SegexportError: The model cannot be read or run.
@@ -144,7 +145,7 @@ def load(
     importing = importing or ImportOptions()
     files = find_model(Path(path)) if importing.config is None else None
     is_artifact = files is not None and files.kind == "artifact"
-    told = importing.model_dump(exclude={"fallback_labels", "ignore_index", "tiles"}, exclude_none=True)
+    told = importing.model_dump(exclude={"fallback_labels", "ignore_index", "tiles", "postprocess"}, exclude_none=True)
     if told and is_artifact:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in told)
         raise InputError(
@@ -153,7 +154,7 @@ def load(
             hint=f"segexport import EXPORT {named.split(',')[0]} ... -o DIR makes a new one",
         )
     if files is not None and is_artifact:
-        artifact = read_artifact(files.folder).with_tiles(importing.tiles)
+        artifact = read_artifact(files.folder).with_tiles(importing.tiles).with_postprocess(importing.postprocess)
     else:  # an import reads programs, which takes half as long as a prediction
         from segexport.exporter.from_paddle import import_model
         from segexport.files.store import Store

@@ -173,6 +173,12 @@ class ModelArtifact:
         """sha256 over the files' digests and the parts of the manifest that affect the model's results."""
         return digest_of(self.manifest.model_dump(mode="json", include=_IDENTITY))
 
+    def with_postprocess(self, rule: Postprocess | None) -> ModelArtifact:
+        """A copy with another postprocess; None: that of the manifest."""
+        if rule is None:
+            return self
+        return replace(self, manifest=self.manifest.model_copy(update={"postprocess": rule}))
+
     def with_tiles(self, tiles: Tiles | None) -> ModelArtifact:
         """A copy with other tiles; None: those of the manifest."""
         if tiles is None:

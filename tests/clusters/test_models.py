@@ -210,6 +210,32 @@ def test_the_rule_is_part_of_the_manifest(saved):
         read_artifact(folder)
 
 
+def test_an_artifact_takes_another_rule(saved):
+    folder = saved("lanes", LANE_OUTPUTS)
+    picture = street()[0]
+    with segexport.load(folder) as model:
+        assert type(next(iter(model.predict(picture)))).__name__ == "SegmentationResult"
+    importing = ImportOptions(postprocess=Lanes(min_samples=100))
+    with segexport.load(folder, importing=importing) as model:
+        (found,) = model.predict(picture)
+    assert found.summary == "3 lanes"
+
+
+def test_inspect_shows_the_rule(saved):
+    folder = saved("lanes", LANE_OUTPUTS, postprocess=Lanes(min_samples=77))
+    shown = segexport.inspect(folder).render("table", color=False, width=100)
+    assert "postprocess" in shown
+    assert "min_samples=77" in shown
+
+
+def test_several_sizes_need_a_free_input(saved):
+    rule = MultiScale(sizes=((16, 16), (32, 32)))
+    folder = saved("parts", PARTS, size=(16, 16), postprocess=rule, labels=("a", "b", "c"))
+    with segexport.load(folder) as model, pytest.raises(UnsupportedModelError, match="dynamic input size") as caught:
+        list(model.predict(np.zeros((8, 8, 3), np.uint8)))
+    assert caught.value.cause == "its input is 16x16"
+
+
 def test_a_rule_is_given_by_name_or_file(tmp_path):
     assert ImportOptions.from_strings(postprocess="lanes").postprocess == Lanes()
     assert ImportOptions.from_strings(postprocess="spatial_embedding").postprocess == SpatialEmbedding()

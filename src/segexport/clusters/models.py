@@ -210,6 +210,13 @@ class MultiScaleModel(Model):
             raise UnsupportedModelError(
                 f"{self.artifact.path}: classes cannot be averaged", cause="its head is an argmax"
             )
+        if any(side > 0 for side in manifest.image.shape[2:]) and len(rule.sizes) > 1:
+            height, width = manifest.image.shape[2:]
+            raise UnsupportedModelError(
+                f"{self.artifact.path}: postprocess multi_scale needs a model with a dynamic input size",
+                cause=f"its input is {width}x{height}",
+                hint="export the network without a fixed input size",
+            )
         total = np.zeros(0, np.float32)
         count = 0
         for size in rule.sizes:

@@ -14,7 +14,7 @@ from segexport.exporter.inspect import inspect as inspect_program
 from segexport.exporter.mask_output import FIRST, MASKS, mask_of
 from segexport.files.store import Store
 from segexport.importers.model_files import find_model
-from segexport.spec import Format, TensorSpec
+from segexport.spec import Format, Postprocess, TensorSpec
 from segexport.ui.text_table import table
 
 _MOST_OPERATORS = 30
@@ -90,6 +90,7 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
         *(("input", _tensor(spec)) for spec in manifest.inputs),
         *(("output", _tensor(spec)) for spec in manifest.outputs),
         ("preprocess", _preprocess(manifest)),
+        *([] if manifest.postprocess is None else [("postprocess", _postprocess(manifest.postprocess))]),
         ("classes", f"{len(names)}: {', '.join(names)}"),
         *(("warning", text) for text in manifest.warnings),
         *more,
@@ -100,6 +101,11 @@ def _described(manifest: Manifest, more: list[tuple[str, str]], *, color: bool, 
 def _tensor(spec: TensorSpec) -> str:
     shape = "x".join("?" if size < 0 else str(size) for size in spec.shape)
     return f"{spec.name}: {spec.dtype} {shape} {spec.layout} ({spec.semantics})"
+
+
+def _postprocess(rule: Postprocess) -> str:
+    values = rule.model_dump(exclude={"kind"}, exclude_none=True)
+    return f"{rule.kind}; " + ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _preprocess(manifest: Manifest) -> str:

@@ -173,6 +173,8 @@ class VideoReader:
 
 def _unreadable(source: VideoSource, error: WorkerError, where: str = "") -> SegexportError:
     what = error.what if isinstance(error, WorkerFailed) else "cannot be decoded"
+    if isinstance(source, Camera) and isinstance(error, WorkerFailed):
+        return InputError(f"{source}: {error.what}", hint="camera:1 is the second one; a video file works too")
     cause = _damage(error.cause) if isinstance(error, WorkerFailed) else f"{error.what} {error.cause}".strip()
     return InputError(" ".join(filter(None, (f"{source}:", what, where))), cause=cause)
 
