@@ -1,4 +1,4 @@
-"""Does the x86 twin of an int8 Paddle-Lite export compute what Paddle computes for the same rounding program?
+"""Compares the x86 twin of an int8 Paddle-Lite export with Paddle's results for the same rounding program.
 
     python benchmarks/lite_twin.py --shared SHARED --images FOLDER [--models NAME ...] [--limit 6] [-o FILE]
 
@@ -38,7 +38,7 @@ LIMIT_AGREEMENT = 0.998
 
 
 class Remembering(ToPaddleLite):
-    """Keeps where it rounded."""
+    """Stores the rounding of its last run."""
 
     rounding: Rounding
 
@@ -112,7 +112,7 @@ def compared(source: ModelArtifact, images: Path, folder: Path, limit: int) -> d
 
 
 def written(graph: programs.Program, source: ModelArtifact, folder: Path) -> ModelArtifact:
-    """The program as an artifact that Paddle runs."""
+    """Writes the program as an artifact for Paddle."""
     folder.mkdir()
     model, params = graph.write(folder)
     files = (file_entry(folder, model.name), file_entry(folder, params.name, "params"))

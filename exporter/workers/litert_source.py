@@ -131,6 +131,11 @@ def read(path: str, integer_kinds: frozenset[str]) -> OnnxSource:
 
 def _fold(node, constants: dict, opset: int) -> None:
     """Computes an operator on constants."""
+    if node.op_type == "Range":  # counted in the numbers' own type: onnx's evaluator counts in float64
+        start, limit, step = (constants[name] for name in node.input)
+        count = max(int(np.ceil((limit - start) / step)), 0)
+        constants[node.output[0]] = (start + step * np.arange(count)).astype(start.dtype)
+        return
     graph = helper.make_graph(
         [node],
         "one",

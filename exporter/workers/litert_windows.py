@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 from litert_file import TensorRounding
-from litert_graph import LiteRtGraph, channels_last
+from litert_graph import LiteRtGraph, channels_last, plain
 
 _SAME, _VALID = 0, 1
 _LOWEST = np.float32(np.finfo(np.float32).min)
@@ -429,6 +429,11 @@ def mat_mul(graph: LiteRtGraph) -> None:
         held = weight_of(graph, other, (1, 0), 0, value.shape[1])
         bias = bias_of(graph, np.zeros(value.shape[1], np.float32), "", x, value.shape[1])
         graph.write("FULLY_CONNECTED", [graph.read(x), held, bias], keepNumDims=True)
+        return
+    if len(graph.shape(other)) == 1 and len(shape) > 1:
+        column = graph.reshaped(graph.read(other), (*graph.shape(other), 1), other, False)
+        made = graph.temporary("BATCH_MATMUL", [graph.read(x), column], (*shape[:-1], 1))
+        graph.same(graph.reshaped(made, shape[:-1], x, False), plain(len(shape) - 1))
         return
     rank = max(len(shape), len(graph.shape(other)))
     if min(len(shape), len(graph.shape(other))) < 2 or rank > 5:

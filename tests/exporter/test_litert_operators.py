@@ -171,6 +171,7 @@ CASES: dict[str, Case] = {
     "squeeze": ("Squeeze", [integers(0)], {}),
     "unsqueeze": ("Unsqueeze", [integers(2)], {}),
     "times a matrix": ("MatMul", [noise(8, 3)], {}),
+    "times a vector": ("MatMul", [noise(8)], {}),
     "times matrices": ("MatMul", [noise(1, 4, 8, 3)], {}),
     "equal": ("Greater", [np.float32(0)], {}),
     "sign": ("Sign", [], {}),
