@@ -1,6 +1,5 @@
 """Runs an ONNX model 2N times on one thread, for an instruction counter that is read after N runs and after all.
 
-    counted_runs.py                                imports only
     counted_runs.py MODEL N INPUT.npy...           an emulator around it counts; `os.getppid` tells it when to read
     counted_runs.py --here MODEL N INPUT.npy...    the kernel counts; prints both counts
 
@@ -25,8 +24,6 @@ _ATTRIBUTES_BYTES = 128
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments:  # imports only
-        return 0
     here = arguments[:1] == ["--here"]
     model, runs, *inputs = arguments[here:]
     counter = None
