@@ -221,7 +221,7 @@ def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[s
 
 
 def _as_tiles(test: dict[str, Any]) -> str:
-    """The options that cut images as `test_config` does; empty where it does not say how."""
+    """The tile options that match `test_config`; empty if it does not define tiles."""
     sides = [test.get("crop_size"), test.get("stride")]
     if not all(isinstance(pair, list) and len(pair) == 2 and all(type(side) is int for side in pair) for pair in sides):
         return ""

@@ -91,7 +91,7 @@ class ReferenceRun:
     Attributes:
         artifact: The model; for a recording, only its manifest.
         times: The times for the report.
-        timing: Raw times for ratios, if measured in turn with the exports or on the same device.
+        timing: Raw times for ratios, if measured alternately with the exports or on the same device.
         recorded: Facts about the recording; None if the reference ran in this check.
         proof: How the masks were made; None if the runtime has one program only, or they were not compared.
     """

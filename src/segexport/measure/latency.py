@@ -1,4 +1,4 @@
-"""Times programs in turn, in several sessions each, to reduce the effect of a busy machine and of single processes.
+"""Times programs alternately, in several sessions each, to reduce the effect of load and of single processes.
 
 Two processes that run the same file differ permanently by a per cent or two (memory layout, choices of libraries),
 which runs inside one process cannot show. So every program is opened again for each session, and sessions are the

@@ -51,7 +51,7 @@ def confusion_matrix(
         prediction: The same shape.
         num_classes: Classes of the truth: values are 0 to num_classes - 1, or `ignore_index`.
         ignore_index: Pixels with this value in the truth are not counted; None when there is no such value.
-        prediction_classes: Columns, where the prediction has more classes: the "other" of `label_map_lookup`.
+        prediction_classes: Number of columns, if the prediction has more classes: the "other" of `label_map_lookup`.
         name: The image's path, for errors.
 
     Returns:

@@ -23,7 +23,7 @@ Allowed = Callable[[Address], bool]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-_TIMEOUT_S = 30.0  # where the caller names none
+_TIMEOUT_S = 30.0  # default
 
 
 def is_public(address: Address) -> bool:

@@ -63,7 +63,7 @@ class Settings:
 
 
 def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it accepted and returns.
+    """Serves until SIGTERM or SIGINT, then answers the accepted requests and returns.
 
     Args:
         announce: Called with the URL when the server accepts requests.
