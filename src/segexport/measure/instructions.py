@@ -25,6 +25,7 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, WorkerFailed, WorkerTimeout
 from segexport.measure.noise import noise
+from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.report.schema import InstructionCount
 from segexport.runtimes.base import WORKERS
@@ -41,6 +42,7 @@ NO_SPEED = "a count, not a speed"
 _RUNS = 2  # N
 _ADDR_NO_RANDOMIZE = 0x0040000  # personality(2)
 _NO_COUNTER = 3  # exit code of counted_runs.py
+_NO_LIBRARY = 127  # exit code of a program whose libraries are not installed
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 _SCRIPT = WORKERS / "counted_runs.py"
 
@@ -72,7 +74,7 @@ def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) ->
             if artifact.manifest.format != Format.ONNX:
                 found.skipped[processor] = f"ONNX Runtime does not run {artifact.manifest.format}"
                 continue
-            arguments = [artifact.file("model"), *_inputs(artifact, Path(folder))]
+            arguments = [artifact.file("model").resolve(), *_inputs(artifact, Path(folder))]
             try:
                 run, by = counter(Path(folder), timeout_s)
                 after_n, after_2n = run(arguments)
@@ -103,12 +105,13 @@ _Run = Callable[[Sequence[object]], tuple[int, int]]
 """Takes the model and its inputs; returns the counts after N and after 2N runs."""
 
 
-def _inputs(artifact: ModelArtifact, folder: Path) -> list[Path]:
-    files = []
-    for index, tensor in enumerate(noise(artifact)):
-        files.append(folder / f"{index}.npy")
-        np.save(files[-1], tensor)
-    return files
+def _inputs(artifact: ModelArtifact, folder: Path) -> list[str]:
+    """Writes the inputs; returns their names in `folder`, where programs run: its own name differs each time."""
+    tensors = noise(artifact)
+    names = [f"{index}.npy" for index in range(len(tensors))]
+    for name, tensor in zip(names, tensors, strict=True):
+        np.save(folder / name, tensor)
+    return names
 
 
 def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
@@ -122,7 +125,7 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
     if (compiler := shutil.which("cc")) is None:
         raise EnvironmentMissingError("no C compiler for the counting plugin; Debian: apt install gcc libc6-dev")
     if not plugin.exists():
-        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], timeout_s)
+        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], folder, timeout_s)
     libraries = [root / "lib/aarch64-linux-gnu", root / "usr/lib/aarch64-linux-gnu"]
     guest = {
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
@@ -141,10 +144,8 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
         model, *inputs = arguments
         out.unlink(missing_ok=True)
         counted = [*emulator, "-plugin", f"{plugin},out={out}", *python]
-        _finished([*counted, model, _RUNS, *inputs], timeout_s, environment)
+        _finished([*counted, model, _RUNS, *inputs], folder, timeout_s, environment)
         return _counts(out.read_text() if out.exists() else "")
-
-    _finished([*emulator, *python], timeout_s, environment)  # compiles the modules, so that no counted run does
 
     return run, f"ONNX Runtime {_version(root)} for arm64, QEMU's {core}"
 
@@ -159,9 +160,7 @@ def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
 
     def run(arguments: Sequence[object]) -> tuple[int, int]:
         model, *inputs = arguments
-        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], timeout_s))
-
-    from segexport.process import pythons
+        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], folder, timeout_s))
 
     version = pythons.versions(python, "onnxruntime")["onnxruntime"]
     return run, f"ONNX Runtime {version}, the kernel's counter"
@@ -180,8 +179,10 @@ def _same_addresses() -> None:
         ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
 
 
-def _finished(command: Sequence[object], timeout_s: float, environment: dict[str, str] | None = None) -> str:
-    """Runs a program and returns its output; raises as `count_instructions`."""
+def _finished(
+    command: Sequence[object], folder: Path, timeout_s: float, environment: dict[str, str] | None = None
+) -> str:
+    """Runs a program in a folder and returns its output; raises as `count_instructions`."""
     words = [str(word) for word in command]
     name = Path(words[0]).name
     try:
@@ -193,12 +194,15 @@ def _finished(command: Sequence[object], timeout_s: float, environment: dict[str
             stdin=subprocess.DEVNULL,
             timeout=timeout_s,
             env=environment,
+            cwd=folder,
             preexec_fn=_same_addresses,
         )
     except subprocess.TimeoutExpired as error:
         raise WorkerTimeout(f"counting instructions: {name} was not ready after {timeout_s:g} s") from error
+    except OSError as error:  # of another processor
+        raise EnvironmentMissingError(f"{name} does not run here: {error.strerror}") from error
     said = " | ".join(done.stderr.strip().splitlines()[-3:])[:400]
-    if done.returncode == _NO_COUNTER:
+    if done.returncode in (_NO_COUNTER, _NO_LIBRARY):
         raise EnvironmentMissingError(said)
     if done.returncode != 0:
         raise WorkerFailed(f"counting instructions: {name} ended with {done.returncode}", cause=said)
