@@ -1,9 +1,9 @@
-"""Counts the instructions of one inference: a cost that does not depend on how busy a machine is. It is not a speed.
+"""Counts the instructions of one inference: a cost that does not depend on the machine's load. It is not a speed.
 
-ONNX Runtime's own library for arm64 runs under QEMU, which counts what it executes; two named cores choose different
-kernels, as phones of their class do. The count is read after N and after 2N runs of a process, and the difference
-divided by N is one inference: start-up, loading and the first runs cancel. On this processor, the kernel's counter
-does the same.
+ONNX Runtime's arm64 library runs under QEMU, which counts the executed instructions; two named cores select different
+kernels, like phones of their class. The count is read after N and after 2N runs of a process, and the difference
+divided by N is one inference: start-up, loading and the first runs cancel. On this machine's processor, the kernel's
+counter is used in the same way.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from segexport.runtimes.base import WORKERS
 from segexport.spec import Format
 
 CORES = ("cortex-a76", "cortex-a53")
-"""Processors as QEMU names them: with int8 dot products, and without."""
+"""QEMU's names of the processors: with int8 dot products, and without."""
 PACKAGES = (
     "qemu-user, libcapstone4 and liburing2; for arm64 libc6, libgcc-s1, libstdc++6, zlib1g, libexpat1, "
     "python3.11-minimal, libpython3.11-minimal and libpython3.11-stdlib"
@@ -49,11 +49,11 @@ _SCRIPT = WORKERS / "counted_runs.py"
 
 @dataclass(frozen=True)
 class Instructions:
-    """What one inference executes on one thread, by processor.
+    """The instructions of one inference on one thread, by processor.
 
     Attributes:
-        counts: Of those that were counted.
-        skipped: Why others were not.
+        counts: Processor -> count.
+        skipped: Processor -> reason why there is no count.
     """
 
     counts: dict[str, InstructionCount] = field(default_factory=dict)
@@ -61,10 +61,10 @@ class Instructions:
 
 
 def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) -> Instructions:
-    """Counts one inference of an ONNX export on each of `CORES`, and on this processor.
+    """Counts one inference of an ONNX export on each of `CORES` and on this machine's processor.
 
     Raises:
-        WorkerFailed: The model does not run there.
+        WorkerFailed: The model does not run on a processor.
         WorkerTimeout: It took longer than `timeout_s` on one processor.
     """
     found = Instructions()
@@ -86,18 +86,18 @@ def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) ->
 
 
 def here() -> str:
-    """This machine's processor, among those that are counted."""
+    """The name of this machine's processor in the counts."""
     return platform.machine()
 
 
 def tools() -> Path:
-    """Where `android_demo/ci/fetch_tools.sh count` puts QEMU and the arm64 programs."""
+    """The folder of QEMU and the arm64 programs, filled by `android_demo/ci/fetch_tools.sh count`."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("SEGEXPORT_ANDROID_TOOLS") or cache / "segexport" / "android") / "count"
 
 
 def tools_here() -> bool:
-    """Whether they are there, complete."""
+    """Whether these tools are complete."""
     return (tools() / ".complete").is_file()
 
 
@@ -115,7 +115,7 @@ def _inputs(artifact: ModelArtifact, folder: Path) -> list[str]:
 
 
 def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
-    """Returns what counts in QEMU; raises EnvironmentMissingError without it."""
+    """Returns the function that counts in QEMU; raises EnvironmentMissingError without QEMU."""
     root, plugin, out = tools(), folder / "libcount.so", folder / "count"
     if not tools_here():
         raise EnvironmentMissingError(
@@ -132,7 +132,7 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
         "PYTHONHOME": root / "usr",
         "PYTHONPATH": root / "site",
         "PYTHONHASHSEED": "0",
-        "PYTHONPYCACHEPREFIX": root.with_name("count-pycache"),  # beside the tools, whose files are verified
+        "PYTHONPYCACHEPREFIX": root.with_name("count-pycache"),  # outside the tools' folder, whose files are verified
         "OPENBLAS_NUM_THREADS": "1",
     }
     settings = [word for name, value in guest.items() for word in ("-E", f"{name}={value}")]
@@ -155,7 +155,7 @@ def _version(root: Path) -> str:
 
 
 def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
-    """Returns what counts with the kernel's counter; a run raises EnvironmentMissingError where there is none."""
+    """Returns the function that uses the kernel's counter; it raises EnvironmentMissingError if there is none."""
     python = interpreter_for("onnxruntime")
 
     def run(arguments: Sequence[object]) -> tuple[int, int]:
@@ -174,7 +174,7 @@ def _counts(text: str) -> tuple[int, int]:
 
 
 def _same_addresses() -> None:
-    """Switches off random addresses for this process, so that code that depends on addresses runs alike each time."""
+    """Disables address randomization for this process, because some code depends on addresses."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
 
@@ -182,7 +182,7 @@ def _same_addresses() -> None:
 def _finished(
     command: Sequence[object], folder: Path, timeout_s: float, environment: dict[str, str] | None = None
 ) -> str:
-    """Runs a program in a folder and returns its output; raises as `count_instructions`."""
+    """Runs a program in a folder and returns its output; raises errors as `count_instructions`."""
     words = [str(word) for word in command]
     name = Path(words[0]).name
     try:
