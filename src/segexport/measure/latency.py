@@ -212,7 +212,7 @@ def _is_wide(timings: Mapping[str, Timing]) -> bool:
 
 
 def _width(samples: Sequence[np.ndarray]) -> float:
-    """How far an interval reaches above its ratio to the first program, as a fraction of the ratio; the widest.
+    """The upper half-width of an interval of a ratio to the first program, relative to the ratio; the widest one.
 
     Infinite without an interval; of a single program, the interval of its time; 0 of none.
     """

@@ -23,9 +23,9 @@ MASK_IOU_CONVENTION = (
 )
 
 AbsentRule = Literal["skip", "zero", "one"]
-"""How a class in neither truth nor prediction counts in the mean.
+"""Treatment in the mean of a class that is in neither truth nor prediction.
 
-`skip` (ours, mmsegmentation, cityscapesScripts): nothing. `zero`: the plain formula with 0/0 = 0, PaddleSeg up to 2.3.
+`skip` (ours, mmsegmentation, cityscapesScripts): left out. `zero`: the plain formula with 0/0 = 0, PaddleSeg up to 2.3.
 `one`: PaddleSeg 2.10. The other two exist to reproduce published numbers.
 """
 

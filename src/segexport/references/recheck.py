@@ -176,7 +176,7 @@ def without_model(
 
 
 def _together(name: str, contradiction: Contradiction, comparison: Comparison) -> str:
-    """How far the other contradicting exports agree, for messages."""
+    """The agreement of the other contradicting exports, for messages."""
     counts = comparison.exports[name]
     shares = {other: _in_common(counts, other) for other in contradiction.exports if other != name}
     shares = {other: share for other, share in shares.items() if share >= IN_COMMON}

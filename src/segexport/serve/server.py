@@ -47,7 +47,7 @@ class Settings:
         threads: Threads for one inference.
         workers: Processes that run the model, each with `threads`.
         target_size: Default if a request gives none.
-        urls: Which images are fetched: from the public internet, from anywhere (also this machine's own network),
+        urls: Allowed sources of images: the public internet, anywhere (also this machine's own network),
             or none.
     """
 
