@@ -14,7 +14,7 @@ from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 from segexport.runtimes import ahead
 
-if TYPE_CHECKING:  # a process is started before these are imported, which takes as long as its start
+if TYPE_CHECKING:  # imported after a process was started, because the import takes as long as the start
     import numpy as np
 
     from segexport.artifact import ModelArtifact
@@ -94,7 +94,7 @@ class SessionInfo:
     """Runtime, device and settings in use, as the runtime reports after loading the model.
 
     Attributes:
-        not_run: What the session runs in place of the artifact's own file, and why; empty if it runs that file.
+        not_run: The substitute that runs instead of the artifact's file, and the reason; empty if the file itself runs.
     """
 
     runtime: str

@@ -58,7 +58,7 @@ class NcnnTarget(ExportTarget):
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
         onnx = [make_step("to_onnx", {})]
-        if recipe.head != "argmax_small":  # whose masks are not the scores' at full size
+        if recipe.head != "argmax_small":  # masks of that head cannot be computed from the scores at full size
             onnx.insert(0, make_step("argmax_outside", {}))
         if recipe.precision is not Precision.INT8:
             return [*onnx, make_step("to_ncnn", {"precision": recipe.precision})]
@@ -68,7 +68,7 @@ class NcnnTarget(ExportTarget):
         return [*onnx, make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
-        """Extends the base class's report with what ncnn has no layer or no axis for."""
+        """Extends the base class's report with operators that ncnn has no layer or no axis for."""
         from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
 
@@ -98,7 +98,7 @@ class NcnnTarget(ExportTarget):
 
 
 def _lacking(program: Program, op: Op) -> str:
-    """Why ncnn cannot compute an operator; empty if nothing is known against it."""
+    """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
     if op.type in _INDEXED:

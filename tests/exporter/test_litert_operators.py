@@ -247,7 +247,8 @@ def model_of(
 def by_onnxruntime(file: Path, x: np.ndarray) -> list[np.ndarray]:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return [np.asarray(value) for value in session.run(None, {"x": x})]
 
 
 def last(value: np.ndarray) -> np.ndarray:
