@@ -1,4 +1,4 @@
-"""What the app's Java costs beside the model: each stage's median on this machine's JVM, in one run.
+"""Times the app's Java code without the model: the median of each stage on this machine's JVM.
 
     python benchmarks/android_stages.py EXPORT IMAGE [RUNS]
 

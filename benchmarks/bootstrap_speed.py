@@ -1,4 +1,4 @@
-"""Time of the paired bootstrap: 2000 resamples over 500 images x 19 classes, to be under 1 s on one core.
+"""Times the paired bootstrap: 2000 resamples over 500 images x 19 classes; the goal is under 1 s on one core.
 
 OMP_NUM_THREADS=1 python benchmarks/bootstrap_speed.py
 """
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def best_s(call, repeats: int) -> float:
-    """The fastest of some runs: what the code costs, not what else the machine did."""
+    """The time of the fastest run, which other work on the machine affects least."""
     call()
     times = []
     for _ in range(repeats):
@@ -69,7 +69,7 @@ def best_s(call, repeats: int) -> float:
 
 
 def cpu_name() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system reports it."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

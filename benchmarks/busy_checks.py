@@ -1,10 +1,10 @@
-"""An unchanged export, checked again and again on a busy machine: does it turn red?
+"""Checks an unchanged export repeatedly on a busy machine, and counts false failures.
 
     python benchmarks/busy_checks.py MODEL DATA [--repeats 20] [--busy 4] [-o FILE]
 
-MODEL is exported to ONNX and checked once; its report is the baseline. Then processes are started that keep all
-processors busy, and the same export is checked REPEATS times with `--baseline`, and otherwise by default. An exit code
-other than 0 is red. The reference is a recorded one, so a check runs the export alone.
+MODEL is exported to ONNX and checked once; its report is the baseline. Then processes keep all processors busy while
+the same export is checked REPEATS times with `--baseline` and default options. An exit code other than 0 is a failure.
+The reference is recorded, so that a check runs only the export.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Calibrators compared over draws of the calibration images: what one draw says, another may not.
+"""Compares calibrators over several draws of the calibration images, because results differ between draws.
 
     python benchmarks/calibrator_draws.py MODEL ... --data DIR [--draws 5] [--images 32] [--limit N] [--without-bias]
         [--json FILE]
 
 Each draw takes --images images of the train split, one from each of as many equal parts of the list, and quantizes the
-model to ONNX int8 with every calibrator, with bias correction and without it. Each export is checked on the val split.
-`mean` and `sd` (of single draws, n - 1) are over the draws, of the change of mIoU and of the part of the pixels that
-agree with fp32. `paired` is the difference from `mse` on the same draw, with the interval of Student's t at 95 %: where
-it holds 0, the draws do not tell the two apart. An existing file keeps its other models.
+model to ONNX int8 with every calibrator, with and without bias correction. Each export is checked on the val split.
+`mean` and `sd` (of single draws, n - 1) are over the draws, of the change of mIoU and of the fraction of pixels that
+agree with fp32. `paired` is the difference from `mse` on the same draw, with the 95 % interval of Student's t: if it
+contains 0, the draws do not distinguish the two. An existing file keeps its other models.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEASURED = {"miou_delta": 5, "agreement": 5}  # -> digits
 
 
 def draw(model: Path, seed: int, given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Every int8 export of one draw."""
+    """The results of every int8 export of one draw."""
     exports = []
     for method, bias in itertools.product(METHODS, (False,) if given.without_bias else (False, True)):
         calibration = {"method": method, "bias_correction": bias, "images": given.images}
@@ -51,7 +51,7 @@ def draw(model: Path, seed: int, given: argparse.Namespace) -> dict[str, dict[st
 
 
 def compared(draws: list[dict[str, dict[str, float]]]) -> dict[str, dict]:
-    """Of each calibrator mean and standard deviation, and its difference from the first one, draw by draw."""
+    """Mean and standard deviation of each calibrator, and its paired difference from the first one."""
     found: dict[str, dict] = {}
     for name in draws[0]:
         found[name] = {}

@@ -1,4 +1,4 @@
-"""What the check costs beside the bare loops of the same runtimes, and whether its memory grows with the dataset.
+"""Compares the time of a check with bare loops of the same runtimes, and its memory over the number of images.
 
     python benchmarks/check_cost.py MODEL DATA [--export DIR] [--images 101] [--memory-images 1000]
 
@@ -78,7 +78,7 @@ def bare_seconds(artifact, tensors: Path) -> float:
 
 
 def check_seconds(reference, export, data: Dataset) -> float:
-    """Seconds of the check's pass over the images, the two models loaded already."""
+    """Seconds of the check's pass over the images, with both models loaded."""
     options = RunOptions(threads=1)
     with (
         runtime_for(reference.manifest.format).open(reference, options) as own,
@@ -145,7 +145,7 @@ def times(reference, export, data: Dataset, rounds: int, scratch: Path) -> dict:
 
 
 def memory(reference, export, data: Dataset, many: int, scratch: Path) -> dict:
-    """Peak resident memory of the checking process, one process per number of images; the workers' is the model's."""
+    """Peak resident memory of the check's process, one process per number of images; workers are not included."""
     found = {}
     for count in (50, many):
         repeated = repeat(data, scratch / f"repeated-{count}", count)
@@ -180,7 +180,7 @@ def repeat(data: Dataset, folder: Path, count: int) -> Dataset:
 
 
 def unlabelled(data: Dataset, folder: Path) -> Dataset:
-    """The images alone, where model and data name their classes differently."""
+    """The images without labels, if model and data have different class names."""
     folder.mkdir()
     for entry in data.entries:
         (folder / Path(entry.image).name).write_bytes((data.root / entry.image).read_bytes())

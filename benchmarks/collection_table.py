@@ -1,4 +1,4 @@
-"""The rows of `paddleseg_collection.py` as the page in the documentation."""
+"""Formats the rows of `paddleseg_collection.py` as the page in the documentation."""
 
 from __future__ import annotations
 

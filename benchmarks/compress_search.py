@@ -1,4 +1,4 @@
-"""`segexport compress` on real models: what the search chose, what it left, and what did not pay.
+"""Runs `segexport compress` on real models and records the chosen and the rejected candidates.
 
     nice python benchmarks/compress_search.py MODELS CAMVID -o results.json [--only NAME] [--minutes 30] [--train]
         [--input-size 1024x512]
@@ -26,7 +26,7 @@ from segexport.exporter.from_paddle import ImportOptions
 from segexport.spec import Preprocess, Resize
 from segexport.ui.console import Console
 
-MODELS = {  # where it lies, what it may lose, whether its classes are Cityscapes'
+MODELS = {  # path, allowed loss of mIoU, whether its classes are those of Cityscapes
     "espnet_cityscapes": ("espnet_cityscapes/export_argmax", 0.01, True),
     "camvid_small": ("camvid_small", 0.005, False),
 }

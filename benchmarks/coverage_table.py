@@ -1,4 +1,4 @@
-"""The rows of `zoo_coverage.py` as the table in the documentation."""
+"""Formats the rows of `zoo_coverage.py` as the page in the documentation."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _failed(found: dict) -> str:
-    """Why there is no figure; empty where there is one."""
+    """The reason why there is no figure; empty if there is one."""
     if not found:
         return NOT_RUN
     if "fixed" in found:

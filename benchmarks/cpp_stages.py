@@ -1,9 +1,9 @@
-"""What pre- and postprocessing cost in C++ and in Python, in one run.
+"""Times pre- and postprocessing in C++ and in Python.
 
     python benchmarks/cpp_stages.py PROGRAM EXPORT RESULT.json IMAGE...
 
 PROGRAM: `segexport_predict`, built from `runtimes/cpp`. EXPORT: an ONNX export. A round is 20 runs in C++, then 20 in
-Python, so that a busy minute meets both. Preprocessing is from decoded pixels to the tensor, postprocessing from the
+Python, so that other load affects both. Preprocessing is from decoded pixels to the tensor, postprocessing from the
 model's answer to the mask of the image's size. Results are medians over 7 rounds of each round's median.
 """
 
@@ -27,7 +27,7 @@ from segexport.data.images import decode_image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path += [str(REPOSITORY / "runtimes" / "workers"), str(REPOSITORY / "src" / "segexport" / "process")]
-worker_mask = importlib.import_module("mask")  # how a worker makes a mask of scores
+worker_mask = importlib.import_module("mask")  # the workers' conversion of scores to a mask
 RUNS, ROUNDS = 20, 7
 
 

@@ -1,4 +1,4 @@
-"""Masks of camvid_small and of what becomes of it when it is damaged: the populations of the gate's simulations."""
+"""Masks of camvid_small and of damaged versions of it: the populations for simulations of the gate."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Scenario:
     """An export that is `sound`, except in some tiles where it is `broken`.
 
     Attributes:
-        margin: mIoU that it shall lose.
-        images: Share of the images that may be damaged.
-        only_class: Damage only where the reference sees this class.
+        margin: Intended loss of mIoU.
+        images: Fraction of the images that may be damaged.
+        only_class: Damage only pixels to which the reference gives this class; None: any.
     """
 
     name: str
@@ -59,9 +59,9 @@ def counts_of(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def masks_of(split: str, model: Path, camvid: Path, work: Path) -> dict[str, np.ndarray]:
-    """(images, height, width) uint8 of the truth, of the model and of what becomes of it when it is damaged.
+    """Masks (images, height, width) uint8 of the truth, the model and its damaged versions.
 
-    Kept in `work`: the models run once for each split.
+    The masks are stored in `work`: the models run once per split.
     """
     work.mkdir(parents=True, exist_ok=True)
     kept = work / f"masks_{split}.npz"
@@ -71,7 +71,7 @@ def masks_of(split: str, model: Path, camvid: Path, work: Path) -> dict[str, np.
 
 
 def versions(work: Path) -> dict[str, str]:
-    """Of what ran the models."""
+    """Versions of the software that ran the models."""
     return json.loads((work / "versions.json").read_text())
 
 

@@ -1,4 +1,4 @@
-"""How much of the bare runtime's speed `evaluate` keeps, and that its memory does not grow with the data.
+"""Compares the speed of `evaluate` with the bare runtime's, and its memory over the number of images.
 
     python benchmarks/evaluate_speed.py ONNX_ARTIFACT DATA [-o benchmarks/results/evaluate_speed.json]
 
@@ -45,7 +45,7 @@ def processor_s(pid: int) -> float:
 
 
 def speeds(artifact_path: Path, data: Dataset, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Images per second of each way in every round; processor milliseconds for each image."""
+    """Images per second of each program in every round; processor milliseconds per image."""
     artifact = read_artifact(artifact_path)
     contract, name = artifact.manifest.preprocess, artifact.manifest.inputs[0].name
     session = bare_session(artifact.file("model"))
@@ -117,7 +117,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "images_per_second": {way: round(value, 1) for way, value in median.items()},
         "ratio_to_bare": round(statistics.median(ratios), 3),
-        # Of the quickest round of each: what other programs on the machine take away is least in these.
+        # of the fastest round of each program, which other load affects least
         "images_per_second_at_best": {way: round(value, 1) for way, value in best.items()},
         "ratio_to_bare_at_best": round(best["evaluate"] / best["bare"], 3),
         "processor_ms_per_image": {name: round(value, 2) for name, value in spent.items()},

@@ -1,9 +1,9 @@
-"""How far loading data and training overlap: the share of a training's time that it waits for batches.
+"""Measures the overlap of data loading and training: the fraction of time that training waits for batches.
 
     python benchmarks/finetune_speed.py MODEL DATA [--steps 40] [--batch 4] [-o benchmarks/results/finetune_speed.json]
 
 Three measurements of the same steps: preparing the batches alone, training on batches that are ready, and both as
-`segexport finetune` does it. Where they overlap, the last takes as long as the longer of the first two.
+`segexport finetune` does it. With full overlap, the last takes as long as the longer of the first two.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
-"""How often the mIoU gate lets an export through that loses its margin, where images are frames of videos.
+"""Simulates how often the mIoU gate passes an export that loses its margin, if images are frames of videos.
 
-Two populations: CamVid val (101 frames of one drive, 6.7 seconds) and CamVid train (367 frames of three drives, one a
-second), with what camvid_small makes of them; so the true delta is known. Exports that lose exactly the margin are
-mixed from a sound export and a broken one, tile by tile; those that lose nothing are the real int8 and fp16. Frames are
-drawn
+Two populations: CamVid val (101 frames of one drive, 6.7 seconds) and CamVid train (367 frames of three drives, one per
+second), with camvid_small's masks; so the true delta is known. Exports that lose exactly the margin are mixed from a
+sound export and a broken one, tile by tile; those that lose nothing are the real int8 and fp16. Frames are drawn
 
-- as a `window`: so many frames in a row, as a test set of one video is. The groups are the drives, by their names;
-- as `clips`: as many short videos at random places, as a test set of several videos is. Each clip is a group;
-- as a window cut into `runs`, each of which is taken for a group: what a tool would do that splits one long video.
+- as a `window`: consecutive frames, like a test set of one video. The groups are the drives, by their names;
+- as `clips`: short videos at random places, like a test set of several videos. Each clip is a group;
+- as a window cut into `runs`, each of which is a group, as a tool would do that splits one long video.
 
 Every set is judged twice: as independent images, and by groups. False passes at the margin should stay at 5 % or less.
 
     python benchmarks/frame_simulation.py --model ../shared/models/camvid_small --camvid CAMVID --work WORK
 
-`--work` is that of `gate_simulation.py`.
+`--work` is the folder of `gate_simulation.py`.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ SCENARIOS = (
 BENIGN = {"int8": Precision.INT8, "fp16": Precision.FP16}
 BENIGN_DRAWS = 100
 WINDOWS = (14, 25, 50, 100)
-CLIPS = ((5, 5), (10, 5), (14, 3), (25, 2), (14, 5), (20, 5), (30, 5), (14, 10))  # clips, frames of each
-RUNS = ((100, 5), (100, 10), (200, 10), (200, 20))  # frames, frames of a run
+CLIPS = ((5, 5), (10, 5), (14, 3), (25, 2), (14, 5), (20, 5), (30, 5), (14, 10))  # clips, frames per clip
+RUNS = ((100, 5), (100, 10), (200, 10), (200, 20))  # frames, frames per run
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Draw:
 
 
 def window(drives: list[str], frames: int, rng: np.random.Generator, run: int | None = None) -> Draw:
-    """So many frames in a row; the list is a ring, so that each frame is as likely as any other."""
+    """Draws consecutive frames; the list is a ring, so that all frames are equally likely."""
     chosen = (rng.integers(len(drives)) + np.arange(frames)) % len(drives)
     if run is not None:
         return Draw(chosen, tuple(str(place // run) for place in range(frames)))
@@ -68,14 +67,14 @@ def window(drives: list[str], frames: int, rng: np.random.Generator, run: int | 
 
 
 def clips(drives: list[str], number: int, frames: int, rng: np.random.Generator) -> Draw:
-    """So many short videos."""
+    """Draws short videos."""
     starts = rng.integers(len(drives), size=number)
     chosen = (starts[:, None] + np.arange(frames)) % len(drives)
     return Draw(chosen.reshape(-1), tuple(str(clip) for clip in range(number) for _ in range(frames)))
 
 
 def plans(drives: list[str]) -> Iterator[tuple[dict[str, object], object]]:
-    """What is drawn: its columns of the table, and the function of a random generator that draws it."""
+    """Yields each way of drawing: its columns of the table, and the function that draws from a random generator."""
     for frames in WINDOWS:
         yield {"draw": "window", "images": frames}, lambda rng, n=frames: window(drives, n, rng)
     for number, frames in CLIPS:
@@ -112,13 +111,13 @@ def main() -> None:
 
 
 def at_the_margin(masks: dict[str, np.ndarray], drives: list[str], options: argparse.Namespace) -> Iterator[dict]:
-    """One row for each damage and draw."""
+    """Yields one row per damage and draw."""
     reference = counts_of(masks["reference"], masks["truth"])
     for scenario in SCENARIOS:
         export = mixed(scenario, masks, reference, scenario.margin)
         true = paired_delta(reference, export, resamples=2).delta
         if abs(true + scenario.margin) > 0.05 * scenario.margin:
-            continue  # the broken export is no worse here: nothing of it loses the margin
+            continue  # the broken export is not worse here, so no mixture loses the margin
         limits = Limits(miou_margin=-true)
         for columns, draw in plans(drives):
             rng = np.random.default_rng(columns["images"])
@@ -150,7 +149,7 @@ def at_the_margin(masks: dict[str, np.ndarray], drives: list[str], options: argp
 
 
 def benign(masks: dict[str, np.ndarray], drives: list[str], options: argparse.Namespace) -> Iterator[dict]:
-    """Exports as they should be, by the limits of their precision: mIoU, classes and boundaries together."""
+    """Yields rows of sound exports with the limits of their precision: mIoU, classes and boundaries together."""
     truth = masks["truth"]
     areas, edges = ({name: of(masks[name], truth) for name in ("reference", *BENIGN)} for of in (counts_of, edges_of))
     for name, precision in BENIGN.items():

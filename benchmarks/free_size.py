@@ -1,9 +1,9 @@
-"""A graph that was exported with a fixed input size, as the same network is exported with a dynamic one.
+"""Changes a graph with a fixed input size to the graph that an export with dynamic size would have.
 
 An export with a fixed size writes that size into the operators that resize, reshape and fill. Here those sizes become
-fractions of the input's height and width again, computed in the graph as an export of dynamic size does. What a size
-depends on is found by inferring all sizes for a second input, twice as high and three times as wide: a size that
-became twice as large follows the height, three times the width, six times the area.
+fractions of the input's height and width again, computed in the graph as in an export with dynamic size. All sizes are
+inferred for a second input, twice as high and three times as wide: a size that doubles depends on the height, one that
+triples on the width, and one that grows six times on the area.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from segexport.exporter.program import Op, Program
 from segexport.exporter.rewrites.base import OpBuilder
 from segexport.exporter.rewrites.unpool import UnpoolToArithmetic, has_free_size
 
-FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # what a size grows by
+FIXED, HEIGHT, WIDTH, AREA = 1, 2, 3, 6  # growth factors of sizes
 _RATIOS = (FIXED, HEIGHT, WIDTH, AREA)
 _INTERPOLATION = ("linear_interp_v2", "bilinear_interp_v2", "nearest_interp_v2", "bicubic_interp_v2")
-_COMPUTED = ("OutSize", "SizeTensor", "Shape", "ShapeTensor")  # slots of sizes that the graph computes already
+_COMPUTED = ("OutSize", "SizeTensor", "Shape", "ShapeTensor")  # slots of sizes that the graph already computes
 _SIDES = {"linear_interp_v2": ("out_w",)}
 Dims = tuple[int, ...]
 
 
 class SizeIsFixed(Exception):
-    """An operator holds a size that no fraction of the input's replaces."""
+    """An operator contains a size that is no fraction of the input's."""
 
 
 @dataclass(frozen=True)
 class _Held:
-    """Operator `index` held `sizes`; each grows by its ratio."""
+    """The sizes in operator `index`, each with its growth factor."""
 
     index: int
     sizes: Dims
@@ -39,10 +39,10 @@ class _Held:
 
 
 def free_size(program: Program) -> Program:
-    """A copy whose image has dynamic height and width.
+    """Returns a copy with dynamic height and width.
 
     Raises:
-        SizeIsFixed: Operators other than resizes, reshapes and fills hold the size; the first is named.
+        SizeIsFixed: Operators other than resizes, reshapes and fills contain the size; names the first.
     """
     image = program.feed_names[0]
     if len(program.feed_names) > 1:
@@ -71,7 +71,7 @@ def free_size(program: Program) -> Program:
 
 
 def _free_output_size(program: Program, op: Op, index: int) -> None:
-    """Gives an unpool what Paddle writes in an export of dynamic size, a transposed convolution its output_padding."""
+    """Sets an unpool's size as in an export with dynamic size, or a transposed convolution's output_padding."""
     sizes, probe = op.attr("output_size"), op.copy()
     probe.set_attr("output_size", [-2, -2] if op.type == "unpool" else [], "INTS")
     (dims,) = shapes.output_sizes(program, probe, {}).values()
@@ -141,7 +141,7 @@ def _resize(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Hel
     names = _SIDES.get(op.type, ("out_h", "out_w"))
     sizes = tuple(op.attr(name) for name in names)
     ratios = (HEIGHT, WIDTH)
-    if len(names) == 1:  # along which side, the tensor that it is added to tells
+    if len(names) == 1:  # the tensor to which it is added determines the side
         ratios = (_partner_ratio(probe, op, before),)
     for name, size, ratio in zip(names, sizes, ratios, strict=True):
         op.set_attr(name, size * ratio)
@@ -149,7 +149,7 @@ def _resize(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Hel
 
 
 def _fill(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Held | None:
-    """A constant that is joined to a tensor that has grown: it must be as high and as wide."""
+    """A constant that is combined with a tensor that has grown: it needs the same height and width."""
     out = op.output("Out") or ""
     for reader in probe.consumers().get(out, []):
         for name in reader.input_names():
@@ -175,7 +175,7 @@ def _partner_ratio(probe: Program, op: Op, before: dict[str, Dims]) -> int:
 
 
 def _reshape(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _Held:
-    """The growth of each new axis. Up to wherever old and new axes end at the same element, both grow by as much."""
+    """The growth of each new axis. Runs of old and new axes with the same end grow by the same factor."""
     source, target = op.input("X") or "", before[op.output("Out") or ""]
     grown = tuple(new // size for size, new in zip(before[source], probe.shape(source), strict=True))
     ends = dict(zip(accumulate(before[source], mul), accumulate(grown, mul), strict=True))
@@ -201,7 +201,7 @@ def _reshape(probe: Program, op: Op, index: int, before: dict[str, Dims]) -> _He
 
 
 class _Sides(OpBuilder):
-    """Height and width of the image, and fractions of them, each computed once in front of all operators."""
+    """Computes the image's height and width and fractions of them, each once, before all operators."""
 
     def __init__(self, program: Program, image: str, size: tuple[int, int]) -> None:
         super().__init__(program, "side")
@@ -214,7 +214,7 @@ class _Sides(OpBuilder):
         self._known: dict[tuple[int, int], str] = {}
 
     def release(self, op: Op, held: _Held) -> None:
-        """Gives an operator its sizes as a tensor, or as one -1 where that is enough."""
+        """Replaces an operator's sizes by a tensor, or by a single -1 if that is enough."""
         if op.type == "reshape2":
             growing = [axis for axis, ratio in enumerate(held.ratios) if ratio != FIXED]
             if len(growing) < 2:
@@ -239,5 +239,5 @@ class _Sides(OpBuilder):
     def _share(self, size: int, ratio: int) -> str:
         if ratio == AREA and AREA not in self._sides:
             self._sides[AREA] = self.binary("elementwise_mul", self._sides[HEIGHT], self._sides[WIDTH], (1,))
-        # A hundredth more, so that no rounding error takes a pixel away.
+        # plus 0.01, so that a rounding error does not lose a pixel
         return self.cast(self.affine(self._sides[ratio], (1,), size / self._full[ratio], 0.01), (1,), "int32")

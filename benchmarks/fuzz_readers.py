@@ -1,10 +1,10 @@
-"""Gives every reader of foreign files thousands of harmed ones: counts of what was read and refused, by reader.
+"""Tests every reader of foreign files with thousands of damaged files, and counts those read and refused.
 
     python benchmarks/fuzz_readers.py [--inputs N] [--number N] [--only NAME ...] [--json FILE]
 
-Each reader works in a separate process, under a limit of memory. A process that says nothing for a minute hangs, one
-that ends by a signal crashed; both count, and the next series goes on. The last input of such a process is kept in
---keep.
+Each reader runs in a separate process with a memory limit. A process without output for a minute hangs, one that is
+ended by a signal crashed; both are counted, and the next series continues. The last input of such a process is stored
+in --keep.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _row(place: int, count: int, number: int, keep: Path | None) -> Row:
-    """All inputs of one reader, in as many processes as it takes."""
+    """Tests all inputs of one reader, in as many processes as necessary."""
     row = Row(READERS[place].name)
     context = multiprocessing.get_context("spawn")
     while row.inputs < count:

@@ -1,19 +1,19 @@
-"""How often the mIoU gate lets an export through that loses exactly its margin, on real per-image confusions.
+"""Simulates how often the mIoU gate passes an export that loses exactly its margin, on real per-image confusions.
 
-The images of CamVid val and what the model makes of them are the population, so the true delta is known. Exports that
-lose exactly the margin are mixed from a sound export and a broken one, tile by tile. Sets of images are drawn with
-replacement and judged by the gate: false passes at the margin should stay at 5 % or less. Power is what a quarter of
-the sets say of exports that lose half the margin, or nothing.
+The images of CamVid val and the model's masks are the population, so the true delta is known. Exports that lose exactly
+the margin are mixed from a sound export and a broken one, tile by tile. Sets of images are drawn with replacement and
+judged by the gate: false passes at the margin should stay at 5 % or less. Power is measured on a quarter of the sets,
+with exports that lose half the margin, or nothing.
 
-A loss that sits in a share of the images only is let through by the sets that hold none of them, and by hardly any
-other (columns "unseen" and "seen"). What no gate can see is bounded by the number of images that it asks for: with
-`gates.PASS_IMAGES` it is under 5 % for a share of one in five, and one in ten needs 29.
+A loss in only a part of the images passes in sets without these images, and hardly in any other (columns "unseen" and
+"seen"). The number of required images limits such unseen losses: with `gates.PASS_IMAGES` they are under 5 % if one
+image in five is affected; one in ten needs 29 images.
 
-Here the images are drawn as if they were independent; `frame_simulation.py` draws what videos are.
+Here images are drawn as if they were independent; `frame_simulation.py` draws videos.
 
     python benchmarks/gate_simulation.py --model ../shared/models/camvid_small --camvid CAMVID --work WORK
 
-`--work` keeps the masks; the model runs once. Needs paddle2onnx, onnx and onnxruntime for that first run.
+`--work` stores the masks; the model runs once. The first run needs paddle2onnx, onnx and onnxruntime.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def simulate(scenario: Scenario, masks: dict[str, np.ndarray], repeats: int, resamples: int) -> Iterator[dict]:
-    """One row per set size."""
+    """Yields one row per set size."""
     reference = counts_of(masks["reference"], masks["truth"])
     populations = [mixed(scenario, masks, reference, share * scenario.margin) for share in (1.0, 0.5, 0.0)]
     truths = [paired_delta(reference, population, resamples=2) for population in populations]
@@ -123,7 +123,7 @@ def simulate(scenario: Scenario, masks: dict[str, np.ndarray], repeats: int, res
             for row, truth in zip(found, truths[1:], strict=True)
         ]
         rates = {name: round(100 * count / repeats, 2) for name, count in tallies.items()}
-        # A lower end that is less than the slack below the true delta is inside a margin with that slack.
+        # a lower end within the slack below the true delta is inside a margin with that slack
         powers = {
             name: round(100 * float((low >= -slack).mean()), 1) if images >= PASS_IMAGES else 0.0
             for name, low, slack in (
@@ -155,7 +155,7 @@ def simulate(scenario: Scenario, masks: dict[str, np.ndarray], repeats: int, res
 
 
 def other_lower_bounds(reference: np.ndarray, export: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
-    """Lower 97.5 % bounds of intervals that were not chosen, from resamples of their own."""
+    """Lower 97.5 % bounds of other kinds of intervals, from separate resamples."""
     normal = NormalDist()
     features = bootstrap._features(reference, export)
     influences = features @ bootstrap._gradient(features.sum(0))

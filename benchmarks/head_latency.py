@@ -1,9 +1,9 @@
-"""What each head costs and changes: size, time of inference and of making the mask, agreement with the logits' mask.
+"""Measures each head: size, times of inference and of making the mask, agreement with the mask from logits.
 
     python benchmarks/head_latency.py --shared SHARED --images FOLDER [--models NAME ...] [--seconds 6] [-o FILE]
 
 Models: a trained portrait net (2 classes) and a trained street net (11 classes) on real images, and a graph of the zoo
-with seeded weights, with its 19 classes and widened to 150, on noise. All heads of one format are timed in turn.
+with seeded weights, with its 19 classes and widened to 150, on noise. All heads of one format are timed alternately.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def sources(shared: Path, folder: Path, photographs: list) -> dict[str, tuple[Mo
 
 
 def widen(program: Program, classes: int) -> Program:
-    """The program with more classes: its last convolution gets seeded filters of the same spread."""
+    """Returns the program with more classes: its last convolution gets seeded filters with the same spread."""
     wide, random = program.copy(), np.random.default_rng(1)
     producers, name = wide.producers(), wide.fetch_names[0]
     while True:
@@ -117,7 +117,7 @@ def widen(program: Program, classes: int) -> Program:
 
 
 def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: float) -> dict[str, dict]:
-    """Head -> what was measured, or why it cannot be."""
+    """Head -> its measurements, or the reason why it has none."""
     found: dict[str, dict] = {}
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
@@ -156,7 +156,7 @@ def rows(source: ModelArtifact, to: str, images: list, folder: Path, seconds: fl
 
 
 def exported(source: ModelArtifact, to: str, head: str, dtype: str, folder: Path) -> ModelArtifact:
-    """The export with this head."""
+    """Exports the model with this head."""
     artifact = source
     for step in (SetHead(SetHead.Params(head=head, dtype=dtype)), FORMATS[to]()):
         place = folder / step.kind
@@ -167,7 +167,7 @@ def exported(source: ModelArtifact, to: str, head: str, dtype: str, folder: Path
 
 
 def table(result: dict) -> str:
-    """Markdown."""
+    """Formats the results as Markdown."""
     lines = [
         "| Model | Format | Head | Size | Inference | Ratio to logits | Making the mask | Agreement | Worst image |",
         "|---|---|---|---:|---:|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""How long the paired bootstrap of average precision takes, by images and objects:
+"""Times the paired bootstrap of average precision, by images and objects:
 
 python benchmarks/instance_bootstrap.py [IMAGES:OBJECTS:CLASSES ...]
 """
@@ -17,7 +17,7 @@ CASES = ("50:10:5", "500:20:20", "5000:20:80")
 
 
 def matches(images: int, objects: int, classes: int, seed: int) -> list[ClassMatches]:
-    """Random matches: of each image's objects, spread over the classes, about half are right at an IoU of 0.5."""
+    """Random matches, spread over the classes; about half of the objects are right at an IoU of 0.5."""
     random = np.random.default_rng(seed)
     found = []
     for _ in range(classes):
@@ -32,7 +32,7 @@ def matches(images: int, objects: int, classes: int, seed: int) -> list[ClassMat
 
 
 def main() -> None:
-    """Prints a line for each case."""
+    """Prints one line per case."""
     for case in sys.argv[1:] or CASES:
         images, objects, classes = map(int, case.split(":"))
         one = matches(images, objects, classes, 0)

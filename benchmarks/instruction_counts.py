@@ -1,8 +1,8 @@
-"""Instructions of one inference by processor, counted several times: ratios by precision, and how far they repeat.
+"""Counts the instructions of one inference by processor, several times: ratios by precision, and repeatability.
 
     python benchmarks/instruction_counts.py EXPORT... [--times 3] [-o FILE]
 
-Counts are no speeds; `segexport bench --count` takes the same. Needs `android_demo/ci/fetch_tools.sh count`.
+Counts are not speeds; `segexport bench --count` does the same. Needs `android_demo/ci/fetch_tools.sh count`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def table(results: dict[str, dict]) -> str:
-    """Markdown: millions of instructions, the ratio to the model's first row, and the largest relative spread."""
+    """Formats as Markdown: millions of instructions, ratio to the model's first row, largest relative spread."""
     processors = list(dict.fromkeys(name for row in results.values() for name in row["counts"]))
     lines = ["| Export | " + " | ".join(processors) + " | spread |", "|---|" + "---:|" * (len(processors) + 1)]
     for name, row in results.items():

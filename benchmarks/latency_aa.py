@@ -1,13 +1,13 @@
-"""The same export against itself: how often the latency interval holds 1.0, and how wide it is, on a real machine.
+"""Times an export against itself: how often the latency interval contains 1.0, and how wide it is.
 
     python benchmarks/latency_aa.py EXPORT [--other EXPORT] [--slower 1.1] [--busy 4] [--repeats 40] [--seconds 3]
         [-o FILE]
 
-EXPORT is copied, so that the two are different artifacts, and both are timed as `segexport check` does. The interval
-should hold 1.0 in about 95 % of the repeats; a measurement in which the machine drifted counts apart, since the gate
-does not use it. OTHER is an export that takes somewhat longer (the same model for an image that is a tenth larger): how
-often does the interval lie wholly above 1.0? `--slower 1.1` plants a slow runtime instead: the times of the copy are
-multiplied. `--busy 4` starts four processes that keep the processors busy meanwhile.
+EXPORT is copied, so that there are two artifacts, and both are timed as in `segexport check`. The interval should
+contain 1.0 in about 95 % of the repeats; measurements with drift are counted separately, because the gate does not use
+them. OTHER is a slightly slower export (the same model for an image that is a tenth larger): how often is the interval
+entirely above 1.0? `--slower 1.1` simulates a slow runtime instead: the times of the copy are multiplied. `--busy 4`
+starts four processes that keep the processors busy.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from segexport.pipeline.registry import runtime_for
 from segexport.recipe.limits import Limits
 from segexport.runtimes.base import RunOptions, Session
 
-LIMIT = 1.05  # of the gate that is asked, were times gated
+LIMIT = 1.05  # limit of the gate, if times were gated
 
 
 def main() -> None:
@@ -74,13 +74,13 @@ def main() -> None:
                 "load_average": [round(load, 1) for load in os.getloadavg()],
                 **{name: judged(found) for name, found in rows.items() if found},
             }
-            if given.output:  # each time: a run that is cut off keeps what it has
+            if given.output:  # after each repeat, so that an interrupted run keeps its results
                 save(given.output, result)
     print(json.dumps(result, indent=2))
 
 
 def compared(one: latency.TimedModel, two: latency.TimedModel, seconds: float) -> dict:
-    """One measurement of the two, as the check makes it."""
+    """One measurement of both, as in the check."""
     start = time.perf_counter()
     found = latency.measure_steadily({"b": two, "a": one}, seconds)
     ratio = latency_ratio(found["a"].sessions_ms, found["b"].sessions_ms)
@@ -98,7 +98,7 @@ def compared(one: latency.TimedModel, two: latency.TimedModel, seconds: float) -
 
 
 def program(artifact: ModelArtifact, slower: float = 1.0) -> latency.TimedModel:
-    """An export with noise for an image; `slower` multiplies its times."""
+    """An export with noise as its image; `slower` multiplies its times."""
 
     def opened() -> Session:
         session = runtime_for(artifact.manifest.format).open(artifact, RunOptions())
@@ -110,7 +110,7 @@ def program(artifact: ModelArtifact, slower: float = 1.0) -> latency.TimedModel:
 
 
 def judged(rows: list[dict]) -> dict:
-    """What many measurements of two programs say about their ratio."""
+    """Summarizes many measurements of the ratio of two programs."""
     steady = [row for row in rows if not row["drift"]]
     lows, highs = ([row["interval"][end] for row in steady] for end in (0, 1))
     return {

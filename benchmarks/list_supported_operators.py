@@ -1,8 +1,8 @@
-"""Writes exporter/supported_operators.py: the operators that each exporter says it takes.
+"""Writes exporter/supported_operators.py: the operators that each exporter reports as supported.
 
     python benchmarks/list_supported_operators.py
 
-Asks the installed tools themselves: paddle2onnx's registered converters, and the kernels that Paddle-Lite's Opt lists
+Reads them from the installed tools: paddle2onnx's registered converters, and the kernels that Paddle-Lite's Opt lists
 for a place (an operator under `kUnk` is known there by name but has no kernel).
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 _OPT = "from paddlelite.lite import Opt; o = Opt(); o.set_valid_places({!r}); o.print_supported_ops()"
 _ONNX = "from paddle2onnx.paddle2onnx_cpp2py_export import get_all_supported_operators as f; print(*f(), sep='\\n')"
-_HEAD = '''"""The operators that each exporter takes. Made by `python benchmarks/list_supported_operators.py`."""
+_HEAD = '''"""The operators that each exporter supports. Written by `python benchmarks/list_supported_operators.py`."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""Every operator that an exporter takes, with each combination of its attributes: is the export what Paddle computes?
+"""Compares exports of every supported operator with Paddle, for all combinations of its attributes.
 
     python benchmarks/operator_sweep.py [--work DIR] [--only TYPE ...] [--sample N --seed S] [--json FILE]
 
 A cell is a small program: one operator with one choice of attributes and tensors, or a few operators that a converter
-fuses (`operators/` lists them). Paddle builds and runs it; segexport's own steps export it, so that its rewrites and
-refusals count; ONNX Runtime and Paddle-Lite's x86 twin run what comes out.
+fuses (`operators/` lists them). Paddle builds and runs it; segexport's steps export it, with rewrites and refusals;
+ONNX Runtime and Paddle-Lite's x86 twin run the export.
 
     equal     the same values and sizes as in Paddle
-    refused   no file was written, and the reason was said
-    wrong     a file was written that computes something else
-    crashed   a file was written on which its runtime ends
-    not run   a Paddle-Lite file was written for ARM alone, since x86 lacks the operator, and that was said
+    refused   no file was written, and a reason was given
+    wrong     a file was written whose results differ
+    crashed   a file was written that crashes its runtime
+    not run   a Paddle-Lite file was written only for ARM, because x86 lacks the operator, with a note
 
-Many cells are exported as one program with as many outputs; only where that fails is it taken apart. Rows are kept in
-DIR as they come, under the digest of what the converter is given: a run that was ended goes on where it stopped, and
-after a change of a rewrite only the cells that it changes are measured again.
+Many cells are exported as one program with as many outputs, which is split only if that fails. Rows are stored in DIR
+immediately, under the digest of the converter's input: an interrupted run resumes, and after a change of a rewrite only
+the affected cells are measured again.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from operators.notation import Cell, Tensor  # noqa: E402
 OUTCOMES = ("equal", "refused", "not run", "wrong", "crashed")
 FIRST_OPSET = 16
 TOLERANCE = 2e-5
-"""Largest difference over the largest value; sums in another order differ by less."""
+"""Largest allowed difference / largest value; sums in another order differ by less."""
 TIMEOUT_S = 60
 _CONTEXT = StepContext(timeout_s=TIMEOUT_S)
 _SHORT_LIVED = [
@@ -76,12 +76,12 @@ _SHORT_LIVED = [
 
 @dataclass(frozen=True)
 class Exporter:
-    """How a cell becomes a file and how that runs.
+    """An export step with its runtime.
 
     Attributes:
-        obstacle_means: What becomes of a cell where something is in the way of a target.
-        step, runtime: Of the export.
-        at_once: The step for many cells together, which does not look for a second choice: that is for each alone.
+        obstacle_means: Outcome of a cell with an obstacle to the target.
+        step, runtime: The step and the runtime of the export.
+        at_once: The step for many cells together, without alternatives, which are tried for each cell alone.
     """
 
     name: str
@@ -101,7 +101,7 @@ EXPORTERS = (
 
 @dataclass(frozen=True)
 class Built:
-    """A cell as Paddle wrote it, what was fed and what came out."""
+    """A cell as written by Paddle, with its inputs and outputs."""
 
     cell: Cell
     program: Program
@@ -111,14 +111,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a cell in one export."""
+    """The outcome of a cell in one export."""
 
     outcome: str
     detail: str = ""
 
 
 class NotInPaddle(Exception):
-    """Paddle itself does not take the cell."""
+    """Paddle itself does not support the cell."""
 
 
 def all_cells(*, free: bool = True) -> list[Cell]:
@@ -137,14 +137,14 @@ def all_cells(*, free: bool = True) -> list[Cell]:
 
 
 class Paddle:
-    """Builds cells in a separate process; a new one after Paddle has ended it. What it built stays in `kept`."""
+    """Builds cells in a separate process, restarted after a crash of Paddle. Results are stored in `kept`."""
 
     def __init__(self, folder: Path, kept: Path) -> None:
         self._folder, self._kept, self._worker = folder, kept, None
         kept.mkdir(exist_ok=True)
 
     def build(self, cell: Cell) -> Built:
-        """Raises NotInPaddle where Paddle refuses it, or ends."""
+        """Builds a cell; raises NotInPaddle if Paddle refuses it or crashes."""
         kept = self._kept / given_to_paddle(cell)
         if kept.is_file():
             return pickle.loads(kept.read_bytes())
@@ -181,7 +181,7 @@ class Paddle:
 
 
 def _call(cell: Cell, file: str = "") -> tuple[dict, list[np.ndarray]]:
-    """The arguments of the worker's `build`. Variables' names start with the cell's digest: programs can be joined."""
+    """The arguments of the worker's `build`. Variable names start with the cell's digest, so programs can be joined."""
     numbers, arrays = cell.random(), []
 
     def reference(item: object) -> dict:
@@ -208,9 +208,9 @@ def _call(cell: Cell, file: str = "") -> tuple[dict, list[np.ndarray]]:
 
 
 def joined(parts: list[Built]) -> Program:
-    """One program with the inputs and outputs of all, one after the other, and an output that reads a parameter.
+    """Joins programs to one with all inputs and outputs, in order, and an output that reads a parameter.
 
-    Without parameters, there is no file of parameters.
+    Without a parameter there would be no parameter file.
     """
     whole = parts[0].program.copy()
     feeds, inner, fetches = [], [], []
@@ -240,7 +240,7 @@ def joined(parts: list[Built]) -> Program:
 
 
 def artifact(program: Program, folder: Path) -> ModelArtifact:
-    """The program as what the steps take."""
+    """Writes the program as an artifact for the steps."""
     model, params = program.write(folder)
     specs = [
         tuple(TensorSpec(name=name, dtype=program.dtype(name), shape=program.shape(name)) for name in names)
@@ -263,9 +263,9 @@ def artifact(program: Program, folder: Path) -> ModelArtifact:
 
 
 def outcomes(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
-    """Each cell's row, by the cell's name.
+    """Name of a cell -> its row.
 
-    What `inspect` says that the export does not take is refused; of each operator, one such cell is exported as proof.
+    Cells that `inspect` reports as unsupported are refused; one such cell per operator is exported as a proof.
     """
     rows: dict[str, Row] = {}
     left, proved = [], set()
@@ -287,7 +287,7 @@ _A_REWRITE_FAILED = "lacks what Paddle always writes"
 
 
 def _foreseen(exporter: Exporter, program: Program) -> Row | None:
-    """What becomes of it by what `inspect` says, where that is no export."""
+    """The outcome according to `inspect`, if it is no export; else None."""
     for target, outcome in exporter.obstacle_means.items():
         found = support_for(target, program).obstacles
         if found:
@@ -297,7 +297,7 @@ def _foreseen(exporter: Exporter, program: Program) -> Row | None:
 
 
 def _taken_apart(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
-    """Exports all at once; where that does not go, in two halves."""
+    """Exports all at once; if that fails, in two halves."""
     if not parts:
         return {}
     row, found = _exported(exporter, parts)
@@ -314,7 +314,7 @@ def _taken_apart(exporter: Exporter, parts: list[Built]) -> dict[str, Row]:
 
 
 def _exported(exporter: Exporter, parts: list[Built]) -> tuple[Row | None, list[list[np.ndarray]] | None]:
-    """Each part's outputs; or what went wrong with all of them."""
+    """The outputs of each part, or the failure of all."""
     with tempfile.TemporaryDirectory() as scratch:
         source, out = Path(scratch) / "source", Path(scratch) / "out"
         source.mkdir()
@@ -341,12 +341,12 @@ def _said(error: SegexportError) -> str:
 
 
 def _without_prefix(text: str) -> str:
-    """Names of variables as they are in every cell."""
+    """Removes the cell's prefix from names of variables."""
     return re.sub(r"\bc[0-9a-f]{12}\.", "", text)
 
 
 def compare(found: list[np.ndarray], expected: list[np.ndarray]) -> str:
-    """What differs, empty where nothing does."""
+    """The difference as text; empty if there is none."""
     for number, (a, b) in enumerate(zip(found, expected, strict=True)):
         said = _difference(a, b)
         if said:
@@ -380,11 +380,11 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 class Journal:
-    """Rows as they come, one JSON line each; a row counts for what it was measured on.
+    """Stores rows as JSON lines; a row is valid for the input on which it was measured.
 
     Attributes:
-        folder: Where they lie, and what else a run keeps.
-        rows: By cell and export, those that hold for the code of now.
+        folder: Folder of the rows and other files of a run.
+        rows: (cell, export) -> row, those valid for the current code.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -398,14 +398,14 @@ class Journal:
                 self._kept[cell, exporter, given] = Row(outcome, detail)
 
     def knows(self, cell: Cell, exporter: str, given: str) -> bool:
-        """Whether the cell was measured with what its exporter is `given` now; then its row counts."""
+        """Whether the cell was measured with the same input `given` to its exporter; then its row is used."""
         row = self._kept.get((cell.name, exporter, given))
         if row is not None:
             self.rows[cell.name, exporter] = row
         return row is not None
 
     def expects(self, cell: Cell, exporter: str) -> bool:
-        """Whether the cell may well be exported: the one of fixed size was, or is not known."""
+        """Whether the cell can probably be exported: the one with fixed size was, or is unknown."""
         row = self.rows.get((cell.name.removesuffix(" free"), exporter))
         return row is None or row.outcome in ("equal", "wrong")
 
@@ -416,13 +416,13 @@ class Journal:
 
 
 def given_to_paddle(cell: Cell) -> str:
-    """Digest of what Paddle builds."""
+    """Digest of the cell that Paddle builds."""
     arguments, arrays = _call(cell)
     return _digest(json.dumps(arguments).encode(), (HERE / "operators/worker.py").read_bytes(), *arrays)
 
 
 def given_to(exporter: Exporter, part: Built) -> str:
-    """Digest of what decides a cell's row: the rewritten programs or their refusals, what is fed, the steps' code."""
+    """Digest of everything that determines a cell's row: rewritten programs or refusals, inputs, the steps' code."""
     found: list[bytes | np.ndarray] = [_steps(), *part.feed]
     for target in exporter.obstacle_means:
         try:
@@ -436,7 +436,7 @@ def given_to(exporter: Exporter, part: Built) -> str:
 
 @functools.cache
 def _steps() -> bytes:
-    """Code between a rewritten program and what comes out; a step's version may rise without changing a cell."""
+    """Code between a rewritten program and its outputs; a step's version may rise without changing a cell."""
     files = [REPOSITORY / "exporter" / name for name in ("to_onnx.py", "to_paddle_lite.py")] + _SHORT_LIVED
     return re.sub(rb' version = ".*"', b"", b"".join(file.read_bytes() for file in files))
 
@@ -449,7 +449,7 @@ def _digest(*parts: bytes | np.ndarray) -> str:
 
 
 def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[Exporter] = EXPORTERS) -> None:
-    """Measures what the journal does not know; neighbours of the tables together: what fails, fails together."""
+    """Measures new cells, neighbours in the tables together, because they tend to fail together."""
     with tempfile.TemporaryDirectory() as scratch, forks.quick_workers(Path(worker_host.__file__), _SHORT_LIVED):
         paddle = Paddle(Path(scratch), journal.folder / "built")
         for start in range(0, len(cells), batch):
@@ -473,7 +473,7 @@ def run(cells: list[Cell], journal: Journal, *, batch: int, exporters: Iterable[
 
 
 def sample(cells: list[Cell], size: int, seed: int) -> list[Cell]:
-    """As many cells of them, in their order; at least one of each operator, if `size` allows."""
+    """Draws cells, in order; at least one per operator, if `size` allows."""
     chance = random.Random(seed)
     mixed = chance.sample(cells, len(cells))
     first = {cell.family: cell for cell in mixed}
@@ -483,7 +483,7 @@ def sample(cells: list[Cell], size: int, seed: int) -> list[Cell]:
 
 
 def summary(cells: list[Cell], journal: Journal) -> dict:
-    """The totals, what Paddle does not take, and by operator and export how many cells had which outcome, and why."""
+    """The totals, the cells that Paddle does not support, and per operator and export the outcomes with reasons."""
     table: dict[str, dict] = {}
     totals = {each.name: dict.fromkeys(OUTCOMES, 0) for each in EXPORTERS}
     for cell in cells:
@@ -502,12 +502,12 @@ def summary(cells: list[Cell], journal: Journal) -> dict:
 
 
 def _without_folders(text: str) -> str:
-    """Paths without what is this machine's own."""
+    """Removes this machine's folders from paths."""
     return re.sub(r"(?:/[\w.+-]+)+/", "", text)
 
 
 def _count(counts: dict, cell: Cell, row: Row) -> None:
-    """Adds a row to those of an operator: reasons by their number, what must not be by its name."""
+    """Adds a row to an operator's counts: counts reasons, and lists the names of cells that must not occur."""
     counts[row.outcome] = counts.get(row.outcome, 0) + 1
     if row.outcome in ("wrong", "crashed"):
         counts.setdefault("faults", {})[cell.name] = f"{row.outcome}: {row.detail}"
@@ -517,7 +517,7 @@ def _count(counts: dict, cell: Cell, row: Row) -> None:
 
 
 def markdown(found: dict) -> str:
-    """The table: a line per operator, a column per export."""
+    """Formats the table: a line per operator, a column per export."""
     names = [each.name for each in EXPORTERS]
     lines = [f"| operator | attributes | {' | '.join(names)} |", "|---" * (2 + len(names)) + "|"]
     for operator, entry in sorted(found["operators"].items()):

@@ -1,4 +1,4 @@
-"""What Paddle 3 itself computes with a `.json` program; run by an interpreter that has Paddle 3 and numpy, no more.
+"""Runs `.json` programs in Paddle 3; needs an interpreter with only Paddle 3 and numpy.
 
     PADDLE3/bin/python benchmarks/paddle3_outputs.py FOLDER ...
 

@@ -1,4 +1,4 @@
-"""Every model of PaddleSeg 2.8's collection through every installed target: refused with a reason, or right.
+"""Exports every model of PaddleSeg 2.8's collection to every installed target and compares the masks with Paddle's.
 
     python benchmarks/paddleseg_collection.py [MODEL ...] --python PYTHON --work DIR [--head argmax] [--size 128x128]
         [--free] [--targets NAME ...] [--shard 1/1] [--limit-s 600] [--again] [--json FILE]
@@ -44,14 +44,14 @@ from segexport.runtimes.base import RunOptions
 from segexport.runtimes.watched import with_graph
 
 SEEDS = (7, 8)
-NUDGE = 2e-7  # of an input, relative: its last bit
-LARGER = (-1e-6, 1e-6)  # tried where an export differs by more than after the first
-FEW = 0.001  # part of the pixels that may differ
+NUDGE = 2e-7  # relative change of an input: its last bit
+LARGER = (-1e-6, 1e-6)  # tried if an export differs by more than after `NUDGE`
+FEW = 0.001  # fraction of pixels that may differ
 NOT_RUN = {"not run": "not reached"}
 
 
 def build(name: str, folder: Path, options: argparse.Namespace) -> str:
-    """Builds the model, unless it is there already; returns why it cannot be built."""
+    """Builds the model if it does not exist; returns the reason if it cannot be built."""
     if (folder / "deploy.yaml").is_file():
         return ""
     script = Path(__file__).with_name("paddleseg_models.py")
@@ -70,7 +70,7 @@ def build(name: str, folder: Path, options: argparse.Namespace) -> str:
 
 
 def row(name: str, options: argparse.Namespace, store: Store) -> dict:
-    """What became of one model."""
+    """The result of one model."""
     folder = options.work / f"{name}-{options.head}-{'free' if options.free else options.size}"
     if fault := build(name, folder, options):
         return {"not built": fault}
@@ -114,7 +114,7 @@ def exported(
     options: RunOptions,
     store: Store,
 ) -> dict:
-    """One export, made and run."""
+    """Makes and runs one export."""
     recipe = targets()[to].Recipe(to=to)
     context = StepContext(timeout_s=options.timeout_s)
     try:
@@ -139,7 +139,7 @@ def _nudged(feeds: list[list[np.ndarray]], by: float) -> list[list[np.ndarray]]:
 
 
 def masks(artifact: ModelArtifact, feeds: list[list[np.ndarray]], options: RunOptions) -> list[np.ndarray]:
-    """Of each image, in one process after the other."""
+    """The mask of each image, in one process after the other."""
     with runtime_for(artifact.manifest.format).open(artifact, options) as session:
         return [session.infer(feed).mask for feed in feeds]
 
@@ -149,7 +149,7 @@ def agreements(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> lis
 
 
 def _contradicts(said: Sequence[TargetSupport], *, exists: bool) -> bool:
-    """Whether no converter was expected to take what was exported, or every one what was refused."""
+    """Whether `inspect` was wrong: it refused an exported model, or accepted a refused one."""
     expected = {one.support != "no" for one in said}
     return expected == {not exists}
 
@@ -183,10 +183,10 @@ def main() -> None:
             continue
         try:
             found = row(name, options, Store())
-        except Exception as error:  # a fault of segexport's: it is in the table, and the other models go on
+        except Exception as error:  # a bug of segexport is recorded in the table, and the other models continue
             found = {"fault": f"{type(error).__name__}: {str(error)[:300]}"}
         print(name, found, flush=True)
-        rows = _rows(options.json)  # again: another shard may have written meanwhile
+        rows = _rows(options.json)  # read again: another shard may have written
         rows[form] = {**dict.fromkeys(MODELS, NOT_RUN), **rows.get(form, {}), name: found}
         save(options.json, rows)
     if options.markdown:

@@ -139,7 +139,7 @@ def built(name: str, height: int, width: int) -> Any:
     """The network, a `paddle.nn.Layer`."""
     import paddle
 
-    paddle.nn.SyncBatchNorm = paddle.nn.BatchNorm2D  # on a CPU, as PaddleSeg's own layers do
+    paddle.nn.SyncBatchNorm = paddle.nn.BatchNorm2D  # for a CPU, as in PaddleSeg's layers
     import paddleseg.models  # noqa: F401 - fills the registry
     from paddleseg.cvlibs import manager
 
@@ -148,7 +148,7 @@ def built(name: str, height: int, width: int) -> Any:
         kind, given = arguments["backbone"]
         given = {key: max(height, width) if value == "size" else value for key, value in given.items()}
         with tempfile.TemporaryDirectory() as folder:
-            if "pretrained" in given:  # a backbone that wants a file: one without weights
+            if "pretrained" in given:  # a backbone that requires a file of weights: built without
                 given["pretrained"] = str(Path(folder) / "nothing.pdparams")
                 paddle.save({}, given["pretrained"])
             arguments["backbone"] = manager.BACKBONES[kind](**given)
@@ -156,7 +156,7 @@ def built(name: str, height: int, width: int) -> Any:
 
 
 def with_statistics(net: Any, height: int, width: int) -> None:
-    """Batch normalizations get the statistics of one batch of noise."""
+    """Sets the statistics of batch normalizations from one batch of noise."""
     import paddle
 
     norms = [layer for layer in net.sublayers() if hasattr(layer, "_momentum") and hasattr(layer, "_variance")]
@@ -165,13 +165,13 @@ def with_statistics(net: Any, height: int, width: int) -> None:
     net.train()
     with paddle.no_grad():
         net(noise(2, height, width))
-        for layer in norms:  # of a single pixel per image the variance is close to 0, and would amplify rounding
+        for layer in norms:  # for one pixel per image, the variance is close to 0 and would amplify rounding
             layer._variance.set_value(paddle.maximum(layer._variance, paddle.full_like(layer._variance, 0.05)))
     net.eval()
 
 
 def with_head(net: Any, head: str, height: int, width: int) -> Any:
-    """The network whose first output equals that of PaddleSeg's `export.py --output_op`.
+    """Returns the network with the first output of PaddleSeg's `export.py --output_op`.
 
     Scores are scaled so that every class wins somewhere, as it does in a trained network: else one class is everywhere,
     and masks say nothing.
@@ -206,7 +206,7 @@ def with_head(net: Any, head: str, height: int, width: int) -> Any:
 
 
 def noise(count: int, height: int, width: int) -> Any:
-    """Images that are smooth at several scales, as pictures are: white noise is the same everywhere once pooled."""
+    """Images with structure at several scales, like photographs: pooled white noise would be uniform."""
     import paddle
 
     image = paddle.zeros([count, 3, height, width])

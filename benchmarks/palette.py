@@ -1,4 +1,4 @@
-"""Makes the table of `ui.palette` and measures how far apart its colours are, for four kinds of colour vision.
+"""Generates the table of `ui.palette` and measures the distances of its colours, for four kinds of colour vision.
 
 The distance of two colours is the Euclidean one in OKLab (Ottosson 2020). Dichromacies are simulated by the matrices
 of Machado, Oliveira and Fernandes ("A physiologically-based model for simulation of color vision deficiency", 2009) at
@@ -26,8 +26,8 @@ CLASSES = (2, 8, 11, 19, 21, 32, 64, 150)
 
 OKABE_ITO = ("000000", "e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7")
 NOT_A_CLASS = ("ffffff", "606060", "969696")  # the colours of pixels without a class
-LIGHTNESS = (0.42, 0.93)  # of further colours, in OKLab
-STEP = 17  # of the candidates, per channel
+LIGHTNESS = (0.42, 0.93)  # range for further colours, in OKLab
+STEP = 17  # step of the candidates, per channel
 
 MACHADO = {
     "normal": np.eye(3),
@@ -66,7 +66,7 @@ def seen(colors: np.ndarray) -> np.ndarray:
 
 
 def least_distances(colors: np.ndarray) -> dict[str, float]:
-    """For each kind of vision, the distance of the two colours that are closest to each other."""
+    """Kind of vision -> smallest distance of two colours."""
     pairs = np.array(list(combinations(range(len(colors)), 2)))
     views = seen(colors)
     distances = np.linalg.norm(views[:, pairs[:, 0]] - views[:, pairs[:, 1]], axis=-1).min(axis=1)
@@ -74,7 +74,7 @@ def least_distances(colors: np.ndarray) -> dict[str, float]:
 
 
 def made(count: int) -> list[tuple[int, int, int]]:
-    """Okabe and Ito's colours, then always the candidate whose least distance to all before it is greatest."""
+    """Okabe and Ito's colours, then always the candidate with the largest distance from all before it."""
     levels = np.arange(0, 256, STEP)
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lightness = seen(candidates)[0, :, 0]

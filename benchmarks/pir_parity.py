@@ -1,4 +1,4 @@
-"""Paddle 3's `.json` programs: Paddle 3 itself against the translated program in Paddle 2.6.2, and its exports.
+"""Compares Paddle 3's `.json` programs, run in Paddle 3, with their translation in Paddle 2.6.2 and its exports.
 
     python benchmarks/pir_parity.py GRAPH.json ... --work DIR --paddle3 PYTHON [--exports] [--json FILE]
 
@@ -50,13 +50,13 @@ def compare(graph: Path, work: Path, paddle3: Path) -> dict:
         reference = [arrays[name] for name in program.fetch_names]
     found = zoo_coverage.compare(filled.outputs, reference)
     images = [(a, b) for a, b in zip(filled.outputs, reference, strict=True) if b.ndim == 4]
-    if images and "error" not in found:  # here every pixel counts, however clear its class
+    if images and "error" not in found:  # every pixel counts here, even with nearly equal scores
         found["agreement"] = min(float((a.argmax(1) == b.argmax(1)).mean()) for a, b in images)
     return found
 
 
 def row(graph: Path, options: argparse.Namespace, workers: zoo_coverage.Workers) -> dict:
-    """Parity, and the exports where they are wanted."""
+    """The comparison of one graph, and the exports if requested."""
     try:
         made = {"graph": graph.stem, "paddle 3": compare(graph, options.work, options.paddle3)}
     except SegexportError as error:
@@ -69,7 +69,7 @@ def row(graph: Path, options: argparse.Namespace, workers: zoo_coverage.Workers)
 
 
 def markdown(rows: list[dict]) -> str:
-    """A table of the rows."""
+    """Formats the rows as a table."""
     targets = ["paddle 3", "onnx", "paddle-lite x86"]
     lines = [
         "| graph | Paddle 3: agreement | difference | ONNX: agreement | difference | Lite x86: agreement | difference |"

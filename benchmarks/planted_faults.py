@@ -1,4 +1,4 @@
-"""Faults planted in good exports, and whether `segexport diagnose` finds and names them.
+"""Plants faults in good exports, and tests whether `segexport diagnose` finds and names them.
 
     python benchmarks/planted_faults.py --shared DIR [--json FILE] [--markdown FILE] [--only NAME ...]
 
@@ -42,13 +42,13 @@ TIME_LIMIT_S = 120.0
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault: where it is planted, and what a diagnosis has to say.
+    """A fault, and its expected diagnosis.
 
     Attributes:
         export: onnx, int8 or lite.
-        plant: Changes a copy of the export's folder; answers the layer to be named, or the preprocessing field.
-        kind: Of the first finding.
-        operator: The reference's operator that it has to name; empty for preprocessing.
+        plant: Changes a copy of the export's folder; returns the expected layer, or the preprocessing field.
+        kind: Expected kind of the first finding.
+        operator: Expected operator of the reference; empty for preprocessing.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Fault:
 
 
 def _edited(folder: Path, change: Callable) -> str:
-    """Changes `model.onnx` in a folder and describes it anew."""
+    """Changes `model.onnx` in a folder and updates the manifest."""
     import onnx
 
     model = onnx.load(folder / "model.onnx")
@@ -103,7 +103,7 @@ def relu6_to_relu(folder: Path, _source: ModelArtifact) -> str:
 
 
 def perturbed_weight(folder: Path, _source: ModelArtifact) -> str:
-    """The strongest filter of one convolution, by 2 %."""
+    """Changes the strongest filter of one convolution by 2 %."""
     from onnx import numpy_helper
 
     def change(model) -> str:
@@ -133,7 +133,7 @@ def swapped_inputs(folder: Path, _source: ModelArtifact) -> str:
 
 
 def _shifted_scale(factor: float) -> Callable[[Path, ModelArtifact], str]:
-    """The scale of one convolution's output times `factor`; nothing else follows it."""
+    """Multiplies the scale of one convolution's output by `factor`, and changes nothing else."""
 
     def change(model) -> str:
         from onnx import numpy_helper
@@ -158,7 +158,7 @@ def _preprocess(**changes) -> Callable[[Path, ModelArtifact], str]:
 
 
 def _recompiled(folder: Path, source: ModelArtifact, change: Callable[[Program], str]) -> str:
-    """A `.nb` of a changed program."""
+    """Compiles a changed program to a `.nb`."""
     graph = programs.read(source.file("model"), source.file("params"))
     named = change(graph)
     made = folder / "changed"
@@ -207,7 +207,7 @@ ADAPTIVE_POOL = "paddle2onnx's adaptive pool"
 
 
 class Exports:
-    """The good exports of one model, each made when it is first wanted."""
+    """The good exports of one model, each made at its first use."""
 
     def __init__(self, source: ModelArtifact, data: Dataset, folder: Path) -> None:
         self.source, self._data, self._folder = source, data, folder
@@ -227,14 +227,14 @@ class Exports:
 
 
 def plant(fault: Fault, exports: Exports, folder: Path) -> tuple[ModelArtifact, str]:
-    """A copy of the export with the fault in it, and what has to be named."""
+    """Returns a copy of the export with the fault, and the expected layer or field."""
     shutil.copytree(exports[fault.export].path, folder)
     named = fault.plant(folder, exports.source)
     return read_artifact(folder), named
 
 
 def without_the_rewrite(source: ModelArtifact, out: Path) -> ModelArtifact:
-    """The ONNX export as paddle2onnx makes it, with its plain AveragePool for adaptive bins that overlap."""
+    """Makes paddle2onnx's own ONNX export, with a plain AveragePool for overlapping adaptive bins."""
     every = rewrites.REWRITES
     rewrites.REWRITES = tuple(one for one in every if one.name != "adaptive_pool_to_matmul")
     try:
@@ -244,7 +244,7 @@ def without_the_rewrite(source: ModelArtifact, out: Path) -> ModelArtifact:
 
 
 def named_right(found: Diagnosis, fault_kind: str, operator: str, variable: str) -> bool:
-    """Whether the first finding is of the kind, and names the operator and the layer (or the preprocessing's field)."""
+    """Whether the first finding has the kind, and names operator and layer (or the preprocessing field)."""
     if not found.findings or found.findings[0].kind != fault_kind:
         return False
     first = found.findings[0]
@@ -255,7 +255,7 @@ def named_right(found: Diagnosis, fault_kind: str, operator: str, variable: str)
 
 
 def source_program(fault: Fault, artifact: ModelArtifact) -> Program | None:
-    """For Paddle-Lite: the program that was compiled."""
+    """The compiled program, for Paddle-Lite."""
     if fault.export != "lite":
         return None
     folder = artifact.path / "changed"

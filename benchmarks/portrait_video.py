@@ -1,4 +1,4 @@
-"""How steady and how right the masks of a portrait video are, with and without smoothing, and the time of each frame.
+"""Measures flicker and accuracy of a portrait video's masks, with and without smoothing, and the time per frame.
 
 `python benchmarks/portrait_video.py MODEL`, a model that finds people, of two classes. The videos are made of public
 pictures that packages carry: the portrait of matplotlib's sample data, cut out once by GrabCut, moves over the

@@ -1,4 +1,4 @@
-"""What it costs a check that masks come from Paddle's plain program, and that the optimized one is watched beside it.
+"""Measures a check's cost of using Paddle's plain program for masks and of comparing the optimized one with it.
 
     python benchmarks/proof_cost.py MODEL ... --data DIR [--limit 32] [--repeats 3] [--graphs ...] [--json FILE]
 
@@ -44,7 +44,7 @@ TARGETS = ("onnx", "paddle-lite")
 
 
 def row(model: Path, data: Dataset, repeats: int, graphs: list[str], store: Store) -> dict:
-    """What became of one model."""
+    """The result of one model."""
     data = Dataset(data.root, data.split, tuple(DatasetEntry(entry.image) for entry in data.entries))  # any classes
     options = ImportOptions()
     source = fix_input_size(model, options, import_model(model, options, store), data, store)
@@ -100,7 +100,7 @@ def _judged(report: Report) -> dict:
 
 
 def _processor_s() -> float:
-    """Of this process and of all that it has started and waited for."""
+    """Processor seconds of this process and of its ended children."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 

@@ -1,4 +1,4 @@
-"""An export pruned to a share of its cost, then fine-tuned with the export itself as teacher; `segexport check` judges.
+"""Prunes an export to a fraction of its cost and fine-tunes it with the export as teacher; `segexport check` judges.
 
     python benchmarks/prune_finetune.py MODEL --data DIR -o OUT [--keep-macs 0.46] [--steps 1000] [--no-labels]
     segexport check OUT/tuned --reference MODEL --data DIR --split val -o OUT/check
@@ -30,7 +30,7 @@ from segexport.pipeline.step import Step, StepContext
 
 @contextmanager
 def told(title: str, total: int | None = None):
-    """A line for every part of the work."""
+    """Prints one line per part of the work."""
     started = time.monotonic()
 
     class Bar:

@@ -1,4 +1,4 @@
-"""Every graph of the zoo pruned by one ratio, then run in Paddle, ONNX Runtime and Paddle-Lite.
+"""Prunes every graph of the zoo by one ratio and runs it in Paddle, ONNX Runtime and Paddle-Lite.
 
     python benchmarks/prune_zoo.py GRAPH.pdmodel ... --work DIR [--ratio 0.5] [--slim FILE] [--json FILE]
         [--markdown FILE]

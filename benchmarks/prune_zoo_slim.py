@@ -1,4 +1,4 @@
-"""What PaddleSlim's static pruner cuts from the same graphs at the same ratio, and whether the result runs.
+"""Prunes the same graphs with PaddleSlim's static pruner at the same ratio, and tests whether the result runs.
 
     python benchmarks/prune_zoo_slim.py GRAPH.pdmodel ... --work DIR [--ratio 0.5] --json FILE
 
@@ -20,7 +20,7 @@ TIMEOUT_S = 600
 
 
 def prune_one(prefix: Path, ratio: float) -> dict:
-    """Runs in a separate process."""
+    """Prunes one graph; runs in a separate process."""
     import zlib  # noqa: F401 - before paddle
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""What each way to quantize costs and brings: calibrator x (bias correction, equalization), and QAT, on any model.
+"""Measures each way to quantize: calibrator x (bias correction, equalization), and QAT, on any model.
 
     python benchmarks/quantize.py MODEL DATA [--label-map FILE] [--methods mse,entropy] [--qat STEPS] [-o results.json]
 
@@ -39,7 +39,7 @@ def exports(methods: list[str], calibration: dict) -> list[dict]:
 
 
 def rows(report) -> list[dict]:
-    """One for each export of a report."""
+    """One row per export of a report."""
     found = []
     for export in report.model_dump(mode="json")["exports"]:
         audit = next((check for check in export["checks"] if check["name"] == "audit.precision"), {})
@@ -48,7 +48,7 @@ def rows(report) -> list[dict]:
 
 
 def table(found: list[dict]) -> str:
-    """Markdown."""
+    """Formats the rows as Markdown."""
     lines = ["| export | mIoU | delta | agreement | worst image | time / fp32 | fused | size |", "|---|" + "---|" * 7]
     for row in found:
         percent = {

@@ -1,4 +1,4 @@
-"""Real trained models through the whole pipe: every export of each, checked on CamVid val.
+"""Makes every export of real trained models and checks it on CamVid val.
 
     python benchmarks/real_models.py MODELS CAMVID [-o results.json] [--only NAME]
 
@@ -65,7 +65,7 @@ KEPT += ("size_bytes", "size_ratio", "latency_ms", "latency_ratio", "latency_rat
 
 
 def recipes(models: Path, camvid: Path) -> dict[str, dict]:
-    """A recipe for each model."""
+    """Name of a model -> its recipe."""
     data = {"path": str(camvid), "split": "val"}
     espnet = {"path": str(models / "espnet_cityscapes/export_argmax"), "labels": list(TO_CAMVID)}
     each = {"espnet_cityscapes": {"model": espnet, "data": {**data, "label_map": TO_CAMVID}}}
@@ -106,7 +106,7 @@ def main() -> None:
                     "seconds": round(time.monotonic() - start, 1),
                     "exports": rows,
                 }
-                if given.output:  # each time: a run that is cut off keeps what it has
+                if given.output:  # after each model, so that an interrupted run keeps its results
                     save(given.output, {"models": found})
     print(json.dumps(found, indent=2))
 

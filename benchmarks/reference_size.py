@@ -1,4 +1,4 @@
-"""Size of a recorded reference per image, and the time of a check with it against one that runs the model.
+"""Measures a recorded reference's size per image, and a check's time with it and with the model itself.
 
 OMP_NUM_THREADS=1 python benchmarks/reference_size.py MODEL IMAGES --input-size 1024x512 --limit 24
 
@@ -89,7 +89,7 @@ def sizes(path: Path, images: int) -> dict[str, int]:
 
 
 def largest(path: Path) -> int:
-    """Compressed bytes of the members of the image that needs most."""
+    """Compressed size of the largest image's members, in bytes."""
     found: Counter[str] = Counter()
     with zipfile.ZipFile(path) as file:
         for entry in file.infolist():

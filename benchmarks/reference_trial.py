@@ -1,4 +1,4 @@
-"""Which models Paddle Inference's graph optimization changes: three of its programs on the same three images.
+"""Finds models that Paddle Inference's graph optimization changes, by three of its programs on three images.
 
     python benchmarks/reference_trial.py MODEL ... --work DIR [--json FILE] [--limit-s SECONDS]
 
@@ -34,7 +34,7 @@ SEEDS = (7, 8, 9)
 
 
 def row(model: Path, folder: Path, limit_s: float) -> dict:
-    """What became of one model."""
+    """The result of one model."""
     files = _files(model, folder)
     program = programs.read(*files)
     feeds = [zoo.seeded_feed(program, seed) for seed in SEEDS]
@@ -66,7 +66,7 @@ def _times(found: dict) -> dict:
 
 
 def same(found: list[list[np.ndarray]], wanted: list[list[np.ndarray]]) -> list[float]:
-    """By image, of the output that agrees least."""
+    """The agreement of each image, for the output that agrees least."""
     return [
         round(min(_agreement(a, b) for a, b in zip(one, two, strict=True)), 7)
         for one, two in zip(found, wanted, strict=True)
@@ -87,7 +87,7 @@ def _agreement(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def run(name: str, files: tuple[Path, Path], feeds: list[list[np.ndarray]], folder: Path, limit_s: float) -> dict:
-    """One program on all images, in a separate process."""
+    """Runs one program on all images, in a separate process."""
     given, out = folder / "feeds.npz", folder / f"{name}.npz"
     out.unlink(missing_ok=True)
     np.savez(given, **{f"{i}_{j}": array for i, feed in enumerate(feeds) for j, array in enumerate(feed)})
@@ -153,7 +153,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             rows[model.stem] = row(model, folder, arguments.limit_s)
-        except Exception as error:  # the other models go on
+        except Exception as error:  # the other models continue
             rows[model.stem] = {"error": f"{type(error).__name__}: {str(error)[:300]}"}
         print(model.stem, rows[model.stem], flush=True)
         save(arguments.json, dict(sorted(rows.items())))

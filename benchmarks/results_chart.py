@@ -1,4 +1,4 @@
-"""Draws README's picture: what int8 does to size, time and mIoU of real trained networks.
+"""Draws README's picture: size, time and mIoU of real trained networks in int8.
 
 python benchmarks/results_chart.py [benchmarks/results/real_models.json] [-o docs/images/results.png]
 """
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def draw(models: dict[str, dict], output: Path) -> None:
-    """A row for each model: bars of int8's size and time over those of the fp32 ONNX, and the loss of mIoU."""
+    """Draws a row per model: bars of int8's size and time relative to fp32 ONNX, and the loss of mIoU."""
     figure, axes = plt.subplots(figsize=(8, 0.75 * len(models) + 0.9), dpi=120)
     for place, found in enumerate(models.values()):
         exports = {export["name"]: export for export in found["exports"]}
@@ -52,7 +52,7 @@ def draw(models: dict[str, dict], output: Path) -> None:
 
 
 def told(export: dict) -> str:
-    """The verdict, with the loss that it is about."""
+    """The verdict with the loss of mIoU."""
     delta = export["miou_delta"]
     return f"{export['verdict']}: mIoU {delta:+.4f}" if delta is not None else f"{export['verdict']}"
 

@@ -1,4 +1,4 @@
-"""What the rounding of weights costs and brings: fp32, int8 with each rounding, w4a8, on trained models.
+"""Measures the rounding of weights on trained models: fp32, int8 with each rounding, w4a8.
 
     python benchmarks/rounding.py MODELS CAMVID [--only NAME] [--ways A,B] [--limit N] [-o results.json]
 
@@ -46,7 +46,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 def exports(ways: list[str]) -> list[dict]:
-    """fp32, then each way."""
+    """The exports: fp32, then each way of rounding."""
     found = [{"to": "onnx", "precision": "fp32", "name": "fp32"}]
     for name in ways:
         found.append({"to": "onnx", "precision": name.split("-")[0], "name": name, "calibration": WAYS[name]})
@@ -54,7 +54,7 @@ def exports(ways: list[str]) -> list[dict]:
 
 
 def cost(model: str, camvid: str, way: str) -> dict[str, float]:
-    """Seconds of the quantization alone, and the peak memory of its worker."""
+    """Seconds of the quantization, and the peak memory of its worker."""
     with tempfile.TemporaryDirectory() as scratch:
         folder, out = Path(scratch) / "fp32", Path(scratch) / "out"
         folder.mkdir()
@@ -72,7 +72,7 @@ def cost(model: str, camvid: str, way: str) -> dict[str, float]:
 
 
 def costs(model: str, camvid: str, ways: list[str]) -> dict[str, dict[str, float]]:
-    """Of each way, in a fresh process."""
+    """The cost of each way, each in a new process."""
     found = {}
     for way in ways:
         command = [sys.executable, __file__, model, camvid, "--cost", way]
@@ -106,7 +106,7 @@ def main() -> None:
             measured = costs(recipe["model"]["path"], str(given.camvid.resolve()), ways)
             found[name] = {"images": report.dataset.images, "exports": rows(report), "costs": measured}
             print(name, table(found[name]["exports"]), json.dumps(measured, indent=1), sep="\n", flush=True)
-            if given.output:  # each time: a run that is cut off keeps what it has
+            if given.output:  # after each model, so that an interrupted run keeps its results
                 save(given.output, {"models": found})
 
 

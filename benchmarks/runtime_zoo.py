@@ -1,10 +1,10 @@
-"""Every graph of the zoo to OpenVINO, MNN and ncnn in fp32: what fails, and whether `inspect` said so before.
+"""Converts every graph of the zoo to OpenVINO, MNN and ncnn in fp32, and tests whether `inspect` predicts failures.
 
     python benchmarks/runtime_zoo.py GRAPH.pdmodel ... --work DIR [--side 128] [--to NAME ...] [--again] [-o FILE]
 
-Graphs come without weights; `tests/exporter/zoo.py` fills them. They are converted at a small size where their size can
-be changed, so that the proof of each conversion is quick. A conversion counts when its result computes what the ONNX
-model does (`exporter.same_as_source`, for OpenVINO here). Rows that are there already are kept.
+Graphs come without weights; `tests/exporter/zoo.py` fills them. If their size can be changed, they are converted at a
+small size, so that each comparison is fast. A conversion succeeds if its outputs agree with the ONNX model's
+(`exporter.same_as_source`, for OpenVINO here). Existing rows are kept.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtifact, int]:
-    """The graph with weights, at a side where its size can be changed; and its side."""
+    """Returns the graph with weights, at size `side` if it can be changed, and its side."""
     folder = work / graph.stem
     folder.mkdir(parents=True, exist_ok=True)
     for tried in (side, 2 * side, 0):
@@ -90,7 +90,7 @@ def filled(graph: Path, work: Path, side: int, store: Store) -> tuple[ModelArtif
 
 
 def smaller(program: Program, side: int) -> Program:
-    """The same network for smaller images; itself where the size is part of the network."""
+    """Returns the network for smaller images; unchanged if the size is part of the network."""
     try:
         freed = free_size(program)
         (name,) = freed.feed_names
@@ -100,7 +100,7 @@ def smaller(program: Program, side: int) -> Program:
 
 
 def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
-    """What `inspect` says, and what the conversion does."""
+    """The prediction of `inspect`, and the result of the conversion."""
     target, start = target_named(name), time.monotonic()
     program = programs.read(source.file("model"), source.file("params"))
     obstacles = [one for found in target.verdict_before(program) for one in found.obstacles]
@@ -110,7 +110,7 @@ def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
     steps = target.steps(target.Recipe(to=name))
     try:
         made = runner.build(name, source, planned(steps, source))
-        if name == "openvino":  # the others prove it themselves
+        if name == "openvino":  # the other steps compare the results themselves
             onnx = runner.build("onnx", source, planned(steps[:-1], source))
             require_same(onnx, made, runtime_for(made.manifest.format), context, lambda _cut, _folder: made.manifest)
         row["result"] = "converted"
@@ -120,7 +120,7 @@ def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
 
 
 def summary(rows: dict[str, dict]) -> dict[str, dict[str, int]]:
-    """By target: how many converted, failed, and failed with a word before."""
+    """Target -> numbers of graphs that converted, failed, and failed as predicted."""
     found: dict[str, dict[str, int]] = {}
     for key, row in sorted(rows.items()):
         counts = found.setdefault(

@@ -1,10 +1,10 @@
-"""A server at its limit of bytes: results per second when clients hold 1, 2 and 10 times what it may keep in memory.
+"""Measures a server at its memory limit: results per second with requests of 0.5 to 10 times the allowed bytes.
 
     python benchmarks/serve_bytes.py MODEL IMAGES [--limit-mib 16] [--seconds 10] [-o FILE]
 
-Every request has a body of 1 MiB (an image, and blanks), so as many clients as the limit has MiB fill it. They send
-their next request as soon as they have an answer, also after a refusal, in two turns of all loads. Requests in waiting
-are not limited.
+Every request has a body of 1 MiB (an image, and blanks), so as many clients as the limit has MiB fill it. Each sends
+its next request after an answer or a refusal, in two rounds of all loads. The number of waiting requests is not
+limited.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ serve(artifact, settings, lambda address: print(address, flush=True))
 
 
 def padded(request: bytes) -> bytes:
-    """The same request with blanks behind its JSON."""
+    """Returns the request with blanks after its JSON."""
     head, _, body = request.partition(b"\r\n\r\n")
     lines = [line for line in head.split(b"\r\n") if not line.startswith(b"content-length")]
     lines.append(b"content-length: %d" % BODY_BYTES)

@@ -1,4 +1,4 @@
-"""A server under load: how much of the runtime's own speed it gives, how long answers take, and what overload does.
+"""Measures a server under load: throughput relative to the bare runtime, response times, and overload.
 
     python benchmarks/serve_load.py MODEL IMAGES [--runs 5] [-o benchmarks/results/serve_load.json]
 
@@ -47,7 +47,7 @@ from segexport.runtimes.base import RunOptions
 
 @dataclass
 class Answers:
-    """Seconds of the requests that got a result, and how all of them ended."""
+    """Seconds of the successful requests, and the status codes of all."""
 
     seconds: list[float] = field(default_factory=list)
     status: Counter = field(default_factory=Counter)
@@ -55,7 +55,7 @@ class Answers:
 
 
 class Client:
-    """One keep-alive connection; whole requests lie ready, so that it takes little from the cores that it shares."""
+    """A keep-alive connection; requests are prepared, so that the client takes little processor time."""
 
     def __init__(self, host: str, port: int) -> None:
         self._place, self._reader, self._writer = (host, port), None, None

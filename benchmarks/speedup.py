@@ -1,4 +1,4 @@
-"""Seconds of an older version and of this one, command by command, in turn: demo, check, predict, compress.
+"""Compares the times of an older version and this one, command by command: demo, check, predict, compress.
 
     python benchmarks/speedup.py BEFORE MODELS CAMVID [--only predict,check,demo,compress] [--runs 5] [--minutes 15]
         [-o results.json]
@@ -45,7 +45,7 @@ class Spent(NamedTuple):
 
 
 class Version:
-    """A checkout, with a cache of its own."""
+    """A checkout with a separate cache."""
 
     def __init__(self, name: str, root: Path, scratch: Path) -> None:
         self.name, self.root = name, root
@@ -65,7 +65,7 @@ class Version:
 
 
 def spent(command: list[str], environment: dict[str, str] | None = None) -> Spent:
-    """Runs a command; exit codes other than those of verdicts are errors."""
+    """Times a command; exit codes other than those of verdicts are errors."""
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -79,7 +79,7 @@ def spent(command: list[str], environment: dict[str, str] | None = None) -> Spen
 
 
 def in_turn(ways: dict[str, Callable[[], Spent]], runs: int) -> dict[str, Any]:
-    """Medians, and the medians of the ratios of each pair, after one run of each that does not count."""
+    """Medians, and medians of the paired ratios, after one warm-up run of each."""
     for way in ways.values():
         way()
     found: dict[str, list[Spent]] = {name: [] for name in ways}

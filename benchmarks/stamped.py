@@ -1,4 +1,4 @@
-"""Results of benchmarks as files that say what made them: command, commit, version, machine."""
+"""Saves results of benchmarks with their origin: command, commit, version, machine."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 
 
 def save(path: Path, results: Any) -> None:
-    """Writes `results` (anything that JSON holds) with a stamp; the file is replaced whole."""
+    """Writes `results` (any JSON value) with a stamp; replaces the file atomically."""
     text = json.dumps({"stamp": stamp(), "results": results}, indent=1, ensure_ascii=False)
     write_file(path, text + "\n")
 
 
 def load(path: Path) -> Any:
-    """The results in a file that `save` wrote."""
+    """Reads the results in a file of `save`."""
     return json.loads(path.read_text(encoding="utf-8"))["results"]
 
 
 def stamp() -> dict[str, Any]:
-    """What makes the results of this process: its command, the commit (`+` where files differ from it), the machine."""
+    """The origin of this process's results: command, commit (with `+` if files differ from it), machine."""
     commit = _git("rev-parse", "--short=12", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return {
@@ -41,7 +41,7 @@ def stamp() -> dict[str, Any]:
 
 
 def _portable(argument: str) -> str:
-    """Without folders of this machine: relative to the repository, or the last two parts of the path."""
+    """Removes this machine's folders: a path relative to the repository, or its last two parts."""
     path = Path(argument)
     if not path.is_absolute():
         return argument

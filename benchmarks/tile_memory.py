@@ -1,4 +1,4 @@
-"""Memory and time of a large image in tiles: how much each further pixel costs, beside what its scores would take.
+"""Measures memory and time of a large image in tiles per pixel, and compares them with the size of its scores.
 
     python benchmarks/tile_memory.py EXPORT TILE OVERLAP RESULT.json
 

@@ -62,7 +62,7 @@ def overlap_with(tiles_image: np.ndarray, image: np.ndarray) -> float:
 
 
 def augment(image: np.ndarray, mask: np.ndarray, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
-    """A random 128x128 crop at a random scale, turned, with another stain, contrast, noise and blur."""
+    """A random 128x128 crop at a random scale, rotated, with another stain, contrast, noise and blur."""
     window = int(SIDE / random.uniform(0.55, 1.25))
     window = min(window, *mask.shape)
     top, left = random.randint(mask.shape[0] - window + 1), random.randint(mask.shape[1] - window + 1)
@@ -240,7 +240,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def export(net, folder: Path) -> None:
-    """`paddle.jit.save`, without the call stacks, which hold the paths of the machine that trained."""
+    """Saves with `paddle.jit.save`, without call stacks, which contain paths of the training machine."""
     folder.mkdir(parents=True, exist_ok=True)
     net.eval()
     specification = [paddle.static.InputSpec([1, 3, SIDE, SIDE], "float32", "x")]

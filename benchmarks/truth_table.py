@@ -1,4 +1,4 @@
-"""Trained models x export targets x precisions: what each export is worth, by the same check and the same clock.
+"""Checks and times trained models x export targets x precisions, all in the same way.
 
     python benchmarks/truth_table.py MODELS CAMVID [--only MODEL]... [--to TARGET]... [--limit 24] [--shard I/N]
     python benchmarks/truth_table.py MODELS CAMVID --recipe mine.yaml
@@ -43,13 +43,13 @@ RESULT = RESULTS / "truth_table.json"
 PAGE = REPOSITORY / "docs" / "truth-table.md"
 DEMO = REPOSITORY / "src" / "segexport" / "demo"
 BASE = {"to": "onnx", "precision": "fp32", "name": "onnx-fp32"}
-ONE_SIZE = ("litert", "ncnn")  # targets whose files hold one input size
+ONE_SIZE = ("litert", "ncnn")  # targets whose files have one fixed input size
 SECONDS = 3.0
 SESSIONS = 5
 
 
 def recipes(models: Path, camvid: Path, own: list[Path]) -> dict[str, dict[str, Any]]:
-    """Model and data of each row's network, by its name."""
+    """Name of a network -> its model and data, as in a recipe."""
     found = {name: {"model": one["model"], "data": one["data"]} for name, one in trained(models, camvid).items()}
     humans = {"path": str(models / "pphumanseg_lite/export_softmax")}
     found["pphumanseg_lite"] = {"model": humans, "data": {"path": str(camvid / "images")}}
@@ -65,7 +65,7 @@ def recipes(models: Path, camvid: Path, own: list[Path]) -> dict[str, dict[str, 
 
 
 def exports(wanted: list[str], more: list[dict]) -> Iterator[tuple[dict[str, Any], str]]:
-    """What a recipe says of each export, and the step that it needs before its own."""
+    """Yields each export as in a recipe, and the step that has to run before it."""
     for name, target in targets().items():
         if wanted and name not in wanted:
             continue
@@ -117,7 +117,7 @@ def _name(export: dict[str, Any]) -> str:
 
 
 def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) -> dict[str, Any]:
-    """One export beside the fp32 ONNX one: verdict, agreement, size, time."""
+    """The result of one export with the fp32 ONNX export: verdict, agreement, size, time."""
     name, wanted = _name(export), [BASE]
     if name != BASE["name"]:
         wanted.append({**export, "name": name})
@@ -152,7 +152,7 @@ def _row(recipe: dict[str, Any], export: dict[str, Any], step: str, limit: int) 
 
 
 def _sized(model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """The model at the size of the first image, where it takes any."""
+    """The model with the first image's size as its input size, if its size is dynamic."""
     files = find_model(Path(model["path"]))
     shape = program.read(files.model, files.params).inputs()[0].shape
     if min(shape[2:]) > 0:
@@ -188,7 +188,7 @@ def _times(first: Path, own: Path, untimed: str) -> dict[str, Any]:
 
 
 def _culprit(export: Path, recipe: dict[str, Any], data: dict[str, Any]) -> str:
-    """The first operator that is wrong, on the first image."""
+    """The first wrong operator, on the first image."""
     image = _first_image(data)
     try:
         found = diagnose(export, None, reference=Path(recipe["model"]["path"]), image=image)

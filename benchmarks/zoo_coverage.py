@@ -1,4 +1,4 @@
-"""Every graph of the zoo through ONNX and Paddle-Lite, compared with Paddle operator by operator.
+"""Exports every graph of the zoo to ONNX and Paddle-Lite and compares the outputs with Paddle's plain program.
 
     python benchmarks/zoo_coverage.py GRAPH.pdmodel ... --work DIR [--networks [NAME ...]] [--targets ...] [--json FILE]
         [--markdown FILE] [--limit-s SECONDS]
@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests" / "exporter"))
 import zoo  # noqa: E402
 
-WELL_CONDITIONED = 0.9999  # an agreement below it is explained
+WELL_CONDITIONED = 0.9999  # an agreement below this needs an explanation
 WITH_NOISE = ("onnx", "paddle-lite x86")
 SAME = 1e-6  # largest relative difference between a graph and its form of dynamic size, both in Paddle
 RUNS_PROFILED = 2  # one run for the outputs, one for the profile
@@ -57,7 +57,7 @@ WORKERS = {
 
 
 class Workers:
-    """One process per tool, kept for all graphs and started again after it died."""
+    """One process per tool for all graphs, restarted after a crash."""
 
     def __init__(self, threads: int, timeout_s: float) -> None:
         self._threads, self._timeout_s = threads, timeout_s
@@ -81,7 +81,7 @@ class Workers:
 
 
 def compare(found: list[np.ndarray], reference: list[np.ndarray]) -> dict:
-    """The least agreement of an output (a fraction of 1), and the largest difference over the largest value."""
+    """The smallest agreement of an output (fraction of 1), and the largest difference / largest value."""
     pairs = [(a.astype(np.float64), b.astype(np.float64)) for a, b in zip(found, reference, strict=True)]
     if any(a.shape != b.shape for a, b in pairs):
         return {"error": f"shapes {[a.shape for a, _ in pairs]}, Paddle gives {[b.shape for _, b in pairs]}"}
@@ -90,7 +90,7 @@ def compare(found: list[np.ndarray], reference: list[np.ndarray]) -> dict:
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Which pixels have the same class; of detections, which numbers are the same (0.05 pixels for a box)."""
+    """Pixels with the same class; for detections, equal numbers (within 0.05 pixels for a box)."""
     if b.ndim == 4:
         if np.bincount(b.argmax(1).ravel()).max() > 0.95 * b[:, 0].size:  # one class is everywhere: compare the rest
             usual = b.mean((2, 3), keepdims=True)
@@ -112,7 +112,7 @@ def onnx_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
 
 
 def to_onnx(program: Program, folder: Path, out: Path, workers: Workers) -> tuple[Program, list[str], int]:
-    """Writes `out`; returns what was converted, the rewrites' notes and the opset."""
+    """Writes `out`; returns the converted program, the rewrites' notes and the opset."""
     rewritten, notes = rewrite_for("onnx", program)
     model, params = rewritten.write(folder)
     error: SegexportError | None = None
@@ -128,7 +128,7 @@ def to_onnx(program: Program, folder: Path, out: Path, workers: Workers) -> tupl
 
 
 def free_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
-    """ONNX of dynamic height and width, at two sizes, against Paddle at the same sizes."""
+    """Compares ONNX with dynamic height and width with Paddle, at two sizes."""
     freed = free_size(program)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         files = dict(zip(("model", "params"), map(str, freed.write(Path(scratch) / "free")), strict=True))
@@ -151,7 +151,7 @@ def free_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
 
 
 def other_sizes(program: Program) -> list[tuple[int, int]]:
-    """Two sizes that the strides divide: one lower and wider, one higher than wide."""
+    """Two sizes that the strides divide: one lower and wider, one higher than it is wide."""
     height, width = program.shape(program.feed_names[0])[2:]
     step = 64 if height % 64 == 0 else 32
     return [(height - 2 * step, width + 2 * step), (height - step, width - 3 * step)]
@@ -165,7 +165,7 @@ def feed_of(program: Program, height: int, width: int, seed: int) -> list[np.nda
 
 
 def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
-    """Static int8 as `QuantizeOnnx` makes it, calibrated on the reference's input and two more."""
+    """Static int8 as in `QuantizeOnnx`, calibrated on the reference's input and two more."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         raw, fp32, int8 = folder / "model.onnx", Path(scratch) / "fp32.onnx", Path(scratch) / "int8.onnx"
         if not raw.is_file():
@@ -191,10 +191,10 @@ def int8_row(program: Program, filled: zoo.Filled, folder: Path, workers: Worker
 
 
 def rounded_row(program: Program, filled: zoo.Filled, folder: Path, workers: Workers) -> dict:
-    """Paddle itself with the weights of its products rounded to 8 bits for each channel: what of int8 is the network's.
+    """Paddle with product weights rounded to 8 bits per channel: the network's own sensitivity to int8.
 
-    Activations stay float, so an int8 export differs by more; where this differs much already, the network is one that
-    amplifies rounding.
+    Activations stay float, so an int8 export differs by more; if this already differs much, the network amplifies
+    rounding.
     """
     rounded = program.copy()
     for op in program.compute_ops():
@@ -219,7 +219,7 @@ _WEIGHTS = {
 
 
 def pir_row(_program: Program, filled: zoo.Filled, folder: Path, workers: Workers, file: Path) -> dict:
-    """Paddle 3's file of the network with the same weights, translated, in Paddle: against the legacy export."""
+    """Compares Paddle 3's file of the network, translated, with the legacy export, with equal weights in Paddle."""
     translated = pir.read_graph(file)
     legacy = programs.read(filled.model, filled.params)
     translated.params = {name: legacy.params[name] for name in param_names(translated)}
@@ -268,7 +268,7 @@ def run(
 
 
 def paddle(workers: Workers, files: dict[str, str], feed: list[np.ndarray]) -> list[np.ndarray]:
-    """Paddle Inference, operator by operator."""
+    """Runs Paddle Inference operator by operator."""
     arguments = {"files": files, "device": "cpu", "threads": 1, "options": {}, "outputs": []}
     workers.call("paddle", "open", arguments)
     return workers.call("paddle", "outputs", {}, feed)
@@ -286,7 +286,7 @@ PIR = "pir"
 
 
 def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> Iterator[dict]:
-    """One row of the table, again after each target."""
+    """Yields the row of the table after each target."""
     folder = work / graph.stem
     filled = zoo.fill(graph, folder)
     program = programs.read(filled.model, filled.params)
@@ -312,7 +312,7 @@ def cover(graph: Path, work: Path, workers: Workers, targets: list[str]) -> Iter
 
 
 def nudged(filled: zoo.Filled, workers: Workers) -> dict:
-    """What Paddle's own result does when the input changes in its last bit: the noise floor of these weights."""
+    """The change of Paddle's result if the input changes in its last bit: the noise floor of these weights."""
     files = {"model": str(filled.model), "params": str(filled.params)}
     feed = [value * np.float32(1 + 2e-7) for value in filled.feed]
     return compare(paddle(workers, files, feed), filled.outputs)
@@ -333,9 +333,9 @@ def main() -> None:
     try:
         for graph in graphs:
             for found in cover(graph, options.work, workers, options.targets):
-                rows = _rows(options.json) or rows  # read again: another run may have added to it meanwhile
+                rows = _rows(options.json) or rows  # read again: another run may have added rows
                 rows[graph.stem] = {**rows.get(graph.stem, {}), **found}
-                if options.json:  # at once: a long run that is cut off has kept what it measured
+                if options.json:  # immediately, so that an interrupted run keeps its results
                     kept = [rows[name] for name in sorted(rows)]
                     save(options.json, kept)
             print(json.dumps(rows[graph.stem]), flush=True)
@@ -353,7 +353,7 @@ def _rows(file: Path | None) -> dict[str, dict]:
 
 
 def networks(folder: Path, names: list[str] | None) -> list[Path]:
-    """The graphs of `tests/exporter/networks.py` (no names: all), written by Paddle in a separate process."""
+    """Writes the graphs of `tests/exporter/networks.py` (no names: all) with Paddle, in a separate process."""
     if names is None:
         return []
     script = REPOSITORY / "tests" / "exporter" / "networks.py"

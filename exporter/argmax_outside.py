@@ -1,4 +1,4 @@
-"""Takes the last argmax out of a program, for runtimes that have none: masks are made from the scores in any case."""
+"""Removes the last argmax of a program, for runtimes without one: masks are then computed from the scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segexport.spec import Format, Frozen
 
 
 class ArgmaxOutside:
-    """Gives an output of class indices the head `logits`; any other program stays as it is."""
+    """Sets the head `logits` for an output of class indices; keeps any other program."""
 
     kind = "argmax_outside"
     version = "1"
@@ -25,20 +25,20 @@ class ArgmaxOutside:
     uses_data = False
 
     class Params(Frozen):
-        """None."""
+        """No parameters."""
 
     def __init__(self, params: Params | None = None) -> None:
         self.params = params or self.Params()
 
     def run(self, source: ModelArtifact, out_dir: Path, context: StepContext) -> Manifest:
-        """Writes `model.pdmodel` and `model.pdiparams`; the lineage says which head it is now."""
+        """Writes `model.pdmodel` and `model.pdiparams`; the lineage records the new head."""
         original = programs.read(source.file("model"), source.file("params"))
         is_taken_out = scores_of(original, mask_of(source.manifest.outputs)) is not original
         return SetHead(SetHead.Params(head="logits" if is_taken_out else "keep")).run(source, out_dir, context)
 
 
 def scores_of(program: Program, output: str = "") -> Program:
-    """Returns the program with the scores in place of class indices; itself if nothing decides by an argmax at its end.
+    """Returns the program with scores instead of class indices, or unchanged if it does not end with an argmax.
 
     Args:
         output: The segmentation output; default: the first one.

@@ -1,4 +1,4 @@
-"""Calibrates a program: ranges for exporters that cannot observe any, and starting ranges for training."""
+"""Calibrates a program: ranges for exporters that cannot observe them, and initial ranges for training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a converter in a process of its own: its refusal, its crash and a file that it did not write are refusals."""
+"""Runs a converter in a separate process; an error, a crash or a missing file means that it rejects the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def converted(run: Callable[[], T], tool: str, files: Iterable[Path]) -> T:
     """Returns what `run` returns.
 
     Args:
-        run: Calls the converter in a process of its own.
-        tool: Its name in messages.
-        files: What it has to write, into one folder.
+        run: Calls the converter in a separate process.
+        tool: The converter's name in messages.
+        files: Files that it has to write, all in one folder.
 
     Raises:
         UnsupportedModelError: The converter rejects the model, crashes on it, or ends without a file.

@@ -24,8 +24,8 @@ class Converter:
 
 _OPT = f"paddlelite {tables.VERSIONS['paddlelite']}"
 PADDLE2ONNX = Converter("onnx", f"paddle2onnx {tables.VERSIONS['paddle2onnx']}", tables.ONNX)
-# What paddle2onnx converts to ONNX operators that the LiteRT writer has no form for, or to tensors of a size that
-# depends on the image.
+# Operators that paddle2onnx converts to ONNX operators that the LiteRT writer lacks, or to tensors whose size depends
+# on the image.
 _NOT_IN_LITERT = frozenset(
     {
         "acos", "asin", "atan", "atan2", "conv3d", "deformable_conv", "gaussian_random", "grid_sampler",

@@ -1,4 +1,4 @@
-"""Turns a PaddleSeg training checkpoint into a program: PaddleSeg builds the network, the checkpoint gives weights."""
+"""Converts a PaddleSeg training checkpoint to a program, with PaddleSeg's network and the checkpoint's weights."""
 
 from __future__ import annotations
 

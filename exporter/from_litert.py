@@ -1,4 +1,4 @@
-"""Turns a `.tflite` file from another tool into an artifact that can be checked."""
+"""Converts a `.tflite` file from another tool to an artifact that can be checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def adopt_litert(path: Path, reference: ModelArtifact, store: Store) -> ModelArt
     """Stores the file as an artifact with the reference's preprocessing and labels, which it does not contain.
 
     Raises:
-        InputError: Its inputs or outputs do not match the reference's, or its image is not float32.
+        InputError: The inputs or outputs do not match the reference's, or the image is not float32.
         WorkerError: The file is not a LiteRT model.
     """
     identity = {
@@ -57,6 +57,6 @@ def _write(path: Path, reference: ModelArtifact, key: str, folder: Path) -> None
 
 
 def _laid_out(spec: TensorSpec, channels: int) -> TensorSpec:
-    """The tensor with the layout that its shape shows: which axis has as many elements as there are channels."""
+    """Returns the tensor with the layout from its shape: the axis with `channels` elements has the channels."""
     is_last = len(spec.shape) == 4 and spec.shape[3] == channels and spec.shape[1] != channels
     return spec.model_copy(update={"layout": "NHWC"}) if is_last and spec.layout == "NCHW" else spec

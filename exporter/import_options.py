@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from segexport.errors import InputError, one_line
-from segexport.files.yaml_reader import read_yaml
 from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
@@ -23,9 +22,9 @@ class ImportOptions(Frozen):
         fallback_labels: The data's class names, for a model with as many classes and no names.
         config: PaddleSeg configuration of a training checkpoint.
         paddleseg: PaddleSeg checkout that builds the network of `config`; None: the toolchain's.
-        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes. Also of an
-            artifact, in place of its manifest's.
-        tiles: Tiles that larger images are run in. Also of an artifact, in place of its manifest's.
+        postprocess: Processing of the outputs: lanes, instances, or scores averaged over sizes. Can also be given for
+            an artifact; overrides its manifest.
+        tiles: Tiles for larger images. Can also be given for an artifact; overrides its manifest.
     """
 
     preprocess: Preprocess | None = None
@@ -78,10 +77,10 @@ class ImportOptions(Frozen):
 
 
 def tiles_from_strings(size: str | None, overlap: str | None, blend: str | None) -> Tiles | None:
-    """Parses `--tile-size`, `--tile-overlap` and `--tile-blend`. Tiles overlap by a quarter if nothing else is said.
+    """Parses `--tile-size`, `--tile-overlap` and `--tile-blend`. The default overlap is a quarter of a tile.
 
     Raises:
-        InputError: No sizes, an overlap that is no part of a tile, or one of the others without a size.
+        InputError: A value is not a size, the overlap is too large, or the size is missing.
     """
     if size is None:
         if overlap is not None or blend is not None:
@@ -107,7 +106,7 @@ def _per_channel(text: str, option: str) -> tuple[float, ...]:
 
 
 def _size(option: str, text: str, least: int = 1) -> tuple[int, int]:
-    """(width, height) of `640x480`; of tiles also `512`, both sides."""
+    """Parses `640x480` to (width, height); for tiles also `512`, for both sides."""
     width, by, height = text.lower().partition("x")
     if not by and option.startswith("--tile"):
         height = width
@@ -135,7 +134,9 @@ def _preprocess(file: Path) -> Preprocess:
 
 
 def _postprocess(text: str) -> Postprocess:
-    """Reads a kind that has defaults, or a YAML file."""
+    """Parses the name of a kind with defaults, or reads a YAML file."""
+    from segexport.files.yaml_reader import read_yaml
+
     if text in ("lanes", "spatial_embedding"):
         return Lanes() if text == "lanes" else SpatialEmbedding()
     file = Path(text)

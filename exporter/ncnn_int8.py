@@ -1,7 +1,7 @@
 """Writes an int8 ONNX model's integers and scales into ncnn's files.
 
-ncnn rounds what a layer reads to -127..127 with one scale, weights with a scale for each output channel; it has no zero
-points, so the ONNX model must be quantized symmetrically. A scale of ncnn's is the number of steps per unit.
+ncnn rounds a layer's input to -127..127 with one scale, and weights with one scale per output channel; it has no zero
+points, so the ONNX model must be quantized symmetrically. ncnn's scale is the number of steps per unit.
 """
 
 from __future__ import annotations

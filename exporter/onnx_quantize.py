@@ -64,12 +64,12 @@ class QuantizeOnnx:
     uses_data = True
 
     class Params(Calibration):
-        """Calibration settings and what the runtime's integers hold.
+        """Calibration settings, and the integer formats of the runtime.
 
         Attributes:
             weight_bits: Bits per weight; `ends` sets those of the first and the last layer.
-            symmetric: Activations are signed and have no zero point.
-            inputs_only: Only what convolutions and matrix products read is rounded, no operator's output.
+            symmetric: Whether activations are signed without zero point.
+            inputs_only: Whether to round only the inputs of convolutions and matrix products, no other outputs.
         """
 
         weight_bits: Literal[4, 8] = 8
@@ -184,7 +184,7 @@ def _compared(found: dict[str, Any], asked: str) -> list[str]:
 
 
 def _spread(errors: list[float], images: int) -> list[str]:
-    """What other images of the same kind would have given; nothing where none were drawn."""
+    """A note on the spread of the errors over draws of calibration images; empty without draws."""
     if not errors:
         return []
     mean, sd = statistics.mean(errors), statistics.stdev(errors)

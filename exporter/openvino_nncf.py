@@ -35,7 +35,7 @@ class QuantizeWithNncf:
 
         Attributes:
             images: Number of calibration images, spread over the data.
-            fast_bias_correction: Correct each layer independently; else layer after layer, which takes many more runs.
+            fast_bias_correction: Whether to correct layers independently; else one after another, with many more runs.
         """
 
         images: int = Field(default=32, ge=1)

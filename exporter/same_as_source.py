@@ -1,7 +1,7 @@
 """Compares a converted model with its source on a few images, each in its own runtime.
 
 Converters report success for models that they broke or that crash their runtime. So a conversion is accepted only if
-its result computes what its source does.
+its outputs agree with its source's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IMAGES = 2
 _FREE_SIDE = 256  # image side for a network of dynamic size
 _PATCHES = 8  # patches per side of a generated image: shapes and edges instead of pure noise
 _LIMIT = {Precision.FP32: 0.01, Precision.FP16: 0.1, Precision.BF16: 0.5, Precision.INT8: 0.1, Precision.W8: 0.5}
-"""Difference that is tolerated, relative to the outputs' spread; of int8 to the int8 source."""
+"""Tolerated difference, relative to the outputs' spread; int8 is compared with the int8 source."""
 _OF_OBJECTS = ("boxes", "box_count", "instance_masks")  # a score near the threshold changes the list
 
 

@@ -1,4 +1,4 @@
-"""The operators that each exporter takes. Made by `python benchmarks/list_supported_operators.py`."""
+"""The operators that each exporter supports. Written by `python benchmarks/list_supported_operators.py`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Writes an ONNX model as a LiteRT file (.tflite) and verifies that the result computes the same.
 
-segexport has a writer of its own, after measuring the others on five trained networks. onnx2tf 2.6.9 (an environment of
-661 MB) took 10 to 23 seconds for each and turned ESPNet into a model that agrees in 16 % of the pixels, with exit code
-0; its fp16 files take fp16 inputs, and it takes no ranges that are known already. litert-torch (6.7 GB) converts
-PyTorch modules, not ONNX. The writer needs only the package that also runs the models, takes less than a second for
-each network, and all five compute what ONNX Runtime computes.
+segexport has its own writer because others failed on five trained networks. onnx2tf 2.6.9 (an environment of 661 MB)
+took 10 to 23 seconds per network and converted ESPNet to a model that agrees on 16 % of the pixels, with exit code 0;
+its fp16 files have fp16 inputs, and it does not accept known ranges. litert-torch (6.7 GB) converts PyTorch modules,
+not ONNX. segexport's writer needs only the package that also runs the models and takes less than a second per network;
+all five networks agree with ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ToLiteRt:
     """Converts ONNX to `model.tflite`; images and scores become [N, H, W, C]."""
 
     kind = "to_litert"
-    version = "3"
+    version = "4"
     accepts = Format.ONNX
     produces = Format.LITERT
     needs = LITERT_TOOLS
@@ -54,7 +54,7 @@ class ToLiteRt:
 
         Raises:
             InputError: The input size is dynamic; a LiteRT model has one fixed size here.
-            UnsupportedModelError: LiteRT has no form of an operator, the result computes something else, or fp16 or
+            UnsupportedModelError: LiteRT does not support an operator, the result's outputs differ, or fp16 or
                 8-bit weights are requested for an int8 source.
             Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
@@ -93,9 +93,9 @@ def convert(onnx: Path, out: Path, precision: Precision, channels_last: list[str
         channels_last: Inputs and outputs to be stored as [N, H, W, C].
 
     Raises:
-        UnsupportedModelError: LiteRT has no form of an operator.
+        UnsupportedModelError: LiteRT does not support an operator.
     """
-    kept = "fp32" if precision is Precision.INT8 else precision.value  # an int8 model holds its own integers
+    kept = "fp32" if precision is Precision.INT8 else precision.value  # an int8 model contains its integers
     arguments = {"onnx": str(onnx), "out": str(out), "precision": kept, "channels_last": channels_last}
 
     def run() -> str:

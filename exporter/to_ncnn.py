@@ -37,7 +37,7 @@ class ToNcnn:
     uses_data = False
 
     class Params(Frozen):
-        """`precision`: fp16 and bf16 store the weights in fp16; the runtime computes in the one or the other.
+        """`precision`: fp16 and bf16 store the weights in fp16; the runtime computes in the precision given.
 
         An int8 source stays int8, with its ranges and weights.
         """
@@ -52,7 +52,7 @@ class ToNcnn:
 
         Raises:
             InputError: The input size is dynamic; an ncnn model has one fixed size.
-            UnsupportedModelError: pnnx rejects the model, or its result crashes or computes something else; or fp16 or
+            UnsupportedModelError: pnnx rejects the model, or its result crashes or differs; or fp16 or
                 bf16 is requested for an int8 source.
             Interrupted: The converter was killed from outside, so its support for the model is unknown.
         """
@@ -125,7 +125,7 @@ def _pnnx(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: St
 
 
 def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], context: StepContext) -> None:
-    """Gives tensors their names back, by which a diagnosis finds them; files that cannot run stay as they are."""
+    """Restores the tensors' names for diagnosis; keeps files that cannot run unchanged."""
     inputs, timeout_s = made_inputs(manifest, context.seed), context.timeout_s
     with Worker(WORKERS / "onnx_sample_worker.py", needs=ONNX_TOOLS, threads=context.threads, name="onnx") as worker:
         answer, _ = worker.call("samples", {"onnx": str(onnx)}, inputs, timeout_s=timeout_s)
@@ -133,7 +133,7 @@ def _name_tensors(onnx: Path, manifest: Manifest, files: Mapping[str, Path], con
     try:
         with Worker(WORKERS / "ncnn_files_worker.py", needs="ncnn", name="ncnn's files") as worker:
             worker.call("name_tensors", arguments, inputs, timeout_s=timeout_s)
-    except (WorkerCrashed, WorkerFailed):  # the proof of the conversion will say why
+    except (WorkerCrashed, WorkerFailed):  # the comparison with the source will report the cause
         return
 
 

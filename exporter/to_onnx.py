@@ -52,7 +52,7 @@ class ToOnnx:
     uses_data = False
 
     class Params(Frozen):
-        """`opset`: auto uses the newest that works. `simplify`: kept only if the outputs do not change."""
+        """`opset`: auto uses the newest that works. `simplify`: whether to simplify, if the outputs stay equal."""
 
         opset: Literal["auto"] | int = Field(default="auto")
         simplify: bool = True

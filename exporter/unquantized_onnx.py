@@ -1,4 +1,4 @@
-"""Splits an int8 ONNX model for formats that store scales beside the tensors: a float model, and what was rounded."""
+"""Splits an int8 ONNX model into a float model and its rounding, for formats that store scales with the tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from segexport.process.worker import Worker
 
 
 class RoundedParts(NamedTuple):
-    """What the int8 model rounds; see `onnx_unquantize_worker.unquantize`."""
+    """The rounding of the int8 model; see `onnx_unquantize_worker.unquantize`."""
 
     tensors: dict[str, Sequence[Any]]
     products: list[dict[str, Any]]

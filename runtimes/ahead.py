@@ -1,4 +1,4 @@
-"""Starts the worker of a model's runtime while the rest of segexport is still being imported: a cold start has both."""
+"""Starts the worker of a model's runtime while the rest of segexport is still being imported, for a fast cold start."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from segexport.pipeline.entry_points import instance, names
 if TYPE_CHECKING:
     from segexport.process.worker import Worker
 
-_MAX_BYTES = 1 << 20  # of a manifest that is worth a look
+_MAX_BYTES = 1 << 20  # largest manifest to read
 _started: dict[tuple[str, int], Worker] = {}
 
 
 def start_ahead(model: Path, *, device: str, threads: int, runtime: str = "") -> None:
-    """Starts the worker that will run an artifact; the next session of its runtime takes it.
+    """Starts the worker that will run an artifact; the next session of its runtime uses it.
 
-    This is a guess: what is wrong with the model or the runtime is said when it is opened. A worker that nobody takes
-    ends with this process.
+    This is a guess: errors of the model or the runtime are reported when the model is opened. An unused worker ends
+    with this process.
 
     Args:
         runtime: As in `segexport.load`.
@@ -41,6 +41,6 @@ def taken(runtime: str, threads: int) -> Worker | None:
 
 
 def _first_runtime(format: str) -> str:
-    """Returns a runtime that runs a format, likely the first; to ask the target takes longer than the start."""
+    """Returns a runtime for a format, probably the first; reading it from the target takes longer than the start."""
     likely_first = sorted(names("runtime"), key=lambda name: not name.startswith(format))
     return next((name for name in likely_first if format in instance("runtime", name).runs), "")

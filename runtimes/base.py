@@ -14,7 +14,7 @@ from segexport.process.interpreter import interpreter_for
 from segexport.process.worker import Worker
 from segexport.runtimes import ahead
 
-if TYPE_CHECKING:  # a process is started before these are imported, which takes as long as its start
+if TYPE_CHECKING:  # imported after a process was started, because the import takes as long as the start
     import numpy as np
 
     from segexport.artifact import ModelArtifact
@@ -94,7 +94,7 @@ class SessionInfo:
     """Runtime, device and settings in use, as the runtime reports after loading the model.
 
     Attributes:
-        not_run: What the session runs in place of the artifact's own file, and why; empty if it runs that file.
+        not_run: The substitute that runs instead of the artifact's file, and the reason; empty if the file itself runs.
     """
 
     runtime: str
@@ -378,7 +378,7 @@ def as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list
     """
     import numpy as np
 
-    check_tensors([spec.channels_first for spec in specs], tensors)
+    check_tensors(specs, tensors)
     return [
         np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor
         for spec, tensor in zip(specs, tensors, strict=True)
@@ -386,10 +386,10 @@ def as_taken(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> list
 
 
 def check_tensors(specs: Sequence[TensorSpec], tensors: Sequence[np.ndarray]) -> None:
-    """Raises InputError if the tensors do not match the specs."""
+    """Raises InputError if the tensors, images as [N, C, H, W], do not match the manifest's inputs."""
     if len(specs) != len(tensors):
         raise InputError(f"the model takes {len(specs)} inputs, got {len(tensors)}")
-    for spec, tensor in zip(specs, tensors, strict=True):
+    for spec, tensor in zip((one.channels_first for one in specs), tensors, strict=True):
         fits = len(spec.shape) == tensor.ndim and all(
             want in (-1, have) for want, have in zip(spec.shape, tensor.shape, strict=False)
         )

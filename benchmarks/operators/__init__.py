@@ -1,1 +1,1 @@
-"""Which operators the sweep builds, with which attributes and tensors: data, a file per family."""
+"""The operators of the sweep, with their attributes and tensors; one file per family."""

@@ -117,7 +117,7 @@ REPEATED: list[Cell] = [
 
 
 def _index(*shape: int, below: int, dtype: str) -> tuple:
-    """An index as a parameter and computed."""
+    """An index, once as a parameter and once computed."""
     return fed(*shape, dtype=dtype, draw=(0, below)), held(*shape, dtype=dtype, draw=(0, below))
 
 

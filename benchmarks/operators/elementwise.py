@@ -85,7 +85,7 @@ _ARITHMETIC = ["elementwise_add", "elementwise_sub", "elementwise_mul", "element
 
 
 def _against(x, *ys, **attrs) -> dict:
-    """X against each of these shapes, computed and as a parameter."""
+    """X with each of these shapes as Y, computed and as a parameter."""
     return {"X": x, "Y": each(*(make(*y, draw=x.draw, dtype=x.dtype) for y in ys for make in (fed, held))), **attrs}
 
 

@@ -1,9 +1,9 @@
-"""A Python that starts workers in a few milliseconds: each is forked from a process that has loaded the worker's file.
+"""A Python that starts workers in a few milliseconds, by forking a process that has loaded the worker's file.
 
-The sweep starts some ten thousand workers, most of which live shorter than their imports take. `quick_workers` puts a
-replacement of the interpreter into $SEGEXPORT_PYTHON. For a worker that is served, the replacement passes its streams
-to the process that serves it and exits as the forked worker does, by a signal if necessary; for anything else, it
-becomes the real interpreter.
+The sweep starts about ten thousand workers, most of which run shorter than their imports. `quick_workers` sets
+$SEGEXPORT_PYTHON to a replacement of the interpreter. For a known worker, the replacement passes its streams to the
+serving process and exits like the forked worker, by a signal if necessary; for anything else, it becomes the real
+interpreter.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_MOST_BYTES = 1 << 20  # of a request: arguments and environment
+_MOST_BYTES = 1 << 20  # largest request: arguments and environment
 
 
 @contextlib.contextmanager
 def quick_workers(host: Path, scripts: Sequence[Path]) -> Iterator[None]:
-    """While it is open, workers of these files are forked.
+    """Forks workers of these files while the context is open.
 
     Args:
         host: `worker_host.py`, the program that every worker runs.
-        scripts: Files of workers whose modules the running interpreter has.
+        scripts: Worker files whose modules the running interpreter has.
     """
     from segexport.process.interpreter import forget_interpreters  # the replacement runs this file without it
 
@@ -92,7 +92,7 @@ def serve(address: str, host: str, script: str) -> None:
 
 
 def _imported(source: str) -> list[str]:
-    """What a file imports, also where only a call does."""
+    """The modules that a file imports, also inside functions."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -103,7 +103,7 @@ def _imported(source: str) -> list[str]:
 
 
 def _watch(connection: socket.socket, worker_host) -> None:
-    """Forks the worker and tells how it ended; ends it where the one that asked has gone."""
+    """Forks the worker and reports its end; ends it if the requesting process has gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request, streams, *_ = socket.recv_fds(connection, _MOST_BYTES, 16)
     asked = json.loads(request)
@@ -129,7 +129,7 @@ def _watch(connection: socket.socket, worker_host) -> None:
 
 
 def _out_of_the_way(streams: list[int], numbers: list[int]) -> list[tuple[int, int]]:
-    """Descriptors and the numbers that they must get; no descriptor has a number that another one must get."""
+    """Moves descriptors so that none has a number that another one needs; returns each with its target number."""
     high = max(*streams, *numbers) + 1
     return [
         (os.dup2(stream, high + place), number)
@@ -141,7 +141,7 @@ def _out_of_the_way(streams: list[int], numbers: list[int]) -> list[tuple[int, i
 
 
 def stand_in(folder: str, python: str, arguments: list[str]) -> None:
-    """Ends as the worker that it asks for, or becomes `python`."""
+    """Exits like the requested worker, or becomes `python`."""
     words = [word for word in arguments if word not in ("-I", "-u")]
     address = _address(folder, words[1]) if len(words) > 2 else Path(folder) / "none"
     if not address.exists():

@@ -1,4 +1,4 @@
-"""Operators in a row that converters make one of: a convolution with what follows it, a shuffle, an attention."""
+"""Chains of operators that converters fuse: a convolution with its followers, a shuffle, an attention."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Step = tuple[str, dict[str, Any]]
 
 
 def row(family: str, choice: dict[str, str], *steps: Step, start: Tensor | None = None) -> Cell:
-    """A cell whose operators each read the result of the one before."""
+    """A cell whose operators each read the previous one's result."""
     before: Tensor | Result = start or fed(*_SIZE)
     ops = []
     for number, (type, values) in enumerate(steps):
@@ -97,7 +97,7 @@ _TAILS: dict[str, list[Step]] = {
     "batch_norm": [_NORM],
     "conv2d of a point": [_HEADS["conv2d of a point"]],
 }
-_FUSED_DEEP = ("conv2d", "depthwise_conv2d", "elementwise_add")  # with these, converters fuse what comes third, too
+_FUSED_DEEP = ("conv2d", "depthwise_conv2d", "elementwise_add")  # with these, converters also fuse the third operator
 
 _BIAS: Step = ("elementwise_add", {"Y": held(4), "axis": 1})
 _BETWEEN: dict[str, list[Step]] = {"": [], "normalized": [_NORM], "biased": [_BIAS]}

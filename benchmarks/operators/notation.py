@@ -1,9 +1,9 @@
-"""How the tables of the sweep are written: an operator, its tensors, its attributes, and the values to try of each.
+"""The notation of the sweep's tables: an operator, its tensors, its attributes, and the values to try.
 
     sweep("leaky_relu", X=fed(2, 3, 5, 7), alpha=each(0.0, 0.1, 1.5))
 
-Values that are tensors are inputs, all others attributes. All combinations are tried where they are few; where they are
-many, as many as it takes to have each two values together at least once.
+Tensors are inputs, all other values attributes. If there are few combinations, all are tried; if there are many, enough
+to include every pair of values at least once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 MOST_PRODUCTS = 40
-"""So many combinations are tried one and all; of more, the pairs."""
+"""Largest number of combinations that are all tried; beyond it, only pairs are covered."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Tensor:
     """A tensor that an operator reads.
 
     Attributes:
-        shape: Its sizes.
-        dtype: What the operator reads; a network's input is float32 and cast to it.
-        draw: `normal`: quarters from -6 to 6, so with zeros and ties; `nonzero`: without zeros; `positive`: from 0.25
-            on; `unit`: between -1 and 1; a pair of integers: between them, the second left out; an array: these values.
+        shape: Sizes of the axes.
+        dtype: Element type for the operator; a network's input is float32 and is cast to it.
+        draw: `normal`: quarters from -6 to 6, with zeros and ties; `nonzero`: without zeros; `positive`: from 0.25 on;
+            `unit`: between -1 and 1; a pair of integers: from the first to below the second; an array: these values.
         held: Whether it is a parameter.
     """
 
@@ -48,7 +48,7 @@ class Tensor:
         return " ".join([*said, "parameter"] if self.held else said)
 
     def values(self, random: np.random.Generator) -> np.ndarray:
-        """float32 for an input, its own type for a parameter."""
+        """Draws the values, float32 for an input, or the parameter's type."""
         if isinstance(self.draw, np.ndarray):
             drawn = self.draw
         elif isinstance(self.draw, tuple):
@@ -66,7 +66,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Result:
-    """An output of an operator of the same cell that comes before: number, slot."""
+    """An output of an earlier operator of the same cell: number, slot."""
 
     op: int
     slot: str = "Out"
@@ -74,7 +74,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Op:
-    """An operator of a cell. `gives`: outputs by slot with their number; without, the first that it has."""
+    """An operator of a cell. `gives`: slot -> number of outputs; default: the first output."""
 
     type: str
     inputs: dict[str, tuple[Tensor | Result, ...]]
@@ -87,11 +87,11 @@ class Cell:
     """A small program: one operator with one choice of attributes and tensors, or a few in a row.
 
     Attributes:
-        family: The operator's type; of several, what joins them.
-        label: Tells two tables of one operator apart.
-        choice: What was chosen where there is a choice.
-        free: Whether its inputs have dynamic sizes, as an image of any size has.
-        keeps_extra: Whether the program has the attributes that newer Paddle leaves out when it saves one.
+        family: The operator's type, or a name for several operators.
+        label: Distinguishes two tables of one operator.
+        choice: The chosen values, if there are several.
+        free: Whether its inputs have dynamic sizes.
+        keeps_extra: Whether the program keeps attributes that newer Paddle versions omit.
     """
 
     family: str
@@ -108,13 +108,13 @@ class Cell:
         return " ".join(filter(None, parts))
 
     def random(self) -> np.random.Generator:
-        """Random numbers that depend on the cell alone."""
+        """A random generator that depends only on the cell."""
         return np.random.default_rng(int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big"))
 
 
 @dataclass(frozen=True)
 class Each:
-    """Values to try, one after the other."""
+    """Values to try one after the other."""
 
     values: tuple[Any, ...]
 
@@ -124,7 +124,7 @@ def each(*values: Any) -> Each:
 
 
 def fed(*shape: int, dtype: str = "float32", draw: Any = "normal") -> Tensor:
-    """What comes from the network's input."""
+    """An input of the network."""
     return Tensor(shape, dtype, draw)
 
 
@@ -134,7 +134,7 @@ def held(*shape: int, dtype: str = "float32", draw: Any = "normal") -> Tensor:
 
 
 def given(values: Any, dtype: str = "int64", *, held: bool = True) -> Tensor:
-    """A tensor of these values."""
+    """A tensor with these values."""
     array = np.asarray(values)
     return Tensor(array.shape, dtype, array, held)
 
@@ -148,15 +148,15 @@ def sweep(
     when: Callable[[dict[str, Any]], bool] = lambda _chosen: True,
     **values: Any,
 ) -> list[Cell]:
-    """The cells of an operator, or of several that are alike.
+    """The cells of an operator, or of several similar ones.
 
     Args:
-        types: Operators.
-        label: Tells this table from others of the same operator.
-        gives: The outputs to compare, with how many a slot has; without, the first slot.
+        types: Operator types.
+        label: Distinguishes this table from others of the same operator.
+        gives: Slot -> number of outputs to compare; default: the first slot.
         keeps_extra: As in `Cell`.
-        when: Says of a combination whether it is to be tried.
-        values: Inputs and attributes by name; `each` where there are several to try.
+        when: Returns whether to try a combination.
+        values: Inputs and attributes by name; `each` for several values.
     """
     cells = []
     for type in [types] if isinstance(types, str) else types:
@@ -178,7 +178,7 @@ def sweep(
 
 
 def chain(family: str, choice: dict[str, str], *ops: tuple[str, dict[str, Any]]) -> Cell:
-    """Operators in a row, each (type, values)."""
+    """A cell with a chain of operators, each (type, values)."""
     return Cell(family, choice, tuple(_op(type, values, {}) for type, values in ops))
 
 
@@ -188,13 +188,13 @@ def of_free_size(cell: Cell) -> Cell:
 
 
 def can_be_free(cell: Cell) -> bool:
-    """Whether any size of it can be left open."""
+    """Whether any of its sizes can be dynamic."""
     tensors = [item for op in cell.ops for items in op.inputs.values() for item in items if isinstance(item, Tensor)]
     return any(free_axes(cell, tensor) for tensor in tensors)
 
 
 def free_axes(cell: Cell, tensor: Tensor) -> list[int]:
-    """The axes that are left open: height and width of an image, the length of a list."""
+    """The axes with dynamic size: height and width of an image, the length of a list."""
     rank = len(tensor.shape)
     if tensor.held or not rank:
         return []
@@ -232,7 +232,7 @@ def _combinations(varied: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]
 
 
 def _pairwise(sizes: list[int]) -> Iterator[tuple[int, ...]]:
-    """Rows of indices in which every two columns show every pair of their values, greedily few."""
+    """Rows of indices that contain every pair of values of any two columns; a greedy, small set."""
     pairs = {
         (a, i, b, j)
         for a, b in itertools.combinations(range(len(sizes)), 2)
@@ -251,7 +251,7 @@ def _pairwise(sizes: list[int]) -> Iterator[tuple[int, ...]]:
 
 
 def _new(pairs: set, row: list[int], column: int, value: int) -> int:
-    """How many pairs that are still missing the value would bring."""
+    """The number of missing pairs that the value would add."""
     found = 0
     for other, there in enumerate(row):
         if other != column and there >= 0:

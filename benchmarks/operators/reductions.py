@@ -1,4 +1,4 @@
-"""Operators that bring many values together: sums, norms, normalization, softmax, sorting, products of matrices."""
+"""Operators that combine many values: sums, norms, normalization, softmax, sorting, matrix products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that look at a window of an image: convolutions, pooling, resizing, sampling, padding."""
+"""Operators on windows of an image: convolutions, pooling, resizing, sampling, padding."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ _SIZES = each((5, 7), (6, 8), (10, 5), (1, 1), (3, 4))
 
 
 def _resized(type: str, method: str, **more: object) -> list[Cell]:
-    """An interpolation of an image to sizes and by factors."""
+    """Interpolations of an image, to sizes and by factors."""
     method = {"interp_method": method, "data_layout": "NCHW", "out_d": -1}
     return [
         *sweep(type, "to a size", X=fed(1, 2, 5, 4), out_h=each(10, 7, 3, 5, 1), out_w=each(8, 9, 4, 1),

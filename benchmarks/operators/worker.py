@@ -1,4 +1,4 @@
-"""Builds small static programs in Paddle and runs them there, plainly. Command: build.
+"""Builds small static programs in Paddle and runs them operator by operator. Command: build.
 
 Paddle itself infers shapes and writes the default attributes, so a program here equals one in a model's export.
 """
@@ -18,12 +18,12 @@ executor = static.Executor(paddle.CPUPlace())
 
 
 def build(arguments, arrays):
-    """One program of a few operators, its outputs for one feed.
+    """Builds a program of a few operators and runs it once.
 
     Args (of `arguments`):
-        file: Where the `.pdmodel` goes.
-        prefix: Starts every variable's name.
-        keeps_extra: Whether attributes stay that newer Paddle leaves out when it saves a program.
+        file: Path of the `.pdmodel` to write.
+        prefix: Prefix of all variable names.
+        keeps_extra: Whether to keep attributes that newer Paddle versions omit.
         ops: Each {"type", "inputs": {slot: [reference]}, "outputs": {slot: count}, "attrs"}. A reference is
             {"array": index in `arrays`, "dtype", "held", "free": [axis]} or {"op": index, "slot", "item"}. Outputs
             that are not named are there nevertheless; the named ones of the last operator leave the program, or its
@@ -113,7 +113,7 @@ class _Graph:
         return self._block.create_parameter(name=name, shape=list(array.shape), dtype=item["dtype"])
 
     def _fed(self, item: dict):
-        """A float32 input, cast to the type that the operator wants."""
+        """Adds a float32 input, cast to the operator's type."""
         name, array = f"{self._prefix}.input{item['array']}", self._arrays[item["array"]]
         self.feeds.append((name, item["array"]))
         shape = [-1 if axis in item["free"] else size for axis, size in enumerate(array.shape)]
@@ -122,13 +122,13 @@ class _Graph:
 
 
 def _main_type(inputs: dict):
-    """The element type of what an operator mainly reads."""
+    """The element type of an operator's main input."""
     first = next((inputs[slot] for slot in ("X", "Input", "Logits", "W") if inputs.get(slot)), None)
     return first[0].dtype if first else "float32"
 
 
 def _last_line(error: Exception) -> str:
-    """Paddle's messages are a page long; the last part states the error."""
+    """The last part of Paddle's long message, which states the error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "[operator <" not in line]
     telling = [line for line in lines if "Error:" in line] or lines
     return (telling[-1] if telling else type(error).__name__)[:300]

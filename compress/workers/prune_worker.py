@@ -49,7 +49,7 @@ def begin(arguments) -> dict:
 
 
 def _shown(batch: Batch, classes: int | None) -> Batch:
-    """Returns the number of classes if the labels have the model's classes, else None: then labels are not used."""
+    """Removes the labels from a batch if they do not have the model's classes (`classes` is None)."""
     return batch if classes is not None else Batch(batch.images, None)
 
 

@@ -1,6 +1,6 @@
 """Converts all forms of PaddleSlim-quantized programs to one form, which Paddle can run.
 
-It is PaddleSlim's newest form (`onnx_format`): a pair of `quantize_linear` and `dequantize_linear` rounds the input of
+The form is PaddleSlim's newest (`onnx_format`): a pair of `quantize_linear` and `dequantize_linear` rounds the input of
 a convolution or product, and a `dequantize_linear` follows its int8 weight. The older forms:
 
 - rounding in one operator (`fake_quantize_dequantize_...`), as in training, with float weights;
@@ -64,8 +64,8 @@ class _Unified:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._renamed: dict[str, str] = {}
-        self._held: dict[str, str] = {}  # weight and its scale -> what comes out of its dequantize_linear
-        self._weights: dict[str, str] = {}  # what a quantize_linear of a weight writes -> the same
+        self._held: dict[str, str] = {}  # weight and its scale -> output of its dequantize_linear
+        self._weights: dict[str, str] = {}  # output of a weight's quantize_linear -> the same
         self._done: list[Op] = []
 
     def run(self) -> None:
@@ -153,14 +153,14 @@ class _Unified:
         op.rename(weight, self._hold(behind, weight, self._program.params[weight], self._grid_behind(behind)))
 
     def _grid_behind(self, behind: Op) -> _Grid:
-        """Of the weight: a factor is the product's own scale times that of what went in, the latter is known there."""
+        """The weight's rounding: the operator's factor is the weight's scale times the input's, which is known."""
         if behind.type == "fake_dequantize_max_abs":  # scale of the input / (127 * 127 / scale of the weight)
             return _Grid(np.array([_STEPS * _STEPS / behind.attr("max_range")], np.float32))
         self._require(behind, all(bits == 8 for bits in behind.attr("quant_bits", [8])), "not of 8 bits")
         return _Grid(self._program.params[behind.inputs["Scales"][0]].reshape(-1), behind.attr("quant_axis", 0))
 
     def _grid_alone(self, op: Op) -> _Grid:
-        """Of a weight that is made floats in front of the product."""
+        """The rounding of a weight that is converted to floats before the product."""
         params = self._program.params
         if op.type == "fake_channel_wise_dequantize_max_abs":
             return _Grid(params[op.inputs["Scales"][0]].reshape(-1), op.attr("quant_axis", 0))
@@ -183,7 +183,7 @@ class _Unified:
             )
 
     def _hold(self, op: Op, weight: str, integers: np.ndarray, grid: _Grid) -> str:
-        """A weight in int8 and what makes floats of it; returns the floats' name."""
+        """Stores a weight in int8 with the operator that converts it to floats; returns the floats' name."""
         key = f"{weight} by {op.input('Scale')}"
         grid = _Grid(np.maximum(grid.limits, _LEAST), grid.axis)
         if key in self._held:
@@ -198,11 +198,11 @@ class _Unified:
 
     def _pair(self, op: Op, source: str, out: str, grid: _Grid) -> list[Op]:
         self._require(op, grid.limits.size == 1, "it rounds each channel of an activation differently")
-        if not grid.limits.all():  # only zeros were observed: there is nothing to round
+        if not grid.limits.all():  # only zeros were observed, so there is nothing to round
             return [Op("assign", {"X": [source]}, {"Out": [out]})]
         steps = self._program.add_var(f"{source}.int8", self._program.shape(source))
         first = self._operator("quantize_linear", source, steps, grid.limits, -1)
-        # 0 rounds first and has 256 steps, down to -128; 1, as the older operators do it, clips first and has 255.
+        # 0 rounds first and has 256 steps, down to -128; 1, as in the older operators, clips first and has 255.
         first.set_attr("round_type", op.attr("round_type", 0 if op.type in _LINEAR else 1))
         return [first, self._operator("dequantize_linear", steps, out, grid.limits, -1)]
 

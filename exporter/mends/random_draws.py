@@ -41,7 +41,7 @@ def _gaussian(op: Op, dims: _Dims, random: _Random) -> np.ndarray:
 
 
 def _truncated_gaussian(op: Op, dims: _Dims, random: _Random) -> np.ndarray:
-    """Within `a` and `b` standard deviations; values outside are drawn again."""
+    """Draws within `a` and `b` standard deviations; draws values outside again."""
     low, high = op.attr("a", -2.0), op.attr("b", 2.0)
     drawn = random.normal(size=dims)
     while (outside := (drawn < low) | (drawn > high)).any():
@@ -73,13 +73,13 @@ _DRAWS: dict[str, Callable[[Op, _Dims, _Random], np.ndarray]] = {
     "randperm": _randperm,
     "exponential": _exponential,
 }
-"""Those that depend on their sizes alone."""
+"""Random operators that depend only on their sizes."""
 
 _OF_VALUES = frozenset(
     {"bernoulli", "multinomial", "poisson", "binomial", "standard_gamma", "dirichlet", "gumbel_softmax", "sampling_id"}
     | {"random_crop", "shuffle_batch", "class_center_sample", "top_p_sampling", "seed"}
 )
-"""Those that depend on values."""
+"""Random operators that depend on values."""
 _IN_TRAINING = {
     "dropout": ("dropout_prob",),
     "dropout_nd": ("dropout_prob",),
@@ -91,7 +91,7 @@ _IN_TRAINING = {
     "fused_bias_dropout_residual_layer_norm": ("dropout_rate",),
     "flash_attn": ("dropout",),
 }
-"""Those that draw in training mode only, where one of these attributes is not 0."""
+"""Operators that are random only in training mode, if one of these attributes is not 0."""
 
 
 def keep_random_draws(program: Program) -> list[str]:
@@ -181,7 +181,7 @@ def _refusal(program: Program, op: Op, why: str, hint: str = "") -> UnsupportedM
 
 
 def _make_parameter(program: Program, op: Op, value: np.ndarray) -> None:
-    """What read the operator's result reads a parameter instead; in-place operators write a variable twice."""
+    """Replaces the operator's result by a parameter for all readers; in-place operators write a variable twice."""
     out = op.output("Out") or ""
     name = program.add_param(f"{out}.drawn", value.astype(program.dtype(out)))
     behind = False

@@ -84,7 +84,7 @@ class _Arithmetic(OpBuilder):
         return self.one("scale", x, last=last, scale=float(scale), bias=float(bias), bias_after_scale=True)
 
     def compared(self, kind: str, x: str, limit: float) -> str:
-        """1.0 where the comparison of `x` with `limit` holds, else 0.0."""
+        """1.0 for elements where the comparison of `x` with `limit` is true, else 0.0."""
         hit = self.add(kind, {"X": x, "Y": self.constant(limit)}, self._dims, "bool", axis=-1)
         return self.cast(hit, self._dims, "float32")
 
@@ -93,7 +93,7 @@ class _Arithmetic(OpBuilder):
         return self.line(self.one("exp", x), 1.0, -1.0)
 
     def is_true(self, kind: str, x: str, y: str) -> str:
-        """1 where the comparison of `x` with `y` holds, else 0."""
+        """1 for elements where the comparison of `x` with `y` is true, else 0."""
         return self.cast(self.add(kind, {"X": x, "Y": y}, self._dims, "bool", axis=-1), self._dims, "float32")
 
     def below(self, x: str) -> str:

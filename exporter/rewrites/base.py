@@ -47,7 +47,7 @@ class EachOperator:
     """A rewrite of individual operators: `takes` selects an operator, `change` rewrites it.
 
     Attributes:
-        what: What the note counts, usually the operator type.
+        what: Noun that the note counts, usually the operator type.
         became: The end of the note.
         everywhere: Whether operators in inner blocks are rewritten too.
     """

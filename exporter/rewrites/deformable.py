@@ -76,7 +76,7 @@ def has_unlike_groups(_program: Program, op: Op) -> bool:
 def _grid(
     build: OpBuilder, op: Op, kernel: tuple[int, int], dims: tuple[int, int, int, int], image: tuple[int, int]
 ) -> str:
-    """Sampling positions of the taps, -1 and 1 being the image's edges. [n, taps * rows, columns, 2]."""
+    """Returns the taps' sampling positions, from -1 to 1 over the image, [n, taps * rows, columns, 2]."""
     count, taps, rows, columns = dims
     offsets = build.reshape(op.input("Offset") or "", (count, taps, 2, rows, columns))
     axes = []
@@ -99,7 +99,7 @@ def _grid(
 
 
 def _positions(op: Op, kernel: tuple[int, int], out: tuple[int, int], axis: int) -> np.ndarray:
-    """Tap positions without offsets, in pixels along an axis (0: y). [1, taps, rows, columns]."""
+    """Returns the taps' positions without offsets, in pixels along an axis (0: y), [1, taps, rows, columns]."""
     tap = np.indices(kernel)[axis].reshape(-1) * op.attr("dilations", [1, 1])[axis]
     place = np.indices(out)[axis] * op.attr("strides", [1, 1])[axis] - op.attr("paddings", [0, 0])[axis]
     return (tap.reshape(1, -1, 1, 1) + place).astype(np.float64)

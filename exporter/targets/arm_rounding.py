@@ -27,11 +27,11 @@ _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b"
 
 @dataclass(frozen=True)
 class Likeness:
-    """How closely the outputs of two int8 roundings of one model must agree.
+    """The required agreement of the outputs of two int8 roundings of one model.
 
     Attributes:
-        answers: What the model outputs: masks, objects.
-        parts: What is compared: pixels, objects.
+        answers: Noun for the model's outputs: masks, objects.
+        parts: Noun for the compared units: pixels, objects.
         least: Smallest fraction of them that must agree.
     """
 
@@ -79,7 +79,7 @@ def arm_rounding_check(artifact: ModelArtifact, inputs: Iterable[Sequence[np.nda
 
 
 def _dot_products() -> str:
-    """The 8-bit dot-product instructions of this CPU. ONNX Runtime selects them by CPU and has no option for it."""
+    """Describes this CPU's 8-bit dot-product instructions. ONNX Runtime selects them by CPU, without an option."""
     try:
         found = sorted(set(_VNNI.findall(Path("/proc/cpuinfo").read_text())))
     except OSError:

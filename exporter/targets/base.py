@@ -37,7 +37,7 @@ class ExportTarget(ABC):
     The recipe schema imports the target's module, so import heavy packages, and `recipe.schema`, inside methods only.
 
     Attributes:
-        name: Used in recipes (`to:`), on the command line (`--to`) and in the default names of exports.
+        name: Name in recipes (`to:`), on the command line (`--to`) and in the default names of exports.
         title: Display name.
         format: Format of the artifacts that the steps write.
         Recipe: Recipe entry of this export: `to` (a Literal of the name), the precisions and the target's own options.
@@ -50,11 +50,11 @@ class ExportTarget(ABC):
         as_on_device: Runtime options that make this machine compute as the device does.
         limits: Check limits per precision that differ from the defaults; the recipe's limits override them.
         searched: Precisions that `compress` tries, fp32 first.
-        searched_after: Further precisions, each with the recipe step that must run before it.
-        fits: Purposes, by name (`exporter.targets.purpose`), and the precisions that are candidates for each.
-        next_command: The command that takes an export further for a purpose; `{export}` is its folder,
-            `{image}` one of the images that it was checked on.
-        untimed: Why times on this machine do not represent the target device; empty if they do.
+        searched_after: Other precisions, each with the recipe step that must run before it.
+        fits: Name of a purpose (`exporter.targets.purpose`) -> precisions of its candidates.
+        next_command: Purpose -> the next command for an export; `{export}` is its folder, `{image}` one of the images
+            of its check.
+        untimed: Reason why times on this machine do not represent the target device; empty if they do.
     """
 
     name: ClassVar[str]

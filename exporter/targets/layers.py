@@ -11,7 +11,7 @@ class QuantizableLayer(Frozen):
     """A convolution or matrix product that can run in int8 or stay in float.
 
     Attributes:
-        name: Its name in `float_nodes` of a recipe's calibration.
+        name: Name in `float_nodes` of a recipe's calibration.
         operator: Operator type.
         float_ms, int8_ms: Times from the profiles of both exports, including conversions around it; None if unknown.
     """

@@ -74,7 +74,8 @@ class LiteRtTarget(ExportTarget):
         ran, asked = profiled(artifact, inputs[0], options, runtime), artifact.manifest.target.precision
         held = sum(one.precision == "int8" and one.is_product for one in ran)
         source = f"{runtime.title}'s interpreter"
-        check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
+        widened = {"no_fp16": runtime.no_fp16(ran), "widened_on_device": True}
+        check = precision_check(asked, ran, source, weights_int8=held, **widened)
         return Audit(ran, (check,))
 
     def graph_probe(

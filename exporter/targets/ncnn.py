@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _MOST_AXES = 5  # with the batch axis, which ncnn drops
 _NO_ARGMAX = "ncnn has no layer for it, and it is not the last step of a mask, which is made outside"
+_INDEXED = ("max_pool2d_with_index", "unpool")
+_NO_INDICES = "ncnn's pools give no indices, and pnnx cannot convert what computes them in their place"
 _NO_BATCH_AXIS = "ncnn's tensors have no batch axis, and this operator puts another axis in its place"
 
 
@@ -56,7 +58,7 @@ class NcnnTarget(ExportTarget):
     def steps(self, recipe: ExportRecipe) -> list[Step]:
         assert isinstance(recipe, NcnnExport)
         onnx = [make_step("to_onnx", {})]
-        if recipe.head != "argmax_small":  # whose masks are not the scores' at full size
+        if recipe.head != "argmax_small":  # masks of that head cannot be computed from the scores at full size
             onnx.insert(0, make_step("argmax_outside", {}))
         if recipe.precision is not Precision.INT8:
             return [*onnx, make_step("to_ncnn", {"precision": recipe.precision})]
@@ -66,7 +68,7 @@ class NcnnTarget(ExportTarget):
         return [*onnx, make_step("onnx_int8", given), make_step("to_ncnn", {})]
 
     def verdict_before(self, program: Program) -> tuple[TargetSupport, ...]:
-        """Extends the base class's report with what ncnn has no layer or no axis for."""
+        """Extends the base class's report with operators that ncnn has no layer or no axis for."""
         from segexport.exporter.argmax_outside import scores_of
         from segexport.exporter.inspect import Obstacle
 
@@ -96,9 +98,11 @@ class NcnnTarget(ExportTarget):
 
 
 def _lacking(program: Program, op: Op) -> str:
-    """Why ncnn cannot compute an operator; empty if nothing is known against it."""
+    """The reason why ncnn cannot compute an operator; empty if none is known."""
     if op.type == "arg_max":
         return _NO_ARGMAX
+    if op.type in _INDEXED:
+        return _NO_INDICES
     axes = op.attr("axis") if op.type in ("transpose", "transpose2") else None
     if axes and axes[0] != 0:
         return _NO_BATCH_AXIS

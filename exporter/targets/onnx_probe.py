@@ -53,13 +53,13 @@ class OnnxSide:
         self._graph = OnnxGraph(answer["nodes"], answer["constants"], answer["inputs"])
         self._quantized = answer["quantized"]
         self.matches: dict[str, Match] = match(trace.program, trace.shapes, self._graph)
-        # An export may give another variable than the program does, e.g. scores in place of their argmax.
+        # An export may output another variable than the program, e.g. scores instead of their argmax.
         given = zip(artifact.manifest.outputs, trace.program.fetch_names, strict=False)
         outputs = [spec.name if spec.name in trace.files else name for spec, name in given]
         self._outputs = dict(zip(answer["outputs"], outputs, strict=False))
 
     def opening(self, artifact: ModelArtifact) -> dict:
-        """What the worker's command `read` is given."""
+        """The arguments of the worker's command `read`."""
         return {"model": str(artifact.file("model"))}
 
     def whole(self) -> dict[str, Difference]:

@@ -54,7 +54,7 @@ class PaddleLiteTarget(ExportTarget):
     next_command: ClassVar[Mapping[str, str]] = {"android": "segexport android assets {export} --sample {image}"}
 
     def steps(self, recipe: ExportRecipe) -> list[Step]:
-        # w8 is calibrated only where the recipe says how: without, it needs no images.
+        # w8 is calibrated only if the recipe has a calibration; otherwise it needs no images.
         calibrated = recipe.precision is Precision.INT8 or "calibration" in recipe.model_fields_set
         named = {"precision", "weight_bits"} | ({"calibration"} if calibrated else set())
         return [make_step("to_paddle_lite", recipe.model_dump(include=named))]

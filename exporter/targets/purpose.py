@@ -1,4 +1,4 @@
-"""What an export is for. A target states which of its precisions fit a purpose (`ExportTarget.fits`)."""
+"""Purposes of exports. A target lists its precisions for each purpose (`ExportTarget.fits`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Purpose:
     """A use of an export.
 
     Attributes:
-        name: On the command line.
-        title: In sentences: `an Android phone`.
-        cost: What makes a candidate better, of those that compute the same: its time here, or the size of its files.
-        remark: Why it is that.
+        name: Name on the command line.
+        title: Name in sentences: `an Android phone`.
+        cost: Criterion for the choice among candidates with equal results: time on this machine, or size of the files.
+        remark: Reason for this criterion.
     """
 
     name: str

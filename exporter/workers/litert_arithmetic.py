@@ -1,4 +1,4 @@
-"""What the forms of several operators have in common: steps of arithmetic, axes, an output that is an input."""
+"""Helpers for LiteRT's forms of operators: steps of arithmetic, axes, outputs that equal an input."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Rule = Callable[[LiteRtGraph], None]
 
 
 def common_order(graph: LiteRtGraph) -> tuple[int, Order]:
-    """Number of axes and their order, in which all inputs of an operator on elements are read."""
+    """Number of axes and their order, for reading all inputs of an elementwise operator."""
     rank = len(graph.shape(graph.node.outputs[0]))
     for name in graph.node.inputs:
         if graph.value(name) is None and len(graph.shape(name)) == rank:
@@ -21,7 +21,7 @@ def common_order(graph: LiteRtGraph) -> tuple[int, Order]:
 
 
 class Steps:
-    """Several operators on the elements of one input, as arithmetic."""
+    """Builds a chain of elementwise operators on one input."""
 
     def __init__(self, graph: LiteRtGraph) -> None:
         self._graph, name = graph, graph.node.inputs[0]
@@ -36,7 +36,7 @@ class Steps:
         return self._graph.temporary(kind, given, self._shape)
 
     def above(self, x: int, limit: float) -> int:
-        """1 where an element is above the limit, else 0."""
+        """1 for elements above the limit, else 0."""
         where = self._graph.temporary("GREATER", [x, self.number(limit)], self._shape, "bool")
         return self("CAST", where)
 
@@ -45,7 +45,7 @@ class Steps:
 
 
 def axes_of(graph: LiteRtGraph) -> list[int]:
-    """The axes of a reduction or a squeeze: an attribute up to opset 12 or 17, then an input."""
+    """The axes of a reduction or squeeze: an attribute up to opset 12 or 17, an input in later ones."""
     rank = len(graph.shape(graph.node.inputs[0]))
     axes = graph.attribute("axes")
     if axes is None and len(graph.node.inputs) > 1 and graph.node.inputs[1]:
@@ -56,13 +56,13 @@ def axes_of(graph: LiteRtGraph) -> list[int]:
 
 
 def left_over(order: Order, axes: list[int]) -> Order:
-    """The order of the axes that are left when some are dropped."""
+    """The order of the remaining axes after some are dropped."""
     kept = [axis for axis in order if axis not in axes]
     return tuple(sorted(kept).index(axis) for axis in kept)
 
 
 def alias(graph: LiteRtGraph) -> None:
-    """The output is the input."""
+    """Writes an operator whose output is its input."""
     x = graph.node.inputs[0]
     order = graph.order(x)
     graph.same(graph.read(x, order), order)

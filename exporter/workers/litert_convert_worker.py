@@ -12,9 +12,9 @@ def convert(arguments, _arrays):
     """Writes `out`.
 
     Args:
-        onnx, out: Files.
-        precision: Of the constants, as in `litert_graph.LiteRtGraph`.
-        channels_last: Inputs and outputs that the file has in the order [N, H, W, C].
+        onnx, out: Paths of the files.
+        precision: Precision of the constants, as in `litert_graph.LiteRtGraph`.
+        channels_last: Inputs and outputs to store in the order [N, H, W, C].
     """
     source = read(arguments["onnx"], litert_rules.INTEGER)
     ends = frozenset(arguments["channels_last"])

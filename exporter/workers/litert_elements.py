@@ -1,4 +1,4 @@
-"""LiteRT's form of ONNX's operators on single elements. Each function writes `graph.node`."""
+"""LiteRT's forms of ONNX's elementwise operators. Each function writes `graph.node`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from litert_graph import LiteRtGraph
 
 
 def elements(kind: str, **options) -> Rule:
-    """Of one input or of several, which are broadcast."""
+    """The rule for an elementwise operator with one input, or several that are broadcast."""
 
     def rule(graph: LiteRtGraph) -> None:
         rank, order = common_order(graph)
@@ -19,7 +19,7 @@ def elements(kind: str, **options) -> Rule:
 
 
 def chain(kind: str, *, mean: bool = False) -> Rule:
-    """Of any number of inputs, two at a time; `mean`: divided by their number."""
+    """The rule for any number of inputs, combined in pairs; `mean`: divides by their number."""
 
     def rule(graph: LiteRtGraph) -> None:
         names = graph.node.inputs
@@ -72,7 +72,7 @@ def clip(graph: LiteRtGraph) -> None:
 
 
 def _clip_computed(graph: LiteRtGraph) -> None:
-    """Limits that are computed, each a number."""
+    """Clips to computed limits, each one number."""
     x, *limits = graph.node.inputs
     order, rank = graph.order(x), len(graph.shape(x))
     given, shape, dtype = graph.read(x, order), [graph.shape(x)[axis] for axis in order], graph.source.dtypes[x]
@@ -89,7 +89,7 @@ def hard_sigmoid(graph: LiteRtGraph) -> None:
 
 
 def _softplus(steps: Steps, *, last: bool = False) -> int:
-    """max(x, 0) + log(1 + exp(-|x|)): nothing in it grows without bound."""
+    """max(x, 0) + log(1 + exp(-|x|)), which does not overflow."""
     small = steps("EXP", steps("NEG", steps("ABS", steps.x)))
     return steps("ADD", steps("RELU", steps.x), steps("LOG", steps("ADD", small, 1.0)), last=last)
 
@@ -104,7 +104,7 @@ def mish(graph: LiteRtGraph) -> None:
 
 
 def erf(graph: LiteRtGraph) -> None:
-    """Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: off by 1.5e-7 at most."""
+    """Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26; the error is at most 1.5e-7."""
     steps = Steps(graph)
     size = steps("ABS", steps.x)
     t = steps("DIV", steps.number(1.0), steps("ADD", steps("MUL", size, 0.3275911), 1.0))
@@ -183,7 +183,7 @@ def power(graph: LiteRtGraph) -> None:
 
 
 def shrink(graph: LiteRtGraph) -> None:
-    """sign(x) * (|x| - bias) where |x| is above lambd, and 0"""
+    """sign(x) * (|x| - bias) if |x| is above lambd, else 0"""
     steps, limit, bias = Steps(graph), float(graph.attribute("lambd", 0.5)), float(graph.attribute("bias", 0.0))
     size = steps("ABS", steps.x)
     left = steps("MUL", steps("SIGN", steps.x), steps("SUB", size, bias))

@@ -31,21 +31,21 @@ _OPTIONS = {
     "TOPK_V2": "TopKV2Options", "TRANSPOSE_CONV": "TransposeConvOptions",
 }  # fmt: skip
 ORDERS = "segexport.orders"
-"""Metadata of a file: tensor -> its axes by ONNX's numbers, in the order stored, where it is not the `usual` one."""
-_VERSIONS = {"BROADCAST_TO": 2}  # where LiteRT has no version 1
+"""Metadata of a file: tensor -> its axes in stored order, by ONNX's numbers, if it is not the `usual` order."""
+_VERSIONS = {"BROADCAST_TO": 2}  # operators without version 1
 
 
 def usual(rank: int) -> tuple[int, ...]:
-    """The order in which most tensors of so many axes are stored: of four, [N, H, W, C]."""
+    """The usual order of stored axes; for four, [N, H, W, C]."""
     return (0, 2, 3, 1) if rank == 4 else tuple(range(rank))
 
 
 @dataclass(frozen=True)
 class TensorRounding:
-    """How a tensor holds real numbers: real = (integer - zero) * scale.
+    """The quantization of a tensor: real = (integer - zero) * scale.
 
     Attributes:
-        scales: One, or one for each index of `axis`.
+        scales: One scale, or one per index of `axis`.
     """
 
     scales: tuple[float, ...]
@@ -54,7 +54,7 @@ class TensorRounding:
 
 
 class _Buffer(schema.BufferT):
-    """A buffer at an address that any processor reads numbers from; the generated class aligns to one byte."""
+    """A buffer with aligned data, which any processor can read; the generated class aligns to one byte."""
 
     def Pack(self, builder):
         if self.data is None:
@@ -69,7 +69,7 @@ class _Buffer(schema.BufferT):
 
 
 class LiteRtFile:
-    """A model in the making; tensors are known by their index."""
+    """Builds a model; tensors are identified by index."""
 
     def __init__(self) -> None:
         self._graph = schema.SubGraphT(tensors=[], operators=[], inputs=[], outputs=[], name="main")
@@ -96,7 +96,7 @@ class LiteRtFile:
         return index
 
     def constant(self, name: str, value: np.ndarray, rounding: TensorRounding | None = None) -> int:
-        """Adds a constant, or finds the equal one that is there already."""
+        """Adds a constant, or returns an existing equal one."""
         value = np.ascontiguousarray(value, _STORED.get(str(value.dtype), value.dtype))
         key = (value.dtype.str, value.shape, value.tobytes(), rounding)
         if key not in self._constants:
@@ -129,7 +129,7 @@ class LiteRtFile:
         return tuple(self._graph.tensors[tensor].shape)
 
     def save(self, path: str, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-        """Writes the model; inputs and outputs by their names."""
+        """Writes the model; `inputs` and `outputs` are name -> tensor."""
         self._graph.inputs, self._graph.outputs = list(inputs.values()), list(outputs.values())
         ends = [
             [schema.TensorMapT(name=name, tensorIndex=index) for name, index in one.items()]

@@ -1,8 +1,8 @@
-"""A LiteRT model in the making, by the names and shapes of the ONNX model that it is made from.
+"""Builds a LiteRT model with the names and shapes of an ONNX model.
 
-ONNX's windows (convolutions, pools, resizes) take [N, C, H, W], LiteRT's [N, H, W, C]. A tensor is kept in the order
-of axes that its operator gives, and whoever reads it says the order that it needs; only then is it transposed. So a
-transposition in the model costs nothing by itself, and a layout is never guessed: each tensor's order is known.
+ONNX's windows (convolutions, pools, resizes) use [N, C, H, W], LiteRT's [N, H, W, C]. A tensor is stored in the order
+of axes of its operator's output. Readers request an order, and the tensor is transposed only if that differs. So a
+transpose in the model costs nothing, and each tensor's layout is known.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from litert_source import OnnxSource, SourceNode
 from worker_host import WorkerFailure
 
 Order = tuple[int, ...]
-"""The tensor's axes, by ONNX's numbers, in the order in which they are stored."""
+"""The tensor's axes in stored order, by ONNX's numbers."""
 _NEVER_NEGATIVE = ("Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs", "Exp")
-_LOWEST = -128  # of int8
-_SMALLEST_HALF = 32  # elements of a constant that fp16 makes smaller
+_LOWEST = -128  # smallest int8
+_SMALLEST_HALF = 32  # smallest number of elements of a constant that becomes smaller in fp16
 
 
 def plain(rank: int) -> Order:
@@ -34,7 +34,7 @@ class LiteRtGraph:
     """Reads and writes tensors by name for the operator `node`.
 
     Args:
-        precision: fp32; fp16: constants in fp16; w8: weights of products in int8, with inputs rounded as they come.
+        precision: fp32; fp16: constants in fp16; w8: weights of products in int8, with inputs rounded at run time.
     """
 
     def __init__(self, source: OnnxSource, precision: str) -> None:
@@ -43,7 +43,7 @@ class LiteRtGraph:
         self._stored: dict[tuple[str, bool], dict[Order, int]] = {}  # tensor, whether in int8 -> order -> index
         self._dequantized: dict[int, int] = {}
 
-    # -- what the model says ------------------------------------------------------------------------------------
+    # -- the ONNX model -----------------------------------------------------------------------------------------
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.source.shapes[name]
@@ -52,7 +52,7 @@ class LiteRtGraph:
         return self.source.constants.get(name)
 
     def required(self, name: str, what: str) -> np.ndarray:
-        """A constant that LiteRT needs to know before the model runs."""
+        """Returns a constant that LiteRT needs before the model runs."""
         value = self.value(name)
         if value is None:
             raise self.unsupported(f"its {what} is computed")
@@ -65,13 +65,13 @@ class LiteRtGraph:
         return WorkerFailure(f"{self.node.kind} ({self.node.outputs[0]}): {why}")
 
     def never_negative(self, name: str) -> bool:
-        """Whether that is known of a tensor."""
+        """Whether a tensor is known to have no negative values."""
         if self.node.integer:
             return self.source.roundings[name].zero == _LOWEST
         return any(name in node.outputs and node.kind in _NEVER_NEGATIVE for node in self.source.nodes)
 
     def order(self, name: str) -> Order:
-        """The order of axes in which a tensor is stored; of a constant, its own."""
+        """The stored order of a tensor's axes; ONNX's for a constant."""
         for integer in (self.node is not None and self.node.integer, True, False):
             if found := self._stored.get((name, integer)):
                 return next(iter(found))
@@ -80,10 +80,10 @@ class LiteRtGraph:
     # -- reading ------------------------------------------------------------------------------------------------
 
     def read(self, name: str, order: Order | None = None, rank: int | None = None) -> int:
-        """A tensor in an order of axes; in int8 for an operator that computes so.
+        """Returns a tensor in an order of axes; in int8 for an int8 operator.
 
         Args:
-            rank: A larger number of axes, with axes of size 1 before the others, as ONNX broadcasts.
+            rank: A larger number of axes; axes of size 1 are added in front, as in ONNX's broadcasting.
         """
         integer = self.node is not None and self.node.integer
         own = len(self.shape(name))
@@ -133,7 +133,7 @@ class LiteRtGraph:
         return self.moved(widened, list(order), name, integer)
 
     def constant(self, value: np.ndarray, name: str, rounding: TensorRounding | None = None) -> int:
-        """A constant; in fp16 where that was asked for and it fits."""
+        """Adds a constant, in fp16 if requested and if its values fit."""
         if self.precision != "fp16" or value.dtype != np.float32 or value.size < _SMALLEST_HALF:
             return self.file.constant(name, value, rounding)
         with np.errstate(over="ignore"):
@@ -148,13 +148,13 @@ class LiteRtGraph:
     # -- writing ------------------------------------------------------------------------------------------------
 
     def write(self, kind: str, inputs: list[int], order: Order | None = None, output: int = 0, **options) -> int:
-        """Adds an operator that gives one of the node's outputs, in an order of axes."""
+        """Adds an operator that writes one of the node's outputs, in an order of axes."""
         index = self.output(order, output)
         self.file.operator(kind, inputs, [index], **options)
         return index
 
     def write_unscaled(self, kind: str, inputs: list[int], name: str, order: Order | None = None, **options) -> int:
-        """As `write`, for an operator that in int8 gives numbers of the scale of `name`, which it reads."""
+        """As `write`, for an operator whose int8 output has the scale of its input `name`."""
         before, after = (self.source.roundings.get(one) for one in (name, self.node.outputs[0]))
         if not self.node.integer or before == after:
             return self.write(kind, inputs, order, **options)
@@ -164,7 +164,7 @@ class LiteRtGraph:
         return self.write("QUANTIZE", [given], order)
 
     def write_in_float(self, rule: Callable[[LiteRtGraph], None]) -> None:
-        """Writes an int8 operator that LiteRT does not compute in int8: in float, and rounds what it gives."""
+        """Writes an int8 operator that LiteRT lacks in int8 as a float operator with a rounded output."""
         node = self.node
         (name,) = node.outputs
         between = f"{name}.float"
@@ -177,7 +177,7 @@ class LiteRtGraph:
         self.write("QUANTIZE", [given], order)
 
     def output(self, order: Order | None = None, output: int = 0) -> int:
-        """The tensor of one of the node's outputs, for an operator that is added apart."""
+        """Returns the tensor of one of the node's outputs, for an operator that is added separately."""
         name = self.node.outputs[output]
         shape = self.shape(name)
         order = plain(len(shape)) if order is None else order
@@ -189,11 +189,11 @@ class LiteRtGraph:
         return index
 
     def same(self, index: int, order: Order, output: int = 0) -> None:
-        """Says that a tensor is one of the node's outputs."""
+        """Declares a tensor to be one of the node's outputs."""
         self._stored.setdefault((self.node.outputs[output], self.node.integer), {})[order] = index
 
     def stored(self, name: str) -> dict[Order, int]:
-        """The orders in which a tensor is there already."""
+        """The orders in which a tensor already exists."""
         return self._stored.get((name, self.node.integer), {})
 
     def temporary(
@@ -206,13 +206,13 @@ class LiteRtGraph:
         return index
 
     def moved(self, tensor: int, axes: list[int], name: str, integer: bool) -> int:
-        """A stored tensor with its axes in another order."""
+        """Returns a stored tensor with its axes in another order."""
         if axes == sorted(axes):
             return tensor
         before = self.file.shape(tensor)
         shape = tuple(before[axis] for axis in axes)
         long = [axis for axis in axes if before[axis] > 1]
-        if long == sorted(long):  # only axes of size 1 move: the numbers stay where they are
+        if long == sorted(long):  # only axes of size 1 move, so the data stays unchanged
             return self.reshaped(tensor, shape, name, integer)
         inputs = [tensor, self.file.constant("order", np.array(axes, np.int32))]
         return self.temporary("TRANSPOSE", inputs, shape, self._type(name, integer), name, self._held(name, integer))
@@ -225,7 +225,7 @@ class LiteRtGraph:
         return self.temporary("RESHAPE", inputs, shape, kind, name, rounding, newShape=list(shape))
 
     def integers(self, *values: int) -> int:
-        """A constant list of int32."""
+        """Adds a constant list of int32."""
         return self.file.constant("sizes", np.array(values, np.int32))
 
     def _type(self, name: str, integer: bool) -> str:

@@ -1,4 +1,4 @@
-"""LiteRT's form of ONNX's operators that move elements. Each function writes `graph.node`."""
+"""LiteRT's forms of ONNX's operators that move elements. Each function writes `graph.node`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def concat(graph: LiteRtGraph) -> None:
     rank, order = common_order(graph)
     axis = graph.attribute("axis") % rank
     inputs = [graph.read(name, order) for name in graph.node.inputs]
-    if graph.node.integer:  # LiteRT's int8 kernel takes one scale only
+    if graph.node.integer:  # LiteRT's int8 kernel supports only one scale
         wanted = graph.source.roundings[graph.node.outputs[0]]
         for place, name in enumerate(graph.node.inputs):
             held = graph.source.held.get(name)
@@ -40,7 +40,7 @@ def split(graph: LiteRtGraph) -> None:
         else graph.output(order, index)
         for index, name in enumerate(parts)
     ]
-    if len(set(sizes)) == 1:  # XNNPACK takes this one only
+    if len(set(sizes)) == 1:  # XNNPACK supports only this one
         graph.file.operator("SPLIT", [place, given], outputs, numSplits=len(sizes))
     else:
         graph.file.operator("SPLIT_V", [given, graph.integers(*sizes), place], outputs, numSplits=len(sizes))
@@ -161,7 +161,7 @@ def _flat(graph: LiteRtGraph, name: str) -> int:
 
 
 def gather_elements(graph: LiteRtGraph) -> None:
-    """By one list of places, in the tensor as a whole; the index has to be known."""
+    """Gathers from the flattened tensor by one list of indices; the index has to be constant."""
     x, index = graph.node.inputs
     places = _elements(graph, graph.required(index, "index"), graph.shape(x), graph.attribute("axis", 0))
     taken = np.arange(math.prod(graph.shape(x))).reshape(graph.shape(x))[places]
@@ -169,7 +169,7 @@ def gather_elements(graph: LiteRtGraph) -> None:
 
 
 def scatter(graph: LiteRtGraph) -> None:
-    """ScatterElements, ScatterND: each element is one of the data or one of the updates; the index has to be known."""
+    """ScatterElements, ScatterND: selects each element from the data or the updates; the index has to be constant."""
     x, index, updates = graph.node.inputs
     if graph.attribute("reduction", b"none") != b"none":
         raise graph.unsupported("a sum of what is scattered")
@@ -188,7 +188,7 @@ def scatter(graph: LiteRtGraph) -> None:
 
 
 def _elements(graph: LiteRtGraph, index: np.ndarray, shape, axis: int) -> tuple[np.ndarray, ...]:
-    """What NumPy indexes with, for ONNX's index along one axis."""
+    """Converts ONNX's index along one axis to a NumPy index."""
     axis %= len(shape)
     places = list(np.indices(index.shape))
     places[axis] = np.where(index < 0, index + shape[axis], index)
@@ -219,7 +219,7 @@ def expand(graph: LiteRtGraph) -> None:
 
 
 def transpose(graph: LiteRtGraph) -> None:
-    """The same stored tensor; its axes have other numbers."""
+    """Keeps the stored tensor and renumbers its axes."""
     x = graph.node.inputs[0]
     order = graph.order(x)
     axes = list(graph.attribute("perm", range(len(order))[::-1]))
@@ -230,7 +230,7 @@ def transpose(graph: LiteRtGraph) -> None:
 
 
 def reshape(graph: LiteRtGraph) -> None:
-    """Groups of axes that become others stay where they are; only the order within a group has to be ONNX's."""
+    """Keeps the order of groups of axes that become others; within a group, ONNX's order is required."""
     x = graph.node.inputs[0]
     before, after = graph.shape(x), graph.shape(graph.node.outputs[0])
     groups = _groups(before, after)
@@ -244,7 +244,7 @@ def reshape(graph: LiteRtGraph) -> None:
 
 
 def _groups(before, after) -> list[tuple[list[int], list[int]]]:
-    """Runs of axes of both shapes with the same number of elements, as short as can be."""
+    """The shortest runs of axes of both shapes with equal numbers of elements."""
     groups, i, j = [], 0, 0
     while i < len(before) or j < len(after):
         given, made = list(range(i, min(i + 1, len(before)))), list(range(j, min(j + 1, len(after))))

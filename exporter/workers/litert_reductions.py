@@ -1,4 +1,4 @@
-"""LiteRT's form of ONNX's operators along axes: norms, reductions, softmax. Each function writes `graph.node`."""
+"""LiteRT's forms of ONNX's operators along axes: norms, reductions, softmax. Each function writes `graph.node`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from litert_arithmetic import Rule, Steps, axes_of, left_over
 from litert_graph import LiteRtGraph
 
-_INT32 = 2  # of the schema's TensorType
+_INT32 = 2  # value in the schema's TensorType
 
 
 def batch_norm(graph: LiteRtGraph) -> None:
@@ -85,7 +85,7 @@ def reduction(kind: str) -> Rule:
 
 
 def norm(squared: bool) -> Rule:
-    """ReduceL1 or ReduceL2."""
+    """The rule for ReduceL1 or ReduceL2."""
 
     def rule(graph: LiteRtGraph) -> None:
         steps, axes, keeps = Steps(graph), axes_of(graph), bool(graph.attribute("keepdims", 1))
@@ -102,7 +102,7 @@ def norm(squared: bool) -> Rule:
 
 
 def log_sum_exp(graph: LiteRtGraph) -> None:
-    """The largest is taken out first, so that no exponent is above zero."""
+    """Subtracts the largest value first, so that no exponent is above zero."""
     steps, axes, keeps = Steps(graph), axes_of(graph), bool(graph.attribute("keepdims", 1))
     where = graph.integers(*(steps.order.index(axis) for axis in axes))
     few = [1 if axis in axes else graph.shape(graph.node.inputs[0])[axis] for axis in steps.order]

@@ -1,4 +1,4 @@
-"""Writes an ONNX model operator by operator: each has its rule, which says its form in LiteRT."""
+"""Writes an ONNX model operator by operator, each by its rule."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def write(source: OnnxSource, precision: str, channels_last_ends: frozenset[str]
     """Writes every operator.
 
     Args:
-        channels_last_ends: Inputs and outputs that the file has in the order [N, H, W, C].
+        channels_last_ends: Inputs and outputs to store in the order [N, H, W, C].
 
     Returns:
-        The graph, and the tensors of its inputs and outputs by name.
+        The graph, and name -> tensor of its inputs and of its outputs.
     """
     graph = LiteRtGraph(source, precision)
     inputs = {}
@@ -69,7 +69,7 @@ def write(source: OnnxSource, precision: str, channels_last_ends: frozenset[str]
 
 
 def _ended(graph: LiteRtGraph, name: str, tensor: str, order: Order, taken: list[int]) -> int:
-    """An output's tensor; a copy where it is another end of the model too, and integers in place of booleans."""
+    """Returns an output's tensor; a copy if it is also another input or output; integers instead of booleans."""
     index = graph.read(tensor, order)
     shape = graph.file.shape(index)
     dtype = "float32" if tensor in graph.source.roundings else graph.source.dtypes[tensor]

@@ -1,8 +1,7 @@
-"""Reads an ONNX model in the form that the LiteRT writer takes: fixed shapes, no constant arithmetic, no roundings.
+"""Reads an ONNX model for the LiteRT writer: with fixed shapes, without constant arithmetic and rounding operators.
 
-An int8 ONNX model rounds tensors by operators between the others. LiteRT stores the rounding with the tensor. So
-QuantizeLinear and DequantizeLinear become roundings of tensors, and an operator whose inputs and output are rounded
-computes in int8.
+An int8 ONNX model rounds tensors by separate operators; LiteRT stores the rounding with the tensor. So QuantizeLinear
+and DequantizeLinear become roundings of tensors, and an operator with rounded inputs and output computes in int8.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from worker_host import WorkerFailure
 
-_LARGEST_FOLDED = 1 << 22  # elements of a constant that is computed here
-_TO_SIGNED = 128  # ONNX's unsigned integers less this are LiteRT's
+_LARGEST_FOLDED = 1 << 22  # most elements of a constant that is computed here
+_TO_SIGNED = 128  # subtracted from ONNX's unsigned integers for LiteRT
 
 
 @dataclass
 class SourceNode:
-    """An operator.
+    """An operator of the model.
 
     Attributes:
         integer: Whether it computes in int8.
@@ -38,7 +37,7 @@ class SourceNode:
 
 @dataclass(frozen=True)
 class HeldConstant:
-    """A constant that the file holds in integers; `zero` is 0 for each channel's own scale."""
+    """A constant stored as integers; `zero` is 0 for per-channel scales."""
 
     integers: np.ndarray
     scales: np.ndarray
@@ -51,12 +50,12 @@ class OnnxSource:
     """The model.
 
     Attributes:
-        outputs: Of the model: name -> tensor.
-        shapes, dtypes: Of every tensor.
-        constants: Of floats, integers and booleans; held ones as floats.
-        held: Those of `constants` that are integers with a scale.
-        roundings: Tensors of integers that an operator writes.
-        rounded: Those tensors -> the tensor of floats that was rounded to it.
+        outputs: Output name -> tensor.
+        shapes, dtypes: Tensor -> shape, element type.
+        constants: Constant -> value; those in `held` as floats.
+        held: Constants that are integers with a scale.
+        roundings: Integer tensor written by an operator -> its rounding.
+        rounded: Integer tensor -> the float tensor that was rounded.
     """
 
     nodes: list[SourceNode]
@@ -81,7 +80,7 @@ def read(path: str, integer_kinds: frozenset[str]) -> OnnxSource:
     """Reads `path`.
 
     Args:
-        integer_kinds: Operators that LiteRT computes in int8.
+        integer_kinds: Operators that LiteRT supports in int8.
 
     Raises:
         WorkerFailure: A tensor's shape depends on the image.
@@ -131,6 +130,11 @@ def read(path: str, integer_kinds: frozenset[str]) -> OnnxSource:
 
 def _fold(node, constants: dict, opset: int) -> None:
     """Computes an operator on constants."""
+    if node.op_type == "Range":  # counted in the numbers' own type: onnx's evaluator counts in float64
+        start, limit, step = (constants[name] for name in node.input)
+        count = max(int(np.ceil((limit - start) / step)), 0)
+        constants[node.output[0]] = (start + step * np.arange(count)).astype(start.dtype)
+        return
     graph = helper.make_graph(
         [node],
         "one",
@@ -147,7 +151,7 @@ def _fold(node, constants: dict, opset: int) -> None:
 
 
 def _join_hard_swish(source: OnnxSource) -> None:
-    """`x * HardSigmoid(x)`, as int8 models have it, becomes one operator, which LiteRT has in int8."""
+    """Joins `x * HardSigmoid(x)` of int8 models to one operator, which LiteRT supports in int8."""
     readers, makers = source.readers(), {name: node for node in source.nodes for name in node.outputs}
     gone = []
     for node in source.nodes:
@@ -166,7 +170,7 @@ def _join_hard_swish(source: OnnxSource) -> None:
 
 
 def _join_gelu(source: OnnxSource) -> None:
-    """`x * (1 + erf(x / sqrt(2))) / 2` becomes one operator: LiteRT has no erf."""
+    """Joins `x * (1 + erf(x / sqrt(2))) / 2` to one operator: LiteRT has no erf."""
     readers = source.readers()
 
     def only_reader(name: str, kind: str) -> SourceNode | None:
@@ -174,7 +178,7 @@ def _join_gelu(source: OnnxSource) -> None:
         return found[0] if len(found) == 1 and found[0].kind == kind and name not in source.outputs else None
 
     def factor(node: SourceNode | None, of: str) -> float | None:
-        """The constant that a Mul or Add takes besides `of`."""
+        """The constant operand of a Mul or Add besides `of`."""
         if node is None:
             return None
         other = [name for name in node.inputs if name != of]
@@ -211,7 +215,7 @@ def _join_gelu(source: OnnxSource) -> None:
 
 
 def _settle_roundings(source: OnnxSource, integer_kinds: frozenset[str]) -> None:
-    """Takes the rounding operators out; marks the operators that compute in int8."""
+    """Removes the rounding operators; marks the operators that compute in int8."""
     renamed: dict[str, str] = {}
     nodes = []
     for node in source.nodes:
@@ -241,7 +245,7 @@ def _settle_roundings(source: OnnxSource, integer_kinds: frozenset[str]) -> None
 
 
 def _is_rounded(node: SourceNode, source: OnnxSource) -> bool:
-    """Whether all real numbers that an operator reads are integers with a scale."""
+    """Whether all real inputs of an operator are integers with a scale."""
     given = [name for name in node.inputs if name and source.dtypes[name] in ("float32", "int8")]
     if not any(name in source.roundings for name in given):
         return False
@@ -257,7 +261,7 @@ def _rounding(node: SourceNode, source: OnnxSource) -> TensorRounding:
 
 
 def _hold(node: SourceNode, source: OnnxSource) -> None:
-    """A constant in integers."""
+    """Records a constant that is stored as integers."""
     integers, scales = (source.constants[name] for name in node.inputs[:2])
     zero = source.constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros((), integers.dtype)
     if scales.size > 1 and zero.any():

@@ -1,4 +1,4 @@
-"""Compares the tensors inside a LiteRT model with the reference's. Commands: read, whole, accumulated, local, save.
+"""Compares a LiteRT model's intermediate tensors with the reference's. Commands: read, whole, accumulated, local, save.
 
 The reference's values are in .npy files, in ONNX's order of axes, by the name of the model's tensor. The writer keeps
 ONNX's names, and the file says in which order each tensor is stored (`litert_file.ORDERS`).
@@ -99,7 +99,7 @@ def save(arguments, _arrays):
 
 
 def _isolated(target: str, stops: set[str], files: dict[str, str]) -> tuple[bytes, list[str]]:
-    """A model of the target's own operators that takes and gives tensors as the reference has them, and its inputs."""
+    """Returns a model of the target's operators with tensors in the reference's form, and its inputs."""
     names, makers, tensors = _state["names"], _state["makers"], _state["tensors"]
     mine, feeds, waiting = set(), {}, [target]
     while waiting:
@@ -123,7 +123,7 @@ def _isolated(target: str, stops: set[str], files: dict[str, str]) -> tuple[byte
 
 
 class _Part:
-    """Some operators of a model, with operators before and behind that bring tensors into the reference's form."""
+    """Some operators of a model, with operators before and after that convert tensors to the reference's form."""
 
     def __init__(self, model) -> None:
         self._model, self._graph = model, model.subgraphs[0]
@@ -131,7 +131,7 @@ class _Part:
         self.codes, self.operators, self.inputs = list(model.operatorCodes), [], []
 
     def feed(self, index: int, order: tuple[int, ...]) -> None:
-        """Takes a tensor's values as floats in ONNX's order."""
+        """Adds an input for a tensor, as floats in ONNX's order."""
         tensor = self.tensors[index]
         given = self._like(
             tensor, _unordered(tuple(tensor.shape), order), f"{index}.given", is_float=_is_rounded(tensor)
@@ -142,7 +142,7 @@ class _Part:
         self._add("TRANSPOSE", [given, self._constant(order)], index)
 
     def packed(self, target: int, order: tuple[int, ...]) -> bytes:
-        """The model with one output: the target as floats in ONNX's order."""
+        """Returns the model with one output: the target as floats in ONNX's order."""
         tensor = self.tensors[target]
         back = tuple(order.index(axis) for axis in range(len(order)))
         shape = _unordered(tuple(tensor.shape), order)
@@ -171,7 +171,7 @@ class _Part:
 
 
 def _run(content: bytes, arrays) -> list[np.ndarray]:
-    """The outputs; integers of a rounded tensor as what they mean."""
+    """Returns the outputs; those of rounded tensors as real numbers."""
     try:
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
@@ -233,7 +233,7 @@ def _is_rounded(tensor) -> bool:
 
 
 def _range(tensor) -> dict:
-    """Scale, zero point, and the lowest and highest value that an 8-bit tensor holds."""
+    """Scale, zero point, and the smallest and largest value of an 8-bit tensor."""
     scale, zero = float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
     return {"scale": scale, "zero_point": zero, "low": (-128 - zero) * scale, "high": (127 - zero) * scale}
 

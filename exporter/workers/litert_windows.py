@@ -1,4 +1,4 @@
-"""LiteRT's form of ONNX's convolutions, pools, resizes and matrix products. Each function writes `graph.node`."""
+"""LiteRT's forms of ONNX's convolutions, pools, resizes and matrix products. Each function writes `graph.node`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import itertools
 
 import numpy as np
 from litert_file import TensorRounding
-from litert_graph import LiteRtGraph, channels_last
+from litert_graph import LiteRtGraph, channels_last, plain
 
 _SAME, _VALID = 0, 1
 _LOWEST = np.float32(np.finfo(np.float32).min)
-_SMALLEST_ROUNDED = 1024  # elements of a weight that is worth 8 bits of its own
+_SMALLEST_ROUNDED = 1024  # smallest number of elements of a weight to round to 8 bits
 _LARGEST = 127
 _LAST = channels_last(4)
 
@@ -80,7 +80,7 @@ def conv_transpose(graph: LiteRtGraph) -> None:
 
 
 def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
-    """The weights of a convolution over all channels that computes what one in groups does."""
+    """The weights of a convolution over all channels that equals a grouped one."""
     inputs, per_group, *kernel = weight.shape
     whole, size = np.zeros((inputs, per_group * groups, *kernel), weight.dtype), inputs // groups
     for group in range(groups):
@@ -90,7 +90,7 @@ def _ungrouped(weight: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _spread(weight: np.ndarray, dilations) -> np.ndarray:
-    """The weights with the zeros between them that a dilation means."""
+    """The weights with the zeros of a dilation between them."""
     rows, columns = dilations
     inputs, outputs, height, width = weight.shape
     whole = np.zeros((inputs, outputs, (height - 1) * rows + 1, (width - 1) * columns + 1), weight.dtype)
@@ -99,11 +99,11 @@ def _spread(weight: np.ndarray, dilations) -> np.ndarray:
 
 
 def weight_of(graph: LiteRtGraph, name: str, order, axis: int, outputs: int, *, hybrid: bool = True) -> int:
-    """A product's weight in the order that LiteRT has it; in int8 with a scale for each output channel.
+    """Adds a product's weight in LiteRT's order; in int8 with a scale per output channel.
 
     Args:
-        axis: Of the output channels, in that order.
-        hybrid: Whether LiteRT takes this weight in int8 beside float inputs.
+        axis: Axis of the output channels, in that order.
+        hybrid: Whether LiteRT supports this weight in int8 with float inputs.
     """
     value, held = graph.value(name), graph.source.held.get(name)
     if graph.node.integer and held is not None:
@@ -126,7 +126,7 @@ def _bias(graph: LiteRtGraph, x: str, outputs: int) -> int:
 
 
 def bias_of(graph: LiteRtGraph, value: np.ndarray, name: str, x: str, outputs: int) -> int:
-    """A bias of float32; of an int8 product, of int32 in the scale of its sums."""
+    """Adds a bias in float32, or for an int8 product in int32 with the scale of its sums."""
     node = graph.node
     if not node.integer:
         return graph.constant(value.astype(np.float32), name or f"{node.outputs[0]}.bias")
@@ -157,7 +157,7 @@ def _pads(graph: LiteRtGraph, x: str, kernel, strides, dilations) -> list[int]:
 
 
 def _is_same(sizes, pads, kernel, strides, dilations) -> bool:
-    """Whether LiteRT's SAME pads so."""
+    """Whether LiteRT's SAME gives this padding."""
     for axis in (0, 1):
         size, step = sizes[axis], strides[axis]
         total = max((-(-size // step) - 1) * step + (kernel[axis] - 1) * dilations[axis] + 1 - size, 0)
@@ -169,10 +169,10 @@ def _is_same(sizes, pads, kernel, strides, dilations) -> bool:
 def _padded(
     graph: LiteRtGraph, x: str, pads, kernel, strides, dilations, lowest: float | None = None
 ) -> tuple[int, int]:
-    """The input with what LiteRT does not pad itself, and how it pads the rest.
+    """Returns the input with the padding that LiteRT lacks, and LiteRT's padding mode for the rest.
 
     Args:
-        lowest: What to pad with, where it is not zero.
+        lowest: Value to pad with; None: zero.
     """
     if _is_same(graph.shape(x)[2:], pads, kernel, strides, dilations):
         return graph.read(x, _LAST), _SAME
@@ -182,7 +182,7 @@ def _padded(
 
 
 def _with_zeros(graph: LiteRtGraph, x: str, pads, lowest: float | None = None) -> int:
-    """The input with pads of zeros, or of the lowest number."""
+    """Pads the input with zeros, or with the lowest number."""
     top, left, bottom, right = pads
     batch, channels, height, width = graph.shape(x)
     sides = graph.file.constant("pads", np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32))
@@ -197,7 +197,7 @@ def _with_zeros(graph: LiteRtGraph, x: str, pads, lowest: float | None = None) -
 
 
 def _window(graph: LiteRtGraph) -> tuple[list[int], list[int], list[int]]:
-    """A pool's kernel, strides and pads; with `ceil_mode` the pads reach to the last window's end."""
+    """A pool's kernel, strides and pads; with `ceil_mode`, the pads extend to the last window's end."""
     x, made = graph.shape(graph.node.inputs[0]), graph.shape(graph.node.outputs[0])
     if len(x) != 4:
         raise graph.unsupported(f"a pool over {len(x) - 2} axes, not two")
@@ -250,7 +250,7 @@ def average_pool(graph: LiteRtGraph) -> None:
 
 
 def _counts(made: int, size: int, kernel: int, step: int, begin: int, end: int, counted: bool) -> np.ndarray:
-    """How many elements each window along one axis averages."""
+    """The number of elements that each window along one axis averages."""
     starts = np.arange(made) * step - begin
     low, high = (-begin, size + end) if counted else (0, size)
     return np.maximum(np.minimum(starts + kernel, high) - np.maximum(starts, low), 1)
@@ -310,7 +310,7 @@ def _scales(graph: LiteRtGraph, before, after) -> list[float]:
 
 
 def _resize_of_a_row(graph: LiteRtGraph) -> None:
-    """A resize of [N, C, W]."""
+    """Resizes [N, C, W]."""
     node, x = graph.node, graph.node.inputs[0]
     if node.integer:
         graph.write_in_float(_resize_of_a_row)
@@ -331,7 +331,7 @@ def _resize_of_a_row(graph: LiteRtGraph) -> None:
 
 
 def _resize_by_products(graph: LiteRtGraph, where: str, scales: list[float]) -> None:
-    """A resize that LiteRT lacks: the product with a matrix along each axis."""
+    """Writes a resize that LiteRT lacks as a product with a matrix along each axis."""
     node, x = graph.node, graph.node.inputs[0]
     if node.integer:
         graph.write_in_float(resize)
@@ -346,7 +346,7 @@ def _resize_by_products(graph: LiteRtGraph, where: str, scales: list[float]) -> 
 
 
 def _matrix(graph: LiteRtGraph, made: int, size: int, scale: float, where: str) -> int:
-    """(made, size): how much each element of the result takes of each given one; as ONNX's Resize is defined."""
+    """(made, size): the weight of each input element in each output element, by the definition of ONNX's Resize."""
     mode = graph.attribute("mode", b"nearest").decode()
     if graph.attribute("exclude_outside", 0) or graph.attribute("antialias", 0):
         raise graph.unsupported(f"a resize of mode {mode} that leaves out what is outside, or with antialias")
@@ -373,7 +373,7 @@ def _matrix(graph: LiteRtGraph, made: int, size: int, scale: float, where: str) 
 
 
 def _places(made: int, size: int, scale: float, where: str) -> np.ndarray | None:
-    """Where each element of an axis is in the given axis; None where that is not known."""
+    """The position of each output element in the input axis; None if unknown."""
     places = np.arange(made, dtype=np.float64)
     if where == "half_pixel" or (where == "pytorch_half_pixel" and made > 1):
         return (places + 0.5) / scale - 0.5
@@ -385,7 +385,7 @@ def _places(made: int, size: int, scale: float, where: str) -> np.ndarray | None
 
 
 def _nearest(made: int, size: int, scale: float, where: str, rounding: str) -> np.ndarray | None:
-    """Where ONNX takes each element of an axis from."""
+    """ONNX's source index of each output element; None if unknown."""
     places = _places(made, size, scale, where)
     if places is None:
         return None
@@ -399,7 +399,7 @@ def _nearest(made: int, size: int, scale: float, where: str, rounding: str) -> n
 
 
 def _lite_nearest(made: int, size: int, corners: bool, centers: bool) -> np.ndarray:
-    """Where LiteRT's resize takes each element of an axis from."""
+    """LiteRT's source index of each output element."""
     scale = np.float32((size - 1) / (made - 1) if corners and made > 1 else size / made)
     places = (np.arange(made, dtype=np.float32) + np.float32(0.5 if centers else 0)) * scale
     places = np.floor(places + np.float32(0.5)) if corners else np.floor(places)
@@ -429,6 +429,11 @@ def mat_mul(graph: LiteRtGraph) -> None:
         held = weight_of(graph, other, (1, 0), 0, value.shape[1])
         bias = bias_of(graph, np.zeros(value.shape[1], np.float32), "", x, value.shape[1])
         graph.write("FULLY_CONNECTED", [graph.read(x), held, bias], keepNumDims=True)
+        return
+    if len(graph.shape(other)) == 1 and len(shape) > 1:
+        column = graph.reshaped(graph.read(other), (*graph.shape(other), 1), other, False)
+        made = graph.temporary("BATCH_MATMUL", [graph.read(x), column], (*shape[:-1], 1))
+        graph.same(graph.reshaped(made, shape[:-1], x, False), plain(len(shape) - 1))
         return
     rank = max(len(shape), len(graph.shape(other)))
     if min(len(shape), len(graph.shape(other))) < 2 or rank > 5:

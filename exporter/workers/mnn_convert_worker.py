@@ -1,6 +1,6 @@
 """Converts an ONNX model to MNN's format, and reads one. Commands: convert, describe.
 
-MNN's console scripts install a telemetry package with pip and report what they did; the converter function does
+MNN's console scripts install a telemetry package with pip and report their use; the converter function does
 neither, so it is called directly.
 """
 
@@ -30,14 +30,14 @@ def convert(arguments, _arrays):
 
 
 def describe(arguments, _arrays):
-    """Each operator of a model: its type, its name, and the bits of its integer weights, or 0."""
+    """Returns type, name and integer weight bits (0 if none) of each operator."""
     model = as_json(arguments["model"])
     operators = [[op["type"], op.get("name", ""), _weight_bits(op.get("main", {}))] for op in model["oplists"]]
     return {"operators": operators}, []
 
 
 def as_json(file: str) -> dict:
-    """The whole model, as MNN writes it in JSON."""
+    """Returns the whole model from MNN's JSON form."""
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, "model.json")
         _tools.mnnconvert(["mnnconvert", "-f", "MNN", "--modelFile", file, "--JsonFile", text])
@@ -53,7 +53,7 @@ def _weight_bits(parameters: dict) -> int:
 
 
 def _settle_uuid(file: str) -> None:
-    """Replaces the random id of each conversion by one that depends on the bytes only."""
+    """Replaces the random id of a conversion by one that depends only on the bytes."""
     drawn = MNN.get_model_uuid(file).encode()
     with open(file, "rb") as stream:
         content = stream.read()

@@ -1,4 +1,4 @@
-"""Looks inside an MNN model as it runs: a module starts and stops at any tensor. Commands: see `subgraph_trace`."""
+"""Traces an MNN model: a module can start and stop at any tensor. Commands: see `subgraph_trace`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subgraph_trace
 from mnn_convert_worker import as_json
 from worker_host import WorkerFailure
 
-# What ONNX calls MNN's operators: the graph is matched with the reference's as an ONNX graph is.
+# ONNX's names of MNN's operators: the graph is matched with the reference's like an ONNX graph.
 _KINDS = {
     "Convolution": "Conv",
     "ConvolutionDepthwise": "Conv",
@@ -34,7 +34,7 @@ _ARITHMETIC = {
     "SIGMOID": "Sigmoid",
     "HARDSWISH": "HardSwish",
 }
-_OURS = (".clamped", ".copy")  # `onnx_unquantize_worker` names a tensor so that it clips to what its 8 bits hold
+_OURS = (".clamped", ".copy")  # suffixes of `onnx_unquantize_worker` for tensors that it clips to 8 bits
 _TYPES = {"f": (expr.float, np.float32), "i": (expr.int, np.int32), "b": (expr.int, np.int32)}
 _state: dict = {}
 
@@ -112,7 +112,7 @@ def run(feeds: dict[str, np.ndarray], targets: list[str]) -> list[np.ndarray]:
 
 
 def _variable(name: str, array: np.ndarray):
-    """A tensor in the layout in which the operator before it gives it; the one behind takes it for that."""
+    """A tensor in the layout of its producer, which its readers expect."""
     kind, dtype = _TYPES[array.dtype.kind]
     value = expr.const(np.ascontiguousarray(array, dtype), list(array.shape), expr.NCHW, kind)
     wanted = _state["formats"].get(name, expr.NCHW)

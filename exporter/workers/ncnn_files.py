@@ -1,6 +1,6 @@
-"""Reads ncnn's two files: `.param` lists the layers, one per line; `.bin` holds their weights in the same order.
+"""Reads ncnn's two files: `.param` lists the layers, one per line; `.bin` contains their weights in the same order.
 
-The weights have neither names nor offsets; ncnn itself tells here what each kind of layer reads.
+Weights have neither names nor offsets; ncnn itself reports here what each layer reads.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class NcnnLayer:
         kind, name: Type and name.
         inputs, outputs: Names of tensors ("blobs").
         parameters: Number of a parameter -> its value, as text.
-        weights: Bytes that the layer reads, in order, tags included; empty until `read_weights`.
-        tagged: Which of them have a tag, which says how they are stored.
+        weights: Bytes of the layer's weights, in order, with tags; empty before `read_weights`.
+        tagged: Whether each weight has a tag with its storage format.
     """
 
     def __init__(self, line: str) -> None:
@@ -40,7 +40,7 @@ class NcnnLayer:
 
 
 class _Asked(ncnn.ModelBin):
-    """Notes what a layer reads: how many numbers, and whether a tag comes before them."""
+    """Records a layer's reads: number of values, and whether a tag precedes them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def write_layers(param: str, head: list[str], layers: list[NcnnLayer]) -> None:
 
 
 def read_weights(param: str, file: str, layers: list[NcnnLayer]) -> None:
-    """Gives each layer its weights."""
+    """Sets the weights of all layers."""
     net = ncnn.Net()
     if net.load_param(param) != 0:
         raise WorkerFailure(f"ncnn cannot load {param}")
@@ -95,12 +95,12 @@ def read_weights(param: str, file: str, layers: list[NcnnLayer]) -> None:
 
 
 def floats_of(weights: np.ndarray) -> np.ndarray | None:
-    """Tagged weights as float32; None if they are stored otherwise."""
+    """Converts tagged weights to float32; None for another storage format."""
     return weights[4:].view(np.float32) if not weights[:4].any() else None
 
 
 def halves_of(weights: np.ndarray) -> np.ndarray:
-    """Tagged fp32 weights in fp16, with its tag; as they are if fp16 would overflow or they are stored otherwise."""
+    """Converts tagged fp32 weights to fp16 with its tag; unchanged if fp16 would overflow or for another format."""
     floats = floats_of(weights)
     if floats is None or np.abs(floats).max(initial=0) > np.finfo(np.float16).max:
         return weights
@@ -110,7 +110,7 @@ def halves_of(weights: np.ndarray) -> np.ndarray:
 
 
 def loaded(param: str, file: str) -> ncnn.Net:
-    """The network, which computes in fp32, and in int8 where a layer has its scales."""
+    """Loads the network; it computes in fp32, and in int8 for layers with scales."""
     net = ncnn.Net()
     net.opt.num_threads = 1
     net.opt.use_vulkan_compute = False

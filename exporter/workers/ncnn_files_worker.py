@@ -1,4 +1,4 @@
-"""Changes the files that pnnx wrote. Commands: name_tensors, quantize."""
+"""Changes the files of pnnx. Commands: name_tensors, quantize."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from worker_host import WorkerFailure
 _SCALE_TERM = {"Convolution": 8, "ConvolutionDepthWise": 8, "InnerProduct": 8}  # the parameter int8_scale_term
 _REQUANTIZES = ("Convolution", "ConvolutionDepthWise")
 _TOP = 127
-_TOLERANCE = 0.02  # of the values' spread; weights may be fp16
+_TOLERANCE = 0.02  # fraction of the values' spread; weights may be fp16
 _LONGEST_NAME = 200  # characters; ncnn reads 255
 
 
 def name_tensors(arguments, arrays):
-    """Gives the tensors in `param` the names that they had before the conversion, which pnnx replaces by numbers.
+    """Restores the tensors' names in `param`, which pnnx replaces by numbers.
 
     A tensor is found by its values on one image.
 
@@ -24,11 +24,11 @@ def name_tensors(arguments, arrays):
         arrays: The input tensors.
 
     Returns:
-        named: How many have got their name.
+        named: Number of restored names.
     """
     head, layers = read_layers(arguments["param"])
     extractor = loaded(arguments["param"], arguments["bin"]).create_extractor()
-    extractor.set_light_mode(False)  # keeps what each layer gives
+    extractor.set_light_mode(False)  # keeps each layer's output
     given = [ncnn.Mat(np.ascontiguousarray(array[0])).clone() for array in arrays]
     for index, mat in enumerate(given):
         extractor.input(f"in{index}", mat)
@@ -67,16 +67,16 @@ def _is_same(values: np.ndarray, sample: list) -> bool:
 
 
 def quantize(arguments, _arrays):
-    """Writes 8-bit weights and scales into `param` and `bin`, which hold floats. ncnn's wheels contain no quantizer.
+    """Writes 8-bit weights and scales into the float `param` and `bin`; ncnn's wheels contain no quantizer.
 
-    A product is found by its weights: they are whole multiples of its own scales. Other layers get fp16 weights.
+    A product is found by its weights, which are integer multiples of its scales. Other layers get fp16 weights.
 
     Args:
-        products: Of each product of the graph, in its order: `scales` of its weights, one for each output channel, and
-            `input_scale` of what it reads. A scale is the size of a step.
+        products: For each product of the graph, in order: `scales` of its weights, one per output channel, and
+            `input_scale` of its input. A scale is the size of a step.
 
     Returns:
-        names: Layers that compute in int8 now.
+        names: Layers that now compute in int8.
     """
     head, layers = read_layers(arguments["param"])
     read_weights(arguments["param"], arguments["bin"], layers)
@@ -106,7 +106,7 @@ def quantize(arguments, _arrays):
 
 
 def _is_on_grid(layer: NcnnLayer, floats: np.ndarray, scales: list[float]) -> bool:
-    """Whether weights are whole multiples of these scales."""
+    """Whether weights are integer multiples of these scales."""
     if len(scales) != len(floats):
         return False
     if layer.kind == "ConvolutionDepthWise" and int(layer.parameters["7"]) != len(scales):
@@ -125,7 +125,7 @@ def _integers(floats: np.ndarray, scales: list[float]) -> np.ndarray:
 
 
 def _scale_behind(layer: NcnnLayer, layers: list[NcnnLayer], products: dict[NcnnLayer, dict]) -> float:
-    """The input scale of the int8 convolutions behind a convolution, which then gives integers; 0: it gives floats."""
+    """Input scale of the int8 convolutions after a convolution, which then outputs integers; 0: it outputs floats."""
     readers, waiting = [], list(layer.outputs)
     while waiting:
         name = waiting.pop()
@@ -144,7 +144,7 @@ def _scale_behind(layer: NcnnLayer, layers: list[NcnnLayer], products: dict[Ncnn
 
 
 def _write_scales(layer: NcnnLayer, product: dict, scale_behind: float) -> None:
-    """Appends what ncnn reads behind the weights and the bias; its scales are steps per unit."""
+    """Appends the scales that ncnn reads after weights and bias; its scales are steps per unit."""
     steps = [1 / np.array(product["scales"]), np.array([1 / product["input_scale"]])]
     if scale_behind:
         steps.append(np.array([1 / scale_behind]))

@@ -1,4 +1,4 @@
-"""Looks inside ncnn's files as they run: ncnn starts and stops at any tensor. Commands: see `subgraph_trace`."""
+"""Traces an ncnn model: ncnn can start and stop at any tensor. Commands: see `subgraph_trace`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subgraph_trace
 from ncnn_files import NcnnLayer, loaded, read_layers, read_weights
 from worker_host import WorkerFailure
 
-# What ONNX calls ncnn's layers: the graph is matched with the reference's as an ONNX graph is.
+# ONNX's names of ncnn's layers: the graph is matched with the reference's like an ONNX graph.
 _KINDS = {
     "Convolution": "Conv",
     "ConvolutionDepthWise": "Conv",

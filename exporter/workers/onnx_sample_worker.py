@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-_VALUES = 64  # of each tensor
-_AT_ONCE = 48  # tensors that are kept in memory
+_VALUES = 64  # sampled values per tensor
+_AT_ONCE = 48  # most tensors in memory
 
 
 def samples(arguments, arrays):

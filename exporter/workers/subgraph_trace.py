@@ -1,4 +1,4 @@
-"""Looks inside a model whose runtime can start and stop at any tensor. Commands: read, whole, accumulated, local, save.
+"""Traces a model whose runtime can start and stop at any tensor. Commands: read, whole, accumulated, local, save.
 
 Compared tensors are stored in .npy files: the reference's values by the name of the model's tensor.
 """
@@ -25,9 +25,9 @@ class Graph:
     Attributes:
         nodes: Type, inputs and outputs of each operator, in order.
         constants: Names of inputs that do not depend on the image.
-        inputs, outputs: Of the model; an output may be the second name of a tensor.
-        quantized: Tensor -> scale, zero point, and the values that its 8 bits hold.
-        second_names: Further names of tensors -> their own.
+        inputs, outputs: Inputs and outputs of the model; an output may be the second name of a tensor.
+        quantized: Tensor -> scale, zero point, and range of its 8-bit values.
+        second_names: Second name of a tensor -> its name.
         files: The model's files -> their names in a copy.
     """
 
@@ -38,7 +38,7 @@ class Graph:
     quantized: dict[str, dict]
     second_names: dict[str, str]
     files: dict[str, str]
-    producers: dict[str, list[str]] = field(init=False)  # tensor -> what its operator reads
+    producers: dict[str, list[str]] = field(init=False)  # tensor -> its operator's inputs
 
     def __post_init__(self) -> None:
         self.producers = {name: given for _, given, made in self.nodes for name in made}
@@ -47,7 +47,7 @@ class Graph:
         return self.second_names.get(name, name)
 
     def boundary(self, target: str, stops: set[str]) -> list[str]:
-        """The nearest stops before a tensor, or inputs."""
+        """Returns the nearest stops or inputs before a tensor."""
         found, seen, waiting = {}, set(), list(self.producers.get(target, ()))
         while waiting:
             name = waiting.pop()
@@ -62,11 +62,11 @@ class Graph:
 
 
 def commands(read_graph: Callable[[dict], Graph], run: Run) -> dict:
-    """The worker's commands.
+    """Returns the worker's commands.
 
     Args:
-        read_graph: Opens the files that `read` was given.
-        run: Tensors that are given, by name -> the values of others.
+        read_graph: Opens the files that were passed to `read`.
+        run: Computes tensors from the values of given ones.
     """
     state: dict = {}
 
@@ -118,7 +118,7 @@ def commands(read_graph: Callable[[dict], Graph], run: Run) -> dict:
 
 
 def _feeds(graph: Graph, target: str, arguments: dict) -> dict[str, str]:
-    """The tensors that a target's own operators read -> the reference's files."""
+    """Inputs of a target's operators -> the reference's files."""
     files = {graph.own(name): file for name, file in arguments["files"].items()}
     feeds = graph.boundary(graph.own(target), {graph.own(name) for name in arguments["stops"]} & files.keys())
     lacking = [name for name in feeds if name not in files]

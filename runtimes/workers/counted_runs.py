@@ -1,10 +1,9 @@
 """Runs an ONNX model 2N times on one thread, for an instruction counter that is read after N runs and after all.
 
-    counted_runs.py                                imports only
-    counted_runs.py MODEL N INPUT.npy...           the emulator around this process counts; `os.getppid` is the sign
+    counted_runs.py MODEL N INPUT.npy...           an emulator around it counts; `os.getppid` tells it when to read
     counted_runs.py --here MODEL N INPUT.npy...    the kernel counts; prints both counts
 
-`--here` exits with 3 where the kernel has no instruction counter, and says why.
+`--here` exits with 3 and a reason if the kernel has no instruction counter.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ _ATTRIBUTES_BYTES = 128
 
 
 def main(arguments: list[str]) -> int:
-    if not arguments:  # everything is imported, and nothing runs
-        return 0
     here = arguments[:1] == ["--here"]
     model, runs, *inputs = arguments[here:]
     counter = None
@@ -58,7 +55,7 @@ def open_counter(kind: int = _HARDWARE, event: int = _INSTRUCTIONS) -> int:
     Raises:
         OSError: The kernel or the processor has no such counter, or does not allow it.
     """
-    import ctypes  # here alone: the emulated Python has no libffi
+    import ctypes  # not at the top: the emulated Python has no libffi
 
     number = _PERF_EVENT_OPEN.get(platform.machine())
     if number is None:

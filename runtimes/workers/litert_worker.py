@@ -40,7 +40,7 @@ def _loaded(file: str, threads: int) -> Interpreter:
 
 
 def describe(arguments, _arrays):
-    """Inputs, outputs and precision of a model that segexport did not write."""
+    """Returns inputs, outputs and precision of a model from another tool."""
     interpreter = _loaded(arguments["model"], 1)
     signature = next(iter(interpreter._get_full_signature_list().values()), {"inputs": {}, "outputs": {}})
     ends = {}
@@ -63,7 +63,7 @@ def describe(arguments, _arrays):
 
 
 def _ends(interpreter, arguments) -> tuple[list[int], list[int]]:
-    """The tensors of inputs and outputs: by the names of the file's signature, or else by their order."""
+    """Returns the tensors of inputs and outputs, by the names in the file's signature, or else by their order."""
     names = arguments["inputs"], [spec["name"] for spec in arguments["outputs"]]
     signature = next(iter(interpreter._get_full_signature_list().values()), {"inputs": {}, "outputs": {}})
     details = interpreter.get_input_details(), interpreter.get_output_details()
@@ -88,7 +88,7 @@ def _run(arrays) -> list[np.ndarray]:
 
 
 def operators(_arguments, _arrays, interpreter=None):
-    """[type, data type, provider, node] per operator: XNNPACK takes what it can, LiteRT's own kernels the rest."""
+    """Returns [type, data type, provider, node] per operator: XNNPACK, or LiteRT's kernels for all others."""
     interpreter = interpreter or _state["interpreter"]
     every = interpreter._get_ops_details()
     nodes = [one for one in every if one["op_name"] != "DELEGATE"]
@@ -96,7 +96,7 @@ def operators(_arguments, _arrays, interpreter=None):
     makers = {int(name): index for index, one in enumerate(nodes) for name in one["outputs"]}
     for delegate in (one for one in every if one["op_name"] == "DELEGATE"):
         stops, waiting = {int(name) for name in delegate["inputs"]}, [int(name) for name in delegate["outputs"]]
-        while waiting:  # what it replaces is between its outputs and its inputs
+        while waiting:  # the replaced operators are between its outputs and its inputs
             index = makers.get(waiting.pop())
             if index is not None and index not in taken:
                 taken.add(index)
@@ -106,7 +106,7 @@ def operators(_arguments, _arrays, interpreter=None):
     for index, one in enumerate(nodes):
         given = [int(name) for name in one["inputs"] if int(name) >= 0]
         if one["op_name"] == "DEQUANTIZE" and given[0] in constants:
-            continue  # done once, at loading
+            continue  # runs once, at loading
         kinds = {np.dtype(tensors[name]["dtype"]).name for name in given if name in tensors}
         dtype = "int8" if "int8" in kinds else "float" if kinds & {"float32", "float16"} else min(kinds, default="")
         kind = "".join(part.capitalize() for part in one["op_name"].split("_"))
@@ -116,7 +116,7 @@ def operators(_arguments, _arrays, interpreter=None):
 
 
 def _constants(interpreter, nodes) -> set[int]:
-    """Tensors that the file holds."""
+    """Returns the tensors that are stored in the file."""
     made = {int(name) for one in nodes for name in one["outputs"]}
     given = {one["index"] for one in interpreter.get_input_details()}
     return {int(name) for one in nodes for name in one["inputs"]} - made - given

@@ -64,10 +64,10 @@ def _run(arrays) -> list[np.ndarray]:
 def operators(_arguments, arrays):
     """Runs once and returns [type, data type, provider, layer] per layer.
 
-    A layer with int8 scales computes in int8. The others compute in the type of the values that they leave.
+    A layer with int8 scales computes in int8. Others compute in the type of their output.
     """
     extractor, ran = _fed(arrays), []
-    extractor.set_light_mode(False)  # keeps what each layer leaves
+    extractor.set_light_mode(False)  # keeps each layer's output
     with open(_state["file"]) as stream:
         lines = [line.split() for line in stream.read().splitlines()[2:] if line.strip()]
     for kind, name, given, made, *rest in lines:

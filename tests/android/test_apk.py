@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from segexport.verdict import Verdict
+
 from .conftest import ANDROID, CI, require_tools, script
 
 MODEL_BYTES = b"a model that must not be compressed " * 2000
@@ -46,6 +48,16 @@ def _badging(apk: Path) -> str:
     environment = {"LD_LIBRARY_PATH": ":".join(str(root / folder) for folder in libraries)}
     aapt2 = root / "usr/lib/android-sdk/build-tools/debian/aapt2"
     return script([aapt2, "dump", "badging", apk], timeout_s=60, env=environment)
+
+
+@pytest.mark.slow
+def test_lint_finds_nothing(apk: Path) -> None:
+    from segexport.android.lint import lint
+
+    found = lint(apk)
+    assert [check for check in found.checks if check.verdict not in (Verdict.PASS, Verdict.SKIPPED)] == []
+    libraries = {check.name: check.verdict for check in found.checks if check.name in ("elf.pages", "abi.complete")}
+    assert set(libraries.values()) == {Verdict.PASS if apk.stem != "lite" else Verdict.SKIPPED}
 
 
 @pytest.mark.slow

@@ -198,7 +198,7 @@ def _broken(manifest: dict, name: str) -> str:
         ("schema", "schema_version is 9, this program reads 1"),
         ("operation", 'geometry operation "rotate" is not known'),
         ("field", "a field that this program does not know: gamma"),
-        ("tiles", "a field that this program does not know: tiles"),
+        ("tiles", "the model is to be run in tiles"),
         ("type", "manifest.json: not a valid manifest"),
         ("outside", "lies outside of its folder: ../model.onnx"),
         ("channels", "std has 1 channels, there are 3 means"),

@@ -18,11 +18,13 @@ from segexport.exporter import to_litert
 from segexport.exporter.from_litert import adopt_litert
 from segexport.exporter.same_as_source import made_inputs, outputs_of
 from segexport.files.store import Store
+from segexport.measure.noise import noise
 from segexport.pipeline.registry import make_step, target_named
 from segexport.pipeline.step import StepContext
 from segexport.runtimes.base import RunOptions
 from segexport.runtimes.litert import LiteRtRuntime
 from segexport.runtimes.ort import OnnxRuntime
+from segexport.serve.endpoint import trial
 from segexport.spec import Precision
 from segexport.verdict import Verdict
 
@@ -96,6 +98,17 @@ def test_a_mask_as_output(workshop):
     tensors = made_inputs(source.manifest, 3)
     with LiteRtRuntime().open(made, RunOptions()) as session, OnnxRuntime().open(source, RunOptions()) as other:
         np.testing.assert_array_equal(session.infer(tensors).mask, other.infer(tensors).mask)
+
+
+def test_a_session_takes_the_order_of_every_other_format(workshop, source):
+    """A server's first run, a timing on noise, and an image as the contract has it."""
+    made = workshop.made(make_step("to_litert", {}), source)
+    with LiteRtRuntime().open(made, RunOptions()) as session:
+        for tensors in (trial(made.manifest), noise(made), made_inputs(source.manifest, 3)):
+            assert session.infer(tensors).mask.shape == (32, 32)
+            assert len(session.bench(tensors, 2)) == 2
+        with pytest.raises(InputError, match=r"takes float32 \[1, 3, 32, 32\], got float32 \[1, 32, 32, 3\]"):
+            session.infer([np.zeros((1, 32, 32, 3), np.float32)])
 
 
 def test_a_size_that_is_free_is_asked_for(source, tmp_path):

@@ -171,6 +171,7 @@ CASES: dict[str, Case] = {
     "squeeze": ("Squeeze", [integers(0)], {}),
     "unsqueeze": ("Unsqueeze", [integers(2)], {}),
     "times a matrix": ("MatMul", [noise(8, 3)], {}),
+    "times a vector": ("MatMul", [noise(8)], {}),
     "times matrices": ("MatMul", [noise(1, 4, 8, 3)], {}),
     "equal": ("Greater", [np.float32(0)], {}),
     "sign": ("Sign", [], {}),
@@ -246,7 +247,8 @@ def model_of(
 def by_onnxruntime(file: Path, x: np.ndarray) -> list[np.ndarray]:
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return [np.asarray(value) for value in session.run(None, {"x": x})]
 
 
 def last(value: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from segexport.exporter.targets.nb_kernels import nb_kernels, quantized_weights
 from segexport.exporter.targets.onnx import OnnxExport
 from segexport.exporter.targets.paddle_lite import PaddleLiteExport
 from segexport.files.store import Store
-from segexport.measure.audit import Ran, precision_check
+from segexport.measure.audit import NOT_RUN, Ran, precision_check
 from segexport.pipeline.plan import PlanRunner, plan
 from segexport.pipeline.step import StepContext
 from segexport.recipe.schema import Recipe
@@ -220,3 +220,11 @@ def test_nb_numbers():
         ("fetch", "moves", "host"),
     ]
     assert quantized_weights(b"..quantize_weight_bits..quantize_weight_bits..") == 2
+
+
+@pytest.mark.parametrize("widened_on_device", [False, True])
+def test_what_the_device_computes_otherwise_was_not_run(widened_on_device):
+    ran = (Ran("Conv2d", "fp32", "CPU"),)
+    check = precision_check(Precision.FP16, ran, "x", no_fp16="fp32 here", widened_on_device=widened_on_device)
+    assert check.verdict is Verdict.PASS
+    assert (check.details.get(NOT_RUN) == "fp32 here") is not widened_on_device

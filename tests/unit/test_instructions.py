@@ -15,7 +15,7 @@ from test_conclude import measured, rows
 
 from segexport.artifact import ModelArtifact
 from segexport.commands.bench_count import bench_count, render, require_usual
-from segexport.errors import InputError
+from segexport.errors import InputError, WorkerFailed
 from segexport.judge.cost_gates import instructions_check
 from segexport.measure import instructions
 from segexport.measure.instructions import CORES, PACKAGES, Instructions, count_instructions, here
@@ -30,14 +30,12 @@ LOCK = Path(__file__).resolve().parents[2] / "android_demo" / "ci" / "tools.lock
 EMULATOR = r"""
 while [ $# -gt 0 ]; do
   case $1 in
-    -cpu) core=$2 ;;
     -plugin) out=${2#*,out=} ;;
     *.onnx) runs=$2 ;;
   esac
   shift
 done
 [ -z "$out" ] || printf '%d\n' $((5000000 + 1000 * runs)) $((5000000 + 2000 * runs)) > "$out"
-[ "$core" != cortex-a53 ] || [ -z "$FAILS" ] || { echo 'cannot load' >&2; exit 1; }
 """
 
 
@@ -98,6 +96,23 @@ def test_without_a_compiler_it_is_skipped(model, tmp_path, monkeypatch) -> None:
     has_tools(tmp_path, monkeypatch)
     monkeypatch.setattr(instructions.shutil, "which", lambda _: None)
     assert "Debian: apt install gcc" in count_instructions(model).skipped["cortex-a76"]
+
+
+def test_a_qemu_that_does_not_start_is_skipped(model, tmp_path, monkeypatch) -> None:
+    has_tools(tmp_path, monkeypatch)
+    qemu = tmp_path / "tools/count/usr/bin/qemu-aarch64"
+    make_shim(qemu, "echo 'qemu-aarch64: error while loading shared libraries: libnuma.so.1' >&2; exit 127")
+    assert "shared libraries: libnuma.so.1" in count_instructions(model).skipped["cortex-a76"]
+    qemu.write_bytes(b"\x7fELF of another processor")
+    assert count_instructions(model).skipped["cortex-a76"] == "qemu-aarch64 does not run here: Exec format error"
+
+
+def test_a_model_that_does_not_run_there_is_an_error(model, tmp_path, monkeypatch) -> None:
+    has_tools(tmp_path, monkeypatch)
+    make_shim(tmp_path / "tools/count/usr/bin/qemu-aarch64", "echo 'cannot load' >&2; exit 1")
+    with pytest.raises(WorkerFailed, match="qemu-aarch64 ended with 1") as caught:
+        count_instructions(model)
+    assert caught.value.cause == "cannot load"
 
 
 def test_other_formats_are_skipped(model) -> None:

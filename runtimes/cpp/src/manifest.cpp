@@ -126,6 +126,10 @@ Geometry geometry_of(const Json& json) {
 }
 
 Preprocess preprocess_of(const Json& json) {
+    if (json.contains("tiles")) {
+        throw Error("the model is to be run in tiles", "this program runs whole images",
+                    "export it without --tile-size");
+    }
     allow(json, {"color", "depth", "geometry", "scale", "mean", "std"});
     Preprocess contract;
     contract.color = one_of<Color>(json.at("color"),

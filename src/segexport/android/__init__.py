@@ -1,1 +1,1 @@
-"""Exports into the Android app, and the app into an APK."""
+"""Adds exports to the Android app, and builds and examines the app."""

@@ -1,4 +1,4 @@
-"""Reads the permissions in an AndroidManifest.xml: as text, or in the binary form that an APK holds."""
+"""Reads the permissions in an AndroidManifest.xml: as text, or in an APK's binary form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def permissions(data: bytes, name: str) -> list[str]:
     """Returns the permissions that the app asks for, in the order of the file.
 
     Raises:
-        InputError: It is no AndroidManifest.xml.
+        InputError: The data is not an AndroidManifest.xml.
     """
     with reading(name, "an AndroidManifest.xml"):
         if len(data) > _MAX_BYTES:
@@ -72,7 +72,7 @@ def _strings(chunk: bytes) -> list[str]:
 
 
 def _string(chunk: bytes, place: int, *, utf8: bool) -> str:
-    if utf8:  # two lengths, in characters and in bytes, of one byte or two each
+    if utf8:  # two lengths, in characters and in bytes, one or two bytes each
         place += 2 if chunk[place] & 0x80 else 1
         length = chunk[place]
         place += 1

@@ -1,4 +1,4 @@
-"""Puts exports into the Android app: a pack for each, of what the app reads and what its self-test needs."""
+"""Adds exports to the Android app: one pack each, with the files that the app and its self-test need."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from segexport.runtimes.base import RunOptions
 from segexport.spec import Label
 
 SAMPLE_INPUT, SAMPLE_MASK = "sample.png", "sample-mask.png"
-SAMPLE_TENSOR = "sample.f32"  # in place of the picture, where the phone's decoder does not give what the model takes
+SAMPLE_TENSOR = "sample.f32"  # instead of a picture, if the phone's decoder does not give the model's input
 
 
 def write_assets(exports: Sequence[ModelArtifact], out_dir: Path, *, sample: Path | None = None) -> list[Path]:
-    """Writes the app's `assets/model`: one folder for each export.
+    """Writes the app's `assets/model`: one folder per export.
 
-    A folder holds the model, `manifest.json`, `README.md`, `labels.txt` (a name per line), `palette.txt` (#RRGGBB per
-    line) and the golden sample: an image and the mask that the export's own runtime gives for it here, of the image's
+    A folder contains the model, `manifest.json`, `README.md`, `labels.txt` (one name per line), `palette.txt` (#RRGGBB
+    per line) and the golden sample: an image and its mask from the export's runtime on this machine, at the image's
     size.
 
     Args:
-        exports: Exports of targets that the app runs.
-        out_dir: `android_demo/app/src/main/assets/model`, or wherever an app keeps them; written whole or not at all.
-            Packs of an earlier call are replaced, anything else is not.
-        sample: An image for the self-test; without one, an export keeps the sample that it has.
+        exports: Exports for targets that the app supports.
+        out_dir: `android_demo/app/src/main/assets/model`, or the same folder of another app; written whole or not at
+            all. Replaces only packs of an earlier call.
+        sample: An image for the self-test; None: each export keeps its own sample.
 
     Returns:
         The folders, in the order of `exports`.
 
     Raises:
-        InputError: No exports, a folder that is in the way, or an image that cannot be used.
-        UnsupportedModelError: An export that the app cannot run.
-        SegexportError: The export does not run here, so there is no mask to expect.
+        InputError: There are no exports, the folder contains other files, or the image cannot be used.
+        UnsupportedModelError: The app cannot run an export.
+        SegexportError: An export does not run here, so its expected mask is unknown.
     """
     if not exports:
         raise InputError("no exports were given", hint="segexport export MODEL --to onnx -o EXPORT")
@@ -77,7 +77,7 @@ def _require_runnable(artifact: ModelArtifact) -> None:
 
 
 def _names(exports: Sequence[ModelArtifact]) -> list[str]:
-    """`<model>-<format>-<precision>`, as file names, each once."""
+    """Unique folder names, `<model>-<format>-<precision>`."""
     names: list[str] = []
     for artifact in exports:
         manifest = artifact.manifest
@@ -119,9 +119,10 @@ def _write_lines(file: Path, manifest: Manifest, text: Callable[[Label], str]) -
 
 
 def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, bytes], tuple[str, bytes]] | None:
-    """Name and bytes of the sample's input and of its mask; None without an image.
+    """Name and bytes of the sample's input and its mask; None without an image.
 
-    A PNG decodes to the same pixels everywhere. What a phone does not decode is a tensor, and its mask is of its size.
+    A PNG decodes to the same pixels everywhere. An image that a phone cannot decode is stored as a tensor, with a mask
+    of the tensor's size.
     """
     own, contract = artifact.manifest.sample, artifact.manifest.preprocess
     if image is not None:
@@ -144,7 +145,7 @@ def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, byt
 
 
 def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
-    """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
+    """The export's mask on this machine, at the image's or tensor's size (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
     target = target_of(manifest.format)

@@ -21,7 +21,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
     Args:
         demo: The folder `android_demo` of a clone; it is not part of the installed package.
         output: The APK.
-        flavour: Which runtimes go in: ONNX Runtime, Paddle-Lite, LiteRT, or all.
+        flavour: Runtimes in the APK: ONNX Runtime, Paddle-Lite, LiteRT, or all.
 
     Returns:
         The APK's size in bytes.
@@ -30,7 +30,7 @@ def build_apk(demo: Path, output: Path, *, flavour: Flavour = "ort") -> int:
         InputError: `demo` is not that folder.
         EnvironmentMissingError: A tool is missing or cannot be fetched here; Android Studio builds the same folder.
         WorkerFailed: The build failed.
-        WorkerTimeout: It took more than half an hour.
+        WorkerTimeout: The build took more than half an hour.
     """
     script = demo / "ci" / "build_apk.sh"
     if not script.is_file():

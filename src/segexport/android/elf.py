@@ -1,4 +1,4 @@
-"""Reads what matters of a shared library for Android: its processor, and the alignment of its segments."""
+"""Reads the processor and the segments' alignment of a shared library for Android."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class SharedLibrary:
     """The header of an ELF file.
 
     Attributes:
-        abi: As Android calls it; `machine N` for another processor.
-        alignments: Of the segments that are loaded, in bytes.
+        abi: Android's name of the processor; `machine N` for an unknown one.
+        alignments: Alignment of each loaded segment, in bytes.
     """
 
     abi: str
@@ -32,7 +32,7 @@ def read_elf(data: bytes, name: str) -> SharedLibrary:
     """Reads the headers; see the ELF specification, "ELF Header" and "Program Header".
 
     Raises:
-        InputError: It is no little-endian ELF file, or a damaged one.
+        InputError: The file is damaged or not a little-endian ELF file.
     """
     with reading(name, "a shared library"):
         if data[:4] != b"\x7fELF":

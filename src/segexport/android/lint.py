@@ -1,4 +1,4 @@
-"""Finds what makes an app fail in a store or on a phone: an APK, an AAR or a folder, examined without running it."""
+"""Finds faults of an app (an APK, an AAR or a folder) that show in a store or on a phone, without running it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from segexport.verdict import Check, Verdict, overall
 PAGE_BYTES = 16 << 10
 """Size of a memory page on phones with Android 15 and later; libraries of 64 bits have to be aligned to it."""
 MAX_SIZE_BYTES = 200_000_000
-"""What Google Play takes as an app's download without asset packs."""
+"""Google Play's limit for an app's download without asset packs."""
 _BROAD = ("READ_EXTERNAL_STORAGE", "WRITE_EXTERNAL_STORAGE", "MANAGE_EXTERNAL_STORAGE")
 _LIBRARY = {Format.PADDLE_LITE: re.compile(r"^libpaddle_li.*\.so$"), Format.ONNX: re.compile(r"^libonnxruntime\.so$")}
 _VERSION = {
     Format.PADDLE_LITE: re.compile(rb"\0v(\d+\.\d+(?:\.\d+)?(?:-[a-z]+\d*)?)\0"),
     Format.ONNX: re.compile(rb"\0VERS_(\d+\.\d+\.\d+)\0"),
 }
-_NAMED = 5  # findings of one check that a message names
+_NAMED = 5  # findings of one check in a message
 
 
 @dataclass(frozen=True)
 class AppLint:
-    """What was found in one app.
+    """The result for one app.
 
     Attributes:
-        path: As it was given.
-        checks: In the order of the rules.
+        path: Path as given.
+        checks: One check per rule, in order.
     """
 
     path: str
@@ -46,13 +46,13 @@ class AppLint:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the checks that decide."""
+        """The worst of the gated checks."""
         return overall(check.verdict for check in self.checks if check.gated)
 
 
 @dataclass(frozen=True)
 class _Library:
-    """A shared library in the package; `elf` is None where it is not one, and `fault` says why."""
+    """A file named like a shared library; if it is none, `elf` is None and `fault` gives the reason."""
 
     name: str
     folder_abi: str
@@ -68,7 +68,7 @@ class _Library:
 
 @dataclass(frozen=True)
 class _PackedModel:
-    """A folder with a manifest, such as `segexport android assets` writes."""
+    """A folder with a manifest, as written by `segexport android assets`."""
 
     folder: str
     manifest: Manifest
@@ -91,10 +91,10 @@ def lint(path: Path, *, builds: Collection[str] = ()) -> AppLint:
     """Examines an APK, an AAR, or a folder: assets, native libraries, an unpacked app.
 
     Args:
-        builds: What the app's Paddle-Lite library was built with beyond the usual: `fp16`.
+        builds: Additional build options of the app's Paddle-Lite library: `fp16`.
 
     Raises:
-        InputError: It cannot be read, or has neither a model, nor a library, nor an AndroidManifest.xml.
+        InputError: The app cannot be read, or has neither a model, nor a library, nor an AndroidManifest.xml.
     """
     with open_package(path) as package:
         libraries = tuple(_libraries(package))
@@ -122,7 +122,7 @@ def _libraries(package: AppPackage) -> Iterator[_Library]:
 
 
 def _packs(package: AppPackage) -> tuple[tuple[_PackedModel, ...], tuple[str, ...]]:
-    """Returns the models, and what is wrong with manifests that cannot be read. Other programs have a manifest.json."""
+    """Returns the models, and the faults of unreadable manifests. Ignores manifest.json files of other programs."""
     packs, broken = [], []
     for name in package.names:
         if PurePosixPath(name).name == MANIFEST_NAME and b'"preprocess"' in (data := package.read(name)):
@@ -176,7 +176,7 @@ def _abis(app: _App) -> Check:
 
 
 def _model_files(app: _App) -> Check:
-    """Every file that a manifest names is there, as it was written."""
+    """Every file in a manifest exists and is unchanged."""
     name, faults, count = "model.digests", list(app.broken), 0
     for pack in app.packs:
         for entry in pack.manifest.files:
@@ -192,7 +192,7 @@ def _model_files(app: _App) -> Check:
 
 
 def _runtime_library(app: _App) -> Check:
-    """The library that runs each model is there, and is of the version that the model needs."""
+    """The library for each model exists in the version that the model needs."""
     name, faults, told = "model.library", [], []
     formats = {pack.manifest.format for pack in app.packs} | ({Format.PADDLE_LITE} if _nb_files(app) else set())
     for format in sorted(formats & set(_LIBRARY)):
@@ -262,7 +262,7 @@ def _nb_build(app: _App) -> Check:
 
 
 def _int64(app: _App) -> Check:
-    """Paddle-Lite's Java API gives any tensor as any type: a mask in int64 is easily read as something else."""
+    """Paddle-Lite's Java API returns any tensor as any type: an int64 mask is easily read as another type."""
     name, faults, told = "output.int64", [], []
     for pack in app.packs:
         for spec in pack.manifest.outputs:

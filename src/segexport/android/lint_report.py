@@ -1,4 +1,4 @@
-"""Renders what `segexport android lint` found: a table for people, JSON and JUnit XML for machines."""
+"""Renders the result of `segexport android lint`: a table for people, JSON and JUnit XML for machines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LintForm = Literal["table", "json", "junit"]
 
 
 def render(found: AppLint, form: LintForm, *, color: bool, width: int) -> str:
-    """The checks and the verdict."""
+    """Formats the checks and the verdict."""
     if form == "json":
         checks = [check.model_dump(mode="json") for check in found.checks]
         whole = {"path": found.path, "verdict": found.verdict.value, "size_bytes": found.size_bytes, "checks": checks}

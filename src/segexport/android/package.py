@@ -1,4 +1,4 @@
-"""Reads an APK, an AAR, or a folder with the same files; nothing is ever extracted."""
+"""Reads an APK, an AAR, or a folder with the same files, without extracting anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AppPackage:
 
     Attributes:
         names: With `/`, relative to the package; sorted.
-        size_bytes: Of the archive, or of all files of a folder.
+        size_bytes: Size of the archive, or of all files of a folder.
     """
 
     names: tuple[str, ...]
@@ -33,13 +33,13 @@ class AppPackage:
         """Returns a file's bytes.
 
         Raises:
-            TooLargeError: It is, or claims to be, larger than 1 GiB.
-            InputError: It cannot be read.
+            TooLargeError: The file is, or claims to be, larger than 1 GiB.
+            InputError: The file cannot be read.
         """
         raise NotImplementedError
 
     def offset(self, name: str) -> int | None:
-        """Where an uncompressed file's bytes start in the archive; None for a compressed one, and in a folder."""
+        """Offset of an uncompressed file's bytes in the archive; None for a compressed file, or in a folder."""
         return None
 
 
@@ -48,7 +48,7 @@ def open_package(path: Path) -> Iterator[AppPackage]:
     """Opens an APK, an AAR or a folder.
 
     Raises:
-        InputError: It is none of them, is damaged, or has too many files.
+        InputError: The path is none of these, is damaged, or has too many files.
     """
     with reading(path, "an APK, an AAR or a folder"):
         if not path.exists():
@@ -81,7 +81,7 @@ class _Archive(AppPackage):
     def read(self, name: str) -> bytes:
         info = self._members[name]
         with reading(self._path, "an APK or an AAR"), self._archive.open(info) as stream:
-            data = stream.read(MAX_MEMBER_BYTES + 1)  # what it holds, whatever its header claims
+            data = stream.read(MAX_MEMBER_BYTES + 1)  # limits the real size, whatever the header claims
         if len(data) > MAX_MEMBER_BYTES:
             raise TooLargeError(f"{self._path}: {name} is larger than {MAX_MEMBER_BYTES >> 20} MiB")
         return data

@@ -1,4 +1,4 @@
-"""The README of an export and of a pack in an app's assets: what the model is, and the lines of code that run it."""
+"""Writes the README of an export, or of a pack in an app's assets: the model's data, and code that runs it."""
 
 from __future__ import annotations
 

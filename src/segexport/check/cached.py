@@ -45,7 +45,7 @@ def cached_check(request: CheckRequest, store: Store) -> tuple[Report, bool]:
 def _key(request: CheckRequest) -> str:
     return digest_of(
         {
-            "check": 7,
+            "check": 8,
             "segexport": __version__,
             "reference": request.reference.identity,
             "exports": [

@@ -1,4 +1,4 @@
-"""DBSCAN, exact, for as many points as the lanes of an image have."""
+"""Exact DBSCAN, for the number of points in an image's lanes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dbscan(points: np.ndarray, eps: float, min_samples: int) -> np.ndarray:
     Args:
         points: (n, d) float.
         eps: Radius of a neighbourhood; distances are Euclidean.
-        min_samples: Points in the neighbourhood of a core point, itself among them.
+        min_samples: Smallest number of points in the neighbourhood of a core point, including itself.
 
     Returns:
         (n,) int64: the cluster of each point, in the order of their first core points; -1 for noise. A point on the
@@ -48,7 +48,7 @@ def dbscan(points: np.ndarray, eps: float, min_samples: int) -> np.ndarray:
 
 
 def _squared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(n, m) squared distances; dimension by dimension, so that equal points are at exactly 0."""
+    """(n, m) squared distances, computed per dimension, so that equal points have distance 0 exactly."""
     total = np.zeros((len(one), len(other)))
     for axis in range(one.shape[1]):
         difference = one[:, axis, None] - other[None, :, axis]

@@ -1,4 +1,4 @@
-"""The lanes of one image, with PaddleX's ways to print and save a result."""
+"""The lanes of one image, with PaddleX's methods that print and save a result."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class LaneResult(SegmentationResult):
-    """What a model found in one image.
+    """A model's lanes in one image.
 
     Attributes:
-        lanes: From left to right.
+        lanes: The lanes, from left to right.
         label_map: (H, W), the number of the lane of each pixel, 1 for the first; 0 for none.
     """
 
@@ -35,7 +35,7 @@ class LaneResult(SegmentationResult):
 
     @property
     def summary(self) -> str:
-        """How many lanes."""
+        """The number of lanes, as text."""
         return {0: "no lane", 1: "1 lane"}.get(len(self.lanes), f"{len(self.lanes)} lanes")
 
     @property
@@ -44,7 +44,7 @@ class LaneResult(SegmentationResult):
         return {"res": {**self._head, "lanes": [_plain(lane) for lane in self.lanes]}}
 
     def picture(self, kind: str = "overlay") -> Image:
-        """As of any result: `mask` has the lanes' numbers; over the image, each lane's curve is drawn too."""
+        """Draws the result: `mask` has the lanes' numbers; `overlay` also shows each lane's curve."""
         from PIL import Image
 
         picture = super().picture(kind)
@@ -63,10 +63,10 @@ class LaneResult(SegmentationResult):
         print(json_module.dumps(content, indent=indent, ensure_ascii=ensure_ascii) if format_json else content)
 
     def save_to_json(self, save_path: str | Path, indent: int | None = 4, ensure_ascii: bool = False) -> Path:
-        """Writes what `json` holds to a file, or into a folder under the image's name; a lane is one line.
+        """Writes `json` to a file, or into a folder under the image's name; one lane per line.
 
         Raises:
-            StorageError: It cannot be written.
+            StorageError: The file cannot be written.
         """
         content = self.json["res"]
         text = json_module.dumps(content, ensure_ascii=ensure_ascii)

@@ -1,4 +1,4 @@
-"""Lanes from a binary mask and an embedding: pixels are clustered by their embedding, and a curve is fitted to each."""
+"""Computes lanes from a binary mask and an embedding: clusters pixels by embedding and fits a curve to each cluster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from segexport.clusters.dbscan import dbscan
 from segexport.spec import Lanes
 
 MOST_POINTS = 8000
-"""Pixels that are clustered exactly; of more, so many are, and the others go to the nearest cluster."""
+"""Largest number of pixels for exact clustering; further pixels are assigned to the nearest cluster."""
 
 
-_LEAST_SPREAD = 0.5  # of a dimension of the embedding, as a share of the widest one's
+_LEAST_SPREAD = 0.5  # smallest spread of an embedding's dimension, as a fraction of the widest one's
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Lane:
 
     Attributes:
         points: (n, 2) float32, x and y in pixels, from top to bottom.
-        pixels: How many pixels of the network's output it was fitted to.
+        pixels: Number of pixels of the network's output in the lane.
     """
 
     points: np.ndarray
@@ -35,7 +35,7 @@ def lane_pixels(binary: np.ndarray, embedding: np.ndarray, rule: Lanes) -> np.nd
 
     The steps and parameters are PaddleSeg's (`contrib/LaneNet/utils/lanenet_postprocess.py`): the mask is closed, small
     parts are dropped, embeddings are standardized and clustered by DBSCAN. Standardizing would turn the noise of a
-    single lane, or of a dimension in which lanes do not differ, into distances; both are kept from it.
+    single lane, or of a dimension in which lanes do not differ, into distances; both cases are excluded.
 
     Args:
         binary: (h, w) bool, pixels of any lane.
@@ -63,19 +63,19 @@ def lane_pixels(binary: np.ndarray, embedding: np.ndarray, rule: Lanes) -> np.nd
 
 
 def fitted(xs: np.ndarray, ys: np.ndarray, rule: Lanes) -> np.ndarray:
-    """The curve x(y) of a lane's pixels: (n, 2) float32, a point every `step` rows and at both ends.
+    """Fits the curve x(y) to a lane's pixels: (n, 2) float32, a point every `step` rows and at both ends.
 
     PaddleSeg fits in a bird's-eye view of one camera; here the polynomial is fitted in the image.
 
     Args:
-        xs, ys: (n,) pixels of the image, not whole ones.
+        xs, ys: (n,) positions in pixels of the image, not integers.
         rule: The parameters.
     """
     top, bottom = float(ys.min()), float(ys.max())
     middle, half = (top + bottom) / 2, max((bottom - top) / 2, 1e-9)
     degree = min(rule.degree, len(np.unique(ys)) - 1)
     rows = np.unique([top, *np.arange(np.ceil(top / rule.step) * rule.step, bottom, rule.step), bottom])
-    if degree < 1:  # one row: a lane that lies across the image
+    if degree < 1:  # one row: a horizontal lane
         return np.array([[xs.min(), top], [xs.max(), top]], np.float32)
     curve = np.polynomial.polynomial.polyfit((ys - middle) / half, xs, degree)
     along = np.polynomial.polynomial.polyval((rows - middle) / half, curve)
@@ -109,6 +109,6 @@ def _clustered(embedding: np.ndarray, rule: Lanes) -> np.ndarray:
 
 
 def _foot(rows: np.ndarray, columns: np.ndarray, belongs: np.ndarray) -> tuple[float, float]:
-    """The mean column of the lowest row, and that row, negative: to order lanes by."""
+    """Sort key of lanes: the mean column of the lowest row, and the negative row."""
     lowest = rows[belongs].max()
     return float(columns[belongs][rows[belongs] == lowest].mean()), -float(lowest)

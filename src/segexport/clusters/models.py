@@ -1,4 +1,4 @@
-"""Loaded models whose outputs are clustered, or averaged over sizes: chosen by the manifest's `postprocess`."""
+"""Loaded models with clustered outputs, or scores averaged over sizes, selected by the manifest's `postprocess`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MASKS = ("class_index", "probability", "logits")
 
 
 class LaneModel(Model):
-    """A model that finds lanes: `predict` gives a `LaneResult` for each image."""
+    """A model that finds lanes: `predict` yields a `LaneResult` per image."""
 
     def predict(
         self,
@@ -39,13 +39,13 @@ class LaneModel(Model):
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[LaneResult]:
-        """Finds lanes in images, one after the other; inputs and sizes as in `Model.predict`.
+        """Finds lanes in images one by one; inputs and sizes as in `Model.predict`.
 
         Args:
-            batch_size, score_map: Accepted; images run one at a time, and there is no score map.
+            batch_size, score_map: Accepted, but without effect: images run one at a time, without score map.
 
         Raises:
-            InputError: An input that cannot be read, a size that the model does not take, or embeddings with NaN.
+            InputError: An input cannot be read, the model does not support its size, or embeddings contain NaN.
         """
         rule = self.artifact.manifest.postprocess
         assert isinstance(rule, Lanes), "the rule chose this class"
@@ -72,7 +72,7 @@ class LaneModel(Model):
 
 
 class EmbeddingModel(Model):
-    """A model of spatial embeddings: `predict` gives an `InstanceResult` for each image."""
+    """A model with spatial embeddings: `predict` yields an `InstanceResult` per image."""
 
     def predict(  # pyright: ignore[reportIncompatibleMethodOverride] - objects instead of masks
         self,
@@ -85,14 +85,14 @@ class EmbeddingModel(Model):
         score_map: bool = True,
         score_threshold: float = 0.0,
     ) -> Iterator[InstanceResult]:
-        """Finds objects in images, one after the other; inputs and sizes as in `Model.predict`.
+        """Finds objects in images one by one; inputs and sizes as in `Model.predict`.
 
         Args:
-            batch_size, score_map: Accepted; images run one at a time, and there is no score map.
-            score_threshold: Objects below it are left out; the rule has a threshold of its own before that.
+            batch_size, score_map: Accepted, but without effect: images run one at a time, without score map.
+            score_threshold: Lowest score of returned objects; the rule's threshold applies first.
 
         Raises:
-            InputError: An input that cannot be read, a size that the model does not take, or embeddings with NaN.
+            InputError: An input cannot be read, the model does not support its size, or embeddings contain NaN.
         """
         rule = self.artifact.manifest.postprocess
         assert isinstance(rule, SpatialEmbedding), "the rule chose this class"
@@ -176,14 +176,14 @@ class MultiScaleModel(Model):
         slice_size: int | tuple[int, int] | None = None,
         score_map: bool = True,
     ) -> Iterator[SegmentationResult]:
-        """Segments images, one after the other; inputs as in `Model.predict`.
+        """Segments images one by one; inputs as in `Model.predict`.
 
         Args:
-            batch_size: Accepted; images run one at a time.
-            target_size: None; the sizes are those of the rule.
+            batch_size: Accepted, but without effect: images run one at a time.
+            target_size: None; the rule determines the sizes.
 
         Raises:
-            InputError: An input that cannot be read, or sizes that the model does not take.
+            InputError: An input cannot be read, or the model does not support a size.
         """
         _refuse_tiles(tiles or self.artifact.manifest.preprocess.tiles, slice_size)
         if target_size is not None:
@@ -202,7 +202,7 @@ class MultiScaleModel(Model):
             yield sample, self.average(sample.image).argmax(axis=2)
 
     def average(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, classes) float32, the mean of the network's scores at the size of the image."""
+        """The mean of the network's scores, (H, W, classes) float32 at the image's size."""
         manifest = self.artifact.manifest
         rule, place = manifest.postprocess, self._scores_output
         assert isinstance(rule, MultiScale), "the rule chose this class"
@@ -234,10 +234,10 @@ class MultiScaleModel(Model):
 
 
 def at_size(contract: Preprocess, size: tuple[int, int]) -> Preprocess:
-    """A preprocessing whose resize and padding lead to another size; one without a resize gets one.
+    """Returns the preprocessing with another size in its resize and padding, or with an added resize.
 
     Raises:
-        InputError: It resizes in a way that has no such size.
+        InputError: It has other operations with sizes.
     """
     width, height = size
     changed = tuple(
@@ -248,7 +248,7 @@ def at_size(contract: Preprocess, size: tuple[int, int]) -> Preprocess:
     if others:
         raise InputError(
             f"postprocess multi_scale: the preprocessing has {', '.join(others)}",
-            cause="its sizes take the place of those of a resize and a pad",
+            cause="its sizes replace those of a resize and a pad",
             hint="import the model with --preprocess FILE that resizes, or resizes and pads",
         )
     return contract.model_copy(update={"geometry": changed or (Resize(width=width, height=height),)})
@@ -260,7 +260,7 @@ def _refuse_tiles(tiles: Tiles | None, slice_size: Any) -> None:
 
 
 def _lane_outputs(model: Model, rule: Lanes) -> tuple[int, int]:
-    """The places of the mask and of the embedding among the outputs."""
+    """Indices of the outputs with the mask and the embedding."""
     specs = model.artifact.manifest.outputs
     binary = next((i for i, spec in enumerate(specs) if spec.semantics in _MASKS), None)
     others = [i for i, spec in enumerate(specs) if i != binary and _has_channels(spec)]
@@ -271,7 +271,7 @@ def _lane_outputs(model: Model, rule: Lanes) -> tuple[int, int]:
 
 
 def _embedding_outputs(model: Model, rule: SpatialEmbedding) -> tuple[int, int]:
-    """The places of the seeds and of the offsets among the outputs; the same where there is one output."""
+    """Indices of the outputs with the seeds and the offsets; equal if there is one output."""
     specs = model.artifact.manifest.outputs
     if len(specs) == 1 and _has_channels(specs[0]):
         return 0, 0
@@ -298,7 +298,7 @@ def _has_channels(spec: TensorSpec) -> bool:
 
 
 def _chw(output: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    """(channels, h, w) of one image."""
+    """Converts the output of one image to (channels, h, w)."""
     if output.ndim != 4 or output.shape[0] != 1:
         raise InputError(f"the output {spec.name!r} is {list(output.shape)}, not that of one image")
     return output[0].transpose(2, 0, 1) if spec.layout.endswith("HWC") else output[0]
@@ -328,7 +328,7 @@ def _lane(mask: np.ndarray, placement: Placement, rule: Lanes) -> Lane:
 
 
 def _seed_labels(labels: tuple[Label, ...], seeds: int) -> tuple[Label, ...]:
-    """The class of each channel of seeds: the model's, or those after the background, or plain ones."""
+    """The class of each seed channel: the model's, those after the background, or default labels."""
     if len(labels) == seeds:
         return labels
     if len(labels) == seeds + 1:
@@ -337,7 +337,7 @@ def _seed_labels(labels: tuple[Label, ...], seeds: int) -> tuple[Label, ...]:
 
 
 def _by_id(labels: tuple[Label, ...], used: tuple[Label, ...]) -> tuple[Label, ...]:
-    """Labels whose places are their ids."""
+    """Labels in the order of their ids."""
     known = {label.id: label for label in (*labels, *used)}
     return tuple(known[i] for i in sorted(known))
 
@@ -363,4 +363,4 @@ MODELS: dict[str, type[Model]] = {
     "spatial_embedding": EmbeddingModel,
     "multi_scale": MultiScaleModel,
 }
-"""The class of each kind of `postprocess`."""
+"""Kind of `postprocess` -> class of the model."""

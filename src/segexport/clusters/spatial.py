@@ -1,4 +1,4 @@
-"""Instances from spatial embeddings: pixels point to a centre, and its bandwidth decides which of them belong to it."""
+"""Computes instances from spatial embeddings: pixels point to a centre, whose bandwidth decides which ones belong."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import numpy as np
 from segexport.errors import InputError
 from segexport.spec import SpatialEmbedding
 
-_FOREGROUND = 0.5  # probability of a seed above which a pixel may belong to an instance
-_INSIDE = 0.5  # of the Gaussian around the centre
+_FOREGROUND = 0.5  # smallest seed probability of a pixel in an instance
+_INSIDE = 0.5  # smallest value of the Gaussian around the centre
 _MOST_COMPARISONS = 2_000_000_000
 
 
@@ -17,8 +17,8 @@ def instances(
 ) -> list[tuple[np.ndarray, float]]:
     """Clusters the pixels of one class (Neven et al., CVPR 2019, section 3.3).
 
-    The pixel with the highest seed that is not clustered yet is a centre; the pixels whose embedding lies in its
-    Gaussian are an instance if they are enough, and if more than half of them are not clustered yet
+    The unclustered pixel with the highest seed is a centre; the pixels with an embedding inside its Gaussian form an
+    instance if they are enough, and if more than half of them are unclustered
     (`contrib/SpatialEmbeddings/utils/data_util.py` of PaddleSeg).
 
     Args:
@@ -26,13 +26,13 @@ def instances(
         offsets: float (2, h, w), (x, y) to the centre, in units.
         bandwidths: float (1 or 2, h, w), factors of the squared distance, in (x, y).
         rule: The parameters.
-        name: The image, for messages.
+        name: Name of the image, for messages.
 
     Returns:
-        For each instance its pixels, (h, w) bool, and its seed's probability, best first.
+        The pixels of each instance, (h, w) bool, and its seed's probability, best first.
 
     Raises:
-        InputError: NaN or infinity at a pixel of the foreground, or seeds that form no clusters.
+        InputError: There is NaN or infinity at a foreground pixel, or the seeds form no clusters.
     """
     height, width = seeds.shape
     ys, xs = np.nonzero(seeds > _FOREGROUND)

@@ -1,4 +1,4 @@
-"""`segexport bench --count`: instructions of one inference of each export, by processor; no times are taken."""
+"""`segexport bench --count`: counts the instructions of one inference of each export, by processor; takes no times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from segexport.progress import SILENCE, Feedback
 
 @dataclass(frozen=True)
 class CountRow:
-    """One export on one processor.
+    """The count of one export on one processor.
 
     Attributes:
-        instructions: Of one inference on one thread, in user mode; None if `skipped`.
-        ratio: To the first export on the same processor.
+        instructions: Instructions of one inference on one thread, in user mode; None if `skipped`.
+        ratio: Ratio to the first export on the same processor.
         counted_by: The runtime and the counter, with versions.
-        skipped: Why it was not counted.
+        skipped: The reason why it was not counted.
     """
 
     name: str
@@ -45,14 +45,14 @@ def require_usual(*, threads: tuple[int, ...], device: str, runtime: tuple[str, 
 
 
 def bench_count(paths: Sequence[Path], *, feedback: Feedback = SILENCE) -> list[CountRow]:
-    """Counts all exports, which have to be ONNX; the others' rows say why they were skipped.
+    """Counts all ONNX exports; the rows of others give the reason why they were skipped.
 
     Args:
         paths: Exports, or folders of exports.
 
     Raises:
-        InputError: Two exports of the same folder name.
-        SegexportError: An export does not run where it is counted.
+        InputError: Two exports have the same folder name.
+        SegexportError: An export fails while it is counted.
     """
     artifacts = exports_named(paths)
     rows: list[CountRow] = []
@@ -70,7 +70,7 @@ def bench_count(paths: Sequence[Path], *, feedback: Feedback = SILENCE) -> list[
 
 
 def render(rows: Sequence[CountRow], form: str, *, color: bool, width: int) -> str:
-    """The rows as a table or as JSON."""
+    """Formats the rows as a table or as JSON."""
     if form == "json":
         return json.dumps({"environment": describe_machine(), "counts": [asdict(row) for row in rows]}, indent=2)
     from segexport.report.numbers import NOTHING
@@ -93,7 +93,7 @@ def render(rows: Sequence[CountRow], form: str, *, color: bool, width: int) -> s
 
 
 def _reasons(rows: Sequence[CountRow]) -> dict[str, list[str]]:
-    """Each reason once, with the processors that it concerns."""
+    """Reason -> processors."""
     found: dict[str, list[str]] = {}
     for row in rows:
         if row.skipped and row.processor not in found.setdefault(row.skipped, []):

@@ -37,7 +37,7 @@ def diagnose(
     names = tuple(label.name for label in export.manifest.labels)
     options, store = ImportOptions(fallback_labels=names), Store()
     own = import_model(reference, options, store)
-    height, width = export.manifest.inputs[0].shape[2:]
+    height, width = export.manifest.inputs[0].channels_first.shape[2:]
     if -1 in own.manifest.inputs[0].shape[2:] and -1 not in (width, height) and own.path != reference:
         own = import_model(reference, options.model_copy(update={"input_size": (width, height)}), store)
     feedback.warn_of(own, export)

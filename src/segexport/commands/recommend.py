@@ -46,9 +46,9 @@ class RecommendOptions:
         purpose: `android` or `server`; `exporter.targets.purpose` lists them.
         data: A folder of photos, or a data set with labels.
         split: Images of the check, in a data set with lists.
-        limit: Most images of the check.
-        device: Where the exports run; `adb` is the connected phone.
-        latency_seconds: Of timing; on a machine whose times say little about the purpose nothing is timed.
+        limit: Largest number of images of the check.
+        device: Device of the exports; `adb` is the connected phone.
+        latency_seconds: Duration of timing, in seconds; no timing if this machine does not represent the purpose.
     """
 
     purpose: str
@@ -62,10 +62,10 @@ class RecommendOptions:
 
 @dataclass(frozen=True)
 class CheckedCandidate:
-    """An export that was made and checked.
+    """A checked export.
 
     Attributes:
-        reason: Why it is recommended or not.
+        reason: The reason why it is recommended or not.
     """
 
     name: str
@@ -90,12 +90,12 @@ class MissingTarget:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """How it ended.
+    """The recommended export, and the results of all candidates.
 
     Attributes:
         recommended: Name of an export; empty if none passed.
-        why: One paragraph.
-        next_steps: Commands to type next.
+        why: The reason, as one paragraph.
+        next_steps: Commands for the next steps.
         report: The check of all candidates.
     """
 
@@ -118,7 +118,7 @@ class Recommendation:
 def recommend(
     model: Path, output: Path, importing: ImportOptions, options: RecommendOptions, *, feedback: Feedback = SILENCE
 ) -> Recommendation:
-    """Makes and checks the candidates; the new folder `output` gets them, the report and `recommendation.json`.
+    """Makes and checks the candidates; writes them, the report and `recommendation.json` into the new folder `output`.
 
     Raises:
         SegexportError: The model or the images cannot be used, or no target that fits the purpose is installed.
@@ -160,9 +160,9 @@ def recommend(
 
 
 def _data(options: RecommendOptions, images: int) -> tuple[DataRecipe, bool]:
-    """Which images check and which calibrate, and whether these are the same.
+    """The images of the check and of the calibration, and whether they are the same.
 
-    A data set calibrates on its `train` list. Photos without lists are halved, if both halves are enough.
+    A data set calibrates on its `train` list. Photos without lists are halved, if both halves are large enough.
     """
     root, split = options.data, options.split
     common = {"path": str(root.resolve()), "split": split, "limit": options.limit}
@@ -231,9 +231,9 @@ def _recommendation(
 def _best(
     exports: Sequence[ExportResult], target_of: Mapping[str, ExportTarget], purpose: Purpose, *, timed: bool
 ) -> ExportResult | None:
-    """Of those that passed: first what was run itself, then what a command takes further, then the least cost.
+    """The best export that passed: prefers files that ran themselves, then those with a next command, then low cost.
 
-    Costs that are about equal are decided by accuracy.
+    If costs are about equal, accuracy decides.
     """
     passed = [export for export in exports if export.verdict is Verdict.PASS]
     if not passed:
@@ -250,7 +250,7 @@ def _best(
 
 
 def _cost(export: ExportResult, *, timed: bool) -> float:
-    """Milliseconds if the candidates were timed, else bytes."""
+    """The cost: milliseconds if the candidates were timed, else bytes."""
     if timed and export.latency_ms is not None:
         return export.latency_ms.p50
     return float("inf") if timed or export.size_bytes is None else float(export.size_bytes)
@@ -283,7 +283,7 @@ def _why(
     *,
     timed: bool,
 ) -> str:
-    """One paragraph for a reader who knows nothing else."""
+    """Explains the recommendation in one paragraph, without assuming other knowledge."""
     same = f"Its masks agree with the original's on {numbers.agreement(best.agreement)} of the pixels"
     if report.dataset.labelled and best.miou_delta is not None:
         same += f", and its mIoU differs by {numbers.delta(best.miou_delta)}"

@@ -131,7 +131,7 @@ def _plain(value: object) -> str:
 def _contract(reference: ModelArtifact, export: ModelArtifact) -> Preprocess:
     """The reference's preprocessing, with the export's geometry if only the reference's size is dynamic."""
     contract = reference.manifest.preprocess
-    if -1 in reference.manifest.inputs[0].shape[2:] and -1 not in export.manifest.inputs[0].shape[2:]:
+    if -1 in reference.manifest.inputs[0].shape[2:] and -1 not in export.manifest.inputs[0].channels_first.shape[2:]:
         return contract.model_copy(update={"geometry": export.manifest.preprocess.geometry})
     return contract
 

@@ -89,15 +89,17 @@ def precision_check(
     *,
     weights_int8: int = 0,
     no_fp16: str = "",
+    widened_on_device: bool = False,
     narrow: Collection[str] = (),
 ) -> Check:
     """Compares the products' precisions with the requested one.
 
     Args:
-        source: Where the operators were read, for the message.
+        source: Source of the operators, for the message.
         weights_int8: Operators with 8-bit weights in the file and float inputs and outputs.
         narrow: Names of the operators with 4-bit weights in the file; each must compute in int8.
         no_fp16: Why this machine runs nothing in fp16 or bf16 although the file is right; then the check only reports.
+        widened_on_device: Whether the runtime computes so on devices too; otherwise the device's values were not run.
     """
     products = [one for one in ran if one.is_product]
     counts = Counter(one.precision for one in products)
@@ -120,7 +122,7 @@ def precision_check(
     if floats:
         details["not_as_asked"] = [one.node or one.operator for one in floats]
     if share == 0 and asked in (Precision.FP16, Precision.BF16) and no_fp16:
-        details[NOT_RUN] = no_fp16
+        details |= {} if widened_on_device else {NOT_RUN: no_fp16}
         return _check(True, share, f"{seen}; {no_fp16}.", details, gated=False)
     if share == 0:
         return _check(False, share, f"{seen}; {asked.value} was asked for, and nothing runs in it.", details)

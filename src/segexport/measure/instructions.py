@@ -1,9 +1,9 @@
-"""Counts the instructions of one inference: a cost that does not depend on how busy a machine is. It is not a speed.
+"""Counts the instructions of one inference: a cost that does not depend on the machine's load. It is not a speed.
 
-ONNX Runtime's own library for arm64 runs under QEMU, which counts what it executes; two named cores choose different
-kernels, as phones of their class do. The count is read after N and after 2N runs of a process, and the difference
-divided by N is one inference: start-up, loading and the first runs cancel. On this processor, the kernel's counter
-does the same.
+ONNX Runtime's arm64 library runs under QEMU, which counts the executed instructions; two named cores select different
+kernels, like phones of their class. The count is read after N and after 2N runs of a process, and the difference
+divided by N is one inference: start-up, loading and the first runs cancel. On this machine's processor, the kernel's
+counter is used in the same way.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ import numpy as np
 from segexport.artifact import ModelArtifact
 from segexport.errors import EnvironmentMissingError, WorkerFailed, WorkerTimeout
 from segexport.measure.noise import noise
+from segexport.process import pythons
 from segexport.process.interpreter import interpreter_for
 from segexport.report.schema import InstructionCount
 from segexport.runtimes.base import WORKERS
 from segexport.spec import Format
 
 CORES = ("cortex-a76", "cortex-a53")
-"""Processors as QEMU names them: with int8 dot products, and without."""
+"""QEMU's names of the processors: with int8 dot products, and without."""
 PACKAGES = (
     "qemu-user, libcapstone4 and liburing2; for arm64 libc6, libgcc-s1, libstdc++6, zlib1g, libexpat1, "
     "python3.11-minimal, libpython3.11-minimal and libpython3.11-stdlib"
@@ -41,17 +42,18 @@ NO_SPEED = "a count, not a speed"
 _RUNS = 2  # N
 _ADDR_NO_RANDOMIZE = 0x0040000  # personality(2)
 _NO_COUNTER = 3  # exit code of counted_runs.py
+_NO_LIBRARY = 127  # exit code of a program whose libraries are not installed
 _PLUGIN = Path(__file__).with_name("count_instructions.c")
 _SCRIPT = WORKERS / "counted_runs.py"
 
 
 @dataclass(frozen=True)
 class Instructions:
-    """What one inference executes on one thread, by processor.
+    """The instructions of one inference on one thread, by processor.
 
     Attributes:
-        counts: Of those that were counted.
-        skipped: Why others were not.
+        counts: Processor -> count.
+        skipped: Processor -> reason why there is no count.
     """
 
     counts: dict[str, InstructionCount] = field(default_factory=dict)
@@ -59,10 +61,10 @@ class Instructions:
 
 
 def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) -> Instructions:
-    """Counts one inference of an ONNX export on each of `CORES`, and on this processor.
+    """Counts one inference of an ONNX export on each of `CORES` and on this machine's processor.
 
     Raises:
-        WorkerFailed: The model does not run there.
+        WorkerFailed: The model does not run on a processor.
         WorkerTimeout: It took longer than `timeout_s` on one processor.
     """
     found = Instructions()
@@ -72,7 +74,7 @@ def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) ->
             if artifact.manifest.format != Format.ONNX:
                 found.skipped[processor] = f"ONNX Runtime does not run {artifact.manifest.format}"
                 continue
-            arguments = [artifact.file("model"), *_inputs(artifact, Path(folder))]
+            arguments = [artifact.file("model").resolve(), *_inputs(artifact, Path(folder))]
             try:
                 run, by = counter(Path(folder), timeout_s)
                 after_n, after_2n = run(arguments)
@@ -84,18 +86,18 @@ def count_instructions(artifact: ModelArtifact, *, timeout_s: float = 1800.0) ->
 
 
 def here() -> str:
-    """This machine's processor, among those that are counted."""
+    """The name of this machine's processor in the counts."""
     return platform.machine()
 
 
 def tools() -> Path:
-    """Where `android_demo/ci/fetch_tools.sh count` puts QEMU and the arm64 programs."""
+    """The folder of QEMU and the arm64 programs, filled by `android_demo/ci/fetch_tools.sh count`."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("SEGEXPORT_ANDROID_TOOLS") or cache / "segexport" / "android") / "count"
 
 
 def tools_here() -> bool:
-    """Whether they are there, complete."""
+    """Whether these tools are complete."""
     return (tools() / ".complete").is_file()
 
 
@@ -103,16 +105,17 @@ _Run = Callable[[Sequence[object]], tuple[int, int]]
 """Takes the model and its inputs; returns the counts after N and after 2N runs."""
 
 
-def _inputs(artifact: ModelArtifact, folder: Path) -> list[Path]:
-    files = []
-    for index, tensor in enumerate(noise(artifact)):
-        files.append(folder / f"{index}.npy")
-        np.save(files[-1], tensor)
-    return files
+def _inputs(artifact: ModelArtifact, folder: Path) -> list[str]:
+    """Writes the inputs; returns their names in `folder`, where programs run: its own name differs each time."""
+    tensors = noise(artifact)
+    names = [f"{index}.npy" for index in range(len(tensors))]
+    for name, tensor in zip(names, tensors, strict=True):
+        np.save(folder / name, tensor)
+    return names
 
 
 def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
-    """Returns what counts in QEMU; raises EnvironmentMissingError without it."""
+    """Returns the function that counts in QEMU; raises EnvironmentMissingError without QEMU."""
     root, plugin, out = tools(), folder / "libcount.so", folder / "count"
     if not tools_here():
         raise EnvironmentMissingError(
@@ -122,14 +125,14 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
     if (compiler := shutil.which("cc")) is None:
         raise EnvironmentMissingError("no C compiler for the counting plugin; Debian: apt install gcc libc6-dev")
     if not plugin.exists():
-        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], timeout_s)
+        _finished([compiler, "-O2", "-shared", "-fPIC", "-o", plugin, _PLUGIN], folder, timeout_s)
     libraries = [root / "lib/aarch64-linux-gnu", root / "usr/lib/aarch64-linux-gnu"]
     guest = {
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
         "PYTHONHOME": root / "usr",
         "PYTHONPATH": root / "site",
         "PYTHONHASHSEED": "0",
-        "PYTHONPYCACHEPREFIX": root.with_name("count-pycache"),  # beside the tools, whose files are verified
+        "PYTHONPYCACHEPREFIX": root.with_name("count-pycache"),  # outside the tools' folder, whose files are verified
         "OPENBLAS_NUM_THREADS": "1",
     }
     settings = [word for name, value in guest.items() for word in ("-E", f"{name}={value}")]
@@ -141,10 +144,8 @@ def _emulated(core: str, folder: Path, timeout_s: float) -> tuple[_Run, str]:
         model, *inputs = arguments
         out.unlink(missing_ok=True)
         counted = [*emulator, "-plugin", f"{plugin},out={out}", *python]
-        _finished([*counted, model, _RUNS, *inputs], timeout_s, environment)
+        _finished([*counted, model, _RUNS, *inputs], folder, timeout_s, environment)
         return _counts(out.read_text() if out.exists() else "")
-
-    _finished([*emulator, *python], timeout_s, environment)  # compiles the modules, so that no counted run does
 
     return run, f"ONNX Runtime {_version(root)} for arm64, QEMU's {core}"
 
@@ -154,14 +155,12 @@ def _version(root: Path) -> str:
 
 
 def _counted_here(folder: Path, timeout_s: float) -> tuple[_Run, str]:
-    """Returns what counts with the kernel's counter; a run raises EnvironmentMissingError where there is none."""
+    """Returns the function that uses the kernel's counter; it raises EnvironmentMissingError if there is none."""
     python = interpreter_for("onnxruntime")
 
     def run(arguments: Sequence[object]) -> tuple[int, int]:
         model, *inputs = arguments
-        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], timeout_s))
-
-    from segexport.process import pythons
+        return _counts(_finished([python, "-I", _SCRIPT, "--here", model, _RUNS, *inputs], folder, timeout_s))
 
     version = pythons.versions(python, "onnxruntime")["onnxruntime"]
     return run, f"ONNX Runtime {version}, the kernel's counter"
@@ -175,13 +174,15 @@ def _counts(text: str) -> tuple[int, int]:
 
 
 def _same_addresses() -> None:
-    """Switches off random addresses for this process, so that code that depends on addresses runs alike each time."""
+    """Disables address randomization for this process, because some code depends on addresses."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).personality(_ADDR_NO_RANDOMIZE)
 
 
-def _finished(command: Sequence[object], timeout_s: float, environment: dict[str, str] | None = None) -> str:
-    """Runs a program and returns its output; raises as `count_instructions`."""
+def _finished(
+    command: Sequence[object], folder: Path, timeout_s: float, environment: dict[str, str] | None = None
+) -> str:
+    """Runs a program in a folder and returns its output; raises errors as `count_instructions`."""
     words = [str(word) for word in command]
     name = Path(words[0]).name
     try:
@@ -193,12 +194,15 @@ def _finished(command: Sequence[object], timeout_s: float, environment: dict[str
             stdin=subprocess.DEVNULL,
             timeout=timeout_s,
             env=environment,
+            cwd=folder,
             preexec_fn=_same_addresses,
         )
     except subprocess.TimeoutExpired as error:
         raise WorkerTimeout(f"counting instructions: {name} was not ready after {timeout_s:g} s") from error
+    except OSError as error:  # of another processor
+        raise EnvironmentMissingError(f"{name} does not run here: {error.strerror}") from error
     said = " | ".join(done.stderr.strip().splitlines()[-3:])[:400]
-    if done.returncode == _NO_COUNTER:
+    if done.returncode in (_NO_COUNTER, _NO_LIBRARY):
         raise EnvironmentMissingError(said)
     if done.returncode != 0:
         raise WorkerFailed(f"counting instructions: {name} ended with {done.returncode}", cause=said)

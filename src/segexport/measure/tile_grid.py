@@ -1,4 +1,4 @@
-"""Where the tiles of an image lie, and which pixels of it each of them decides."""
+"""Computes the tiles of an image, and the pixels that each tile decides."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Span:
     """A tile along one side of the image, in pixels.
 
     Attributes:
-        start, stop: What the tile covers; beyond the image, its pixels are mirrored.
-        first, last: The pixels from `first` to before `last` are those that it decides, or adds to.
+        start, stop: Range of the tile; outside the image, pixels are mirrored.
+        first, last: Range of the pixels that the tile decides or contributes to; `last` is excluded.
     """
 
     start: int
@@ -26,16 +26,16 @@ class Span:
 
     @property
     def kept(self) -> slice:
-        """The decided pixels, counted from the tile's own start."""
+        """The range of the decided pixels, relative to the tile's start."""
         return slice(self.first - self.start, self.last - self.start)
 
 
 def spans(tiles: Tiles, axis: int, length: int) -> tuple[Span, ...]:
     """The tiles along one side.
 
-    `center`: PaddleX, `overlap_tile_predict`, with tiles that all have one size: PaddleX's last tile is as small as
-    what is left, which a network of fixed size would see enlarged. `average`: PaddleSeg, `core/infer.py`,
-    `slide_inference`: the last tile is moved back until it ends with the image.
+    `center`: PaddleX, `overlap_tile_predict`, but with tiles of one size: PaddleX's last tile is smaller, and would be
+    enlarged for a network with fixed input size. `average`: PaddleSeg, `core/infer.py`, `slide_inference`: the last
+    tile ends with the image.
 
     Args:
         axis: 0 for columns, 1 for rows.
@@ -54,7 +54,7 @@ def spans(tiles: Tiles, axis: int, length: int) -> tuple[Span, ...]:
 
 
 def cut(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
-    """The pixels of a tile: a view, or a copy where it is mirrored beyond the image's edges."""
+    """The pixels of a tile: a view, or a copy if pixels are mirrored outside the image."""
     height, width = image.shape[:2]
     if rows.start >= 0 and rows.stop <= height and columns.start >= 0 and columns.stop <= width:
         return image[rows.start : rows.stop, columns.start : columns.stop]
@@ -63,7 +63,7 @@ def cut(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
 
 
 def times(all_spans: tuple[Span, ...], length: int) -> np.ndarray:
-    """How many tiles add to each pixel of a side: (length,) float32."""
+    """The number of tiles that contribute to each pixel of a side, (length,) float32."""
     counted = np.zeros(length, np.float32)
     for span in all_spans:
         counted[span.first : span.last] += 1
@@ -71,6 +71,6 @@ def times(all_spans: tuple[Span, ...], length: int) -> np.ndarray:
 
 
 def _mirrored(span: Span, length: int) -> np.ndarray:
-    """Indices as of `cv2.flip` at an edge: -1 is 0, -2 is 1; again and again where the image is small."""
+    """Indices mirrored at the edges (-1 is 0, -2 is 1), repeatedly for a small image."""
     index = np.arange(span.start, span.stop) % (2 * length)
     return np.where(index < length, index, 2 * length - 1 - index)

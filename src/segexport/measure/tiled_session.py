@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_ROWS_AT_ONCE = 64  # of averaged scores, so that no second copy of a whole band is needed
+_ROWS_AT_ONCE = 64  # rows of averaged scores, to avoid a second copy of a whole band
 
 
 def in_tiles(session: Session, manifest: Manifest, contract: Preprocess | None = None) -> Session:
-    """The session itself, or one that cuts what `preprocess.apply` left whole for it.
+    """Returns the session itself, or for a contract with tiles one that cuts whole images from `preprocess.apply`.
 
     Args:
-        contract: In place of the manifest's preprocessing.
+        contract: Replaces the manifest's preprocessing.
 
     Raises:
-        InputError: The model's answers cannot be joined.
+        InputError: The model's outputs cannot be joined.
     """
     contract = contract or manifest.preprocess
     return session if contract.tiles is None else TiledSession(session, manifest, contract)
 
 
 def require_joinable(manifest: Manifest, contract: Preprocess | None = None) -> None:
-    """Raises InputError for objects, which are not joined, and for an average of classes."""
+    """Raises InputError for outputs that cannot be joined: objects, or classes to be averaged."""
     tiles = (contract or manifest.preprocess).tiles
     if tiles is None:
         return
@@ -55,13 +55,13 @@ def require_joinable(manifest: Manifest, contract: Preprocess | None = None) -> 
 
 
 class TiledSession:
-    """A `Session` whose input is an image (height, width, channels), and whose mask is of the image's size.
+    """A `Session` whose input is an image (height, width, channels), and whose mask has the image's size.
 
-    An input that is a tensor already, (1, channels, height, width), is run as it is.
+    A tensor (1, channels, height, width) is run unchanged.
 
     Args:
-        session: Runs the tiles, and is closed with this one.
-        contract: With `tiles`.
+        session: Session for the tiles; closed with this one.
+        contract: A contract with `tiles`.
 
     Raises:
         InputError: As `require_joinable`.
@@ -82,7 +82,7 @@ class TiledSession:
 
     @property
     def proof(self) -> MaskProof | None:
-        """That of the session that runs the tiles, if it is watched."""
+        """The proof of the tiles' session, if it is watched."""
         return getattr(self._session, "proof", None)
 
     @property
@@ -96,7 +96,7 @@ class TiledSession:
         return self._averaged(image, margin) if self._tiles.blend == "average" else self._centers(image, margin)
 
     def submit(self, tensors: Sequence[np.ndarray], *, margin: bool = False) -> None:
-        """Keeps the image; `result` runs it, because a tile follows the other and none waits for a caller."""
+        """Stores the image; `result` runs it, because its tiles run one after another without waiting."""
         self._waiting.append((tensors, margin))
 
     def result(self) -> Prediction:
@@ -104,7 +104,7 @@ class TiledSession:
         return self.infer(tensors, margin=margin)
 
     def outputs(self, tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Of an image the scores alone, at its size, in the layout of the model's output; all others are empty."""
+        """Returns an image's scores at its size, in the layout of the model's output; other outputs are empty."""
         (image,) = tensors
         if image.ndim != 3:
             return self._session.outputs(tensors)
@@ -166,7 +166,7 @@ class TiledSession:
     def _each(
         self, image: np.ndarray, want_margin: bool
     ) -> Generator[tuple[Span, Span, preprocess.Placement, Prediction]]:
-        """The answer of every tile; the next ones are on their way while one is looked at."""
+        """Yields the prediction of every tile; the next ones run while the caller processes one."""
         running: deque[tuple[Span, Span, preprocess.Placement]] = deque()
         all_rows, all_columns = self._grid(image)
         try:
@@ -179,7 +179,7 @@ class TiledSession:
             while running:
                 yield *running.popleft(), self._session.result()
         finally:
-            for _ in running:  # after an error: the next image must not get these answers
+            for _ in running:  # after an error: discards predictions, so that the next image does not get them
                 with suppress(SegexportError):
                     self._session.result()
 
@@ -198,10 +198,10 @@ class TiledSession:
         return Prediction(mask, margin, finite, (time.perf_counter() - start) * 1e3, 0.0)
 
     def _bands(self, image: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """The first row and the scores (rows, width, classes) of each band, as soon as no later tile adds to it."""
+        """Yields first row and scores (rows, width, classes) of each band once no later tile contributes to it."""
         all_rows, all_columns = self._grid(image)
         in_rows, in_columns = times(all_rows, image.shape[0]), times(all_columns, image.shape[1])
-        total: np.ndarray | None = None  # of the rows from `top` on
+        total: np.ndarray | None = None  # sum for the rows from `top` on
         top = 0
 
         def finished(count: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -227,7 +227,7 @@ class TiledSession:
         yield from finished(image.shape[0] - top)
 
     def _scores_of(self, image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
-        """float32 (height, width, classes) of one tile, at the tile's size."""
+        """Returns the scores of one tile, float32 (height, width, classes) at the tile's size."""
         assert self._scores is not None, "asked of models that give scores"
         tensor, placement = self._tensor(image, rows, columns)
         output = self._session.outputs([tensor])[self._scores]
@@ -237,7 +237,7 @@ class TiledSession:
 
 
 def _decided(scores: np.ndarray, semantics: str, want_margin: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """The best class of each pixel, and by how much it is better than the second."""
+    """The best class of each pixel, and its margin over the second."""
     if scores.shape[2] == 1:
         threshold = 0.5 if semantics == "probability" else 0.0
         return scores[..., 0] > threshold, np.abs(scores[..., 0] - threshold) if want_margin else None

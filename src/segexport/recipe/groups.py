@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 AUTO = "auto"
-"""By file names that count up within a common prefix."""
+"""Groups by numbered file names with a common prefix."""
 
 COLUMN = "column"
-"""By the last column of the list: `image label group`."""
+"""Groups by the last column of the list: `image label group`."""
 
 PART = "group"
-"""Of a pattern on file names: the part that is the group's name."""
+"""Name of the part of a pattern on file names that is the group."""
 
 HINT = rf"auto, column, or a pattern on file names such as '(?P<{PART}>[^/]+)_\d+'"
 

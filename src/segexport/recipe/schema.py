@@ -23,13 +23,13 @@ class ModelRecipe(Frozen):
 
     Attributes:
         path: Folder or file, relative to the recipe.
-        preprocess: Only if the export does not state it, or states it wrongly.
+        preprocess: The preprocessing, if it is missing or wrong in the export.
         labels: Class names; else the export's, else the data's `labels.txt`.
         input_size: (width, height) in pixels: fixes a dynamic input size.
-        mask_output: The output that the mask is made from, of a network with several heads.
+        mask_output: Name of the mask's output, for a network with several heads.
         config: PaddleSeg's configuration of a training checkpoint, relative to the recipe.
         paddleseg: Checkout of PaddleSeg that builds its network, relative to the recipe; None: the toolchain's.
-        postprocess: What a prediction makes of the outputs: lanes, instances, or scores averaged over sizes.
+        postprocess: Processing of the outputs: lanes, instances, or scores averaged over sizes.
     """
 
     path: str
@@ -52,11 +52,11 @@ class DataRecipe(Frozen):
         calibration_split: Images for steps that calibrate or train; never those of the check unless given here.
         part: `2/3`: the second of three equal runs of the split's list, for the check; neighbours stay together.
         calibration_part: The same of the calibration split; for images without lists.
-        label_map: Class of the model -> class of the data, by name or by id, where the two differ.
-        limit: At most so many images for the check, spread over the split.
-        groups: Which images of the check belong together and are not independent, as frames of a video are. `auto`:
-            those whose names count up within a common prefix. `column`: those whose lines of the list end with the same
-            name. Else a regular expression on the image's path whose part `(?P<group>...)` is the group.
+        label_map: Class of the model -> class of the data, by name or by id, if they differ.
+        limit: Largest number of images for the check, spread over the split.
+        groups: Grouping of images that are not independent, such as frames of a video. `auto`: numbered names with a
+            common prefix. `column`: the last column of the list. Otherwise a regular expression on the image's path;
+            its part `(?P<group>...)` is the group.
     """
 
     path: str
@@ -82,7 +82,7 @@ class DataRecipe(Frozen):
 
 
 class StepRecipe(Frozen):
-    """A step of the chain that every export goes through, with its own parameters."""
+    """A step that all exports share, with its parameters."""
 
     step: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -102,24 +102,24 @@ LatencyPolicy = Literal["off", "warn", "gate"]
 
 
 class CheckRecipe(Frozen):
-    """How exports are run and compared.
+    """Options of running and comparing exports.
 
     Attributes:
-        reference: A recorded reference, relative to the recipe; without it the original runs beside the exports.
-        baseline: An earlier report.json, relative to the recipe; an export that is worse than there fails.
-        tolerances: What may be lost against it.
-        device: Where the exports run.
-        reference_device: Where the original runs.
+        reference: A recorded reference, relative to the recipe; default: the original model runs too.
+        baseline: An earlier report.json, relative to the recipe; an export with worse results fails.
+        tolerances: Allowed losses relative to the baseline.
+        device: Device of the exports.
+        reference_device: Device of the original.
         threads: Threads of every runtime, for masks and for times.
-        latency: `off`: no times are taken. `warn`: an export that is slower than its limit, or than the baseline, is
-            reported, and passes. `gate`: it fails. By default an export whose `limits` name a `latency_ratio_max` is
-            gated, and so is the baseline's latency where `tolerances` name it; everything else is reported only.
-        latency_seconds: Longest time for the timed runs of all exports together; 0 leaves them out. Each is opened
-            three to eight times, which comes on top; it ends as soon as every interval is within 3 % of its ratio.
-        count: Whether instructions of one inference are counted; exports of ONNX alone.
-        worst_images: How many of the worst images are drawn.
-        runtimes: Names of runtimes that run the exports of their formats, in place of the format's first; where several
-            run one format, each export of it gets a row for each.
+        latency: `off`: no timing. `warn`: an export that is slower than its limit or than the baseline is reported and
+            passes. `gate`: it fails. By default, an export is gated if its `limits` have a `latency_ratio_max`, and the
+            baseline's latency if `tolerances` have it; everything else is only reported.
+        latency_seconds: Longest duration of the timed runs of all exports together; 0: no timing. Opening each export
+            three to eight times is not included; timing ends when every interval is within 3 % of its ratio.
+        count: Whether to count the instructions of one inference, for ONNX exports.
+        worst_images: Number of worst images to draw.
+        runtimes: Names of runtimes to use instead of the first one of their formats; an export gets one row per runtime
+            that supports its format.
     """
 
     reference: str | None = None
@@ -138,7 +138,7 @@ class CheckRecipe(Frozen):
     @field_validator("latency", mode="before")
     @classmethod
     def _off_is_a_word(cls, value: object) -> object:
-        return "off" if value is False else value  # what YAML makes of it
+        return "off" if value is False else value  # YAML reads `off` as false
 
     @model_validator(mode="after")
     def _a_gate_needs_times(self) -> CheckRecipe:
@@ -148,7 +148,7 @@ class CheckRecipe(Frozen):
 
     @property
     def timing_seconds(self) -> float:
-        """For how long exports are timed; 0: not at all."""
+        """Duration of timing in seconds; 0: no timing."""
         return 0.0 if self.latency == "off" else self.latency_seconds
 
 
@@ -188,14 +188,14 @@ class Recipe(Frozen):
         return self
 
     def steps_for(self, export: ExportRecipe) -> tuple[StepRecipe, ...]:
-        """The steps that an export goes through before its own."""
+        """The recipe's steps for an export, which run before the export's own."""
         return tuple(entry for entry in self.steps if entry.step not in export.without)
 
     def ablated(self, kinds: Sequence[str]) -> Recipe:
-        """The recipe without its steps of these kinds.
+        """Returns the recipe without its steps of these kinds.
 
         Raises:
-            ValueError: It has none of one kind.
+            ValueError: It has no step of a kind.
         """
         self._require_steps(kinds)
         left = tuple(entry for entry in self.steps if entry.step not in kinds)

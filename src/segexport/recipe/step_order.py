@@ -1,4 +1,4 @@
-"""Orders of steps that are wrong for every model: an error when a recipe is read, not after an hour of training."""
+"""Refuses orders of steps that are wrong for every model, when a recipe is read and not after an hour of training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NEVER_AFTER = {
 
 
 def fault_in(steps: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """The first pair of steps, as (kind, parameters), in an order that cannot work; empty if there is none."""
+    """The fault of the first pair of steps in a wrong order; empty if there is none. Steps are (kind, parameters)."""
     for place, (later, _) in enumerate(steps):
         for earlier, params in steps[:place]:
             if cause := _NEVER_AFTER.get((later, earlier)):

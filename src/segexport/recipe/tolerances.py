@@ -1,4 +1,4 @@
-"""What may be lost against an earlier report."""
+"""Allowed losses relative to an earlier report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from segexport.spec import Frozen
 
 
 class Tolerances(Frozen):
-    """What may be lost against the baseline before it counts.
+    """Allowed losses relative to the baseline.
 
     Masks of one file on one runtime repeat to the last bit, so accuracy needs little room: what other versions of a
     runtime move. Times need more.
@@ -30,10 +30,10 @@ class Tolerances(Frozen):
 
     @classmethod
     def from_strings(cls, given: tuple[str, ...]) -> Tolerances:
-        """From the command line: `miou=0.002`, ...
+        """Parses the command line's `miou=0.002`, ...
 
         Raises:
-            InputError: Another name, or not a number in range.
+            InputError: A name is unknown, or a value is not a number in range.
         """
         pairs = {name: value for name, _, value in (text.partition("=") for text in given)}
         try:

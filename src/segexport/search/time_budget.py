@@ -18,6 +18,8 @@ _FULL_TIMING_RATIO = 2.5
 """Time of the longer timing of a full measurement relative to that of a screening, until one is measured."""
 _TIMED_PROGRAMS = 2
 """Programs that are timed in a screening; the fp32 export's own has one."""
+_ORIGINAL_RUNS = 1.5
+"""Time of the original in the verdict, where its optimized program runs beside it, relative to that in the search."""
 _VERDICT_TIMINGS = 2.0
 """Duration of the verdict's timing, including opening its sessions, as a multiple of `--latency-seconds`."""
 
@@ -98,7 +100,7 @@ class TimeBudget:
 
     def verdict_s(self, points: Sequence[Trial]) -> float:
         """Estimates the time of one verdict: the original, the fp32 export and the candidate on its images."""
-        image_s = _original_image_s(points) + 2 * _image_s(points)
+        image_s = _ORIGINAL_RUNS * _original_image_s(points) + 2 * _image_s(points)
         return self.images.verdict * image_s + _VERDICT_TIMINGS * self.verdict_timing_s
 
     def expected_s(self, space: Space, attempt: Attempt, points: Sequence[Trial]) -> float:

@@ -79,7 +79,7 @@ def prepared(
 
 def trial(manifest: Manifest) -> list[np.ndarray]:
     """Returns input tensors for a first run before any request; dynamic sides become 256."""
-    spec = manifest.image
+    spec = manifest.image.channels_first
     tensor = np.zeros([1, *(256 if side < 1 else side for side in spec.shape[1:])], spec.dtype)
     height, width = tensor.shape[2:]
     return feed(manifest.inputs, tensor, Placement(((width, height),)))
