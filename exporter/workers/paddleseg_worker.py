@@ -168,7 +168,8 @@ def write(arguments, arrays):
     exported.eval()
     network.training = heads > 1  # only the network, not its layers: this selects the heads that it returns
     height, width = arguments["sides"] or (None, None)
-    spec = paddle.static.InputSpec([1 if height else None, channels, height, width], "float32", name="x")
+    batch = 1 if height and not heads else None  # a network that is trained must not fix its reshapes to one image
+    spec = paddle.static.InputSpec([batch, channels, height, width], "float32", name="x")
     try:
         static = paddle.jit.to_static(exported, input_spec=[spec])
         paddle.jit.save(static, os.path.join(arguments["folder"], "model"))
