@@ -15,7 +15,7 @@ Widths = Literal["uniform", "global"]
 
 
 class PruneOptions(Frozen):
-    """How to choose channels, and how to adjust the remaining ones.
+    """Options of choosing channels and of adjusting the remaining ones.
 
     Attributes:
         criterion: Importance criterion, see `segexport.compress.prune.prune`.

@@ -93,7 +93,7 @@ class TrainingOptions(LearningOptions):
 
 
 class CourseOptions(Frozen):
-    """When to evaluate, save and stop.
+    """Options of evaluating, saving and stopping.
 
     Attributes:
         save_interval_epochs: Epochs between two evaluations.

@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from segexport.errors import InputError, one_line
-from segexport.files.yaml_reader import read_yaml
 from segexport.spec import Color, Frozen, Lanes, PerChannel, Postprocess, Preprocess, SpatialEmbedding, Tiles
 
 
@@ -136,6 +135,8 @@ def _preprocess(file: Path) -> Preprocess:
 
 def _postprocess(text: str) -> Postprocess:
     """Parses the name of a kind with defaults, or reads a YAML file."""
+    from segexport.files.yaml_reader import read_yaml
+
     if text in ("lanes", "spatial_embedding"):
         return Lanes() if text == "lanes" else SpatialEmbedding()
     file = Path(text)

@@ -81,7 +81,7 @@ class DeviceItem(Frozen):
 
 
 class DeviceFailure(Frozen):
-    """Why the phone has no result; `kind` is one of the app's `SegmentationException.Kind`."""
+    """The reason why the phone has no result; `kind` is one of the app's `SegmentationException.Kind`."""
 
     kind: str
     message: str

@@ -19,11 +19,11 @@ _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint16)
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well the objects of two models agree in one image.
+    """The agreement of two models' objects in one image.
 
     Attributes:
         objects: Number of confident objects of both models together.
-        partnered: How many of them have a match in the other model's result.
+        partnered: Number of them with a match in the other model's result.
         box_iou, mask_iou: IoU of each pair matched from the reference's confident objects.
         score_delta: Export score minus reference score, for the same pairs.
     """

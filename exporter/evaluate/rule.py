@@ -37,7 +37,7 @@ def dtype_of(code: int, fallback: np.ndarray | None = None) -> np.dtype:
 
 
 def strided(start: int, end: int, step: int, size: int) -> slice:
-    """What strided_slice cuts out of an axis. Backwards, it ends behind the first element for -1, on it for less."""
+    """The slice of strided_slice. Backwards, an end of -1 keeps the first element, one below -size does not."""
     if step < 0 and (end == -1 or end < -size):
         return slice(start, None if end == -1 else 0, step)
     return slice(start, end, step)

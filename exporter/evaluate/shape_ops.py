@@ -130,7 +130,7 @@ def _roll(op: Op, inputs: Inputs) -> np.ndarray:
 
 
 def _diag(op: Op, inputs: Inputs) -> np.ndarray:
-    """Of a list a matrix, of a matrix its diagonal."""
+    """Converts a list to a diagonal matrix, or returns the diagonal of a matrix."""
     x, offset = only(inputs), op.attr("offset", 0)
     if x.ndim == 2:
         return np.diagonal(x, offset).copy()

@@ -83,7 +83,7 @@ def _batch_norm(t: Translation, op: PirOp) -> None:
 
 
 def _reduction(legacy: str, axis: str, type: str = "INTS", keepdim: str = "keepdim", drop: str = "") -> Callable:
-    """Makes the rule of a reduction; no axes mean all axes. `axis`: where they are, in an operand or an attribute."""
+    """Makes the rule of a reduction; no axes mean all axes. `axis`: operand or attribute with the axes."""
 
     def translate(t: Translation, op: PirOp) -> None:
         axes = t.attr(op, "axis") if axis == "attribute" else t.constant(op, 1)

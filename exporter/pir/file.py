@@ -43,7 +43,7 @@ class PirValue:
     """A result of an operator.
 
     Attributes:
-        id: Its number; 0: the operator omits it.
+        id: Number of the value; 0: the operator omits it.
         types: One for a tensor, one per tensor for a list, none for anything else.
     """
 
@@ -57,7 +57,7 @@ class PirOp:
     """An operator.
 
     Attributes:
-        number: Its position in the file.
+        number: Position in the file.
         dialect: `builtin`, `pd_op`, `cf`, ...
         name: The name without the dialect; `p` for a parameter.
         operands: Numbers of values; 0 for an omitted operand.

@@ -43,7 +43,7 @@ class Rule(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """Where an operand is written: into a slot, or into an attribute, with a slot for a value that is not constant.
+    """The destination of an operand: a slot, or an attribute with a slot for a value that is not constant.
 
     `dtype` is the element type that the slot needs; empty: any.
     """
@@ -57,7 +57,7 @@ class Operand(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Where a result is written. `dtype` replaces the file's element type; empty: the file's is kept."""
+    """The destination of a result. `dtype` replaces the file's element type; empty: the file's is kept."""
 
     slot: str
     is_list: bool
@@ -66,7 +66,7 @@ class Result(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """Where an attribute is written. `legacy` is empty if it is dropped; `allowed` then lists the only valid values."""
+    """The destination of an attribute. `legacy` is empty if it is dropped; `allowed` then lists the valid values."""
 
     name: str
     legacy: str

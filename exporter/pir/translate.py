@@ -28,7 +28,7 @@ def translate(graph: PirGraph, source: str) -> Program:
         source: The file's name in messages.
 
     Raises:
-        UnsupportedModelError: An operator has no legacy form as it is used here.
+        UnsupportedModelError: An operator has no legacy form for its use here.
         InputError: The program is damaged.
     """
     t = Translation(graph, source)

@@ -1,4 +1,4 @@
-"""What a shape rule reads of an operator: the sizes of its inputs, and their values if known."""
+"""The context of a shape rule: sizes of an operator's inputs, and their values if known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class NoRule(Exception):
 
 
 class Context:
-    """What a shape rule reads of one operator: attributes, sizes of its inputs, known values."""
+    """The context of a shape rule for one operator: attributes, sizes of its inputs, known values."""
 
     def __init__(self, program: Program, op: Op, values: Mapping[str, np.ndarray]) -> None:
         self.program, self.op, self.values = program, _with_known_attributes(op, values), values

@@ -27,7 +27,7 @@ _VNNI = re.compile(r"\b(avx512_vnni|avx_vnni|avx512vnni|avxvnni|asimddp|i8mm)\b"
 
 @dataclass(frozen=True)
 class Likeness:
-    """How closely the outputs of two int8 roundings of one model must agree.
+    """The required agreement of the outputs of two int8 roundings of one model.
 
     Attributes:
         answers: Noun for the model's outputs: masks, objects.

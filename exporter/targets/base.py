@@ -54,7 +54,7 @@ class ExportTarget(ABC):
         fits: Name of a purpose (`exporter.targets.purpose`) -> precisions of its candidates.
         next_command: Purpose -> the next command for an export; `{export}` is its folder, `{image}` one of the images
             of its check.
-        untimed: Why times on this machine do not represent the target device; empty if they do.
+        untimed: Reason why times on this machine do not represent the target device; empty if they do.
     """
 
     name: ClassVar[str]

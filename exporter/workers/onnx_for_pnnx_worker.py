@@ -37,7 +37,7 @@ def prepare(arguments, _arrays):
 
 
 def _drop_idle(node) -> None:
-    """Removes the attributes of a resize that its mode does not use; with them, pnnx leaves it as it is."""
+    """Removes the attributes of a resize that its mode does not use; with them, pnnx does not convert it."""
     values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
     mode, grid = values.get("mode", b"nearest"), values.get("coordinate_transformation_mode", b"half_pixel")
     idle = set() if mode == b"nearest" else {"nearest_mode"}

@@ -320,7 +320,7 @@ def round_weights(arguments, _arrays):
 
 
 def _quantized_ranges(model) -> dict[str, dict[str, float]]:
-    """Activation -> scale and zero point, for every one that the quantized model rounds."""
+    """Returns activation -> scale and zero point, for all rounded activations."""
     constants = {value.name: value for value in model.graph.initializer}
     found = {}
     for node in model.graph.node:

@@ -32,7 +32,7 @@ def unquantize(arguments, _arrays):
         float_operators: Types of operators that must neither read nor write integers: a `Max` is added on either side.
 
     Returns:
-        tensors: For each rounded activation: its scale, its zero point, and the bounds of its integers.
+        tensors: Rounded activation -> scale, zero point, and bounds of its integers.
         products: Operators with rounded weights; see `_products`.
     """
     model = onnx.load(arguments["onnx"])

@@ -129,7 +129,7 @@ def rescale(step: onnx.TensorProto, new: np.ndarray, biases: list[onnx.TensorPro
     Args:
         step: The weights' scale, changed in place.
         new: The new steps; a scale with one element gets the largest.
-        biases: Integers and scale of each bias in turn, changed in place.
+        biases: Integers and scale of each bias, alternating; changed in place.
     """
     old = numpy_helper.to_array(step).astype(np.float64)
     wanted = np.float64(new.max()).reshape(old.shape) if old.size == 1 else new.reshape(old.shape)

@@ -17,9 +17,11 @@ from installed import require
 from PIL import Image
 
 import segexport
+from segexport import preprocess
 from segexport.artifact import ModelArtifact, read_artifact, write_artifact
 from segexport.cli.main import cli
-from segexport.errors import InputError
+from segexport.data.images import decode_image
+from segexport.errors import InputError, TooLargeError
 from segexport.exporter.import_options import ImportOptions, tiles_from_strings
 from segexport.measure.tile_grid import spans
 from segexport.predict.model import Model
@@ -190,6 +192,28 @@ def test_spans_decide_every_pixel_once():
             found = spans(Tiles(size=(size, size), overlap=(overlap, overlap)), 0, length)
             assert [pixel for span in found for pixel in range(span.first, span.last)] == list(range(length))
             assert all(span.stop - span.start == size for span in found)
+
+
+def test_an_example_is_the_tile_in_the_middle():
+    """What calibrates and what is timed."""
+    image = noise(50, 71)
+    contract = Preprocess(color="rgb", mean=(0.5,) * 3, std=(0.5,) * 3, tiles=Tiles(size=(20, 30), overlap=(2, 2)))
+    tensor, _ = preprocess.example(contract, image)
+    expected, _ = preprocess.apply(contract.of_a_tile, np.ascontiguousarray(image[10:40, 25:45]))
+    assert np.array_equal(tensor, expected)
+    whole, placement = preprocess.apply(contract, image)
+    assert whole is image
+    assert placement.tensor == placement.original == (71, 50)
+
+
+@pytest.mark.slow
+def test_an_image_in_tiles_may_be_larger(tmp_path):
+    Image.new("1", (9000, 8000)).save(tmp_path / "large.png")
+    with pytest.raises(TooLargeError, match="too large, 9000x8000 pixels") as caught:
+        decode_image(tmp_path / "large.png", pixels=Preprocess().pixels)
+    assert "--tile-size" in caught.value.hint
+    in_tiles = Preprocess(tiles=Tiles(size=(512, 512)))
+    assert decode_image(tmp_path / "large.png", pixels=in_tiles.pixels).shape == (8000, 9000, 3)
 
 
 # -- heads -----------------------------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def _sample(artifact: ModelArtifact, image: Path | None) -> tuple[tuple[str, byt
 
 
 def _expected_mask(artifact: ModelArtifact, pixels: np.ndarray) -> np.ndarray:
-    """What the export answers here, of the image's size or the tensor's (see `_sample`); int8 rounds as on ARM."""
+    """The export's mask on this machine, at the image's or tensor's size (see `_sample`); int8 rounds as on ARM."""
     manifest = artifact.manifest
     tensor, placement = preprocess.apply(manifest.preprocess, pixels, input_spec=manifest.inputs[0])
     target = target_of(manifest.format)

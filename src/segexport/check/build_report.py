@@ -101,7 +101,7 @@ def _result(entry: Measured, measured: Measurement) -> ExportResult:
 
 
 def _each_once(images: Sequence[ShownImage]) -> tuple[ShownImage, ...]:
-    """An image that is shown for several reasons stays where it comes first."""
+    """Removes repeated images: one with several reasons is kept at its first place."""
     first: dict[str, ShownImage] = {}
     for image in images:
         first.setdefault(image.image, image)

@@ -11,7 +11,7 @@ from segexport.measure.instructions import count_instructions
 
 
 def count_exports(request: CheckRequest, exports: Sequence[RunningExport]) -> None:
-    """Each export keeps its counts; one that does not run where it is counted keeps the error."""
+    """Stores the counts in each export, or the error if it does not run on a counted processor."""
     if not request.options.count:
         return
     sound = [export for export in exports if export.error is None]

@@ -24,7 +24,7 @@ class RunningExport(Measured):
 
     Attributes:
         model: The model and its options.
-        opened: Its session.
+        opened: The opened session.
     """
 
     model: LiveModel

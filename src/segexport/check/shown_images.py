@@ -19,7 +19,7 @@ def draw_images(
     Images without a difference are not among the worst.
 
     Args:
-        export: Its name.
+        export: Name of the export.
         counts, reference: Counts of the export and of the reference.
     """
     data, everything = request.data, request.all_data

@@ -1,4 +1,4 @@
-"""Times reference and exports in turn, on the first image."""
+"""Times reference and exports alternately, on the first image."""
 
 from __future__ import annotations
 

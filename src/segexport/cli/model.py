@@ -142,7 +142,6 @@ def evaluate(console: Any, model: Path, data: Path, split: str, form: str, outpu
         "segexport predict out/onnx-int8 photo.jpg -o out/pictures",
         "segexport predict inference_model/ images/ --kind mask -o out/masks",
         "segexport predict portrait_model/ clip.mp4 --background blur -o out",
-        "segexport predict portrait_model/ camera:0 --background office.jpg --frames 300 -o call.mp4",
     ],
 )
 @click.argument("model", type=FILE)

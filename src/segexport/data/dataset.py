@@ -36,7 +36,7 @@ class Sample:
     """One image, decoded.
 
     Attributes:
-        index: Its index in the data set, from 0.
+        index: Index in the data set, from 0.
         name: The image's path inside the data set.
         image: uint8 (height, width, 3), RGB; or in the form of the data set's `pixels`.
         label: uint8 or uint16 (height, width) of class ids; None if the data set has no labels.
@@ -63,7 +63,7 @@ class Dataset:
         num_classes: Labels of this value or more are errors, except `ignore_index`; None: not checked.
         ignore_index: Label of ignored pixels.
         pixels: The form of decoded images.
-        groups: How images are grouped (`data.groups`); empty if each is independent.
+        groups: Grouping of the images (`data.groups`); empty if each is independent.
     """
 
     root: Path

@@ -90,7 +90,7 @@ def decode_image(
         source: A file, or its bytes.
         order: The order of three channels in the result.
         pixels: The form that a model needs: colours, grey or the file's channels, in 8 bits or as stored.
-        name: What to call `bytes` in an error.
+        name: Name of `bytes` input in errors.
         max_pixels: Width times height above which the file is refused before it is decoded; by default
             `MAX_PIXELS`, or `MAX_PIXELS_IN_TILES` where `pixels` says so.
         max_side_pixels: The same for one side.

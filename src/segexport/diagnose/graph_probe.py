@@ -20,7 +20,7 @@ class LayerScript:
         module: The module that the script imports, for its list of requirements.
         code: The body of the script's `export()`: reads the arrays `load(name) for name in export_feeds` and the model
             `here / "export..."`, and returns the first output.
-        made: How the saved layer was made, if it was not cut out of the export.
+        made: Origin of the saved layer, if it was not cut out of the export.
     """
 
     title: str

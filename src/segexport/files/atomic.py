@@ -102,7 +102,7 @@ def working_name(path: Path, folder: Path | None = None) -> Path:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what killed runs have left beside `path`."""
+    """Removes temporary files of killed runs next to `path`."""
     for leftover in path.parent.glob(f"{glob.escape(_prefix(path.name))}*"):
         if is_abandoned(leftover):
             _remove(leftover)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Format(str):
-    """The form of a model's files: `paddle`, or what an installed target makes or an installed runtime runs.
+    """The format of a model's files: `paddle`, or that of an installed target or runtime.
 
     Attributes:
         PADDLE: .pdmodel and .pdiparams, the legacy program that every exporter reads.

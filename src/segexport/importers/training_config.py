@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from segexport.artifact import warning
 from segexport.errors import InputError
@@ -221,13 +221,17 @@ def _notes(path: Path, content: dict[str, Any], pretrained: list[str]) -> list[s
 
 
 def _as_tiles(test: dict[str, Any]) -> str:
-    """The options that cut images as `test_config` does; empty where it does not say how."""
-    sides = [test.get("crop_size"), test.get("stride")]
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(type(side) is int for side in pair) for pair in sides):
+    """The tile options that match `test_config`; empty if it does not define tiles."""
+    crop, stride = test.get("crop_size"), test.get("stride")
+    if not (_is_size(crop) and _is_size(stride)):
         return ""
-    (width, height), (across, down) = sides
+    (width, height), (across, down) = crop, stride
     overlap = f"{max(0, width - across)}x{max(0, height - down)}"
     return f", unless it is told: --tile-size {width}x{height} --tile-overlap {overlap} --tile-blend average"
+
+
+def _is_size(value: Any) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
 
 
 def _no_model(path: Path, content: dict[str, Any]) -> InputError:

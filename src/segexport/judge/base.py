@@ -20,7 +20,7 @@ class Judge(Protocol):
     """Compares the counts of a run with limits.
 
     Attributes:
-        convention: How the metric is computed, in one sentence.
+        convention: Definition of the metric, in one sentence.
     """
 
     @property

@@ -25,7 +25,7 @@ def size_check(size_bytes: int, baseline_bytes: int, limits: Limits, *, against:
 def latency_check(
     ratio: LatencyRatio, limits: Limits, *, against: str, on_target: bool = True, load: str = ""
 ) -> Check:
-    """Latency relative to that of `against`, measured in turn.
+    """Checks the latency relative to that of `against`, measured alternately.
 
     Args:
         load: The machine's load, for the message.

@@ -53,7 +53,7 @@ def tripwire_checks(
         not_finite: Images on which the output contained NaN or infinity.
         constant_images: Images on which the export's mask is one class.
         reference_constant_images: The same for the reference.
-        wrong_shape: How shape or dtype differ from the declared ones; empty if they do not.
+        wrong_shape: Difference of shape or dtype from the declared ones; empty if there is none.
         repeatable: Whether a second run gave the same mask; None without a second run.
     """
     checks = [
@@ -106,7 +106,7 @@ def values_check(not_run: str) -> Check:
     """Reports why other values than the export's were compared. It does not affect the verdict.
 
     Args:
-        not_run: What ran instead of the export's file or arithmetic, and why.
+        not_run: The substitute for the export's file or arithmetic, and the reason.
     """
     return Check(name=VALUES_RUN, verdict=Verdict.SKIPPED, message=f"{NOT_RUN_HERE}: {not_run}.", gated=False)
 

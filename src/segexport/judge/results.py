@@ -86,14 +86,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class ReferenceRun:
-    """How the reference's masks were made.
+    """The origin of the reference's masks.
 
     Attributes:
         artifact: The model; for a recording, only its manifest.
         times: The times for the report.
-        timing: Raw times for ratios, if measured in turn with the exports or on the same device.
+        timing: Raw times for ratios, if measured alternately with the exports or on the same device.
         recorded: Facts about the recording; None if the reference ran in this check.
-        proof: How the masks were made; None if the runtime has one program only, or they were not compared.
+        proof: Origin of the masks; None if the runtime has only one program, or the programs were not compared.
     """
 
     artifact: ModelArtifact

@@ -36,7 +36,7 @@ def ratio_to_reference(reference: ReferenceRun, entry: Measured) -> LatencyRatio
 
 
 def ratio_to(baseline: latency.Timing | None, timing: latency.Timing | None) -> LatencyRatio | None:
-    """The ratio of two programs that were timed in turn."""
+    """The ratio of two programs that were timed alternately."""
     if not _taken(timing) or not _taken(baseline):
         return None
     return latency_ratio(timing.sessions_ms, baseline.sessions_ms)

@@ -95,7 +95,7 @@ def precision_check(
     """Compares the products' precisions with the requested one.
 
     Args:
-        source: Where the operators were read, for the message.
+        source: Source of the operators, for the message.
         weights_int8: Operators with 8-bit weights in the file and float inputs and outputs.
         narrow: Names of the operators with 4-bit weights in the file; each must compute in int8.
         no_fp16: Why this machine runs nothing in fp16 or bf16 although the file is right; then the check only reports.

@@ -1,4 +1,4 @@
-"""Times programs in turn, in several sessions each, to reduce the effect of a busy machine and of single processes.
+"""Times programs alternately, in several sessions each, to reduce the effect of load and of single processes.
 
 Two processes that run the same file differ permanently by a per cent or two (memory layout, choices of libraries),
 which runs inside one process cannot show. So every program is opened again for each session, and sessions are the
@@ -212,7 +212,7 @@ def _is_wide(timings: Mapping[str, Timing]) -> bool:
 
 
 def _width(samples: Sequence[np.ndarray]) -> float:
-    """How far an interval reaches above its ratio to the first program, as a fraction of the ratio; the widest.
+    """The upper half-width of an interval of a ratio to the first program, relative to the ratio; the widest one.
 
     Infinite without an interval; of a single program, the interval of its time; 0 of none.
     """

@@ -1,7 +1,7 @@
 """Statistics of interleaved timings: percentiles, the ratio of two programs with an interval, drift, end of warm-up.
 
 No function here reads a clock. Samples are milliseconds, (sessions, blocks, runs): each session is a separate process,
-and within a block the programs ran in turn (A B B A), so a slow drift of the machine affects both equally.
+and within a block the programs alternate (A B B A), so that a slow drift of the machine affects both equally.
 
 Runs within a process vary much less than processes do, so the interval uses the sessions alone (Kalibera and Jones,
 "Rigorous Benchmarking in Reasonable Time", ISMM 2013, sections 6 to 9: the variance of the means of the highest level
@@ -151,7 +151,7 @@ def session_times(samples_ms: np.ndarray) -> np.ndarray:
 def undisturbed_ms(times_ms: Sequence[float] | np.ndarray) -> float:
     """The time of an undisturbed run: the geometric mean of (sessions,) times (`session_times`).
 
-    The ratio of two programs that were timed in turn is the quotient of these.
+    The ratio of two programs that were timed alternately is the quotient of these.
     """
     return math.exp(float(np.log(_checked(times_ms)).mean()))
 

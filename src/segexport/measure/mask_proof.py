@@ -23,7 +23,7 @@ class MaskProof(Frozen):
         images: Number of different inputs of both programs.
         agreement, agreement_worst: Mean and smallest fraction of equal pixels (or objects); None without inputs.
         differing_images: Number of inputs with an agreement below `LEAST_AGREEMENT`.
-        fault: How the optimized program failed; empty if it did not.
+        fault: Failure of the optimized program; empty if there is none.
     """
 
     optimized: str = ""

@@ -23,9 +23,9 @@ MASK_IOU_CONVENTION = (
 )
 
 AbsentRule = Literal["skip", "zero", "one"]
-"""How a class in neither truth nor prediction counts in the mean.
+"""Treatment in the mean of a class that is in neither truth nor prediction.
 
-`skip` (ours, mmsegmentation, cityscapesScripts): nothing. `zero`: the plain formula with 0/0 = 0, PaddleSeg up to 2.3.
+`skip` (ours, mmsegmentation, cityscapesScripts): left out. `zero`: the plain formula with 0/0 = 0, PaddleSeg up to 2.3.
 `one`: PaddleSeg 2.10. The other two exist to reproduce published numbers.
 """
 
@@ -51,7 +51,7 @@ def confusion_matrix(
         prediction: The same shape.
         num_classes: Classes of the truth: values are 0 to num_classes - 1, or `ignore_index`.
         ignore_index: Pixels with this value in the truth are not counted; None when there is no such value.
-        prediction_classes: Columns, where the prediction has more classes: the "other" of `label_map_lookup`.
+        prediction_classes: Number of columns, if the prediction has more classes: the "other" of `label_map_lookup`.
         name: The image's path, for errors.
 
     Returns:

@@ -82,7 +82,7 @@ class Counts(ABC):
         constant_images: Images with a constant output: one class everywhere, or no object.
         in_common: Other export's name -> pixels on which both agree and differ from the reference, and pixels on which
             this one differs from the reference; over images on which both differ from it.
-        wrong_shape: How the output's shape is wrong; empty if it is right.
+        wrong_shape: Fault of the output's shape; empty if it is right.
         repeatable: Whether a second run on the first image gave the same result.
         shown: Reason -> a heap of images: the worst, the best, and a random sample.
     """

@@ -79,7 +79,7 @@ def instance(kind: str, name: str) -> Any:
 
 
 def forget() -> None:
-    """A package was installed or removed: the next question is answered anew."""
+    """Clears the caches after a package was installed or removed."""
     for cached in (instances, _made, _installed):
         cached.cache_clear()
 

@@ -81,7 +81,7 @@ class Model(Opened):
                 else images run one at a time, as on a phone.
             target_size: Input size of the network. None: that of `load`, else the model's; -1: the image's size;
                 a number: both sides; (width, height).
-            tiles: Tiles that larger images are run in, in place of those of the model. An image in tiles is a batch.
+            tiles: Tiles for larger images; override those of the model. An image in tiles is a batch.
             slice_size: Side, or (width, height), of tiles that overlap by a quarter; their scores are averaged there.
             score_map: Whether results contain the classes' probabilities; prediction is faster without. The masks are
                 the same.
@@ -283,7 +283,7 @@ class Model(Opened):
 
 
 def _slices(tiles: Tiles | None, size: Any) -> Tiles:
-    """What `slice_size` is short for."""
+    """Returns the tiles for `slice_size`."""
     width, height = both_sides("slice_size", size)
     if tiles is not None:
         raise InputError("slice_size and tiles cannot be combined", cause="slice_size is short for averaged tiles")

@@ -55,7 +55,7 @@ class ArchiveWriter:
         self.finished = True
 
     def close(self) -> None:
-        """Writes what is still in memory."""
+        """Writes the remaining data and closes the file."""
         self._zip.close()
 
     def _write(self, name: str, data: bytes) -> None:

@@ -50,7 +50,7 @@ class Reference(Protocol):
         ...
 
     def program(self, image: np.ndarray, ran: ModelUnderTest) -> latency.TimedModel | None:
-        """The program to time in turn with the exports; None if the times are recorded. `ran`: the result of `open`."""
+        """The program to time alternately with the exports; None if times are recorded. `ran`: the result of `open`."""
         ...
 
     def recheck(self, contradiction: Contradiction, comparison: Comparison, anew: Anew) -> dict[str, Check]:

@@ -168,7 +168,7 @@ def _size(now: ExportResult, before: ExportResult, tolerance: float, why: str) -
 
 
 def _instructions(now: ExportResult, before: ExportResult, tolerance: float, why: str) -> Check | None:
-    """FAIL where one processor needs more than the tolerance; counts repeat, so no interval is needed."""
+    """FAIL if the count on a processor exceeds the tolerance; counts repeat, so no interval is needed."""
     name = "baseline.instructions"
     if not before.instructions:
         return None

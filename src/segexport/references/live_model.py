@@ -22,7 +22,7 @@ class LiveModel:
     """An artifact and the options of its runs.
 
     Attributes:
-        name: Its name in the comparison.
+        name: Name in the comparison.
     """
 
     name: str

@@ -26,8 +26,8 @@ Anew = Callable[[ModelUnderTest, Sequence[int]], Comparison]
 MOVED = 1 - LEAST_AGREEMENT
 """By how much an agreement may move when the reference runs again."""
 IN_COMMON = 0.9
-"""Of the pixels on which two exports differ from the reference, they have to agree on this share to have a
-common cause. Two separate faults, or the rounding of two low precisions, have far less in common."""
+"""Two exports have a common cause if they agree on this fraction of the pixels on which they differ from the reference.
+Two separate faults, or the rounding of two low precisions, have far less in common."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def without_model(
 
 
 def _together(name: str, contradiction: Contradiction, comparison: Comparison) -> str:
-    """How far the other contradicting exports agree, for messages."""
+    """The agreement of the other contradicting exports, for messages."""
     counts = comparison.exports[name]
     shares = {other: _in_common(counts, other) for other in contradiction.exports if other != name}
     shares = {other: share for other, share in shares.items() if share >= IN_COMMON}

@@ -27,10 +27,10 @@ class RecordedImage(Frozen):
     """An image of a recording.
 
     Attributes:
-        name: Its path inside the data set.
+        name: Path inside the data set.
         image_sha256, label_sha256: Digests of the files; the second is missing without a label.
         width, height: Size of the decoded image in pixels.
-        group: Its group, if the data has groups.
+        group: Group of the image, if the data has groups.
     """
 
     name: str
@@ -50,11 +50,11 @@ class RecordedReference:
         artifact: The model's manifest, without files.
         images: The recorded images by name.
         fingerprint: Fingerprint of the whole data set when recorded; empty: only the images are compared.
-        groups: How images were grouped; empty: each image is a separate group.
+        groups: Grouping of the images; empty: each image is a separate group.
         predict: Returns the recorded prediction of an image, by name.
         times, timing: The times for the report, and raw times by block.
         again: The command that records it again.
-        proof: How the masks were made, if the recording has it.
+        proof: Origin of the masks, if recorded.
     """
 
     source: str

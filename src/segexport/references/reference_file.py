@@ -57,7 +57,7 @@ class Data(Frozen):
 
     Attributes:
         fingerprint: Fingerprint of the images without their groups, which do not affect masks.
-        groups: How images are grouped; empty: each image is a separate group.
+        groups: Grouping of the images; empty: each image is a separate group.
     """
 
     path: str
@@ -129,7 +129,7 @@ class Header(Frozen):
     """`header.json` without the fields that every archive has.
 
     Attributes:
-        proof: How the masks were made; missing in older recordings, and for runtimes other than Paddle.
+        proof: Origin of the masks; missing in older recordings, and for runtimes other than Paddle.
     """
 
     created: str

@@ -54,7 +54,7 @@ class Figure:
 
     Attributes:
         source: The picture's data URI; empty with the reason in `absent`.
-        tiles: What the picture shows -> the CSS that shows this part of it alone.
+        tiles: Name of a part of the picture -> CSS that shows only this part.
     """
 
     image: ShownImage

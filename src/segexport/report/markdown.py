@@ -41,7 +41,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def render(report: Report, folder: Path | None = None) -> str:
-    """Renders headline, table, findings, and a collapsed section about what was compared."""
+    """Renders headline, table, findings, and a collapsed section about the comparison."""
     parts = [
         f"## {_MARKS[report.verdict]} {escape(report.title)}: {report.verdict.value}",
         escape(f"{headline(report)} {unoptimized(report)} {recorded(report)}"),

@@ -160,7 +160,7 @@ class ExportResult(Frozen):
 
     @property
     def not_run(self) -> str:
-        """What ran in place of the export's own file or arithmetic, as a sentence; empty if that ran."""
+        """A sentence about the substitute that ran for the export's file or arithmetic; empty if there was none."""
         return next((check.message for check in self.checks if check.name == VALUES_RUN), "")
 
     @property

@@ -74,7 +74,7 @@ def rows(report: Report) -> tuple[ReportRow, ...]:
 
 
 def times_shown(shown: Sequence[ReportRow]) -> dict[str, bool]:
-    """Which of the columns `gpu_ms`, `cpu_ms` and `latency_ratio` have a number in any row."""
+    """The columns among `gpu_ms`, `cpu_ms` and `latency_ratio` that have a number in any row."""
     names = ("gpu_ms", "cpu_ms", "latency_ratio")
     return {name: any(getattr(row, name) != NOTHING for row in shown) for name in names}
 

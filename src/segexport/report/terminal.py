@@ -101,7 +101,7 @@ def _natural_width(column: _Column, shown: tuple[ReportRow, ...]) -> int:
 
 
 def _lines(column: _Column, row: ReportRow) -> list[str]:
-    """Returns the lines of a cell: the mark beside a verdict gets a separate line, so that columns stay narrow."""
+    """Returns the lines of a cell: the mark of a verdict gets a separate line, so that columns stay narrow."""
     text = _one_line(column.cell(row))
     return text.split(", ") if column.title == "verdict" else [text]
 

@@ -52,7 +52,7 @@ def slow_layers(space: Space) -> list[str]:
     if slow:
         shown = ", ".join(f"{layer.name} ({layer.float_ms:.2f} -> {layer.int8_ms:.2f} ms)" for layer in slow[:8])
         more = f" and {len(slow) - 8} more" if len(slow) > 8 else ""
-        lines.append(f"int8 brings {len(slow)} layers no time: {shown}{more}")
+        lines.append(f"int8 saves no time in {len(slow)} layer{'s' if len(slow) > 1 else ''}: {shown}{more}")
     return lines
 
 

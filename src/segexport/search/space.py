@@ -11,7 +11,7 @@ from segexport.spec import Frozen
 
 
 class Training(Frozen):
-    """How to train a pruned or quantized model, if there is training data.
+    """The training of pruned or quantized models, if there is training data.
 
     Attributes:
         teacher: The original, as given in the step's parameter.

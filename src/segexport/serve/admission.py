@@ -90,7 +90,7 @@ class Admission:
 
 
 class Held:
-    """The bytes that a request holds."""
+    """The bytes in memory of one request."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission, self.bytes = admission, 0

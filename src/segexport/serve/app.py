@@ -52,7 +52,7 @@ def make_app(service: Service, limits: ServerLimits) -> ASGIApp:
     )
 
     async def with_fair_head(scope: Scope, receive: Receive, send: Send) -> None:
-        """`protocol` ends a head that does not end; this one came whole, in one piece with what is behind it."""
+        """Limits a head that arrived complete, in one piece with the body; `protocol` limits incomplete ones."""
         if _head_bytes(scope) > limits.head_bytes:
             content = answer.no_result("", 431, f"the request's head has more than {limits.head_bytes >> 10} KiB")
             await respond_early(receive, send, 431, content, content_type=_JSON)

@@ -69,8 +69,8 @@ async def respond_early(
 ) -> None:
     """Sends a response while the client is still sending the request, then closes the connection.
 
-    What still comes is read for a while and thrown away: were the connection closed at once, the client's system would
-    take that for a failure and throw away the answer.
+    The rest of the request is read for a while and discarded: if the connection were closed immediately, the client's
+    system would report a failure and discard the response.
     """
     await send(_start(status, body, content_type, (*headers, (b"connection", b"close"))))
     await send({"type": "http.response.body", "body": body, "more_body": True})

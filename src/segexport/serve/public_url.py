@@ -23,7 +23,7 @@ Allowed = Callable[[Address], bool]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
-_TIMEOUT_S = 30.0  # where the caller names none
+_TIMEOUT_S = 30.0  # default
 
 
 def is_public(address: Address) -> bool:
@@ -40,17 +40,17 @@ def is_public(address: Address) -> bool:
 
 
 def public_opener(allowed: Allowed = is_public) -> Callable[..., Any]:
-    """What `urllib.request.urlopen` does, for http and https, to addresses that are allowed.
+    """Makes a function like `urllib.request.urlopen`, for http and https, that connects to allowed addresses only.
 
     Args:
-        allowed: Which addresses may be connected to.
+        allowed: Returns whether a connection to an address is allowed.
 
     Returns:
         `open(url, timeout=seconds)`; raises InputError when an address is refused.
     """
 
     def connect(host: str, port: int, timeout: float | None) -> socket.socket:
-        """To the first address that answers; all must be allowed, so that their order does not matter."""
+        """Connects to the first address that answers; all must be allowed, so that their order does not matter."""
         deadline = time.monotonic() + (timeout or _TIMEOUT_S)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for entry in found:

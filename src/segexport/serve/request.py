@@ -26,7 +26,7 @@ class ImageRequest(BaseModel):
 
     Attributes:
         image: Base64 of an image file, or an http(s) URL.
-        visualize: Whether the answer holds the picture too; null: yes.
+        visualize: Whether the response includes the picture; null: yes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

@@ -23,7 +23,7 @@ def no_result(log_id: str, code: int, message: str) -> bytes:
 
 
 def segmentation(mask: np.ndarray, jpeg: bytes | None) -> bytes:
-    """`labelMap` (row by row), `size` [height, width], and `image` where there is one.
+    """Returns `labelMap` (row by row), `size` [height, width], and `image` if there is one.
 
     Args:
         mask: (height, width) uint8 or uint16.
@@ -34,7 +34,7 @@ def segmentation(mask: np.ndarray, jpeg: bytes | None) -> bytes:
 
 
 def with_picture(result: bytes, jpeg: bytes | None) -> bytes:
-    """A result, already JSON, with `image` where there is a picture's file."""
+    """Adds `image` to a JSON result if there is a picture."""
     if jpeg is None:
         return result
     return b"".join((result[:-1], b', "image": "', base64.b64encode(jpeg), b'"}'))

@@ -47,7 +47,7 @@ class Settings:
         threads: Threads for one inference.
         workers: Processes that run the model, each with `threads`.
         target_size: Default if a request gives none.
-        urls: Which images are fetched: from the public internet, from anywhere (also this machine's own network),
+        urls: Allowed sources of images: the public internet, anywhere (also this machine's own network),
             or none.
     """
 
@@ -63,7 +63,7 @@ class Settings:
 
 
 def serve(artifact: ModelArtifact, settings: Settings, announce: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it accepted and returns.
+    """Serves until SIGTERM or SIGINT, then answers the accepted requests and returns.
 
     Args:
         announce: Called with the URL when the server accepts requests.

@@ -23,8 +23,8 @@ class Toolchain:
 
     Attributes:
         name: Name on the command line, and in targets and runtimes.
-        purpose: Its purpose: a verb and its object.
-        modules: Its modules -> prefix of the tested versions; "": any version.
+        purpose: Purpose, as a verb with its object.
+        modules: Module -> prefix of the tested versions; "": any version.
         pythons: CPython versions with wheels of all packages, such as "3.10"; the best first.
         lock: Requirements with hashes, for `pip install --require-hashes`.
         prove: Runs the smallest real job of every tool with the given Python, in separate processes; raises a

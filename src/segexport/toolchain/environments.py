@@ -27,12 +27,12 @@ class Environment:
     """A toolchain's environment.
 
     Attributes:
-        toolchain: Its toolchain's name.
+        toolchain: Name of the toolchain.
         digest: Digest of its lock file.
-        python_version: For example `3.10.13`.
+        python_version: Version of its Python, for example `3.10.13`.
         versions: Version of each of the toolchain's modules.
         size_bytes: Size on disk.
-        path: Its folder.
+        path: Folder of the environment.
     """
 
     toolchain: str

@@ -33,8 +33,8 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
-# Without a terminal a bar is a few lines: after so many seconds and so much further, and in any case now and then,
-# because continuous integration ends jobs that stay silent.
+# Without a terminal, progress is a few lines: after a minimum of time and progress, and at least once per minute,
+# because continuous integration ends silent jobs.
 _LINE_EVERY_S, _LINE_EVERY_RATIO, _LINE_AT_LEAST_EVERY_S = 5.0, 0.1, 60.0
 
 

@@ -1,4 +1,4 @@
-"""What a model found in the images of a data set, kept small: boxes as numbers, masks as run-length codes."""
+"""A model's objects in the images of a data set, in compact form: boxes as numbers, masks as run-length codes."""
 
 from __future__ import annotations
 
