@@ -47,11 +47,18 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--to", nargs="+", default=list(TARGETS))
     parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    parser.add_argument("--inspect", action="store_true", help="only ask `inspect` again, for the rows that are there")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     given = parser.parse_args()
     found: dict[str, Any] = load(given.output) if given.output.is_file() else {}
     rows: dict[str, dict] = found.get("rows", {})
     for graph in given.graphs:
+        if given.inspect:
+            for name in given.to:
+                if row := rows.get(f"{graph.stem} {name}"):
+                    row["foreseen"] = foreseen(name, read_graph(graph))
+            save(given.output, {"summary": summary(rows), "rows": dict(sorted(rows.items()))})
+            continue
         todo = [name for name in given.to if given.again or f"{graph.stem} {name}" not in rows]
         if not todo:
             continue
@@ -103,8 +110,7 @@ def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
     """The prediction of `inspect`, and the result of the conversion."""
     target, start = target_named(name), time.monotonic()
     program = programs.read(source.file("model"), source.file("params"))
-    obstacles = [one for found in target.verdict_before(program) for one in found.obstacles]
-    row: dict[str, Any] = {"foreseen": sorted({one.operator for one in obstacles})}
+    row: dict[str, Any] = {"foreseen": foreseen(name, program)}
     context = StepContext(timeout_s=TIMEOUT_S)
     runner = PlanRunner(store, context)
     steps = target.steps(target.Recipe(to=name))
@@ -117,6 +123,12 @@ def measured(name: str, source: ModelArtifact, store: Store) -> dict[str, Any]:
     except SegexportError as error:
         row |= {"result": "failed", "error": type(error).__name__, "what": error.what, "cause": error.cause}
     return {**row, "seconds": round(time.monotonic() - start, 1)}
+
+
+def foreseen(name: str, program: Program) -> list[str]:
+    """Types of the operators that `inspect` names as obstacles."""
+    found = target_named(name).verdict_before(program)
+    return sorted({one.operator for verdict in found for one in verdict.obstacles})
 
 
 def summary(rows: dict[str, dict]) -> dict[str, dict[str, int]]:

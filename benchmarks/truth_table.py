@@ -86,10 +86,17 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=24, help="images of the check")
     parser.add_argument("--shard", default="1/1", help="I/N: the I-th of N parts of the rows")
     parser.add_argument("--again", action="store_true", help="measure existing rows again")
+    parser.add_argument(
+        "--merge", type=Path, action="append", default=[], help="a shard's file whose new rows are added"
+    )
     parser.add_argument("--page", action="store_true", help="only write the page")
     parser.add_argument("-o", "--output", type=Path, default=RESULT)
     given = parser.parse_args()
     rows: dict[str, dict] = load(given.output) if given.output.is_file() else {}
+    for file in given.merge:
+        rows = {**load(file), **rows}
+    if given.merge:
+        save(given.output, dict(sorted(rows.items())))
     if not given.page:
         if given.models is None or given.camvid is None:
             parser.error("MODELS and CAMVID are missing")
