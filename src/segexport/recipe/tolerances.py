@@ -19,7 +19,7 @@ class Tolerances(Frozen):
         agreement: Loss of agreement with the reference, a fraction of 1.
         size: Growth, relative.
         latency: Growth, relative; only on the same device with as many threads.
-        instructions: Growth, relative, of one inference; counts repeat to a millionth.
+        instructions: Growth, relative, of one inference; counts repeat to a few millionths.
     """
 
     miou: float = Field(default=0.001, ge=0, le=1)
