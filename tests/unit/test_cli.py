@@ -108,7 +108,7 @@ def test_the_command_line_takes_every_example(monkeypatch, capsys):
 
 
 def test_help_lists_every_command_in_one_section(monkeypatch, capsys):
-    listed = [name for names in cli.SECTIONS.values() for name in names]
+    listed = [command.name for commands in cli.SECTIONS.values() for command in commands]
     assert sorted(listed) == sorted(cli.cli.commands)
     out = run(monkeypatch, capsys, "--help")[1]
     titles = [out.index(f"\n{title}:\n") for title in cli.SECTIONS]
