@@ -256,6 +256,11 @@ class Tiles(Frozen):
             the image, pixels are mirrored. PaddleX's `overlap_tile_predict` with tile_size = size - overlap and
             pad_size = overlap / 2. `average`: tiles stay inside the image, and scores are averaged where tiles overlap.
             PaddleSeg's `slide_inference` with crop_size = size and stride = size - overlap.
+
+    Example:
+        >>> tiles = segexport.Tiles(size=(1024, 768), overlap=(128, 96))
+        >>> tiles.covers(800, 600)
+        True
     """
 
     size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]

@@ -327,8 +327,8 @@ def test_an_image_that_goes_bad_in_a_later_epoch_costs_no_checkpoint(artifact, t
     assert said[-1].startswith(f"the training so far is kept in {tmp_path}/kept")
     write_data(tmp_path / "data")
     tune(artifact, tmp_path / "two", context(data, validation=data.subset(1), say=said.append), **same)
-    (goes_on,) = (line for line in said if line.startswith("fine-tuning goes on"))
-    assert int(goes_on.rpartition(" ")[2]) >= 6
+    (resumes,) = (line for line in said if line.startswith("fine-tuning resumes from step"))
+    assert int(resumes.rpartition(" ")[2]) >= 6
 
 
 @pytest.mark.parametrize(

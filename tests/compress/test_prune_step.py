@@ -124,7 +124,7 @@ def test_sensitivities_of_another_model_are_refused(artifact, context, tmp_path)
         ({}, "one of them"),
         ({"ratio": 0.5, "keep_macs": 0.5}, "one of them"),
         ({"keep_macs": 0.5, "widths": "global"}, "criterion: fisher"),
-        ({"keep_macs": 0.5, "stages": 3}, "measured anew"),
+        ({"keep_macs": 0.5, "stages": 3}, "measured for each stage"),
         ({"keep_macs": 0.0}, "greater than 0"),
     ],
 )

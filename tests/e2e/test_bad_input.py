@@ -439,7 +439,7 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
         (("export", "model", "--to", "onnx", "--labels", "nope.txt", "-o", "new"), "nope.txt: no such file"),
         (("export", "model", "--to", "onnx", "--preprocess", "nope", "-o", "new"), "nope: cannot be read"),
         (("export", "model", "--to", "onnx", "--opset", "3", "-o", "new"), "paddle2onnx cannot convert this program"),
-        (("export", "model", "-o", "new"), "Missing option '--to'"),
+        (("export", "model", "-o", "new"), "give either --to TARGET, or --for PURPOSE --data DIR"),
         (("check", "artifact", "--reference", "model", "--data", "nope"), "nope: no such folder"),
         (("check", "--reference", "model", "--data", "data"), "Missing argument"),
         (("check", "model", "--reference", "model", "--data", "data"), "model: not an artifact"),

@@ -166,7 +166,13 @@ def test_the_config_that_is_written_runs(inside):
     assert (done.code, done.stdout) == (0, "")
     assert (inside.root / "my/p.yaml").read_text() == printed.stdout
     content = yaml.safe_load(printed.stdout)
-    assert content["Pipeline"] == {"model": "model", "device": "cpu", "batch_size": 1, "target_size": None}
+    assert content["Pipeline"] == {
+        "model": "model",
+        "device": "cpu",
+        "runtime": None,
+        "batch_size": 1,
+        "target_size": None,
+    }
     content["Pipeline"]["model"] = "../model"  # relative to the file
     (inside.root / "my/p.yaml").write_text(yaml.safe_dump(content))
 
@@ -214,7 +220,7 @@ def test_a_runtime_by_option_file_and_enable_hpi(inside, monkeypatch):
         measured.append(artifact.path.name)
         return "openvino"
 
-    monkeypatch.setattr("segexport.predict.model_session.fastest_runtime", fastest)
+    monkeypatch.setattr("segexport.predict.fastest_runtime.fastest_runtime", fastest)
 
     def runtime_of(*, named: str | None = None, **options) -> str:
         settings = {"model": "export", "runtime": named}

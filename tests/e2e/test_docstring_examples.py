@@ -16,18 +16,29 @@ from segexport.commands import api
 from segexport.commands.run import DEMO_RECIPE
 
 DEMO = DEMO_RECIPE.parent
-LONG = {"bench", "check", "compress", "doctor", "finetune", "record_reference", "run", "train"}  # they time, or train
+LONG = {
+    "bench",
+    "check",
+    "compress",
+    "doctor",
+    "finetune",
+    "recommend",
+    "record_reference",
+    "run",
+    "train",
+}  # they time, or train
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, shared_cache):
-    """What the examples name: `export`, `data`, `street.png`, and some exports that were made before."""
+    """What the examples name: `export`, `data`, `photos`, `street.png`, and some exports that were made before."""
     require("paddle", "paddle2onnx", "onnx", "onnxruntime")
     root = tmp_path_factory.mktemp("examples")
     shutil.copytree(DEMO / "model", root / "export")
     shutil.copytree(DEMO / "model", root / "model")  # which the recipe names
     shutil.copytree(DEMO / "data", root / "data")
     shutil.copy(root / "data" / "all.txt", root / "data" / "val.txt")  # a reference is recorded on ten images at least
+    shutil.copytree(DEMO / "data" / "images", root / "photos")
     shutil.copy(DEMO_RECIPE, root / "recipe.yaml")
     shutil.copy(DEMO / "data" / "images" / "tile_00.png", root / "street.png")
     with pytest.MonkeyPatch.context() as patch:

@@ -103,7 +103,7 @@ def test_the_second_time_it_is_found_in_the_store(checkpoints, tmp_path, monkeyp
 def test_a_configuration_of_other_classes_is_told_both_numbers(checkpoints, tmp_path):
     model = {**NETWORKS["fast_scnn"], "num_classes": 7}
     (tmp_path / "seven.yml").write_text(yaml.safe_dump({"model": model}))
-    with pytest.raises(InputError, match=r"of 5 classes, seven\.yml says 7"):
+    with pytest.raises(InputError, match=r"has 5 classes, seven\.yml says 7"):
         import_model(
             checkpoints / "fast_scnn.pdparams", ImportOptions(config=tmp_path / "seven.yml"), Store(tmp_path / "store")
         )

@@ -33,6 +33,7 @@ REWRITTEN = {
     "lanenet": {"fold_constants", "unpool_to_arithmetic"},
     "spatial_embedding": {"fold_constants"},
 }
+REFUSED = {"segformer_small": {"ncnn"}, "lanenet": {"ncnn"}}
 LEAST_AGREEMENT = 0.9999
 CONVOLUTIONS = frozenset({"conv2d", "depthwise_conv2d", "conv2d_transpose"})
 
@@ -65,7 +66,8 @@ def test_what_inspect_says(exported: Path, name: str) -> None:
     ]
     assert num_classes(program) == found.num_classes == classes
     assert found.flops > 1e7
-    assert {one.support for one in found.targets} == {"after rewrites"}
+    assert {one.target for one in found.targets if one.support == "no"} == REFUSED.get(name, set())
+    assert {one.support for one in found.targets} <= {"after rewrites", "no"}
     onnx = next(one for one in found.targets if one.target == "onnx")
     assert {note.split()[0] for note in onnx.rewrites} == REWRITTEN[name]
 

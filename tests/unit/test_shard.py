@@ -98,7 +98,8 @@ def measured(setting, share, folder, *, version="1.23.2") -> Measurement:
                 shown.append(ShownImage(image=sample.name, agreement=image.agreement, chosen=why, picture=picture))
         more = [Check(name="audit.precision", verdict=Verdict.PASS, message="all fp32")]
         info = replace(INFO, version=version)
-        entries.append(Measured(subject(name), info, tally, None, tuple(shown), {"fp32": {"Conv": 3}}, more))
+        operators = {"fp32": {"Conv": 3}}
+        entries.append(Measured(subject(name), info, tally, shown=tuple(shown), operators=operators, more=more))
     broken = subject("broken", precision=Precision.INT8)
     error = WorkerCrashed("the process was killed by SIGABRT", cause="op <x>", hint="update")
     entries.append(Measured(broken, None, None, error=error))

@@ -196,7 +196,13 @@ def test_ctrl_c_ends_a_camera_and_keeps_its_video(red_model, video, tmp_path, mo
 def test_ctrl_c_on_a_file_leaves_nothing(red_model, video, tmp_path):
     model, clip = red_model(), video(count=600, size=(640, 480))
     command = [sys.executable, "-m", "segexport", "predict", str(model), str(clip), "-o", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".*")) and time.monotonic() < deadline:
         time.sleep(0.05)
