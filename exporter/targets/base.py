@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import Manifest, ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.exporter.converters import Converter
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Program
@@ -147,29 +146,15 @@ class ExportTarget(ABC):
 
     # -- diagnosing it -----------------------------------------------------------------------------------------
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         """Opens the export so that its tensors can be compared with the reference's one by one.
-
-        Args:
-            artifact: An export to this target.
-            trace: The reference's tensors on the same image.
-            tensors: The image's input tensors, fed to both models.
-            source: The program that the export was made from.
 
         Raises:
             UnsupportedModelError: The target does not expose intermediate tensors.
             SegexportError: The export cannot be read.
         """
         raise UnsupportedModelError(
-            f"{artifact.path}: {self.title} exports cannot be diagnosed",
+            f"{diagnosed.artifact.path}: {self.title} exports cannot be diagnosed",
             cause="the target has no graph probe that reads inner tensors",
         )
 

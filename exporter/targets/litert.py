@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
-    from segexport.exporter.program import Program
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.files.store import Store
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
@@ -78,15 +76,7 @@ class LiteRtTarget(ExportTarget):
         check = precision_check(asked, ran, source, weights_int8=held, **widened)
         return Audit(ran, (check,))
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.litert_probe import LiteRtSide
 
-        return LiteRtSide(artifact, trace, tensors, threads, timeout_s)
+        return LiteRtSide(diagnosed)

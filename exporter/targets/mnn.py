@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
-    from segexport.exporter.program import Program
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
 
@@ -68,15 +66,7 @@ class MnnTarget(ExportTarget):
         check = precision_check(asked, ran, source, weights_int8=held, no_fp16=runtime.no_fp16(ran))
         return Audit(ran, (check,))
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.mnn_probe import MnnSide
 
-        return MnnSide(artifact, trace, tensors, threads, timeout_s)
+        return MnnSide(diagnosed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
 from segexport.diagnose.graph_probe import LayerScript
-from segexport.exporter.targets.onnx_probe import OnnxSide
+from segexport.exporter.targets.onnx_probe import OnnxSide, tensor_names
 
 _RUN = """    import json
     import MNN.expr as expr
@@ -27,6 +27,4 @@ class MnnSide(OnnxSide):
     worker, needs, saved = "mnn_trace_worker.py", ("MNN",), "export.json"
 
     def opening(self, artifact: ModelArtifact) -> dict:
-        names = {"inputs": artifact.manifest.inputs, "outputs": artifact.manifest.outputs}
-        told = {key: [spec.name for spec in specs] for key, specs in names.items()}
-        return {**super().opening(artifact), **told}
+        return {**super().opening(artifact), **tensor_names(artifact)}

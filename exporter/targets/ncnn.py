@@ -15,13 +15,9 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    import numpy as np
-
-    from segexport.artifact import ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.exporter.inspect import TargetSupport
     from segexport.exporter.program import Op, Program
     from segexport.pipeline.step import Step
@@ -83,18 +79,10 @@ class NcnnTarget(ExportTarget):
             return (found,)
         return (found.model_copy(update={"support": "no", "obstacles": (*found.obstacles, *lacking)}),)
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.ncnn_probe import NcnnSide
 
-        return NcnnSide(artifact, trace, tensors, threads, timeout_s)
+        return NcnnSide(diagnosed)
 
 
 def _lacking(program: Program, op: Op) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from segexport.artifact import ModelArtifact
 from segexport.diagnose.graph_probe import LayerScript
-from segexport.exporter.targets.onnx_probe import OnnxSide
+from segexport.exporter.targets.onnx_probe import OnnxSide, tensor_names
 
 _RUN = """    import json
     import ncnn
@@ -30,6 +30,4 @@ class NcnnSide(OnnxSide):
     worker, needs, saved = "ncnn_trace_worker.py", ("ncnn",), "export.json"
 
     def opening(self, artifact: ModelArtifact) -> dict:
-        names = {"inputs": artifact.manifest.inputs, "outputs": artifact.manifest.outputs}
-        told = {key: [spec.name for spec in specs] for key, specs in names.items()}
-        return {**super().opening(artifact), "params": str(artifact.file("params")), **told}
+        return {**super().opening(artifact), "params": str(artifact.file("params")), **tensor_names(artifact)}

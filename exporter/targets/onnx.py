@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import Manifest, ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
-    from segexport.exporter.program import Program
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.exporter.targets.layers import Layers
     from segexport.files.store import Store
     from segexport.pipeline.step import Step
@@ -106,18 +104,10 @@ class OnnxTarget(ExportTarget):
         with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=options.threads, name="onnx") as worker:
             return worker.call("narrow_products", arguments, timeout_s=options.timeout_s)[0]["names"]
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.onnx_probe import OnnxSide
 
-        return OnnxSide(artifact, trace, tensors, threads, timeout_s)
+        return OnnxSide(diagnosed)
 
     def layers(
         self,

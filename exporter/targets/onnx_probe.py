@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from segexport.artifact import ModelArtifact
-from segexport.diagnose.graph_probe import LayerScript
+from segexport.diagnose.graph_probe import Diagnosed, LayerScript
 from segexport.diagnose.match import CONVERSIONS, Match, OnnxGraph, match
 from segexport.diagnose.schema import Difference, QuantizedTensor
-from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
 from segexport.process.worker import Worker
@@ -29,9 +28,6 @@ _SAMPLE = 1 << 18  # values sampled per tensor to rate its 8-bit range
 class OnnxSide:
     """An ONNX export to compare with the reference's trace.
 
-    Args:
-        tensors: The image's input tensors, fed to both models.
-
     Raises:
         SegexportError: The file cannot be read.
     """
@@ -41,11 +37,11 @@ class OnnxSide:
     needs: ClassVar[tuple[str, ...]] = ONNX_TOOLS
     saved: ClassVar[str] = "export.onnx"  # file name of a single layer saved as a model
 
-    def __init__(
-        self, artifact: ModelArtifact, trace: Trace, tensors: Sequence[np.ndarray], threads: int, timeout_s: float
-    ) -> None:
+    def __init__(self, diagnosed: Diagnosed) -> None:
+        artifact, trace = diagnosed.artifact, diagnosed.trace
         self.file = artifact.file("model")
-        self._trace, self._tensors, self._timeout_s, self._threads = trace, tensors, timeout_s, threads
+        self._trace, self._tensors = trace, diagnosed.tensors
+        self._timeout_s, self._threads = diagnosed.timeout_s, diagnosed.threads
         self.notes: list[str] = []
         self._worker: Worker | None = None
         self._opened = self.opening(artifact)
@@ -170,3 +166,9 @@ def _rounding(values: np.ndarray, low: float, high: float) -> float:
         return 0.0
     held = np.rint((np.clip(values, low, high) - low) / step) * step + low
     return float(np.sqrt(np.mean((held - values) ** 2)))
+
+
+def tensor_names(artifact: ModelArtifact) -> dict[str, list[str]]:
+    """The names of the inputs and of the outputs, for runtimes whose files do not say which tensors these are."""
+    ends = {"inputs": artifact.manifest.inputs, "outputs": artifact.manifest.outputs}
+    return {end: [spec.name for spec in specs] for end, specs in ends.items()}

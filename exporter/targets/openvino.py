@@ -14,15 +14,11 @@ from segexport.recipe.export import ExportRecipe
 from segexport.spec import Format, Precision
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    import numpy as np
-
     from segexport.artifact import ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
-    from segexport.exporter.program import Program
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.files.store import Store
     from segexport.pipeline.step import Step
 
@@ -72,15 +68,7 @@ class OpenVinoTarget(ExportTarget):
 
         return adopt_openvino(file, reference, store)
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.openvino_probe import OpenVinoSide
 
-        return OpenVinoSide(artifact, trace, tensors, threads, timeout_s)
+        return OpenVinoSide(diagnosed)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from segexport.artifact import ModelArtifact
-    from segexport.diagnose.graph_probe import Side
-    from segexport.diagnose.trace import Trace
-    from segexport.exporter.program import Program
+    from segexport.diagnose.graph_probe import Diagnosed, Side
     from segexport.pipeline.step import Step
     from segexport.runtimes.base import RunOptions, Runtime
 
@@ -71,15 +69,7 @@ class PaddleLiteTarget(ExportTarget):
         source = f"the kernels in {file.name}"
         return Audit(ran, (precision_check(asked, ran, source, weights_int8=quantized_weights(data)),))
 
-    def graph_probe(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> Side:
+    def graph_probe(self, diagnosed: Diagnosed) -> Side:
         from segexport.exporter.targets.paddle_lite_probe import LiteSide
 
-        return LiteSide(artifact, trace, tensors, source, threads, timeout_s)
+        return LiteSide(diagnosed)

@@ -10,13 +10,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from segexport.artifact import ModelArtifact
-from segexport.diagnose.graph_probe import LayerScript
+from segexport.diagnose.graph_probe import Diagnosed, LayerScript
 from segexport.diagnose.match import Match
 from segexport.diagnose.schema import Difference, QuantizedTensor
-from segexport.diagnose.trace import Trace
 from segexport.errors import WorkerCrashed, WorkerError, WorkerTimeout
 from segexport.exporter import rewrites, truncate
 from segexport.exporter.program import Program
@@ -40,29 +36,17 @@ _RUN = """    from paddlelite import lite
 
 
 class LiteSide:
-    """A Paddle-Lite export to compare with the reference's trace.
-
-    Args:
-        tensors: The image's input tensors, fed to both models.
-        source: The program that the export was compiled from.
-    """
+    """A Paddle-Lite export to compare with the reference's trace."""
 
     runner = LayerScript("Paddle-Lite", "paddlelite", _RUN, made="compiled again, for this host")
 
-    def __init__(
-        self,
-        artifact: ModelArtifact,
-        trace: Trace,
-        tensors: Sequence[np.ndarray],
-        source: Program,
-        threads: int,
-        timeout_s: float,
-    ) -> None:
+    def __init__(self, diagnosed: Diagnosed) -> None:
+        artifact, trace = diagnosed.artifact, diagnosed.trace
         self.file = twin_of(artifact)
         self.precision = artifact.manifest.target.precision
-        self._trace, self._tensors = trace, tensors
-        self._timeout_s, self._threads = timeout_s, threads
-        self._graph, _ = rewrites.rewrite_for("paddle-lite x86", source)
+        self._trace, self._tensors = trace, diagnosed.tensors
+        self._timeout_s, self._threads = diagnosed.timeout_s, diagnosed.threads
+        self._graph, _ = rewrites.rewrite_for("paddle-lite x86", diagnosed.source)
         self.notes: list[str] = ["a .nb cannot be looked into, so its layers were compiled again from the program"]
         if self.precision is Precision.FP16:
             self._graph.params = {name: rounded_to_half(value) for name, value in self._graph.params.items()}

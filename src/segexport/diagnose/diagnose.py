@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from segexport import __version__, preprocess
 from segexport.artifact import ModelArtifact
 from segexport.diagnose import judge as diagnose_judge
-from segexport.diagnose.graph_probe import Side
+from segexport.diagnose.graph_probe import Diagnosed, Side
 from segexport.diagnose.match import Match, folded
 from segexport.diagnose.schema import Diagnosis, Difference, Finding, LayerComparison
 from segexport.diagnose.trace import Trace, trace
@@ -147,7 +147,7 @@ def _side(
     target = target_of(export.manifest.format)
     if target is None:
         raise InputError(f"{export.path}: a Paddle program", hint="give an export of it; the program is --reference")
-    return target.graph_probe(export, traced, tensors, source or traced.program, threads, timeout_s)
+    return target.graph_probe(Diagnosed(export, traced, tensors, source or traced.program, threads, timeout_s))
 
 
 def _whole(side: Side, *, may_fail: bool) -> dict[str, Difference]:

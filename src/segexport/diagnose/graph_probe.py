@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from segexport.diagnose.match import Match
 from segexport.diagnose.schema import Difference, QuantizedTensor
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from segexport.artifact import ModelArtifact
+    from segexport.diagnose.trace import Trace
+    from segexport.exporter.program import Program
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,26 @@ class LayerScript:
     module: str
     code: str
     made: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """An export, and the reference that its tensors are compared with.
+
+    Attributes:
+        trace: The reference's tensors on the same image.
+        tensors: The image's input tensors, fed to both models.
+        source: The program that the export was made from.
+        threads: CPU threads of one inference.
+        timeout_s: Longest duration of one call, in seconds.
+    """
+
+    artifact: ModelArtifact
+    trace: Trace
+    tensors: Sequence[np.ndarray]
+    source: Program
+    threads: int
+    timeout_s: float
 
 
 class Side(Protocol):
