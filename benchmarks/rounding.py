@@ -1,4 +1,4 @@
-"""Measures the rounding of weights on trained models: fp32, int8 with each rounding, w4a8.
+"""Measures the rounding of weights on trained models: fp32, int8 with each rounding, w4a8, and weights alone.
 
     python benchmarks/rounding.py MODELS CAMVID [--only NAME] [--ways A,B] [--limit N] [-o results.json]
 
@@ -29,6 +29,7 @@ from segexport.commands.run import run
 from segexport.data.dataset import Dataset
 from segexport.exporter.from_paddle import ImportOptions, import_model
 from segexport.exporter.onnx_quantize import QuantizeOnnx
+from segexport.exporter.onnx_weights import StoreWeights
 from segexport.exporter.to_onnx import ToOnnx
 from segexport.files.store import Store
 from segexport.pipeline.step import StepContext
@@ -42,6 +43,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "w4a8-nearest": {"rounding": "nearest"},
     "w4a8": {},
     "w4a8-bias": {"bias_correction": True},
+    "w8-nearest": {"rounding": "nearest"},
+    "w8": {},
+    "w4-nearest": {"rounding": "nearest"},
+    "w4": {},
+    "w4-group32": {"group_size": 32},
+    "w4-group32-ends4": {"group_size": 32, "ends": 4},
 }
 
 
@@ -62,8 +69,8 @@ def cost(model: str, camvid: str, way: str) -> dict[str, float]:
         source = import_model(Path(model), ImportOptions(), Store(Path(scratch) / "store"))
         fp32 = write_artifact(folder, ToOnnx().run(source, folder, StepContext()))
         before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        bits = 4 if way.startswith("w4") else 8
-        step = QuantizeOnnx(QuantizeOnnx.Params(**WAYS[way], weight_bits=bits))
+        kind, bits = (StoreWeights if way.split("-")[0] in ("w8", "w4") else QuantizeOnnx), 4 if way[:2] == "w4" else 8
+        step = kind(kind.Params(**WAYS[way], weight_bits=bits))
         start = time.monotonic()
         step.run(fp32, out, StepContext(data=Dataset.open(Path(camvid), "train")))
         seconds = time.monotonic() - start

@@ -124,7 +124,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
         arguments = {"fp32": str(source.file("model")), "scratch": scratch, "ranges": ranges, **options}
         begun, _ = worker.call("begin", arguments, timeout_s=context.timeout_s)
         with context.progress("calibrating", len(data)) as bar:
-            for index, (name, tensors) in enumerate(_fed(data, source)):
+            for index, (name, tensors) in enumerate(fed(data, source)):
                 answer, _ = worker.call("observe", {"keep": index % every == 0}, tensors, timeout_s=context.timeout_s)
                 if not answer["finite"]:
                     raise InputError(f"{name}: the model gives NaN or infinity on this calibration image")
@@ -135,7 +135,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
         whole = {}
         if found["turns"]:
             gains = _rounded(worker, found["turns"], data, source, context)
-            notes.append(_how_rounded(gains, options))
+            notes.append(how_rounded(gains, options))
             listed, arrays = worker.call("weights", {}, timeout_s=context.timeout_s)
             whole = dict(zip(listed["names"], arrays, strict=True))
         if found["levels"]:
@@ -150,7 +150,7 @@ def quantize(source: ModelArtifact, out: Path, params: QuantizeOnnx.Params, cont
     return QuantizationResult(answer, ranges, frozenset(found["chosen"]), (*answer["notes"], *notes), whole)
 
 
-def _fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
+def fed(data: Dataset, source: ModelArtifact) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Yields name and input tensors of each image."""
     for sample in data:
         tensor, placement = preprocess.example(source.manifest.preprocess, sample.image)
@@ -162,7 +162,7 @@ def _rounded(worker: Worker, turns: int, data: Dataset, source: ModelArtifact, c
     gains: list[float] = []
     with context.progress("rounding weights", turns) as bar:
         for turn in range(turns):
-            for index, (_, tensors) in enumerate(_fed(data, source) if turn else ()):
+            for index, (_, tensors) in enumerate(fed(data, source) if turn else ()):
                 worker.call("gather", {"turn": turn, "image": index}, tensors, timeout_s=context.timeout_s)
             gains += worker.call("round", {"turn": turn}, timeout_s=context.timeout_s)[0]["gains"]
             bar.advance()
@@ -192,7 +192,7 @@ def _spread(errors: list[float], images: int) -> list[str]:
     return [f"{each}: outputs have {mean:.2g} ± {sd:.1g} of the error that is far off (mean ± standard deviation)"]
 
 
-def _how_rounded(gains: list[float], options: dict[str, Any]) -> str:
+def how_rounded(gains: list[float], options: dict[str, Any]) -> str:
     if options["rounding"] == "nearest":
         return f"{len(gains)} weights rounded to the nearest, in steps that are searched for"
     if not gains:

@@ -67,9 +67,10 @@ def unquantized(program: Program) -> Unquantized:
 
 def require_float(source: ModelArtifact, what: str) -> None:
     """Raises UnsupportedModelError if the program is already quantized; `what` needs a float program."""
-    if source.manifest.target.precision is Precision.INT8:
+    precision = source.manifest.target.precision
+    if precision in (Precision.INT8, Precision.W8, Precision.W4, Precision.W4A8):
         raise UnsupportedModelError(
-            f"{source.manifest.name} is quantized to int8 already: {what} takes float models",
+            f"{source.manifest.name} is quantized to {precision.value} already: {what} takes float models",
             cause="its weights are integers, which no training moves and no rounding improves",
             hint="give the float model that it was quantized from, or export it unchanged: --precision int8",
         )

@@ -141,7 +141,7 @@ class ExportTarget(ABC):
         return Audit(ran, (precision_check(asked, ran, source, no_fp16=runtime.no_fp16(ran), narrow=narrow),))
 
     def narrow(self, artifact: ModelArtifact, options: RunOptions) -> Collection[str]:
-        """Returns the names of the operators with 4-bit weights; empty for most targets."""
+        """Returns the names of the operators with integer weights; empty if the audit does not count them."""
         return ()
 
     # -- diagnosing it -----------------------------------------------------------------------------------------

@@ -33,14 +33,29 @@ class OnnxExport(ExportRecipe):
     """Recipe entry of an ONNX export."""
 
     to: Literal["onnx"]
-    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8, Precision.W4A8] = Precision.FP32
+    precision: Literal[Precision.FP32, Precision.FP16, Precision.INT8, Precision.W8, Precision.W4, Precision.W4A8] = (
+        Precision.FP32
+    )
     opset: Literal["auto"] | int = "auto"
     simplify: bool = True
     calibration: Calibration = Field(default_factory=Calibration)
 
 
+# Element type of the weights in the file.
+_STORED = {Precision.W8: "INT8", Precision.W4: "INT4", Precision.W4A8: "INT4"}
+
+
+def _weights_only(recipe: OnnxExport) -> dict[str, object]:
+    """Parameters of `onnx_weights`. 8 bits are rounded to the nearest, without images, if there is no calibration."""
+    names = {"images", "rounding", "ends", "group_size", "float_nodes"}
+    found: dict[str, object] = recipe.calibration.model_dump(include=names)
+    if recipe.precision is Precision.W8 and "calibration" not in recipe.model_fields_set:
+        found["rounding"] = "nearest"
+    return {**found, "weight_bits": 4 if recipe.precision is Precision.W4 else 8}
+
+
 class OnnxTarget(ExportTarget):
-    """Converts to fp32 with paddle2onnx, and makes fp16 and int8 from that file."""
+    """Converts to fp32 with paddle2onnx, and makes the other precisions from that file."""
 
     name = "onnx"
     title = "ONNX"
@@ -70,6 +85,8 @@ class OnnxTarget(ExportTarget):
         if recipe.precision in (Precision.INT8, Precision.W4A8):
             weight_bits = 4 if recipe.precision is Precision.W4A8 else 8
             steps.append(make_step("onnx_int8", {**recipe.calibration.model_dump(), "weight_bits": weight_bits}))
+        if recipe.precision in (Precision.W8, Precision.W4):
+            steps.append(make_step("onnx_weights", _weights_only(recipe)))
         return steps
 
     def verify(self, root: Path, manifest: Manifest) -> None:
@@ -95,12 +112,13 @@ class OnnxTarget(ExportTarget):
         return replace(found, checks=(*found.checks, arm_rounding_check(artifact, inputs, options)))
 
     def narrow(self, artifact: ModelArtifact, options: RunOptions) -> Collection[str]:
-        if artifact.manifest.target.precision is not Precision.W4A8:
+        kind = _STORED.get(artifact.manifest.target.precision)
+        if kind is None:
             return ()
         from segexport.exporter.to_onnx import ONNX_TOOLS, WORKERS
         from segexport.process.worker import Worker
 
-        arguments = {"onnx": str(artifact.file("model"))}
+        arguments = {"onnx": str(artifact.file("model")), "kind": kind}
         with Worker(WORKERS / "onnx_worker.py", needs=ONNX_TOOLS, threads=options.threads, name="onnx") as worker:
             return worker.call("narrow_products", arguments, timeout_s=options.timeout_s)[0]["names"]
 

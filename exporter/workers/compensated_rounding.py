@@ -54,12 +54,13 @@ class Compensation:
 
         Args:
             weights: (groups, outputs, inputs).
-            steps: (groups, outputs): the step of each output's weights.
+            steps: (groups, outputs): the step of each output's weights. Or (groups, outputs, inputs): of each weight.
             top: The largest magnitude of an integer.
         """
         found, _ = self._compensated(weights, steps, top)
-        nearest = np.clip(np.rint(weights / steps[:, :, None]), -top, top)
-        errors = [output_error(whole * steps[:, :, None] - weights, self._hessian) for whole in (found, nearest)]
+        spread = _per_weight(steps)
+        nearest = np.clip(np.rint(weights / spread), -top, top)
+        errors = [output_error(whole * spread - weights, self._hessian) for whole in (found, nearest)]
         better = errors[0] <= errors[1]
         whole = np.where(better[:, :, None], found, nearest).astype(np.int8)
         return Rounded(whole, np.minimum(*errors), errors[1])
@@ -69,7 +70,9 @@ class Compensation:
 
         A weight of exactly `top` steps does not change, so that steps computed from the largest weight are the same.
         """
-        ends = _columns(np.abs(weights) >= (top - _AT_END) * steps[:, :, None], self._order)
+        spread = _per_weight(steps)
+        ends = _columns(np.abs(weights) >= (top - _AT_END) * spread, self._order)
+        spread = _columns(spread, self._order) if spread.shape[2] > 1 else spread
         original = _columns(weights, self._order)
         left = original.astype(np.float64)
         found, loss = np.empty(left.shape, np.int8), np.zeros(left.shape[:2])
@@ -80,10 +83,11 @@ class Compensation:
             errors = np.empty(part.shape)
             for column in range(stop - start):
                 row = upper[:, start + column, start:stop].T  # (inputs, groups)
-                whole = np.clip(np.rint(part[column] / steps), -top, top)
+                step = spread[:, :, start + column if spread.shape[2] > 1 else 0]
+                whole = np.clip(np.rint(part[column] / step), -top, top)
                 whole = np.where(ends[:, :, start + column], np.sign(original[:, :, start + column]) * top, whole)
                 found[:, :, start + column] = whole
-                errors[column] = error = (part[column] - whole * steps) / row[column][:, None]
+                errors[column] = error = (part[column] - whole * step) / row[column][:, None]
                 part[column + 1 :] -= row[column + 1 :, :, None] * error
             loss += (errors**2).sum(axis=0)
             left[:, :, stop:] -= np.moveaxis(errors, 0, 2) @ upper[:, start:stop, stop:]
@@ -116,6 +120,33 @@ class Compensation:
         return found
 
 
+def block_steps(weights: np.ndarray, top: int, size: int, importance: np.ndarray) -> np.ndarray:
+    """Searches the step of each block of consecutive weights that gives the smallest error of rounding and clipping.
+
+    Args:
+        weights: (groups, outputs, inputs).
+        top: The largest magnitude of an integer.
+        size: Weights per block; divides the number of inputs.
+        importance: (groups, inputs): how much the square of an input's error counts.
+
+    Returns:
+        (groups, outputs, inputs), equal within a block.
+    """
+    groups, outputs, _ = weights.shape
+    blocks = weights.reshape(groups, outputs, -1, size)
+    counts = importance.reshape(groups, 1, -1, size)
+    largest = np.abs(blocks).max(axis=3, keepdims=True)
+    widest = np.where(largest > 0, largest, 1.0) / top
+    found, least = widest, np.full(widest.shape, np.inf)
+    for share in _SHARES:
+        tried = widest * share
+        error = np.clip(np.rint(blocks / tried), -top, top) * tried - blocks
+        error = (counts * error**2).sum(axis=3, keepdims=True)
+        found = np.where(error < least, tried, found)
+        least = np.minimum(least, error)
+    return np.broadcast_to(found, blocks.shape).reshape(weights.shape)
+
+
 def whole_range(weights: np.ndarray, top: int) -> np.ndarray:
     """The step that rounds each output's largest weight to `top`; (groups, outputs), never 0."""
     largest = np.abs(weights).max(axis=2)
@@ -139,6 +170,11 @@ def _shared(values: np.ndarray, parts: int, how: Callable[..., np.ndarray]) -> n
     """Reduces the values of every `parts` consecutive groups by `how`; each of the groups gets the result."""
     split = values.reshape(-1, parts, *values.shape[1:])
     return np.repeat(how(split, axis=1), parts, axis=0)
+
+
+def _per_weight(steps: np.ndarray) -> np.ndarray:
+    """Steps as (groups, outputs, inputs), or (groups, outputs, 1) if an output has one."""
+    return steps if steps.ndim == 3 else steps[:, :, None]
 
 
 def _damped(hessian: np.ndarray) -> np.ndarray:

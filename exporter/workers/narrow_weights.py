@@ -13,6 +13,8 @@ from worker_host import WorkerFailure
 
 OPSET, IR_VERSION = 21, 10  # the first with 4-bit tensors
 _INT4 = TensorProto.INT4
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_WIDENS = ("DequantizeLinear", "Cast", "Mul", "Reshape")  # from the constant to the weights
 
 
 def as_new(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -58,16 +60,20 @@ def packed(value: np.ndarray, name: str) -> TensorProto:
     return found
 
 
-def narrow_products(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions and matrix products with 4-bit weights in the file."""
+def narrow_products(model: onnx.ModelProto, kind: int = _INT4) -> list[str]:
+    """Names of the convolutions and matrix products whose weights have this element type in the file."""
     kinds = {value.name: value.data_type for value in model.graph.initializer}
     producers = {name: node for node in model.graph.node for name in node.output}
 
     def source(name: str) -> str:
         node = producers.get(name)
-        while node is not None and node.op_type in ("DequantizeLinear", "Cast"):
+        while node is not None and node.op_type in _WIDENS:
             name = node.input[0]
             node = producers.get(name)
         return name
 
-    return [node.name for node in model.graph.node if len(node.input) > 1 and kinds.get(source(node.input[1])) == _INT4]
+    return [
+        node.name
+        for node in model.graph.node
+        if len(node.input) > 1 and kinds.get(source(node.input[1])) == kind and node.op_type in _PRODUCTS
+    ]

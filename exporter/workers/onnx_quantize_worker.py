@@ -203,11 +203,14 @@ def observe(arguments, arrays):
 
 
 def _values(names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return values_of(_state["session"], names, arrays)
+
+
+def values_of(session, names: list[str], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Tensor of the float model -> its value for one image; includes the inputs."""
-    session = _state["session"]
     feed = {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)}
     names = [name for name in names if name not in feed]
-    return dict(zip(names, session.run(names, feed), strict=True)) | feed
+    return (dict(zip(names, session.run(names, feed), strict=True)) if names else {}) | feed  # [] would mean all
 
 
 def quantize(_arguments, _arrays):

@@ -54,8 +54,10 @@ def describe(arguments, _arrays):
     kinds = {value.data_type for value in model.graph.initializer}
     quantized = any("QuantizeLinear" in node.op_type or node.op_type.startswith("QLinear") for node in model.graph.node)
     precision = "int8" if quantized else "fp16" if TensorProto.FLOAT16 in kinds else "fp32"
-    if quantized and TensorProto.INT4 in kinds:
-        precision = "w4a8"
+    if TensorProto.INT4 in kinds:
+        precision = "w4a8" if quantized else "w4"
+    elif not quantized and TensorProto.INT8 in kinds:
+        precision = "w8"
     return {**_io(model), "precision": precision}, []
 
 
@@ -87,10 +89,11 @@ def nodes(arguments, _arrays):
 
 
 def narrow_products(arguments, _arrays):
-    """Names of the products with 4-bit weights in the file."""
+    """Names of the products whose weights are of this integer type in the file."""
     import narrow_weights
 
-    return {"names": narrow_weights.narrow_products(onnx.load(arguments["onnx"]))}, []
+    kind = TensorProto.DataType.Value(arguments["kind"])
+    return {"names": narrow_weights.narrow_products(onnx.load(arguments["onnx"]), kind)}, []
 
 
 def half(arguments, _arrays):

@@ -38,7 +38,7 @@ class Finite(Frozen):
 class Precision(str, Enum):
     """The precision of an export.
 
-    `w8`: int8 weights in the file, float arithmetic. `w4a8`: most weights have 4 bits in the file, int8 arithmetic.
+    `w8`, `w4`: weights of 8 bits, or most of 4, in the file; float arithmetic. `w4a8`: as `w4`, with int8 arithmetic.
     """
 
     FP32 = "fp32"
@@ -46,12 +46,13 @@ class Precision(str, Enum):
     BF16 = "bf16"
     INT8 = "int8"
     W8 = "w8"
+    W4 = "w4"
     W4A8 = "w4a8"
 
     @property
     def arithmetic(self) -> str:
         """The precision of the arithmetic."""
-        return {"w8": "fp32", "w4a8": "int8"}.get(self.value, self.value)
+        return {"w8": "fp32", "w4": "fp32", "w4a8": "int8"}.get(self.value, self.value)
 
 
 Semantics = Literal[

@@ -419,8 +419,8 @@ def test_a_model_changed_after_its_manifest_was_written(place, artifact):
             "int8 calibration needs images",
         ),
         (
-            ("export", "model", "--to", "onnx", "--precision", "w8", "-o", "new"),
-            "--to onnx --precision w8: cannot be combined",
+            ("export", "model", "--to", "onnx", "--precision", "bf16", "-o", "new"),
+            "--to onnx --precision bf16: cannot be combined",
         ),
         (("export", "model", "--to", "tflite", "-o", "new"), "Invalid value for '--to'"),
         (
@@ -492,6 +492,15 @@ def test_int8_without_images(place):
     what, hint = place.refused("export", "model", "--to", "onnx", "--precision", "int8", "-o", "new")
     assert what == "int8 calibration needs images, and none are given"
     assert "--calibration DIR" in hint
+
+
+def test_eight_bit_weights_without_images(place):
+    code, _, err = place.run("export", "model", "--to", "onnx", "--precision", "w8", "-o", "new")
+    assert (code, "Traceback" in err) == (0, False), err
+    step = json.loads((place.root / "new/manifest.json").read_text())["lineage"][-1]
+    assert (step["step"], step["params"]["rounding"]) == ("onnx_weights", "nearest")
+    what, _ = place.refused("export", "model", "--to", "onnx", "--precision", "w4", "-o", "four")
+    assert what == "the rounding of weights needs images, and none are given"
 
 
 def test_a_fixed_size_that_the_model_does_not_take(place, artifact):

@@ -296,10 +296,10 @@ def test_a_quantized_model_errs_less(tmp_path):
 
 
 def test_turns_give_what_one_turn_gives(tmp_path, monkeypatch):
-    import weight_rounding
+    import layer_hessians
 
     assert quantized(tmp_path, "one", rounding="compensated")[0] == 1
-    monkeypatch.setattr(weight_rounding, "_BOUND_BYTES", 4 * 27**2)
+    monkeypatch.setattr(layer_hessians, "_BOUND_BYTES", 4 * 27**2)
     assert quantized(tmp_path, "two", rounding="compensated")[0] == 2
     assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "two.onnx").read_bytes()
 
@@ -384,3 +384,99 @@ def test_four_bits_take_half_of_eight(tmp_path):
         for name in ("eight", "four")
     ]
     assert [(one["w0_quantized"], one["w1_quantized"]) for one in held] == [(432, 1152), (216, 576)]
+
+
+# -- weights alone ---------------------------------------------------------------------------------------------------
+
+
+def stored(tmp_path, kind, **options):
+    """A layer with its weights in integers: its error relative to nearest, that of its output, and the answer."""
+    import onnx_weights_worker as worker
+
+    random = np.random.default_rng(3)
+    weights = {
+        "Conv": (8, 4, 3, 3),
+        "Depthwise": (8, 1, 3, 3),
+        "ConvTranspose": (8, 6, 2, 2),
+        "Grouped": (8, 3, 2, 2),
+        "MatMul": (96, 8),
+        "Gemm": (6, 96),
+    }
+    w = random.normal(size=weights[kind]).astype("f4")
+    attributes = {
+        "Conv": {"pads": [1, 1, 1, 1]},
+        "Depthwise": {"group": 8, "pads": [1, 1, 1, 1]},
+        "ConvTranspose": {"strides": [2, 2]},
+        "Grouped": {"strides": [2, 2], "group": 2},
+        "MatMul": {},
+        "Gemm": {"transB": 1},
+    }[kind]
+    operator = {"Depthwise": "Conv", "Grouped": "ConvTranspose"}.get(kind, kind)
+    shape = [10, 96] if kind in ("MatMul", "Gemm") else [1, 4 if kind == "Conv" else 8, 12, 12]
+    node = helper.make_node(operator, ["x", "w"], ["y"], "layer", **attributes)
+    info = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph([node], "g", info, out, [numpy_helper.from_array(w, "w")])
+    path = tmp_path / "float.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    given = {"weight_bits": 4, "ends": 4, "group_size": 0, "rounding": "compensated", "images": 4}
+    given |= {"float_nodes": [], "float_operators": [], **options}
+    turns = worker.begin({"fp32": str(path), "scratch": str(tmp_path), **given}, [])[0]["turns"]
+    images = [np.cumsum(random.normal(size=shape), axis=-1).astype("f4") for _ in range(6)]
+    gains = []
+    for turn in range(turns):
+        for index, image in enumerate(images[:4] if given["rounding"] == "compensated" else ()):
+            assert worker.gather({"turn": turn, "image": index}, [image])[0]["finite"]
+        gains += worker.round_weights({"turn": turn}, [])[0]["gains"]
+    answer = worker.save({"out": str(tmp_path / "stored.onnx")}, [])[0]
+    errors = []
+    for name in ("float", "stored"):
+        session = ort.InferenceSession(str(tmp_path / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+        errors.append(session.run(None, {"x": images[5]})[0])
+    return gains, float(np.square(errors[0] - errors[1]).mean() / np.square(errors[0]).mean()), answer
+
+
+@pytest.mark.parametrize("kind", ["Conv", "Depthwise", "ConvTranspose", "Grouped", "MatMul", "Gemm"])
+@pytest.mark.parametrize("group_size", [0, 9, 32])
+def test_weights_become_floats_again_when_the_model_is_loaded(tmp_path, kind, group_size):
+    from narrow_weights import narrow_products
+
+    gains, error, _ = stored(tmp_path, kind, group_size=group_size)
+    assert len(gains) == 1
+    assert 0 < gains[0] <= 1
+    assert 0 < error < 0.05
+    assert narrow_products(onnx.load(tmp_path / "stored.onnx")) == ["layer"]
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(str(tmp_path / "stored.onnx"), options, providers=["CPUExecutionProvider"])
+    assert not {"Cast", "Mul", "Reshape"} & {node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node}
+
+
+def test_small_groups_err_less_than_whole_outputs(tmp_path):
+    whole, parts = (stored(tmp_path, "MatMul", group_size=size, rounding="nearest")[1] for size in (0, 8))
+    assert parts < 0.7 * whole
+
+
+def test_eight_bits_err_less_than_four(tmp_path):
+    from onnx_worker import describe
+
+    _, error, answer = stored(tmp_path, "Conv", weight_bits=8, ends=8)
+    assert error < 1e-4
+    assert answer["notes"] == ["weights: 1 in 8 bits; 8 values stay in float"]
+    assert describe({"onnx": str(tmp_path / "stored.onnx")}, [])[0]["precision"] == "w8"
+    stored(tmp_path, "Conv")
+    assert describe({"onnx": str(tmp_path / "stored.onnx")}, [])[0]["precision"] == "w4"
+
+
+def test_a_step_per_weight_is_the_same_as_a_step_per_output():
+    from compensated_rounding import Compensation, whole_range
+
+    random = np.random.default_rng(2)
+    weights, inputs = random.normal(size=(2, 5, 12)), random.normal(size=(2, 40, 12))
+    steps = whole_range(weights, 7)
+    compensation = Compensation(np.swapaxes(inputs, 1, 2) @ inputs)
+    one = compensation.round(weights, steps, 7)
+    other = compensation.round(weights, np.repeat(steps[:, :, None], 12, axis=2), 7)
+    for found, expected in zip(one, other, strict=True):
+        np.testing.assert_array_equal(found, expected)

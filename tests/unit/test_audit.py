@@ -38,7 +38,7 @@ def exports(tmp_path_factory) -> dict[str, ModelArtifact]:
     store = Store(tmp_path_factory.mktemp("store"))
     source = import_model(DEMO / "model", ImportOptions(), store)
     wanted = [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.FP32, Precision.FP16, Precision.INT8)]
-    wanted += [OnnxExport(to=Format.ONNX, precision=Precision.W4A8)]
+    wanted += [OnnxExport(to=Format.ONNX, precision=p) for p in (Precision.W4A8, Precision.W4, Precision.W8)]
     wanted += [PaddleLiteExport(to=Format.PADDLE_LITE, precision=p) for p in (Precision.FP16, Precision.W8)]
     recipe = Recipe.model_construct(model=None, data=None, exports=tuple(wanted))
     data = Dataset.open(DEMO / "data", "train")
@@ -62,6 +62,15 @@ def test_four_bit_weights_that_are_fused(exports):
     assert narrow > 0
     assert check.details["not_fused"] == []
     assert check.message.endswith(f"; {narrow} of {narrow} with 4-bit weights compute in int8.")
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("w4", "int4"), ("w8", "int8")])
+def test_weights_alone_in_fewer_bits(exports, precision, kind):
+    check = _audit(exports[f"onnx-{precision}"]).check
+    assert check.verdict is Verdict.PASS
+    held = check.details[f"operators_with_{kind}_weights"]
+    assert held > 0
+    assert check.message.endswith(f"; {held} operators hold {kind} weights and compute in float, as asked.")
 
 
 def test_four_bit_weights_that_become_floats():

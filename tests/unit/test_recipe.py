@@ -80,7 +80,7 @@ data:
   path: data
   limit: none
 exports:
-  - {to: onnx, precision: w8}
+  - {to: onnx, precision: bf16}
   - {to: onnx, opset: newest, calibration: {methd: mse, images: 0}}
   - {to: paddle-lite, precison: fp16}
   - {to: tflite}
@@ -100,7 +100,7 @@ seeed: 1
         "line 9: model.preprocess.geometry.0.height: Field required",
         "line 9: model.preprocess.geometry.0.heigth: unknown key. did you mean 'height'?",
         "line 12: data.limit: Input should be a valid integer, unable to parse string as an integer (given: 'none')",
-        "line 14: exports.0.precision: Input should be 'fp32', 'fp16', 'int8' or 'w4a8' (given: 'w8')",
+        "line 14: exports.0.precision: Input should be 'fp32', 'fp16', 'int8', 'w8', 'w4' or 'w4a8' (given: 'bf16')",
         "line 15: exports.1.calibration.images: Input should be greater than or equal to 1 (given: 0)",
         "line 15: exports.1.calibration.methd: unknown key. did you mean 'method'?",
         "line 15: exports.1.opset: Input should be 'auto' (given: 'newest'); or Input should be a valid integer, "

@@ -96,7 +96,7 @@ def import_(console: Any, model: Path, output: Path, head: Any, **options: Any) 
     "--precision",
     default="fp32",
     show_default=True,
-    help="fp32, fp16, bf16, int8, w8 or w4a8, if the target supports it.",
+    help="fp32, fp16, bf16, int8, w8, w4 or w4a8, if the target supports it.",
 )
 @HEAD
 @click.option(

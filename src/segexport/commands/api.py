@@ -72,7 +72,7 @@ def export(
 
     Args:
         to: Name of the target: `onnx`, `paddle-lite`, ...
-        precision: `fp32`, `fp16`, `bf16`, `int8`, `w8` or `w4a8`, if the target supports it.
+        precision: `fp32`, `fp16`, `bf16`, `int8`, `w8`, `w4` or `w4a8`, if the target supports it.
         calibration: Images for int8: a data folder, or a folder of images.
         importing: As in `import_model`.
         options: Other options of `segexport export`: `head`, `mask_dtype`, `calibration_method`, ...

@@ -109,7 +109,7 @@ def _own_options(options: ExportOptions, target: ExportTarget) -> dict[str, Any]
     """The options that only some targets have: the calibration, `--opset`, and those of `--option`."""
     known = set(target.Recipe.model_fields) - set(ExportRecipe.model_fields) - {"to", "precision"}
     found: dict[str, Any] = {}
-    if "calibration" in known:
+    if "calibration" in known and options.calibration is not None:
         found["calibration"] = {"method": options.calibration_method, "images": options.calibration_images}
     given = [] if options.opset is None else [f"opset={options.opset}"]
     for pair in (*given, *options.option):

@@ -7,7 +7,7 @@ The expected error depends on the arithmetic:
 * fp16: weights, input and output rounded to 11 bits, at most 8e-4 of the range; the limit is 2e-3.
 * int8: input, weights and output rounded to 8 bits. In steps of 1/255 of the range, the root-mean-square error of a
   sound layer is 0.3 to 2.4; the limit is 4, or 8 times the model's own median where that is more.
-* w8: only the weights, at most 0.4 steps; the limit is 1.5, or 8 times the median.
+* w8: only the weights, at most 0.4 steps; the limit is 1.5, or 8 times the median. 4-bit weights: 8 steps.
 
 A wrong scale is distinguished from the arithmetic: the reference's tensor is rounded with the export's scale and with
 that of the tensor's own range. Sound calibrations on other images lose 0.9 to 3.6 times as much; the limit is 4.5
@@ -25,12 +25,12 @@ from segexport.diagnose.schema import Difference, Finding, LayerComparison, Quan
 from segexport.spec import Precision
 
 _RELATIVE_LIMIT = {Precision.FP32: 1e-4, Precision.FP16: 2e-3, Precision.BF16: 2e-2}
-_STEPS_LIMIT = {Precision.INT8: 4.0, Precision.W8: 1.5, Precision.W4A8: 8.0}
+_STEPS_LIMIT = {Precision.INT8: 4.0, Precision.W8: 1.5, Precision.W4: 8.0, Precision.W4A8: 8.0}
 _TIMES_MEDIAN = 8.0
 _ROUNDING_RATIO_LIMIT = 4.5
 _ROUNDING_TIMES_MEDIAN = 3.0
 _INTEGERS_LIMIT = {Precision.FP32: 1e-3, Precision.FP16: 1e-2, Precision.INT8: 5e-2, Precision.W8: 5e-2}
-_INTEGERS_LIMIT[Precision.W4A8] = _INTEGERS_LIMIT[Precision.BF16] = _INTEGERS_LIMIT[Precision.INT8]
+_INTEGERS_LIMIT |= dict.fromkeys((Precision.W4, Precision.W4A8, Precision.BF16), _INTEGERS_LIMIT[Precision.INT8])
 # Limit for the accumulated error of the model's output if no layer alone is wrong, in the same units.
 _WHOLE_TIMES = 20.0
 NOT_COMPARABLE = 1e30

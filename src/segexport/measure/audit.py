@@ -97,7 +97,7 @@ def precision_check(
     Args:
         source: Source of the operators, for the message.
         weights_int8: Operators with 8-bit weights in the file and float inputs and outputs.
-        narrow: Names of the operators with 4-bit weights in the file; each must compute in int8.
+        narrow: Names of the operators with integer weights in the file; for w4a8 each must compute in int8.
         no_fp16: Why this machine runs nothing in fp16 or bf16 although the file is right; then the check only reports.
         widened_on_device: Whether the runtime computes so on devices too; otherwise the device's values were not run.
     """
@@ -107,12 +107,16 @@ def precision_check(
     providers = dict(Counter(one.provider for one in ran))
     details = {"products": dict(counts), "providers": providers, "source": source}
     seen = f"{len(products)} convolutions and matrix products in {source}: {found}"
-    if asked is Precision.W8:
-        details["operators_with_int8_weights"] = weights_int8
-        good = weights_int8 > 0
+    if asked in (Precision.W8, Precision.W4):
+        kind, held = ("int8", weights_int8 or len(narrow)) if asked is Precision.W8 else ("int4", len(narrow))
+        details[f"operators_with_{kind}_weights"] = held
         arithmetic = "" if counts["int8"] else " and compute in float"
-        note = f"{weights_int8} operators hold int8 weights{arithmetic}, as asked"
-        return _check(good, len(products), f"{seen}; {note if good else 'no operator holds int8 weights'}.", details)
+        note = (
+            f"{held} operators hold {kind} weights{arithmetic}, as asked"
+            if held
+            else f"no operator holds {kind} weights"
+        )
+        return _check(held > 0, len(products), f"{seen}; {note}.", details)
     if not products:
         return _check(asked is Precision.FP32, 0, f"no convolution and no matrix product in {source}.", details)
     share = counts[asked.arithmetic] / len(products)

@@ -1,4 +1,4 @@
-"""Options of int8 quantization after training."""
+"""Options of quantization after training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from segexport.spec import Frozen
 
 
 class Calibration(Frozen):
-    """Options of int8 quantization after training; docs/quantization.md compares them.
+    """Options of quantization after training; docs/quantization.md compares them.
+
+    w8 and w4 have no activation ranges; they use `images`, `rounding`, `ends`, `group_size` and the float ones.
 
     Attributes:
         method: How activation ranges follow from observed values. `minmax`: all values. `percentile`: the inner
@@ -25,7 +27,8 @@ class Calibration(Frozen):
         rounding: Rounding of the weights. `nearest`: each weight separately. `compensated`: the remaining weights
             compensate the error of each rounding in a layer's output, on the calibration images (GPTQ: Frantar et al.
             2023, section 3).
-        ends: For w4a8: bits of the weights of the first and the last layer, which affect the result most.
+        ends: For w4 and w4a8: bits of the weights of the first and the last layer, which affect the result most.
+        group_size: For ONNX w8 and w4: most weights of an output that share a scale; 0: all weights of an output.
         per_channel: One scale per output channel of the weights, not one for all.
         equalize: Cross-layer equalization (Nagel et al. 2019, section 4.1), if it changes no float output.
         bias_correction: Subtracts the mean error of each channel from its bias (Nagel et al. 2019, section 4.2).
@@ -40,6 +43,7 @@ class Calibration(Frozen):
     draws: int = Field(default=1, ge=1, le=16)
     rounding: Literal["nearest", "compensated"] = "compensated"
     ends: Literal[4, 8] = 8
+    group_size: int = Field(default=0, ge=0)
     per_channel: bool = True
     equalize: bool = False
     bias_correction: bool = False

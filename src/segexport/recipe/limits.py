@@ -112,7 +112,7 @@ _DEFAULTS = {
     Precision.W8: _tier(0.01, 0.05, 0.02, 0.95, 0.88, 0.9995, 0.60, 0.92, _Objects(0.02, 0.85, 0.90, 0.90)),
 }
 _DEFAULTS[Precision.BF16] = _DEFAULTS[Precision.W8]  # 8 significant bits
-_DEFAULTS[Precision.W4A8] = _DEFAULTS[Precision.INT8]  # smaller weights must be as accurate
+_DEFAULTS[Precision.W4] = _DEFAULTS[Precision.W4A8] = _DEFAULTS[Precision.INT8]  # smaller weights must be as accurate
 _TRAINED = _tier(0.005, 0.05, 0.02, 0.90, 0.80, 0.999, 0.40, 0.90, _Objects(0.01, 0.80, 0.85, 0.88))
 _INT8_LATENCY_RATIO = 0.95
 
