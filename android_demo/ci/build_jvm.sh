@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiles core, the backends and their tests for a desktop's JVM, into $BUILD/jvm. Needs: fetch_tools.sh junit ort
+# Compiles core, the backends, what of the app is plain Java, and their tests for a desktop's JVM, into $BUILD/jvm.
+# Needs: fetch_tools.sh junit ort
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
@@ -9,6 +10,7 @@ rm -rf "$out" && mkdir -p "$out"/{main,test,stub}
 compile() { javac --release 8 -encoding UTF-8 -Werror -Xlint:all,-options,-path,-classfile "$@"; }
 sources() { find "$@" -name '*.java'; }
 compile -d "$out/stub" $(sources lite/src/stub litert/src/stub)
-compile -d "$out/main" -cp "$JSON_JAR:$AAR/classes.jar:$out/stub" $(sources core/src/main ort/src/main lite/src/main litert/src/main)
+compile -d "$out/main" -cp "$JSON_JAR:$AAR/classes.jar:$out/stub" \
+    $(sources {core,ort,lite,litert}/src/main app/src/main/java/dev/segexport/demo/work)
 compile -d "$out/test" -cp "$out/main:$JSON_JAR:$AAR/classes.jar:$JUNIT_JARS" \
-    $(sources core/src/testFixtures core/src/test ort/src/test lite/src/test litert/src/test)
+    $(sources core/src/testFixtures {core,ort,lite,litert,app}/src/test)

@@ -100,6 +100,14 @@ HEADS = [
 ]
 
 
+def test_a_run_is_ended_from_another_thread(jvm: Jvm, tmp_path: Path) -> None:
+    """ONNX Runtime ends it before its next operator; the run after that is not touched."""
+    said = jvm("dev.segexport.ort.CancelRun", convolution(tmp_path / "model").path, timeout_s=60).splitlines()
+    assert said[0].startswith("RUN_FAILED ONNX Runtime: ")
+    assert "terminate flag" in said[0]
+    assert said[1:] == ["then float[]"]
+
+
 def test_heads(jvm: Jvm, tmp_path: Path) -> None:
     """Whatever a model answers with becomes the same mask as in Python."""
     image = np.random.default_rng(1).integers(0, 256, (33, 47, 3), np.uint8)

@@ -17,7 +17,12 @@ import dev.segexport.core.Segmentation;
 import dev.segexport.core.SegmentationException;
 import dev.segexport.core.Segmenter;
 import dev.segexport.core.Thumbnail;
+import dev.segexport.demo.work.Benchmark;
+import dev.segexport.demo.work.CameraPhoto;
+import dev.segexport.demo.work.JobQueue;
+import dev.segexport.demo.work.Picture;
 import java.io.File;
+import java.io.FileInputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.util.List;
@@ -34,42 +39,41 @@ final class Engine {
         void show(Engine engine);
     }
 
-    /** Work whose failure is shown instead of a result. */
-    private interface Work {
-        void run() throws SegmentationException, IOException;
-    }
-
     private static final int LONGEST_SIDE_SHOWN = 1280;
     private static Engine instance;
 
     private final Context context;
     private final ExecutorService worker = Executors.newSingleThreadExecutor();
     private final Handler main = new Handler(Looper.getMainLooper());
+    private final JobQueue jobs = new JobQueue(worker, main::post, this::show);
+    private final CameraPhoto photo;
     private Listener listener;
+    private Benchmark benchmark;
+    private SegmentationException logged;
 
     // What is shown; the main thread's.
     final List<AssetPack> models;
     int model;
     int threads = Math.min(4, Runtime.getRuntime().availableProcessors());
     int opacity = 128;
-    boolean busy;
-    Bitmap picture;
+    Bitmap shown;
     Manifest manifest;
     int[] histogram;
     Segmentation timings;
     double overlayMs;
     double[] inferenceMs;
-    SegmentationException error;
 
     // What the worker holds; the worker's.
     private Segmenter segmenter;
-    private Pixels image;
+    private final Picture picture;
     private Thumbnail preview;
     private Mask mask;
 
     private Engine(Context context) {
         this.context = context;
         models = AssetPack.all(context.getAssets());
+        picture = new Picture(new File(context.getCacheDir(), "picture"), new BitmapDecoder());
+        photo = new CameraPhoto(new File(context.getCacheDir(), FilesProvider.PHOTO));
         load();
     }
 
@@ -103,10 +107,19 @@ final class Engine {
         }
     }
 
+    boolean busy() {
+        return jobs.busy();
+    }
+
+    SegmentationException error() {
+        return jobs.error();
+    }
+
     private void load() {
+        stopBenchmark();
         final AssetPack pack = models.isEmpty() ? null : models.get(model);
         final int count = threads;
-        run(() -> {
+        jobs.add(() -> {
             if (segmenter != null) {
                 segmenter.close();
                 segmenter = null;
@@ -120,50 +133,97 @@ final class Engine {
             File file = Packs.install(pack, read, folder);
             segmenter = Segmenter.open(JobRunner.backendFor(Backends.all(context), read.format), file, read, count);
             main.post(() -> manifest = read);
-            segment();
+            if (picture.exists()) {
+                segment(picture.decode());
+            }
         });
     }
 
     void open(final Uri uri) {
-        run(() -> {
+        stopBenchmark();
+        jobs.add(() -> {
             try (InputStream in = context.getContentResolver().openInputStream(uri)) {
                 if (in == null) {
                     throw new SegmentationException(SegmentationException.Kind.BAD_IMAGE, "the image is gone");
                 }
-                image = new BitmapDecoder().decode(in);
+                take(in);
             } catch (SecurityException refused) {
                 throw new SegmentationException(
                         SegmentationException.Kind.BAD_IMAGE, "the image may not be read any more", refused);
             }
-            preview = Thumbnail.of(image, LONGEST_SIDE_SHOWN);
-            mask = null;
-            draw(opacity);
-            segment();
         });
+    }
+
+    /** To be called before the camera app is started; at once, since the camera does not wait for the worker. */
+    void askForPhoto() {
+        try {
+            photo.ask();
+        } catch (IOException stuck) {
+            jobs.add(() -> {
+                throw stuck;
+            });
+        }
+    }
+
+    /** Opens what the camera app wrote. */
+    void openPhoto() {
+        stopBenchmark();
+        jobs.add(() -> {
+            try (InputStream in = new FileInputStream(photo.taken())) {
+                take(in);
+            }
+        });
+    }
+
+    private void take(InputStream in) throws SegmentationException, IOException {
+        Pixels image = picture.replace(in);
+        mask = null;
+        preview = null;
+        preview = Thumbnail.of(image, LONGEST_SIDE_SHOWN);
+        draw(opacity);
+        segment(image);
     }
 
     void setOpacity(final int value) {
         opacity = value;
-        run(() -> draw(value));
+        jobs.add(() -> draw(value));
     }
 
-    /** Segments the image {@code runs} times; the times of all of them are shown. */
+    boolean measures() {
+        return benchmark != null;
+    }
+
+    /** Segments the image {@code runs} times, and shows the times; a second call stops the first. */
     void benchmark(final int runs) {
-        run(() -> {
-            if (image == null || segmenter == null) {
-                return;
+        if (benchmark != null) {
+            stopBenchmark();
+            return;
+        }
+        final Benchmark started = new Benchmark(runs);
+        benchmark = started;
+        jobs.add(() -> {
+            try {
+                if (!picture.exists() || segmenter == null) {
+                    return;
+                }
+                Pixels image = picture.decode();
+                double[] times = started.measure(() -> segmenter.segment(image).inferenceMs);
+                main.post(() -> inferenceMs = times.length == 0 ? null : times);
+            } finally {
+                main.post(() -> benchmark = benchmark == started ? null : benchmark);
             }
-            double[] times = new double[runs];
-            segmenter.segment(image);
-            for (int i = 0; i < runs; i++) {
-                times[i] = segmenter.segment(image).inferenceMs;
-            }
-            main.post(() -> inferenceMs = times);
         });
     }
 
-    private void segment() throws SegmentationException {
-        if (image == null || segmenter == null) {
+    private void stopBenchmark() {
+        if (benchmark != null) {
+            benchmark.stop();
+            benchmark = null;
+        }
+    }
+
+    private void segment(Pixels image) throws SegmentationException {
+        if (segmenter == null || preview == null) {
             return;
         }
         Segmentation answer = segmenter.segment(image);
@@ -191,41 +251,17 @@ final class Engine {
         double took = (System.nanoTime() - started) / 1e6;
         int[] pixels = counts;
         main.post(() -> {
-            picture = drawn;
+            shown = drawn;
             histogram = pixels;
             overlayMs = took;
         });
     }
 
-    private void run(final Work work) {
-        busy = true;
-        show();
-        worker.execute(() -> {
-            SegmentationException failure = null;
-            try {
-                work.run();
-            } catch (SegmentationException problem) {
-                failure = problem;
-            } catch (IOException problem) {
-                failure = new SegmentationException(
-                        SegmentationException.Kind.BAD_IMAGE, String.valueOf(problem.getMessage()), problem);
-            } catch (OutOfMemoryError problem) {
-                failure = new SegmentationException(
-                        SegmentationException.Kind.OUT_OF_MEMORY, "not enough memory", problem);
-            }
-            if (failure != null) {
-                Log.e("segexport", failure.getMessage(), failure);
-            }
-            SegmentationException shown = failure;
-            main.post(() -> {
-                busy = false;
-                error = shown;
-                show();
-            });
-        });
-    }
-
     private void show() {
+        if (jobs.error() != null && jobs.error() != logged) {
+            logged = jobs.error();
+            Log.e("segexport", logged.getMessage(), logged);
+        }
         if (listener != null) {
             listener.show(this);
         }

@@ -3,7 +3,6 @@ package dev.segexport.demo;
 import android.app.Activity;
 import android.content.ActivityNotFoundException;
 import android.content.Intent;
-import android.net.Uri;
 import android.os.Build;
 import android.os.Bundle;
 import android.provider.MediaStore;
@@ -117,6 +116,7 @@ public final class MainActivity extends Activity implements Engine.Listener {
         Intent intent = new Intent(MediaStore.ACTION_IMAGE_CAPTURE);
         intent.putExtra(MediaStore.EXTRA_OUTPUT, FilesProvider.uri(FilesProvider.PHOTO));
         intent.addFlags(Intent.FLAG_GRANT_WRITE_URI_PERMISSION | Intent.FLAG_GRANT_READ_URI_PERMISSION);
+        engine.askForPhoto();
         start(intent, CAMERA);
     }
 
@@ -133,20 +133,22 @@ public final class MainActivity extends Activity implements Engine.Listener {
         if (result != RESULT_OK) {
             return;
         }
-        Uri uri = request == CAMERA ? FilesProvider.uri(FilesProvider.PHOTO) : data == null ? null : data.getData();
-        if (uri != null) {
-            engine.open(uri);
+        if (request == CAMERA) {
+            engine.openPhoto();
+        } else if (data != null && data.getData() != null) {
+            engine.open(data.getData());
         }
     }
 
     @Override
     public void show(Engine shown) {
-        if (shown.picture != null) {
-            ((ImageView) findViewById(R.id.picture)).setImageBitmap(shown.picture);
+        if (shown.shown != null) {
+            ((ImageView) findViewById(R.id.picture)).setImageBitmap(shown.shown);
         }
-        findViewById(R.id.busy).setVisibility(shown.busy ? View.VISIBLE : View.INVISIBLE);
+        findViewById(R.id.busy).setVisibility(shown.busy() ? View.VISIBLE : View.INVISIBLE);
+        ((TextView) findViewById(R.id.benchmark)).setText(shown.measures() ? R.string.stop : R.string.benchmark);
         ((TextView) findViewById(R.id.legend)).setText(legend(shown));
-        status().setText(shown.error != null ? Messages.of(this, shown.error) : times(shown));
+        status().setText(shown.error() != null ? Messages.of(this, shown.error()) : times(shown));
     }
 
     private TextView status() {
@@ -155,7 +157,7 @@ public final class MainActivity extends Activity implements Engine.Listener {
 
     private String times(Engine shown) {
         if (shown.timings == null) {
-            return shown.busy ? getString(R.string.loading) : getString(R.string.pick_an_image);
+            return shown.busy() ? getString(R.string.loading) : getString(R.string.pick_an_image);
         }
         String text = getString(R.string.times, shown.timings.preprocessMs, shown.timings.inferenceMs,
                 shown.timings.postprocessMs + shown.overlayMs);

@@ -34,6 +34,7 @@ public final class SelfTestActivity extends Activity {
     private final Handler main = new Handler(Looper.getMainLooper());
     private final StringBuilder report = new StringBuilder();
     private volatile boolean gone;
+    private volatile JobRunner sample;
     private Thread thread;
 
     @Override
@@ -49,7 +50,7 @@ public final class SelfTestActivity extends Activity {
                 } else {
                     runJob(job);
                 }
-            } catch (IOException | JSONException | OutOfMemoryError error) {
+            } catch (IOException | JSONException | RuntimeException | OutOfMemoryError error) {
                 Log.e(TAG, "self-test", error);
                 tell(String.valueOf(error.getMessage()));
             }
@@ -61,6 +62,10 @@ public final class SelfTestActivity extends Activity {
     @Override
     protected void onDestroy() {
         gone = true; // a job that a computer waits for runs on; the samples are run again by the next screen
+        JobRunner running = sample;
+        if (running != null) {
+            running.cancel();
+        }
         super.onDestroy();
     }
 
@@ -88,7 +93,11 @@ public final class SelfTestActivity extends Activity {
             tell(pack.name);
             try {
                 Job job = Job.sample(Packs.manifest(pack), Engine.of(this).threads, RUNS);
-                show(runner(pack).run(job, Backends.all(this), models(), folder), folder);
+                sample = runner(pack);
+                if (gone) {
+                    return;
+                }
+                show(sample.run(job, Backends.all(this), models(), folder), folder);
             } catch (SegmentationException error) {
                 tell(Messages.of(this, error));
             }

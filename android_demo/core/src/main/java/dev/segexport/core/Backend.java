@@ -7,7 +7,7 @@ public interface Backend {
     /** As a person calls it. */
     String name();
 
-    /** The manifest's format that it runs: onnx, paddle-lite or litert. */
+    /** The manifest's format that it runs, such as onnx. */
     String format();
 
     /**
@@ -29,6 +29,12 @@ public interface Backend {
          * @return the output that is the segmentation
          */
         OutputTensor run(float[] nchw, int height, int width) throws SegmentationException;
+
+        /**
+         * Makes the run that is under way fail soon, if the runtime can do that. The one method that another thread
+         * calls; no run later than that one may fail from it.
+         */
+        default void cancel() {}
 
         void close();
     }

@@ -24,12 +24,18 @@ public final class JobRunner {
     private final Pack pack;
     private final ImageDecoder decoder;
     private final Map<String, String> device;
+    private volatile boolean cancelled;
 
     /** @param device what to say about the phone: model, android, abi, ... */
     public JobRunner(Pack pack, ImageDecoder decoder, Map<String, String> device) {
         this.pack = pack;
         this.decoder = decoder;
         this.device = device;
+    }
+
+    /** Ends the job after the run that is under way, with the error CANCELLED; from any thread. */
+    public void cancel() {
+        cancelled = true;
     }
 
     /**
@@ -117,6 +123,9 @@ public final class JobRunner {
         JSONArray postprocess = new JSONArray();
         Segmentation answer = null;
         for (int run = -job.warmup; run < item.runs; run++) {
+            if (cancelled) {
+                throw new SegmentationException(SegmentationException.Kind.CANCELLED, "the job was cancelled");
+            }
             answer = image != null ? segmenter.segment(image)
                     : segmenter.segment(tensor, item.tensor[0], item.tensor[1]);
             if (run >= 0) {

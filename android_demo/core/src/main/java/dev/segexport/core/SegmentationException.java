@@ -23,7 +23,9 @@ public final class SegmentationException extends Exception {
         /** There was not enough memory. */
         OUT_OF_MEMORY,
         /** The segmenter was closed. */
-        CLOSED
+        CLOSED,
+        /** The thread that waited for the answer was interrupted. */
+        CANCELLED
     }
 
     private static final long serialVersionUID = 1L;

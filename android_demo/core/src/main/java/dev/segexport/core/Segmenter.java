@@ -5,12 +5,16 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 
 /**
  * Owns a model. It is opened, run and closed on a separate thread, so that a caller may use this class from any
  * thread and close it at any time: a run that is under way ends first, and every call after it says CLOSED.
+ *
+ * <p>A caller whose thread is interrupted while it waits gets CANCELLED at once, and its image is not run if it was not
+ * begun; a run that was begun is ended where the runtime can do that.
  */
 public final class Segmenter implements AutoCloseable {
     private final ExecutorService thread = Executors.newSingleThreadExecutor(new ThreadFactory() {
@@ -26,6 +30,11 @@ public final class Segmenter implements AutoCloseable {
     private final int threads;
     private Backend.Session session;
     private double loadMs;
+    private final Object turn = new Object();
+    /** What the thread does, while it does it; guarded by {@link #turn}. */
+    private Call<?> current;
+    /** Whether the runtime runs; guarded by {@link #turn}. */
+    private boolean running;
 
     private Segmenter(Backend backend, Manifest manifest, int threads) {
         this.backend = backend;
@@ -61,7 +70,7 @@ public final class Segmenter implements AutoCloseable {
                 }
             });
         } catch (SegmentationException error) {
-            segmenter.thread.shutdown();
+            segmenter.close(); // also what is opened after its caller was interrupted
             throw error;
         }
         return segmenter;
@@ -118,7 +127,7 @@ public final class Segmenter implements AutoCloseable {
                 float[] tensor = manifest.preprocess.apply(frame, placement);
                 FloatImage grey = manifest.preprocess.grey(tensor, width, height);
                 long fed = System.nanoTime();
-                OutputTensor output = session.run(tensor, height, width);
+                OutputTensor output = infer(tensor, height, width);
                 double inferenceMs = (System.nanoTime() - fed) / 1e6;
                 Scores scores = Postprocess.scores(output, manifest.mask(), manifest.labels.size());
                 return scores.matte(grey, placement, smoother, foreground, inferenceMs);
@@ -139,10 +148,26 @@ public final class Segmenter implements AutoCloseable {
     private Segmentation run(float[] tensor, int height, int width, Placement placement, long started)
             throws SegmentationException {
         long fed = System.nanoTime();
-        OutputTensor output = session.run(tensor, height, width);
+        OutputTensor output = infer(tensor, height, width);
         long answered = System.nanoTime();
         Mask mask = Postprocess.mask(output, manifest.mask());
         return new Segmentation(mask, placement, started, fed, answered, System.nanoTime());
+    }
+
+    private OutputTensor infer(float[] tensor, int height, int width) throws SegmentationException {
+        synchronized (turn) {
+            if (current.isCancelled()) {
+                throw cancelled(null);
+            }
+            running = true;
+        }
+        try {
+            return session.run(tensor, height, width);
+        } finally {
+            synchronized (turn) {
+                running = false;
+            }
+        }
     }
 
     public Manifest manifest() {
@@ -172,7 +197,13 @@ public final class Segmenter implements AutoCloseable {
             thread.execute(new Runnable() {
                 @Override
                 public void run() {
-                    session.close();
+                    try {
+                        if (session != null) {
+                            session.close();
+                        }
+                    } catch (RuntimeException | LinkageError ignored) {
+                        return; // nobody waits for it, and an exception that nobody catches ends an app
+                    }
                 }
             });
         } catch (RejectedExecutionException closedAlready) {
@@ -197,17 +228,55 @@ public final class Segmenter implements AutoCloseable {
         }
     }
 
+    /** Work for the thread, which knows what it works on. */
+    private final class Call<T> extends FutureTask<T> {
+        Call(Callable<T> work) {
+            super(work);
+        }
+
+        @Override
+        public void run() {
+            synchronized (turn) {
+                current = this;
+            }
+            try {
+                super.run();
+            } finally {
+                synchronized (turn) {
+                    current = null;
+                }
+            }
+        }
+
+        void stop() {
+            synchronized (turn) {
+                cancel(false);
+                if (current == this && running) {
+                    session.cancel();
+                }
+            }
+        }
+    }
+
     private <T> T call(Callable<T> work) throws SegmentationException {
+        Call<T> call = new Call<>(work);
         try {
-            return thread.submit(work).get();
+            thread.execute(call);
+            return call.get();
         } catch (RejectedExecutionException error) {
-            throw new SegmentationException(SegmentationException.Kind.CLOSED, "the segmenter is closed", error);
+            throw new SegmentationException(SegmentationException.Kind.CLOSED, "the segmenter was closed", error);
         } catch (InterruptedException error) {
+            call.stop();
             Thread.currentThread().interrupt();
-            throw new SegmentationException(SegmentationException.Kind.CLOSED, "interrupted", error);
+            throw cancelled(error);
         } catch (ExecutionException error) {
             throw typed(error.getCause());
         }
+    }
+
+    private static SegmentationException cancelled(InterruptedException cause) {
+        return new SegmentationException(
+                SegmentationException.Kind.CANCELLED, "the thread that waited for the answer was interrupted", cause);
     }
 
     private SegmentationException typed(Throwable error) {

@@ -3,13 +3,21 @@ package dev.segexport.core;
 import java.io.File;
 import java.util.HashSet;
 import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /** Class 1 where red is above 127; or the failure that it was told to have. */
 final class FakeBackend implements Backend {
     final Set<String> threads = new HashSet<>();
     Throwable onOpen;
     Throwable onRun;
+    Throwable onClose;
+    Runnable onEachRun = () -> {};
     volatile boolean closed;
+    final AtomicInteger runs = new AtomicInteger();
+    /** A run waits for it, if it is not null; {@code cancel} opens it. */
+    volatile CountDownLatch hold;
+    final CountDownLatch held = new CountDownLatch(1);
 
     @Override
     public String name() {
@@ -41,7 +49,10 @@ final class FakeBackend implements Backend {
             @Override
             public OutputTensor run(float[] nchw, int height, int width) throws SegmentationException {
                 threads.add(Thread.currentThread().getName());
+                runs.incrementAndGet();
+                onEachRun.run();
                 FakeBackend.<RuntimeException>fail(onRun);
+                waitForHold();
                 int plane = height * width;
                 float[] scores = new float[2 * plane];
                 for (int i = 0; i < plane; i++) {
@@ -51,10 +62,29 @@ final class FakeBackend implements Backend {
                 return new OutputTensor(scores, new long[] {1, 2, height, width});
             }
 
+            private void waitForHold() throws SegmentationException {
+                CountDownLatch waitsFor = hold;
+                if (waitsFor != null) {
+                    held.countDown();
+                    try {
+                        waitsFor.await();
+                    } catch (InterruptedException error) {
+                        throw new AssertionError(error);
+                    }
+                    throw new SegmentationException(SegmentationException.Kind.RUN_FAILED, "ended");
+                }
+            }
+
+            @Override
+            public void cancel() {
+                hold.countDown();
+            }
+
             @Override
             public void close() {
                 threads.add(Thread.currentThread().getName());
                 closed = true;
+                FakeBackend.<RuntimeException>fail(onClose);
             }
         };
     }

@@ -74,6 +74,17 @@ public class JobRunnerTest {
         assertArrayEquals(new byte[] {1, 0, 0, 0}, Files.readAllBytes(new File(out, "mask-0.u16").toPath()));
     }
 
+    @Test(timeout = 20000)
+    public void aJobIsCancelled() throws Exception {
+        JobRunner runner = new JobRunner(
+                new Pack.Folder(pack), new ImageIoDecoder(), Collections.singletonMap("model", "JVM"));
+        backend.onEachRun = runner::cancel;
+        JSONObject result = runner.run(
+                Job.sample(Packs.manifest(new Pack.Folder(pack)), 1, 1000), Collections.singletonList(backend), out, out);
+        assertEquals("CANCELLED", result.getJSONObject("error").getString("kind"));
+        assertEquals("after the run that was under way", 1, backend.runs.get());
+    }
+
     @Test
     public void aJobOfTensors() throws Exception {
         byte[] tensor = new byte[3 * 2 * 4];

@@ -2,11 +2,14 @@ package dev.segexport.core;
 
 import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertNull;
 import static org.junit.Assert.assertThrows;
 import static org.junit.Assert.assertTrue;
 
 import java.io.File;
 import java.util.Collections;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.Rule;
 import org.junit.Test;
 import org.junit.rules.TemporaryFolder;
@@ -88,6 +91,65 @@ public class SegmenterTest {
                     () -> segmenter.segment(new ArgbPixels(new int[0], 0, 0)));
             assertArrayEquals(new char[] {1, 1, 0, 0, 1, 1, 0, 0}, segmenter.segment(image).mask.ids);
         }
+    }
+
+    /** Segments on a thread of its own; its failure is what {@code kind} holds after {@code join}. */
+    private Thread caller(Segmenter segmenter, AtomicReference<SegmentationException.Kind> kind) {
+        Thread made = new Thread(() -> {
+            try {
+                segmenter.segment(image);
+            } catch (SegmentationException error) {
+                kind.set(error.kind());
+                assertTrue("it stays interrupted", Thread.currentThread().isInterrupted());
+            }
+        });
+        made.start();
+        return made;
+    }
+
+    @Test(timeout = 20000)
+    public void anInterruptedCallerEndsItsRunAndNoOther() throws Exception {
+        AtomicReference<SegmentationException.Kind> first = new AtomicReference<>(), second = new AtomicReference<>();
+        try (Segmenter segmenter = open()) {
+            backend.hold = new CountDownLatch(1);
+            Thread runs = caller(segmenter, first);
+            backend.held.await();
+            Thread waits = caller(segmenter, second);
+            while (waits.getState() != Thread.State.WAITING) {
+                Thread.sleep(1);
+            }
+            waits.interrupt();
+            waits.join();
+            assertEquals(SegmentationException.Kind.CANCELLED, second.get());
+            assertEquals("the run that is under way is another's", 1, backend.hold.getCount());
+            runs.interrupt();
+            runs.join();
+            assertEquals(SegmentationException.Kind.CANCELLED, first.get());
+            backend.hold = null;
+            assertArrayEquals(new char[] {1, 1, 0, 0, 1, 1, 0, 0}, segmenter.segment(image).mask.ids);
+            assertEquals("the image that waited was run", 2, backend.runs.get());
+        }
+    }
+
+    @Test(timeout = 20000)
+    public void aFailureWhenClosingEndsNoApp() throws Exception {
+        AtomicReference<Throwable> uncaught = new AtomicReference<>();
+        Thread.UncaughtExceptionHandler before = Thread.getDefaultUncaughtExceptionHandler();
+        Thread.setDefaultUncaughtExceptionHandler((thread, error) -> uncaught.set(error));
+        try {
+            Segmenter segmenter = open();
+            backend.onClose = new IllegalStateException("closed twice");
+            segmenter.close();
+            for (Thread thread : Thread.getAllStackTraces().keySet()) {
+                if (thread.getName().equals("segmenter")) {
+                    thread.join();
+                }
+            }
+        } finally {
+            Thread.setDefaultUncaughtExceptionHandler(before);
+        }
+        assertTrue(backend.closed);
+        assertNull(uncaught.get());
     }
 
     @Test

@@ -48,12 +48,15 @@ public final class OrtBackend implements Backend {
     private static final class OrtModel implements Session {
         private final OrtEnvironment environment;
         private final OrtSession session;
+        private final OrtSession.RunOptions running;
         private final String input;
         private final Set<String> output;
 
-        OrtModel(OrtEnvironment environment, OrtSession session, Manifest manifest) throws SegmentationException {
+        OrtModel(OrtEnvironment environment, OrtSession session, Manifest manifest)
+                throws SegmentationException, OrtException {
             this.environment = environment;
             this.session = session;
+            running = new OrtSession.RunOptions();
             input = manifest.input.name;
             output = Collections.singleton(manifest.mask().name);
             if (!session.getInputNames().contains(input) || !session.getOutputNames().containsAll(output)) {
@@ -73,8 +76,18 @@ public final class OrtBackend implements Backend {
         @Override
         public OutputTensor run(float[] nchw, int height, int width) throws SegmentationException {
             long[] shape = {1, nchw.length / ((long) height * width), height, width};
+            try {
+                running.setTerminate(false); // what ended the run before does not end this one
+                return run(nchw, shape);
+            } catch (OrtException error) {
+                throw new SegmentationException(
+                        SegmentationException.Kind.RUN_FAILED, "ONNX Runtime: " + error.getMessage(), error);
+            }
+        }
+
+        private OutputTensor run(float[] nchw, long[] shape) throws SegmentationException, OrtException {
             try (OnnxTensor tensor = OnnxTensor.createTensor(environment, FloatBuffer.wrap(nchw), shape);
-                    OrtSession.Result result = session.run(Collections.singletonMap(input, tensor), output)) {
+                    OrtSession.Result result = session.run(Collections.singletonMap(input, tensor), output, running)) {
                 OnnxValue value = result.get(0);
                 if (!(value instanceof OnnxTensor)) {
                     throw new SegmentationException(
@@ -82,9 +95,6 @@ public final class OrtBackend implements Backend {
                 }
                 OnnxTensor answer = (OnnxTensor) value;
                 return new OutputTensor(array(answer), answer.getInfo().getShape());
-            } catch (OrtException error) {
-                throw new SegmentationException(
-                        SegmentationException.Kind.RUN_FAILED, "ONNX Runtime: " + error.getMessage(), error);
             }
         }
 
@@ -121,8 +131,18 @@ public final class OrtBackend implements Backend {
         }
 
         @Override
+        public void cancel() {
+            try {
+                running.setTerminate(true);
+            } catch (OrtException error) {
+                return; // then it runs to its end
+            }
+        }
+
+        @Override
         public void close() {
             try {
+                running.close();
                 session.close();
             } catch (OrtException error) {
                 throw new IllegalStateException(error);
