@@ -1,4 +1,4 @@
-"""Converts every graph of the zoo to OpenVINO, MNN and ncnn in fp32, and tests whether `inspect` predicts failures.
+"""Converts every graph of the zoo to OpenVINO, MNN, ncnn and LiteRT in fp32, and tests whether `inspect` predicts failures.
 
     python benchmarks/runtime_zoo.py GRAPH.pdmodel ... --work DIR [--side 128] [--to NAME ...] [--again] [-o FILE]
 
@@ -36,7 +36,7 @@ from segexport.pipeline.step import StepContext
 from segexport.spec import Preprocess, Resize
 
 RESULT = RESULTS / "runtime_zoo.json"
-TARGETS = ("openvino", "mnn", "ncnn")
+TARGETS = ("openvino", "mnn", "ncnn", "litert")
 TIMEOUT_S = 240.0
 
 
